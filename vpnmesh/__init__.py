@@ -1,0 +1,1 @@
+"""The core of vpnmesh: values in, values out; only `vpnmesh.lab` touches the machine."""

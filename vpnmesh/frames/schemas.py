@@ -1,0 +1,50 @@
+"""The one table that everything is computed from: a row per repetition, written as `results.parquet`."""
+
+import polars as pl
+
+from vpnmesh.errors import InputError
+
+SCHEMA_VERSION = 1
+
+ENDS = ("client", "server", "relay")
+"""The nodes whose load is recorded; the relay goes beyond the paper."""
+
+_LOAD = ("cpu_pct", "cpu_user_pct", "cpu_system_pct", "ram_mb", "solution_cpu_pct", "solution_ram_mb")
+
+# CPU figures are percent of ONE core summed over the node (200 = two cores busy); RAM is in 10^6 bytes
+# RTTs are of a pod-to-pod ping under the condition, before and after the repetition
+RESULTS: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "test": pl.String(),
+    "pair": pl.String(),
+    "repetition": pl.Int64(),
+    "outcome": pl.String(),
+    "stage": pl.String(),
+    "reason": pl.String(),
+    "rate_mbit_s": pl.Float64(),
+    "rtt_ms_before": pl.Float64(),
+    "rtt_ms_after": pl.Float64(),
+    "visit": pl.Int64(),
+    "sequence": pl.Int64(),
+    "started_at": pl.Datetime("us", "UTC"),
+    "elapsed_s": pl.Float64(),
+    "data_plane": pl.String(),
+    "sent_mbit_s": pl.Float64(),
+    "lost_pct": pl.Float64(),
+    "retransmits": pl.Float64(),
+    "relay_share": pl.Float64(),
+    **{f"{end}_{figure}": pl.Float64() for end in ENDS for figure in _LOAD},
+    "machine_cpu_pct": pl.Float64(),
+    "machine_softirq_pct": pl.Float64(),
+    "raw": pl.String(),
+}
+
+
+def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Return the frame unchanged; InputError names the place and the first column that is not the schema's."""
+    found = dict(frame.schema)
+    for name, dtype in RESULTS.items():
+        if found.get(name) != dtype:
+            raise InputError(place, f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
+    return frame

@@ -1,0 +1,323 @@
+"""The testbed and the study as typed, frozen records; the words are those of docs/words.md.
+
+A `Testbed` is what stands (nodes, VLANs, roles); a `Scenario` is what is put on it (solution, path, MTU,
+policy); a `Condition` is what is impaired; a `Cell` is one question asked of one pair of nodes under both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from vpnmesh.errors import InputError
+
+
+class NodeKind(StrEnum):
+    """What a node runs on. Forwarding on a VM is no bare-metal result (paper, section 3.3)."""
+
+    METAL = "metal"
+    VM = "vm"
+    NETNS = "netns"
+
+
+class Role(StrEnum):
+    """What a node is for; the values are the slugs that NetBox users see."""
+
+    K8S_MASTER = "k8s-master"
+    K8S_WORKER = "k8s-worker"
+    RELAY = "relay"
+    FIREWALL = "firewall"
+    HYPERVISOR = "hypervisor"
+    CONTROL_PLANE = "control_plane"
+
+
+K8S_ROLES = frozenset({Role.K8S_MASTER, Role.K8S_WORKER})
+FORWARDING_ROLES = frozenset({Role.K8S_WORKER, Role.RELAY, Role.FIREWALL})
+
+
+@dataclass(frozen=True, slots=True)
+class Vlan:
+    """One broadcast domain of the underlay; `gateway` is the firewall's address in it."""
+
+    vid: int
+    name: str
+    prefix: IPv4Network
+    gateway: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A node's port in a VLAN: the interface as the node names it, and its underlay address."""
+
+    vid: int
+    interface: str
+    address: IPv4Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the testbed; only the firewall has more than one leg."""
+
+    name: str
+    kind: NodeKind
+    roles: frozenset[Role]
+    management: str
+    legs: tuple[Leg, ...]
+    site: str = ""
+    management_interface: str = ""
+
+    @property
+    def leg(self) -> Leg:
+        """The one leg of a node that is not the firewall."""
+        return self.legs[0]
+
+    @property
+    def underlay(self) -> IPv4Address:
+        """The address that VPN peers and native Kubernetes use to reach this node."""
+        return self.legs[0].address.ip
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """Everything that stands, validated once; built by `inventory.testbed` from YAML or NetBox."""
+
+    # the name is the study's word; keeps pytest from collecting it as a test class
+    __test__ = False
+
+    name: str
+    nodes: tuple[Node, ...]
+    vlans: tuple[Vlan, ...]
+    overlay: IPv4Network
+    pods: IPv4Network
+    allow_virtual_forwarding: bool = False
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; KeyError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def vlan(self, vid: int) -> Vlan:
+        """The VLAN with that id; KeyError if there is none."""
+        for vlan in self.vlans:
+            if vlan.vid == vid:
+                return vlan
+        raise KeyError(vid)
+
+    def with_role(self, *roles: Role) -> tuple[Node, ...]:
+        """The nodes that have any of the roles, in inventory order."""
+        return tuple(node for node in self.nodes if node.roles & set(roles))
+
+    @property
+    def master(self) -> Node:
+        """The one Kubernetes master."""
+        return self.with_role(Role.K8S_MASTER)[0]
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """The workers; the first is the client of every measurement, the second its server."""
+        return self.with_role(Role.K8S_WORKER)
+
+    @property
+    def k8s(self) -> tuple[Node, ...]:
+        """Master and workers: the nodes that carry pods and VPN clients."""
+        return self.with_role(*K8S_ROLES)
+
+    @property
+    def relay(self) -> Node:
+        """The one node that relays run on."""
+        return self.with_role(Role.RELAY)[0]
+
+    @property
+    def firewall(self) -> Node:
+        """The one node that routes between the VLANs."""
+        return self.with_role(Role.FIREWALL)[0]
+
+    @property
+    def control_plane(self) -> Node:
+        """Where control planes run: the node with that role, else the hypervisor."""
+        return (self.with_role(Role.CONTROL_PLANE) or self.with_role(Role.HYPERVISOR))[0]
+
+    @property
+    def client(self) -> Node:
+        """The worker that every throughput test starts from."""
+        return self.workers[0]
+
+    @property
+    def server(self) -> Node:
+        """The worker that answers every throughput test."""
+        return self.workers[1]
+
+    @property
+    def pairs(self) -> tuple["Pair", ...]:
+        """The pairs that are measured: client and server always sit on the same two workers (section 3.3)."""
+        return (Pair(self.client.name, self.server.name),)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pair:
+    """Who asks and who answers, by node name; written `CLIENT>SERVER`."""
+
+    client: str
+    server: str
+
+    def __str__(self) -> str:
+        return f"{self.client}>{self.server}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Pair":
+        """Read `CLIENT>SERVER`; InputError if it is not that."""
+        client, _, server = text.partition(">")
+        if not client or not server:
+            raise InputError("pair", f"'{text}' is not CLIENT>SERVER", "write for example 'worker1>worker2'")
+        return cls(client, server)
+
+
+class Path(StrEnum):
+    """How packets get from node to node: by themselves, or through the relay node."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+
+
+class DataPlane(StrEnum):
+    """Who encrypts: the kernel, a process, or nobody (native)."""
+
+    NONE = "none"
+    KERNEL = "kernel"
+    USERSPACE = "userspace"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Solution + path + pod MTU + firewall policy, e.g. `headscale-relay` (paper, section 3.3)."""
+
+    name: str
+    solution: str
+    path: Path
+    pod_mtu: int
+    tunnel_mtu: int | None
+    policy: str
+    data_path: str
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is impaired: `none`, `loss-5pct`, `delay-250ms`, or both as `delay-50ms+loss-1pct`."""
+
+    loss_pct: float = 0.0
+    delay_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine can do: InputError names the bad figure."""
+        if not 0 <= self.loss_pct < 100:
+            raise InputError("condition", f"loss {self.loss_pct:g} % is not in [0, 100)")
+        if not 0 <= self.delay_ms <= 10_000:
+            raise InputError("condition", f"delay {self.delay_ms:g} ms is not in [0, 10000]")
+
+    @property
+    def name(self) -> str:
+        """The name in files, tables and on the command line."""
+        parts = [f"delay-{self.delay_ms:g}ms"] if self.delay_ms else []
+        parts += [f"loss-{self.loss_pct:g}pct"] if self.loss_pct else []
+        return "+".join(parts) or "none"
+
+    def __bool__(self) -> bool:
+        """Whether anything is impaired at all."""
+        return bool(self.loss_pct or self.delay_ms)
+
+    @classmethod
+    def parse(cls, name: str) -> "Condition":
+        """Read a condition's name; InputError says how names look."""
+        loss_pct = delay_ms = 0.0
+        try:
+            for part in () if name == "none" else name.split("+"):
+                if part.startswith("loss-") and part.endswith("pct"):
+                    loss_pct = float(part[5:-3])
+                elif part.startswith("delay-") and part.endswith("ms"):
+                    delay_ms = float(part[6:-2])
+                else:
+                    raise ValueError(part)  # noqa: TRY301 - one way out for every malformed part
+        except ValueError:
+            known = ", ".join(condition.name for condition in PAPER_CONDITIONS)
+            raise InputError(
+                "condition",
+                f"unknown condition '{name}'",
+                f"known are: {known}, or any loss-Ppct, delay-Dms, delay-Dms+loss-Ppct",
+            ) from None
+        return cls(loss_pct=loss_pct, delay_ms=delay_ms)
+
+
+PAPER_CONDITIONS = (
+    Condition(),
+    Condition(loss_pct=1),
+    Condition(loss_pct=5),
+    Condition(loss_pct=10),
+    Condition(delay_ms=50),
+    Condition(delay_ms=250),
+    Condition(delay_ms=350),
+)
+
+
+class Place(StrEnum):
+    """Where packets are impaired: below the VPN, inside it, at the pod, or at the firewall between two VLANs."""
+
+    UNDERLAY = "underlay"
+    VXLAN = "vxlan"
+    POD = "pod"
+    VLAN_PAIR = "vlan-pair"
+
+
+class End(StrEnum):
+    """Whose egress is impaired."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Place and end of an impairment, and the queue that delays it (`limit` in packets, None = auto)."""
+
+    place: Place = Place.UNDERLAY
+    end: End = End.CLIENT
+    limit: int | None = None
+
+
+class Test(StrEnum):
+    """What is asked of a pair; the tool that answers is a matter of the task."""
+
+    __test__ = False
+
+    TCP = "tcp"
+    UDP = "udp"
+    PING = "ping"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One question: scenario x condition x test x pair."""
+
+    scenario: str
+    condition: str
+    test: Test
+    pair: Pair
+
+    @property
+    def key(self) -> str:
+        """The cell as one string, for file names and progress."""
+        return f"{self.scenario}/{self.condition}/{self.test}/{self.pair}"
+
+
+def first_duplicate(values: Iterable[object]) -> object | None:
+    """The first value that was already there, or None."""
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

@@ -1,0 +1,44 @@
+"""How an attempt ended: with samples, or with the stage and the reason it failed at; never with a stand-in number."""
+
+import math
+from dataclasses import dataclass
+
+from vpnmesh.errors import ToolError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of a repetition; the unit is the end of its name (`rate_mbit_s`, `lost_pct`)."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A repetition that gave figures; refuses to be empty, and refuses what is not a finite number."""
+
+    samples: tuple[Sample, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ToolError where a figure is missing, NaN or infinite."""
+        if not self.samples:
+            raise ToolError("outcome", "no samples")
+        for sample in self.samples:
+            if not math.isfinite(sample.value):
+                raise ToolError("outcome", f"{sample.name} is {sample.value}")
+
+    def get(self, name: str) -> float | None:
+        """The figure of that name, None if the tool gave none."""
+        return next((sample.value for sample in self.samples if sample.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A repetition without a figure; `stage` is where (path, impairment, tool, node, ...), `reason` what it said."""
+
+    stage: str
+    reason: str
+
+
+Outcome = Measured | Failed
