@@ -19,6 +19,9 @@ MANAGEMENT_BRIDGE = "br-mgmt"
 MANAGEMENT_INTERFACE = "mgmt0"
 MANAGEMENT_PREFIX_LENGTH = 24
 _UPLINK_PORT = "uplink"
+# far from any index inside: the kernel delays a veth by 1 s if both ends have the same one
+# (net/core/link_watch.c then takes it for no veth, and its carrier for not urgent)
+_CONTROLLER_INDEX = "213000"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _INTERFACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
@@ -239,7 +242,7 @@ def controller_steps(topology: Topology, init_pid: int) -> Step:
     return Step(
         "controller's link",
         (
-            ("ip", "link", "add", UPLINK, "type", "veth", *peer),
+            ("ip", "link", "add", UPLINK, "index", _CONTROLLER_INDEX, "type", "veth", *peer),
             ("ip", "addr", "add", str(topology.controller), "dev", UPLINK),
             ("ip", "link", "set", UPLINK, "up"),
         ),
