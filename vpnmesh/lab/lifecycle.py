@@ -304,6 +304,7 @@ class _Construction:
             fingerprint=wanted,
             port_rate_mbit_s=self._topology.port_rate_mbit_s,
             owned=owned,
+            owner_pid=os.getpid(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             kernel=platform.release(),
             init=init,

@@ -46,6 +46,7 @@ class Record:
     fingerprint: str
     port_rate_mbit_s: float | None
     owned: bool
+    owner_pid: int
     created: str
     kernel: str
     init: Process
