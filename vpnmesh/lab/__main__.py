@@ -104,10 +104,11 @@ def status_command() -> None:
         lab = find()
         console = Console(width=None if sys.stdout.isatty() else 160)
         if lab:
+            console.print(_headline(lab), highlight=False)
             console.print(_nodes_table(lab))
             total = sum(timing.seconds for timing in lab.timings)
             steps = ", ".join(f"{timing.step} {timing.seconds:.3f}" for timing in lab.timings)
-            console.print(f"up in {total:.3f} s: {steps}", highlight=False)
+            console.print(f"came up in {total:.3f} s: {steps}", highlight=False)
         else:
             console.print(f"no lab is up in {lab_directory(None).path}")
         if os.geteuid() == 0:
@@ -117,12 +118,15 @@ def status_command() -> None:
     sys.exit(0 if lab else _NOT_UP)
 
 
-def _nodes_table(lab: Lab) -> Table:
+def _headline(lab: Lab) -> str:
     rate = lab.record.port_rate_mbit_s
     shaped = "unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
     ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stands until `down`"
-    title = f"lab '{lab.record.testbed}' in {lab.directory}, {shaped}, {ends}"
-    table = Table("node", "management", "underlay", "pid", "alive", title=title, title_justify="left")
+    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}, {ends}"
+
+
+def _nodes_table(lab: Lab) -> Table:
+    table = Table("node", "management", "underlay", "pid", "alive")
     for node in lab.record.nodes:
         alive = "yes" if node.first.alive else "NO"
         table.add_row(node.name, node.management, node.underlay, str(node.first.pid), alive)
@@ -130,8 +134,8 @@ def _nodes_table(lab: Lab) -> Table:
 
 
 def _show_substrate(console: Console, substrate: Substrate) -> None:
-    title = f"substrate '{substrate.name}', kernel {substrate.kernel}"
-    table = Table("capability", "here", "detail", title=title, title_justify="left")
+    console.print(f"substrate '{substrate.name}', kernel {substrate.kernel}", highlight=False)
+    table = Table("capability", "here", "detail")
     for capability in substrate.capabilities:
         table.add_row(capability.name, "yes" if capability.available else "no", capability.detail)
     console.print(table)
@@ -155,7 +159,16 @@ def shell_command(node: str, command: tuple[str, ...]) -> None:
             raise UnknownNameError("shell", "node", node, known)
         if os.geteuid() != 0:
             raise InputError("shell", "needs root", "or log in with ssh")
-        enter = ("nsenter", "--target", str(lab.node_pid(node)), "--mount", "--uts", "--ipc", "--net", "--pid")
+        enter = (
+            "nsenter",
+            "--target",
+            str(lab.node_pid(node)),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+        )
         environment = {**os.environ, "HOME": "/root", "USER": "root", "PS1": rf"root@{node}:\w# "}
         os.chdir("/")
         os.execvpe(  # noqa: S606 - an argv, no shell

@@ -1,4 +1,4 @@
-"""Run the commands of a step: consecutive `ip` and `tc` commands go to one process, for starting one costs most."""
+"""Run the commands of a step; neighbouring `ip` and `tc` commands share a process, for starting is dear."""
 
 import subprocess
 from collections.abc import Iterable, Iterator

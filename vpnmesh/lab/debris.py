@@ -25,14 +25,14 @@ class Traces:
 
 
 def traces_of(starter: Process, links: tuple[str, ...], directory: Path) -> Traces:
-    """All that stems from the process that started the lab, and who else entered its namespaces, as of now."""
+    """All that stems from the process that started the lab, and who else is in its namespaces now."""
     lab = descendants(starter.pid) if starter.alive else ()
     found = frozenset[str]().union(*(namespaces(one.pid) for one in lab[1:])) - _shared(lab[:1])
     return Traces((*lab, *(one for one in members(found) if one not in lab)), links, directory)
 
 
 def _shared(starter: tuple[Process, ...]) -> frozenset[str]:
-    """Namespaces that are the machine's: this process's, and the starter's but those it made, net and mount."""
+    """Namespaces that are the machine's: this process's, and the starter's except the two that it made."""
     inherited = (name for one in starter for name in namespaces(one.pid) if name[:3] not in ("net", "mnt"))
     return namespaces(os.getpid()).union(inherited)
 

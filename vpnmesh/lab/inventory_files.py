@@ -22,7 +22,7 @@ def default_folder() -> Path:
 
 
 def read_testbed(folder: Path) -> Testbed:
-    """The testbed of a folder with hosts.yaml, groups.yaml and defaults.yaml; InputError names what is wrong."""
+    """The testbed of a folder with hosts, groups and defaults; InputError names what is wrong."""
     hosts, groups = (_entries(folder / name) for name in ("hosts.yaml", "groups.yaml"))
     defaults = _mapping(_load(folder / "defaults.yaml").get("data"), folder / "defaults.yaml", "data")
     place = str(folder / "hosts.yaml")
