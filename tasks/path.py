@@ -1,5 +1,8 @@
 """Which way packets really take: knocking on peers, and counting at the relay node."""
 
+from collections.abc import Mapping
+
+from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import Shell, shell, shell_of
@@ -21,13 +24,13 @@ def knock(task: Task, addresses: tuple[str, ...]) -> Result:
     return Result(host=task.host)
 
 
-def probe_relay_share(task: Task, testbed: Testbed, server: str) -> Result:
+def probe_relay_share(task: Task, testbed: Testbed, server: str, others: Mapping[str, Host]) -> Result:
     """The relay node's share of a probe's bytes (pod to pod and back), by its interface's own counter.
 
     `result` is 1.0 when every byte passed through it, 0.0 when none did; tunnel headers can make it a little
-    more than 1. Raises CheckError if hardly a probe came back.
+    more than 1. `others` are all hosts of the inventory. Raises CheckError if hardly a probe came back.
     """
-    relay = shell_of(task, testbed.relay.name)
+    relay = shell_of(task, others[testbed.relay.name])
     interface = testbed.relay.leg.interface
     address = str(pod_address(testbed, testbed.node(server)))
     argv = ping.argv(address, count=PROBE_PACKETS, interval_s=0.0005, payload_bytes=PROBE_BYTES)

@@ -40,9 +40,9 @@ def read_provenance(task: Task, interface: str, versions: tuple[tuple[str, ...],
     return Result(host=task.host, result={name: _said(one) for name, one in answers.items()})
 
 
-def find_binaries(task: Task, names: tuple[str, ...]) -> Result:
+def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:
     """Where the node has these programs; `result` maps a name to its path, "" where there is none."""
-    facts = {name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path) for name in names}
+    facts = {name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path) for name in programs}
     return Result(host=task.host, result=shell(task).gather(together(facts)))
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import Attached, Shell, shell_of
@@ -39,9 +40,10 @@ class RawThroughput:
     elapsed_s: float
 
 
-def measure_throughput(task: Task, ask: Throughput) -> Result:
+def measure_throughput(task: Task, ask: Throughput, others: Mapping[str, Host]) -> Result:
     """Run iperf3 once from this node's pod to the server's; `result` is a RawThroughput.
 
+    `others` are all hosts of the inventory (`nr.inventory.hosts`), since the task's own is filtered.
     A fresh server each time; everything on the nodes ends with this call, or by itself when the controller dies.
     Raises CommandError when the server does not come up; a client that fails is raw output, judged by the parser.
     """
@@ -49,7 +51,7 @@ def measure_throughput(task: Task, ask: Throughput) -> Result:
     address = pod_address(bed, bed.node(ask.server))
     limit_s = ask.tool.seconds(ask.delay_ms)
     ends = {"client": task.host.name, "server": ask.server, "relay": bed.relay.name}
-    shells = {end: shell_of(task, name) for end, name in ends.items()}
+    shells = {end: shell_of(task, others[name]) for end, name in ends.items()}
     with ExitStack() as stack:
         server = shells["server"].start(in_pod(*ask.tool.server(address)), timeout_s=limit_s + 5)
         stack.callback(server.channel.close)

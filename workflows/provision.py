@@ -68,7 +68,7 @@ def require(site: Site, scenario: Scenario) -> Solution:
     if not names:
         return solution
     packages = {binary.name: binary.package for binary in solution.binaries}
-    for host, result in run_on(site.nr, site.k8s, tasks.find_binaries, names=names).items():
+    for host, result in run_on(site.nr, site.k8s, tasks.find_binaries, programs=names).items():
         for name, path in result.result.items():
             if not path:
                 brings = f" (Debian package {packages[name]})" if packages[name] else ""
@@ -167,7 +167,7 @@ def prove_policy(site: Site, name: str) -> None:
 def prove_path(site: Site, mesh: Mesh) -> float:
     """Prove by the relay node's counters that a probe's bytes took the scenario's path; returns its share."""
     bed = site.testbed
-    results = run_on(site.nr, [bed.client.name], tasks.probe_relay_share, testbed=bed, server=bed.server.name)
+    results = run_on(site.nr, [bed.client.name], tasks.probe_relay_share, testbed=bed, server=bed.server.name, others=site.nr.inventory.hosts)
     share = float(results[bed.client.name].result)
     check_share(mesh.scenario, bed.relay.name, share)
     return share
