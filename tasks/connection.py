@@ -148,19 +148,19 @@ class Attached:
 
 def shell(task: Task) -> Shell:
     """The shell of the task's own host, logged in on first use."""
-    return shell_of(task, task.host.name)
+    return shell_of(task, task.host)
 
 
-def shell_of(task: Task, name: str) -> Shell:
-    """The shell of any host of the inventory; a lost connection is opened again.
+def shell_of(task: Task, host: Host) -> Shell:
+    """The shell of any host; a lost connection is opened again.
 
+    A task that needs a second host gets it as a parameter: the inventory that it sees itself is filtered.
     Raises NodeUnreachableError with the reason when there is no login.
     """
-    host = task.nornir.inventory.hosts[name]
     with _lock(host):
         client = _client(task, host)
     password = host.get("sudo_password")
-    return Shell(name, client, host.username != "root", Secret(str(password)) if password else None)
+    return Shell(host.name, client, host.username != "root", Secret(str(password)) if password else None)
 
 
 def _lock(host: Host) -> threading.Lock:

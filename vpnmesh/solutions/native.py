@@ -36,6 +36,6 @@ class Native:
             del completed
             return Status(DataPlane.NONE, node.leg.interface, node.underlay, None, peers)
 
-        return Fact[Status]((), parse)
+        return Fact((), parse)
 
 
