@@ -235,7 +235,7 @@ def _streams(holder: "subprocess.Popen[str]") -> tuple[IO[str], IO[str], IO[str]
 
 
 def examine(names: Collection[str] | None = None) -> Substrate:
-    """Probe the machine, for all features or those named; needs root. Leaves no link, rule, mount or process."""
+    """Probe the machine, for all features or those named; needs root. Leaves no link, rule or mount."""
     wanted = [probe for probe in PROBES if names is None or probe.name in names]
     return Substrate(
         name="namespaces",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vpnmesh.errors import InputError
-from vpnmesh.model import Node, Role, Testbed, first_duplicate
+from vpnmesh.model import Node, NodeKind, Role, Testbed, first_duplicate
 
 Argv = tuple[str, ...]
 
@@ -117,6 +117,9 @@ def _check_names(testbed: Testbed) -> None:
     if twice := first_duplicate(node.name for node in testbed.nodes):
         raise InputError(f"host {twice}", "stands twice")
     for node in testbed.nodes:
+        if node.kind is not NodeKind.NETNS:
+            way_out = "a lab builds nodes of kind: netns"
+            raise InputError(f"host {node.name}, kind", f"'{node.kind}' is none of a lab", way_out)
         if not _NAME.fullmatch(node.name):
             raise InputError(f"host {node.name}", "is no host name", "use letters, digits and inner hyphens")
         interfaces = [_management_interface(node), *(leg.interface for leg in node.legs)]
