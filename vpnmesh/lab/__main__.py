@@ -172,7 +172,7 @@ def shell_command(node: str, command: tuple[str, ...]) -> None:
         environment = {**os.environ, "HOME": "/root", "USER": "root", "PS1": rf"root@{node}:\w# "}
         os.chdir("/")
         os.execvpe(  # noqa: S606 - an argv, no shell
-            enter[0], (*enter, "--wd=/root", "--", *(command or ("bash", "--norc"))), environment
+            enter[0], (*enter, "--", "env", "--chdir=/root", *(command or ("bash", "--norc"))), environment
         )
 
 
