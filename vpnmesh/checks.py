@@ -1,6 +1,6 @@
 """What must hold around every measurement, judged from what nodes said: a CheckError names the stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
@@ -48,11 +48,10 @@ def check_pod_mtu(scenario: Scenario, name: str, found: int | None) -> None:
         raise CheckError("mtu", f"{name}: pod MTU is {found or 'unknown'}, wanted {scenario.pod_mtu}")
 
 
-def check_foreign(name: str, interfaces: Mapping[str, bool], own: tuple[str, ...]) -> None:
-    """No other overlay's interface is up beside the scenario's."""
-    for interface, present in interfaces.items():
-        if present and interface not in own:
-            raise CheckError("foreign", f"{name}: {interface} of another overlay is there")
+def check_foreign(name: str, foreign: Sequence[str]) -> None:
+    """No other overlay's interface is there beside the scenario's."""
+    if foreign:
+        raise CheckError("foreign", f"{name}: {', '.join(foreign)} of another overlay is there")
 
 
 def management_addresses(mesh: Mesh) -> tuple[IPv4Address, ...]:

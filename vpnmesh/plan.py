@@ -118,6 +118,16 @@ def together(facts: Mapping[str, Fact[T]]) -> Fact[dict[str, T]]:
     return Fact(tuple(command for fact in facts.values() for command in fact.commands), parse)
 
 
+def both(first: Fact[T], second: Fact[U]) -> Fact[tuple[T, U]]:
+    """Two questions of different kinds in one round trip."""
+    cut = len(first.commands)
+
+    def parse(completed: Sequence[Completed]) -> tuple[T, U]:
+        return first.parse(completed[:cut]), second.parse(completed[cut:])
+
+    return Fact(first.commands + second.commands, parse)
+
+
 def unified_diff(name: str, before: Text | None, after: Text | None) -> str:
     """The diff of a file or of any state written as lines; a secret shows only that it changes."""
     if isinstance(before, Secret) or isinstance(after, Secret):

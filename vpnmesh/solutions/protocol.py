@@ -29,6 +29,7 @@ class Mesh:
     scenario: Scenario
     published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
     blacklist: tuple[str, ...] = CALICO_INTERFACES
+    dry_run: bool = False
 
     @property
     def tunnel_mtu(self) -> int:
@@ -61,11 +62,13 @@ class Mesh:
         try:
             return self.published[node, key]
         except KeyError:
+            if self.dry_run:
+                return f"<{node}'s {key}, made when applied>"
             raise CheckError("provision", f"{node} has not published its {key}") from None
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
         """The same mesh, knowing more."""
-        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist)
+        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist, self.dry_run)
 
 
 def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
