@@ -71,7 +71,7 @@ class Plan:
         return bool(self.steps)
 
     def __add__(self, other: "Plan") -> "Plan":
-        """This plan, then the other."""
+        """Both plans as one: the left first."""
         return Plan(self.steps + other.steps, "\n".join(part for part in (self.diff, other.diff) if part))
 
 

@@ -1,4 +1,4 @@
-"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
+r"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
 
 \b
 examples:
@@ -40,7 +40,9 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 
 @click.command(help=__doc__)
 @click.option("--profile", default="quick", show_default=True, help="quick | paper | paper-text")
-@click.option("--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml")
+@click.option(
+    "--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml"
+)
 @click.option("--scenarios", help="comma-separated; default: the profile's")
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
 @click.option("--tests", help="comma-separated of tcp, udp, ping, idle")
@@ -48,8 +50,12 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
 @click.option("--budget", type=float, help="minutes; conditions that do not fit are dropped, visibly")
-@click.option("--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000")
-@click.option("--seed", type=int, default=1, show_default=True, help="of the order of scenarios, conditions and tests")
+@click.option(
+    "--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000"
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="of the order of scenarios, conditions and tests"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="the run directory; default: runs/DATE-TIME")
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with a run that was interrupted")
 @click.option("--require-all", is_flag=True, help="fail if a chosen scenario is unavailable here")
@@ -57,7 +63,7 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 @click.option("--plan", "only_plan", is_flag=True, help="list every cell with repetitions and estimated time")
 @click.option("--json", "as_json", is_flag=True, help="with --plan: only a JSON list on stdout")
 @bad_input_exits_2
-def main(  # noqa: PLR0913 - one parameter per option
+def main(
     *,
     inventory: str,
     seed: int,
@@ -67,7 +73,7 @@ def main(  # noqa: PLR0913 - one parameter per option
     dry_run: bool,
     only_plan: bool,
     as_json: bool,
-    **changes: str | int | float | None,
+    **changes: str | float | None,
 ) -> None:
     """Parse, plan, and run; see the module's docstring."""
     if as_json and not only_plan:
@@ -132,7 +138,12 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
     """List every cell; as JSON only that list, with a pair written CLIENT>SERVER and seconds with overhead."""
     if as_json:
         rows = [
-            {**asdict(one.cell), "pair": str(one.cell.pair), "repetitions": one.repetitions, "seconds": one.seconds}
+            {
+                **asdict(one.cell),
+                "pair": str(one.cell.pair),
+                "repetitions": one.repetitions,
+                "seconds": one.seconds,
+            }
             for one in plan.cells
         ]
         click.echo(json.dumps(rows, indent=1))
@@ -140,7 +151,8 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
     for one in plan.cells:
         cell = one.cell
         console.print(
-            f"{cell.scenario:18} {cell.condition:14} {cell.test:5} {cell.pair!s:20} {one.repetitions:4} x {one.seconds:9.1f} s",
+            f"{cell.scenario:18} {cell.condition:14} {cell.test:5} {cell.pair!s:20} "
+            f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
     for name in plan.dropped:

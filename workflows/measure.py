@@ -126,7 +126,9 @@ def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
     """Ping the server's pod from the client's."""
     bed = bench.site.testbed
     address = str(pod_address(bed, bed.server))
-    results = run_on(bench.site.nr, [bed.client.name], tasks.ping_address, address=address, count=count, from_pod=True)
+    results = run_on(
+        bench.site.nr, [bed.client.name], tasks.ping_address, address=address, count=count, from_pod=True
+    )
     summary = results[bed.client.name].result
     if not isinstance(summary, PingSummary):
         raise ToolError("ping", "no summary")
@@ -163,7 +165,9 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
         bench.site.nr, [client], tasks.measure_throughput, ask=ask, others=bench.site.nr.inventory.hosts
     )
     raw: RawThroughput = results[client].result
-    findings.raw = _keep(bench, attempt, {"client.json": raw.client, "server.txt": raw.server, **_named(raw.loads)})
+    findings.raw = _keep(
+        bench, attempt, {"client.json": raw.client, "server.txt": raw.server, **_named(raw.loads)}
+    )
     if raw.error and not raw.client.strip():
         raise ToolError("iperf3", raw.error)
     findings.loads = _loads(bench, raw)
@@ -191,7 +195,9 @@ def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     raw = {end: str(results[name].result) for end, name in ends.items()}
     findings.raw = _keep(bench, attempt, _named(raw))
     findings.loads = {
-        end: load.parse(text, bed.node(ends[end]).kind, bench.standing.solution.processes, bench.profile.duration_s)
+        end: load.parse(
+            text, bed.node(ends[end]).kind, bench.standing.solution.processes, bench.profile.duration_s
+        )
         for end, text in raw.items()
     }
     return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
@@ -204,7 +210,9 @@ def _loads(bench: Bench, raw: RawThroughput) -> dict[str, load.Load]:
     bed = bench.site.testbed
     kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
     names = bench.standing.solution.processes
-    return {end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.loads.items()}
+    return {
+        end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.loads.items()
+    }
 
 
 def _named(loads: Mapping[str, str]) -> dict[str, str]:
@@ -217,5 +225,3 @@ def _keep(bench: Bench, attempt: Attempt, files: Mapping[str, str]) -> str:
     for name, text in files.items():
         bench.store.keep_raw(f"{folder}/{name}", text)
     return f"raw/{folder}"
-
-

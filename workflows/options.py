@@ -29,25 +29,41 @@ class MatrixOptions:
     def build(self) -> Profile:
         """The profile with the changes; InputError or UnknownNameError for what is wrong."""
         profile = profile_named(self.profile)
-        changes: dict[str, Any] = {}
-        if self.scenarios is not None:
-            names = split(self.scenarios)
-            chosen = {scenario_named(name).name for name in names}
-            changes["scenarios"] = tuple(name for name in SCENARIO_ORDER if name in chosen)
-            if profile.budget_min is not None:
-                changes["budget_min"] = profile.budget_min * len(chosen) / len(profile.scenarios)
-        if self.conditions is not None:
-            changes["conditions"] = tuple(dict.fromkeys(Condition.parse(name) for name in split(self.conditions)))
-        if self.tests is not None:
-            changes["tests"] = tuple(dict.fromkeys(_test(name) for name in split(self.tests)))
-        if self.repetitions is not None:
-            changes |= {"repetitions_clean": self.repetitions, "repetitions_impaired": self.repetitions}
-        for name, value in (("duration_s", self.duration), ("blocks", self.blocks), ("budget_min", self.budget)):
-            if value is not None:
-                changes[name] = value
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("repetitions_clean", self.repetitions),
+                ("repetitions_impaired", self.repetitions),
+                ("duration_s", self.duration),
+                ("blocks", self.blocks),
+            )
+            if value is not None
+        }
+        changes |= self._lists() | self._budget(profile)
         if self.placement is not None:
             changes["placement"] = parse_placement(self.placement, profile.placement)
         return replace(profile, **changes)
+
+    def _lists(self) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if self.scenarios is not None:
+            chosen = {scenario_named(name).name for name in split(self.scenarios)}
+            changes["scenarios"] = tuple(name for name in SCENARIO_ORDER if name in chosen)
+        if self.conditions is not None:
+            changes["conditions"] = tuple(
+                dict.fromkeys(Condition.parse(name) for name in split(self.conditions))
+            )
+        if self.tests is not None:
+            changes["tests"] = tuple(dict.fromkeys(_test(name) for name in split(self.tests)))
+        return changes
+
+    def _budget(self, profile: Profile) -> dict[str, Any]:
+        """The minutes asked for; else a profile's own budget, which is per scenario, scaled to those chosen."""
+        if self.budget is not None:
+            return {"budget_min": self.budget}
+        if profile.budget_min is None or self.scenarios is None:
+            return {}
+        return {"budget_min": profile.budget_min * len(split(self.scenarios)) / len(profile.scenarios)}
 
 
 def split(text: str) -> list[str]:

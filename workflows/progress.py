@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import Self
 
 import polars as pl
 from rich.console import Console
@@ -46,9 +47,11 @@ class RunProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task("starting", total=self._total, completed=done, left="", failed="")
+        self._task: TaskID = self._bar.add_task(
+            "starting", total=self._total, completed=done, left="", failed=""
+        )
 
-    def __enter__(self) -> "RunProgress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -75,12 +78,18 @@ class RunProgress:
     def finished(self, job: Job, records: Sequence[Record]) -> None:
         """All attempts of a job are done: say what came out."""
         cell = job.cell
-        rates = [rate for one in records if isinstance(one.outcome, Measured) and (rate := rate_of(one)) is not None]
+        rates = [
+            rate
+            for one in records
+            if isinstance(one.outcome, Measured) and (rate := rate_of(one)) is not None
+        ]
         shown = f"{sum(rates) / len(rates):9.1f} Mbit/s" if rates else f"{'-':>9}       "
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
-        self.say(f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {shown}  {ok}/{len(records)}{why[:300]}")
+        self.say(
+            f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {shown}  {ok}/{len(records)}{why[:300]}"
+        )
 
     def _left(self) -> str:
         """The estimate that remains, corrected by how the run has gone so far."""
@@ -106,7 +115,9 @@ def result_tables(results: pl.DataFrame) -> Iterable[Table]:
 
 def _table(test: str, rows: pl.DataFrame) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
-    table = Table(title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left")
+    table = Table(
+        title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
+    )
     table.add_column("scenario", no_wrap=True)
     for condition in conditions:
         table.add_column(condition, justify="right")

@@ -44,7 +44,11 @@ def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> di
 def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
     """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
     try:
-        return _PROFILE.validate_python(manifest["profile"]), int(str(manifest["seed"])), str(manifest["inventory"])
+        return (
+            _PROFILE.validate_python(manifest["profile"]),
+            int(str(manifest["seed"])),
+            str(manifest["inventory"]),
+        )
     except (KeyError, ValueError, ValidationError) as error:
         said = str(error).splitlines()[0]
         raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error

@@ -33,7 +33,9 @@ class MatrixRun:
         self._finished = self.store.finished
         self._sequence = len(self._finished)
         self.failed = sum(
-            1 for line in self.store.lines if line.get("outcome") == "failed" and line.get("stage") != UNAVAILABLE
+            1
+            for line in self.store.lines
+            if line.get("outcome") == "failed" and line.get("stage") != UNAVAILABLE
         )
 
     @property
