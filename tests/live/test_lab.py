@@ -27,7 +27,7 @@ from vpnmesh.lab.lifecycle import Lab, down, find, up
 from vpnmesh.lab.processes import descendants, namespaces
 from vpnmesh.lab.record import LabDirectory, NodeRecord
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine
-from vpnmesh.lab.topology import Step, Topology, build_steps
+from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
 from vpnmesh.model import Role, Testbed
 
 pytestmark = pytest.mark.live
@@ -173,6 +173,8 @@ class TestNodes:
         addresses = json.loads(inside(lab, "ip", "-json", "addr"))
         carrying = {link["ifname"] for link in addresses if link["addr_info"]}
         assert {"lo"} == carrying
+        # nor does the controller's end, on a machine that forwards
+        assert "0\n" == Path("/proc/sys/net/ipv4/conf/vml0/forwarding").read_text()
 
     def test_only_the_firewall_forwards_and_never_from_management(self, lab: Lab, testbed: Testbed) -> None:
         """As its settings say, read on the node."""
@@ -212,10 +214,10 @@ class TestNodes:
     def test_what_a_node_writes_stays_in_that_node(self, lab: Lab) -> None:
         """Neither the machine nor another node sees it, wherever VPNs write."""
         folders = (
-            "/run /etc /etc/wireguard /etc/nebula /etc/netbird /etc/systemd/system /root /home/mesh /tmp /var/log"
-            " /var/lib/vpnmesh /var/lib/tailscale /var/lib/netbird /var/lib/zerotier-one /var/cache /dev/shm"
-            " /usr/local/bin /opt"
-        ).split()
+            *("/run", "/etc", "/etc/wireguard", "/etc/nebula", "/etc/netbird", "/etc/systemd/system"),
+            *("/root", "/home/mesh", "/tmp", "/var/log", "/var/cache", "/dev/shm", "/usr/local/bin", "/opt"),
+            *("/var/lib/vpnmesh", "/var/lib/tailscale", "/var/lib/netbird", "/var/lib/zerotier-one"),
+        )
         mark = f"vpnmesh-live-{os.getpid()}"
         made = [folder for folder in folders if not Path(folder).exists()]
         as_root(lab, "worker1", f"for d in {' '.join(folders)}; do mkdir -p $d; echo x > $d/{mark}; done")
@@ -242,6 +244,12 @@ class TestNodes:
         keys = as_root(lab, "worker1", "ls /etc/ssh").split()
         assert ["authorized_keys.d", "ssh_host_ed25519_key", "sshd_config"] == keys
         assert {"dpkg"} >= set(as_root(lab, "relay", "ls /var/lib").split())
+
+    def test_nothing_on_a_node_ignores_a_signal(self, lab: Lab) -> None:
+        """Python ignores SIGPIPE; what it starts must not, or pipes in tasks end otherwise than on real machines."""
+        found = as_root(lab, "worker1", "grep -h SigIgn /proc/1/status /proc/self/status")
+        ignored = [int(line.split()[1], 16) & (1 << (signal.SIGPIPE - 1)) for line in found.splitlines()]
+        assert [0, 0] == ignored
 
     def test_an_orphaned_daemon_is_reaped(self, lab: Lab) -> None:
         """Its parent gone, tini takes it over, and leaves no zombie when it ends."""
@@ -469,7 +477,7 @@ def test_a_node_that_cannot_start_is_named(
     place: Path, testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here its interface's settings cannot be written."""
-    settings = lifecycle.node_sysctls
+    settings = node_sysctls
 
     def bad(topology: Topology, node: str) -> tuple[tuple[str, str], ...]:
         return (*settings(topology, node), *([("net/ipv4/ip_forward", "many")] if node == "relay" else []))

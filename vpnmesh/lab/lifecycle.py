@@ -18,7 +18,7 @@ from typing import Self
 from vpnmesh.errors import InputError
 from vpnmesh.lab.birth import Birth, end_init
 from vpnmesh.lab.commands import run_step
-from vpnmesh.lab.controller import await_ssh, check_free, silence_ipv6
+from vpnmesh.lab.controller import await_ssh, check_free, settle_uplink
 from vpnmesh.lab.debris import await_gone, traces_of
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
@@ -257,7 +257,7 @@ class _Construction:
         init = birth.init
         with self._step("controller's link"):
             run_step(controller_steps(self._topology, init.pid))
-            silence_ipv6()
+            settle_uplink()
         birth.say("uplink")
         firsts = birth.await_field("nodes", self._tell)
         birth.await_step(uplink_step().name, self._tell)
