@@ -51,7 +51,13 @@ def link_exists(name: str) -> bool:
 
 def settle_uplink() -> None:
     """On the controller's end too: no IPv6, and nothing that a node sends is forwarded, whatever the machine does."""
-    for name, value in (("ipv6/conf/{}/disable_ipv6", "1"), ("ipv4/conf/{}/forwarding", "0")):
+    settings = (
+        ("ipv6/conf/{}/disable_ipv6", "1"),
+        ("ipv4/conf/{}/forwarding", "0"),
+        # the bridge may open its port a moment late; the next try shall not be a whole second later
+        ("ipv4/neigh/{}/retrans_time_ms", "50"),
+    )
+    for name, value in settings:
         with contextlib.suppress(FileNotFoundError):
             Path("/proc/sys/net", name.format(UPLINK)).write_text(value)
 

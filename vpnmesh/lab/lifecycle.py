@@ -183,7 +183,7 @@ def _down(place: LabDirectory, only: Process | None = None) -> tuple[str, ...]:
 
 def _end(place: LabDirectory, *processes: Process) -> tuple[str, ...]:
     """Kill a lab by the process that started it, then its init, and wait until the kernel has cleaned up."""
-    traces = traces_of(processes[0], (UPLINK,), place.path)
+    traces = traces_of(processes, (UPLINK,), place.path)
     end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
 
