@@ -2,8 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,12 @@ def lab(root: None, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) 
         yield standing
         left = standing.close()
         assert () == left
+
+
+@pytest.fixture(name="private_network")
+def private_network_factory() -> Callable[[], AbstractContextManager[None]]:
+    """For a test that needs one more network."""
+    return private_network
 
 
 @pytest.fixture
