@@ -79,8 +79,8 @@ def test_argv_is_the_papers() -> None:
     tool = Iperf3(duration_s=60, udp_window="2M")
     tcp, udp = tool.client(Test.TCP, POD), tool.client(Test.UDP, POD)
     assert ("iperf3", "-c", str(POD), "-p", "5201", "-O", "1", "-t", "60") == tcp[:9]
-    assert ("-C", "cubic") == tcp[9:11]
-    assert ("-u", "-b", "0", "-w", "2M") == udp[9:14]
+    assert tcp[9:11] == ("-C", "cubic")
+    assert udp[9:14] == ("-u", "-b", "0", "-w", "2M")
 
 
 def test_the_time_limit_follows_the_specification() -> None:
