@@ -11,10 +11,18 @@ from vpnmesh.tools import ping
 INTERVAL_S = 0.05
 
 
-def ping_address(task: Task, address: str, count: int = 5, *, from_pod: bool = False) -> Result:
+def ping_address(
+    task: Task,
+    address: str,
+    count: int = 5,
+    interval_s: float = INTERVAL_S,
+    wait_s: float = 1.0,
+    *,
+    from_pod: bool = False,
+) -> Result:
     """Ping an address from this node, or from its pod; `result` is a PingSummary (RTTs in ms)."""
-    argv = ping.argv(address, count, interval_s=INTERVAL_S)
-    limit_s = ping.seconds(count, interval_s=INTERVAL_S) + 2
+    argv = ping.argv(address, count, interval_s=interval_s, wait_s=wait_s)
+    limit_s = ping.seconds(count, interval_s=interval_s, wait_s=wait_s) + 2
     command = Command(in_pod(*argv) if from_pod else argv, timeout_s=limit_s, ok=(0, 1, 2))
     fact = Fact((command,), lambda completed: ping.parse(completed[0].stdout + completed[0].stderr))
     return Result(host=task.host, result=shell(task).gather(fact))

@@ -105,9 +105,7 @@ def main(
     sys.exit(code)
 
 
-def run(
-    console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int
-) -> int:
+def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
     """Make all attempts that the store lacks; show tables and path; return the exit code."""
     engine = choose_engine(site)
     matrix = MatrixRun(site, plan, store, engine, seed)

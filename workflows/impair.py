@@ -21,6 +21,8 @@ from vpnmesh.tools.ping import PingSummary
 from workflows.hosts import run_on
 from workflows.provision import Site
 
+ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
+"""Where nodes get the lab's engine: they do not see every folder of the machine."""
 RENEW_AFTER = 1 / 3
 """Which part of the deadman's time may pass before it is renewed."""
 
@@ -65,9 +67,12 @@ def choose_engine(site: Site) -> Engine:
     if any(bed.node(name).kind is not NodeKind.NETNS for name in names):
         lacking = ", ".join(name for name, result in found.items() if not result.result)
         raise UnavailableError(f"no netem in the kernel of {lacking} (module sch_netem)")
-    if not binary_path().is_file():
-        raise UnavailableError("no netem in this kernel and no vpnmesh-nfq: run `make setup`")
-    return NfqueueEngine(str(binary_path()))
+    try:
+        program = binary_path().read_bytes()
+    except OSError as error:
+        raise UnavailableError("no netem in this kernel and no vpnmesh-nfq: run `make setup`") from error
+    run_on(site.nr, names, tasks.install_engine, path=ENGINE_PATH, program=program)
+    return NfqueueEngine(ENGINE_PATH)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """iperf3's output becomes figures or a reason, never a stand-in number."""
 
 import json
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def _without_sum(text: str) -> str:
     return json.dumps(report)
 
 
-UGLY = {
+UGLY: dict[str, tuple[Callable[[str], str], str]] = {
     "cut": (lambda text: text[: len(text) // 2], "no JSON"),
     "empty": (lambda _: "", "no output"),
     "-nan": (lambda text: text.replace('"lost_percent":\t0', '"lost_percent":\t-nan'), "no JSON"),

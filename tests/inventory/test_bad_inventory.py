@@ -32,9 +32,14 @@ def written(tmp_path: Path, change: Change) -> Path:
 def test_the_lab_inventory_is_six_nodes_in_their_roles() -> None:
     """The built-in lab is the paper's testbed: master, two workers, relay, firewall, hypervisor."""
     _, bed = load("lab")
-    assert [
-        n.name for n in bed.nodes
-    ] == ["k8s-master", "worker1", "worker2", "relay", "hypervisor", "firewall"]
+    assert [n.name for n in bed.nodes] == [
+        "k8s-master",
+        "worker1",
+        "worker2",
+        "relay",
+        "hypervisor",
+        "firewall",
+    ]
     assert (bed.client.name, bed.server.name) == ("worker1", "worker2")
     assert bed.control_plane.name == "hypervisor"
     assert len(bed.firewall.legs) == 5

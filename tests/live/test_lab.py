@@ -211,15 +211,35 @@ class TestNodes:
 
     def test_what_a_node_writes_stays_in_that_node(self, lab: Lab) -> None:
         """Neither the machine nor another node sees it, wherever VPNs write."""
-        folders = ["/run", "/etc", "/etc/wireguard", "/etc/nebula", "/etc/netbird", "/etc/systemd/system", "/root", "/home/mesh", "/tmp", "/var/log", "/var/lib/vpnmesh", "/var/lib/tailscale", "/var/lib/netbird", "/var/lib/zerotier-one", "/var/cache", "/dev/shm", "/usr/local/bin", "/opt"]
+        folders = [
+            "/run",
+            "/etc",
+            "/etc/wireguard",
+            "/etc/nebula",
+            "/etc/netbird",
+            "/etc/systemd/system",
+            "/root",
+            "/home/mesh",
+            "/tmp",
+            "/var/log",
+            "/var/lib/vpnmesh",
+            "/var/lib/tailscale",
+            "/var/lib/netbird",
+            "/var/lib/zerotier-one",
+            "/var/cache",
+            "/dev/shm",
+            "/usr/local/bin",
+            "/opt",
+        ]
         mark = f"vpnmesh-live-{os.getpid()}"
         made = [folder for folder in folders if not Path(folder).exists()]
         as_root(lab, "worker1", f"for d in {' '.join(folders)}; do mkdir -p $d; echo x > $d/{mark}; done")
         seen = as_root(lab, "worker1", f"ls {' '.join(f'{folder}/{mark}' for folder in folders)}").split()
         assert len(folders) == len(seen)
-        assert as_root(
-            lab, "worker2", f"ls -d {' '.join(f'{f}/{mark}' for f in folders)} 2>/dev/null || true"
-        ) == ""
+        assert (
+            as_root(lab, "worker2", f"ls -d {' '.join(f'{f}/{mark}' for f in folders)} 2>/dev/null || true")
+            == ""
+        )
         assert not [folder for folder in folders if Path(folder, mark).exists()]
         assert not [folder for folder in made if Path(folder).exists()]
 
