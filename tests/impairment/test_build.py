@@ -24,7 +24,18 @@ def test_built_once(binary: Path) -> None:
 
 def test_compiles_without_a_warning(tmp_path: Path) -> None:
     """The compiler has nothing to say, at its strictest."""
-    argv = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-o", str(tmp_path / "x"), SOURCE]
+    argv = [
+        "gcc",
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Wshadow",
+        "-Werror",
+        "-o",
+        str(tmp_path / "x"),
+        SOURCE,
+    ]
     assert subprocess.run(argv, capture_output=True, text=True, check=False).stderr == ""
 
 

@@ -44,7 +44,14 @@ def test_a_fixed_limit_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("delay_ms", "packet_bytes", "measured"),
-    [(50, 1450, 222.7), (250, 1450, 44.2), (350, 1450, 31.5), (50, 1230, 187.5), (250, 1230, 37.2), (350, 1230, 26.6)],
+    [
+        (50, 1450, 222.7),
+        (250, 1450, 44.2),
+        (350, 1450, 31.5),
+        (50, 1230, 187.5),
+        (250, 1230, 37.2),
+        (350, 1230, 26.6),
+    ],
 )
 def test_the_papers_delayed_udp_is_its_queue(delay_ms: float, packet_bytes: int, measured: float) -> None:
     """Table A2's baseline UDP under delay lies within 10 % of 1000 packets / delay, so it is flagged."""

@@ -20,6 +20,7 @@ PREFIXES = (IPv4Network("192.88.99.0/27"), IPv4Network("192.88.99.32/29"))
 SHARED = dataclasses.replace(WHOLE, destinations=PREFIXES)
 POD = Target("worker1", "pod-client", "eth0", netns="vpnmesh-pod")
 ENGINE = NetemEngine()
+NETEM = "netem limit 6098 delay 50ms loss 5%"
 FILES = "underlay-client.deadman.pid\nunderlay-client.deadman.sh\n"
 FOLDER = "/run/vpnmesh/impairment"
 
@@ -31,7 +32,13 @@ class Node:
         self.captured = captured
 
     def held(
-        self, target: Target, qdiscs: str, filters: str = "", former: str = "", files: str = "", armed: int = 3
+        self,
+        target: Target,
+        qdiscs: str,
+        filters: str = "",
+        former: str = "",
+        files: str = "",
+        armed: int = 3,
     ) -> Held:
         """Have the engine read captured qdiscs and filters, a noted former root, files, and the deadman's status."""
         answers = (
@@ -113,10 +120,12 @@ def test_under_a_shaper(node: Node) -> None:
     assert argvs(plan) == [
         f"tc qdisc replace dev eth0 parent {handle}1 handle 2130: netem limit 6098 delay 50ms loss 5%"
     ]
-    standing = node.held(WHOLE, "netem-under-tbf-synthetic", files=FILES + "underlay-client.former\n", armed=0)
+    standing = node.held(
+        WHOLE, "netem-under-tbf-synthetic", files=FILES + "underlay-client.former\n", armed=0
+    )
     assert argvs(ENGINE.clear(WHOLE, standing)) == [
         "tc qdisc del dev eth0 root",
-        "tc qdisc replace dev eth0 root handle 8001: tbf rate 1000000000bit burst 262125 latency 20000us",
+        "tc qdisc replace dev eth0 root handle 8001: tbf rate 1000000000bit burst 262187 latency 20000us",
     ]
     assert ENGINE.set(WHOLE, FIVE_AT_50, standing) == Plan()
 
@@ -192,10 +201,7 @@ def test_without_a_deadman_it_is_made_anew(node: Node) -> None:
 def test_in_a_pods_namespace(node: Node) -> None:
     """A pod's netem stands inside its namespace, the deadman and the files on the node."""
     plan = ENGINE.set(POD, FIVE_AT_50, node.held(POD, "noqueue-default"))
-    assert argvs(plan) == [
-        "ip netns exec vpnmesh-pod tc qdisc replace dev eth0 root handle 2130: "
-        "netem limit 6098 delay 50ms loss 5%"
-    ]
+    assert argvs(plan) == [f"ip netns exec vpnmesh-pod tc qdisc replace dev eth0 root handle 2130: {NETEM}"]
 
 
 def test_renew_restarts_only_the_deadman(node: Node) -> None:

@@ -17,6 +17,7 @@ ENGINE = NfqueueEngine("/opt/vpnmesh-nfq")
 TARGET = Target("firewall", "underlay-client", "vlan20", Direction.INGRESS)
 FIVE_AT_50 = Impairment(Condition(loss_pct=5, delay_ms=50), 6098, seed=3)
 FOLDER = "/run/vpnmesh/impairment"
+DEADMAN = f"--pidfile {FOLDER}/underlay-client.deadman.pid --exec /bin/sh"
 MARK = "-m comment --comment vpnmesh-underlay-client -j NFQUEUE --queue-num 2130"
 RULE = f"-A PREROUTING -i vlan20 {MARK}"
 QUEUE = " 2130  4711    12 1     0     0     0      345  1\n"
@@ -34,7 +35,12 @@ def stats(**changes: float) -> str:
 
 
 def held(
-    rules: str = "", queue: str = "", written: str = "", armed: int = 3, files: str = "", target: Target = TARGET
+    rules: str = "",
+    queue: str = "",
+    written: str = "",
+    armed: int = 3,
+    files: str = "",
+    target: Target = TARGET,
 ) -> Held:
     """Have the engine read these answers."""
     saved = f"*mangle\n:PREROUTING ACCEPT [0:0]\n{rules}\nCOMMIT\n"
@@ -54,21 +60,18 @@ def in_order() -> Held:
 
 def argvs(plan: Plan) -> list[str]:
     """The plan's steps as text."""
-    return [
-        " ".join(step.argv) if isinstance(step, Command) else f"write {step.path}" for step in plan.steps
-    ]
+    return [" ".join(step.argv) if isinstance(step, Command) else f"write {step.path}" for step in plan.steps]
 
 
 def test_deadman_then_process_then_rule() -> None:
     """Nothing stands that nobody would lift, and no rule comes before the process that serves it."""
     plan = ENGINE.set(TARGET, FIVE_AT_50, held())
-    stop = f"--pidfile {FOLDER}/underlay-client.deadman.pid --exec /bin/sh"
+    files = f"--stats {FOLDER}/underlay-client.stats --pidfile {FOLDER}/underlay-client.pid"
     assert argvs(plan) == [
         f"mkdir -p -m 0700 {FOLDER}",
         f"write {FOLDER}/underlay-client.deadman.sh",
-        f"start-stop-daemon --start --background --make-pidfile {stop} -- {FOLDER}/underlay-client.deadman.sh",
-        "/opt/vpnmesh-nfq --queue 2130 --delay-ms 50 --loss-pct 5 --limit 6098 --seed 6 "
-        f"--stats {FOLDER}/underlay-client.stats --pidfile {FOLDER}/underlay-client.pid --lifetime 960",
+        f"start-stop-daemon --start --background --make-pidfile {DEADMAN} -- {FOLDER}/underlay-client.deadman.sh",
+        f"{ENGINE.binary} --queue 2130 --delay-ms 50 --loss-pct 5 --limit 6098 --seed 6 {files} --lifetime 960",
         f"iptables -w -t mangle -I PREROUTING -i vlan20 {MARK}",
     ]
     assert plan.diff.splitlines()[-3:] == [
@@ -96,8 +99,7 @@ def test_the_deadman_undoes_what_clear_undoes() -> None:
     clear = argvs(ENGINE.clear(TARGET, in_order()))
     assert len(clear) == 5
     assert [text for text in clear if text not in script.splitlines()] == [
-        "start-stop-daemon --stop --oknodo --retry TERM/5/KILL/2 "
-        f"--pidfile {FOLDER}/underlay-client.deadman.pid --exec /bin/sh"
+        f"start-stop-daemon --stop --oknodo --retry TERM/5/KILL/2 {DEADMAN}"
     ]
     assert "sleep 900 &" in script.splitlines()
 
@@ -115,7 +117,10 @@ def test_a_dead_process_is_a_fault() -> None:
     assert not dead.condition
     with pytest.raises(CheckError, match="vpnmesh-nfq is dead, so all its packets are dropped"):
         check_held(dead, FIVE_AT_50)
-    assert argvs(ENGINE.set(TARGET, FIVE_AT_50, dead))[0] == f"iptables -w -t mangle -D PREROUTING -i vlan20 {MARK}"
+    assert (
+        argvs(ENGINE.set(TARGET, FIVE_AT_50, dead))[0]
+        == f"iptables -w -t mangle -D PREROUTING -i vlan20 {MARK}"
+    )
     assert "-left-over file underlay-client.stats" in ENGINE.clear(TARGET, dead).diff
 
 
@@ -169,7 +174,9 @@ def test_prefixes_become_rules() -> None:
         sources=(IPv4Network("192.88.99.8/29"),),
         destinations=(IPv4Network("192.88.99.16/29"), IPv4Network("192.88.99.24/29")),
     )
-    rules = [text for text in argvs(ENGINE.set(between, FIVE_AT_50, held(target=between))) if "iptables" in text]
+    rules = [
+        text for text in argvs(ENGINE.set(between, FIVE_AT_50, held(target=between))) if "iptables" in text
+    ]
     assert rules == [
         f"iptables -w -t mangle -I PREROUTING -s 192.88.99.8/29 -d 192.88.99.{host}/29 -i vlan20 {MARK}"
         for host in (16, 24)
@@ -179,7 +186,9 @@ def test_prefixes_become_rules() -> None:
 def test_the_second_end_has_its_own_queue_and_seed() -> None:
     """Two ends on one node never share a queue, nor their random numbers."""
     other = dataclasses.replace(TARGET, name="underlay-server", slot=1)
-    start = next(text for text in argvs(ENGINE.set(other, FIVE_AT_50, held(target=other))) if "--delay-ms" in text)
+    start = next(
+        text for text in argvs(ENGINE.set(other, FIVE_AT_50, held(target=other))) if "--delay-ms" in text
+    )
     assert "--queue 2131" in start
     assert "--seed 7" in start
 

@@ -60,7 +60,9 @@ class Routed:
     def run(self, node: str, *argv: str, stdin: str = "", timeout_s: float = 30) -> Completed:
         """Run a command as root on a node, whatever it ends with."""
         full = self.argv(node, argv)
-        done = subprocess.run(full, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            full, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
         return Completed(argv, done.returncode, done.stdout, done.stderr)
 
     def check(self, node: str, *argv: str, stdin: str = "") -> str:
