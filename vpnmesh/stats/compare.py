@@ -1,8 +1,8 @@
 """Whether two samples differ, and how far: Mann-Whitney U, Cliff's delta, Holm's correction.
 
-Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. Below five values in a
-group no p-value is given: the smallest one that 4 against 4 can reach is 0.029, and after correction over 28
-pairs it could never reject, so it would only look like evidence of equality.
+Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. Below five values in
+a group no p-value is given: the smallest one that 4 against 4 can reach is 0.029, and after correction over
+28 pairs it could never reject, so it would only look like evidence of equality.
 """
 
 import math
@@ -21,7 +21,9 @@ _EXACT_UP_TO = 8
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Sample a against sample b: U counts the pairs in which a is larger, ties half; delta = 2U/(n_a n_b) - 1."""
+    """Sample a against sample b: U counts the pairs in which a is larger, ties half; delta = 2U/(n_a n_b) -
+    1.
+    """
 
     n_a: int
     n_b: int
@@ -85,7 +87,7 @@ def _ranks_with(u: float, n_a: int, n_b: int) -> tuple[list[float], list[float]]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjusted p-values in the given order; None stays None and is no member of the family."""
+    """Holm's step-down adjusted p-values in the given order; None is no member of the family."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0

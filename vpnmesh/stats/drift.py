@@ -16,8 +16,9 @@ ALPHA = 0.01
 class Drift:
     """Of one cell's figures in order: lag-1 autocorrelation, and Mann-Kendall's trend.
 
-    `dependent` = the autocorrelation is larger than independent figures show in 99 % of cases; `drifting` = the
-    trend's p is below 0.01. `effective_n` = how many independent figures the mean is worth (None if not tested).
+    `dependent` = the autocorrelation is larger than independent figures show in 99 % of cases; `drifting` =
+    the trend's p is below 0.01. `effective_n` = how many independent figures the mean is worth (None if not
+    tested).
     """
 
     n: int
@@ -38,13 +39,15 @@ class Drift:
 
 
 def lag1_limit(n: int) -> float:
-    """The 99 % limit of the lag-1 autocorrelation of n independent figures, about its mean of -1/n (Bartlett)."""
+    """The 99 % limit of the lag-1 autocorrelation of n independent figures, about its mean of -1/n
+    (Bartlett).
+    """
     return float(stats.norm.ppf(1 - ALPHA / 2)) / math.sqrt(n)
 
 
 def lag1_autocorrelation(values: Floats) -> float | None:
     """The correlation of each figure with the one before; None below three values or without any spread."""
-    if values.size < 3:
+    if values.size < 3:  # noqa: PLR2004 - two neighbours make one product, which correlates with nothing
         return None
     deviations = values - values.mean()
     total = float(np.sum(deviations**2))

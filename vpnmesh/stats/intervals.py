@@ -1,9 +1,9 @@
 """Intervals: of a ratio of means (Fieller), of a mean (Student), of a share (Clopper-Pearson).
 
-Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it does
-not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero (no
-interval). Variances may differ; degrees of freedom are Satterthwaite's at the estimated ratio. Its weak side,
-skewed samples of ten, is measured in tests/stats (coverage) and stated in docs/statistics.md.
+Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it
+does not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero
+(no interval). Variances may differ; degrees of freedom are Satterthwaite's at the estimated ratio. Its weak
+side, skewed samples of ten, is measured in tests/stats (coverage) and stated in docs/statistics.md.
 """
 
 import math
@@ -32,7 +32,8 @@ class Interval:
 
 
 def ratio_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> Interval | None:
-    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a group has no spread known.
+    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a group has no spread
+    known.
 
     Bounds do not exist when b's mean is not significantly different from zero at this confidence.
     """
@@ -72,7 +73,9 @@ def mean_interval(sample: Summary, confidence: float = CONFIDENCE) -> Interval |
 
 
 def share_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """A share with Clopper and Pearson's interval, which never promises more than it holds; ValueError at n = 0."""
+    """A share with Clopper and Pearson's interval, which never promises more than it holds; ValueError at n =
+    0.
+    """
     if n == 0:
         raise ValueError("a share of nothing")
     tail = (1 - confidence) / 2
