@@ -14,7 +14,9 @@ from vpnmesh.stats.drift import Drift, drift, lag1_autocorrelation, mann_kendall
 def test_mann_kendall_as_scipy(values: list[float]) -> None:
     """Tau and p are those of scipy's asymptotic Kendall against the order."""
     wanted = stats.kendalltau(np.arange(len(values)), values, method="asymptotic")
-    assert [wanted.statistic, wanted.pvalue] == pytest.approx(mann_kendall(np.array(values)), rel=1e-9, abs=1e-12)
+    assert [wanted.statistic, wanted.pvalue] == pytest.approx(
+        mann_kendall(np.array(values)), rel=1e-9, abs=1e-12
+    )
 
 
 def test_no_trend_without_spread() -> None:

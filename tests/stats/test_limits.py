@@ -14,7 +14,14 @@ from vpnmesh.stats.power import detectable_delta, repetitions_for
 
 @pytest.mark.parametrize(
     ("mtu", "delay_ms", "published"),
-    [(1450, 50, 222.7), (1450, 250, 44.17), (1450, 350, 31.51), (1230, 50, 187.5), (1230, 250, 37.2), (1230, 350, 26.6)],
+    [
+        (1450, 50, 222.7),
+        (1450, 250, 44.17),
+        (1450, 350, 31.51),
+        (1230, 50, 187.5),
+        (1230, 250, 37.2),
+        (1230, 350, 26.6),
+    ],
 )
 def test_the_papers_udp_lies_at_the_ceiling(mtu: int, delay_ms: float, published: float) -> None:
     """Both baselines' published UDP means are 0.986 to 0.996 of limit x packet / delay."""

@@ -45,7 +45,14 @@ def test_looks_rise_to_the_budget_and_spend_all(first: int, growth: float, budge
 
 @pytest.mark.parametrize(
     "bad",
-    [{"first": 2}, {"first": 101}, {"growth": 1.0}, {"margin": 0.0}, {"alpha_differ": 1.0}, {"alpha_equivalent": 0}],
+    [
+        {"first": 2},
+        {"first": 101},
+        {"growth": 1.0},
+        {"margin": 0.0},
+        {"alpha_differ": 1.0},
+        {"alpha_equivalent": 0},
+    ],
 )
 def test_designs_that_cannot_work(bad: dict[str, float]) -> None:
     """A design without looks, margin or error rates is refused."""
@@ -108,7 +115,9 @@ def test_a_look_needs_spread() -> None:
         weigh(Evidence(), Summary(1, 700, None), Summary(6, 700, 1), 1.0, RULES)
 
 
-def wrong_share(rng: np.random.Generator, means: list[float], sd: float, wrong: Verdict, *, skew: bool) -> float:
+def wrong_share(
+    rng: np.random.Generator, means: list[float], sd: float, wrong: Verdict, *, skew: bool
+) -> float:
     """In what share of 600 studies at least one pair got the wrong verdict."""
     # a log-normal's mean is exp(sigma^2 / 2)
     hits, shift = 0, np.exp(0.125) if skew else 0.0
