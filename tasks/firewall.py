@@ -15,7 +15,7 @@ CLOSED_PORT = 33999
 SILENT, REFUSED = 7, 0
 
 
-def set_firewall_policy(task: Task, policy: Policy, testbed: Testbed, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def set_firewall_policy(task: Task, policy: Policy, testbed: Testbed, dry_run: bool | None = None) -> Result:
     """Have the firewall hold exactly this policy; run it on the host with role firewall."""
     return converge(task, nftables.set_policy(policy, testbed), dry_run)
 
@@ -29,4 +29,6 @@ def probe_udp(task: Task, addresses: tuple[str, ...]) -> Result:
         address: ask("bash", "-c", _PROBE, address, str(CLOSED_PORT), timeout_s=3) for address in addresses
     }
     answers = shell(task).gather(together(facts))
-    return Result(host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()})
+    return Result(
+        host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()}
+    )
