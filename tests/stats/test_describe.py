@@ -16,7 +16,7 @@ FIGURES = st.lists(st.floats(-1e6, 1e6).map(lambda x: round(x, 3)), min_size=1, 
 def test_known_answer() -> None:
     """2, 4, 4, 4, 5, 5, 7, 9 have the mean 5 and the sample variance 32/7."""
     summary = describe([2, 4, 4, 4, 5, 5, 7, 9])
-    assert (8, 5.0) == (summary.n, summary.mean)
+    assert (summary.n, summary.mean) == (8, 5.0)
     assert math.isclose(math.sqrt(32 / 7), summary.sd or 0)
     assert math.isclose(math.sqrt(32 / 7) / 5, summary.cv or 0)
 

@@ -71,7 +71,7 @@ def test_ratio_of_constants_is_exact() -> None:
     """Without spread the interval is the ratio itself."""
     found = ratio_interval(describe([4, 4, 4]), describe([2, 2, 2]))
     assert found is not None
-    assert (2.0, 2.0, 2.0) == (found.low, found.estimate, found.high)
+    assert (found.low, found.estimate, found.high) == (2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize("baseline", [[0.0, 0.0], [-1.0, 1.0, 0.5], [5.0], []])

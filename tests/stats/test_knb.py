@@ -1,5 +1,6 @@
 """Reading k8s-bench-suite: whole, with empty readings, cut off, of another tool."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def one(rate: object) -> knb.Repetition:
 def test_whole_record() -> None:
     """A whole record is measured, with the tool's figures as they are."""
     found = one(700)
-    assert (None, 700.0, "a>b") == (found.problem, found.rate_mbit_s, found.pair)
+    assert (found.problem, found.rate_mbit_s, found.pair) == (None, 700.0, "a>b")
     assert knb.Load(9.5, 1.5, 8.0, 600.0) == found.client
 
 
@@ -47,29 +48,30 @@ def test_empty_readings_are_repaired_and_failed() -> None:
     """The tool's empty values are read as missing: those repetitions fail with the reason, the others count."""
     found = import_knb([captured("readings-missing-synthetic")])
     rows = found.samples.select("repetition", "outcome", "reason", "rate_mbit_s").rows()
-    assert [
+    assert rows == [
         (1, "measured", None, 612.0),
         (2, "failed", "no reading of client CPU, client RAM", 610.0),
         (3, "failed", "bandwidth is missing", None),
-    ] == rows
+    ]
     assert any("repaired: 3 repetitions read" in note for note in found.notes)
 
 
 def test_cut_off_file_keeps_what_is_whole() -> None:
     """Of a file cut in its second record the first is measured, and the second is an attempt that failed."""
     found = import_knb([captured("cut-off-synthetic")])
-    assert [("measured", None), ("failed", "record 2 is cut off")] == found.samples.select(
-        "outcome", "reason"
-    ).rows()
+    assert found.samples.select("outcome", "reason").rows() == [
+        ("measured", None),
+        ("failed", "record 2 is cut off"),
+    ]
     assert {"delay-250ms"} == set(found.samples["condition"])
 
 
 def test_another_tool_is_named() -> None:
     """JSON of another tool is one failed attempt that says what was found."""
     found = import_knb([captured("iperf3-synthetic")])
-    assert ["not a k8s-bench-suite result (found: end, intervals, start)"] == found.samples[
-        "reason"
-    ].to_list()
+    assert found.samples["reason"].to_list() == [
+        "not a k8s-bench-suite result (found: end, intervals, start)"
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "no json at all", "[]", "[1, 2]", "{}", "null", '"x"'])
@@ -82,10 +84,8 @@ def test_nothing_of_ours(text: str) -> None:
 @given(st.text(alphabet='{}[]":, \n0123456789ametadt-', max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text brings the reader down otherwise."""
-    try:
-        knb.parse('[{"metadata": ' + text)
-    except ToolError as error:
-        assert error.reason
+    with contextlib.suppress(ToolError):
+        assert knb.parse('[{"metadata": ' + text).repetitions is not None
 
 
 @pytest.mark.parametrize(
@@ -116,16 +116,16 @@ def test_a_promised_section_that_is_missing_failed() -> None:
     """A record in a p2pudp file that has no UDP section is an attempt that failed."""
     text = json.dumps([record()])
     found = knb.parse(text, "udp").repetitions
-    assert ["tcp", "udp"] == sorted(rep.test for rep in found)
-    assert ["no udp section"] == [rep.problem for rep in found if rep.test == "udp"]
+    assert sorted(rep.test for rep in found) == ["tcp", "udp"]
+    assert [rep.problem for rep in found if rep.test == "udp"] == ["no udp section"]
 
 
 def test_twice_the_same_repetition_counts_once() -> None:
     """A repetition in two files (same name, same start) is one, and said to be."""
     files = [(Source(f"11-x/{i}-{NAME}", "x", ""), json.dumps([record()])) for i in range(2)]
     found = import_knb(files)
-    assert 1 == found.samples.height
-    assert ("x none tcp: 1 repetitions were there twice, counted once",) == found.notes
+    assert found.samples.height == 1
+    assert found.notes == ("x none tcp: 1 repetitions were there twice, counted once",)
 
 
 def test_mixed_units_are_pointed_at() -> None:
@@ -133,9 +133,9 @@ def test_mixed_units_are_pointed_at() -> None:
     rates = [700, 705, 710, 700_000_000]
     text = json.dumps([record(rate, name=f"knb-{i}") for i, rate in enumerate(rates)])
     found = import_knb([(Source(f"11-x/{NAME}", "x", ""), text)])
-    assert 4 == found.samples.filter(outcome="measured").height
-    assert ["x none tcp: 1 of 4 rates differ from the median by more than a factor of 100: mixed units?"] == [
-        note.rpartition(" They")[0] for note in found.notes
+    assert found.samples.filter(outcome="measured").height == 4
+    assert [note.rpartition(" They")[0] for note in found.notes] == [
+        "x none tcp: 1 of 4 rates differ from the median by more than a factor of 100: mixed units?"
     ]
 
 
@@ -163,7 +163,7 @@ def test_names_without_or_with_impossible_conditions() -> None:
     with pytest.raises(InputError, match="loss 150"):
         knb.condition_of("x-loss150p-delay0.json")
     found = import_knb([(Source("1-x/x-loss150p-delay0.json", "x", ""), json.dumps([record()]))])
-    assert (0, True) == (found.samples.height, "left out" in found.notes[0])
+    assert (found.samples.height, "left out" in found.notes[0]) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -36,14 +36,14 @@ def requests(**columns: object) -> pl.LazyFrame:
 def test_cut_and_failed_rows_are_counted_not_measured() -> None:
     """Blank lines are no rows; without status, without time, a 503 and the cut row are failed requests."""
     (cell,) = api_cells(scan_hey([RunFile(str(CAPTURED), "x", "none", 7)]))
-    assert (7, 4) == (cell.requests, cell.failed)
-    assert [0.1, 0.2, 0.4] == cell.pooled.written_out().tolist()
+    assert (cell.requests, cell.failed) == (7, 4)
+    assert cell.pooled.written_out().tolist() == [0.1, 0.2, 0.4]
 
 
 def test_no_files_no_cells() -> None:
     """Nothing to scan is an empty frame in the same schema."""
-    assert API == dict(scan_hey([]).collect_schema())
-    assert [] == api_cells(empty(API).lazy())
+    assert dict(scan_hey([]).collect_schema()) == API
+    assert api_cells(empty(API).lazy()) == []
 
 
 @pytest.mark.parametrize("line", ["", "a,b,c", '{"start": 1}', HEADER + ",more"])
@@ -69,28 +69,28 @@ def test_run_numbers(name: str, run: int | None) -> None:
 def test_runs_are_kept_apart() -> None:
     """A cell knows its pooled sample and the mean of each run."""
     (cell,) = api_cells(requests(run=[1, 1, 2, 2], response_s=[0.1, 0.3, 0.2, 0.6]))
-    assert [0.2, 0.4] == pytest.approx(list(cell.run_means))
-    assert 4 == cell.pooled.n
+    assert pytest.approx(list(cell.run_means)) == [0.2, 0.4]
+    assert cell.pooled.n == 4
 
 
 def test_all_failed_is_a_cell_without_figures() -> None:
     """A run in which no request was answered is counted and has no mean."""
     (cell,) = api_cells(requests(response_s=[None, None], ok=[False, False], status=[None, None]))
-    assert (2, 2, (), 0, None, None) == (
+    assert (
         cell.requests,
         cell.failed,
         cell.run_means,
         cell.pooled.n,
         cell.achieved_rps,
         cell.saturated,
-    )
+    ) == (2, 2, (), 0, None, None)
 
 
 def test_busy_workers_are_a_saturated_server() -> None:
     """Ten workers that never wait are saturation; ten that wait most of the time are not."""
     busy = requests(response_s=[1.0] * 40, offset_s=[float(i // 10) for i in range(40)])
     calm = requests(response_s=[0.01] * 40, offset_s=[float(i // 10) for i in range(40)])
-    assert [True, False] == [api_cells(frame)[0].saturated for frame in (busy, calm)]
+    assert [api_cells(frame)[0].saturated for frame in (busy, calm)] == [True, False]
     assert api_cells(busy)[0].achieved_rps == pytest.approx(10.0)
 
 
@@ -101,7 +101,7 @@ def test_open_loop_that_falls_behind_is_saturated() -> None:
         mode=["open-loop"] * 100, offset_s=offsets, response_s=[0.05 * i for i in range(1, 101)]
     )
     along = requests(mode=["open-loop"] * 100, offset_s=offsets, response_s=[0.05] * 100)
-    assert [True, False] == [api_cells(frame)[0].saturated for frame in (behind, along)]
+    assert [api_cells(frame)[0].saturated for frame in (behind, along)] == [True, False]
 
 
 def test_a_million_rows_are_a_tally(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Sequential stopping: its design, its verdicts, and how often they are wrong."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def test_looks_rise_to_the_budget_and_spend_all(first: int, growth: float, budge
     rules = Rules(first=first, growth=growth, budget=budget)
     counts = look_counts(rules)
     assert (first, budget) == (counts[0], counts[-1])
-    assert all(before < after for before, after in zip(counts, counts[1:], strict=False))
+    assert all(before < after for before, after in pairwise(counts))
     assert sum(look_weights(rules)) == pytest.approx(1)
     assert min(look_weights(rules)) > 0
 
@@ -64,7 +66,7 @@ def test_far_apart_is_decided_at_the_first_look(rng: np.random.Generator) -> Non
     """Means of 700 and 200 with spreads of 3 need six repetitions each."""
     progress, counts = run({"a": rng.normal(700, 3, 100), "b": rng.normal(200, 3, 100)})
     assert Verdict.DIFFER is progress.verdicts[PAIR]
-    assert {"a": 6, "b": 6} == counts
+    assert counts == {"a": 6, "b": 6}
 
 
 def test_the_same_is_equivalent_before_the_budget(rng: np.random.Generator) -> None:
@@ -77,8 +79,8 @@ def test_the_same_is_equivalent_before_the_budget(rng: np.random.Generator) -> N
 def test_too_noisy_to_tell_stays_open(rng: np.random.Generator) -> None:
     """Spreads of 30 % about the same mean show neither within 100 repetitions."""
     progress, counts = run({"a": rng.normal(700, 210, 100), "b": rng.normal(700, 210, 100)})
-    assert (PAIR,) == progress.undecided
-    assert {"a": 100, "b": 100} == counts
+    assert progress.undecided == (PAIR,)
+    assert counts == {"a": 100, "b": 100}
 
 
 def test_the_noisier_end_is_measured_more(rng: np.random.Generator) -> None:
@@ -92,7 +94,7 @@ def test_a_decided_scenario_is_not_measured_on(rng: np.random.Generator) -> None
     _, counts = run(
         {"far": rng.normal(100, 1, 100), "a": rng.normal(700, 10, 100), "b": rng.normal(705, 10, 100)}
     )
-    assert 6 == counts["far"]
+    assert counts["far"] == 6
     assert min(counts["a"], counts["b"]) > 6
 
 
