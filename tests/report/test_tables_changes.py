@@ -1,6 +1,7 @@
 """Two runs side by side, and the gate between two releases."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,12 @@ def run(
     n: int = 12,
     sd: float = 0.01,
     failed: tuple[str, ...] = (),
-    **manifest: object,
+    manifest: Mapping[str, object] | None = None,
 ) -> Path:
     """A run's directory with n repetitions per scenario around the given means."""
     rng = np.random.default_rng(5)
     folder.mkdir(parents=True)
-    known = {"schema_version": SCHEMA_VERSION, **MANIFEST, **manifest}
+    known = {"schema_version": SCHEMA_VERSION, **MANIFEST, **(manifest or {})}
     (folder / "manifest.json").write_text(json.dumps(known))
     rows = [
         {
@@ -75,7 +76,7 @@ def test_another_machine_is_compared_by_its_own_baseline(tmp_path: Path) -> None
     """On a machine half as fast, nothing changed but what changed against its own baseline."""
     a = study_from_run(run(tmp_path / "a", BEFORE))
     half = {name: rate / 2 for name, rate in BEFORE.items()} | {"zerotier-direct": 60.0}
-    b = study_from_run(run(tmp_path / "b", half, machine="m2"))
+    b = study_from_run(run(tmp_path / "b", half, manifest={"machine": "m2"}))
     found = {row["scenario"]: (row["basis"], row["change"]) for row in changes(a, b).iter_rows(named=True)}
     assert found == {
         "headscale-direct": ("own baseline", "none seen"),
@@ -87,9 +88,10 @@ def test_runs_that_differ_are_never_pooled(tmp_path: Path) -> None:
     """Another kernel, or other versions, and pooling is refused with what differs."""
     a = study_from_run(run(tmp_path / "a", BEFORE))
     refuse_to_pool(a, study_from_run(run(tmp_path / "b", BEFORE)))
-    for i, other in enumerate(({"kernel": "6.6"}, {"versions": {"x": "2.0"}}, {"substrate": "vm"})):
-        with pytest.raises(InputError, match=f"differ in {next(iter(other))}"):
-            refuse_to_pool(a, study_from_run(run(tmp_path / f"c{i}", BEFORE, **other)))
+    others: dict[str, object] = {"kernel": "6.6", "versions": {"x": "2.0"}, "substrate": "vm"}
+    for name, value in others.items():
+        with pytest.raises(InputError, match=f"differ in {name}"):
+            refuse_to_pool(a, study_from_run(run(tmp_path / name, BEFORE, manifest={name: value})))
 
 
 def test_a_gate_stops_what_got_slower(tmp_path: Path) -> None:

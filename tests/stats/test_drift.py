@@ -19,6 +19,13 @@ def test_mann_kendall_as_scipy(values: list[float]) -> None:
     )
 
 
+def test_a_long_series_as_scipy(rng: np.random.Generator) -> None:
+    """Thousands of figures with ties, counted by halves, give scipy's tau and p."""
+    values = np.round(rng.normal(size=5001) + np.linspace(0, 0.1, 5001), 1)
+    wanted = stats.kendalltau(np.arange(values.size), values, method="asymptotic")
+    assert [wanted.statistic, wanted.pvalue] == pytest.approx(mann_kendall(values), rel=1e-9)
+
+
 def test_no_trend_without_spread() -> None:
     """Equal figures have no trend to test."""
     with pytest.raises(ValueError, match="equal"):
