@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 SHARED = Path(os.environ.get("VPNMESH_SHARED", Path(__file__).parents[2] / "shared")) / "paper"
 TIMES = 100
@@ -42,7 +43,7 @@ def statistics() -> dict[str, float]:
 
 def plain_pandas() -> dict[str, float]:
     """The same means, spreads, quantiles and pair tests by pandas groupby and scipy, as a notebook does it."""
-    import pandas as pd  # noqa: PLC0415 - only the bench needs it
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415 - only the bench needs it
     from scipy import stats  # noqa: PLC0415
 
     start = time.monotonic()
@@ -76,8 +77,8 @@ def _pandas_rates() -> list[dict[str, object]]:
     return rows
 
 
-def _pandas_api():  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is no dependency of the project
-    import pandas as pd  # noqa: PLC0415
+def _pandas_api() -> Any:
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
 
     parts = []
     for path in sorted((SHARED / "hey").glob("*/*.csv")):
