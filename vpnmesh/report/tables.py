@@ -4,10 +4,22 @@ A `Study` is made from files by `workflows.studies` and rendered by `vpnmesh.rep
 where its rows came from nor how they will look.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
+
+from vpnmesh.frames.aggregate import cell_samples, failures, resources
+from vpnmesh.frames.order import scenarios_in_order
+from vpnmesh.frames.requests import ApiCell, api_cells
+from vpnmesh.frames.schemas import check_results
+from vpnmesh.report.environment import ENVIRONMENT, environment
+from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
+from vpnmesh.report.throughput import throughput
+from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
+from vpnmesh.stats.describe import describe
+
+PAPER_POD_MTU = 1230
 
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -55,6 +67,8 @@ API_TABLE: dict[str, pl.DataType] = {
     "saturated": pl.Boolean(),
 }
 
+API_BEYOND: dict[str, pl.DataType] = {"runs": pl.Int64(), "sd_of_run_means_s": pl.Float64()}
+
 RESOURCES: dict[str, pl.DataType] = {
     "scenario": pl.String(),
     "condition": pl.String(),
@@ -65,11 +79,6 @@ RESOURCES: dict[str, pl.DataType] = {
     "cpu_pct_sd": pl.Float64(),
     "ram_mb_mean": pl.Float64(),
     "ram_mb_sd": pl.Float64(),
-}
-
-ENVIRONMENT: dict[str, pl.DataType] = {
-    "component": pl.String(),
-    "description": pl.String(),
 }
 
 CRITERIA: dict[str, pl.DataType] = {
@@ -108,3 +117,73 @@ class Study:
     def measured(self, test: str) -> pl.DataFrame:
         """The repetitions of a test (tcp, udp, idle) that gave figures."""
         return self.samples.filter((pl.col("test") == test) & (pl.col("outcome") == "measured"))
+
+
+def build_study(
+    samples: pl.DataFrame,
+    api: pl.LazyFrame,
+    notes: Sequence[str] = (),
+    provenance: Mapping[str, object] | None = None,
+) -> Study:
+    """Compute every table from repetitions and requests; either may be empty, the tables are all there.
+
+    `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets, None = sized to the delay), and
+    `environment` (what Table 2 is made of). InputError if the samples are not in the schema of results.
+    """
+    known = dict(provenance or {})
+    cells = cell_samples(check_results(samples, "results"))
+    requests = api_cells(api)
+    scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
+    pod_mtu = {**_usual_mtu(scenarios), **_numbers(known.get("pod_mtu"))}
+    limit = known.get("netem_limit", NETEM_DEFAULT_LIMIT)
+    families = [*throughput_families(cells), *api_families(requests)]
+    tables = {
+        "throughput": throughput(cells, THROUGHPUT, pod_mtu, limit if isinstance(limit, int) else None),
+        "pairwise": pairwise(families, PAIRWISE),
+        "api": _api_table(requests),
+        "resources": resources(samples).select(*RESOURCES),
+        "environment": environment(known),
+        "criteria": pl.DataFrame(schema=CRITERIA),
+        "failures": failures(samples),
+    }
+    return Study(samples, api, tables, tuple(notes), known, scenarios)
+
+
+def _usual_mtu(scenarios: Sequence[str]) -> dict[str, int]:
+    """The pod MTU that a scenario's name states, else the paper's 1230."""
+    found = {}
+    for name in scenarios:
+        stated = name.rpartition("-")[2]
+        found[name] = int(stated) if name.startswith("native-") and stated.isdigit() else PAPER_POD_MTU
+    return found
+
+
+def _numbers(value: object) -> dict[str, int]:
+    return {str(k): int(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _api_table(cells: Sequence[ApiCell]) -> pl.DataFrame:
+    order = {name: i for i, name in enumerate(scenarios_in_order(cell.scenario for cell in cells))}
+    rows = [_api_row(cell) for cell in sorted(cells, key=lambda c: (order[c.scenario], c.condition, c.mode))]
+    return pl.DataFrame(rows, schema={**API_TABLE, **API_BEYOND}, orient="row")
+
+
+def _api_row(cell: ApiCell) -> dict[str, object]:
+    """Runs pooled for mean and spread, as the paper; the spread of the runs' means beside it."""
+    pooled, runs = cell.pooled.summary(), describe(cell.run_means)
+    return {
+        "scenario": cell.scenario,
+        "condition": cell.condition,
+        "mode": cell.mode,
+        "requests": cell.requests,
+        "failed": cell.failed,
+        "mean_s": pooled.mean,
+        "sd_s": pooled.sd,
+        "p50_s": cell.pooled.quantile(0.5),
+        "p90_s": cell.pooled.quantile(0.9),
+        "p99_s": cell.pooled.quantile(0.99),
+        "achieved_rps": cell.achieved_rps,
+        "saturated": cell.saturated,
+        "runs": runs.n,
+        "sd_of_run_means_s": runs.sd,
+    }
