@@ -108,7 +108,9 @@ def _sources(folder: Path, ending: str, skipped: _Skipped) -> Iterator[Source]:
     for place in [folder, *folders]:
         files = sorted(path for path in place.iterdir() if path.is_file())
         wanted = [path for path in files if path.suffix == ending]
-        skipped.notes += [f"{place.name}/{path.name}: left out: not {ending}" for path in files if path not in wanted]
+        skipped.notes += [
+            f"{place.name}/{path.name}: left out: not {ending}" for path in files if path not in wanted
+        ]
         scenario = scenario_of(place.resolve().name)
         if wanted and owners.setdefault(scenario, place.name) != place.name:
             skipped.notes.append(f"{place.name}: left out: {owners[scenario]} is scenario {scenario} already")
@@ -120,7 +122,9 @@ def _sources(folder: Path, ending: str, skipped: _Skipped) -> Iterator[Source]:
 def study_from_run(run: Path) -> Study:
     """A study of a run's directory (`results.parquet`, `manifest.json`, `api.parquet` where there is one)."""
     if not run.is_dir():
-        raise InputError(str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run")
+        raise InputError(
+            str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
+        )
     manifest = _manifest(run)
     samples = _parquet(run / "results.parquet")
     api_path = run / "api.parquet"

@@ -155,7 +155,10 @@ def unit_notes(samples: pl.DataFrame) -> list[str]:
     odd = (
         samples.filter((pl.col("outcome") == "measured") & rate.is_not_null())
         .group_by("scenario", "condition", "test", maintain_order=True)
-        .agg(((rate > _OUTLIER_FACTOR * median) | (rate * _OUTLIER_FACTOR < median)).sum().alias("odd"), pl.len())
+        .agg(
+            ((rate > _OUTLIER_FACTOR * median) | (rate * _OUTLIER_FACTOR < median)).sum().alias("odd"),
+            pl.len(),
+        )
         .filter(pl.col("odd") > 0)
     )
     return [

@@ -9,7 +9,9 @@ SOURCE = (
     "Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for a secure edge-cloud"
     " continuum. Softw Pract Exper 2024, Tables A1 and A2. doi:10.1002/spe.3329 (CC BY 4.0)"
 )
-TESTBED = "six machines, Intel Xeon X5647 (4 cores, 2.93 GHz), 1 Gbit/s switch, pfSense, Ubuntu 22.04, K3s 1.22.17"
+TESTBED = (
+    "six machines, Intel Xeon X5647 (4 cores, 2.93 GHz), 1 Gbit/s switch, pfSense, Ubuntu 22.04, K3s 1.22.17"
+)
 FIGURES = ("mean_mbit_s", "sd_mbit_s", "cv", "ratio_native_1450", "ratio_native_1230")
 DATA_PLANES = {
     "headscale-direct": "userspace",

@@ -20,7 +20,13 @@ _STEPS = tuple(np.round(np.linspace(0.0, 0.995, 100), 4))
 def api_means(api: pl.LazyFrame) -> str:
     """Figure 3: mean response time per scenario, each run's mean, and where half and 90 % of requests lie."""
     cells = _cells(api, _QUANTILES)
-    runs = _in_ms(api).group_by("scenario", "condition", "mode", "run").agg(pl.col("ms").mean()).collect()
+    runs = (
+        _in_ms(api)
+        .group_by("scenario", "condition", "mode", "run")
+        .agg(pl.col("ms").mean())
+        .sort("run")
+        .collect()
+    )
     return canvas.draw("fig3-api", "Kubernetes API response time per scenario", partial(_means, cells, runs))
 
 
@@ -38,12 +44,21 @@ def _cells(api: pl.LazyFrame, quantiles: Sequence[float]) -> pl.DataFrame:
     """A row per scenario, condition and mode: the mean and a list of quantiles, both in milliseconds."""
     steps = [pl.col("ms").quantile(float(step)) for step in quantiles]
     grouped = _in_ms(api).group_by("scenario", "condition", "mode")
-    return grouped.agg(pl.col("ms").mean().alias("mean"), pl.concat_list(steps).alias("quantiles")).collect()
+    return (
+        grouped.agg(pl.col("ms").mean().alias("mean"), pl.concat_list(steps).alias("quantiles"))
+        .sort("scenario")
+        .collect()
+    )
 
 
 def _panels(cells: pl.DataFrame) -> list[tuple[str, str]]:
     found = set(cells.select("condition", "mode").iter_rows())
-    return [(c, m) for c in conditions_in_order(cells["condition"]) for m in ("hey", "open-loop") if (c, m) in found]
+    return [
+        (c, m)
+        for c in conditions_in_order(cells["condition"])
+        for m in ("hey", "open-loop")
+        if (c, m) in found
+    ]
 
 
 def _here(frame: pl.DataFrame, panel: tuple[str, str]) -> pl.DataFrame:
@@ -67,8 +82,10 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame) -> Figure:
                 of_runs = mine.filter(pl.col("scenario") == scenario)["ms"].to_numpy()
                 _response(panel, row, scenario, cell, of_runs)
         panel.set_title(_title(key))
-        panel.set_xlabel("response time, ms: 90 % and half of the requests, median (line), mean (number), means of runs (points)")
-        panel.set_xlim(left=0)
+        panel.set_xlabel(
+            "response time, ms (line: 90 % of requests, box: half, bar: median, points: means of runs)"
+        )
+        panel.set_xlim(0, panel.get_xlim()[1] * 1.15)
     return figure
 
 
@@ -81,7 +98,7 @@ def _response(panel: Axes, row: int, scenario: str, cell: dict[str, object], run
     panel.plot([median, median], [row - 0.3, row + 0.3], color=INK, linewidth=1.3)
     panel.plot(runs, np.full(len(runs), row), style.marker, color=style.colour, markerfacecolor=style.face,
                markeredgecolor=INK, markeredgewidth=0.6, markersize=4)  # fmt: skip
-    panel.text(high, row, f"  {cell['mean']:.0f} ms", va="center", fontsize=8)
+    canvas.label(panel, high, row, f"mean {cell['mean']:.0f} ms")
 
 
 def _ecdf(cells: pl.DataFrame) -> Figure:

@@ -71,7 +71,8 @@ def _tidy(text: str, name: str, title: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(_INK, "currentColor")
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
+    # coordinates to a hundredth of a point, inside tags only: what is written in the figure stays as it is
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
     # several figures share one page, so their ids must not meet
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
@@ -105,6 +106,12 @@ def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> 
         )
     columns = min(len(handles), max(4, (len(handles) + 1) // 2))
     figure.legend(handles=handles, loc="lower center", ncols=columns, columnspacing=1.6, handletextpad=0.5)
+
+
+def label(axes: Axes, x: float, y: float, text: str, *, italic: bool = False) -> None:
+    """Words right of a point, a little apart from it."""
+    style = "italic" if italic else "normal"
+    axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=7.5, style=style)
 
 
 def rows(axes: Axes, labels: Sequence[str], *, named: bool = True) -> None:

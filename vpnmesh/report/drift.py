@@ -24,11 +24,15 @@ def drift(measured: pl.DataFrame, means: pl.DataFrame, protocol: str) -> str:
 
 
 def flagged_cells(means: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """The warning of each cell that drifts or depends on its predecessor, by scenario and condition."""
-    if "drift_warning" not in means.columns:
-        return {}
-    kept = means.filter(pl.col("drift_warning").fill_null(value=False))
-    return {(row["scenario"], row["condition"]): f"r1 {row['lag1']:+.2f}" for row in kept.to_dicts()}
+    """The mark of each cell that the statistics warn of, by scenario and condition."""
+    marks = {}
+    for row in means.to_dicts():
+        warning = row["warning"] or ""
+        parts = [f"r {row['lag1']:+.2f}"] if "autocorrelation" in warning else []
+        parts += [f"trend p {row['trend_p']:.1g}"] if "drifts" in warning else []
+        if parts:
+            marks[row["scenario"], row["condition"]] = ", ".join(parts)
+    return marks
 
 
 def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figure:
@@ -49,11 +53,15 @@ def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figur
         place = (conditions.index(str(condition)), scenarios.index(str(scenario)))
         warning = flagged.get((str(scenario), str(condition)))
         _sparkline(panel, place, str(scenario), cell["rate_mbit_s"].to_numpy(), warning)
-    panel.set_xlabel("repetitions in the order they were taken; the number is the widest deviation from the cell's mean")
+    panel.set_xlabel(
+        "repetitions in the order they were taken; the number is the widest deviation from the cell's mean"
+    )
     return figure
 
 
-def _sparkline(panel: Axes, place: tuple[int, int], scenario: str, values: np.ndarray, warning: str | None) -> None:
+def _sparkline(
+    panel: Axes, place: tuple[int, int], scenario: str, values: np.ndarray, warning: str | None
+) -> None:
     column, row = place
     if len(values) > _MOST_STEPS:
         values = np.array([part.mean() for part in np.array_split(values, _MOST_STEPS)])
@@ -63,7 +71,9 @@ def _sparkline(panel: Axes, place: tuple[int, int], scenario: str, values: np.nd
     x = column + 0.03 + 0.88 * (np.arange(len(values)) + 0.5) / len(values)
     y = row + 0.08 - 0.3 * deviation / widest
     panel.plot([column + 0.03, column + 0.91], [row + 0.08, row + 0.08], color=INK, linewidth=0.5, alpha=0.35)
-    panel.add_collection(LineCollection([np.column_stack([x, y])], colors=[look(scenario).colour], linewidths=1.1))
+    panel.add_collection(
+        LineCollection([np.column_stack([x, y])], colors=[look(scenario).colour], linewidths=1.1)
+    )
     text = f"±{100 * widest:.2g} %" + (f"  ▲ {warning}" if warning else "")
     weight = "bold" if warning else "normal"
     panel.text(column + 0.03, row - 0.3, text, fontsize=7, va="center", weight=weight)

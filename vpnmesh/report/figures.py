@@ -21,6 +21,7 @@ from vpnmesh.report.look import condition_title, look
 from vpnmesh.report.tables import Study
 
 _RATE = "throughput, Mbit/s"
+_COLUMNS = 4
 
 
 def figures(study: Study) -> dict[str, str]:
@@ -100,6 +101,13 @@ def _crosses(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str]
         panel.plot(x[1], y[1], style.marker, color=style.colour, markerfacecolor=style.face, markersize=5)
 
 
+def _condition_panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A panel per condition, `height` inches each; only the leftmost carry the names of their rows."""
+    figure, axes = canvas.panels(count, min(count, _COLUMNS), (2.75, height), 0.05)
+    figure.subplots_adjust(left=1.2 / figure.get_figwidth(), wspace=0.12)
+    return figure, axes
+
+
 def mean_bars(means: pl.DataFrame, protocol: str) -> str:
     """Figures 4 and 5: mean throughput per condition, with the standard deviation and what was measured."""
     name = f"fig{4 + PROTOCOLS.index(protocol)}-{protocol}-means"
@@ -110,16 +118,15 @@ def mean_bars(means: pl.DataFrame, protocol: str) -> str:
 def _mean_bars(means: pl.DataFrame) -> Figure:
     scenarios, conditions = _order(means)
     height = 0.75 + 0.21 * len(scenarios)
-    figure, axes = canvas.panels(len(conditions), 3, (3.8, height), 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth(), wspace=0.47)
-    for panel, condition in zip(axes, conditions, strict=True):
+    figure, axes = _condition_panels(len(conditions), height)
+    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
         here = {row["scenario"]: row for row in means.filter(pl.col("condition") == condition).to_dicts()}
-        canvas.rows(panel, scenarios)
+        canvas.rows(panel, scenarios, named=index % _COLUMNS == 0)
         for row, scenario in enumerate(scenarios):
             _bar(panel, row, scenario, here.get(scenario))
         panel.set_title(condition_title(condition))
         panel.set_xlabel(_RATE)
-        panel.set_xlim(0, panel.get_xlim()[1] * 1.2)
+        panel.set_xlim(0, panel.get_xlim()[1] * 1.25)
     return figure
 
 
@@ -127,14 +134,16 @@ def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) ->
     style = look(scenario)
     if not cell or cell["mean_mbit_s"] is None:
         why = f"0 of {cell['attempted']} measured" if cell else "not run"
-        panel.text(0, row, f" {why}", va="center", fontsize=7.5, style="italic")
+        canvas.label(panel, 0, row, why, italic=True)
         return
     mean, sd = cell["mean_mbit_s"], cell["sd_mbit_s"] or 0.0
     face = style.colour if style.filled else "none"
-    panel.barh(row, mean, height=0.68, facecolor=face, edgecolor=style.colour, hatch=style.hatch, linewidth=0.8)
+    panel.barh(
+        row, mean, height=0.68, facecolor=face, edgecolor=style.colour, hatch=style.hatch, linewidth=0.8
+    )
     panel.plot([max(mean - sd, 0), mean + sd], [row, row], color=INK, linewidth=1)
-    short = "" if cell["measured"] == cell["attempted"] else f"  ({cell['measured']} of {cell['attempted']})"
-    panel.text(mean + sd, row, f" {mean:.3g}{short}", va="center", fontsize=7.5)
+    short = "" if cell["measured"] == cell["attempted"] else f" ({cell['measured']} of {cell['attempted']})"
+    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}")
 
 
 def distribution(measured: pl.DataFrame, protocol: str) -> str:
@@ -147,12 +156,11 @@ def distribution(measured: pl.DataFrame, protocol: str) -> str:
 def _distribution(measured: pl.DataFrame) -> Figure:
     scenarios, conditions = _order(measured)
     height = 0.75 + 0.27 * len(scenarios)
-    figure, axes = canvas.panels(len(conditions), 3, (3.8, height), 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth(), wspace=0.47)
+    figure, axes = _condition_panels(len(conditions), height)
     points = measured.height <= MAX_POINTS
-    for panel, condition in zip(axes, conditions, strict=True):
+    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
         here = measured.filter(pl.col("condition") == condition)
-        canvas.rows(panel, scenarios)
+        canvas.rows(panel, scenarios, named=index % _COLUMNS == 0)
         for row, scenario in enumerate(scenarios):
             values = here.filter(pl.col("scenario") == scenario)["rate_mbit_s"].to_numpy()
             _strip(panel, row, scenario, values, points=points)
@@ -164,7 +172,7 @@ def _distribution(measured: pl.DataFrame) -> Figure:
 
 def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: bool) -> None:
     if not len(values):
-        panel.text(0, row, " nothing measured", va="center", fontsize=7.5, style="italic")
+        canvas.label(panel, 0, row, "nothing measured", italic=True)
         return
     style = look(scenario)
     low, first, median, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
@@ -177,5 +185,3 @@ def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: 
         panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
         panel.plot([first, third], [row, row], color=style.colour, linewidth=6, alpha=0.55)
     panel.plot([median, median], [row - 0.38, row + 0.38], color=INK, linewidth=1.3)
-
-

@@ -45,7 +45,9 @@ def throughput_families(cells: Mapping[Cell, CellSample]) -> list[Family]:
     """TCP, then UDP, each condition by itself."""
     conditions = conditions_in_order(cell.condition for cell in cells.values())
     return [
-        _family(test, condition, {s.scenario: s.tally for s in cells.values() if (s.condition, s.test) == key})
+        _family(
+            test, condition, {s.scenario: s.tally for s in cells.values() if (s.condition, s.test) == key}
+        )
         for test in PROTOCOLS
         for condition in conditions
         if any((key := (condition, test)) == (s.condition, s.test) for s in cells.values())
@@ -61,7 +63,9 @@ def api_families(cells: Sequence[ApiCell]) -> list[Family]:
         for mode in modes:
             for condition in conditions:
                 chosen = [cell for cell in cells if (cell.mode, cell.condition) == (mode, condition)]
-                samples = {c.scenario: c.pooled if test == API_TEST else Tally.of(c.run_means) for c in chosen}
+                samples = {
+                    c.scenario: c.pooled if test == API_TEST else Tally.of(c.run_means) for c in chosen
+                }
                 families += [_family(test, condition, samples, mode)] if chosen else []
     return families
 
@@ -74,7 +78,9 @@ def _family(test: str, condition: str, samples: Mapping[str, Tally], mode: str |
 def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """A row per pair of each family, every pair once, in the order of scenarios."""
     rows = [row for family in families for row in _rows(family)]
-    return pl.DataFrame(rows, schema={**schema, "mode": pl.String(), "ratio_method": pl.String()}, orient="row")
+    return pl.DataFrame(
+        rows, schema={**schema, "mode": pl.String(), "ratio_method": pl.String()}, orient="row"
+    )
 
 
 def _rows(family: Family) -> list[dict[str, object]]:

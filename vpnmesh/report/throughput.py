@@ -86,7 +86,9 @@ def _in_time(cell: CellSample) -> dict[str, object]:
     found = drift(cell.rates)
     warnings = []
     if found.dependent:
-        warnings.append(f"lag-1 autocorrelation {found.lag1:.2f}: worth {found.effective_n:.0f} independent figures")
+        warnings.append(
+            f"lag-1 autocorrelation {found.lag1:.2f}: worth {found.effective_n:.0f} independent figures"
+        )
     if found.drifting:
         warnings.append(f"drifts over time (Mann-Kendall tau {found.tau:+.2f}, p {found.p:.2g})")
     return {

@@ -14,6 +14,7 @@ from vpnmesh.report import canvas
 from vpnmesh.report.canvas import INK
 from vpnmesh.report.look import condition_title, look
 from vpnmesh.report.tables import Study
+from vpnmesh.stats.caps import NEAR_CAP
 
 
 def figures(study: Study) -> dict[str, str]:
@@ -23,12 +24,16 @@ def figures(study: Study) -> dict[str, str]:
     capped = near_cap(throughput)
     if not capped.is_empty():
         drawn["unseen-netem-cap"] = canvas.draw(
-            "unseen-netem-cap", "Mean throughput as a share of what netem's queue lets through", partial(_cap, capped)
+            "unseen-netem-cap",
+            "Mean throughput as a share of what netem's queue lets through",
+            partial(_cap, capped),
         )
     kept = retention(throughput)
     if not kept.is_empty():
         drawn["unseen-placement"] = canvas.draw(
-            "unseen-placement", "Share of the undisturbed throughput kept under loss", partial(_placement, kept)
+            "unseen-placement",
+            "Share of the undisturbed throughput kept under loss",
+            partial(_placement, kept),
         )
     if not throughput.is_empty():
         drawn["unseen-failed"] = canvas.draw(
@@ -37,17 +42,16 @@ def figures(study: Study) -> dict[str, str]:
     if not study.tables["api"].is_empty():
         runs = api_runs(study.api)
         drawn["unseen-replication"] = canvas.draw(
-            "unseen-replication", "Intervals of the mean response time: per request and per run", partial(_runs, runs)
+            "unseen-replication",
+            "Intervals of the mean response time: per request and per run",
+            partial(_runs, runs),
         )
     return drawn
 
 
 def near_cap(throughput: pl.DataFrame) -> pl.DataFrame:
     """Cells with a known cap of netem's queue, and their mean as a share of it in percent."""
-    if "netem_cap_mbit_s" not in throughput.columns:
-        return pl.DataFrame()
-    share = 100 * pl.col("mean_mbit_s") / pl.col("netem_cap_mbit_s")
-    return throughput.with_columns(share_pct=share).drop_nulls("share_pct")
+    return throughput.with_columns(share_pct=100 * pl.col("cap_share")).drop_nulls("share_pct")
 
 
 def _cap(capped: pl.DataFrame) -> Figure:
@@ -62,14 +66,17 @@ def _cap(capped: pl.DataFrame) -> Figure:
         for cell in capped.filter(pl.col("protocol") == protocol).to_dicts():
             row, style = scenarios.index(cell["scenario"]), look(cell["scenario"])
             offset = 0.24 * (conditions.index(cell["condition"]) - (len(conditions) - 1) / 2)
-            panel.plot([0, cell["share_pct"]], [row + offset] * 2, color=style.colour, linewidth=0.7, alpha=0.5)
+            panel.plot(
+                [0, cell["share_pct"]], [row + offset] * 2, color=style.colour, linewidth=0.7, alpha=0.5
+            )
             panel.plot(cell["share_pct"], row + offset, style.marker, color=style.colour,
                        markerfacecolor=style.face, markersize=4.5)  # fmt: skip
         panel.axvline(100, color=INK, linewidth=1)
+        panel.axvline(100 * NEAR_CAP, color=INK, linewidth=1, linestyle=(0, (2, 2)), alpha=0.6)
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
         names = ", ".join(condition_title(name) for name in conditions)
         panel.set_title(protocol.upper())
-        panel.set_xlabel(f"mean throughput, % of 1000 packets per delay (from the top: {names})")
+        panel.set_xlabel(f"mean throughput, % of the queue's cap (from the top: {names})")
     return figure
 
 
@@ -89,7 +96,9 @@ def _placement(kept: pl.DataFrame) -> Figure:
     for panel, protocol in zip(axes, protocols, strict=True):
         for scenario in scenarios:
             mine = kept.filter(pl.col("protocol") == protocol, pl.col("scenario") == scenario)
-            rows = sorted((Condition.parse(row["condition"]).loss_pct, row["kept_pct"]) for row in mine.to_dicts())
+            rows = sorted(
+                (Condition.parse(row["condition"]).loss_pct, row["kept_pct"]) for row in mine.to_dicts()
+            )
             style = look(scenario)
             panel.plot([0.0, *(loss for loss, _ in rows)], [100.0, *(share for _, share in rows)],
                        marker=style.marker, markersize=4.5, color=style.colour, markerfacecolor=style.face,
@@ -128,28 +137,34 @@ def _failed(throughput: pl.DataFrame) -> Figure:
 
 def api_runs(api: pl.LazyFrame) -> pl.DataFrame:
     """Per scenario of the undisturbed requests: the mean (ms), and half the 95 % interval by requests and by runs."""
-    good = api.filter(pl.col("ok") & (pl.col("condition") == "none")).with_columns(ms=pl.col("response_s") * 1000)
+    good = api.filter(pl.col("ok") & (pl.col("condition") == "none")).with_columns(
+        ms=pl.col("response_s") * 1000
+    )
     single = good.group_by("scenario").agg(
         mean=pl.col("ms").mean(), by_request=1.96 * pl.col("ms").std() / pl.len().sqrt(), requests=pl.len()
     )
-    runs = good.group_by("scenario", "mode", "run").agg(pl.col("ms").mean()).group_by("scenario").agg("ms")
-    return single.join(runs, on="scenario").collect()
+    runs = (
+        good.group_by("scenario", "mode", "run")
+        .agg(pl.col("ms").mean())
+        .group_by("scenario")
+        .agg(pl.col("ms").sort())
+    )
+    return single.join(runs, on="scenario").sort("scenario").collect()
 
 
 def _runs(runs: pl.DataFrame) -> Figure:
     scenarios = scenarios_in_order(runs["scenario"])
     figure, (panel,) = canvas.panels(1, 1, (7.5, 0.9 + 0.32 * len(scenarios)), 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth())
-    canvas.rows(panel, scenarios)
-    for cell in runs.to_dicts():
-        row, style, of_runs = scenarios.index(cell["scenario"]), look(cell["scenario"]), np.asarray(cell["ms"])
+    figure.subplots_adjust(left=2.5 / figure.get_figwidth())
+    ordered = sorted(runs.to_dicts(), key=lambda cell: scenarios.index(cell["scenario"]))
+    for row, cell in enumerate(ordered):
+        style, of_runs = look(cell["scenario"]), np.asarray(cell["ms"])
         panel.plot(of_runs, np.full(len(of_runs), row + 0.14), style.marker, color=style.colour,
                    markerfacecolor=style.face, markersize=4.5)  # fmt: skip
         panel.plot([of_runs.min(), of_runs.max()], [row + 0.14] * 2, color=style.colour, linewidth=0.8)
         low, high = cell["mean"] - cell["by_request"], cell["mean"] + cell["by_request"]
         panel.plot([low, high], [row - 0.18] * 2, color=INK, linewidth=4, solid_capstyle="butt")
-        panel.text(max(high, of_runs.max()), row, f"  {cell['requests']} requests, {len(of_runs)} runs", va="center",
-                   fontsize=7.5)  # fmt: skip
-    panel.set_xlabel("mean response time, ms: black = 95 % interval if requests were independent; points = the runs")
-    panel.set_xlim(0, panel.get_xlim()[1] * 1.15)
+    named = [f"{row['scenario']}  ({row['requests']:,} in {len(row['ms'])} runs)" for row in ordered]
+    canvas.rows(panel, named)
+    panel.set_xlabel("mean response time, ms (black: 95 % interval of all requests; points: runs)")
     return figure

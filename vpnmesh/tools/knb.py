@@ -162,7 +162,9 @@ def _repetitions(record: object, test: str | None) -> Iterator[Repetition]:
     """The tests of one record: idle, and TCP and UDP from pod to pod (pod-to-service is another question)."""
     sections = _sections(record)
     found = {"idle": sections["idle"]} if "idle" in sections else {}
-    found |= {name: part for name, part in _mapping(sections.get("pod2pod")).items() if name in ("tcp", "udp")}
+    found |= {
+        name: part for name, part in _mapping(sections.get("pod2pod")).items() if name in ("tcp", "udp")
+    }
     if test is not None and test not in found:
         found[test] = None
     for name, section in found.items():
