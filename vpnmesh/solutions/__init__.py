@@ -1,0 +1,20 @@
+"""Every solution that can be put on a testbed, by name."""
+
+from vpnmesh.errors import UnknownNameError
+from vpnmesh.solutions.native import Native
+from vpnmesh.solutions.nebula import Nebula
+from vpnmesh.solutions.protocol import Solution
+from vpnmesh.solutions.wireguard import WireGuard
+
+SOLUTIONS: dict[str, Solution] = {"native": Native(), "wireguard": WireGuard(), "nebula": Nebula()}
+
+PLANNED = ("headscale", "netbird", "zerotier", "netmaker")
+"""Solutions that scenarios name and that have no module yet: their cells are rows `unavailable`."""
+
+
+def solution_named(name: str) -> Solution:
+    """The solution of that name; UnknownNameError lists the known ones."""
+    try:
+        return SOLUTIONS[name]
+    except KeyError:
+        raise UnknownNameError("solution", "solution", name, [*SOLUTIONS, *PLANNED]) from None

@@ -1,0 +1,95 @@
+"""Nornir's inventory as records, and the one door through which workflows load an inventory."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from nornir import InitNornir
+from nornir.core import Nornir
+from nornir.core.inventory import Inventory
+
+from vpnmesh.errors import InputError
+from vpnmesh.model import Testbed
+from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
+
+BUILT_IN = Path(__file__).parent
+DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
+
+
+def records_of(inventory: Inventory, place: str) -> InventoryRecords:
+    """What the inventory holds, host data with their groups' in it, ready to be judged."""
+    hosts = tuple(
+        HostRecord(host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items()))
+        for host in inventory.hosts.values()
+    )
+    groups = {group.name: dict(group.data) for group in inventory.groups.values()}
+    return InventoryRecords(place, hosts, groups, dict(inventory.defaults.data))
+
+
+def testbed_of(nr: Nornir, place: str) -> Testbed:
+    """The typed testbed behind a Nornir object; InputError names what is wrong."""
+    return build_testbed(records_of(nr.inventory, place))
+
+
+def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
+    """Read an inventory by folder or by the name of a built-in one (`lab`), and validate it.
+
+    Raises InputError where the folder, a file or a value in it is wrong; nothing is touched before that.
+    """
+    folder = _folder(name)
+    for file in ("hosts.yaml", "groups.yaml", "defaults.yaml"):
+        _check_yaml(folder / file)
+    options = {f"{kind}_file": str(folder / f"{file}.yaml") for kind, file in _FILES}
+    try:
+        nr = InitNornir(
+            inventory={"plugin": "SimpleInventory", "options": options},
+            runner={"plugin": "threaded", "options": {"num_workers": workers}},
+            logging={"enabled": False},
+        )
+    except KeyError as error:
+        raise InputError(
+            str(folder / "hosts.yaml"), f"a host is in group {error}, which groups.yaml lacks"
+        ) from error
+    _use_lab_directory(nr.inventory)
+    return nr, testbed_of(nr, str(folder / "hosts.yaml"))
+
+
+_FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
+
+
+def _folder(name: str) -> Path:
+    for folder in (Path(name), BUILT_IN / name):
+        if (folder / "hosts.yaml").is_file():
+            return folder
+    built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/hosts.yaml"))
+    raise InputError(
+        "--inventory", f"'{name}' is no folder with a hosts.yaml", f"built in are: {', '.join(built_in)}"
+    )
+
+
+def _check_yaml(path: Path) -> None:
+    """Say in one sentence what Nornir would say with a traceback."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(str(path), "missing", "copy it from inventory/lab") from None
+    except yaml.YAMLError as error:
+        raise InputError(str(path), f"no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise InputError(str(path), "is not a mapping of names", "compare inventory/lab")
+    for name, entry in content.items() if path.name != "defaults.yaml" else ():
+        if entry is not None and not isinstance(entry, Mapping):
+            raise InputError(f"{path}: {name}", "is not a mapping")
+
+
+def _use_lab_directory(inventory: Inventory) -> None:
+    """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can stand side by side."""
+    directory = os.environ.get("VPNMESH_LAB_DIR")
+    options = inventory.defaults.connection_options.get("netmiko")
+    if not directory or options is None or not options.extras:
+        return
+    for key in ("key_file", "alt_key_file"):
+        value = str(options.extras.get(key, ""))
+        if value.startswith(DEFAULT_LAB_DIRECTORY):
+            options.extras[key] = directory + value.removeprefix(DEFAULT_LAB_DIRECTORY)

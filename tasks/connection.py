@@ -1,0 +1,246 @@
+"""The one Shell that tasks use: commands as root over the node's persistent SSH connection, few round trips.
+
+nornir-netmiko logs in and keeps the connection; commands run on exec channels of the paramiko client beneath it
+(true exit status, stdin, no echo). Many commands travel as one `sh` script on stdin, so nothing secret shows in a
+process list; every command is quoted by `shlex` and bounded by `timeout` on the node itself.
+"""
+
+import secrets
+import shlex
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+import paramiko
+from nornir.core.exceptions import ConnectionAlreadyOpen, ConnectionNotOpen
+from nornir.core.inventory import Host
+from nornir.core.task import Task
+
+from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile, reveal
+
+T = TypeVar("T")
+
+CONNECTION = "netmiko"
+GRACE_S = 10.0
+"""What a round trip may take beyond the commands in it, impaired management paths included."""
+
+# both wait for the marker in $0, so that a password which sudo did not want never reaches the script
+_SCRIPT = 'while IFS= read -r line && [ "$line" != "$0" ]; do :; done; exec sh -s'
+# stdin is the lifeline: it closes with the channel or with the controller, and the process goes with it
+_ATTACHED = """
+while IFS= read -r line && [ "$line" != "$0" ]; do :; done
+limit="$1"; shift; timeout -k 2 "$limit" "$@" & p=$!
+cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
+"""
+
+_locks: dict[int, threading.Lock] = {}
+_locks_guard = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Commands as root on one node; not tied to one task, so a task may hold the shells of a pair."""
+
+    host: str
+    client: paramiko.SSHClient
+    sudo: bool
+    password: Secret | None = None
+
+    def run(self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,)) -> Completed:
+        """Run one command; CommandError unless its exit code is in `ok`."""
+        return self.run_all([Command(argv, timeout_s=timeout_s, ok=ok)])[0]
+
+    def run_all(self, steps: Sequence[Step]) -> list[Completed]:
+        """Run the steps in order in one round trip; CommandError at the first that fails, the rest does not run."""
+        completed = self._round_trip(steps, stop=True)
+        for step, one in zip(steps, completed, strict=False):
+            if one.exit_code not in _ok(step):
+                raise CommandError(self.host, one.argv, one.exit_code, one.stderr or one.stdout)
+        if len(completed) < len(steps):
+            raise CommandError(self.host, _argv(steps[len(completed)]), -1, "the node's shell ended early")
+        return completed
+
+    def gather(self, fact: Fact[T]) -> T:
+        """Ask the fact's questions in one round trip and return its answer; commands may fail, that is an answer."""
+        if not fact.commands:
+            return fact.parse(())
+        completed = self._round_trip(fact.commands, stop=False)
+        if len(completed) < len(fact.commands):
+            raise CommandError(self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early")
+        return fact.parse(completed)
+
+    def start(self, argv: Sequence[str], *, timeout_s: float) -> "Attached":
+        """Start a process that lives at most `timeout_s` and no longer than this channel."""
+        mark = secrets.token_hex(16)
+        channel = self._channel(("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + GRACE_S)
+        channel.sendall(f"{self._prologue()}{mark}\n".encode())
+        return Attached(self.host, tuple(argv), channel)
+
+    def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
+        mark = secrets.token_hex(16)
+        script = "".join(_render(step, mark, stop=stop) for step in steps)
+        limit = sum(_timeout(step) for step in steps) + GRACE_S
+        channel = self._channel(("sh", "-c", _SCRIPT, mark), limit)
+        try:
+            channel.sendall(f"{self._prologue()}{mark}\n{script}".encode())
+            channel.shutdown_write()
+            stdout, stderr = _drain(channel)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+        finally:
+            channel.close()
+        if mark not in stdout and steps:
+            raise CommandError(self.host, ("sudo",), 1, stderr or stdout or "no answer from the node's shell")
+        return _split(steps, mark, stdout, stderr)
+
+    def _channel(self, argv: Sequence[str], timeout_s: float) -> paramiko.Channel:
+        sudo = ("sudo", "-k", "-S", "-p", "", "--") if self.password else ("sudo", "-n", "--")
+        transport = self.client.get_transport()
+        if transport is None:
+            raise NodeUnreachableError(self.host, "the connection is closed")
+        try:
+            channel = transport.open_session(timeout=GRACE_S)
+            channel.settimeout(timeout_s)
+            channel.exec_command(shlex.join([*(sudo if self.sudo else ()), *argv]))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+        return channel
+
+    def _prologue(self) -> str:
+        return f"{self.password.reveal()}\n" if self.password else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A process on a node that ends with its channel."""
+
+    host: str
+    argv: tuple[str, ...]
+    channel: paramiko.Channel
+
+    def wait_for(self, text: str) -> str:
+        """Read until `text` was printed; CommandError when the process ends before."""
+        seen = ""
+        while text not in seen:
+            try:
+                chunk = self.channel.recv(65536).decode(errors="replace")
+            except (OSError, EOFError) as error:
+                raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            if not chunk:
+                raise CommandError(self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early")
+            seen += chunk
+        return seen
+
+    def stop(self) -> Completed:
+        """End the process and return all that it printed since."""
+        try:
+            self.channel.shutdown_write()
+            stdout, stderr = _drain(self.channel)
+            return Completed(self.argv, self.channel.recv_exit_status(), stdout, stderr)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+        finally:
+            self.channel.close()
+
+
+def shell(task: Task) -> Shell:
+    """The shell of the task's own host, logged in on first use."""
+    return shell_of(task, task.host)
+
+
+def shell_of(task: Task, host: Host) -> Shell:
+    """The shell of any host; a lost connection is opened again.
+
+    A task that needs a second host gets it as a parameter: the inventory that it sees itself is filtered.
+    Raises NodeUnreachableError with the reason when there is no login.
+    """
+    with _lock(host):
+        client = _client(task, host)
+    password = host.get("sudo_password")
+    return Shell(host.name, client, host.username != "root", Secret(str(password)) if password else None)
+
+
+def _lock(host: Host) -> threading.Lock:
+    """One login at a time per host, though two tasks may want the same node."""
+    with _locks_guard:
+        return _locks.setdefault(id(host), threading.Lock())
+
+
+def _client(task: Task, host: Host) -> paramiko.SSHClient:
+    try:
+        client = _open(task, host)
+        transport = client.get_transport()
+        if transport is None or not transport.is_active():
+            host.close_connection(CONNECTION)
+            client = _open(task, host)
+    except (ConnectionAlreadyOpen, ConnectionNotOpen, OSError, ValueError, paramiko.SSHException) as error:
+        raise NodeUnreachableError(host.name, " ".join(str(error).split())[:300]) from error
+    return client
+
+
+def _open(task: Task, host: Host) -> paramiko.SSHClient:
+    connection = host.get_connection(CONNECTION, task.nornir.config)
+    client = connection.remote_conn_pre
+    transport = client.get_transport()
+    if transport is not None:
+        # a node that dies without a word is noticed, not waited for
+        transport.set_keepalive(5)
+    assert isinstance(client, paramiko.SSHClient)  # noqa: S101 - netmiko's attribute is untyped
+    return client
+
+
+def _ok(step: Step) -> tuple[int, ...]:
+    return step.ok if isinstance(step, Command) else (0,)
+
+
+def _argv(step: Step) -> tuple[str, ...]:
+    return step.argv if isinstance(step, Command) else ("write", step.path)
+
+
+def _timeout(step: Step) -> float:
+    return step.timeout_s if isinstance(step, Command) else 5.0
+
+
+def _render(step: Step, mark: str, *, stop: bool) -> str:
+    """One step as script lines; `printf` is the shell's own, so contents are in no process's argv."""
+    line = _write(step) if isinstance(step, WriteFile) else _command(step)
+    end = f"{line}\nrc=$?; printf '\\n{mark} %d\\n' $rc; printf '\\n{mark}\\n' >&2\n"
+    codes = "|".join(str(code) for code in _ok(step))
+    return end + (f"case $rc in {codes}) ;; *) exit 1;; esac\n" if stop else "")
+
+
+def _command(command: Command) -> str:
+    line = shlex.join(("timeout", "-k", "2", f"{command.timeout_s:g}", *command.argv))
+    text = reveal(command.stdin)
+    return f"printf %s {shlex.quote(text)} | {line}" if text else f"{line} < /dev/null"
+
+
+def _write(file: WriteFile) -> str:
+    path, temporary = shlex.quote(file.path), shlex.quote(f"{file.path}.vpnmesh-new")
+    folder = shlex.quote(str(PurePosixPath(file.path).parent))
+    content = shlex.quote(reveal(file.content))
+    return (
+        f"(umask 077; mkdir -p {folder} && printf %s {content} > {temporary}"
+        f" && chmod {file.mode:o} {temporary} && mv -f {temporary} {path})"
+    )
+
+
+def _drain(channel: paramiko.Channel) -> tuple[str, str]:
+    stdout = b"".join(iter(lambda: channel.recv(1 << 16), b""))
+    stderr = b"".join(iter(lambda: channel.recv_stderr(1 << 16), b""))
+    return stdout.decode(errors="replace"), stderr.decode(errors="replace")
+
+
+def _split(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> list[Completed]:
+    parts = stdout.split(f"\n{mark} ")
+    errors = stderr.split(f"\n{mark}\n")
+    completed = []
+    text = parts[0]
+    for index, part in enumerate(parts[1:]):
+        code, _, rest = part.partition("\n")
+        completed.append(Completed(_argv(steps[index]), int(code), text, errors[index]))
+        text = rest
+    return completed

@@ -1,0 +1,43 @@
+"""Joining and leaving a mesh, and what its solution says on a node."""
+
+from nornir.core.task import Result, Task
+
+from tasks.apply import converge
+from tasks.connection import shell
+from vpnmesh.plan import Text
+from vpnmesh.solutions.protocol import Mesh, Solution, Stage
+
+SETTLE_S = 10.0
+"""How long a daemon may take from its start until it is as wanted."""
+
+
+def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+    """Run one stage of joining on this node; `result` holds what the node publishes for later stages."""
+    node = mesh.testbed.node(task.host.name)
+    result = converge(task, stage.hold(mesh, node), dry_run, settle_s=SETTLE_S)
+    published: dict[str, Text] = {}
+    if not task.is_dry_run(dry_run):
+        published = shell(task).gather(stage.publish(mesh, node))
+    result.result = published
+    return result
+
+
+def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+    """Have nothing of the solution left on this node."""
+    return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
+
+
+def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+    """Have the solution never use Calico's interfaces as a way to its peers (paper, section 3.2.3).
+
+    `result` says "not needed" for a solution whose peers are static.
+    """
+    wanted = solution.blacklist(mesh, mesh.testbed.node(task.host.name))
+    if wanted is None:
+        return Result(host=task.host, changed=False, result="not needed: peers are static")
+    return converge(task, wanted, dry_run)
+
+
+def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
+    """What the solution says of itself and its peers on this node; `result` is a Status."""
+    return Result(host=task.host, result=shell(task).gather(solution.status(mesh, mesh.testbed.node(task.host.name))))

@@ -1,0 +1,48 @@
+"""Which way packets really take: knocking on peers, and counting at the relay node."""
+
+from collections.abc import Mapping
+
+from nornir.core.inventory import Host
+from nornir.core.task import Result, Task
+
+from tasks.connection import Shell, shell, shell_of
+from vpnmesh.errors import CheckError
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, Fact
+from vpnmesh.pods import in_pod, pod_address
+from vpnmesh.tools import ping
+
+PROBE_PACKETS = 1000
+PROBE_BYTES = 1000
+_HEADERS_BYTES = 28
+
+
+def knock(task: Task, addresses: tuple[str, ...]) -> Result:
+    """Send one ping to each address at the same time, whether answered or not."""
+    script = 'for a in "$@"; do ping -n -q -c 1 -W 1 "$a" > /dev/null 2>&1 & done; wait'
+    shell(task).run("sh", "-c", script, "sh", *addresses, timeout_s=5)
+    return Result(host=task.host)
+
+
+def probe_relay_share(task: Task, testbed: Testbed, server: str, others: Mapping[str, Host]) -> Result:
+    """The relay node's share of a probe's bytes (pod to pod and back), by its interface's own counter.
+
+    `result` is 1.0 when every byte passed through it, 0.0 when none did; tunnel headers can make it a little
+    more than 1. `others` are all hosts of the inventory. Raises CheckError if hardly a probe came back.
+    """
+    relay = shell_of(task, others[testbed.relay.name])
+    interface = testbed.relay.leg.interface
+    address = str(pod_address(testbed, testbed.node(server)))
+    argv = ping.argv(address, count=PROBE_PACKETS, interval_s=0.0005, payload_bytes=PROBE_BYTES)
+    before = _sent_bytes(relay, interface)
+    command = Command(in_pod(*argv), timeout_s=30, ok=(0, 1, 2))
+    summary = shell(task).gather(Fact((command,), lambda completed: ping.parse(completed[0].stdout)))
+    after = _sent_bytes(relay, interface)
+    if summary.received < PROBE_PACKETS / 2:
+        raise CheckError("path", f"pod to pod: {summary.received} of {summary.sent} probes came back")
+    carried = (summary.sent + summary.received) * (PROBE_BYTES + _HEADERS_BYTES)
+    return Result(host=task.host, result=(after - before) / carried)
+
+
+def _sent_bytes(here: Shell, interface: str) -> int:
+    return int(here.run("cat", f"/sys/class/net/{interface}/statistics/tx_bytes").stdout)

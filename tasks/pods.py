@@ -1,0 +1,17 @@
+"""The pod network of a node, as Calico makes it."""
+
+from nornir.core.task import Result, Task
+
+from tasks.apply import converge
+from vpnmesh import pods
+from vpnmesh.model import Testbed
+
+
+def attach_pods(task: Task, network: pods.PodNetwork, testbed: Testbed, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+    """Have the node carry its pod and `vxlan.calico` over the network's underlay."""
+    return converge(task, pods.attached(network, testbed.node(task.host.name)), dry_run)
+
+
+def detach_pods(task: Task, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+    """Have neither pod nor `vxlan.calico` on the node."""
+    return converge(task, pods.detached(), dry_run)

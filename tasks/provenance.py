@@ -1,0 +1,54 @@
+"""What a node is and runs: kernel, versions, settings; recorded in every run."""
+
+import shlex
+from collections.abc import Sequence
+
+from nornir.core.task import Result, Task
+
+from tasks.connection import shell
+from vpnmesh.plan import Command, Completed, Fact, ask, together
+from vpnmesh.sysctls import PAPER_SYSCTLS
+
+_QUESTIONS = {
+    "kernel": ("uname", "-srvm"),
+    "hostname": ("hostname",),
+    "os": ("sh", "-c", ". /etc/os-release; echo \"$PRETTY_NAME\""),
+    "cpu": ("sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2"),
+    "cores": ("nproc",),
+    "memory_kb": ("sh", "-c", "grep MemTotal /proc/meminfo | tr -dc 0-9"),
+    "iperf3": ("sh", "-c", "iperf3 --version | head -1"),
+    "ping": ("ping", "-V"),
+    "iproute2": ("ip", "-V"),
+    "tcp_congestion": ("sysctl", "-n", "net.ipv4.tcp_congestion_control"),
+    "ip_forward": ("sysctl", "-n", "net.ipv4.ip_forward"),
+    "links": ("ip", "-br", "link"),
+    "addresses": ("ip", "-br", "address"),
+    "routes": ("ip", "route"),
+    "qdiscs": ("tc", "qdisc", "show"),
+    "firewall": ("nft", "list", "ruleset"),
+    "governor": ("sh", "-c", "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null || echo none"),
+    **{key: ("sysctl", "-n", key) for key in PAPER_SYSCTLS},
+}
+
+
+def read_provenance(task: Task, interface: str, versions: tuple[tuple[str, ...], ...] = ()) -> Result:
+    """Everything that a result must be read with; `result` maps a name to what the node said."""
+    questions: dict[str, Fact[Completed]] = {name: ask(*argv) for name, argv in _QUESTIONS.items()}
+    questions["offloads"] = ask("ethtool", "-k", interface)
+    questions |= {shlex.join(argv): ask(*argv) for argv in versions}
+    answers = shell(task).gather(together(questions))
+    return Result(host=task.host, result={name: _said(one) for name, one in answers.items()})
+
+
+def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:
+    """Where the node has these programs; `result` maps a name to its path, "" where there is none."""
+    facts = {name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path) for name in programs}
+    return Result(host=task.host, result=shell(task).gather(together(facts)))
+
+
+def _path(completed: Sequence[Completed]) -> str:
+    return completed[0].stdout.strip() if completed[0].exit_code == 0 else ""
+
+
+def _said(one: Completed) -> str:
+    return one.stdout.strip() if one.exit_code == 0 else f"not known: {one.stderr.strip() or one.exit_code}"

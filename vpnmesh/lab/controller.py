@@ -1,0 +1,73 @@
+"""The controller's side of the management network: is it free, is it set up, does every node answer."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from vpnmesh.errors import InputError
+from vpnmesh.lab.errors import LabError
+from vpnmesh.lab.topology import UPLINK, Topology
+
+SSH_PORT = 22
+_WAY_OUT = "take it away, or give the lab's nodes other management addresses"
+
+
+def check_free(topology: Topology) -> None:
+    """InputError if the lab's link, addresses or prefix are already used here."""
+    for link in _ip("addr"):
+        if link["ifname"] == UPLINK:
+            raise InputError(
+                "controller", f"interface {UPLINK} is in use", "perhaps by a lab in another directory"
+            )
+        for entry in link.get("addr_info", ()):
+            if entry["family"] == "inet" and IPv4Address(entry["local"]) in topology.management:
+                place = f"{entry['local']} on {link['ifname']}"
+                raise InputError("controller", f"{topology.management} is in use: {place}", _WAY_OUT)
+    for route in _ip("-4", "route"):
+        if route["dst"] != "default" and IPv4Network(route["dst"]).subnet_of(topology.management):
+            place = f"route to {route['dst']} by {route.get('dev', 'several')}"
+            raise InputError("controller", f"{topology.management} is in use: {place}", _WAY_OUT)
+
+
+def _ip(*words: str) -> list[dict[str, Any]]:
+    argv = ("ip", "-json", *words)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode != 0:
+        raise LabError("checks", f"{' '.join(argv)}: {done.stderr.strip()}")
+    found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return found
+
+
+def link_exists(name: str) -> bool:
+    """Whether the controller's namespace has such an interface."""
+    return any(known == name for _, known in socket.if_nameindex())
+
+
+def silence_ipv6() -> None:
+    """No IPv6 on the controller's end either, where there is such a thing."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(f"/proc/sys/net/ipv6/conf/{UPLINK}/disable_ipv6").write_text("1")
+
+
+def await_ssh(addresses: Iterable[str], timeout_s: float) -> None:
+    """Return when every node's sshd has greeted; LabError names the one that did not in time."""
+    deadline = time.monotonic() + timeout_s
+    for address in addresses:
+        while not _greets(address):
+            if time.monotonic() > deadline:
+                raise LabError("ssh", f"{address} does not answer on port {SSH_PORT} in {timeout_s:g} s")
+            time.sleep(0.01)
+
+
+def _greets(address: str) -> bool:
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

@@ -1,0 +1,156 @@
+"""The lab's PID 1: `python -m vpnmesh.lab.init DIRECTORY`, started by `vpnmesh.lab.birth` and nobody else.
+
+It builds what `recipe.json` in the lab's directory says, and then only reaps. On stdin it hears `uplink` (the
+controller's veth has arrived) and `stand` (the lab is to outlive its creator). The end of stdin, or of the
+process that descriptor 3 stands for, ends a lab that was never told to stand. Stdout takes one JSON line per
+finished step, or the one that failed.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vpnmesh.lab import kernel
+from vpnmesh.lab.commands import run_step
+from vpnmesh.lab.errors import LabError
+from vpnmesh.lab.recipe import Recipe
+from vpnmesh.lab.roots import start_nodes
+from vpnmesh.lab.topology import Step
+
+_STAGE = "/mnt"
+_CONTROL, _EVENTS, _CREATOR = 0, 1, 3
+
+
+class Events:
+    """The line to the creator; a creator that is gone is no error, the control line tells that."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def tell(self, **fields: object) -> None:
+        """Send one event."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._descriptor, (json.dumps(fields) + "\n").encode())
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step; what fails inside becomes a LabError with the step's name."""
+        begun = time.monotonic()
+        try:
+            yield
+        except OSError as error:
+            raise LabError(name, str(error)) from error
+        self.tell(step=name, seconds=round(time.monotonic() - begun, 4))
+
+
+class Control:
+    """The line from the creator."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def read(self) -> str:
+        """The next word, empty when the creator is gone."""
+        word = b""
+        while not word.endswith(b"\n"):
+            byte = os.read(self.descriptor, 1)
+            if not byte:
+                return ""
+            word += byte
+        return word.decode().strip()
+
+
+def prepare_mounts() -> None:
+    """A /run of the lab's own, with the lab's directory (the working directory) bound inside it."""
+    kernel.mount("tmpfs", _STAGE, "tmpfs", options="mode=0755")
+    for name in ("lab", "netns"):
+        Path(_STAGE, name).mkdir()
+    kernel.mount(".", f"{_STAGE}/lab", flags=kernel.MS_BIND)
+    kernel.mount(_STAGE, "/run", flags=kernel.MS_MOVE)
+
+
+def build(recipe: Recipe, control: Control, events: Events) -> bool:
+    """Make network and nodes, tell every step; whether the creator is still there at the end."""
+    with events.step("mounts and settings"):
+        prepare_mounts()
+        write_sysctls(recipe.sysctls)
+    for step in recipe.steps:
+        run_timed(step, events)
+    with events.step("nodes"):
+        pids = start_nodes(recipe, Path("/run/lab/logs"))
+    events.tell(nodes=pids)
+    if control.read() != "uplink":
+        return False
+    run_timed(recipe.uplink, events)
+    return True
+
+
+def run_timed(step: Step, events: Events) -> None:
+    """Run a step and tell how long it took."""
+    with events.step(step.name):
+        run_step(step)
+
+
+def write_sysctls(settings: tuple[tuple[str, str], ...]) -> None:
+    """Set what this namespace has; a kernel without IPv6 has no IPv6 to switch off."""
+    for name, value in settings:
+        path = Path("/proc/sys", name)
+        if path.exists():
+            path.write_text(value)
+
+
+def serve(control: Control) -> None:
+    """Reap until the creator is gone, or for ever once it has said `stand`."""
+    wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poller = select.poll()
+    poller.register(wakeup_read, select.POLLIN)
+    for descriptor in (control.descriptor, _CREATOR):
+        poller.register(descriptor, select.POLLIN)
+    while True:
+        reap()
+        ready = {descriptor for descriptor, _ in poller.poll()}
+        if wakeup_read in ready:
+            os.read(wakeup_read, 4096)
+        if ready & {control.descriptor, _CREATOR}:
+            if control.descriptor not in ready or control.read() != "stand":
+                return
+            poller.unregister(control.descriptor)
+            poller.unregister(_CREATOR)
+
+
+def reap() -> None:
+    """Collect every child that has ended, adopted ones too."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def main() -> int:
+    """Build, then serve; the kernel takes down all the rest when this returns."""
+    control, events = Control(_CONTROL), Events(_EVENTS)
+    os.umask(0o022)
+    os.chdir(sys.argv[1])
+    for descriptor in (_CONTROL, _EVENTS, _CREATOR):
+        os.set_inheritable(descriptor, False)
+    try:
+        recipe = Recipe.from_json(Path("recipe.json").read_text())
+        events.tell(started=True)
+        if not build(recipe, control, events):
+            return 1
+    except LabError as error:
+        events.tell(failed=error.step, reason=error.reason)
+        return 1
+    serve(control)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

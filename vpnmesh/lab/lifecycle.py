@@ -1,0 +1,330 @@
+"""Bring a lab up, find it again, take it down: the API of `vpnmesh.lab`.
+
+with up(testbed, owned=True) as lab:     # ends with this process, however that ends
+    ...                                  # ssh -i lab.key_file lab.user@<a node's management address>
+left = down()                            # what is left on the machine: empty
+"""
+
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from vpnmesh.errors import InputError
+from vpnmesh.lab.birth import Birth, end_init
+from vpnmesh.lab.commands import run_step
+from vpnmesh.lab.controller import await_ssh, check_free, silence_ipv6
+from vpnmesh.lab.debris import await_gone, traces_of
+from vpnmesh.lab.errors import LabError
+from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
+from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, hosts_file, node_files
+from vpnmesh.lab.processes import Process, descendants, inner_pid
+from vpnmesh.lab.recipe import NodeRecipe, Recipe, fingerprint
+from vpnmesh.lab.record import (
+    SCHEMA_VERSION,
+    LabDirectory,
+    NodeRecord,
+    Record,
+    Timing,
+    boot_id,
+    lab_directory,
+    stands,
+)
+from vpnmesh.lab.substrate import Substrate, examine, require
+from vpnmesh.lab.topology import (
+    OUTER_SYSCTLS,
+    UPLINK,
+    Topology,
+    build_steps,
+    controller_steps,
+    node_sysctls,
+    plan_topology,
+    uplink_step,
+)
+from vpnmesh.model import Testbed
+
+Progress = Callable[[str, float], None]
+
+DEFAULT_PORT_RATE_MBIT_S = 1000.0
+_SSH_TIMEOUT_S = 15.0
+_GONE_TIMEOUT_S = 15.0
+
+
+class Lab:
+    """A lab that stands; as a context manager it ends an owned lab, and leaves any other alone."""
+
+    def __init__(self, record: Record, directory: LabDirectory, control: int | None = None) -> None:
+        self.record = record
+        self._directory = directory
+        self._control = control
+
+    @property
+    def directory(self) -> Path:
+        """The 0700 directory with keys, logs and lab.json."""
+        return self._directory.path
+
+    @property
+    def init_pid(self) -> int:
+        """The process whose end is the lab's end."""
+        return self.record.init.pid
+
+    @property
+    def user(self) -> str:
+        """Who logs in; its sudo asks for no password."""
+        return self.record.user
+
+    @property
+    def key_file(self) -> Path:
+        """The private key that every node takes, from `user` and from `password_user`."""
+        return self._directory.key
+
+    @property
+    def known_hosts(self) -> Path:
+        """The nodes' host keys, by management address."""
+        return self._directory.known_hosts
+
+    @property
+    def password_user(self) -> str:
+        """A second user, whose sudo asks for the password in `password_file`."""
+        return PASSWORD_USER
+
+    @property
+    def password_file(self) -> Path:
+        """The password of `password_user`, 0600."""
+        return self._directory.password
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        """Seconds per step of the `up` that made this lab."""
+        return self.record.timings
+
+    @property
+    def owned(self) -> bool:
+        """Whether this very object brought the lab up as its own, so that `close` ends it."""
+        return self._control is not None
+
+    def node_pid(self, name: str) -> int:
+        """A node's first process as the machine sees it; KeyError if there is no such node."""
+        return {node.name: node.first.pid for node in self.record.nodes}[name]
+
+    def close(self) -> tuple[str, ...]:
+        """End an owned lab; what is left of it, empty normally. Leaves a lab that is not owned alone."""
+        if self._control is None:
+            return ()
+        control, self._control = self._control, None
+        try:
+            return down(self.directory)
+        finally:
+            os.close(control)
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def up(
+    testbed: Testbed,
+    *,
+    directory: Path | None = None,
+    port_rate_mbit_s: float | None = DEFAULT_PORT_RATE_MBIT_S,
+    owned: bool = False,
+    progress: Progress | None = None,
+) -> Lab:
+    """Bring the lab up, or give back the one that stands if it is the same. Needs root.
+
+    `owned` ties it to this process. `progress` gets each step's name and seconds. InputError or
+    UnavailableError before anything is touched; LabError names the step that failed, after everything
+    that was built is gone.
+    """
+    _check_root()
+    place = lab_directory(directory)
+    topology = plan_topology(testbed, port_rate_mbit_s=port_rate_mbit_s)
+    wanted = fingerprint(topology, [hosts_file(testbed, node) for node in topology.nodes])
+    with place.locked():
+        if standing := find(place.path):
+            _check_same(standing, wanted, port_rate_mbit_s)
+            return standing
+        place.check_ours()
+        return _Construction(testbed, topology, place, progress).run(wanted, owned=owned)
+
+
+def find(directory: Path | None = None) -> Lab | None:
+    """The lab that stands in a directory, None if none does; its init is checked by id and start time."""
+    place = lab_directory(directory)
+    record = place.read()
+    return Lab(record, place) if record and stands(record) else None
+
+
+def down(directory: Path | None = None) -> tuple[str, ...]:
+    """Take down what stands, wait until it is gone, remove the directory; what is left, empty normally."""
+    _check_root()
+    place = lab_directory(directory)
+    with place.locked():
+        record = place.read()
+        left = _end(record.starter, place) if record and stands(record) else ()
+        place.remove()
+        return left
+
+
+def _end(starter: Process, place: LabDirectory) -> tuple[str, ...]:
+    """Kill a lab by the process that started it, and wait until the kernel has cleaned up."""
+    traces = traces_of(starter, (UPLINK,), place.path)
+    end_init(starter)
+    return await_gone(traces, _GONE_TIMEOUT_S)
+
+
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise InputError("lab", "needs root, for namespaces and links", "run it as root, e.g. with sudo")
+
+
+def _check_same(standing: Lab, wanted: str, port_rate_mbit_s: float | None) -> None:
+    record = standing.record
+    if record.fingerprint == wanted:
+        return
+    differs = "nodes, VLANs or addresses"
+    if record.port_rate_mbit_s != port_rate_mbit_s:
+        differs = f"port rate ({_rate(record.port_rate_mbit_s)}, asked for {_rate(port_rate_mbit_s)})"
+    raise InputError(
+        "lab",
+        f"another lab stands in {standing.directory}, with other {differs}",
+        "take it down first: python -m vpnmesh.lab down",
+    )
+
+
+def _rate(rate_mbit_s: float | None) -> str:
+    return "unshaped" if rate_mbit_s is None else f"{rate_mbit_s:g} Mbit/s"
+
+
+class _Construction:
+    """One run of `up`: it keeps the timings, and leaves nothing when a step fails."""
+
+    def __init__(
+        self, testbed: Testbed, topology: Topology, place: LabDirectory, progress: Progress | None
+    ) -> None:
+        self._testbed = testbed
+        self._topology = topology
+        self._place = place
+        self._progress = progress
+        self._timings: list[Timing] = []
+
+    def run(self, wanted: str, *, owned: bool) -> Lab:
+        """Check, then build; whatever interrupts the building takes everything away again."""
+        with self._step("checks"):
+            substrate = examine()
+            require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
+            check_free(self._topology)
+        try:
+            return self._build(substrate, wanted, owned=owned)
+        except BaseException:
+            self._place.remove()
+            raise
+
+    def _build(self, substrate: Substrate, wanted: str, *, owned: bool) -> Lab:
+        self._place.remove()  # of a lab that was killed
+        self._place.make()
+        with self._step("keys"):
+            self._place.recipe.touch(mode=0o600)
+            self._place.recipe.write_text(self._recipe(substrate).to_json())
+        birth = Birth(self._place)
+        try:
+            record = self._give_birth(birth, wanted, owned=owned)
+        except BaseException:
+            left = _end(birth.starter, self._place)
+            birth.close()
+            if left:
+                raise LabError("clean-up", f"left behind: {', '.join(left)}") from None
+            raise
+        return Lab(record, self._place, birth.keep_control() if owned else None)
+
+    def _give_birth(self, birth: Birth, wanted: str, *, owned: bool) -> Record:
+        birth.await_field("started", self._tell)
+        init = birth.init
+        with self._step("controller's link"):
+            run_step(controller_steps(self._topology, init.pid))
+            silence_ipv6()
+        birth.say("uplink")
+        firsts = birth.await_field("nodes", self._tell)
+        birth.await_step(uplink_step().name, self._tell)
+        with self._step("ssh answers"):
+            await_ssh((node.management for node in self._testbed.nodes), _SSH_TIMEOUT_S)
+        self._place.recipe.unlink()
+        record = self._record(birth, init, firsts, wanted, owned=owned)
+        self._place.write(record)
+        if not owned:
+            birth.say("stand")
+            birth.close()
+        return record
+
+    def _recipe(self, substrate: Substrate) -> Recipe:
+        """Make this lab's keys and accounts, and put together all that its init needs."""
+        names = self._topology.nodes
+        make_keys(self._place, names)
+        write_known_hosts(self._place, ((node.name, node.management) for node in self._testbed.nodes))
+        machine = {name: Path("/etc", name).read_text() for name in ("passwd", "group")}
+        accounts = make_accounts(self._place, machine["passwd"], machine["group"])
+        client = self._place.key.with_suffix(".pub").read_text()
+        return Recipe(
+            steps=build_steps(self._topology, port_isolation=substrate.has("port-isolation")),
+            uplink=uplink_step(),
+            sysctls=OUTER_SYSCTLS,
+            accounts=accounts,
+            nodes=tuple(
+                NodeRecipe(
+                    name=name,
+                    sysctls=node_sysctls(self._topology, name),
+                    files=node_files(
+                        self._testbed,
+                        name,
+                        NodeKeys(host_key(self._place, name).read_text(), client),
+                        accounts,
+                        machine,
+                    ),
+                )
+                for name in names
+            ),
+        )
+
+    def _record(
+        self, birth: Birth, init: Process, firsts: dict[str, int], wanted: str, *, owned: bool
+    ) -> Record:
+        processes = {inner_pid(one.pid): one for one in descendants(init.pid)}
+        return Record(
+            schema_version=SCHEMA_VERSION,
+            boot_id=boot_id(),
+            testbed=self._testbed.name,
+            fingerprint=wanted,
+            port_rate_mbit_s=self._topology.port_rate_mbit_s,
+            owned=owned,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            kernel=platform.release(),
+            init=init,
+            starter=birth.starter,
+            controller=str(self._topology.controller),
+            uplink=UPLINK,
+            user=USER,
+            nodes=tuple(
+                NodeRecord(node.name, node.management, str(node.underlay), processes[firsts[node.name]])
+                for node in self._testbed.nodes
+            ),
+            timings=tuple(self._timings),
+        )
+
+    def _tell(self, name: str, seconds: float) -> None:
+        self._timings.append(Timing(name, seconds))
+        if self._progress:
+            self._progress(name, seconds)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._tell(name, round(time.monotonic() - begun, 4))

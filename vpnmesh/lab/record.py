@@ -1,0 +1,192 @@
+"""The lab's directory: what is in it, and the record by which a standing lab is found again."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from vpnmesh.errors import InputError
+from vpnmesh.lab.processes import Process, process
+
+SCHEMA_VERSION = 1
+DEFAULT_DIRECTORY = Path("/run/vpnmesh/lab")
+_MARK = ".vpnmesh-lab"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a step of `up` took."""
+
+    step: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A standing node: its addresses, and its first process as the machine sees it."""
+
+    name: str
+    management: str
+    underlay: str
+    first: Process
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`lab.json`: a lab that stands, or stood until it was killed."""
+
+    schema_version: int
+    boot_id: str
+    testbed: str
+    fingerprint: str
+    port_rate_mbit_s: float | None
+    owned: bool
+    created: str
+    kernel: str
+    init: Process
+    starter: Process
+    controller: str
+    uplink: str
+    user: str
+    nodes: tuple[NodeRecord, ...]
+    timings: tuple[Timing, ...]
+
+
+_RECORDS = TypeAdapter(Record)
+
+
+@dataclass(frozen=True, slots=True)
+class LabDirectory:
+    """The 0700 directory of a lab, by the names of what is in it."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """Who stands."""
+        return self.path / "lab.json"
+
+    @property
+    def recipe(self) -> Path:
+        """What the init builds from; gone once it stands."""
+        return self.path / "recipe.json"
+
+    @property
+    def init_log(self) -> Path:
+        """What the init itself had to say."""
+        return self.path / "init.log"
+
+    @property
+    def logs(self) -> Path:
+        """One file per node: its sshd's log."""
+        return self.path / "logs"
+
+    @property
+    def ssh(self) -> Path:
+        """Keys, known hosts, the password of `meshpw`."""
+        return self.path / "ssh"
+
+    @property
+    def key(self) -> Path:
+        """The key that logs in to every node."""
+        return self.ssh / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Every node's host key by its management address."""
+        return self.ssh / "known_hosts"
+
+    @property
+    def password(self) -> Path:
+        """What `meshpw` types at sudo."""
+        return self.ssh / "meshpw.password"
+
+    def make(self) -> None:
+        """Make it, empty; InputError if the path is taken by something that is no lab's."""
+        self.check_ours()
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        (self.path / _MARK).touch(mode=0o600)
+        for folder in (self.logs, self.ssh, self.ssh / "hosts"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def check_ours(self) -> None:
+        """InputError unless the path is free, empty, or a lab's directory: all else must never be removed."""
+        if not self.path.exists() and not self.path.is_symlink():
+            return
+        if self.path.is_symlink() or not self.path.is_dir():
+            raise InputError(
+                "lab directory", f"{self.path} is no directory", "set VPNMESH_LAB_DIR to another"
+            )
+        if any(self.path.iterdir()) and not (self.path / _MARK).exists():
+            raise InputError(
+                "lab directory",
+                f"{self.path} holds files that are no lab's",
+                "set VPNMESH_LAB_DIR to another",
+            )
+
+    def remove(self) -> None:
+        """Remove it with all its content."""
+        if self.path.exists():
+            self.check_ours()
+            shutil.rmtree(self.path)
+
+    def read(self) -> Record | None:
+        """The record, None if there is none that this version can read."""
+        try:
+            record = _RECORDS.validate_json(self.record.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            return None
+        return record if record.schema_version == SCHEMA_VERSION else None
+
+    def write(self, record: Record) -> None:
+        """Write the record in one move, readable by its owner only."""
+        fresh = self.record.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(_RECORDS.dump_json(record, indent=1))
+        fresh.replace(self.record)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time on a directory; others wait. Locks the folder above: no file to leave."""
+        descriptor = self._lock()
+        try:
+            yield
+        finally:
+            if self.path == DEFAULT_DIRECTORY:
+                with contextlib.suppress(OSError):  # not empty: somebody else's, or a lab's
+                    self.path.parent.rmdir()
+            os.close(descriptor)
+
+    def _lock(self) -> int:
+        """A descriptor that holds the lock on the folder that is there now, not on one removed meanwhile."""
+        while True:
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), self.path.parent.stat()):
+                    return descriptor
+            os.close(descriptor)
+
+
+def lab_directory(directory: Path | None) -> LabDirectory:
+    """The given directory, else the one that VPNMESH_LAB_DIR names, else the default."""
+    named = os.environ.get("VPNMESH_LAB_DIR", "")
+    return LabDirectory((directory or (Path(named) if named else DEFAULT_DIRECTORY)).absolute())
+
+
+def boot_id() -> str:
+    """This boot's own id: process ids of another boot mean nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def stands(record: Record) -> bool:
+    """Whether the record's init is alive, and is that init."""
+    return record.boot_id == boot_id() and record.init.alive and process(record.init.pid) == record.init

@@ -1,0 +1,239 @@
+"""What a run asks, in which order, and how long that takes: profiles, cells, visits (paper, section 3.3)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vpnmesh.errors import InputError, UnknownNameError
+from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
+from vpnmesh.scenarios import PAPER_SCENARIOS, scenario_named
+
+REPETITION_OVERHEAD_S = 1.3
+"""Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
+CELL_OVERHEAD_S = 1.0
+"""Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
+SWITCH_S = 9.0
+"""Leaving one scenario and joining the next."""
+CONTROL_ROUND_TRIPS = 9
+"""Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How thorough a run is; durations in seconds, the omitted second not counted."""
+
+    name: str
+    scenarios: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    tests: tuple[Test, ...]
+    repetitions_clean: int
+    repetitions_impaired: int
+    duration_s: int
+    blocks: int
+    placement: Placement = Placement()
+    omit_s: int = 1
+    congestion: str = "cubic"
+    udp_rate: str = "0"
+    udp_window: str = ""
+    budget_min: float | None = None
+
+    def repetitions(self, condition: Condition) -> int:
+        """How often a cell under that condition is repeated."""
+        return self.repetitions_impaired if condition else self.repetitions_clean
+
+
+THROUGHPUT_TESTS = (Test.TCP, Test.UDP)
+
+PROFILES = {
+    "quick": Profile(
+        name="quick",
+        scenarios=("native-1450", "native-1230", "wireguard-direct", "nebula-direct", "nebula-relay"),
+        conditions=PAPER_CONDITIONS,
+        tests=THROUGHPUT_TESTS,
+        repetitions_clean=2,
+        repetitions_impaired=2,
+        duration_s=1,
+        blocks=1,
+        budget_min=10,
+    ),
+    "paper": Profile(
+        name="paper",
+        scenarios=PAPER_SCENARIOS,
+        conditions=PAPER_CONDITIONS,
+        tests=THROUGHPUT_TESTS,
+        repetitions_clean=100,
+        repetitions_impaired=10,
+        duration_s=60,
+        blocks=2,
+        # the authors' script: netem with its default queue on one worker's physical interface, egress only
+        placement=Placement(limit=1000),
+        udp_window="2M",
+    ),
+    "paper-text": Profile(
+        name="paper-text",
+        scenarios=PAPER_SCENARIOS,
+        conditions=PAPER_CONDITIONS,
+        tests=THROUGHPUT_TESTS,
+        repetitions_clean=100,
+        repetitions_impaired=10,
+        duration_s=60,
+        blocks=2,
+        # "on the Calico interface" (section 3.3)
+        placement=Placement(place=Place.VXLAN, limit=1000),
+        udp_window="2M",
+    ),
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; UnknownNameError lists the known ones."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise UnknownNameError("--profile", "profile", name, list(PROFILES)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell with what it costs: all its repetitions, in seconds with overhead."""
+
+    cell: Cell
+    repetitions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The repetitions of one cell that one visit makes, numbered from 1 over the whole run."""
+
+    cell: Cell
+    repetitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One stay in a scenario: jobs grouped by condition, both in shuffled order."""
+
+    number: int
+    scenario: str
+    jobs: tuple[Job, ...]
+
+    def by_condition(self) -> list[tuple[str, list[Job]]]:
+        """The jobs, one group for each condition, in the visit's order."""
+        groups: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            groups.setdefault(job.cell.condition, []).append(job)
+        return list(groups.items())
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixPlan:
+    """All cells, the visits that make them, and what was left out to stay in budget."""
+
+    profile: Profile
+    cells: tuple[PlannedCell, ...]
+    visits: tuple[Visit, ...]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def switching_s(self) -> float:
+        """Seconds spent going from scenario to scenario."""
+        return SWITCH_S * len(self.visits)
+
+    @property
+    def seconds(self) -> float:
+        """The whole run."""
+        return self.switching_s + sum(cell.seconds for cell in self.cells)
+
+    @property
+    def repetitions(self) -> int:
+        """All attempts of the run."""
+        return sum(cell.repetitions for cell in self.cells)
+
+
+def plan_matrix(profile: Profile, pairs: Sequence[Pair], seed: int) -> MatrixPlan:
+    """Expand the profile into cells and put them in their seeded order.
+
+    Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one scenario.
+    A budget drops conditions from the end, named in `dropped`; `none` is never dropped.
+    """
+    _check(profile)
+    conditions, dropped = _within_budget(profile, pairs)
+    cells = _cells(profile, conditions, pairs)
+    visits = _visits(profile, cells, seed)
+    return MatrixPlan(profile, cells, visits, dropped)
+
+
+def _check(profile: Profile) -> None:
+    for scenario in profile.scenarios:
+        scenario_named(scenario)
+    for option, value in (
+        ("--repetitions", min(profile.repetitions_clean, profile.repetitions_impaired)),
+        ("--duration", profile.duration_s),
+        ("--blocks", profile.blocks),
+    ):
+        if value < 1:
+            raise InputError(option, f"{value} is less than 1")
+    if not profile.conditions or not profile.tests or not profile.scenarios:
+        raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
+
+
+def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
+    """Seconds that one repetition takes with everything around it."""
+    streams = profile.omit_s + profile.duration_s if test in THROUGHPUT_TESTS else profile.duration_s
+    return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
+
+
+def _cells(profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair]) -> tuple[PlannedCell, ...]:
+    return tuple(
+        PlannedCell(
+            Cell(scenario, condition.name, test, pair),
+            profile.repetitions(condition),
+            round(profile.repetitions(condition) * repetition_s(profile, condition, test) + CELL_OVERHEAD_S, 1),
+        )
+        for scenario in profile.scenarios
+        for condition in conditions
+        for test in profile.tests
+        for pair in pairs
+    )
+
+
+def _within_budget(profile: Profile, pairs: Sequence[Pair]) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
+    conditions, dropped = list(profile.conditions), []
+    switching = SWITCH_S * len(profile.scenarios) * profile.blocks
+    while profile.budget_min is not None and len(conditions) > 1:
+        seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs))
+        if seconds <= 60 * profile.budget_min:
+            break
+        last = next(one for one in reversed(conditions) if one or one is conditions[0])
+        conditions.remove(last)
+        dropped.append(last.name)
+    return tuple(conditions), tuple(dropped)
+
+
+def _visits(profile: Profile, cells: Sequence[PlannedCell], seed: int) -> tuple[Visit, ...]:
+    order = random.Random(seed)  # noqa: S311 - an order that can be repeated, no secret
+    visits: list[Visit] = []
+    for block in range(profile.blocks):
+        for scenario in order.sample(profile.scenarios, len(profile.scenarios)):
+            jobs = _jobs([cell for cell in cells if cell.cell.scenario == scenario], block, profile.blocks, order)
+            if jobs:
+                visits.append(Visit(len(visits) + 1, scenario, jobs))
+    return tuple(visits)
+
+
+def _jobs(cells: Sequence[PlannedCell], block: int, blocks: int, order: random.Random) -> tuple[Job, ...]:
+    jobs = [
+        Job(planned.cell, tuple(range(1 + block, planned.repetitions + 1, blocks)))
+        for planned in cells
+        if block < planned.repetitions
+    ]
+    names = list(dict.fromkeys(job.cell.condition for job in jobs))
+    shuffled = order.sample(names, len(names))
+    mixed = order.sample(jobs, len(jobs))
+    return tuple(job for name in shuffled for job in mixed if job.cell.condition == name)
+
+
+def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:
+    """The scenarios of the plan, in the plan's own order."""
+    return tuple(scenario_named(name) for name in plan.profile.scenarios)

@@ -1,0 +1,237 @@
+"""Pods and `vxlan.calico` as Calico makes them, without Kubernetes: one pod a node, VXLAN over any underlay.
+
+VNI 4096, UDP 4789, no learning, static neighbours and routes per peer; the pod is a namespace behind a `cali*`
+veth with a /32 and 169.254.1.1 as its gateway (Calico 3.25, `felix/dataplane/linux/vxlan_mgr.go`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from vpnmesh.model import Node, Testbed
+from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
+
+VXLAN = "vxlan.calico"
+POD = "vpnmesh-pod"
+HOST_VETH = "cali0"
+POD_VETH = "eth0"
+GATEWAY = "169.254.1.1"
+GATEWAY_MAC = "ee:ee:ee:ee:ee:ee"
+VNI = 4096
+PORT = 4789
+CALICO_INTERFACES = ("cali", VXLAN)
+"""Interface name prefixes that no VPN may take for a way to its peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSite:
+    """A node's share of the pod network: its block, its tunnel address and its one pod's address."""
+
+    node: str
+    underlay: IPv4Address
+    block: IPv4Network
+    tunnel: IPv4Address
+    pod: IPv4Address
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodNetwork:
+    """The pods of all Kubernetes nodes over one underlay; `mtu` in bytes, at the pod."""
+
+    mtu: int
+    device: Mapping[str, str]
+    sites: tuple[PodSite, ...]
+
+    def site(self, node: str) -> PodSite:
+        """The share of that node; KeyError if it carries no pods."""
+        for site in self.sites:
+            if site.node == node:
+                return site
+        raise KeyError(node)
+
+
+def pod_network(testbed: Testbed, mtu: int, over: Mapping[str, tuple[str, IPv4Address]]) -> PodNetwork:
+    """Lay out the pods over the given (interface, address) of each Kubernetes node."""
+    blocks = list(testbed.pods.subnets(new_prefix=26))
+    sites = tuple(
+        PodSite(
+            node=node.name,
+            underlay=over[node.name][1],
+            block=block,
+            tunnel=block[0],
+            pod=block[1],
+            mac=_mac(node.name),
+        )
+        for node, block in zip(testbed.k8s, blocks, strict=False)
+    )
+    return PodNetwork(mtu, {name: interface for name, (interface, _) in over.items()}, sites)
+
+
+def pod_address(testbed: Testbed, node: Node) -> IPv4Address:
+    """The address of that node's pod, whatever lies below."""
+    blocks = list(testbed.pods.subnets(new_prefix=26))
+    return blocks[[one.name for one in testbed.k8s].index(node.name)][1]
+
+
+def in_pod(*argv: str) -> tuple[str, ...]:
+    """The argv, run inside the node's pod."""
+    return ("ip", "netns", "exec", POD, *argv)
+
+
+def attached(network: PodNetwork, node: Node) -> Fact[Plan]:
+    """Have the node carry its pod and its VXLAN device exactly so."""
+    wanted = _wanted(network, node)
+    return held().map(lambda found: _plan(found, wanted, network, node))
+
+
+def detached() -> Fact[Plan]:
+    """Have neither pod nor VXLAN device on the node."""
+
+    def plan(found: tuple[str, ...]) -> Plan:
+        if not found:
+            return Plan()
+        return Plan(_remove(), unified_diff("pod network", "\n".join(found), ""))
+
+    return held().map(plan)
+
+
+def held() -> Fact[tuple[str, ...]]:
+    """What the node has of a pod network, as sorted lines; none when it has nothing."""
+    asks = (
+        ("ip", "-j", "-d", "link", "show"),
+        ("ip", "-j", "route", "show"),
+        ("ip", "-j", "neigh", "show", "nud", "permanent"),
+        ("bridge", "-j", "fdb", "show"),
+        ("ip", "netns", "list"),
+        in_pod("ip", "-j", "addr", "show", "dev", POD_VETH),
+    )
+    return Fact(tuple(Command(argv, ok=(0, 1, 255)) for argv in asks), _parse)
+
+
+def pod_mtu() -> Fact[int | None]:
+    """The MTU that the pod's interface has, in bytes."""
+
+    def parse(completed: Sequence[Completed]) -> int | None:
+        links = _json(completed[0])
+        return int(links[0]["mtu"]) if links else None
+
+    return Fact((Command(in_pod("ip", "-j", "link", "show", "dev", POD_VETH), ok=(0, 1, 255)),), parse)
+
+
+def _mac(name: str) -> str:
+    digest = hashlib.sha256(f"vxlan.calico {name}".encode()).hexdigest()
+    return "66:" + ":".join(digest[index : index + 2] for index in range(0, 10, 2))
+
+
+def _wanted(network: PodNetwork, node: Node) -> tuple[str, ...]:
+    own = network.site(node.name)
+    lines = [
+        f"vxlan {VNI} local {own.underlay} dev {network.device[node.name]} mtu {network.mtu} mac {own.mac}",
+        f"veth {HOST_VETH} mtu {network.mtu}",
+        f"pod {own.pod} mtu {network.mtu}",
+        f"route {own.pod} dev {HOST_VETH}",
+    ]
+    for peer in network.sites:
+        if peer != own:
+            lines += [
+                f"route {peer.block} via {peer.tunnel}",
+                f"neighbour {peer.tunnel} {peer.mac}",
+                f"fdb {peer.mac} dst {peer.underlay}",
+            ]
+    return tuple(sorted(lines))
+
+
+def _plan(found: tuple[str, ...], wanted: tuple[str, ...], network: PodNetwork, node: Node) -> Plan:
+    if found == wanted:
+        return Plan()
+    diff = unified_diff("pod network", "\n".join(found), "\n".join(wanted))
+    return Plan((_remove() if found else ()) + _create(network, node), diff)
+
+
+def _remove() -> tuple[Command, ...]:
+    argvs = (
+        ("ip", "link", "delete", HOST_VETH),
+        ("ip", "link", "delete", VXLAN),
+        ("ip", "netns", "delete", POD),
+    )
+    return tuple(Command(argv, ok=(0, 1, 2)) for argv in argvs)
+
+
+def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
+    own, mtu = network.site(node.name), str(network.mtu)
+    device = network.device[node.name]
+    argvs = [
+        ("ip", "netns", "add", POD),
+        # Calico's order: the device first, its address, then peers
+        (*"ip link add".split(), VXLAN, "address", own.mac, "mtu", mtu, *f"type vxlan id {VNI}".split())
+        + ("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
+        ("ip", "address", "add", f"{own.tunnel}/32", "dev", VXLAN),
+        ("ip", "link", "set", VXLAN, "up"),
+        ("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth")
+        + ("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
+        ("ip", "link", "set", HOST_VETH, "address", GATEWAY_MAC, "up"),
+        in_pod("ip", "link", "set", "lo", "up"),
+        in_pod("ip", "address", "add", f"{own.pod}/32", "dev", POD_VETH),
+        in_pod("ip", "link", "set", POD_VETH, "up"),
+        in_pod("ip", "route", "add", GATEWAY, "dev", POD_VETH, "scope", "link"),
+        in_pod("ip", "route", "add", "default", "via", GATEWAY, "dev", POD_VETH),
+        in_pod("ip", "neigh", "add", GATEWAY, "lladdr", GATEWAY_MAC, "dev", POD_VETH, "nud", "permanent"),
+        ("ip", "route", "add", f"{own.pod}/32", "dev", HOST_VETH),
+        ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
+    ]
+    for peer in network.sites:
+        if peer != own:
+            argvs += [
+                (*"ip neigh replace".split(), str(peer.tunnel), "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent"),
+                ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay)),
+                ("ip", "route", "replace", str(peer.block), "via", str(peer.tunnel), "dev", VXLAN, "onlink"),
+            ]
+    return tuple(Command(argv) for argv in argvs)
+
+
+def _json(completed: Completed) -> list[dict[str, object]]:
+    """iproute2's JSON; nothing at all is an empty list, as it prints for some empty answers."""
+    if completed.exit_code or not completed.stdout.strip():
+        return []
+    return [entry for entry in json.loads(completed.stdout) if entry]
+
+
+def _parse(completed: Sequence[Completed]) -> tuple[str, ...]:
+    links, routes, neighbours, fdb, namespaces, pod = completed
+    lines = [line for link in _json(links) for line in _link_lines(link)]
+    lines += [line for route in _json(routes) for line in _route_lines(route)]
+    lines += [f"neighbour {n['dst']} {n['lladdr']}" for n in _json(neighbours) if n.get("dev") == VXLAN]
+    lines += [f"fdb {f['mac']} dst {f['dst']}" for f in _json(fdb) if f.get("ifname") == VXLAN and f.get("dst")]
+    if POD in namespaces.stdout.split():
+        lines += [_pod_line(link) for link in _json(pod)] or ["pod without address"]
+    return tuple(sorted(lines))
+
+
+def _link_lines(link: Mapping[str, object]) -> list[str]:
+    name, mtu = link.get("ifname"), link.get("mtu")
+    if name == HOST_VETH:
+        return [f"veth {name} mtu {mtu}"]
+    if name != VXLAN:
+        return []
+    info = link.get("linkinfo")
+    data = info.get("info_data", {}) if isinstance(info, dict) else {}
+    return [
+        f"vxlan {data.get('id')} local {data.get('local')} dev {data.get('link')} mtu {mtu} mac {link.get('address')}"
+    ]
+
+
+def _route_lines(route: Mapping[str, object]) -> list[str]:
+    if route.get("dev") == HOST_VETH:
+        return [f"route {route['dst']} dev {HOST_VETH}"]
+    if route.get("dev") == VXLAN and "gateway" in route:
+        return [f"route {route['dst']} via {route['gateway']}"]
+    return []
+
+
+def _pod_line(link: Mapping[str, object]) -> str:
+    addresses = link.get("addr_info")
+    found = [a["local"] for a in addresses if a.get("family") == "inet"] if isinstance(addresses, list) else []
+    return f"pod {' '.join(found)} mtu {link.get('mtu')}"

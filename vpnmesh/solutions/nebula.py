@@ -1,0 +1,262 @@
+"""Nebula 1.6: certificates instead of a control server, a lighthouse, and relaying by an ordinary member.
+
+The certificate authority and the lighthouse run on the control-plane node; in `nebula-relay` the relay node
+joins with `am_relay`. Host keys are made on the nodes, only public keys travel. The path is read from Nebula's
+own debug console (an sshd on loopback), `list-hostmap -json`. Source: the example config.yml of Nebula 1.6.1.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+
+import yaml
+
+from vpnmesh.model import Node, Path
+from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
+from vpnmesh.service import RUN_DIRECTORY, Service, running, stop
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Stage, Status, interface_fact
+
+INTERFACE = "vmnebula0"
+PORT = 4242
+CONSOLE_PORT = 4243
+SERVICE = "nebula"
+DIRECTORY = f"{STATE_DIRECTORY}/nebula"
+CONFIG = f"{DIRECTORY}/config"
+BLACKLIST = f"{CONFIG}/20-blacklist.yml"
+AUTHORITY = f"{STATE_DIRECTORY}/nebula-ca"
+
+# constant scripts: the folder is the argument
+_MAKE_CA = """
+umask 077; mkdir -p "$1"; cd "$1" && rm -f ca.crt ca.key
+nebula-cert ca -name vpnmesh -duration 8760h -out-crt ca.crt -out-key ca.key
+"""
+_MAKE_KEYS = """
+umask 077; mkdir -p "$1/config"; cd "$1" && rm -f host.key host.pub console console.pub console_host*
+nebula-cert keygen -out-key host.key -out-pub host.pub
+ssh-keygen -q -t ed25519 -N '' -f console; ssh-keygen -q -t ed25519 -N '' -f console_host
+printf '[127.0.0.1]:%s ' "$2" > console_known_hosts; cat console_host.pub >> console_known_hosts
+"""
+_HANG_UP = 'kill -HUP "$(cat "$1")" 2>/dev/null; true'
+_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
+
+
+class Nebula:
+    """Nebula between master and workers, direct or through the relay node."""
+
+    name = "nebula"
+    binaries = (
+        Binary("nebula", "nebula", ("nebula", "-version")),
+        Binary("nebula-cert", "nebula"),
+        Binary("ssh-keygen", "openssh-client"),
+    )
+    processes = ("nebula",)
+    traces = (INTERFACE,)
+
+    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+        """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""
+        authority = (mesh.testbed.control_plane.name,)
+        everyone = tuple(node.name for node in participants(mesh))
+        members = tuple(node.name for node in mesh.members)
+        infrastructure = tuple(name for name in everyone if name not in members)
+        return (
+            Stage("authority", authority, lambda _mesh, _node: _authority(), lambda _mesh, _node: _read_ca()),
+            Stage("keys", everyone, lambda _mesh, _node: _keys(), lambda _mesh, _node: _read_keys()),
+            Stage("certificates", authority, lambda mesh, _node: _signed(mesh), lambda mesh, _node: _read_certs(mesh)),
+            Stage("blacklist", everyone, self.blacklist),
+            Stage("lighthouse", infrastructure, _running),
+            Stage("members", members, _running),
+        )
+
+    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Stop the daemon and remove keys, certificates and, where it is, the authority."""
+        del mesh, node
+        paths = (f"{RUN_DIRECTORY}/{SERVICE}.pid", f"/sys/class/net/{INTERFACE}", DIRECTORY, AUTHORITY)
+
+        def plan(completed: Sequence[Completed]) -> Plan:
+            left = completed[0].stdout.strip()
+            if not left:
+                return Plan()
+            steps = (stop(SERVICE), Command(("rm", "-rf", "--", DIRECTORY, AUTHORITY)))
+            return Plan(steps, unified_diff("nebula", left, ""))
+
+        return Fact((Command(("sh", "-c", _EXISTING, "sh", *paths)),), plan)
+
+    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Have Nebula never advertise these interfaces' addresses; a running daemon reads it again on SIGHUP."""
+        rules = {f"{prefix}.*": False for prefix in mesh.blacklisted(node)}
+        lists = {"lighthouse": {"local_allow_list": {"interfaces": rules}}} if rules else {}
+        wanted = yaml.safe_dump(lists)
+
+        def plan(completed: Sequence[Completed]) -> Plan:
+            held = completed[0].stdout if completed[0].exit_code == 0 else ""
+            if held == wanted:
+                return Plan()
+            steps = (
+                Command(("mkdir", "-p", "-m", "0700", CONFIG)),
+                WriteFile(BLACKLIST, wanted),
+                Command(("sh", "-c", _HANG_UP, "sh", f"{RUN_DIRECTORY}/{SERVICE}.pid")),
+            )
+            return Plan(steps, unified_diff(BLACKLIST, held, wanted))
+
+        return Fact((Command(("cat", BLACKLIST), ok=(0, 1)),), plan)
+
+    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+        """What Nebula's console says: a current remote means direct, a relay to me and no remote means relayed."""
+        link = interface_fact(INTERFACE)
+        hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
+
+        def parse(completed: Sequence[Completed]) -> Status:
+            plane, address, mtu = link.parse(completed[1:])
+            return Status(plane, INTERFACE, address, mtu, parse_hostmap(mesh, node, completed[0].stdout))
+
+        return Fact((hostmap, *link.commands), parse)
+
+
+def participants(mesh: Mesh) -> tuple[Node, ...]:
+    """The members, the lighthouse, and the relay node where the scenario relays."""
+    extra = [mesh.testbed.control_plane]
+    if mesh.scenario.path is Path.RELAY:
+        extra.append(mesh.testbed.relay)
+    return mesh.members + tuple(node for node in extra if node not in mesh.members)
+
+
+def config(mesh: Mesh, node: Node) -> dict[str, object]:
+    """Nebula's configuration of that node, without the blacklist, which is a file of its own."""
+    lighthouse = mesh.testbed.control_plane
+    at = str(mesh.overlay(lighthouse).ip)
+    relayed = mesh.scenario.path is Path.RELAY
+    is_relay = relayed and node.name == mesh.testbed.relay.name
+    relays = [str(mesh.overlay(mesh.testbed.relay).ip)] if relayed and node in mesh.members else []
+    return {
+        "pki": {"ca": f"{DIRECTORY}/ca.crt", "cert": f"{DIRECTORY}/host.crt", "key": f"{DIRECTORY}/host.key"},
+        "static_host_map": {at: [f"{lighthouse.underlay}:{PORT}"]},
+        "lighthouse": {
+            "am_lighthouse": node.name == lighthouse.name,
+            "interval": 10,
+            "hosts": [] if node.name == lighthouse.name else [at],
+        },
+        "listen": {"host": str(node.underlay), "port": PORT},
+        "punchy": {"punch": True},
+        "relay": {"am_relay": is_relay, "use_relays": relayed, "relays": relays},
+        "tun": {"dev": INTERFACE, "mtu": mesh.tunnel_mtu, "drop_local_broadcast": True, "drop_multicast": True},
+        "sshd": {
+            "enabled": True,
+            "listen": f"127.0.0.1:{CONSOLE_PORT}",
+            "host_key": f"{DIRECTORY}/console_host",
+            "authorized_users": [{"user": "vpnmesh", "keys": [str(mesh.got(node.name, "console-key"))]}],
+        },
+        "logging": {"level": "warning", "format": "text"},
+        "firewall": {
+            "outbound": [{"port": "any", "proto": "any", "host": "any"}],
+            "inbound": [{"port": "any", "proto": "any", "host": "any"}],
+        },
+    }
+
+
+def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
+    """Peers from `list-hostmap -json`; a member that Nebula does not know has neither path nor endpoint."""
+    try:
+        entries = {entry["vpnIp"]: entry for entry in json.loads(text or "[]")}
+    except (json.JSONDecodeError, KeyError, TypeError):
+        entries = {}
+    return tuple(_peer(mesh, peer, entries.get(str(mesh.overlay(peer).ip))) for peer in mesh.peers(node))
+
+
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
+    if entry is None:
+        return Peer(peer.name, None, None)
+    remote = entry.get("currentRemote")
+    if remote:
+        text = str(remote["ip"]) if isinstance(remote, dict) else str(remote).rsplit(":", 1)[0]
+        return Peer(peer.name, Path.DIRECT, IPv4Address(text.removeprefix("::ffff:")))
+    relays = entry.get("currentRelaysToMe")
+    names = {str(mesh.overlay(node).ip): node for node in mesh.testbed.nodes}
+    if isinstance(relays, list) and relays:
+        through = names.get(str(relays[0]))
+        return Peer(peer.name, Path.RELAY, through.underlay if through else None, via=str(relays[0]))
+    return Peer(peer.name, None, None)
+
+
+def _console(*words: str) -> tuple[str, ...]:
+    options = ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=3", "IdentitiesOnly=yes")
+    return (
+        *("ssh", "-F", "none", "-p", str(CONSOLE_PORT), "-i", f"{DIRECTORY}/console"),
+        *(word for option in options for word in ("-o", option)),
+        *("-o", f"UserKnownHostsFile={DIRECTORY}/console_known_hosts", "vpnmesh@127.0.0.1", *words),
+    )
+
+
+def _made(path: str, script: Command, what: str) -> Fact[Plan]:
+    """Have a file that only the node itself can make."""
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))
+
+    return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
+
+
+def _authority() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_CA, "sh", AUTHORITY))
+    return _made(f"{AUTHORITY}/ca.crt", script, "<a new certificate authority>")
+
+
+def _keys() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_KEYS, "sh", DIRECTORY, str(CONSOLE_PORT)))
+    return _made(f"{DIRECTORY}/console_known_hosts", script, "<new keys of host and console>")
+
+
+def _read_ca() -> Fact[dict[str, Text]]:
+    return Fact((Command(("cat", f"{AUTHORITY}/ca.crt")),), lambda completed: {"ca": completed[0].stdout})
+
+
+def _read_keys() -> Fact[dict[str, Text]]:
+    questions = (Command(("cat", f"{DIRECTORY}/host.pub")), Command(("cat", f"{DIRECTORY}/console.pub")))
+    return Fact(questions, lambda c: {"public-key": c[0].stdout, "console-key": c[1].stdout.strip()})
+
+
+def _signed(mesh: Mesh) -> Fact[Plan]:
+    """Have a certificate for every participant's present public key."""
+    nodes = participants(mesh)
+    questions = tuple(
+        Command(("sh", "-c", 'cat "$1.pub" && test -s "$1.crt"', "sh", f"{AUTHORITY}/{node.name}"), ok=(0, 1))
+        for node in nodes
+    )
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        steps: list[Command | WriteFile] = []
+        for node, one in zip(nodes, completed, strict=True):
+            if one.exit_code or one.stdout != mesh.got(node.name, "public-key"):
+                steps += _sign(mesh, node)
+        names = "\n".join(node.name for node in nodes)
+        return Plan(tuple(steps), unified_diff("certificates", "", names) if steps else "")
+
+    return Fact(questions, plan)
+
+
+def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
+    base = f"{AUTHORITY}/{node.name}"
+    sign = ("nebula-cert", "sign", "-ca-crt", f"{AUTHORITY}/ca.crt", "-ca-key", f"{AUTHORITY}/ca.key")
+    what = ("-in-pub", f"{base}.pub", "-name", node.name, "-ip", str(mesh.overlay(node)), "-out-crt", f"{base}.crt")
+    return [
+        Command(("rm", "-f", f"{base}.crt")),
+        WriteFile(f"{base}.pub", mesh.got(node.name, "public-key")),
+        Command((*sign, *what)),
+    ]
+
+
+def _read_certs(mesh: Mesh) -> Fact[dict[str, Text]]:
+    names = [node.name for node in participants(mesh)]
+    questions = tuple(Command(("cat", f"{AUTHORITY}/{name}.crt")) for name in names)
+    return Fact(
+        questions, lambda found: {f"crt/{name}": one.stdout for name, one in zip(names, found, strict=True)}
+    )
+
+
+def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
+    authority = mesh.testbed.control_plane.name
+    files = (
+        WriteFile(f"{DIRECTORY}/ca.crt", mesh.got(authority, "ca")),
+        WriteFile(f"{DIRECTORY}/host.crt", mesh.got(authority, f"crt/{node.name}")),
+        WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
+    )
+    return running(Service(SERVICE, ("nebula", "-config", CONFIG), files))

@@ -1,0 +1,191 @@
+"""What every VPN solution must say about itself; one module each says it.
+
+A solution never touches a host. It joins a mesh in stages: each stage asks a node what it holds and answers
+with the plan that is missing (`Fact[Plan]`), then publishes what later stages need (public keys, tokens made at
+run time, relay fingerprints). That one shape carries a static WireGuard mesh as well as a control plane on the
+hypervisor node, a relay on the relay node and members that a controller must authorise after they joined.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Protocol
+
+from vpnmesh.errors import CheckError
+from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
+from vpnmesh.plan import Command, Completed, Fact, Plan, Text
+from vpnmesh.pods import CALICO_INTERFACES
+
+STATE_DIRECTORY = "/var/lib/vpnmesh"
+"""Where solutions keep keys and configuration on a node; gone after leaving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A scenario put on a testbed, and what its nodes have published so far."""
+
+    testbed: Testbed
+    scenario: Scenario
+    published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
+    blacklist: tuple[str, ...] = CALICO_INTERFACES
+
+    @property
+    def tunnel_mtu(self) -> int:
+        """The MTU of the VPN's interface in bytes; CheckError for a scenario without a tunnel."""
+        if self.scenario.tunnel_mtu is None:
+            raise CheckError("mtu", f"{self.scenario.name} has no tunnel")
+        return self.scenario.tunnel_mtu
+
+    @property
+    def members(self) -> tuple[Node, ...]:
+        """The nodes that carry VPN clients: master and workers."""
+        return self.testbed.k8s
+
+    def peers(self, node: Node) -> tuple[Node, ...]:
+        """The other members."""
+        return tuple(member for member in self.members if member.name != node.name)
+
+    def overlay(self, node: Node) -> IPv4Interface:
+        """The node's address in the VPN, for solutions that take the one we choose."""
+        number = [one.name for one in self.testbed.nodes].index(node.name) + 1
+        return IPv4Interface((self.testbed.overlay[number], self.testbed.overlay.prefixlen))
+
+    def blacklisted(self, node: Node) -> tuple[str, ...]:
+        """Prefixes of interface names that the solution must not use on that node: Calico's and management's."""
+        apart = node.management_interface and node.management_interface != node.leg.interface
+        return (*self.blacklist, node.management_interface) if self.blacklist and apart else self.blacklist
+
+    def got(self, node: str, key: str) -> Text:
+        """What that node published; CheckError names both when it did not."""
+        try:
+            return self.published[node, key]
+        except KeyError:
+            raise CheckError("provision", f"{node} has not published its {key}") from None
+
+    def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
+        """The same mesh, knowing more."""
+        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist)
+
+
+def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
+    del mesh, node
+    return Fact((), lambda _: {})
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of joining, run on its nodes in parallel: what they must hold, then what they tell the others."""
+
+    name: str
+    nodes: tuple[str, ...]
+    hold: Callable[[Mesh, Node], Fact[Plan]]
+    publish: Callable[[Mesh, Node], Fact[dict[str, Text]]] = _publish_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """How a node reaches another member: `endpoint` is the address it really sends to, None if unknown."""
+
+    name: str
+    path: Path | None
+    endpoint: IPv4Address | None
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the solution itself says on one node, now."""
+
+    data_plane: DataPlane
+    interface: str
+    address: IPv4Address | None
+    mtu: int | None
+    peers: tuple[Peer, ...] = ()
+
+    def peer(self, name: str) -> Peer | None:
+        """What is said of that member, None if nothing is."""
+        return next((peer for peer in self.peers if peer.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A program that a solution needs on nodes, and the Debian package that brings it ("" if none does)."""
+
+    name: str
+    package: str = ""
+    version: tuple[str, ...] = ()
+
+
+class Solution(Protocol):
+    """A VPN (or none) that can carry the pod network."""
+
+    @property
+    def name(self) -> str:
+        """The slug in scenarios, files and columns."""
+        ...
+
+    @property
+    def binaries(self) -> tuple[Binary, ...]:
+        """What must be installed on the nodes before anything is touched."""
+        ...
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names (comm) of the processes that carry or steer the data plane; none for the kernel's."""
+        ...
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
+        ...
+
+    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+        """How nodes join, in order; empty when there is nothing to join."""
+        ...
+
+    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Have nothing of this solution on the node: no process, interface, key, file or rule."""
+        ...
+
+    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
+        """Have the mesh's blacklisted interfaces never taken for a way to a peer; None where peers are static."""
+        ...
+
+    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+        """What the solution says of itself and its peers on this node."""
+        ...
+
+
+def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int | None]]:
+    """Data plane, address and MTU of a tunnel interface, read from the kernel (`ip -j -d address`)."""
+    def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
+        text = completed[0].stdout
+        links = [link for link in json.loads(text) if link] if completed[0].exit_code == 0 and text.strip() else []
+        if not links:
+            return DataPlane.NONE, None, None
+        link = links[0]
+        kind = link.get("linkinfo", {}).get("info_kind")
+        addresses = [a["local"] for a in link.get("addr_info", []) if a.get("family") == "inet"]
+        plane = DataPlane.KERNEL if kind == "wireguard" else DataPlane.USERSPACE
+        return plane, IPv4Address(addresses[0]) if addresses else None, int(link["mtu"])
+
+    return Fact((Command(("ip", "-j", "-d", "address", "show", "dev", name), ok=(0, 1)),), parse)
+
+
+def check_endpoints(mesh: Mesh, node: Node, status: Status, management: tuple[IPv4Address, ...]) -> None:
+    """Raise CheckError if a peer's endpoint lies in the pod network, the overlay or the management network.
+
+    That is the circular dependency of section 3.2.3: a VPN that finds its peers through the pods it carries.
+    """
+    forbidden = {"pod network": mesh.testbed.pods, "overlay": mesh.testbed.overlay}
+    for peer in status.peers:
+        if peer.endpoint is None:
+            continue
+        for name, prefix in forbidden.items():
+            if peer.endpoint in prefix:
+                raise CheckError("endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}")
+        if peer.endpoint in management:
+            raise CheckError(
+                "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the management network"
+            )

@@ -1,0 +1,161 @@
+"""WireGuard as a static full mesh: kernel where there is one, else wireguard-go; nothing discovers anything.
+
+Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-tools 1.0.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+from vpnmesh.model import Node, Path
+from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Stage, Status, interface_fact
+
+INTERFACE = "vmwg0"
+PORT = 51821
+DIRECTORY = f"{STATE_DIRECTORY}/wireguard"
+KEY = f"{DIRECTORY}/private.key"
+
+# constant scripts; the path or the name is an argument
+_MAKE_KEY = 'umask 077; mkdir -p "$(dirname "$1")" && wg genkey > "$1"'
+_CREATE = 'ip link add "$1" type wireguard 2>/dev/null || wireguard-go "$1" >/dev/null 2>&1'
+
+
+class WireGuard:
+    """A static full mesh between master and workers."""
+
+    name = "wireguard"
+    binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
+    processes = ("wireguard-go",)
+    traces = (INTERFACE,)
+
+    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+        """Keys on every member, then the interface with all peers."""
+        names = tuple(node.name for node in mesh.members)
+        return (
+            Stage("keys", names, lambda _mesh, _node: _key(), lambda _mesh, _node: _public_key()),
+            Stage("interface", names, _interface),
+        )
+
+    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Remove interface (which ends wireguard-go) and keys."""
+        del mesh, node
+        find = ("sh", "-c", 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true')
+        question = Command((*find, "sh", f"/sys/class/net/{INTERFACE}", DIRECTORY))
+        return Fact((question,), _leave_plan)
+
+    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
+        """Endpoints are static: no interface is ever looked at."""
+        del mesh, node
+        return None
+
+    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+        """The kernel's or wireguard-go's own table of peers: direct when the endpoint is the peer's underlay."""
+        show = Command(("wg", "show", INTERFACE, "endpoints"), ok=(0, 1))
+        shake = Command(("wg", "show", INTERFACE, "latest-handshakes"), ok=(0, 1))
+        link = interface_fact(INTERFACE)
+
+        def parse(completed: Sequence[Completed]) -> Status:
+            plane, address, mtu = link.parse(completed[2:])
+            peers = _peers(mesh, node, _table(completed[0]), _table(completed[1]))
+            return Status(plane, INTERFACE, address, mtu, peers)
+
+        return Fact((show, shake, *link.commands), parse)
+
+
+def _key() -> Fact[Plan]:
+    def plan(completed: Sequence[Completed]) -> Plan:
+        if completed[0].exit_code == 0:
+            return Plan()
+        return Plan((Command(("sh", "-c", _MAKE_KEY, "sh", KEY)),), unified_diff(KEY, "", "<a new private key>"))
+
+    return Fact((Command(("test", "-s", KEY), ok=(0, 1)),), plan)
+
+
+def _public_key() -> Fact[dict[str, Text]]:
+    question = Command(("sh", "-c", 'wg pubkey < "$1"', "sh", KEY))
+    return Fact((question,), lambda completed: {"public-key": completed[0].stdout.strip()})
+
+
+def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
+    shows = ("public-key", "listen-port", "endpoints", "allowed-ips")
+    questions = tuple(Command(("wg", "show", INTERFACE, show), ok=(0, 1)) for show in shows)
+    link = interface_fact(INTERFACE)
+    wanted = _wanted(mesh, node)
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        _, address, mtu = link.parse(completed[4:])
+        held = _held(completed[:4], address, mtu)
+        if held == wanted:
+            return Plan()
+        return Plan(_steps(mesh, node), unified_diff(INTERFACE, "\n".join(held), "\n".join(wanted)))
+
+    return Fact((*questions, *link.commands), plan)
+
+
+def _wanted(mesh: Mesh, node: Node) -> list[str]:
+    lines = [f"key {mesh.got(node.name, 'public-key')}", f"port {PORT}"]
+    lines += [f"address {mesh.overlay(node).ip} mtu {mesh.tunnel_mtu}"]
+    for peer in mesh.peers(node):
+        key = mesh.got(peer.name, "public-key")
+        lines += [f"peer {key} endpoint {peer.underlay}:{PORT} allows {mesh.overlay(peer).ip}/32"]
+    return sorted(lines)
+
+
+def _held(completed: Sequence[Completed], address: IPv4Address | None, mtu: int | None) -> list[str]:
+    key, port, endpoints, allowed = completed
+    if key.exit_code:
+        return []
+    lines = [f"key {key.stdout.strip()}", f"port {port.stdout.strip()}", f"address {address} mtu {mtu}"]
+    ends = _table(endpoints)
+    lines += [f"peer {peer} endpoint {ends.get(peer)} allows {ips}" for peer, ips in _table(allowed).items()]
+    return sorted(lines)
+
+
+def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
+    peers = tuple(
+        word
+        for peer in mesh.peers(node)
+        for word in (
+            *("peer", str(mesh.got(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
+            *("allowed-ips", f"{mesh.overlay(peer).ip}/32", "persistent-keepalive", "25"),
+        )
+    )
+    return (
+        Command(("ip", "link", "delete", INTERFACE), ok=(0, 1)),
+        Command(("sh", "-c", _CREATE, "sh", INTERFACE)),
+        Command(("wg", "set", INTERFACE, "listen-port", str(PORT), "private-key", KEY, *peers)),
+        Command(("ip", "address", "add", str(mesh.overlay(node)), "dev", INTERFACE)),
+        Command(("ip", "link", "set", INTERFACE, "mtu", str(mesh.tunnel_mtu), "up")),
+    )
+
+
+def _leave_plan(completed: Sequence[Completed]) -> Plan:
+    left = completed[0].stdout.strip()
+    if not left:
+        return Plan()
+    steps = (
+        Command(("ip", "link", "delete", INTERFACE), ok=(0, 1)),
+        Command(("rm", "-rf", "--", DIRECTORY)),
+    )
+    return Plan(steps, unified_diff("wireguard", left, ""))
+
+
+def _table(completed: Completed) -> dict[str, str]:
+    """`wg show` prints a key, a tab and a value per line."""
+    rows = (line.split("\t", 1) for line in completed.stdout.splitlines() if completed.exit_code == 0)
+    return {row[0]: row[1] for row in rows if len(row) == 2}  # noqa: PLR2004 - key and value
+
+
+def _peers(mesh: Mesh, node: Node, endpoints: dict[str, str], handshakes: dict[str, str]) -> tuple[Peer, ...]:
+    return tuple(_peer(mesh, peer, endpoints, handshakes) for peer in mesh.peers(node))
+
+
+def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[str, str]) -> Peer:
+    key = str(mesh.published.get((peer.name, "public-key"), ""))
+    endpoint = endpoints.get(key, "(none)")
+    if endpoint == "(none)" or handshakes.get(key, "0") == "0":
+        return Peer(peer.name, None, None)
+    address = IPv4Address(endpoint.rsplit(":", 1)[0])
+    return Peer(peer.name, Path.DIRECT if address == peer.underlay else None, address)
+
+

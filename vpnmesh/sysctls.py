@@ -1,0 +1,38 @@
+"""Kernel settings of nodes: what the paper sets, and how to set and undo any."""
+
+from collections.abc import Mapping, Sequence
+
+from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
+
+PAPER_SYSCTLS: Mapping[str, str] = {
+    "net.core.rmem_max": "26214400",
+    "net.core.wmem_max": "26214400",
+    "fs.inotify.max_user_instances": "512",
+}
+"""The settings of the paper's repository. Some are global, so absent in a network namespace."""
+
+
+def read(keys: Sequence[str]) -> Fact[dict[str, str]]:
+    """The values of those keys that this node has; a key that the kernel lacks is left out."""
+
+    def parse(completed: Sequence[Completed]) -> dict[str, str]:
+        return {
+            key: " ".join(one.stdout.split()) for key, one in zip(keys, completed, strict=True) if one.exit_code == 0
+        }
+
+    return Fact(tuple(Command(("sysctl", "-n", key), ok=(0, 1, 255)) for key in keys), parse)
+
+
+def hold(values: Mapping[str, str]) -> Fact[Plan]:
+    """Have the kernel hold these values; a key that it lacks cannot be set and is no change."""
+
+    def plan(found: Mapping[str, str]) -> Plan:
+        wrong = {key: value for key, value in values.items() if key in found and found[key] != value}
+        if not wrong:
+            return Plan()
+        before = "\n".join(f"{key} = {found[key]}" for key in wrong)
+        after = "\n".join(f"{key} = {value}" for key, value in wrong.items())
+        steps = tuple(Command(("sysctl", "-q", "-w", f"{key}={value}")) for key, value in wrong.items())
+        return Plan(steps, unified_diff("sysctl", before, after))
+
+    return read(tuple(values)).map(plan)

@@ -1,0 +1,213 @@
+"""Putting a scenario on a testbed and taking it off again: firewall, mesh, pods, proof of the path."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from nornir.core import Nornir
+
+import tasks
+from vpnmesh.checks import check_mesh, check_share
+from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.firewall.policy import Protocol, blocked, policy_named
+from vpnmesh.model import Scenario, Testbed
+from vpnmesh.plan import Text
+from vpnmesh.pods import pod_network
+from vpnmesh.solutions import SOLUTIONS, solution_named
+from vpnmesh.solutions.protocol import Mesh, Solution, Status
+from vpnmesh.sysctls import PAPER_SYSCTLS
+from workflows.hosts import run_on
+
+READY_S = 40.0
+"""How long a mesh may take from its start until every pair has the scenario's path."""
+
+
+@dataclass(slots=True)
+class Site:
+    """A testbed with its connections, and the scenario that stands on it."""
+
+    nr: Nornir
+    testbed: Testbed
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def all_nodes(self) -> list[str]:
+        """Every node's name."""
+        return [node.name for node in self.testbed.nodes]
+
+    @property
+    def k8s(self) -> list[str]:
+        """The nodes that carry pods."""
+        return [node.name for node in self.testbed.k8s]
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A scenario that stands, proven: its mesh, and what the nodes said of it."""
+
+    scenario: Scenario
+    solution: Solution
+    mesh: Mesh
+    statuses: Mapping[str, Status]
+
+    @property
+    def data_plane(self) -> str:
+        """Who encrypts, as the nodes have it (one word if they agree)."""
+        planes = sorted({str(status.data_plane) for status in self.statuses.values()})
+        return "+".join(planes)
+
+
+def require(site: Site, scenario: Scenario) -> Solution:
+    """The scenario's solution with all its binaries on all nodes; UnavailableError says what is missing."""
+    if scenario.solution not in SOLUTIONS:
+        raise UnavailableError(f"no module for {scenario.solution} yet")
+    solution = solution_named(scenario.solution)
+    names = tuple(binary.name for binary in solution.binaries)
+    if not names:
+        return solution
+    packages = {binary.name: binary.package for binary in solution.binaries}
+    for host, result in run_on(site.nr, site.k8s, tasks.find_binaries, programs=names).items():
+        for name, path in result.result.items():
+            if not path:
+                brings = f" (Debian package {packages[name]})" if packages[name] else ""
+                raise UnavailableError(f"no binary {name} on {host}{brings}")
+    return solution
+
+
+@contextlib.contextmanager
+def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
+    """Stand the scenario up, prove its path, and take everything off again whatever happens.
+
+    Raises UnavailableError before anything is touched, CheckError when what stands is not the scenario.
+    """
+    solution = require(site, scenario)
+    mesh = Mesh(site.testbed, scenario)
+    try:
+        firewall_policy(site, scenario.policy)
+        mesh = join(site, solution, mesh)
+        statuses = await_mesh(site, solution, mesh)
+        attach(site, mesh, statuses)
+        prove_policy(site, scenario.policy)
+        prove_path(site, mesh)
+        yield Provisioned(scenario, solution, mesh, statuses)
+    finally:
+        take_off(site, solution, mesh)
+
+
+def firewall_policy(site: Site, name: str) -> None:
+    """Have the firewall hold the policy of that name."""
+    run_on(
+        site.nr,
+        [site.testbed.firewall.name],
+        tasks.set_firewall_policy,
+        policy=policy_named(name),
+        testbed=site.testbed,
+    )
+
+
+def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
+    """Run the solution's stages in order, each on all its nodes at once; returns the mesh that knows all keys."""
+    for stage in solution.stages(mesh):
+        results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
+        found: dict[tuple[str, str], Text] = {
+            (host, key): value for host, result in results.items() for key, value in result.result.items()
+        }
+        mesh = mesh.with_published(found)
+    return mesh
+
+
+def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READY_S) -> dict[str, Status]:
+    """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not."""
+    deadline = time.monotonic() + ready_s
+    while True:
+        statuses = mesh_statuses(site, solution, mesh)
+        try:
+            check_mesh(mesh, statuses)
+        except CheckError:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            return statuses
+        _knock(site, mesh, statuses)
+
+
+def mesh_statuses(site: Site, solution: Solution, mesh: Mesh) -> dict[str, Status]:
+    """What every member says now."""
+    results = run_on(site.nr, site.k8s, tasks.mesh_status, solution=solution, mesh=mesh)
+    return {host: result.result for host, result in results.items()}
+
+
+def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
+    """Put the pod network over the addresses that the solution gave its members."""
+    over: dict[str, tuple[str, IPv4Address]] = {}
+    for name, status in statuses.items():
+        if status.address is None:
+            raise CheckError("provision", f"{name} has no address on {status.interface}")
+        over[name] = (status.interface, status.address)
+    network = pod_network(site.testbed, mesh.scenario.pod_mtu, over)
+    run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
+
+
+def prove_policy(site: Site, name: str) -> None:
+    """Prove by packets that UDP between node VLANs gets through, or does not, as the policy says."""
+    policy, bed = policy_named(name), site.testbed
+    others = {node.name: node for node in bed.nodes if node != bed.firewall}
+    addresses = tuple(str(node.underlay) for node in others.values())
+    results = run_on(site.nr, site.k8s, tasks.probe_udp, addresses=addresses)
+    for host, result in results.items():
+        for other in others.values():
+            wanted = not blocked(policy, bed, Protocol.UDP, bed.node(host).leg.vid, other.leg.vid)
+            if host != other.name and result.result[str(other.underlay)] is not wanted:
+                word = "does not pass" if wanted else "passes"
+                raise CheckError("firewall", f"UDP from {host} to {other.name} {word} under policy {name}")
+
+
+def prove_path(site: Site, mesh: Mesh) -> float:
+    """Prove by the relay node's counters that a probe's bytes took the scenario's path; returns its share."""
+    bed = site.testbed
+    results = run_on(site.nr, [bed.client.name], tasks.probe_relay_share, testbed=bed, server=bed.server.name, others=site.nr.inventory.hosts)
+    share = float(results[bed.client.name].result)
+    check_share(mesh.scenario, bed.relay.name, share)
+    return share
+
+
+def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
+    """Leave no pod, mesh or firewall rule; every step is tried on every node though others failed."""
+    errors: list[VpnmeshError] = []
+    steps = (
+        lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
+        lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),
+        lambda: firewall_policy(site, "allow-all"),
+    )
+    for step in steps:
+        try:
+            step()
+        except VpnmeshError as error:
+            errors.append(error)
+    if errors:
+        raise CheckError("teardown", "; ".join(str(error) for error in errors))
+
+
+@contextlib.contextmanager
+def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
+    """Set the paper's kernel settings where the kernel has them, and set the former ones again at the end."""
+    before: dict[str, dict[str, str]] = {}
+    try:
+        for host, result in run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS).items():
+            before[host] = result.result
+        yield before
+    finally:
+        for host, values in before.items():
+            if values:
+                run_on(site.nr, [host], tasks.set_sysctls, values=values)
+
+
+def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
+    """Send a packet to every peer, since some solutions connect only when there is something to carry."""
+    addresses = {name: status.address for name, status in statuses.items() if status.address}
+    ready = [name for name in site.k8s if name in addresses]
+    del mesh
+    run_on(site.nr, ready, tasks.knock, addresses=tuple(str(address) for address in addresses.values()))
+    time.sleep(0.2)

@@ -1,0 +1,144 @@
+"""The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.record import Record, finished, frame_of, journal_line
+
+
+class StoreError(VpnmeshError):
+    """The disk did not take what was measured; the run stops, and what is in the journal stays."""
+
+
+@dataclass(slots=True)
+class Store:
+    """One run on disk. What is appended is flushed to the disk before the next repetition starts."""
+
+    directory: Path
+    lines: list[dict[str, object]] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, directory: Path, manifest: Mapping[str, object]) -> "Store":
+        """A new run in a directory that does not exist yet or is empty; InputError otherwise."""
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise InputError("--out", f"{directory} exists and is not empty", "name a new directory, or --resume it")
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (directory / "raw").mkdir()
+        except OSError as error:
+            raise InputError("--out", f"{directory} cannot be made: {error.strerror}") from error
+        store = cls(directory)
+        store.write_manifest({"schema_version": SCHEMA_VERSION, **manifest})
+        return store
+
+    @classmethod
+    def open(cls, directory: Path) -> "Store":
+        """A run that is there already; InputError when it is none, or one of another schema version."""
+        store = cls(directory)
+        manifest = store.manifest()
+        if manifest.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                str(directory),
+                f"a run of schema version {manifest.get('schema_version')}, this is {SCHEMA_VERSION}",
+                "start a new run, or use the vpnmesh that made it",
+            )
+        store.lines = store._read_journal()
+        return store
+
+    def manifest(self) -> dict[str, object]:
+        """The provenance of the run; InputError if the directory is no run."""
+        path = self.directory / "manifest.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(str(self.directory), "not a run: no manifest.json in it") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(str(path), f"no JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(str(path), "not a manifest")
+        return content
+
+    def write_manifest(self, manifest: Mapping[str, object]) -> None:
+        """Replace the manifest in one move."""
+        text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
+        self._replace(self.directory / "manifest.json", text.encode())
+
+    def update_manifest(self, **entries: object) -> None:
+        """Add entries to the manifest."""
+        self.write_manifest({**self.manifest(), **entries})
+
+    @property
+    def finished(self) -> frozenset[tuple[str, int]]:
+        """The attempts that need no repeating."""
+        return finished(self.lines)
+
+    def append(self, record: Record) -> None:
+        """Journal a repetition; when this returns, it survives a power cut."""
+        self._append(journal_line(record))
+
+    def note(self, event: str, **entries: object) -> None:
+        """Journal something that is no repetition: a visit, an interruption, what a teardown left."""
+        stamp = datetime.now(UTC).isoformat()
+        self._append({"schema_version": SCHEMA_VERSION, "type": event, "at": stamp, **entries})
+
+    def keep_raw(self, name: str, text: str) -> str:
+        """Write a tool's own output below raw/ before anybody parses it; returns its path in the run."""
+        path = self.directory / "raw" / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        return str(path.relative_to(self.directory))
+
+    def write_results(self) -> Path:
+        """Make results.parquet anew from the journal."""
+        path = self.directory / "results.parquet"
+        temporary = path.with_suffix(".new")
+        try:
+            frame_of(self.lines).write_parquet(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error}") from error
+        return path
+
+    def _append(self, line: dict[str, object]) -> None:
+        try:
+            with (self.directory / "journal.jsonl").open("ab") as journal:
+                journal.write(json.dumps(line, default=str).encode() + b"\n")
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as error:
+            raise StoreError(f"{self.directory / 'journal.jsonl'}: {error.strerror}") from error
+        self.lines.append(line)
+
+    def _read_journal(self) -> list[dict[str, object]]:
+        """All whole lines; a last line that a kill cut off is taken away, so that appending goes on cleanly."""
+        path = self.directory / "journal.jsonl"
+        if not path.exists():
+            return []
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            self._replace(path, whole)
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except json.JSONDecodeError as error:
+            raise InputError(str(path), f"a line is no JSON: {error}") from error
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(path.name + ".new")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
