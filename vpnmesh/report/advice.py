@@ -1,22 +1,28 @@
 """Which VPN for which need: a ranking per need, and for each sentence the cells, ratios and p-values under it.
 
-A solution's score in a need is the geometric mean, over the need's cells, of its share of the best solution there;
-two solutions whose scores lie within `MATCHED` of each other share a rank. VPNs that fail an essential criterion come
-after those that qualify, with the criteria they fail.
+How ranks come about is in `vpnmesh.report.ranking`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from math import exp, log
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
-from vpnmesh.criteria.evaluate import Verdict, evaluate
+from vpnmesh.criteria.evaluate import evaluate
 from vpnmesh.report.evidence import Evidence, Readings
-from vpnmesh.report.needs import TCP_RELAYS, Kind, Need
-
-MATCHED = 0.05
-"""Scores closer than this are called matched: no ranking is worth less than five percent."""
+from vpnmesh.report.needs import Kind, Need
+from vpnmesh.report.ranking import (
+    Choice,
+    Knowledge,
+    Ranked,
+    choices_for,
+    fails,
+    path_of,
+    protocols_for,
+    qualifies,
+    rank,
+    solution_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +31,6 @@ class Sentence:
 
     text: str
     evidence: tuple[Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A solution's place in a need; `score` is 1 for the best in every cell, None where facts decide."""
-
-    rank: int
-    solution: str
-    score: float | None
-    qualifies: bool
-    fails: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,57 +57,24 @@ class Advice:
         return next((found for found in self.needs if found.need == need_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Knowledge:
-    """All that an advice may rest on."""
-
-    readings: Readings
-    catalogue: Catalogue
-    on: date
-    basis: Basis
-    verdicts: Mapping[str, Verdict]
-
-    def fact(self, solution: str, topic: str) -> Fact | None:
-        return self.catalogue.fact(solution, topic, self.on)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """In one cell: the best scenario of each solution, best first, by a figure of which more (or less) is better."""
-
-    protocol: str
-    condition: str
-    best: tuple[tuple[str, str, float], ...]
-
-
 def advise(
     readings: Readings, catalogue: Catalogue, needs: Sequence[Need], on: date, basis: Basis = Basis.CLAIMED
 ) -> Advice:
     """The advice on each need from a study's figures and the facts known on a date."""
     verdicts = {verdict.product.id: verdict for verdict in evaluate(catalogue, on, basis)}
-    known = _Knowledge(readings, catalogue, on, basis, verdicts)
+    known = Knowledge(readings, catalogue, on, basis, verdicts)
     excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
     answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: _by_cpu, Kind.FACT: _by_fact}
     return Advice(on, basis, tuple(answers[need.kind](known, need) for need in needs), excluded)
 
 
-def solution_of(scenario: str) -> str:
-    """`headscale-relay` -> `headscale`."""
-    return scenario.partition("-")[0]
-
-
-def path_of(scenario: str) -> str:
-    """`headscale-relay` -> `relay`."""
-    return scenario.partition("-")[2]
-
-
 # ---- needs that throughput decides
 
 
-def _by_throughput(known: _Knowledge, need: Need) -> NeedAdvice:
-    protocols = _protocols(known.readings, need)
-    choices = [choice for protocol in protocols for choice in _choices(known, need, protocol)]
-    ranking = _ranking(known, [choice.best for choice in choices])
+def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
+    protocols = protocols_for(known.readings, need)
+    choices = [choice for protocol in protocols for choice in choices_for(known, need, protocol)]
+    ranking = rank(known, [choice.best for choice in choices])
     sentences = _throughput_sentences(known, choices, ranking)
     sentences += _supplement(known, need, protocols)
     sentences += _path_sentences(known, need, choices)
@@ -120,91 +82,8 @@ def _by_throughput(known: _Knowledge, need: Need) -> NeedAdvice:
     return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (_nothing(need),))
 
 
-def _protocols(readings: Readings, need: Need) -> list[str]:
-    """Measured protocols decide; published means do so only where nothing of the need was measured."""
-    found = [name for name in need.protocols if name in readings.protocols()]
-    measured = [name for name in found if not readings.published(name)]
-    return measured or found
-
-
-def _choices(known: _Knowledge, need: Need, protocol: str) -> list[_Choice]:
-    readings = known.readings
-    choices = []
-    for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
-        scenarios = [name for name in readings.scenarios(protocol, condition) if _fits(known, need, name)]
-        groups = sorted({path_of(name) for name in scenarios}) if need.per_path else [""]
-        for path in groups:
-            group = [name for name in scenarios if path in {"", path_of(name)}]
-            best = _best_of_each(readings, protocol, condition, group)
-            choices += [_Choice(protocol, condition, best)] if len(best) > 1 else []
-    return choices
-
-
-def _fits(known: _Knowledge, need: Need, scenario: str) -> bool:
-    solution = solution_of(scenario)
-    if solution == "native" or (need.only_tcp_relays and scenario not in TCP_RELAYS):
-        return False
-    fact = known.fact(solution, need.topic) if need.topic else None
-    return fact is None or fact.value(Basis.VERIFIED) is not Value.UNMET
-
-
-def _best_of_each(
-    readings: Readings, protocol: str, condition: str, scenarios: Sequence[str]
-) -> tuple[tuple[str, str, float], ...]:
-    best: dict[str, tuple[str, str, float]] = {}
-    for scenario in scenarios:
-        reading = readings.cell(protocol, condition, scenario)
-        solution = solution_of(scenario)
-        if reading and (solution not in best or reading.mean_mbit_s > best[solution][2]):
-            best[solution] = (solution, scenario, reading.mean_mbit_s)
-    return tuple(sorted(best.values(), key=lambda found: -found[2]))
-
-
-def _ranking(known: _Knowledge, cells: Sequence[Sequence[tuple[str, str, float]]]) -> tuple[Ranked, ...]:
-    """Ranks by score; only solutions that were measured in every cell are comparable, others are left out."""
-    if not cells:
-        return ()
-    common = set.intersection(*({solution for solution, _, _ in cell} for cell in cells))
-    scores = {name: 0.0 for name in common}
-    for cell in cells:
-        top = max(figure for solution, _, figure in cell if solution in common) if common else 1.0
-        for solution, _, figure in cell:
-            if solution in common:
-                scores[solution] += log(figure / top) / len(cells)
-    return _ranked(known, {solution: exp(score) for solution, score in scores.items()})
-
-
-def _ranked(known: _Knowledge, scores: Mapping[str, float]) -> tuple[Ranked, ...]:
-    order = sorted(scores, key=lambda name: (not _qualifies(known, name), -scores[name], name))
-    ranked: list[Ranked] = []
-    for place, solution in enumerate(order, start=1):
-        last = ranked[-1] if ranked else None
-        matched = (
-            last is not None
-            and last.score is not None
-            and last.qualifies == _qualifies(known, solution)
-            and scores[solution] >= last.score * (1 - MATCHED)
-        )
-        rank = last.rank if matched and last else place
-        fails = _fails(known, solution)
-        ranked.append(Ranked(rank, solution, scores[solution], _qualifies(known, solution), fails))
-    return tuple(ranked)
-
-
-def _qualifies(known: _Knowledge, solution: str) -> bool:
-    verdict = known.verdicts.get(solution)
-    return verdict is None or verdict.qualifies
-
-
-def _fails(known: _Knowledge, solution: str) -> tuple[str, ...]:
-    verdict = known.verdicts.get(solution)
-    if verdict is None:
-        return ()
-    return tuple(answer.criterion.id for answer in (*verdict.failed, *verdict.unknown))
-
-
 def _throughput_sentences(
-    known: _Knowledge, choices: Sequence[_Choice], ranking: Sequence[Ranked]
+    known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]
 ) -> list[Sentence]:
     """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
     sentences = []
@@ -241,14 +120,14 @@ def _compare(better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
     )
 
 
-def _supplement(known: _Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
+def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
     """What Table A2's means say beside the measured protocols; they do not enter the ranking."""
     sentences = []
     for protocol in need.protocols:
         if protocol in used or protocol not in known.readings.protocols():
             continue
-        choices = _choices(known, need, protocol)
-        ranking = _ranking(known, [choice.best for choice in choices])
+        choices = choices_for(known, need, protocol)
+        ranking = rank(known, [choice.best for choice in choices])
         if ranking:
             order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
             cells = [
@@ -261,7 +140,7 @@ def _supplement(known: _Knowledge, need: Need, used: Sequence[str]) -> list[Sent
     return sentences
 
 
-def _path_sentences(known: _Knowledge, need: Need, choices: Sequence[_Choice]) -> list[Sentence]:
+def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> list[Sentence]:
     """Where a relayed path beats the same solution's direct one, that is advice of its own."""
     if need.per_path or need.only_tcp_relays:
         return []
@@ -289,13 +168,13 @@ def _nothing(need: Need) -> Sentence:
 # ---- the need for little CPU
 
 
-def _by_cpu(known: _Knowledge, need: Need) -> NeedAdvice:
+def _by_cpu(known: Knowledge, need: Need) -> NeedAdvice:
     """Ranks by CPU of both ends, as the paper; and says where CPU per Mbit/s would rank otherwise."""
     plain, each, cited = _cpu_cells(known, need)
     if not plain:
         return NeedAdvice(need.id, need.question, (), (_nothing(need),))
-    ranking = _ranking(known, plain)
-    per_rate = _ranking(known, each)
+    ranking = rank(known, plain)
+    per_rate = rank(known, each)
     sentences = [Sentence(_cpu_text(ranking), tuple(cited))]
     order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in per_rate)
     sentences.append(
@@ -313,7 +192,7 @@ def _cpu_text(ranking: Sequence[Ranked]) -> str:
 
 
 def _cpu_cells(
-    known: _Knowledge, need: Need
+    known: Knowledge, need: Need
 ) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Evidence]]:
     """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
     plain, each, cited = [], [], []
@@ -338,7 +217,7 @@ def _cpu_cells(
 # ---- needs that dated facts decide
 
 
-def _by_fact(known: _Knowledge, need: Need) -> NeedAdvice:
+def _by_fact(known: Knowledge, need: Need) -> NeedAdvice:
     rows = []
     for product in known.catalogue.products:
         fact = known.fact(product.id, need.topic)
@@ -346,11 +225,11 @@ def _by_fact(known: _Knowledge, need: Need) -> NeedAdvice:
             rows.append((product.id, fact))
     order = {Value.MET: 0, Value.UNKNOWN: 1, Value.UNMET: 2}
     rows.sort(
-        key=lambda row: (not _qualifies(known, row[0]), order[_word(known, row[1])], row[1].seconds or 0.0)
+        key=lambda row: (not qualifies(known, row[0]), order[_word(known, row[1])], row[1].seconds or 0.0)
     )
     met = [(solution, fact) for solution, fact in rows if _word(known, fact) is Value.MET]
     ranking = [
-        Ranked(place, solution, None, _qualifies(known, solution), _fails(known, solution))
+        Ranked(place, solution, None, qualifies(known, solution), fails(known, solution))
         for place, (solution, _) in enumerate(met, start=1)
     ]
     sentences = [
@@ -361,13 +240,13 @@ def _by_fact(known: _Knowledge, need: Need) -> NeedAdvice:
     return NeedAdvice(need.id, need.question, tuple(ranking), tuple(sentences))
 
 
-def _asked(known: _Knowledge, solution: str) -> bool:
+def _asked(known: Knowledge, solution: str) -> bool:
     """Only what qualifies or was measured is worth a sentence."""
     measured = {solution_of(name) for name in known.readings.study.scenario_order}
-    return solution in measured or _qualifies(known, solution)
+    return solution in measured or qualifies(known, solution)
 
 
-def _word(known: _Knowledge, fact: Fact) -> Value:
+def _word(known: Knowledge, fact: Fact) -> Value:
     """What is claimed, unless somebody looked and found otherwise; usability has no other basis than looking."""
     return (
         fact.value(Basis.VERIFIED)
@@ -380,7 +259,7 @@ def _claim(fact: Fact) -> Value:
     return Value.UNMET if fact.verified is Value.UNMET else fact.claimed
 
 
-def _fact_text(known: _Knowledge, solution: str, fact: Fact) -> str:
+def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
     value = _word(known, fact)
     name = known.catalogue.product(solution)
     text = f"{name.name if name else solution}: {value}"
@@ -390,7 +269,7 @@ def _fact_text(known: _Knowledge, solution: str, fact: Fact) -> str:
     return text + f" on {fact.date.isoformat()}."
 
 
-def _topic_sentences(known: _Knowledge, need: Need) -> list[Sentence]:
+def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
     """Who is left out of a need because a fact says that it cannot, and how fast the others get there."""
     if not need.topic:
         return []

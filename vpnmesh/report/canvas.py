@@ -8,6 +8,7 @@ dark; the standalone files carry a style of their own.
 import io
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _STYLE = (
     "<style>svg{color:#16191d;background:#fff}"
     "@media(prefers-color-scheme:dark){svg{color:#e4e7ea;background:#14171a}}</style>"
 )
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
@@ -60,7 +61,7 @@ INK = _INK
 
 def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
     """Run `paint` under the house style and return its figure as SVG; `title` is what a screen reader says."""
-    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
+    with mpl.rc_context(_RC), mpl.rc_context({"svg.hashsalt": name}):
         figure = paint()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

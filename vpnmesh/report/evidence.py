@@ -70,7 +70,7 @@ class Readings:
 
     def __init__(self, study: Study, published: pl.DataFrame | None = None) -> None:
         self.study = study
-        self._published = published
+        self.reference = published
 
     @cached_property
     def _measured(self) -> dict[Key, Reading]:
@@ -85,9 +85,9 @@ class Readings:
     def _cells(self) -> dict[Key, Reading]:
         measured = dict(self._measured)
         protocols = {key[0] for key in measured}
-        if self._published is None or not self.is_the_papers:
+        if self.reference is None or not self.is_the_papers:
             return measured
-        rows = [row for row in self._published.to_dicts() if row["protocol"] not in protocols]
+        rows = [row for row in self.reference.to_dicts() if row["protocol"] not in protocols]
         return measured | {
             (row["protocol"], row["condition"], row["scenario"]): Reading(
                 row["mean_mbit_s"], row["sd_mbit_s"], None, published=True
@@ -98,9 +98,9 @@ class Readings:
     @cached_property
     def is_the_papers(self) -> bool:
         """Whether these are the paper's data: half of Table A1 or more comes out to the printed digits."""
-        if self._published is None:
+        if self.reference is None:
             return False
-        rows = self._published.filter(pl.col("protocol") == "tcp").to_dicts()
+        rows = self.reference.filter(pl.col("protocol") == "tcp").to_dicts()
         same = 0
         for row in rows:
             own = self._measured.get(("tcp", row["condition"], row["scenario"]))

@@ -56,7 +56,9 @@ class Rules:
     def __post_init__(self) -> None:
         """InputError where the design cannot work."""
         if not 3 <= self.first <= self.budget or self.growth <= 1:
-            raise InputError("sequential", f"no looks from {self.first} to {self.budget} growing by {self.growth}")
+            raise InputError(
+                "sequential", f"no looks from {self.first} to {self.budget} growing by {self.growth}"
+            )
         if not (0 < self.margin < 1 and 0 < self.alpha_differ < 1 and 0 < self.alpha_equivalent < 1):
             raise InputError("sequential", "margin and error rates lie between 0 and 1")
 
