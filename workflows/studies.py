@@ -1,7 +1,6 @@
 """Makes a Study from files: the paper's published folders, or the directory of a run."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,14 +11,16 @@ from vpnmesh.frames.names import Source, scenario_of
 from vpnmesh.frames.requests import RunFile, scan_hey
 from vpnmesh.frames.schemas import API, RESULTS, check_results, empty
 from vpnmesh.model import Condition
-from vpnmesh.report.environment import differing, environment_of
+from vpnmesh.record import frame_of
+from vpnmesh.report.environment import differing, environment_of, environment_of_run
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.tools import hey, knb
+from workflows.store import Store
 
 
 def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
-    """A study of published results; either folder may be missing. InputError when nothing in them is usable."""
+    """A study of published results; either folder may be missing. InputError when nothing is usable."""
     imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
     runs, api_notes = _find_hey(hey_dir) if hey_dir else ([], [])
     api = scan_hey(runs)
@@ -44,7 +45,8 @@ def _refuse_empty(study: Study, *folders: Path | None) -> None:
 def _with_api_notes(study: Study) -> Study:
     """The study with a note for every API cell that holds failed requests."""
     notes = [
-        f"{row['scenario']} {row['condition']} {row['mode']}: {row['failed']} of {row['requests']} requests failed:"
+        f"{row['scenario']} {row['condition']} {row['mode']}: {row['failed']} of {row['requests']} requests"
+        " failed:"
         " cut rows, no status, or a status that is not 2xx"
         for row in study.tables["api"].iter_rows(named=True)
         if row["failed"]
@@ -120,37 +122,32 @@ def _sources(folder: Path, ending: str, skipped: _Skipped) -> Iterator[Source]:
 
 
 def study_from_run(run: Path) -> Study:
-    """A study of a run's directory (`results.parquet`, `manifest.json`, `api.parquet` where there is one)."""
+    """A study of a run's directory: its manifest, its repetitions, and `api.parquet` where requests were
+    measured.
+    """
     if not run.is_dir():
         raise InputError(
             str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
         )
-    manifest = _manifest(run)
-    samples = _parquet(run / "results.parquet")
+    manifest = Store(run).manifest()
+    samples = _results(run)
     api_path = run / "api.parquet"
     api = pl.scan_parquet(api_path).select(list(API)) if api_path.exists() else empty(API).lazy()
-    notes = tuple(failure_notes(samples))
-    return _with_api_notes(build_study(samples, api, notes, {"kind": "run", **manifest}))
+    known = {"environment": environment_of_run(manifest), **manifest, "kind": "run"}
+    study = build_study(samples, api, failure_notes(samples), known)
+    if study.samples.is_empty() and study.tables["api"].is_empty():
+        raise InputError(
+            str(run), "holds no repetition and no request", "let the run measure something first"
+        )
+    return _with_api_notes(study)
 
 
-def _manifest(run: Path) -> Mapping[str, object]:
-    path = run / "manifest.json"
+def _results(run: Path) -> pl.DataFrame:
+    """The repetitions: the table, or what the journal of an unfinished run holds."""
+    path = run / "results.parquet"
     if not path.exists():
-        raise InputError(str(run), "has no manifest.json, so it is no run", "name the directory of a run")
+        return frame_of(Store.open(run).lines)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(str(path), f"is no JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(str(path), "is no JSON object")
-    return found
-
-
-def _parquet(path: Path) -> pl.DataFrame:
-    if not path.exists():
-        raise InputError(str(path.parent), "has no results.parquet", "finish or resume the run first")
-    try:
-        frame = pl.read_parquet(path)
+        return check_results(pl.read_parquet(path), str(path))
     except pl.exceptions.ComputeError as error:
-        raise InputError(str(path), f"is no parquet file ({error})") from error
-    return check_results(frame, str(path))
+        raise InputError(str(path), "is no parquet file") from error

@@ -15,7 +15,7 @@ Cell = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class CellSample:
-    """A cell's figures: how many were attempted, and the rates of those measured, in the order of measuring."""
+    """A cell's figures: how many were attempted, and the measured rates in their order."""
 
     scenario: str
     condition: str

@@ -28,7 +28,9 @@ class Imported:
 
 
 def import_knb(files: Iterable[tuple[Source, str]]) -> Imported:
-    """Every repetition of the files (source and text); what a file cannot give becomes a note or a failed row."""
+    """Every repetition of the files (source and text); what a file cannot give becomes a note or a failed
+    row.
+    """
     rows, notes, unused = list[Row](), list[str](), Counter[tuple[str, str]]()
     facts: dict[str, frozenset[tuple[str, str]]] = defaultdict(frozenset)
     for source, text in files:
@@ -144,7 +146,8 @@ def failure_notes(samples: pl.DataFrame) -> list[str]:
         .len()
     )
     return [
-        f"{row['scenario']} {row['condition']} {row['test']}: {row['len']} failed at {row['stage']}: {row['reason']}"
+        f"{row['scenario']} {row['condition']} {row['test']}: {row['len']} failed at {row['stage']}:"
+        f" {row['reason']}"
         for row in failed.iter_rows(named=True)
     ]
 
@@ -162,7 +165,7 @@ def unit_notes(samples: pl.DataFrame) -> list[str]:
         .filter(pl.col("odd") > 0)
     )
     return [
-        f"{row['scenario']} {row['condition']} {row['test']}: {row['odd']} of {row['len']} rates differ from the"
-        f" median by more than a factor of {_OUTLIER_FACTOR:g}: mixed units? They are kept as they are"
+        f"{row['scenario']} {row['condition']} {row['test']}: {row['odd']} of {row['len']} rates differ"
+        f" from the median by more than a factor of {_OUTLIER_FACTOR:g}: mixed units? They are kept"
         for row in odd.iter_rows(named=True)
     ]

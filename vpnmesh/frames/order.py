@@ -1,24 +1,10 @@
-"""The order of scenarios and conditions in every table, pair and figure: native-1450 first (docs/words.md)."""
+"""The order of scenarios and conditions in every table, pair and figure: native-1450 comes first."""
 
 from collections.abc import Iterable
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition
-
-SCENARIO_ORDER = (
-    "native-1450",
-    "native-1230",
-    "headscale-direct",
-    "headscale-relay",
-    "netbird-direct",
-    "netbird-relay",
-    "zerotier-direct",
-    "zerotier-relay",
-    "netbird-relay-tcp",
-    "wireguard-direct",
-    "nebula-direct",
-    "nebula-relay",
-)
+from vpnmesh.scenarios import SCENARIO_ORDER
 
 BASELINES = ("native-1450", "native-1230")
 """The scenarios without a VPN, which every ratio of Tables A1 and A2 refers to."""

@@ -1,7 +1,7 @@
 """Requests of the API test, lazily: from CSV files to tallies, never more rows in memory than distinct times.
 
-hey writes times with four decimals, so a million requests have some thousand distinct ones; mean, quantiles and
-Mann-Whitney need no more than how often each occurred (`stats.describe.Tally`).
+hey writes times with four decimals, so a million requests have some thousand distinct ones; mean, quantiles
+and Mann-Whitney need no more than how often each occurred (`stats.describe.Tally`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ from vpnmesh.tools import hey
 KEYS = ("scenario", "condition", "mode")
 Key = tuple[str, str, str]
 _BUSY = 0.8
-"""Workers that are busy for this share of the time or more are the limit: a saturated server, not the asked rate."""
+"""Workers that are busy for this share of the time or more are the limit: a saturated server, not the asked
+rate.
+"""
 _KEPT_UP = 0.95
 
 _RAW = {name: pl.Int64() if name == "status-code" else pl.Float64() for name in hey.COLUMNS}
@@ -182,13 +184,13 @@ def _achieved_rps(runs: pl.DataFrame) -> float | None:
 
 def _saturated(mode: str, runs: pl.DataFrame) -> bool | None:
     """Closed loop: workers hardly ever idle (Little's law). Open loop: answers fall behind the sending."""
-    seconds = (runs["last_answer_s"] - runs["first_s"]).sum()
+    seconds = float((runs["last_answer_s"] - runs["first_s"]).sum())
     if not seconds:
         return None
     if mode == "open-loop":
-        sending = (runs["last_s"] - runs["first_s"]).sum()
+        sending = float((runs["last_s"] - runs["first_s"]).sum())
         return bool(sending < _KEPT_UP * seconds)
     workers = runs["workers"].mean()
     if not isinstance(workers, float) or not workers:
         return None
-    return bool(runs["busy_s"].sum() / seconds >= _BUSY * workers)
+    return bool(float(runs["busy_s"].sum()) / seconds >= _BUSY * workers)

@@ -62,7 +62,7 @@ def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
 
 
 def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Return the frame unchanged; InputError names the place and the first column that is not the schema's."""
+    """Return the frame unchanged; InputError names the first column that is not the schema's."""
     found = dict(frame.schema)
     for name, dtype in RESULTS.items():
         if found.get(name) != dtype:

@@ -6,8 +6,8 @@ from importlib import resources
 import polars as pl
 
 SOURCE = (
-    "Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for a secure edge-cloud"
-    " continuum. Softw Pract Exper 2024, Tables A1 and A2. doi:10.1002/spe.3329 (CC BY 4.0)"
+    "Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for a secure"
+    " edge-cloud continuum. Softw Pract Exper 2024, Tables A1 and A2. doi:10.1002/spe.3329 (CC BY 4.0)"
 )
 TESTBED = (
     "six machines, Intel Xeon X5647 (4 cores, 2.93 GHz), 1 Gbit/s switch, pfSense, Ubuntu 22.04, K3s 1.22.17"
@@ -42,9 +42,14 @@ def paper_tables() -> pl.DataFrame:
 
 def paper_rows() -> list[Row]:
     """Tables A1 and A2 as printed."""
-    names = ("table", "protocol", "scenario", "condition")
     return [
-        Row(*(row[name] for name in names), printed={figure: row[figure] for figure in FIGURES})
+        Row(
+            row["table"],
+            row["protocol"],
+            row["scenario"],
+            row["condition"],
+            {figure: row[figure] for figure in FIGURES},
+        )
         for row in _printed().iter_rows(named=True)
     ]
 

@@ -55,7 +55,9 @@ def throughput_families(cells: Mapping[Cell, CellSample]) -> list[Family]:
 
 
 def api_families(cells: Sequence[ApiCell]) -> list[Family]:
-    """Per request as the paper has it, and per run (means), since the requests of one run are not independent."""
+    """Per request as the paper has it, and per run (means), since the requests of one run are not
+    independent.
+    """
     modes = sorted({cell.mode for cell in cells})
     conditions = conditions_in_order(cell.condition for cell in cells)
     families = []

@@ -1,4 +1,6 @@
-"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random orders."""
+"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random
+orders.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from vpnmesh.stats.intervals import Interval, difference_interval, share_interva
 from vpnmesh.stats.sequential import Pair, Progress, Rules, Verdict, begin, decide
 
 EQUIVALENCE_CONFIDENCE = 0.9
-FEWEST_ORDERS = 1
+FEWEST_SCENARIOS = 2
 
 COLUMNS: dict[str, pl.DataType] = {
     "a": pl.String(),
@@ -33,7 +35,9 @@ COLUMNS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the margin."""
+    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the
+    margin.
+    """
 
     rejects: bool
     equivalent: bool
@@ -79,7 +83,9 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How one order went: every pair's verdict and repetitions when it was given, repetitions measured in all."""
+    """How one order went: every pair's verdict and repetitions when it was given, repetitions measured in
+    all.
+    """
 
     verdicts: Mapping[Pair, Verdict]
     at: Mapping[Pair, tuple[int, int]]
@@ -100,7 +106,7 @@ def replay(
     """
     rules = rules or Rules(budget=max((rates.size for rates in samples.values()), default=0) or 1)
     usable = {name: rates for name, rates in samples.items() if rates.size >= rules.first}
-    if len(usable) < 2 or orders < FEWEST_ORDERS:
+    if len(usable) < FEWEST_SCENARIOS or orders < 1:
         raise InputError("replay", f"needs two scenarios with {rules.first} repetitions each, and an order")
     truths = full_data_truths(usable, rules.margin)
     random = np.random.default_rng(seed)
@@ -172,7 +178,7 @@ def _summarised(runs: list[Order], truths: Mapping[Pair, Truth], recorded: int, 
         share_mean=float(shares.mean()),
         share_median=float(np.median(shares)),
         share_p90=float(np.quantile(shares, 0.9)),
-        undecided_verdicts=sum(row["undecided"] for row in rows),
+        undecided_verdicts=sum(list(run.verdicts.values()).count(Verdict.CONTINUE) for run in runs),
     )
 
 

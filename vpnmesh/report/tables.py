@@ -13,13 +13,13 @@ from vpnmesh.frames.aggregate import cell_samples, failures, resources
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
+from vpnmesh.report.claims import claims
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
+from vpnmesh.report.published import published
 from vpnmesh.report.throughput import throughput
-from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
+from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.stats.describe import describe
-
-PAPER_POD_MTU = 1230
 
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -102,9 +102,9 @@ TABLES = {
 class Study:
     """One set of results with everything computed from it; figures and text are made from this alone.
 
-    `samples` has the columns of `schemas.RESULTS`, one row per attempted repetition: statistics use those with
-    outcome `measured`. `api` has the columns of `schemas.API`, one row per request, lazily. `tables` holds at
-    least the keys of `TABLES`. `notes` say what was dropped or repaired, how often and why.
+    `samples` has the columns of `schemas.RESULTS`, one row per attempted repetition: statistics use those
+    with outcome `measured`. `api` has the columns of `schemas.API`, one row per request, lazily. `tables`
+    holds at least the keys of `TABLES`. `notes` say what was dropped or repaired, how often and why.
     """
 
     samples: pl.DataFrame
@@ -127,15 +127,16 @@ def build_study(
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
-    `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets, None = sized to the delay), and
-    `environment` (what Table 2 is made of). InputError if the samples are not in the schema of results.
+    `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
+    not netem), and `environment` (what Table 2 is made of). InputError if the samples are not in the schema
+    of results.
     """
     known = dict(provenance or {})
     cells = cell_samples(check_results(samples, "results"))
     requests = api_cells(api)
     scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
-    pod_mtu = {**_usual_mtu(scenarios), **_numbers(known.get("pod_mtu"))}
-    limit = known.get("netem_limit", NETEM_DEFAULT_LIMIT)
+    pod_mtu = {scenario.name: scenario.pod_mtu for scenario in SCENARIOS} | _numbers(known.get("pod_mtu"))
+    limit = known.get("netem_limit")
     families = [*throughput_families(cells), *api_families(requests)]
     tables = {
         "throughput": throughput(cells, THROUGHPUT, pod_mtu, limit if isinstance(limit, int) else None),
@@ -146,16 +147,9 @@ def build_study(
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples),
     }
+    tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
+    tables["claims"] = claims(samples, tables)
     return Study(samples, api, tables, tuple(notes), known, scenarios)
-
-
-def _usual_mtu(scenarios: Sequence[str]) -> dict[str, int]:
-    """The pod MTU that a scenario's name states, else the paper's 1230."""
-    found = {}
-    for name in scenarios:
-        stated = name.rpartition("-")[2]
-        found[name] = int(stated) if name.startswith("native-") and stated.isdigit() else PAPER_POD_MTU
-    return found
 
 
 def _numbers(value: object) -> dict[str, int]:

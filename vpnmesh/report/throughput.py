@@ -72,7 +72,7 @@ def _ratio(summaries: Mapping[Cell, Summary], key: Cell, baseline: str) -> float
 
 
 def _capped(key: Cell, mean: float | None, pod_mtu: int | None, limit: int | None) -> dict[str, object]:
-    """How near the mean is to netem's ceiling (facts: limit x packet / delay); nothing where there is none."""
+    """How near the mean is to netem's ceiling (`stats.caps`); nothing where there is none."""
     try:
         delay_ms = Condition.parse(key[1]).delay_ms
     except InputError:
@@ -109,5 +109,8 @@ def _warning(row: Mapping[str, object]) -> str:
         parts.append(f"{attempted} attempted, {measured} measured")
     if row.get("near_cap"):
         share = row["cap_share"]
-        parts.append(f"at {share:.0%} of what netem's queue lets through: this is the queue, not the VPN")
-    return "; ".join(part for part in (*parts, row["warning"]) if part)
+        parts.append(
+            f"at {share:.0%} of what netem's queue lets through:"
+            " that says more about the queue than about the VPN"
+        )
+    return "; ".join(part for part in (*parts, str(row["warning"])) if part)

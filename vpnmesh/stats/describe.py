@@ -1,7 +1,8 @@
-"""What a sample says by itself: mean, spread, quantiles; of single values or of values with how often they occurred.
+"""What a sample says by itself: mean, spread, quantiles; of single values or of values with how often they
+occurred.
 
-A `Tally` (distinct values and their counts) describes 10^8 requests in the memory of their distinct times; every
-figure of it equals that of the values written out.
+A `Tally` (distinct values and their counts) describes 10^8 requests in the memory of their distinct times;
+every figure of it equals that of the values written out.
 """
 
 import math

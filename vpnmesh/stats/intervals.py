@@ -1,15 +1,15 @@
 """Intervals: of a ratio of means (Fieller), of a mean (Student), of a share (Clopper-Pearson).
 
-Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it does
-not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero (no
-interval). Variances may differ; degrees of freedom are Satterthwaite's at the estimated ratio. Its weak side,
-skewed samples of ten, is measured in tests/stats (coverage) and stated in docs/statistics.md.
+Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it
+does not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero
+(no interval). Variances may differ; degrees of freedom are Satterthwaite's at the estimated ratio. Its weak
+side, skewed samples of ten, is measured in tests/stats (coverage) and stated in docs/statistics.md.
 """
 
 import math
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from vpnmesh.stats.describe import Summary
 
@@ -32,7 +32,8 @@ class Interval:
 
 
 def ratio_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> Interval | None:
-    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a group has no spread known.
+    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a group has no spread
+    known.
 
     Bounds do not exist when b's mean is not significantly different from zero at this confidence.
     """
@@ -42,7 +43,7 @@ def ratio_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> In
     var_a, var_b = a.variance / a.n, b.variance / b.n
     if var_a == 0 and var_b == 0:
         return Interval(ratio, ratio, ratio, confidence, "Fieller")
-    t = float(stats.t.ppf((1 + confidence) / 2, _satterthwaite(var_a, a.n, ratio**2 * var_b, b.n)))
+    t = _t_quantile((1 + confidence) / 2, _satterthwaite(var_a, a.n, ratio**2 * var_b, b.n))
     g = t**2 * var_b / b.mean**2
     if g >= 1:
         return None
@@ -58,7 +59,7 @@ def difference_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) 
     var_a, var_b = a.variance / a.n, b.variance / b.n
     if var_a == 0 and var_b == 0:
         return Interval(difference, difference, difference, confidence, "Welch")
-    t = float(stats.t.ppf((1 + confidence) / 2, _satterthwaite(var_a, a.n, var_b, b.n)))
+    t = _t_quantile((1 + confidence) / 2, _satterthwaite(var_a, a.n, var_b, b.n))
     half = t * math.sqrt(var_a + var_b)
     return Interval(difference, difference - half, difference + half, confidence, "Welch")
 
@@ -67,18 +68,24 @@ def mean_interval(sample: Summary, confidence: float = CONFIDENCE) -> Interval |
     """The mean with Student's interval; None below two values."""
     if sample.mean is None or sample.sd is None:
         return None
-    half = float(stats.t.ppf((1 + confidence) / 2, sample.n - 1)) * sample.sd / math.sqrt(sample.n)
+    half = _t_quantile((1 + confidence) / 2, sample.n - 1) * sample.sd / math.sqrt(sample.n)
     return Interval(sample.mean, sample.mean - half, sample.mean + half, confidence, "Student")
 
 
 def share_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """A share with Clopper and Pearson's interval, which never promises more than it holds; ValueError at n = 0."""
+    """A share with Clopper and Pearson's interval, which never promises more than it holds; ValueError at n =
+    0.
+    """
     if n == 0:
         raise ValueError("a share of nothing")
     tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(stats.beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(stats.beta.ppf(1 - tail, hits + 1, n - hits))
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, n - hits + 1, tail))
+    high = 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, 1 - tail))
     return Interval(hits / n, low, high, confidence, "Clopper-Pearson")
+
+
+def _t_quantile(share: float, freedom: float) -> float:
+    return float(special.stdtrit(freedom, share))
 
 
 def _satterthwaite(var_a: float, n_a: int, var_b: float, n_b: int) -> float:

@@ -5,14 +5,14 @@ Noether (1987), Sample size determination for some common nonparametric tests, J
 
 import math
 
-from scipy import stats
+from scipy import special
 
 POWER = 0.8
 
 
 def detectable_delta(n_a: int, n_b: int, alpha: float, power: float = POWER) -> float | None:
     """The smallest Cliff's delta that Mann-Whitney finds with that power; None where even 1 is not found."""
-    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
+    z = float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
     delta = 2 * z * math.sqrt((n_a + n_b) / (12 * n_a * n_b))
     return delta if delta <= 1 else None
 
@@ -21,5 +21,5 @@ def repetitions_for(delta: float, alpha: float, power: float = POWER) -> int:
     """How many repetitions in each of two equal groups find a Cliff's delta; ValueError at 0 or beyond 1."""
     if not 0 < abs(delta) <= 1:
         raise ValueError(f"a delta of {delta} is never found")
-    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
+    z = float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
     return math.ceil(2 * z**2 / (3 * delta**2))

@@ -1,10 +1,11 @@
-"""When to stop measuring: differ, equivalent within a margin, or continue, with errors bounded over looks and pairs.
+"""When to stop measuring: differ, equivalent within a margin, or continue, with errors bounded over looks and
+pairs.
 
 At planned looks every undecided pair is tested twice: Welch's t for a difference of means, and two one-sided
 tests for equivalence within the margin. A look spends its planned share of the error (`look_weights`), so the
-smallest p / share seen so far is a p-value that holds however often one looks (union bound). Holm's step-down over
-all pairs then bounds the chance of any wrong `differ` by `alpha_differ`, and of any wrong `equivalent` by
-`alpha_equivalent`. A pair decided the other way stays counted, so the bounds need no assumption on it.
+smallest p / share seen so far is a p-value that holds however often one looks (union bound). Holm's step-down
+over all pairs then bounds the chance of any wrong `differ` by `alpha_differ`, and of any wrong `equivalent`
+by `alpha_equivalent`. A pair decided the other way stays counted, so the bounds need no assumption on it.
 
 Which scenario to measure next follows the spread (Neyman): of an undecided pair the noisier end gets more
 repetitions. Counts depend on standard deviations and never on means, which keeps Welch's test valid.
@@ -25,6 +26,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.stats.describe import Summary
 
 Pair = tuple[str, str]
+FEWEST = 3
 _EVEN_SHARE = (0.2, 0.8)
 
 
@@ -40,9 +42,10 @@ class Verdict(StrEnum):
 class Rules:
     """The design, fixed before the first repetition.
 
-    `margin`: equivalent means closer than this share of the larger mean. `first`: repetitions before the first
-    look; looks grow by `growth` up to `budget` repetitions. `least_spread`: a standard deviation is taken for at
-    least this share of the mean, since tools print three digits and five equal figures are no certainty.
+    `margin`: equivalent means closer than this share of the larger mean. `first`: repetitions before the
+    first look; looks grow by `growth` up to `budget` repetitions. `least_spread`: a standard deviation is
+    taken for at least this share of the mean, since tools print three digits and five equal figures are no
+    certainty.
     """
 
     margin: float = 0.02
@@ -55,7 +58,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         """InputError where the design cannot work."""
-        if not 3 <= self.first <= self.budget or self.growth <= 1:
+        if not FEWEST <= self.first <= self.budget or self.growth <= 1:
             raise InputError(
                 "sequential", f"no looks from {self.first} to {self.budget} growing by {self.growth}"
             )
@@ -73,7 +76,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is known after some looks; `wanted` says how many repetitions of each scenario the next look needs."""
+    """What is known after some looks; `wanted` says how many repetitions of each scenario the next look
+    needs.
+    """
 
     look: int = 0
     evidence: Mapping[Pair, Evidence] = field(default_factory=dict)
@@ -87,7 +92,9 @@ class Progress:
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
-    """Repetitions (per scenario, if both ends were equally noisy) at each look, the last one being the budget."""
+    """Repetitions (per scenario, if both ends were equally noisy) at each look, the last one being the
+    budget.
+    """
     counts = [rules.first]
     while counts[-1] < rules.budget:
         counts.append(min(rules.budget, max(counts[-1] + 1, round(counts[-1] * rules.growth))))
@@ -95,7 +102,9 @@ def look_counts(rules: Rules) -> tuple[int, ...]:
 
 
 def look_weights(rules: Rules) -> tuple[float, ...]:
-    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are decided."""
+    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are
+    decided.
+    """
     raw = [count * math.exp(-4 * count / rules.budget) for count in look_counts(rules)]
     return tuple(weight / sum(raw) for weight in raw)
 
@@ -161,7 +170,7 @@ def _step_down(
 def _allocate(
     undecided: tuple[Pair, ...], so_far: Mapping[str, Summary], count: int, rules: Rules
 ) -> dict[str, int]:
-    """Repetitions per scenario for the next look: an undecided pair shares 2 x count by standard deviation."""
+    """Repetitions per scenario for the next look: a pair shares 2 x count by its spreads."""
     wanted = {name: summary.n for name, summary in so_far.items()}
     for a, b in undecided:
         sd_a, sd_b = (math.sqrt(_variance(s.mean or 0.0, s.sd or 0.0, rules)) for s in (so_far[a], so_far[b]))

@@ -1,7 +1,7 @@
 """What `hey -o csv` writes: a row per request in seconds, cut off where the tool was stopped.
 
-Columns: response-time, DNS+dialup, DNS, Request-write, Response-delay, Response-read, status-code, offset. A row
-that lacks its last field was cut, one without a status never had an answer: both are failed requests.
+Columns: response-time, DNS+dialup, DNS, Request-write, Response-delay, Response-read, status-code, offset. A
+row that lacks its last field was cut, one without a status never had an answer: both are failed requests.
 """
 
 import re

@@ -1,9 +1,10 @@
 """Reads k8s-bench-suite (knb) JSON, whole or as that tool leaves it when a reading failed.
 
-knb prints its JSON by `echo`: a reading that failed leaves the value empty (`"ram": ,`), and some combinations
-of tests leave a comma before a brace. A CPU figure is percent of the whole machine (`sar`, all cores), RAM is
-`free -m` (MiB), bandwidth is the receiver's Mbit/s as iperf3's text shows it. Where a reading is missing, -1
-(the mark that the authors of the paper filled in), zero, or not a number, the repetition failed.
+knb prints its JSON by `echo`: a reading that failed leaves the value empty (`"ram": ,`), and some
+combinations of tests leave a comma before a brace. A CPU figure is percent of the whole machine (`sar`, all
+cores), RAM is `free -m` (MiB), bandwidth is the receiver's Mbit/s as iperf3's text shows it. Where a reading
+is missing, -1 (the mark that the authors of the paper filled in), zero, or not a number, the repetition
+failed.
 """
 
 import json
@@ -87,8 +88,8 @@ def repair(text: str) -> str:
 def parse(text: str, test: str | None = None) -> Contents:
     """All repetitions in a file: a list, one record, or records one after another.
 
-    `test` is what each record must hold (`wanted_test`); one without it is a failed repetition. ToolError if no
-    record is knb's.
+    `test` is what each record must hold (`wanted_test`); one without it is a failed repetition. ToolError if
+    no record is knb's.
     """
     records, broken, repaired = _records(text)
     ours = [record for record in records if _is_knb(record)]
@@ -225,7 +226,7 @@ def _load(value: object) -> Load:
 
 
 def _missing(client: Load, server: Load) -> str | None:
-    """The readings that failed: the paper's tables keep only repetitions whose four figures are above zero."""
+    """The readings that failed: the paper's tables keep a repetition only if all four are above zero."""
     figures = {
         "client CPU": client.cpu_pct,
         "client RAM": client.ram_mb,
