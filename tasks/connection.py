@@ -69,9 +69,7 @@ class Shell:
             return fact.parse(())
         completed = self._round_trip(fact.commands, stop=False)
         if len(completed) < len(fact.commands):
-            raise CommandError(
-                self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early"
-            )
+            raise CommandError(self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early")
         return fact.parse(completed)
 
     def start(self, argv: Sequence[str], *, timeout_s: float) -> "Attached":
@@ -132,9 +130,7 @@ class Attached:
             except (OSError, EOFError) as error:
                 raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
             if not chunk:
-                raise CommandError(
-                    self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early"
-                )
+                raise CommandError(self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early")
             seen += chunk
         return seen
 

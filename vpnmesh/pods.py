@@ -185,16 +185,7 @@ def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
     for peer in network.sites:
         if peer != own:
             argvs += [
-                (
-                    *"ip neigh replace".split(),
-                    str(peer.tunnel),
-                    "lladdr",
-                    peer.mac,
-                    "dev",
-                    VXLAN,
-                    "nud",
-                    "permanent",
-                ),
+                (*"ip neigh replace".split(), str(peer.tunnel), "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent"),
                 ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay)),
                 ("ip", "route", "replace", str(peer.block), "via", str(peer.tunnel), "dev", VXLAN, "onlink"),
             ]
@@ -213,9 +204,7 @@ def _parse(completed: Sequence[Completed]) -> tuple[str, ...]:
     lines = [line for link in _json(links) for line in _link_lines(link)]
     lines += [line for route in _json(routes) for line in _route_lines(route)]
     lines += [f"neighbour {n['dst']} {n['lladdr']}" for n in _json(neighbours) if n.get("dev") == VXLAN]
-    lines += [
-        f"fdb {f['mac']} dst {f['dst']}" for f in _json(fdb) if f.get("ifname") == VXLAN and f.get("dst")
-    ]
+    lines += [f"fdb {f['mac']} dst {f['dst']}" for f in _json(fdb) if f.get("ifname") == VXLAN and f.get("dst")]
     if POD in namespaces.stdout.split():
         lines += [_pod_line(link) for link in _json(pod)] or ["pod without address"]
     return tuple(sorted(lines))
@@ -244,7 +233,5 @@ def _route_lines(route: Mapping[str, object]) -> list[str]:
 
 def _pod_line(link: Mapping[str, object]) -> str:
     addresses = link.get("addr_info")
-    found = (
-        [a["local"] for a in addresses if a.get("family") == "inet"] if isinstance(addresses, list) else []
-    )
+    found = [a["local"] for a in addresses if a.get("family") == "inet"] if isinstance(addresses, list) else []
     return f"pod {' '.join(found)} mtu {link.get('mtu')}"

@@ -57,10 +57,7 @@ class Service:
     @property
     def digest(self) -> str:
         """What is wanted to run, in short; a changed file or argument changes it."""
-        parts: list[Text] = [
-            *self.command,
-            *(part for file in self.files for part in (file.path, file.content)),
-        ]
+        parts: list[Text] = [*self.command, *(part for file in self.files for part in (file.path, file.content))]
         return hashlib.sha256("\0".join(reveal(part) for part in parts).encode()).hexdigest()[:16]
 
 

@@ -17,9 +17,7 @@ def read(keys: Sequence[str]) -> Fact[dict[str, str]]:
 
     def parse(completed: Sequence[Completed]) -> dict[str, str]:
         return {
-            key: " ".join(one.stdout.split())
-            for key, one in zip(keys, completed, strict=True)
-            if one.exit_code == 0
+            key: " ".join(one.stdout.split()) for key, one in zip(keys, completed, strict=True) if one.exit_code == 0
         }
 
     return Fact(tuple(Command(("sysctl", "-n", key), ok=(0, 1, 255)) for key in keys), parse)

@@ -31,9 +31,7 @@ class HostsFailedError(VpnmeshError):
         super().__init__(f"{task}: {said}")
 
 
-def run_on(
-    nr: Nornir, names: Iterable[str], task: Callable[..., Result], **parameters: object
-) -> dict[str, Result]:
+def run_on(nr: Nornir, names: Iterable[str], task: Callable[..., Result], **parameters: object) -> dict[str, Result]:
     """Run the task on these hosts in parallel and return a Result each.
 
     Hosts that failed in an earlier run are asked again (Nornir would skip them in silence). Raises

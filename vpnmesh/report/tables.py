@@ -13,7 +13,6 @@ from vpnmesh.frames.aggregate import cell_samples, failures, resources
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
-from vpnmesh.report.claims import claims
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
@@ -148,7 +147,6 @@ def build_study(
         "failures": failures(samples),
     }
     tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
-    tables["claims"] = claims(samples, tables)
     return Study(samples, api, tables, tuple(notes), known, scenarios)
 
 

@@ -37,3 +37,5 @@ class Native:
             return Status(DataPlane.NONE, node.leg.interface, node.underlay, None, peers)
 
         return Fact((), parse)
+
+

@@ -159,14 +159,9 @@ class Solution(Protocol):
 
 def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int | None]]:
     """Data plane, address and MTU of a tunnel interface, read from the kernel (`ip -j -d address`)."""
-
     def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
         text = completed[0].stdout
-        links = (
-            [link for link in json.loads(text) if link]
-            if completed[0].exit_code == 0 and text.strip()
-            else []
-        )
+        links = [link for link in json.loads(text) if link] if completed[0].exit_code == 0 and text.strip() else []
         if not links:
             return DataPlane.NONE, None, None
         link = links[0]
@@ -189,9 +184,7 @@ def check_endpoints(mesh: Mesh, node: Node, status: Status, management: tuple[IP
             continue
         for name, prefix in forbidden.items():
             if peer.endpoint in prefix:
-                raise CheckError(
-                    "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}"
-                )
+                raise CheckError("endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}")
         if peer.endpoint in management:
             raise CheckError(
                 "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the management network"

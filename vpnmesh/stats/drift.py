@@ -19,10 +19,10 @@ MOST_DEPENDENT = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Of one cell's figures in order: lag-1 autocorrelation, and Mann-Kendall's trend; None where not tested.
+    """Of one cell's figures in order: lag-1 autocorrelation, Mann-Kendall's trend; None = not tested.
 
-    `dependent` = the autocorrelation is larger than independent figures show in 99 % of cases; `drifting` = the
-    trend's p is below 0.01. `effective_n` = how many independent figures the mean is worth.
+    `dependent` = the autocorrelation is beyond what independent figures show in 99 % of cases; `drifting` =
+    the trend's p is below 0.01. `effective_n` = how many independent figures the mean is worth.
     """
 
     n: int
@@ -45,12 +45,12 @@ class Drift:
 
 
 def lag1_limit(n: int) -> float:
-    """The 99 % limit of the lag-1 autocorrelation of n independent figures, about its mean -1/n (Bartlett)."""
+    """The 99 % limit of the lag-1 autocorrelation of n independent figures about -1/n (Bartlett)."""
     return float(special.ndtri(1 - ALPHA / 2)) / math.sqrt(n)
 
 
 def lag1_autocorrelation(values: Floats) -> float | None:
-    """The correlation (Pearson) of each figure with the one before; None below three pairs or without spread."""
+    """The correlation (Pearson) of each figure with the one before; None below three pairs or no spread."""
     if values.size < FEWEST_PAIRS + 1:
         return None
     before, after = values[:-1] - values[:-1].mean(), values[1:] - values[1:].mean()
@@ -75,7 +75,7 @@ def drift(values: Floats) -> Drift:
 def mann_kendall(values: Floats) -> tuple[float, float]:
     """Kendall's tau-b of figures with their order, and its two-sided p by the normal approximation.
 
-    The same as `scipy.stats.kendalltau(range(n), values, method="asymptotic")`; the variance corrects for ties.
+    The same as `scipy.stats.kendalltau(range(n), values, method="asymptotic")`, ties corrected for.
     ValueError where all figures are equal.
     """
     n = values.size
