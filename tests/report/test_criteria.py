@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 import pytest
 from click.testing import CliRunner
+
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
 from vpnmesh.criteria.evaluate import Verdict, evaluate
 from vpnmesh.criteria.parse import parse
@@ -41,9 +42,9 @@ def test_the_papers_four_qualify_on_its_date(catalogue: Catalogue) -> None:
 
 def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: Catalogue) -> None:
     """NetBird's and Netmaker's relaying over TCP did not work then, so two are left."""
-    assert ["Headscale", "ZeroTier"] == qualified(catalogue, PAPER, Basis.VERIFIED)
-    assert ["relay-tcp"] == failed(verdict(catalogue, "netbird", PAPER, Basis.VERIFIED))
-    assert ["relay-tcp"] == failed(verdict(catalogue, "netmaker", PAPER, Basis.VERIFIED))
+    assert qualified(catalogue, PAPER, Basis.VERIFIED) == ["Headscale", "ZeroTier"]
+    assert failed(verdict(catalogue, "netbird", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
+    assert failed(verdict(catalogue, "netmaker", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
 
 
 @pytest.mark.parametrize(
@@ -65,19 +66,19 @@ def test_every_product_has_every_cell_of_its_date(catalogue: Catalogue) -> None:
         for criterion in catalogue.criteria
         if catalogue.fact(product.id, criterion.id, PAPER) is None
     ]
-    assert [] == cells
-    assert 11 == len(catalogue.products)
+    assert cells == []
+    assert len(catalogue.products) == 11
 
 
 def test_unknown_is_no_failure_and_no_yes(catalogue: Catalogue) -> None:
     """A cell set to unknown keeps a product from qualifying without counting as failed."""
     fact = Fact("headscale", "acl", date(2023, 6, 18), Value.UNKNOWN, Value.UNKNOWN, How.DOCS, SOURCE)
     found = verdict(catalogue.adding(fact), "headscale", date(2023, 6, 18))
-    assert (False, [], ["acl"]) == (
+    assert (
         found.qualifies,
         failed(found),
         [answer.criterion.id for answer in found.unknown],
-    )
+    ) == (False, [], ["acl"])
 
 
 def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
@@ -89,7 +90,7 @@ def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
         for fact in catalogue.facts
     )
     found = verdict(replace(catalogue, facts=facts), "headscale", PAPER)
-    assert ["acl"] == failed(found)
+    assert failed(found) == ["acl"]
     assert "Access control: unmet (Kjorveziroski et al. 2024, Table 1, 2023-06-17, docs)" in found.explain()
 
 
@@ -98,14 +99,14 @@ def test_later_facts_leave_earlier_verdicts_alone(catalogue: Catalogue) -> None:
     answers = [
         catalogue.fact("zerotier", "open-source", day) for day in (date(2025, 8, 20), date(2025, 8, 21))
     ]
-    assert [Value.MET, Value.UNMET] == [answer.claimed for answer in answers if answer]
+    assert [answer.claimed for answer in answers if answer] == [Value.MET, Value.UNMET]
 
 
 def test_a_release_grows_old(catalogue: Catalogue) -> None:
     """Half a year after the last known release nobody knows, which is said with the newest evidence."""
     found = verdict(catalogue, "wesher", date(2023, 12, 18)).answer("recent-release")
     assert found is not None
-    assert (Value.UNKNOWN, True) == (found.value, "the newest evidence is of 2023-06-17" in found.explain())
+    assert (found.value, "the newest evidence is of 2023-06-17" in found.explain()) == (Value.UNKNOWN, True)
 
 
 def test_nothing_is_known_before_the_first_evidence(catalogue: Catalogue) -> None:
@@ -118,10 +119,10 @@ def test_csv_is_all_that_stdout_holds() -> None:
     """Eleven rows; name, qualifies, failed first; true and false in small letters."""
     result = CliRunner().invoke(criteria.main, ["--date", "2023-06-17", "--csv"])
     frame = pl.read_csv(result.stdout.encode(), schema_overrides={"qualifies": pl.String})
-    assert 11 == frame.height
-    assert ["name", "qualifies", "failed"] == frame.columns[:3]
-    assert {"true": 4, "false": 7} == dict(frame["qualifies"].value_counts().iter_rows())
-    assert (0, "") == (result.exit_code, result.stderr)
+    assert frame.height == 11
+    assert frame.columns[:3] == ["name", "qualifies", "failed"]
+    assert dict(frame["qualifies"].value_counts().iter_rows()) == {"true": 4, "false": 7}
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_the_table_explains_every_exclusion() -> None:
@@ -135,7 +136,7 @@ def test_the_table_explains_every_exclusion() -> None:
 def test_a_bad_date_is_a_sentence() -> None:
     """Exit code 2 and no traceback for a date that is none."""
     result = CliRunner().invoke(criteria.main, ["--date", "yesterday"])
-    assert 2 == result.exit_code
+    assert result.exit_code == 2
     assert "does not match the format" in result.stderr
 
 

@@ -6,10 +6,12 @@ How ranks come about is in `vpnmesh.report.ranking`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
 from vpnmesh.criteria.evaluate import evaluate
-from vpnmesh.report.evidence import Evidence, Readings
+from vpnmesh.report.claims import Claim, claims
+from vpnmesh.report.evidence import Evidence, Readings, cite_fact
 from vpnmesh.report.needs import Kind, Need
 from vpnmesh.report.ranking import (
     Choice,
@@ -23,6 +25,7 @@ from vpnmesh.report.ranking import (
     rank,
     solution_of,
 )
+from vpnmesh.stats.compare import ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,13 @@ class NeedAdvice:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """All advice, and the date and basis its facts are judged on."""
+    """All advice, the date and basis its facts are judged on, and the paper's section 5 held against these data."""
 
     on: date
     basis: Basis
     needs: tuple[NeedAdvice, ...]
     excluded: tuple[str, ...]
+    conclusions: tuple[Claim, ...]
 
     def need(self, need_id: str) -> NeedAdvice | None:
         """The advice on one need."""
@@ -65,7 +69,8 @@ def advise(
     known = Knowledge(readings, catalogue, on, basis, verdicts)
     excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
     answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: _by_cpu, Kind.FACT: _by_fact}
-    return Advice(on, basis, tuple(answers[need.kind](known, need) for need in needs), excluded)
+    conclusions = tuple(claim for claim in claims(readings, catalogue, on) if claim.section == "5")
+    return Advice(on, basis, tuple(answers[need.kind](known, need) for need in needs), excluded, conclusions)
 
 
 # ---- needs that throughput decides
@@ -87,7 +92,7 @@ def _throughput_sentences(
 ) -> list[Sentence]:
     """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
     sentences = []
-    for better, worse in zip(ranking, ranking[1:], strict=False):
+    for better, worse in pairwise(ranking):
         pairs = []
         for choice in choices:
             named = {solution: scenario for solution, scenario, _ in choice.best}
@@ -103,7 +108,7 @@ def _throughput_sentences(
 def _compare(better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
     ahead = sum(pair.figures["ratio"] > 1 for pair in pairs)
     tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
-    differ = sum(p < 0.05 for p in tested)
+    differ = sum(p < ALPHA for p in tested)
     ratios = [pair.figures["ratio"] for pair in pairs]
     span = f"{min(ratios):.2f}" if len(ratios) == 1 else f"{min(ratios):.2f} to {max(ratios):.2f}"
     verb = "is matched by" if better.rank == worse.rank else "comes before"
@@ -289,10 +294,3 @@ def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
             text = f"{solution} needs long to fall back to its relay."
             sentences.append(Sentence(text, (cite_fact(solution, slow),)))
     return sentences
-
-
-def cite_fact(solution: str, fact: Fact) -> Evidence:
-    """A dated fact as evidence."""
-    figures = {} if fact.seconds is None else {"seconds": fact.seconds}
-    row = {"product": solution, "topic": fact.topic, "date": fact.date.isoformat()}
-    return Evidence("criteria", row, figures, f"{solution}.{fact.topic}: {fact.evidence()}")

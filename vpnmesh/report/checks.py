@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from itertools import pairwise
 
 import polars as pl
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
 from vpnmesh.frames.order import BASELINES
-from vpnmesh.report.advice import cite_fact
-from vpnmesh.report.evidence import Evidence, Readings
+from vpnmesh.report.evidence import Evidence, Readings, cite_fact
 from vpnmesh.report.look import condition_title
 from vpnmesh.report.wording import p_text
+from vpnmesh.stats.compare import ALPHA
 
 VPNS = ("headscale", "netbird", "zerotier")
 PATHS = ("direct", "relay")
@@ -20,6 +21,9 @@ LOSSES = ("loss-1pct", "loss-5pct", "loss-10pct")
 DELAYS = ("delay-50ms", "delay-250ms", "delay-350ms")
 _TEXT_ZEROTIER_50 = 193.11
 _MATCHED = 0.05
+_ALIKE = 0.005
+_TEN_RPS = 10.5
+_NAMED = 6
 
 
 class Verdict(StrEnum):
@@ -66,7 +70,7 @@ def all_but(r: Readings, test: str, conditions: Sequence[str], exception: frozen
     ]
     holm = sum(not row["reject_holm"] for row in rows)
     text = f"{len(same)} of {len(rows)} pairs do not differ, {holm} after Holm's correction"
-    text += f": {', '.join(named[:6])}{' and others' if len(named) > 6 else ''}" if named else ""
+    text += f": {', '.join(named[:_NAMED])}{' and others' if len(named) > _NAMED else ''}" if named else ""
     wrong = len(others) + (exception is not None and len(others) == len(same))
     if not wrong:
         return Found(Verdict.HOLDS, text)
@@ -78,7 +82,7 @@ def order(r: Readings, protocol: str, conditions: Sequence[str], scenarios: Sequ
     cited = [
         r.cite_pair(protocol, condition, a, b)
         for condition in conditions
-        for a, b in zip(scenarios, scenarios[1:], strict=False)
+        for a, b in pairwise(scenarios)
         if r.cell(protocol, condition, a) and r.cell(protocol, condition, b)
     ]
     right = sum(_ahead(pair) for pair in cited)
@@ -86,10 +90,11 @@ def order(r: Readings, protocol: str, conditions: Sequence[str], scenarios: Sequ
 
 
 def _ahead(pair: Evidence) -> bool:
-    return pair.figures["ratio"] > 1 and pair.figures.get("p_holm", 0.0) < 0.05
+    return pair.figures["ratio"] > 1 and pair.figures.get("p_holm", 0.0) < ALPHA
 
 
 def relays_beat_baselines(r: Readings) -> Found:
+    """Both TCP relays are ahead of both baselines at every loss."""
     cited = [
         r.cite_pair("tcp", condition, relay, baseline)
         for condition in LOSSES
@@ -139,6 +144,7 @@ def cpu_extreme(
 
 
 def highest_cpu(r: Readings, protocol: str, conditions: Sequence[str], scenario: str) -> Found:
+    """The scenario has the most CPU of both ends of all scenarios."""
     right = of = 0
     cited: list[Evidence] = []
     names: list[str] = []
@@ -166,12 +172,13 @@ def _baseline_udp(r: Readings, baseline: str) -> float | None:
 
 
 def udp_as_tcp(r: Readings) -> Found:
+    """The baselines carry as much UDP as TCP, to half a percent."""
     right = of = 0
     texts = []
     for baseline in BASELINES:
         tcp, udp = r.cell("tcp", "none", baseline), _baseline_udp(r, baseline)
         if tcp and udp:
-            of, right = of + 1, right + (abs(udp / tcp.mean_mbit_s - 1) < 0.005)
+            of, right = of + 1, right + (abs(udp / tcp.mean_mbit_s - 1) < _ALIKE)
             texts.append(f"{baseline}: UDP {udp:.0f}, TCP {tcp.mean_mbit_s:.0f} Mbit/s")
     source = " (UDP from Table A2's ratios)" if r.published("udp") else ""
     return _judge(right, of, "; ".join(texts) + source)
@@ -192,13 +199,15 @@ def text_or_table(r: Readings) -> Found:
         if round(baseline / figure, 2) == printed
     ]
     verdict = Verdict.HOLDS if _TEXT_ZEROTIER_50 in fits else Verdict.CONTRADICTED
-    text = f"the printed ratio to native-1230, {printed}, fits {', '.join(f'{figure:g}' for figure in fits) or 'neither'}"
+    named = ", ".join(f"{figure:g}" for figure in fits) or "neither"
+    text = f"the printed ratio to native-1230, {printed}, fits {named}"
     return Found(verdict, f"{text} (baseline {baseline:.1f} Mbit/s)")
 
 
 def api_rate(r: Readings) -> Found:
+    """No scenario was asked more often than ten times a second."""
     rows = [row for row in r.study.tables["api"].to_dicts() if row["achieved_rps"] is not None]
-    right = sum(row["achieved_rps"] <= 10.5 for row in rows)
+    right = sum(row["achieved_rps"] <= _TEN_RPS for row in rows)
     rates = [row["achieved_rps"] for row in rows]
     text = f"achieved {min(rates):.0f} to {max(rates):.0f} requests per second" if rates else ""
     return _judge(right, len(rows), text)
@@ -235,11 +244,12 @@ def best_solution(
 
 
 def matched(r: Readings, protocols: Sequence[str], conditions: Sequence[str]) -> Found:
+    """Headscale and ZeroTier lie within five percent of each other, or no test tells them apart."""
     cited = _cells(r, protocols, conditions, "headscale", "zerotier")
     apart = [
         pair
         for pair in cited
-        if abs(pair.figures["ratio"] - 1) > _MATCHED and pair.figures.get("p_holm", 0) < 0.05
+        if abs(pair.figures["ratio"] - 1) > _MATCHED and pair.figures.get("p_holm", 0.0) < ALPHA
     ]
     text = f"within 5 % or without a difference in {len(cited) - len(apart)} of {len(cited)} cells"
     text += f"; apart: {'; '.join(pair.text for pair in apart)}" if apart else ""
@@ -273,6 +283,7 @@ def winners(r: Readings, expected: Sequence[tuple[str, str, str]]) -> Found:
 
 
 def relay_beats_direct(r: Readings) -> Found:
+    """The TCP relays are ahead of the same solution's direct path at every loss."""
     cited = [
         r.cite_pair("tcp", condition, f"{name}-relay", f"{name}-direct")
         for condition in LOSSES
@@ -284,6 +295,7 @@ def relay_beats_direct(r: Readings) -> Found:
 
 
 def facts(catalogue: Catalogue, on: date, topic: str, expected: dict[str, Value]) -> Found:
+    """Each solution's fact on the date is the expected one; what somebody found counts before what is claimed."""
     found = {name: catalogue.fact(name, topic, on) for name in expected}
     known = {name: fact for name, fact in found.items() if fact}
     right = sum(fact.value(Basis.VERIFIED) is expected[name] for name, fact in known.items())

@@ -10,11 +10,14 @@ from functools import cached_property
 
 import polars as pl
 
+from vpnmesh.criteria.catalogue import Fact
 from vpnmesh.report.look import condition_title
 from vpnmesh.report.tables import Study
 from vpnmesh.report.wording import p_text
 
 PUBLISHED = "paper-A2"
+_PRINTED = 0.006
+"""How far a mean may be from its printed two digits, with room for the authors' rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Readings:
         same = 0
         for row in rows:
             own = self._measured.get(("tcp", row["condition"], row["scenario"]))
-            same += own is not None and abs(own.mean_mbit_s - row["mean_mbit_s"]) < 0.006
+            same += own is not None and abs(own.mean_mbit_s - row["mean_mbit_s"]) < _PRINTED
         return 2 * same >= len(rows) > 0
 
     @cached_property
@@ -214,3 +217,10 @@ class Readings:
 
 def _flag(value: float | bool | None) -> bool | None:  # noqa: FBT001 - a value of a frame, not an option
     return None if value is None else bool(value)
+
+
+def cite_fact(solution: str, fact: Fact) -> Evidence:
+    """A dated fact as evidence."""
+    figures = {} if fact.seconds is None else {"seconds": fact.seconds}
+    row = {"product": solution, "topic": fact.topic, "date": fact.date.isoformat()}
+    return Evidence("criteria", row, figures, f"{solution}.{fact.topic}: {fact.evidence()}")

@@ -4,7 +4,7 @@ Each function takes rows and returns SVG text. Figures 1 and 2 keep readings of 
 notebook did; the tables keep readings above 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np

@@ -18,10 +18,18 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list; longer ones start folded in HTML."""
+    """A list under a sentence; `folded` ones show their items on demand in HTML."""
 
     title: str
     items: tuple[str, ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class FigureBlock:
     svg: str | None
 
 
-Block = Paragraph | Items | TableBlock | FigureBlock
+Block = Paragraph | Heading | Items | TableBlock | FigureBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +74,14 @@ class Page:
 
 
 def table_block(
-    name: str, caption: str, frame: pl.DataFrame, columns: Sequence[str] | None = None
+    name: str, caption: str, frame: pl.DataFrame, columns: Sequence[str] | None = None, file: str = ""
 ) -> TableBlock:
-    """A frame as a table; `columns` picks and orders those that are shown."""
+    """A frame as a table; `columns` picks and orders those that are shown; `file` if it is not NAME.csv."""
     shown = [column for column in columns or frame.columns if column in frame.columns]
     return TableBlock(
         name,
         caption,
         tuple(heading(column) for column in shown),
         tuple(tuple(cell(column, row[column]) for column in shown) for row in frame.to_dicts()),
-        f"tables/{name}.csv",
+        f"tables/{file or name}.csv",
     )

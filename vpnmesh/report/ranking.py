@@ -40,6 +40,7 @@ class Knowledge:
     verdicts: Mapping[str, Verdict]
 
     def fact(self, solution: str, topic: str) -> Fact | None:
+        """What is known of a solution on a topic on the date."""
         return self.catalogue.fact(solution, topic, self.on)
 
 
@@ -70,6 +71,7 @@ def protocols_for(readings: Readings, need: Need) -> list[str]:
 
 
 def choices_for(known: Knowledge, need: Need, protocol: str) -> list[Choice]:
+    """The cells that a need compares: per protocol, condition and, where asked, path."""
     readings = known.readings
     choices = []
     for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
@@ -107,7 +109,7 @@ def rank(known: Knowledge, cells: Sequence[Sequence[tuple[str, str, float]]]) ->
     if not cells:
         return ()
     common = set.intersection(*({solution for solution, _, _ in cell} for cell in cells))
-    scores = {name: 0.0 for name in common}
+    scores = dict.fromkeys(common, 0.0)
     for cell in cells:
         top = max(figure for solution, _, figure in cell if solution in common) if common else 1.0
         for solution, _, figure in cell:
@@ -135,11 +137,13 @@ def _ranked(known: Knowledge, scores: Mapping[str, float]) -> tuple[Ranked, ...]
 
 
 def qualifies(known: Knowledge, solution: str) -> bool:
+    """Whether Table 1 has the solution, and it meets all essential criteria."""
     verdict = known.verdicts.get(solution)
     return verdict is not None and verdict.qualifies
 
 
 def fails(known: Knowledge, solution: str) -> tuple[str, ...]:
+    """The essential criteria that are not met or not known."""
     verdict = known.verdicts.get(solution)
     if verdict is None:
         return ("not in Table 1",)

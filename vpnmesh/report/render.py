@@ -7,15 +7,15 @@ import jinja2
 from markupsafe import Markup
 
 from vpnmesh.report.canvas import inline
-from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, TableBlock
+from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
 
 _WIDE = 20
-"""Tables with more rows than this get a filter, and lists longer than this start folded."""
+"""Tables with more rows than this get a filter."""
 
 
 def render_html(page: Page) -> str:
     """The page as one self-contained HTML file: figures inline, tables sortable, light and dark."""
-    return _environment(escape=True).get_template("report.html.j2").render(page=page, many=_WIDE)
+    return _environment().get_template("report.html.j2").render(page=page, many=_WIDE)
 
 
 def render_markdown(page: Page) -> str:
@@ -27,16 +27,17 @@ def render_markdown(page: Page) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _environment(*, escape: bool) -> jinja2.Environment:
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vpnmesh.report"),
-        autoescape=escape,
+        autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["inline"] = lambda svg: Markup(inline(svg))  # noqa: S704 - our own drawing, escaped there
     environment.tests["paragraph"] = lambda block: isinstance(block, Paragraph)
+    environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.tests["items"] = lambda block: isinstance(block, Items)
     environment.tests["table"] = lambda block: isinstance(block, TableBlock)
     environment.tests["figure"] = lambda block: isinstance(block, FigureBlock)
@@ -47,6 +48,8 @@ def _markdown(block: Block) -> str:
     match block:
         case Paragraph(text, kind):
             return f"> **Warning.** {text}" if kind == "warning" else text
+        case Heading(text):
+            return f"### {text}"
         case Items(title, items):
             lines = "\n".join(f"- {item}" for item in items)
             return f"**{title}**\n\n{lines}" if title else lines
@@ -66,7 +69,6 @@ def _markdown_table(block: TableBlock) -> str:
         "| " + " | ".join(block.columns) + " |",
         "|" + "|".join(" ---: " if number else " --- " for number in numeric) + "|",
     ]
-    for row in block.rows:
-        lines.append("| " + " | ".join(cell.text.replace("|", "\\|") for cell in row) + " |")
+    lines += ["| " + " | ".join(cell.text.replace("|", "\\|") for cell in row) + " |" for row in block.rows]
     file = f" Full precision: `{block.file}`." if block.file else ""
     return "\n".join([*lines, "", f"*{block.caption}{file}*"])

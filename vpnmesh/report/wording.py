@@ -10,8 +10,8 @@ _HEADINGS = {
     "mean_low": "mean, 95 % from",
     "mean_high": "to",
     "cv": "CV",
-    "ratio_native_1450": "× native-1450",
-    "ratio_native_1230": "× native-1230",
+    "ratio_native_1450": "native-1450 / mean",
+    "ratio_native_1230": "native-1230 / mean",
     "cap_mbit_s": "netem cap, Mbit/s",
     "cap_share": "share of cap",
     "near_cap": "near cap",
@@ -43,6 +43,7 @@ _HEADINGS = {
     "ram_mb_sd": "RAM sd, MB",
 }
 
+_SMALLEST_P = 1e-99
 _PLACES = {"share": 2, "effective_n": 1, "achieved_rps": 1, "u": 1}
 
 
@@ -61,7 +62,7 @@ def heading(column: str) -> str:
 
 def p_text(p: float) -> str:
     """A p-value: two significant digits, and no zero that claims more than arithmetic can."""
-    return "< 1e-99" if p < 1e-99 else f"{p:.2g}"
+    return f"< {_SMALLEST_P:g}" if p < _SMALLEST_P else f"{p:.2g}"
 
 
 def number_text(column: str, value: float) -> str:
@@ -76,7 +77,7 @@ def number_text(column: str, value: float) -> str:
 def cell(column: str, value: object) -> Cell:
     """One value of a frame; what is missing is a dash, never a zero."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
-        return Cell("–")
+        return Cell("\N{EN DASH}")
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, int):
