@@ -80,11 +80,34 @@ def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
     protocols = protocols_for(known.readings, need)
     choices = [choice for protocol in protocols for choice in choices_for(known, need, protocol)]
     ranking = rank(known, [choice.best for choice in choices])
-    sentences = _throughput_sentences(known, choices, ranking)
+    sentences = _recommendation(known, choices, ranking)
+    sentences += _throughput_sentences(known, choices, ranking)
     sentences += _supplement(known, need, protocols)
     sentences += _path_sentences(known, need, choices)
     sentences += _topic_sentences(known, need)
     return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (_nothing(need),))
+
+
+def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
+    """The advice in one sentence: whoever shares the first rank, at the path that was best."""
+    first = [found.solution for found in ranking if found.rank == 1]
+    if not first:
+        return []
+    best = [
+        (choice, scenario) for choice in choices for solution, scenario, _ in choice.best if solution in first
+    ]
+    paths = ", ".join(dict.fromkeys(scenario for _, scenario in best))
+    names = " or ".join(_name(known, solution) for solution in first)
+    matched = "; within five percent of each other" if len(first) > 1 else ""
+    cells = [
+        known.readings.cite_cell(choice.protocol, choice.condition, scenario) for choice, scenario in best
+    ]
+    return [Sentence(f"Take {names} ({paths}){matched}.", tuple(cells))]
+
+
+def _name(known: Knowledge, solution: str) -> str:
+    product = known.catalogue.product(solution)
+    return product.name if product else solution
 
 
 def _throughput_sentences(
@@ -98,14 +121,16 @@ def _throughput_sentences(
             named = {solution: scenario for solution, scenario, _ in choice.best}
             cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
             pairs.append(known.readings.cite_pair(*cell))
-        sentences.append(Sentence(_compare(better, worse, pairs), tuple(pairs)))
+        sentences.append(Sentence(_compare(known, better, worse, pairs), tuple(pairs)))
     if len(ranking) == 1 and choices:
         only = ranking[0]
-        sentences.append(Sentence(f"{only.solution} alone was measured in every cell of this need.", ()))
+        sentences.append(
+            Sentence(f"{_name(known, only.solution)} alone was measured in every cell of this need.", ())
+        )
     return sentences
 
 
-def _compare(better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
+def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
     ahead = sum(pair.figures["ratio"] > 1 for pair in pairs)
     tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
     differ = sum(p < ALPHA for p in tested)
@@ -120,7 +145,8 @@ def _compare(better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
         else "no test is possible"
     )
     return (
-        f"{better.solution} {verb} {worse.solution}: its mean is higher in {ahead} of {len(pairs)} cells, "
+        f"{_name(known, better.solution)} {verb} {_name(known, worse.solution)}: "
+        f"its mean is higher in {ahead} of {len(pairs)} cells, "
         f"ratio {span}; {test}."
     )
 
@@ -158,7 +184,7 @@ def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> 
                 found.setdefault(solution, []).append(known.readings.cite_pair(*cell))
     return [
         Sentence(
-            f"{solution}: prefer its relay to the direct path, in {len(pairs)} of {len(choices)} cells.",
+            f"{_name(known, solution)}: prefer its relay to the direct path, in {len(pairs)} of {len(choices)} cells.",
             tuple(pairs),
         )
         for solution, pairs in found.items()
@@ -266,8 +292,7 @@ def _claim(fact: Fact) -> Value:
 
 def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
     value = _word(known, fact)
-    name = known.catalogue.product(solution)
-    text = f"{name.name if name else solution}: {value}"
+    text = f"{_name(known, solution)}: {value}"
     text += f", {fact.seconds:g} s" if fact.seconds is not None else ""
     if fact.verified not in {Value.UNKNOWN, fact.claimed}:
         text += f" (claimed {fact.claimed}, found {fact.verified})"
@@ -282,7 +307,7 @@ def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
     for solution in dict.fromkeys(solution_of(name) for name in known.readings.study.scenario_order):
         fact = known.fact(solution, need.topic)
         if fact and fact.value(Basis.VERIFIED) is Value.UNMET:
-            text = f"{solution} is left out: {need.topic} is unmet where somebody looked."
+            text = f"{_name(known, solution)} is left out: {need.topic} is unmet where somebody looked."
             sentences.append(Sentence(text, (cite_fact(solution, fact),)))
         slow = known.fact(solution, "fast-fallback")
         if (
@@ -291,6 +316,6 @@ def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
             and fact.value(Basis.VERIFIED) is Value.MET
             and slow.value(Basis.VERIFIED) is Value.UNMET
         ):
-            text = f"{solution} needs long to fall back to its relay."
+            text = f"{_name(known, solution)} needs long to fall back to its relay."
             sentences.append(Sentence(text, (cite_fact(solution, slow),)))
     return sentences

@@ -36,7 +36,7 @@ _MANY = 10
 
 _UNSEEN = {
     "unseen-netem-cap": "The queue of netem holds 1000 packets unless told otherwise, so a delay lets through at most "
-    "limit * packet / delay, whatever the VPN could do. Right of the dashed line a mean tells more of that queue than "
+    "limit * packet / delay, whatever the VPN could do. Right of the dashed line a mean tells more of the queue than "
     "of the VPN; means at the same share under three delays are one finding, not three.",
     "unseen-placement": "What is kept of the undisturbed throughput under loss. A relay over TCP repairs loss that is "
     "put below the VPN and cannot repair loss that is put inside it: curves far above the baselines' show where the "
@@ -44,7 +44,7 @@ _UNSEEN = {
     "unseen-failed": "Repetitions that gave no figure. Left out in silence they make a cell look better than it was; "
     "here every mean shows what was attempted.",
     "unseen-replication": "Requests of one run share a moment of one machine. The black bar is the 95 % interval of "
-    "the mean if all requests were independent; the points are the means of the runs. Where runs lie outside the bar, a "
+    "the mean if all requests were independent; the points are the means of the runs. Where runs lie outside it, a "
     "test over requests finds differences that a further run could undo.",
 }
 
@@ -129,6 +129,11 @@ def _hint(study: Study) -> str:
 def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number: int) -> Section:
     name = protocol.upper()
     rows = study.tables["throughput"].filter(protocol=protocol)
+    if rows.is_empty():
+        text = f"No {name} repetitions are in these data: Figures {number} and {number + 3}, distribution, drift "
+        return Section(
+            protocol, f"{name} throughput", (Paragraph(text + "and the rows of the table are left out."),)
+        )
     blocks: list[Block] = []
     for pattern, caption in _PROTOCOL_FIGURES.items():
         words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
@@ -236,7 +241,9 @@ def _unseen(figures: Mapping[str, str]) -> Section:
 def _criteria(study: Study) -> Section:
     frame = study.tables["criteria"]
     shown = [name for name in frame.columns if not name.endswith("_evidence")]
-    caption = "Table 1: the essential criteria of section 3.1; unknown is no failure. The file has each cell's evidence."
+    caption = (
+        "Table 1: the essential criteria of section 3.1; unknown is no failure. The file has the evidence."
+    )
     reasons = [
         f"{row['name']}: {row['failed'].replace(';', ', ')}"
         for row in frame.select(*CRITERIA).to_dicts()
@@ -264,8 +271,8 @@ def _method(study: Study) -> Section:
         (
             Paragraph(
                 f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
-                "Standard deviations are of samples. Intervals of a ratio are Fieller's unless the table says otherwise. A pair "
-                "with fewer than five figures in either sample gets no p-value."
+                "Standard deviations are of samples. Intervals of a ratio are Fieller's unless the table says otherwise. "
+                "A pair with fewer than five figures in either sample gets no p-value."
             ),
             Paragraph(
                 "The paper: Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for "
@@ -287,8 +294,8 @@ def _advice(advice: Advice) -> Section:
         blocks += _need(need)
     blocks.append(Heading("What the paper concludes (section 5), held against these data"))
     for claim in advice.conclusions:
-        cited = tuple(evidence.text for evidence in claim.evidence)
-        blocks.append(Items(f"{claim.claim} Verdict: {claim.verdict}; {claim.because}.", cited, folded=True))
+        why = (claim.because, *(evidence.text for evidence in claim.evidence))
+        blocks.append(Items(f"{claim.claim} Verdict: {claim.verdict}.", why, folded=True))
     if advice.excluded:
         blocks.append(
             Items(f"{len(advice.excluded)} VPNs do not qualify on that date", advice.excluded, folded=True)

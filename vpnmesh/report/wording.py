@@ -44,7 +44,15 @@ _HEADINGS = {
 }
 
 _SMALLEST_P = 1e-99
-_PLACES = {"share": 2, "effective_n": 1, "achieved_rps": 1, "u": 1}
+_PLACES = {
+    "ratio": 3,
+    "ratio_low": 3,
+    "ratio_high": 3,
+    "share": 2,
+    "effective_n": 1,
+    "achieved_rps": 1,
+    "u": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
