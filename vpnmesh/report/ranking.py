@@ -80,7 +80,7 @@ def choices_for(known: Knowledge, need: Need, protocol: str) -> list[Choice]:
         for path in groups:
             group = [name for name in scenarios if path in {"", path_of(name)}]
             best = _best_of_each(readings, protocol, condition, group)
-            choices += [Choice(protocol, condition, best)] if len(best) > 1 else []
+            choices += [Choice(protocol, condition, best)] if best else []
     return choices
 
 

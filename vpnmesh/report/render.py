@@ -3,6 +3,8 @@
 The HTML forbids itself every request (`default-src 'none'`): what the browser shows is in the file.
 """
 
+from collections.abc import Sequence
+
 import jinja2
 from markupsafe import Markup
 
@@ -66,9 +68,13 @@ def _markdown_table(block: TableBlock) -> str:
         any(row[index].number is not None for row in block.rows) for index in range(len(block.columns))
     ]
     lines = [
-        "| " + " | ".join(block.columns) + " |",
+        _markdown_row(block.columns),
         "|" + "|".join(" ---: " if number else " --- " for number in numeric) + "|",
     ]
-    lines += ["| " + " | ".join(cell.text.replace("|", "\\|") for cell in row) + " |" for row in block.rows]
+    lines += [_markdown_row([cell.text for cell in row]) for row in block.rows]
     file = f" Full precision: `{block.file}`." if block.file else ""
     return "\n".join([*lines, "", f"*{block.caption}{file}*"])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
