@@ -12,7 +12,7 @@ from vpnmesh.report import canvas
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.figures import distribution, figures, throughput_cpu
 from vpnmesh.report.look import condition_title, look
-from vpnmesh.report.tables import Study
+from vpnmesh.report.tables import Study, build_study
 from vpnmesh.report.unseen import near_cap, retention
 
 ALL = {
@@ -205,3 +205,24 @@ def test_conditions_are_written_for_people(condition: str, expected: str) -> Non
 def test_titles_and_numbers_in_figures_are_not_cut(drawn: dict[str, str]) -> None:
     """Shortening coordinates must not shorten words: p-values keep their digits."""
     assert not [text for text in words(drawn["drift-tcp"]) if "p 0.00" in text and text.endswith("p 0.00")]
+
+
+def test_repetitions_without_cpu_readings_have_no_figure_1(handmade: Study) -> None:
+    """A tool that gives rates alone still gives means and distributions."""
+    blind = handmade.samples.with_columns(client_cpu_pct=pl.lit(None, pl.Float64))
+    assert set(figures(replace(handmade, samples=blind))) == ALL - {"fig1-tcp", "fig2-udp"}
+
+
+def test_requests_that_all_failed_are_not_drawn(handmade: Study) -> None:
+    """No answered request, no response time."""
+    tables = {**handmade.tables, "api": handmade.tables["api"].with_columns(failed=pl.col("requests"))}
+    study = replace(handmade, api=handmade.api.with_columns(ok=pl.lit(value=False)), tables=tables)
+    assert ALL - set(figures(study)) == {"fig3-api", "distribution-api", "unseen-replication"}
+
+
+def test_one_scenario_one_condition_one_repetition_is_enough(handmade: Study) -> None:
+    """The smallest study: no spread, no baseline, no drift; and still figures."""
+    samples = handmade.samples.filter(
+        scenario="netbird-direct", condition="loss-1pct", test="tcp", repetition=1
+    )
+    assert "fig4-tcp-means" in figures(build_study(samples, handmade.api.limit(0)))

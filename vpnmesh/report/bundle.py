@@ -24,7 +24,7 @@ _WORD = (
     r"preauth[_-]?key|setup[_-]?key|credential)s?"
 )
 _QUOTE = r"""\\?["']?"""
-_NO_SECRET = r"(?!\s|<masked>|<secret |null\b|true\b|false\b|\d+\b)"
+_PLAIN = r"(?!\s|<masked>|<secret |null\b|true\b|false\b|\d+\b)"
 _HEADER = r"(?i:authorization|x-api-key|x-zt1-auth)"
 _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -33,7 +33,7 @@ _PATTERNS = (
         rf"(?P<keep>{_HEADER}{_QUOTE}\s*[:=]\s*{_QUOTE}(?:(?:Bearer|Token|Basic) )?)(?!<masked>)[\w.+/=~-]{{6,}}"
     ),
     # "key": "value", key: value and key = value, also with its quotes escaped inside another JSON text
-    re.compile(rf"""(?P<keep>(?i:{_WORD}){_QUOTE}\s*[:=]\s*{_QUOTE}){_NO_SECRET}[^\s"'\\,}}\]]+"""),
+    re.compile(rf"""(?P<keep>(?i:{_WORD}){_QUOTE}\s*[:=]\s*{_QUOTE}){_PLAIN}[^\s"'\\,}}\]]+"""),
     # --setup-key VALUE, also as two items of a JSON list
     re.compile(rf"""(?P<keep>--(?i:{_WORD})(?:{_QUOTE},?\s+{_QUOTE}))(?!-|<masked>|<secret )[^\s"'\\,\]]+"""),
     re.compile(r"(?P<keep>://[^\s:/@]+:)(?!<masked>)[^\s/@]+(?=@)"),

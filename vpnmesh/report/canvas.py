@@ -33,6 +33,9 @@ _RC: Any = {
     "axes.titlesize": 9.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    # a fixed place: finding one costs a layout of every tick
+    "axes.titley": 1.0,
+    "axes.titlepad": 5.0,
     "axes.labelsize": 8.5,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
@@ -134,8 +137,13 @@ def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> 
         right=1 - 0.12 / width,
         bottom=(foot + 0.42) / height,
         top=1 - 0.3 / height,
-        wspace=0.55 / (size[0] - 0.5),
+        wspace=0.72 / (size[0] - 0.6),
         hspace=0.72 / (size[1] - 0.6),
     )
     axes = [figure.add_subplot(lines, columns, index + 1) for index in range(count)]
+    for panel in axes:
+        place = panel.get_position()
+        panel.xaxis.set_label_coords(0.5, -0.3 / (place.height * height))
+        panel.yaxis.set_label_coords(-0.43 / (place.width * width), 0.5)
+        panel.locator_params(nbins=5)
     return figure, axes

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from vpnmesh.report.advice import Advice, NeedAdvice
+from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim
 from vpnmesh.report.claims import table as claims_table
 from vpnmesh.report.page import (
@@ -43,7 +44,7 @@ _UNSEEN = {
     "impairment sat. Put elsewhere, the ranking under loss would be another.",
     "unseen-failed": "Repetitions that gave no figure. Left out in silence they make a cell look better than it was; "
     "here every mean shows what was attempted.",
-    "unseen-replication": "Requests of one run share a moment of one machine. The black bar is the 95 % interval of "
+    "unseen-replication": "Requests of one run share a moment of one machine. The thick bar is the 95 % interval of "
     "the mean if all requests were independent; the points are the means of the runs. Where runs lie outside it, a "
     "test over requests finds differences that a further run could undo.",
 }
@@ -138,7 +139,7 @@ def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number:
     for pattern, caption in _PROTOCOL_FIGURES.items():
         words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
         key, text = pattern.format(**words), caption.format(**words)
-        blocks.append(_figure(figures, key, text, f"no {name} repetitions in these data"))
+        blocks.append(_figure(figures, key, text, f"no {name} repetitions with these readings"))
     shown = [column for column in rows.columns if column != "protocol"]
     caption = (
         f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. "
@@ -203,8 +204,8 @@ def _resources(study: Study) -> Section:
 
 def _claims(claims: Sequence[Claim]) -> Section:
     frame = claims_table(claims)
-    counts = frame["verdict"].value_counts(sort=True).iter_rows()
-    text = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+    counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
+    text = "Verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
     caption = (
         "What the paper says and what these data say to it; every verdict is computed from the tables above."
     )
@@ -271,7 +272,7 @@ def _method(study: Study) -> Section:
         (
             Paragraph(
                 f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
-                "Standard deviations are of samples. Intervals of a ratio are Fieller's unless the table says otherwise. "
+                "Standard deviations are of samples. Intervals of a ratio are Fieller's unless a table says so. "
                 "A pair with fewer than five figures in either sample gets no p-value."
             ),
             Paragraph(

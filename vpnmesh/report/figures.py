@@ -32,11 +32,12 @@ def figures(study: Study) -> dict[str, str]:
         means = study.tables["throughput"].filter(pl.col("protocol") == protocol)
         if means.filter(pl.col("measured") > 0).is_empty():
             continue
-        drawn[f"fig{number}-{protocol}"] = throughput_cpu(samples, protocol)
+        if not _with_cpu(samples).is_empty():
+            drawn[f"fig{number}-{protocol}"] = throughput_cpu(samples, protocol)
         drawn[f"fig{number + 3}-{protocol}-means"] = mean_bars(means, protocol)
         drawn[f"distribution-{protocol}"] = distribution(study.measured(protocol), protocol)
         drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
-    if not study.tables["api"].is_empty():
+    if not unseen.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api)
         drawn["distribution-api"] = api_distribution(study.api)
     return {**drawn, **unseen.figures(study)}
@@ -46,11 +47,16 @@ def _order(frame: pl.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return scenarios_in_order(frame["scenario"].unique()), conditions_in_order(frame["condition"].unique())
 
 
-def throughput_cpu(samples: pl.DataFrame, protocol: str) -> str:
-    """Figures 1 and 2: throughput against the client's CPU, and beside it against the server's."""
-    kept = samples.filter(
+def _with_cpu(samples: pl.DataFrame) -> pl.DataFrame:
+    """The repetitions with all three readings at 0 or above, whatever became of them."""
+    return samples.filter(
         *[pl.col(name) >= 0 for name in ("rate_mbit_s", "client_cpu_pct", "server_cpu_pct")]
     )
+
+
+def throughput_cpu(samples: pl.DataFrame, protocol: str) -> str:
+    """Figures 1 and 2: throughput against the client's CPU, and beside it against the server's."""
+    kept = _with_cpu(samples)
     name = f"fig{1 + PROTOCOLS.index(protocol)}-{protocol}"
     title = f"{protocol.upper()} throughput against CPU of client and server, per condition"
     return canvas.draw(name, title, partial(_throughput_cpu, kept))

@@ -39,7 +39,7 @@ def figures(study: Study) -> dict[str, str]:
         drawn["unseen-failed"] = canvas.draw(
             "unseen-failed", "Failed repetitions per cell", partial(_failed, throughput)
         )
-    if not study.tables["api"].is_empty():
+    if not answered(study).filter(condition="none").is_empty():
         runs = api_runs(study.api)
         drawn["unseen-replication"] = canvas.draw(
             "unseen-replication",
@@ -47,6 +47,11 @@ def figures(study: Study) -> dict[str, str]:
             partial(_runs, runs),
         )
     return drawn
+
+
+def answered(study: Study) -> pl.DataFrame:
+    """The rows of the API table with requests that were answered."""
+    return study.tables["api"].filter(pl.col("requests") > pl.col("failed"))
 
 
 def near_cap(throughput: pl.DataFrame) -> pl.DataFrame:
@@ -166,5 +171,5 @@ def _runs(runs: pl.DataFrame) -> Figure:
         panel.plot([low, high], [row - 0.18] * 2, color=INK, linewidth=4, solid_capstyle="butt")
     named = [f"{row['scenario']}  ({row['requests']:,} in {len(row['ms'])} runs)" for row in ordered]
     canvas.rows(panel, named)
-    panel.set_xlabel("mean response time, ms (black: 95 % interval of all requests; points: runs)")
+    panel.set_xlabel("mean response time, ms (bar: 95 % interval of all requests; points: runs)")
     return figure
