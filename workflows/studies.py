@@ -22,7 +22,7 @@ from workflows.store import Store
 def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
     """A study of published results; either folder may be missing. InputError when nothing is usable."""
     imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
-    runs, api_notes = _find_hey(hey_dir) if hey_dir else ([], [])
+    runs, api_notes = find_hey(hey_dir) if hey_dir else ([], [])
     api = scan_hey(runs)
     provenance = _import_provenance(imported, knb_dir, hey_dir)
     notes = [*imported.notes, *differing(imported.facts), *api_notes]
@@ -78,7 +78,8 @@ def _read_knb(folder: Path) -> Imported:
     return Imported(imported.samples, (*skipped.notes, *imported.notes), imported.facts)
 
 
-def _find_hey(folder: Path) -> tuple[list[RunFile], list[str]]:
+def find_hey(folder: Path) -> tuple[list[RunFile], list[str]]:
+    """The runs of hey in a folder, and what was left out. InputError where there is no such folder."""
     skipped = _Skipped()
     runs = []
     for index, source in enumerate(_sources(folder, ".csv", skipped), start=1):
