@@ -86,7 +86,9 @@ def _check_groups(path: Path, hosts: Mapping[str, Any], groups: Mapping[str, Any
     for name, entry in hosts.items():
         for group in (entry or {}).get("groups", ()):
             if group not in groups:
-                raise InputError(f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml")
+                raise InputError(
+                    f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml"
+                )
 
 
 def _use_lab_directory(inventory: Inventory) -> None:

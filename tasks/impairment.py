@@ -4,6 +4,7 @@ from nornir.core.task import Result, Task
 
 from tasks.apply import converge
 from tasks.connection import shell
+from vpnmesh.files import executable
 from vpnmesh.impairment.engine import Engine, Held, Impairment
 from vpnmesh.impairment.targets import Target
 from vpnmesh.plan import Completed, Fact, Plan, ask, together
@@ -44,6 +45,11 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
 def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
     """What the kernel holds; `result` is a Held."""
     return Result(host=task.host, result=shell(task).gather(engine.observe(target)))
+
+
+def install_engine(task: Task, path: str, program: bytes, dry_run: bool | None = None) -> Result:
+    """Have the lab's own engine at that path of the node."""
+    return converge(task, executable(path, program), dry_run)
 
 
 def has_netem(task: Task) -> Result:

@@ -59,3 +59,11 @@ def _path(completed: Sequence[Completed]) -> str:
 
 def _said(one: Completed) -> str:
     return one.stdout.strip() if one.exit_code == 0 else f"not known: {one.stderr.strip() or one.exit_code}"
+
+
+def run_command(task: Task, argv: tuple[str, ...], timeout_s: float = 20.0) -> Result:
+    """Run any command as root, for looking around from a REPL; `result` is what it printed.
+
+    Raises CommandError when it fails. It reads: `changed` is never set, so use a changing task to change.
+    """
+    return Result(host=task.host, result=shell(task).run(*argv, timeout_s=timeout_s).stdout)

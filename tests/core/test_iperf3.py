@@ -1,6 +1,7 @@
 """iperf3's output becomes figures or a reason, never a stand-in number."""
 
 import json
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def _without_sum(text: str) -> str:
     return json.dumps(report)
 
 
-UGLY = {
+UGLY: dict[str, tuple[Callable[[str], str], str]] = {
     "cut": (lambda text: text[: len(text) // 2], "no JSON"),
     "empty": (lambda _: "", "no output"),
     "-nan": (lambda text: text.replace('"lost_percent":\t0', '"lost_percent":\t-nan'), "no JSON"),
@@ -79,8 +80,8 @@ def test_argv_is_the_papers() -> None:
     tool = Iperf3(duration_s=60, udp_window="2M")
     tcp, udp = tool.client(Test.TCP, POD), tool.client(Test.UDP, POD)
     assert ("iperf3", "-c", str(POD), "-p", "5201", "-O", "1", "-t", "60") == tcp[:9]
-    assert ("-C", "cubic") == tcp[9:11]
-    assert ("-u", "-b", "0", "-w", "2M") == udp[9:14]
+    assert tcp[9:11] == ("-C", "cubic")
+    assert udp[9:14] == ("-u", "-b", "0", "-w", "2M")
 
 
 def test_the_time_limit_follows_the_specification() -> None:

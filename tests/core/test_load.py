@@ -33,19 +33,20 @@ RAW = "".join(
 def test_a_namespace_is_the_sum_of_its_processes() -> None:
     """CPU in percent of one core, user and system apart, over the window asked for."""
     one = load.parse(RAW, NodeKind.NETNS, ["a (b) c"], window_s=2)
-    assert (pytest.approx(50.0), pytest.approx(30.0)) == (one.cpu_user_pct, one.cpu_system_pct)
+    assert pytest.approx(50.0) == one.cpu_user_pct
+    assert pytest.approx(30.0) == one.cpu_system_pct
     assert pytest.approx(75.0) == one.solution_cpu_pct
     assert pytest.approx(200 * 4096 / 1e6) == one.ram_mb
     assert pytest.approx(100 * 4096 / 1e6) == one.solution_ram_mb
-    assert 8000 == one.tx_bytes
+    assert one.tx_bytes == 8000
 
 
 def test_the_window_is_the_end_of_the_samples() -> None:
     """A window of one second starts at the last sample but one; bytes are counted over all of them."""
     one = load.parse(RAW, NodeKind.NETNS, [], window_s=1)
-    assert 2 == one.samples
+    assert one.samples == 2
     assert pytest.approx(35.0) == one.cpu_system_pct
-    assert 8000 == one.tx_bytes
+    assert one.tx_bytes == 8000
 
 
 def test_a_machine_is_its_own_figure_with_softirq() -> None:

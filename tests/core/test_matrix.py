@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
-from vpnmesh.matrix import PROFILES, THROUGHPUT_TESTS, MatrixPlan, plan_matrix
+from vpnmesh.matrix import PROFILES, THROUGHPUT_TESTS, MatrixPlan, Profile, plan_matrix
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
 from vpnmesh.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 
@@ -31,7 +31,7 @@ def attempts(plan: MatrixPlan) -> Counter[tuple[str, int]]:
 
 
 @given(profiles, st.integers(0, 99))
-def test_every_repetition_is_made_exactly_once(profile: PROFILES.__class__, seed: int) -> None:  # type: ignore[valid-type]
+def test_every_repetition_is_made_exactly_once(profile: Profile, seed: int) -> None:
     """However blocks and seed cut the matrix, nothing is lost and nothing doubled."""
     plan = plan_matrix(profile, [PAIR], seed)
     wanted = Counter((one.cell.key, n) for one in plan.cells for n in range(1, one.repetitions + 1))
@@ -39,7 +39,7 @@ def test_every_repetition_is_made_exactly_once(profile: PROFILES.__class__, seed
 
 
 @given(profiles, st.integers(0, 99))
-def test_a_seed_is_an_order(profile: PROFILES.__class__, seed: int) -> None:  # type: ignore[valid-type]
+def test_a_seed_is_an_order(profile: Profile, seed: int) -> None:
     """The same seed gives the same visits."""
     assert plan_matrix(profile, [PAIR], seed) == plan_matrix(profile, [PAIR], seed)
 
@@ -49,25 +49,27 @@ def test_conditions_are_visited_one_after_another() -> None:
     plan = plan_matrix(PROFILES["paper"], [PAIR], 3)
     for visit in plan.visits:
         names = [job.cell.condition for job in visit.jobs]
-        assert len(visit.by_condition()) == len(set(names)) == sum(
-            1 for i, name in enumerate(names) if i == 0 or names[i - 1] != name
+        assert (
+            len(visit.by_condition())
+            == len(set(names))
+            == sum(1 for i, name in enumerate(names) if i == 0 or names[i - 1] != name)
         )
 
 
 def test_the_paper_profile_is_the_papers_count() -> None:
     """Eight scenarios, 100 clean and 10 impaired repetitions of tcp and udp: 2,560."""
     plan = plan_matrix(PROFILES["paper"], [PAIR], 1)
-    assert 2560 == plan.repetitions
-    assert 8 * 7 * 2 == len(plan.cells)
+    assert plan.repetitions == 2560
+    assert len(plan.cells) == 8 * 7 * 2
     assert 8 * PROFILES["paper"].blocks == len(plan.visits)
-    assert PAPER_SCENARIOS == tuple(dict.fromkeys(one.cell.scenario for one in plan.cells))
+    assert tuple(dict.fromkeys(one.cell.scenario for one in plan.cells)) == PAPER_SCENARIOS
 
 
 def test_the_quick_profile_fits_its_ten_minutes_whole() -> None:
     """Five scenarios, seven conditions, two tests: nothing needs to be dropped."""
     plan = plan_matrix(PROFILES["quick"], [PAIR], 1)
-    assert () == plan.dropped
-    assert 5 * 7 * 2 == len(plan.cells)
+    assert plan.dropped == ()
+    assert len(plan.cells) == 5 * 7 * 2
     assert plan.seconds <= 600
 
 
@@ -83,13 +85,17 @@ def test_a_budget_drops_conditions_and_names_them() -> None:
 
 def test_a_scenario_visited_twice_gets_half_its_repetitions_each_time() -> None:
     """Blocks split repetitions, so that drift of the machine is no factor of one scenario."""
-    profile = replace(PROFILES["quick"], blocks=2, repetitions_clean=4, conditions=(Condition(),), budget_min=None)
+    profile = replace(
+        PROFILES["quick"], blocks=2, repetitions_clean=4, conditions=(Condition(),), budget_min=None
+    )
     plan = plan_matrix(profile, [PAIR], 1)
     counts = Counter((visit.scenario, len(job.repetitions)) for visit in plan.visits for job in visit.jobs)
     assert {(name, 2): 2 * len(THROUGHPUT_TESTS) for name in profile.scenarios} == dict(counts)
 
 
-@pytest.mark.parametrize("change", [{"repetitions_clean": 0}, {"duration_s": 0}, {"blocks": 0}, {"conditions": ()}])
+@pytest.mark.parametrize(
+    "change", [{"repetitions_clean": 0}, {"duration_s": 0}, {"blocks": 0}, {"conditions": ()}]
+)
 def test_nonsense_is_refused(change: dict[str, object]) -> None:
     """A matrix that cannot be run says which option is wrong."""
     with pytest.raises(InputError):

@@ -25,7 +25,9 @@ def test_a_conditions_name_says_all_of_it(loss: float, delay: float) -> None:
     assert condition == Condition.parse(condition.name)
 
 
-@pytest.mark.parametrize("name", ["", "loss", "loss-xpct", "delay-50", "none+loss-1pct", "loss-100pct", "delay--1ms"])
+@pytest.mark.parametrize(
+    "name", ["", "loss", "loss-xpct", "delay-50", "none+loss-1pct", "loss-100pct", "delay--1ms"]
+)
 def test_an_unknown_condition_lists_the_right_ones(name: str) -> None:
     """A wrong name is one sentence."""
     with pytest.raises(InputError):

@@ -19,7 +19,9 @@ Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], None]
 
 def written(tmp_path: Path, change: Change) -> Path:
     """The lab's inventory with one thing changed."""
-    parts = {name: yaml.safe_load((LAB / f"{name}.yaml").read_text()) for name in ("hosts", "groups", "defaults")}
+    parts = {
+        name: yaml.safe_load((LAB / f"{name}.yaml").read_text()) for name in ("hosts", "groups", "defaults")
+    }
     parts = copy.deepcopy(parts)
     change(parts["hosts"], parts["groups"], parts["defaults"])
     for name, content in parts.items():
@@ -30,10 +32,17 @@ def written(tmp_path: Path, change: Change) -> Path:
 def test_the_lab_inventory_is_six_nodes_in_their_roles() -> None:
     """The built-in lab is the paper's testbed: master, two workers, relay, firewall, hypervisor."""
     _, bed = load("lab")
-    assert ["k8s-master", "worker1", "worker2", "relay", "hypervisor", "firewall"] == [n.name for n in bed.nodes]
-    assert ("worker1", "worker2") == (bed.client.name, bed.server.name)
-    assert "hypervisor" == bed.control_plane.name
-    assert 5 == len(bed.firewall.legs)
+    assert [n.name for n in bed.nodes] == [
+        "k8s-master",
+        "worker1",
+        "worker2",
+        "relay",
+        "hypervisor",
+        "firewall",
+    ]
+    assert (bed.client.name, bed.server.name) == ("worker1", "worker2")
+    assert bed.control_plane.name == "hypervisor"
+    assert len(bed.firewall.legs) == 5
     assert {NodeKind.NETNS} == {node.kind for node in bed.nodes}
 
 
@@ -62,8 +71,16 @@ CASES: dict[str, tuple[Change, str, str]] = {
         "worker2: hostname",
         "duplicate address: 198.18.213.12 is also worker1's",
     ),
-    "address of the gateway": (_set("relay", underlay="192.88.99.25/29"), "relay: underlay", "duplicate address"),
-    "address outside its VLAN": (_set("relay", underlay="192.88.99.2/29"), "relay: underlay", "outside prefix"),
+    "address of the gateway": (
+        _set("relay", underlay="192.88.99.25/29"),
+        "relay: underlay",
+        "duplicate address",
+    ),
+    "address outside its VLAN": (
+        _set("relay", underlay="192.88.99.2/29"),
+        "relay: underlay",
+        "outside prefix",
+    ),
     "address without prefix": (_set("relay", underlay="192.88.99.26"), "relay: underlay", "no prefix length"),
     "no address": (_set("relay", underlay="here"), "relay: underlay", "no IPv4 address"),
     "two nodes in one VLAN": (
@@ -83,7 +100,11 @@ CASES: dict[str, tuple[Change, str, str]] = {
         "relay: groups",
         "unknown role 'router'",
     ),
-    "undefined group": (_regroup("relay", "role__relay", "nowhere"), "relay: groups", "unknown group 'nowhere'"),
+    "undefined group": (
+        _regroup("relay", "role__relay", "nowhere"),
+        "relay: groups",
+        "unknown group 'nowhere'",
+    ),
     "two masters": (
         _regroup("hypervisor", "role__hypervisor", "role__k8s-master"),
         "hypervisor: groups",
@@ -118,7 +139,11 @@ CASES: dict[str, tuple[Change, str, str]] = {
         "overlay: prefix",
         "overlaps",
     ),
-    "firewall without a leg": (_regroup("firewall", "vlan__40", None), "firewall: groups", "no leg in vlan__40"),
+    "firewall without a leg": (
+        _regroup("firewall", "vlan__40", None),
+        "firewall: groups",
+        "no leg in vlan__40",
+    ),
 }
 
 
@@ -153,7 +178,7 @@ def test_a_control_plane_role_moves_the_control_plane(tmp_path: Path) -> None:
         hosts["k8s-master"]["groups"].append("role__control_plane")
 
     _, bed = load(str(written(tmp_path, change)))
-    assert "k8s-master" == bed.control_plane.name
+    assert bed.control_plane.name == "k8s-master"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_group_inside_a_group_passes_its_data_on(tmp_path: Path) -> None:
         "site__lab: {}", "site__lab: {groups: [outer], data: {management_interface: site0}}"
     )
     folder = _copy(tmp_path, groups=groups)
-    assert "site0" == read_testbed(folder).node("worker1").management_interface
+    assert read_testbed(folder).node("worker1").management_interface == "site0"
     assert load(str(folder))[1] == read_testbed(folder)
 
 
@@ -57,7 +57,7 @@ def test_a_bad_file_is_one_sentence(tmp_path: Path, texts: dict[str, str], sente
 def test_a_missing_folder_is_exit_code_2(tmp_path: Path) -> None:
     """One sentence on stderr, no traceback."""
     result = CliRunner().invoke(main, ["up", "--inventory", str(tmp_path / "none")])
-    assert 2 == result.exit_code
+    assert result.exit_code == 2
     assert "hosts.yaml: missing" in result.stderr
 
 
@@ -65,9 +65,9 @@ def test_up_without_root_is_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None
     """It says what for, and what to do."""
     monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(main, ["up", "--inventory", str(INVENTORY)])
-    assert 2 == result.exit_code
+    assert result.exit_code == 2
     assert (
-        "error: lab: needs root, for namespaces and links; run it as root, e.g. with sudo\n" == result.stderr
+        result.stderr == "error: lab: needs root, for namespaces and links; run it as root, e.g. with sudo\n"
     )
 
 
@@ -76,7 +76,7 @@ def test_a_rate_that_is_none_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, rat
     """Refused before anything is touched."""
     monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 0)
     result = CliRunner().invoke(main, ["up", "--inventory", str(INVENTORY), "--port-rate", rate])
-    assert 2 == result.exit_code
+    assert result.exit_code == 2
 
 
 def test_status_without_a_lab_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_status_without_a_lab_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("VPNMESH_LAB_DIR", str(tmp_path / "none"))
     monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(main, ["status"])
-    assert 3 == result.exit_code
+    assert result.exit_code == 3
     assert f"no lab is up in {tmp_path / 'none'}" in result.stdout.replace("\n", "")

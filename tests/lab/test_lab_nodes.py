@@ -35,15 +35,15 @@ def test_no_password_of_the_machine_comes_along(testbed: Testbed) -> None:
     """Every user has `*`, which is no password but not locked; only meshpw has the lab's hash."""
     shadow = _files(testbed)["/etc/shadow"]
     passwords = {line.split(":")[0]: line.split(":")[1] for line in shadow.content.splitlines()}
-    assert {"root": "*", "sshd": "*", "mesh": "*", "meshpw": "$6$hash"} == passwords
-    assert 0o600 == shadow.mode
+    assert passwords == {"root": "*", "sshd": "*", "mesh": "*", "meshpw": "$6$hash"}
+    assert shadow.mode == 0o600
 
 
 def test_private_files_are_private(testbed: Testbed) -> None:
     """Keys, shadow and sudoers are not for others to read."""
     files = _files(testbed)
     modes = {path: files[path].mode for path in ("/etc/ssh/ssh_host_ed25519_key", "/etc/sudoers")}
-    assert {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/etc/sudoers": 0o440} == modes
+    assert modes == {"/etc/ssh/ssh_host_ed25519_key": 0o600, "/etc/sudoers": 0o440}
 
 
 def test_names_resolve_to_the_underlay(testbed: Testbed) -> None:
@@ -57,7 +57,7 @@ def test_names_resolve_to_the_underlay(testbed: Testbed) -> None:
 def test_sshd_listens_on_management_only_and_takes_keys_only(testbed: Testbed) -> None:
     """The worker's own management address, no passwords, no root."""
     lines = _files(testbed)["/etc/ssh/sshd_config"].content.splitlines()
-    assert ["ListenAddress 198.18.213.12:22"] == [line for line in lines if line.startswith("Listen")]
+    assert [line for line in lines if line.startswith("Listen")] == ["ListenAddress 198.18.213.12:22"]
     assert {"PasswordAuthentication no", "PermitRootLogin no", "AllowUsers mesh meshpw"} <= set(lines)
 
 

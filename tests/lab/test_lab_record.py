@@ -41,7 +41,7 @@ def test_a_record_is_read_as_written(tmp_path: Path) -> None:
     place = LabDirectory(tmp_path)
     place.write(_record())
     assert _record() == place.read()
-    assert 0o600 == place.record.stat().st_mode & 0o777
+    assert place.record.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 1}'])
@@ -96,7 +96,7 @@ def test_a_directory_with_other_files_is_refused_and_kept(tmp_path: Path) -> Non
     for act in (place.make, place.remove, place.check_ours):
         with pytest.raises(InputError, match="files that are no lab's"):
             act()
-    assert "years" == kept.read_text()
+    assert kept.read_text() == "years"
 
 
 def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_a_lab_directory_is_private_and_goes_with_all_its_content(tmp_path: Path
     """0700 while it is there; nothing of it stays."""
     place = LabDirectory(tmp_path / "lab")
     place.make()
-    assert 0o700 == place.path.stat().st_mode & 0o777
+    assert place.path.stat().st_mode & 0o777 == 0o700
     place.key.write_text("secret")
     place.make()
     place.remove()
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_environment_names_the_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

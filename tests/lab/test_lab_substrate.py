@@ -34,7 +34,7 @@ def test_missing_programs_come_with_their_packages() -> None:
     missing = tuple(program for program in PROGRAMS if program.name in ("tini", "sshd", "iperf3"))
     with pytest.raises(UnavailableError) as caught:
         require(_substrate(missing=missing), shaped=False)
-    assert "not installed: sshd, tini; apt-get install openssh-server tini" == str(caught.value)
+    assert str(caught.value) == "not installed: sshd, tini; apt-get install openssh-server tini"
 
 
 @pytest.mark.parametrize(

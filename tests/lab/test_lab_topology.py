@@ -63,7 +63,7 @@ def test_no_node_gets_a_default_route(testbed: Testbed) -> None:
 
 def test_the_controller_takes_the_lowest_free_management_address(testbed: Testbed) -> None:
     """.1 in the embedded lab, as .11 to .16 are nodes."""
-    assert "198.18.213.1/24" == str(plan_topology(testbed, port_rate_mbit_s=None).controller)
+    assert str(plan_topology(testbed, port_rate_mbit_s=None).controller) == "198.18.213.1/24"
 
 
 def _with_first(testbed: Testbed, **changes: object) -> Testbed:

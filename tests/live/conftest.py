@@ -59,7 +59,7 @@ def lab(root: None, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) 
     with place_for_a_lab(tmp_path_factory.mktemp("live") / "lab"), up(testbed, owned=True) as standing:
         yield standing
         left = standing.close()
-        assert () == left
+        assert left == ()
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def ssh(
 def said(lab: Lab, node: str, *command: str) -> str:
     """What a command that must succeed printed."""
     done = ssh(lab, node, *command)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
 
@@ -128,11 +128,11 @@ class TestNodes:
         """`sudo -n` is refused, a wrong password is refused, the lab's own is taken on stdin."""
         password = lab.password_file.read_text()
         user = lab.password_user
-        assert 0 != ssh(lab, "worker1", "sudo", "-n", "id", user=user).returncode
+        assert ssh(lab, "worker1", "sudo", "-n", "id", user=user).returncode != 0
         wrong = ssh(lab, "worker1", "sudo", "-S", "-p", "", "id", "-u", user=user, stdin="wrong\n")
-        assert 0 != wrong.returncode
+        assert wrong.returncode != 0
         right = ssh(lab, "worker1", "sudo", "-S", "-p", "", "id", "-u", user=user, stdin=f"{password}\n")
-        assert "0\n" == right.stdout
+        assert right.stdout == "0\n"
 
     def test_another_host_key_is_refused(self, lab: Lab, tmp_path: Path) -> None:
         """Known hosts pin each node's own key: one node cannot stand in for another."""
@@ -144,7 +144,7 @@ class TestNodes:
         done = subprocess.run(
             (*argv, f"mesh@{pinned[1].split()[0]}", "true"), capture_output=True, text=True, check=False
         )
-        assert 255 == done.returncode
+        assert done.returncode == 255
         assert "Host key verification failed" in done.stderr
 
     def test_every_pair_meets_through_the_firewall(self, lab: Lab, testbed: Testbed) -> None:
@@ -169,7 +169,7 @@ class TestNodes:
 
     def test_the_lab_itself_forwards_nothing(self, lab: Lab) -> None:
         """Outside of the nodes there are bridges only: no address, no forwarding."""
-        assert "0\n" == inside(lab, "cat", "/proc/sys/net/ipv4/ip_forward")
+        assert inside(lab, "cat", "/proc/sys/net/ipv4/ip_forward") == "0\n"
         addresses = json.loads(inside(lab, "ip", "-json", "addr"))
         carrying = {link["ifname"] for link in addresses if link["addr_info"]}
         assert {"lo"} == carrying
@@ -192,7 +192,7 @@ class TestNodes:
         assert ports == len(shaped)
         assert {"1Gbit"} == {line[line.index("rate") + 1] for line in shaped}
         assert not [line for line in shaped if "mgmt" in line[4] or line[4] == "uplink"]
-        assert "qdisc noqueue 0: root refcnt 2" == as_root(lab, "worker1", "tc qdisc show dev eth0")
+        assert as_root(lab, "worker1", "tc qdisc show dev eth0") == "qdisc noqueue 0: root refcnt 2"
 
     def test_each_node_has_namespaces_of_its_own(self, lab: Lab, testbed: Testbed) -> None:
         """Four for each, shared with no other node and not with the machine."""
@@ -205,24 +205,40 @@ class TestNodes:
         """tini is its PID 1, and /sys is of its own network."""
         script = "cat /proc/1/comm; ls /sys/class/net; ls -d /proc/[0-9]* | wc -l"
         first, *rest = as_root(lab, "worker1", script).split()
-        assert "tini" == first
-        assert ["eth0", "lo", "mgmt0"] == rest[:-1]
+        assert first == "tini"
+        assert rest[:-1] == ["eth0", "lo", "mgmt0"]
         assert int(rest[-1]) < 15
 
     def test_what_a_node_writes_stays_in_that_node(self, lab: Lab) -> None:
         """Neither the machine nor another node sees it, wherever VPNs write."""
-        folders = (
-            "/run /etc /etc/wireguard /etc/nebula /etc/netbird /etc/systemd/system /root /home/mesh /tmp /var/log"
-            " /var/lib/vpnmesh /var/lib/tailscale /var/lib/netbird /var/lib/zerotier-one /var/cache /dev/shm"
-            " /usr/local/bin /opt"
-        ).split()
+        folders = [
+            "/run",
+            "/etc",
+            "/etc/wireguard",
+            "/etc/nebula",
+            "/etc/netbird",
+            "/etc/systemd/system",
+            "/root",
+            "/home/mesh",
+            "/tmp",
+            "/var/log",
+            "/var/lib/vpnmesh",
+            "/var/lib/tailscale",
+            "/var/lib/netbird",
+            "/var/lib/zerotier-one",
+            "/var/cache",
+            "/dev/shm",
+            "/usr/local/bin",
+            "/opt",
+        ]
         mark = f"vpnmesh-live-{os.getpid()}"
         made = [folder for folder in folders if not Path(folder).exists()]
         as_root(lab, "worker1", f"for d in {' '.join(folders)}; do mkdir -p $d; echo x > $d/{mark}; done")
         seen = as_root(lab, "worker1", f"ls {' '.join(f'{folder}/{mark}' for folder in folders)}").split()
         assert len(folders) == len(seen)
-        assert "" == as_root(
-            lab, "worker2", f"ls -d {' '.join(f'{f}/{mark}' for f in folders)} 2>/dev/null || true"
+        assert (
+            as_root(lab, "worker2", f"ls -d {' '.join(f'{f}/{mark}' for f in folders)} 2>/dev/null || true")
+            == ""
         )
         assert not [folder for folder in folders if Path(folder, mark).exists()]
         assert not [folder for folder in made if Path(folder).exists()]
@@ -240,7 +256,7 @@ class TestNodes:
         shadow = as_root(lab, "worker1", "cut -d: -f1,2 /etc/shadow").split()
         assert not [line for line in shadow if not line.endswith(":*") and not line.startswith("meshpw:$6$")]
         keys = as_root(lab, "worker1", "ls /etc/ssh").split()
-        assert ["authorized_keys.d", "ssh_host_ed25519_key", "sshd_config"] == keys
+        assert keys == ["authorized_keys.d", "ssh_host_ed25519_key", "sshd_config"]
         assert {"dpkg"} >= set(as_root(lab, "relay", "ls /var/lib").split())
 
     def test_an_orphaned_daemon_is_reaped(self, lab: Lab) -> None:
@@ -255,7 +271,7 @@ class TestNodes:
         """The same init, the same keys; the handle it gives does not own the lab."""
         again = up(testbed)
         assert lab.record == again.record
-        assert () == again.close()
+        assert again.close() == ()
         assert find() is not None
 
     def test_up_with_other_options_is_one_sentence(self, lab: Lab, testbed: Testbed) -> None:
@@ -274,20 +290,20 @@ class TestNodes:
         """One sentence, nothing made."""
         with pytest.raises(InputError, match="interface vml0 is in use"):
             up(testbed, directory=tmp_path / "second")
-        assert [] == list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == []
 
     def test_the_directory_is_private(self, lab: Lab) -> None:
         """0700, with every secret 0600, and the recipe with the host keys gone."""
-        assert 0o700 == lab.directory.stat().st_mode & 0o777
+        assert lab.directory.stat().st_mode & 0o777 == 0o700
         for secret in (lab.key_file, lab.password_file, lab.known_hosts, lab.directory / "lab.json"):
-            assert 0o600 == secret.stat().st_mode & 0o777
+            assert secret.stat().st_mode & 0o777 == 0o600
         assert not (lab.directory / "recipe.json").exists()
 
     def test_every_step_has_its_cost(self, lab: Lab) -> None:
         """The steps of `up` in order, none missing."""
         steps = [timing.step for timing in lab.timings]
-        assert ["checks", "keys"] == steps[:2]
-        assert "ssh answers" == steps[-1]
+        assert steps[:2] == ["checks", "keys"]
+        assert steps[-1] == "ssh answers"
         assert {"namespaces", "management network", "vlans", "addresses and routes", "nodes"} < set(steps)
 
 
@@ -327,12 +343,12 @@ def test_down_leaves_the_machine_as_it_was(place: Path, testbed: Testbed) -> Non
     made = traces(lab)
     assert before[0] != links()
     assert before[1] == mounts()
-    assert () == down()
+    assert down() == ()
     assert before == (links(), mounts())
     assert not [one for one in made.processes if one.alive]
     assert not place.exists()
     assert find() is None
-    assert () == down()
+    assert down() == ()
 
 
 @pytest.mark.parametrize("victim", ["init", "starter"])
@@ -342,14 +358,14 @@ def test_kill_9_of_the_init_leaves_nothing(place: Path, testbed: Testbed, victim
     lab = up(testbed)
     made = traces(lab)
     os.kill(getattr(lab.record, victim).pid, signal.SIGKILL)
-    assert () == await_gone(made, DEADLINE_S)
+    assert await_gone(made, DEADLINE_S) == ()
     assert before == (links(), mounts())
     assert [place] == list(place.parent.iterdir())
     assert find() is None
     again = up(testbed)
     assert lab.record.init != again.record.init
     assert said(again, "relay", "hostname") == "relay"
-    assert () == down()
+    assert down() == ()
 
 
 def test_a_node_that_dies_is_shown_and_takes_nobody_along(place: Path, testbed: Testbed) -> None:
@@ -358,8 +374,8 @@ def test_a_node_that_dies_is_shown_and_takes_nobody_along(place: Path, testbed: 
         dead = next(node for node in lab.record.nodes if node.name == "relay")
         os.kill(dead.first.pid, signal.SIGKILL)
         assert eventually(lambda: not dead.first.alive)
-        assert ["relay"] == [node.name for node in lab.record.nodes if not node.first.alive]
-        assert "worker1" == said(lab, "worker1", "hostname")
+        assert [node.name for node in lab.record.nodes if not node.first.alive] == ["relay"]
+        assert said(lab, "worker1", "hostname") == "worker1"
 
 
 OWNER = """
@@ -398,11 +414,11 @@ def test_kill_9_of_the_owner_takes_the_lab_along(place: Path, testbed: Testbed) 
         assert lab.record.owner_pid == creator.pid
         made = traces(lab)
         creator.kill()
-        assert () == await_gone(made, DEADLINE_S)
+        assert await_gone(made, DEADLINE_S) == ()
         os.killpg(creator.pid, signal.SIGKILL)
     assert before == (links(), mounts())
     assert find() is None
-    assert () == down()
+    assert down() == ()
     assert not place.exists()
 
 
@@ -413,11 +429,11 @@ def test_kill_9_in_the_middle_of_up_leaves_nothing(place: Path, testbed: Testbed
     with owner("standing", step) as creator:
         made = Traces(descendants(creator.pid), ("vml0",), place)
         creator.kill()
-    assert () == await_gone(made, DEADLINE_S)
+    assert await_gone(made, DEADLINE_S) == ()
     assert before == (links(), mounts())
     assert find() is None
     up(testbed)
-    assert () == down()
+    assert down() == ()
 
 
 def test_a_standing_lab_outlives_its_creator(place: Path, testbed: Testbed) -> None:
@@ -426,8 +442,8 @@ def test_a_standing_lab_outlives_its_creator(place: Path, testbed: Testbed) -> N
         os.killpg(creator.pid, signal.SIGKILL)
     lab = find()
     assert lab
-    assert "worker2" == said(lab, "worker2", "hostname")
-    assert () == down()
+    assert said(lab, "worker2", "hostname") == "worker2"
+    assert down() == ()
 
 
 def test_ctrl_c_in_the_middle_of_up_leaves_nothing(place: Path, testbed: Testbed) -> None:
@@ -459,7 +475,7 @@ def test_a_step_that_fails_is_named_and_leaves_nothing(
     monkeypatch.setattr(lifecycle, "build_steps", broken)
     with pytest.raises(LabError) as caught:
         up(testbed)
-    assert "a bad idea" == caught.value.step
+    assert caught.value.step == "a bad idea"
     assert "failed: ip link add x type no-such: exit 1" in str(caught.value)
     assert before == (links(), mounts())
     assert not place.exists()
@@ -477,7 +493,7 @@ def test_a_node_that_cannot_start_is_named(
     monkeypatch.setattr(lifecycle, "node_sysctls", bad)
     with pytest.raises(LabError) as caught:
         up(testbed)
-    assert "node relay" == caught.value.step
+    assert caught.value.step == "node relay"
     assert not place.exists()
     assert not link_exists("vml0")
 
@@ -486,14 +502,14 @@ def test_a_foreign_process_with_the_recorded_id_lives_on(place: Path, testbed: T
     """A record that outlived its lab names an id that somebody else has now: only the directory goes."""
     lab = up(testbed)
     record = lab.record
-    assert () == down()
+    assert down() == ()
     with subprocess.Popen(("sleep", "600")) as innocent:
         directory = LabDirectory(place)
         directory.make()
         stale = replace(record.init, pid=innocent.pid)
         directory.write(replace(record, init=stale, starter=replace(record.starter, pid=innocent.pid)))
         assert find() is None
-        assert () == down()
+        assert down() == ()
         assert innocent.poll() is None
         innocent.kill()
     assert not place.exists()
@@ -542,22 +558,22 @@ def test_two_ups_at_once_make_one_lab(place: Path, testbed: Testbed) -> None:
         thread.start()
     for thread in both:
         thread.join()
-    assert 2 == len(labs)
+    assert len(labs) == 2
     assert labs[0].record == labs[1].record
-    assert () == down()
+    assert down() == ()
 
 
 def test_closing_a_lab_spares_the_one_that_came_after_it(place: Path, testbed: Testbed) -> None:
     """A handle ends its own lab only."""
     first = up(testbed, owned=True)
     os.kill(first.init_pid, signal.SIGKILL)
-    assert () == await_gone(traces_of(first.record.starter, ("vml0",), place), DEADLINE_S)
+    assert await_gone(traces_of(first.record.starter, ("vml0",), place), DEADLINE_S) == ()
     second = up(testbed, owned=True)
-    assert () == first.close()
+    assert first.close() == ()
     found = find()
     assert found
     assert second.record == found.record
-    assert () == second.close()
+    assert second.close() == ()
     assert find() is None
 
 
@@ -588,22 +604,22 @@ def lab_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_the_command_line_from_up_to_down(place: Path) -> None:
     """Each verb does what its help says, with its exit code."""
-    assert 3 == lab_command("status").returncode
-    assert 3 == lab_command("shell", "worker1", "true").returncode
+    assert lab_command("status").returncode == 3
+    assert lab_command("shell", "worker1", "true").returncode == 3
     made = lab_command("up", "--port-rate", "100")
-    assert (0, "") == (made.returncode, made.stderr)
+    assert (made.returncode, made.stderr) == (0, "")
     assert "lab 'lab' is up, 6 nodes" in made.stdout
     again = lab_command("up", "--port-rate", "100")
     assert f"the lab is up already, in {place}\n" == again.stdout
     other = lab_command("up")
-    assert (2, 1) == (other.returncode, len(other.stderr.splitlines()))
+    assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
     shown = lab_command("status")
-    assert 0 == shown.returncode
+    assert shown.returncode == 0
     assert all(word in shown.stdout for word in ("ports at 100 Mbit/s", "198.18.213.16", "port-isolation"))
     inner = lab_command("shell", "worker2", "--", "sh", "-c", "hostname; id -u; pwd; ls -A; exit 7")
-    assert (7, "worker2\n0\n/root\n") == (inner.returncode, inner.stdout)
+    assert (inner.returncode, inner.stdout) == (7, "worker2\n0\n/root\n")
     unknown = lab_command("shell", "worker9")
-    assert (2, 1) == (unknown.returncode, len(unknown.stderr.splitlines()))
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)
     ended = lab_command("down")
-    assert (0, "the lab is down, nothing is left\n") == (ended.returncode, ended.stdout)
-    assert (0, "no lab was up\n") == (lab_command("down").returncode, lab_command("down").stdout)
+    assert (ended.returncode, ended.stdout) == (0, "the lab is down, nothing is left\n")
+    assert (lab_command("down").returncode, lab_command("down").stdout) == (0, "no lab was up\n")

@@ -20,7 +20,9 @@ GOOD = Measured((Sample("rate_mbit_s", 12.5), Sample("sent_mbit_s", 13.0)))
 
 def record(repetition: int, outcome: Outcome = GOOD) -> Record:
     """An attempt at the cell."""
-    return Record(CELL, repetition, outcome, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), rtt_ms_before=0.25)
+    return Record(
+        CELL, repetition, outcome, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), rtt_ms_before=0.25
+    )
 
 
 def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ def test_a_line_that_a_kill_cut_off_is_dropped_and_the_journal_goes_on(tmp_path:
     again = Store.open(tmp_path / "run")
     assert {(CELL.key, 1)} == again.finished
     again.append(record(2))
-    assert [1, 2] == [json.loads(line)["repetition"] for line in journal.read_text().splitlines()]
+    assert [json.loads(line)["repetition"] for line in journal.read_text().splitlines()] == [1, 2]
 
 
 def test_results_have_the_schema_and_failures_have_no_number(tmp_path: Path) -> None:
@@ -53,22 +55,32 @@ def test_results_have_the_schema_and_failures_have_no_number(tmp_path: Path) -> 
     store.append(record(2, Failed("tool", "iperf3: no output")))
     frame = check_results(pl.read_parquet(store.write_results()), "here")
     assert list(RESULTS) == frame.columns
-    assert [12.5, None] == frame["rate_mbit_s"].to_list()
-    assert ["measured", "failed"] == frame["outcome"].to_list()
-    assert [None, "tool"] == frame["stage"].to_list()
+    assert frame["rate_mbit_s"].to_list() == [12.5, None]
+    assert frame["outcome"].to_list() == ["measured", "failed"]
+    assert frame["stage"].to_list() == [None, "tool"]
     assert datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC) == frame["started_at"][0]
 
 
 def test_columns_start_as_documented() -> None:
     """The order that readers rely on."""
-    first = ["scenario", "condition", "test", "pair", "repetition", "outcome", "stage", "reason", "rate_mbit_s"]
+    first = [
+        "scenario",
+        "condition",
+        "test",
+        "pair",
+        "repetition",
+        "outcome",
+        "stage",
+        "reason",
+        "rate_mbit_s",
+    ]
     assert [*first, "rtt_ms_before", "rtt_ms_after"] == list(RESULTS)[:11]
 
 
 def test_an_empty_run_has_an_empty_table(tmp_path: Path) -> None:
     """No attempt yet is no error."""
     store = Store.create(tmp_path / "run", {})
-    assert 0 == pl.read_parquet(store.write_results()).height
+    assert pl.read_parquet(store.write_results()).height == 0
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -89,7 +101,7 @@ def test_a_directory_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     with pytest.raises(InputError, match="not empty"):
         Store.create(tmp_path, {})
-    assert ["precious"] == [path.name for path in tmp_path.iterdir()]
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path) -> None:
@@ -105,4 +117,4 @@ def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path
 def test_a_run_is_private(tmp_path: Path) -> None:
     """Nobody else reads a run directory."""
     store = Store.create(tmp_path / "run", {})
-    assert 0o700 == store.directory.stat().st_mode & 0o777
+    assert store.directory.stat().st_mode & 0o777 == 0o700
