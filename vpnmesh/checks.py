@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
-from vpnmesh.model import Path, Scenario
+from vpnmesh.model import DataPlane, Path, Scenario
 from vpnmesh.solutions.protocol import Mesh, Status, check_endpoints
 
 RELAYED_SHARE = 0.9
@@ -15,7 +15,15 @@ DIRECT_SHARE = 0.01
 
 def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
     """Every member reaches every other on the scenario's path, said by both ends, with the scenario's MTU."""
-    management = management_addresses(mesh)
+    forbidden = {
+        "management network": frozenset(management_addresses(mesh)),
+        # some solutions choose their own range, so what the members have counts, not what we would give
+        "overlay": frozenset(
+            status.address
+            for status in statuses.values()
+            if status.address and status.data_plane is not DataPlane.NONE
+        ),
+    }
     for name, status in statuses.items():
         node = mesh.testbed.node(name)
         if mesh.scenario.tunnel_mtu is not None and status.mtu != mesh.scenario.tunnel_mtu:
@@ -23,7 +31,7 @@ def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         for other in statuses:
             if other != name:
                 check_path(mesh.scenario, name, status, other)
-        check_endpoints(mesh, node, status, management)
+        check_endpoints(mesh, node, status, forbidden)
 
 
 def check_path(scenario: Scenario, name: str, status: Status, other: str) -> None:

@@ -14,7 +14,7 @@ import yaml
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.service import RUN_DIRECTORY, Service, running, stop
-from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Stage, Status, interface_fact
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Seat, Stage, Status, interface_fact
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -46,11 +46,18 @@ class Nebula:
     name = "nebula"
     binaries = (
         Binary("nebula", "nebula", ("nebula", "-version")),
+        Binary("nebula", "nebula", at=Seat.CONTROL),
         Binary("nebula-cert", "nebula"),
+        Binary("nebula-cert", "nebula", at=Seat.CONTROL),
         Binary("ssh-keygen", "openssh-client"),
     )
     processes = ("nebula",)
     traces = (INTERFACE,)
+
+    def refuse(self, mesh: Mesh) -> str:
+        """Nothing stands in the way."""
+        del mesh
+        return ""
 
     def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
         """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""
