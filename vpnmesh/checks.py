@@ -27,7 +27,9 @@ def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
     for name, status in statuses.items():
         node = mesh.testbed.node(name)
         if mesh.scenario.tunnel_mtu is not None and status.mtu != mesh.scenario.tunnel_mtu:
-            raise CheckError("mtu", f"{name}: {status.interface} has {status.mtu}, wanted {mesh.scenario.tunnel_mtu}")
+            raise CheckError(
+                "mtu", f"{name}: {status.interface} has {status.mtu}, wanted {mesh.scenario.tunnel_mtu}"
+            )
         for other in statuses:
             if other != name:
                 check_path(mesh.scenario, name, status, other)
@@ -45,7 +47,9 @@ def check_path(scenario: Scenario, name: str, status: Status, other: str) -> Non
 def check_share(scenario: Scenario, relay: str, share: float) -> None:
     """The relay node's own counters agree with the scenario's path."""
     if scenario.path is Path.RELAY and share < RELAYED_SHARE:
-        raise CheckError("path", f"{relay} sent {share:.1%} of the bytes, wanted at least {RELAYED_SHARE:.0%}")
+        raise CheckError(
+            "path", f"{relay} sent {share:.1%} of the bytes, wanted at least {RELAYED_SHARE:.0%}"
+        )
     if scenario.path is Path.DIRECT and share > DIRECT_SHARE:
         raise CheckError("path", f"{relay} sent {share:.1%} of the bytes, wanted at most {DIRECT_SHARE:.0%}")
 

@@ -33,15 +33,19 @@ fi
 rm -f "$d.pid" "$d.spec" "$d.log"
 """
 
+_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
+_UNTIL = 'until "$@" > /dev/null 2>&1; do sleep 0.2; done'
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A daemon: its name (a file name), what it runs, and the files it reads."""
+    """A daemon: its name (a file name), what it runs, the files it reads, and what succeeds once it answers."""
 
     name: str
     argv: tuple[str, ...]
     files: tuple[WriteFile, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready: Command | None = None
 
     @property
     def base(self) -> str:
@@ -57,7 +61,10 @@ class Service:
     @property
     def digest(self) -> str:
         """What is wanted to run, in short; a changed file or argument changes it."""
-        parts: list[Text] = [*self.command, *(part for file in self.files for part in (file.path, file.content))]
+        parts: list[Text] = [
+            *self.command,
+            *(part for file in self.files for part in (file.path, file.content)),
+        ]
         return hashlib.sha256("\0".join(reveal(part) for part in parts).encode()).hexdigest()[:16]
 
 
@@ -90,6 +97,37 @@ def stopped(name: str, *paths: str) -> Fact[Plan]:
     return Fact((Command(find),), parse)
 
 
+def removed(
+    services: Sequence[str],
+    paths: Sequence[str],
+    *,
+    interfaces: Sequence[str] = (),
+    cleanup: Sequence[Command] = (),
+) -> Fact[Plan]:
+    """Have none of these services, files, folders and interfaces; `cleanup` runs between stopping and deleting."""
+    runs = [f"{RUN_DIRECTORY}/{name}.{end}" for name in services for end in ("pid", "spec", "log")]
+    links = [f"/sys/class/net/{name}" for name in interfaces]
+
+    def parse(completed: Sequence[Completed]) -> Plan:
+        left = completed[0].stdout.strip()
+        if not left:
+            return Plan()
+        steps = (
+            *(stop(name) for name in services),
+            *cleanup,
+            *(Command(("ip", "link", "delete", name), ok=(0, 1)) for name in interfaces),
+            Command(("rm", "-rf", "--", *paths)),
+        )
+        return Plan(steps, unified_diff("left", left, ""))
+
+    return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)),), parse)
+
+
+def until(*argv: str, deadline_s: float) -> Command:
+    """A command tried five times a second until it succeeds; it fails when the deadline passes."""
+    return Command(("sh", "-c", _UNTIL, "sh", *argv), timeout_s=deadline_s)
+
+
 def stop(name: str) -> Command:
     """End the service: TERM, then KILL after five seconds; fine if it does not run."""
     return Command(("sh", "-c", _STOP, "sh", f"{RUN_DIRECTORY}/{name}"))
@@ -104,6 +142,7 @@ def _start_plan(service: Service, found: str) -> Plan:
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,
         start,
+        *((service.ready,) if service.ready else ()),
         WriteFile(f"{service.base}.spec", service.digest),
     )
     diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]

@@ -174,7 +174,14 @@ def prove_policy(site: Site, name: str) -> None:
 def prove_path(site: Site, mesh: Mesh) -> float:
     """Prove by the relay node's counters that a probe's bytes took the scenario's path; returns its share."""
     bed = site.testbed
-    results = run_on(site.nr, [bed.client.name], tasks.probe_relay_share, testbed=bed, server=bed.server.name, others=site.nr.inventory.hosts)
+    results = run_on(
+        site.nr,
+        [bed.client.name],
+        tasks.probe_relay_share,
+        testbed=bed,
+        server=bed.server.name,
+        others=site.nr.inventory.hosts,
+    )
     share = float(results[bed.client.name].result)
     check_share(mesh.scenario, bed.relay.name, share)
     return share

@@ -14,7 +14,16 @@ import yaml
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.service import RUN_DIRECTORY, Service, running, stop
-from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Seat, Stage, Status, interface_fact
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    Peer,
+    Seat,
+    Stage,
+    Status,
+    interface_fact,
+)
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -68,7 +77,12 @@ class Nebula:
         return (
             Stage("authority", authority, lambda _mesh, _node: _authority(), lambda _mesh, _node: _read_ca()),
             Stage("keys", everyone, lambda _mesh, _node: _keys(), lambda _mesh, _node: _read_keys()),
-            Stage("certificates", authority, lambda mesh, _node: _signed(mesh), lambda mesh, _node: _read_certs(mesh)),
+            Stage(
+                "certificates",
+                authority,
+                lambda mesh, _node: _signed(mesh),
+                lambda mesh, _node: _read_certs(mesh),
+            ),
             Stage("blacklist", everyone, self.blacklist),
             Stage("lighthouse", infrastructure, _running),
             Stage("members", members, _running),
@@ -145,7 +159,12 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
         "listen": {"host": str(node.underlay), "port": PORT},
         "punchy": {"punch": True},
         "relay": {"am_relay": is_relay, "use_relays": relayed, "relays": relays},
-        "tun": {"dev": INTERFACE, "mtu": mesh.tunnel_mtu, "drop_local_broadcast": True, "drop_multicast": True},
+        "tun": {
+            "dev": INTERFACE,
+            "mtu": mesh.tunnel_mtu,
+            "drop_local_broadcast": True,
+            "drop_multicast": True,
+        },
         "sshd": {
             "enabled": True,
             "listen": f"127.0.0.1:{CONSOLE_PORT}",
@@ -243,7 +262,16 @@ def _signed(mesh: Mesh) -> Fact[Plan]:
 def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
     base = f"{AUTHORITY}/{node.name}"
     sign = ("nebula-cert", "sign", "-ca-crt", f"{AUTHORITY}/ca.crt", "-ca-key", f"{AUTHORITY}/ca.key")
-    what = ("-in-pub", f"{base}.pub", "-name", node.name, "-ip", str(mesh.overlay(node)), "-out-crt", f"{base}.crt")
+    what = (
+        "-in-pub",
+        f"{base}.pub",
+        "-name",
+        node.name,
+        "-ip",
+        str(mesh.overlay(node)),
+        "-out-crt",
+        f"{base}.crt",
+    )
     return [
         Command(("rm", "-f", f"{base}.crt")),
         WriteFile(f"{base}.pub", mesh.got(node.name, "public-key")),

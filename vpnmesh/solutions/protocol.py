@@ -179,9 +179,14 @@ class Solution(Protocol):
 
 def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int | None]]:
     """Data plane, address and MTU of a tunnel interface, read from the kernel (`ip -j -d address`)."""
+
     def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
         text = completed[0].stdout
-        links = [link for link in json.loads(text) if link] if completed[0].exit_code == 0 and text.strip() else []
+        links = (
+            [link for link in json.loads(text) if link]
+            if completed[0].exit_code == 0 and text.strip()
+            else []
+        )
         if not links:
             return DataPlane.NONE, None, None
         link = links[0]
@@ -193,7 +198,9 @@ def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int |
     return Fact((Command(("ip", "-j", "-d", "address", "show", "dev", name), ok=(0, 1)),), parse)
 
 
-def check_endpoints(mesh: Mesh, node: Node, status: Status, forbidden: Mapping[str, frozenset[IPv4Address]]) -> None:
+def check_endpoints(
+    mesh: Mesh, node: Node, status: Status, forbidden: Mapping[str, frozenset[IPv4Address]]
+) -> None:
     """Raise CheckError if a peer's endpoint lies in the pod network, an overlay or another forbidden place.
 
     That is the circular dependency of section 3.2.3: a VPN that finds its peers through the pods it carries.
@@ -205,4 +212,6 @@ def check_endpoints(mesh: Mesh, node: Node, status: Status, forbidden: Mapping[s
         places = [name for name, prefix in networks.items() if peer.endpoint in prefix]
         places += [name for name, addresses in forbidden.items() if peer.endpoint in addresses]
         if places:
-            raise CheckError("endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {places[0]}")
+            raise CheckError(
+                "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {places[0]}"
+            )
