@@ -20,7 +20,9 @@ DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
 def records_of(inventory: Inventory, place: str) -> InventoryRecords:
     """What the inventory holds, host data with their groups' in it, ready to be judged."""
     hosts = tuple(
-        HostRecord(host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items()))
+        HostRecord(
+            host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items())
+        )
         for host in inventory.hosts.values()
     )
     groups = {group.name: dict(group.data) for group in inventory.groups.values()}

@@ -1,6 +1,6 @@
 """What must hold around every measurement, judged from what nodes said: a CheckError names the stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
@@ -15,15 +15,7 @@ DIRECT_SHARE = 0.01
 
 def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
     """Every member reaches every other on the scenario's path, said by both ends, with the scenario's MTU."""
-    forbidden = {
-        "management network": frozenset(management_addresses(mesh)),
-        # some solutions choose their own range, so what the members have counts, not what we would give
-        "overlay": frozenset(
-            status.address
-            for status in statuses.values()
-            if status.address and status.data_plane is not DataPlane.NONE
-        ),
-    }
+    forbidden = forbidden_endpoints(mesh, statuses)
     for name, status in statuses.items():
         node = mesh.testbed.node(name)
         if mesh.scenario.tunnel_mtu is not None and status.mtu != mesh.scenario.tunnel_mtu:
@@ -34,6 +26,18 @@ def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
             if other != name:
                 check_path(mesh.scenario, name, status, other)
         check_endpoints(mesh, node, status, forbidden)
+
+
+def forbidden_endpoints(mesh: Mesh, statuses: Mapping[str, Status]) -> dict[str, frozenset[IPv4Address]]:
+    """Addresses that no peer may be reached at, by what they are: management, and what the VPN itself gave out.
+
+    Some solutions choose their own range, so what the members have counts, not what we would give.
+    """
+    given = (status for status in statuses.values() if status.data_plane is not DataPlane.NONE)
+    return {
+        "management network": frozenset(management_addresses(mesh)),
+        "overlay": frozenset(status.address for status in given if status.address),
+    }
 
 
 def check_path(scenario: Scenario, name: str, status: Status, other: str) -> None:
@@ -60,11 +64,10 @@ def check_pod_mtu(scenario: Scenario, name: str, found: int | None) -> None:
         raise CheckError("mtu", f"{name}: pod MTU is {found or 'unknown'}, wanted {scenario.pod_mtu}")
 
 
-def check_foreign(name: str, interfaces: Mapping[str, bool], own: tuple[str, ...]) -> None:
-    """No other overlay's interface is up beside the scenario's."""
-    for interface, present in interfaces.items():
-        if present and interface not in own:
-            raise CheckError("foreign", f"{name}: {interface} of another overlay is there")
+def check_foreign(name: str, foreign: Sequence[str]) -> None:
+    """No other overlay's interface is there beside the scenario's."""
+    if foreign:
+        raise CheckError("foreign", f"{name}: {', '.join(foreign)} of another overlay is there")
 
 
 def management_addresses(mesh: Mesh) -> tuple[IPv4Address, ...]:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, reveal, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
 
@@ -137,7 +137,7 @@ def _start_plan(service: Service, found: str) -> Plan:
     if found == service.digest:
         return Plan()
     start = Command(("sh", "-c", _START, "sh", service.base, f"vpnmesh-{service.name}", *service.command))
-    steps = (
+    steps: tuple[Step, ...] = (
         stop(service.name),
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,

@@ -30,6 +30,7 @@ class Mesh:
     scenario: Scenario
     published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
     blacklist: tuple[str, ...] = CALICO_INTERFACES
+    dry_run: bool = False
 
     @property
     def tunnel_mtu(self) -> int:
@@ -62,6 +63,8 @@ class Mesh:
         try:
             return self.published[node, key]
         except KeyError:
+            if self.dry_run:
+                return f"<{node}'s {key}, made when applied>"
             raise CheckError("provision", f"{node} has not published its {key}") from None
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":

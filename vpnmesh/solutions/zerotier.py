@@ -58,7 +58,8 @@ mv public.new identity.public
 """
 _MAKE_WORLD = """
 umask 077; cd "$1" && rm -rf world.d && mkdir world.d && cd world.d
-zerotier-idtool initmoon ../identity.public | sed "s|\\"stableEndpoints\\": *\\[\\]|\\"stableEndpoints\\": [\\"$2\\"]|" > world.json
+zerotier-idtool initmoon ../identity.public > empty.json
+sed "s|\\"stableEndpoints\\": *\\[\\]|\\"stableEndpoints\\": [\\"$2\\"]|" empty.json > world.json
 grep -q "$2" world.json
 zerotier-idtool genmoon world.json > /dev/null && mv 0*.moon ../world
 cd .. && rm -rf world.d
