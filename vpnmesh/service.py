@@ -123,6 +123,15 @@ def removed(
     return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)),), parse)
 
 
+def made(path: str, script: Command, what: str) -> Fact[Plan]:
+    """Have a file that only the node itself can make: keys, certificates, tokens."""
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))
+
+    return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
+
+
 def until(*argv: str, deadline_s: float) -> Command:
     """A command tried five times a second until it succeeds; it fails when the deadline passes."""
     return Command(("sh", "-c", _UNTIL, "sh", *argv), timeout_s=deadline_s)

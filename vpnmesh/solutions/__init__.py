@@ -4,6 +4,7 @@ from vpnmesh.errors import UnknownNameError
 from vpnmesh.solutions.headscale import Headscale
 from vpnmesh.solutions.native import Native
 from vpnmesh.solutions.nebula import Nebula
+from vpnmesh.solutions.netbird import NetBird
 from vpnmesh.solutions.protocol import Solution
 from vpnmesh.solutions.wireguard import WireGuard
 from vpnmesh.solutions.zerotier import ZeroTier
@@ -11,12 +12,13 @@ from vpnmesh.solutions.zerotier import ZeroTier
 SOLUTIONS: dict[str, Solution] = {
     "native": Native(),
     "headscale": Headscale(),
+    "netbird": NetBird(),
     "zerotier": ZeroTier(),
     "wireguard": WireGuard(),
     "nebula": Nebula(),
 }
 
-PLANNED = ("netbird", "netmaker")
+PLANNED = ("netmaker",)
 """Solutions that scenarios name and that have no module yet: their cells are rows `unavailable`."""
 
 

@@ -18,7 +18,7 @@ import yaml
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.service import RUN_DIRECTORY, Service, removed, running, until
+from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -256,15 +256,7 @@ def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def _key() -> Fact[Plan]:
     script = Command(("sh", "-ec", _MAKE_KEY, "sh", SERVER_CONFIG, USER, AUTH_KEY))
-
-    def plan(completed: Sequence[Completed]) -> Plan:
-        return (
-            Plan()
-            if completed[0].exit_code == 0
-            else Plan((script,), unified_diff(AUTH_KEY, "", "<a new key>"))
-        )
-
-    return Fact((Command(("test", "-s", AUTH_KEY), ok=(0, 1)),), plan)
+    return made(AUTH_KEY, script, "<a new key>")
 
 
 def _read_key() -> Fact[dict[str, Text]]:

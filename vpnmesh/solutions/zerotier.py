@@ -16,7 +16,8 @@ from ipaddress import IPv4Address, IPv4Network
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.service import Service, removed, running, until
+from vpnmesh.rest import Api, held
+from vpnmesh.service import Service, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -32,7 +33,6 @@ INTERFACE = "ztvpnmesh0"
 PORT = 9993
 RELAY_PORT = 443
 HOME = f"{STATE_DIRECTORY}/zerotier"
-API = f"http://127.0.0.1:{PORT}"
 NETWORK_SUFFIX = "abcdef"
 
 NOT_GLOBAL = tuple(
@@ -65,12 +65,8 @@ zerotier-idtool genmoon world.json > /dev/null && mv 0*.moon ../world
 cd .. && rm -rf world.d
 """
 _DECODE = 'umask 077; mkdir -p "$(dirname "$1")" && base64 -d > "$1.new" && mv "$1.new" "$1"'
-_REQUEST = """
-umask 077
-printf 'X-ZT1-AUTH: %s\\n' "$(cat "$1/authtoken.secret")" > "$1/header"
-home="$1"; url="$2"; shift 2
-exec curl -sSf --max-time 5 -H @"$home/header" "$@" "$url"
-"""
+_MAKE_HEADER = 'umask 077; cd "$1"; printf "X-ZT1-AUTH: %s\\n" "$(cat authtoken.secret)" > header'
+API = Api(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
 class ZeroTier:
@@ -119,6 +115,7 @@ class ZeroTier:
             Stage("blacklist", everyone, self.blacklist),
             Stage("proxy", relay, lambda _mesh, _node: running(PROXY)),
             Stage("root and controller", (*relay, *control), lambda mesh, _node: running(_daemon(mesh))),
+            Stage("token", control, lambda _mesh, _node: _header()),
             Stage("network", control, lambda mesh, _node: _network(mesh)),
             Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
             Stage("members", members, lambda mesh, _node: running(_member(mesh))),
@@ -239,17 +236,13 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
 
 
 def _identity() -> Fact[Plan]:
-    path = f"{HOME}/identity.secret"
     script = Command(("sh", "-ec", _MAKE_IDENTITY, "sh", HOME))
+    return made(f"{HOME}/identity.secret", script, "<a new identity>")
 
-    def plan(completed: Sequence[Completed]) -> Plan:
-        return (
-            Plan()
-            if completed[0].exit_code == 0
-            else Plan((script,), unified_diff(path, "", "<a new identity>"))
-        )
 
-    return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
+def _header() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_HEADER, "sh", HOME))
+    return made(API.header_file, script, "<the controller's token>")
 
 
 def _read_identity() -> Fact[dict[str, Text]]:
@@ -260,15 +253,7 @@ def _read_identity() -> Fact[dict[str, Text]]:
 def _world(mesh: Mesh, node: Node) -> Fact[Plan]:
     del mesh
     script = Command(("sh", "-ec", _MAKE_WORLD, "sh", HOME, f"{node.underlay}/{PORT}"))
-
-    def plan(completed: Sequence[Completed]) -> Plan:
-        return (
-            Plan()
-            if completed[0].exit_code == 0
-            else Plan((script,), unified_diff("world", "", "<a root of ours>"))
-        )
-
-    return Fact((Command(("test", "-s", f"{HOME}/world"), ok=(0, 1)),), plan)
+    return made(f"{HOME}/world", script, "<a root of ours>")
 
 
 def _read_world() -> Fact[dict[str, Text]]:
@@ -316,29 +301,8 @@ def _member(mesh: Mesh) -> Service:
     )
 
 
-def _request(path: str, *options: str) -> tuple[str, ...]:
-    return ("sh", "-c", _REQUEST, "sh", HOME, f"{API}{path}", *options)
-
-
-def _posted(path: str, wanted: Mapping[str, object]) -> Fact[Plan]:
-    """Have the controller hold these values at that path."""
-    body = json.dumps(wanted)
-    post = Command(_request(path, "-X", "POST", "--data", "@-"), stdin=body, timeout_s=10)
-
-    def plan(completed: Sequence[Completed]) -> Plan:
-        try:
-            held = json.loads(completed[0].stdout) if completed[0].exit_code == 0 else {}
-        except json.JSONDecodeError:
-            held = {}
-        before = json.dumps({key: held.get(key) for key in wanted}, indent=2, sort_keys=True)
-        after = json.dumps(wanted, indent=2, sort_keys=True)
-        return Plan() if before == after else Plan((post,), unified_diff(path, before, after))
-
-    return Fact((Command(_request(path), ok=(0, 22)),), plan)
-
-
 def _network(mesh: Mesh) -> Fact[Plan]:
-    return _posted(f"/controller/network/{network_id(mesh)}", network_config(mesh))
+    return held(API, f"/controller/network/{network_id(mesh)}", network_config(mesh))
 
 
 def _authorised(mesh: Mesh) -> Fact[Plan]:
@@ -347,7 +311,7 @@ def _authorised(mesh: Mesh) -> Fact[Plan]:
     for node in mesh.members:
         path = f"/controller/network/{network_id(mesh)}/member/{address_of(mesh, node)}"
         wanted = {"authorized": True, "noAutoAssignIps": True, "ipAssignments": [str(mesh.overlay(node).ip)]}
-        facts.append(_posted(path, wanted))
+        facts.append(held(API, path, wanted))
 
     def parse(completed: Sequence[Completed]) -> Plan:
         return sum((fact.parse((one,)) for fact, one in zip(facts, completed, strict=True)), start=Plan())
