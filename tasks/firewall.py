@@ -15,7 +15,7 @@ CLOSED_PORT = 33999
 SILENT, REFUSED = 7, 0
 
 
-def set_firewall_policy(task: Task, policy: Policy, testbed: Testbed, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def set_firewall_policy(task: Task, policy: Policy, testbed: Testbed, dry_run: bool | None = None) -> Result:
     """Have the firewall hold exactly this policy; run it on the host with role firewall."""
     return converge(task, nftables.set_policy(policy, testbed), dry_run)
 

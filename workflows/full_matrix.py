@@ -28,6 +28,7 @@ from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.record import frame_of
 from workflows import provenance
 from workflows.dry_run import show_changes
+from workflows.impair import choose_engine
 from workflows.interrupts import InterruptedRunError, interruptible
 from workflows.options import MatrixOptions, bad_input_exits_2
 from workflows.progress import RunProgress, make_console, result_tables
@@ -98,21 +99,24 @@ def main(
         if store is None:
             request = provenance.request(profile, seed, inventory, testbed)
             store = Store.create(out or _default_out(), request)
-        code = run(console, site, plan, store, lab)
+        code = run(console, site, plan, store, lab, seed)
     if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
         code = SOME_FAILED
     sys.exit(code)
 
 
-def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None) -> int:
+def run(
+    console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int
+) -> int:
     """Make all attempts that the store lacks; show tables and path; return the exit code."""
-    matrix = MatrixRun(site, plan, store)
+    engine = choose_engine(site)
+    matrix = MatrixRun(site, plan, store, engine, seed)
     for name in plan.dropped:
         console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
     signum = None
     with RunProgress(console, plan, matrix.done) as progress:
         try:
-            store.update_manifest(**provenance.surroundings(site, lab))
+            store.update_manifest(**provenance.surroundings(site, lab, engine))
             with sysctls_set(site) as before:
                 store.update_manifest(sysctls_before=before)
                 matrix.run(progress)

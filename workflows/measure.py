@@ -119,7 +119,8 @@ def check(bench: Bench, impaired: Impaired) -> float | None:
     for name, other in (pair, pair[::-1]):
         _check_look(bench, name, other, looks[name].result)
     impaired.check()
-    return ping_pods(bench).rtt_avg_ms
+    rtt = ping_pods(bench).rtt
+    return rtt.avg_ms if rtt else None
 
 
 def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
@@ -181,10 +182,10 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
 def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     summary = ping_pods(bench, count=5 * bench.profile.duration_s)
     findings.raw = _keep(bench, attempt, {"ping.txt": repr(summary)})
-    if summary.rtt_avg_ms is None:
+    if summary.rtt is None:
         raise ToolError("ping", f"none of {summary.sent} came back")
     lost_pct = 100 * (1 - summary.received / summary.sent)
-    return Measured((Sample("rtt_ms", summary.rtt_avg_ms), Sample("lost_pct", lost_pct)))
+    return Measured((Sample("rtt_ms", summary.rtt.avg_ms), Sample("lost_pct", lost_pct)))
 
 
 def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import tasks
 from vpnmesh.errors import InputError
+from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.matrix import Profile
 from vpnmesh.model import Testbed
@@ -54,7 +55,7 @@ def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, i
         raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
 
 
-def surroundings(site: Site, lab: Lab | None) -> dict[str, object]:
+def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
     """The controller and every node, as they are before the first cell."""
     versions = tuple(
         binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
@@ -66,6 +67,7 @@ def surroundings(site: Site, lab: Lab | None) -> dict[str, object]:
         nodes[node.name] = results[node.name].result
     return {
         "controller": {"kernel": platform.platform(), "machine": platform.machine()},
+        "engine": engine.name,
         "lab": lab_facts(lab),
         "nodes": nodes,
     }
