@@ -102,14 +102,18 @@ def removed(
     paths: Sequence[str],
     *,
     interfaces: Sequence[str] = (),
+    find: Sequence[Command] = (),
     cleanup: Sequence[Command] = (),
 ) -> Fact[Plan]:
-    """Have none of these services, files, folders and interfaces; `cleanup` runs between stopping and deleting."""
+    """Have none of these services, files, folders and interfaces, and nothing that the `find` commands print.
+
+    `cleanup` runs between stopping and deleting.
+    """
     runs = [f"{RUN_DIRECTORY}/{name}.{end}" for name in services for end in ("pid", "spec", "log")]
     links = [f"/sys/class/net/{name}" for name in interfaces]
 
     def parse(completed: Sequence[Completed]) -> Plan:
-        left = completed[0].stdout.strip()
+        left = "\n".join(one.stdout.strip() for one in completed if one.stdout.strip())
         if not left:
             return Plan()
         steps = (
@@ -120,7 +124,7 @@ def removed(
         )
         return Plan(steps, unified_diff("left", left, ""))
 
-    return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)),), parse)
+    return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)), *find), parse)
 
 
 def made(path: str, script: Command, what: str) -> Fact[Plan]:

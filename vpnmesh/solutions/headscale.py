@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
@@ -45,12 +46,22 @@ DERP = f"{STATE_DIRECTORY}/derper"
 CLIENT = f"{STATE_DIRECTORY}/tailscale"
 SOCKET = f"{RUN_DIRECTORY}/tailscaled.sock"
 JOIN_S = 40.0
+FIREWALL = "nftables"
+"""Left to itself tailscaled chooses by what it finds, that is, by which scenario was there before."""
+RULES = r"(^|[[:space:]])ts-|0x0000ff00"
+"""What Tailscale's own rules have in common: chains and connection marks."""
 
 # constant script: configuration, user, where to put the key; the key is shown once and never on a command line
 _MAKE_KEY = """
 umask 077
 headscale -c "$1" users create "$2" -o json > /dev/null
 headscale -c "$1" preauthkeys create -u 1 --reusable -e 24h -o json > "$3.new" && mv "$3.new" "$3"
+"""
+
+# what a tailscaled that was killed leaves in the routing policy: its four rules and its table
+_UNROUTE = """
+for pref in 5210 5230 5250 5270; do ip rule del pref $pref; ip -6 rule del pref $pref; done
+ip route flush table 52; ip -6 route flush table 52
 """
 
 
@@ -89,14 +100,13 @@ class Headscale:
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
         """Stop what runs here, let tailscaled take its rules and routes back, remove keys and state."""
         del mesh, node
-        clean = Command(
-            ("sh", "-c", 'command -v tailscaled > /dev/null && exec "$@"', "sh", *_CLEAN), ok=(0, 1)
-        )
+        unroute = Command(("sh", "-c", f"({_UNROUTE}) 2> /dev/null; true"))
         return removed(
             ("tailscaled", "derper", "headscale"),
             (CLIENT, DERP, SERVER, SOCKET),
             interfaces=(INTERFACE,),
-            cleanup=(clean,),
+            find=(leftovers.find(RULES), Command(("ip", "rule", "show", "pref", "5270"))),
+            cleanup=(unroute, leftovers.remove(RULES)),
         )
 
     def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
@@ -116,9 +126,6 @@ class Headscale:
             return Status(plane, INTERFACE, address, mtu, parse_status(mesh, node, completed[0].stdout))
 
         return Fact((question, *link.commands), parse)
-
-
-_CLEAN = ("tailscaled", "--cleanup", f"--tun={INTERFACE}", f"--statedir={CLIENT}", f"--socket={SOCKET}")
 
 
 def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
@@ -183,7 +190,7 @@ def policy(mesh: Mesh) -> dict[str, object]:
 
 def daemon(mesh: Mesh) -> Service:
     """The client's daemon; relay scenarios have it use DERP whatever else would work."""
-    environment = {"TS_DEBUG_MTU": str(mesh.tunnel_mtu)}
+    environment = {"TS_DEBUG_MTU": str(mesh.tunnel_mtu), "TS_DEBUG_FIREWALL_MODE": FIREWALL}
     if mesh.scenario.path is Path.RELAY:
         environment["TS_DEBUG_ALWAYS_USE_DERP"] = "true"
     argv = (

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
+from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
@@ -28,6 +29,9 @@ from vpnmesh.solutions.protocol import (
 )
 
 INTERFACE = "wt0"
+TABLE = "netbird"
+RULES = r"NETBIRD|wt0|0x1bd[12]"
+"""What NetBird's own iptables rules have in common: chains, interface, marks."""
 PORT = 51820
 MANAGEMENT_PORT = 8080
 SIGNAL_PORT = 10000
@@ -108,6 +112,7 @@ class NetBird:
             Stage("group", control, lambda _mesh, _node: _group()),
             Stage("policy", control, lambda mesh, _node: _policies(mesh)),
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
+            Stage("packet filter", members, lambda _mesh, _node: _nftables()),
             Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
             Stage("members", members, _joined),
         )
@@ -119,8 +124,9 @@ class NetBird:
             ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "coturn"),
             (CLIENT, SERVER, SIGNAL, RELAY, f"{RUN_DIRECTORY}/netbird.sock"),
             interfaces=(INTERFACE,),
-            # netbird takes its table back when it ends in peace; after a kill it is still there
-            cleanup=(Command(("nft", "delete", "table", "ip", "netbird"), ok=(0, 1, 127)),),
+            find=(leftovers.find(RULES), Command(("nft", "list", "table", "ip", TABLE), ok=(0, 1, 127))),
+            # netbird takes its rules back when it ends in peace; after a kill they are still there
+            cleanup=(leftovers.delete_table("ip", TABLE), leftovers.remove(RULES)),
         )
 
     def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -434,6 +440,25 @@ def _read_key() -> Fact[dict[str, Text]]:
     return Fact(
         (question,), lambda completed: {"setup-key": Secret(str(json.loads(completed[0].stdout)["key"]))}
     )
+
+
+def _nftables() -> Fact[Plan]:
+    """Have a chain that makes NetBird take nftables rather than iptables.
+
+    It chooses by what it finds on the node, that is, by which scenario was there before
+    (client/firewall/create_linux.go); a study wants the same every time.
+    """
+    hook = "{ type filter hook input priority filter; policy accept; }"
+    steps = (
+        Command(("nft", "add", "table", "ip", "filter")),
+        Command(("nft", f"add chain ip filter INPUT {hook}")),
+    )
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        # 127: a node without nft has only iptables
+        return Plan(steps, "+ip filter INPUT") if completed[0].exit_code == 1 else Plan()
+
+    return Fact((Command(("nft", "list", "chain", "ip", "filter", "INPUT"), ok=(0, 1, 127)),), plan)
 
 
 def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
