@@ -110,9 +110,10 @@ def test_controller_in_a_cut_off_vlan_is_noticed() -> None:
     nodes = tuple(replace(node, management=str(node.underlay)) for node in bed.nodes)
     bed = replace(bed, nodes=nodes)
     ruleset = resolve(policy_named("tcp-443-only"), bed)
-    assert ("worker2", "relay") == cut_paths(ruleset, bed, IPv4Address("192.88.99.11"))[1:3]
-    assert () == cut_paths(resolve(policy_named("block-udp"), bed), bed, IPv4Address("192.88.99.11"))
-    assert () == cut_paths(ruleset, bed, IPv4Address("203.0.113.9"))
+    inside = {node.name: IPv4Address("192.88.99.11") for node in nodes}
+    assert ("k8s-master", "worker2", "relay", "hypervisor") == cut_paths(ruleset, bed, inside)
+    assert () == cut_paths(resolve(policy_named("block-udp"), bed), bed, inside)
+    assert () == cut_paths(ruleset, bed, {node.name: IPv4Address("203.0.113.9") for node in nodes})
 
 
 def test_unknown_policy_lists_the_known_ones() -> None:

@@ -45,7 +45,7 @@ class Held:
 def set_policy(policy: Policy, testbed: Testbed, lifetime_s: int = LIFETIME_S) -> Fact[Plan]:
     """Make the firewall hold exactly this policy for `lifetime_s` seconds; `allow-all` leaves no table at all."""
     wanted = resolve(policy, testbed)
-    return held().map(lambda found: _plan(found, wanted, testbed, lifetime_s))
+    return held().map(lambda found: plan(found, wanted, testbed, lifetime_s))
 
 
 def held() -> Fact[Held]:
@@ -86,7 +86,8 @@ def _chain(name: str, hook: str, callee: str) -> str:
     return f"  chain {name} {{\n    {hook}\n    iifname @armed jump {callee}\n  }}"
 
 
-def _plan(found: Held, wanted: Ruleset, testbed: Testbed, lifetime_s: int) -> Plan:
+def plan(found: Held, wanted: Ruleset, testbed: Testbed, lifetime_s: int = LIFETIME_S) -> Plan:
+    """The change from what the kernel holds to the ruleset: one transaction, a renewal, or nothing."""
     lines, sources = _lines(wanted, testbed), _armed(wanted, testbed)
     same = found.lines == lines
     if same and (not wanted or found.alive(sources, lifetime_s // 2)):

@@ -30,8 +30,10 @@ _SCRIPT = r"""<?php
 require_once("config.inc"); require_once("util.inc"); require_once("filter.inc"); require_once("interfaces.inc");
 $job = json_decode(base64_decode('@JOB@'), true);
 $held = lock('vpnmesh', LOCK_EX);
-require_once("config.inc"); require_once("util.inc"); require_once("filter.inc");
-require_once("interfaces.inc");
+function vpnmesh_list($path) {
+  $found = config_get_path($path, []);
+  return is_array($found) ? array_values($found) : [];
+}
 function vpnmesh_marked($item, $prefix) { return strpos($item['descr'] ?? '', $prefix) === 0; }
 if ($job['write']) {
   foreach ($job['paths'] as $section => $path) {

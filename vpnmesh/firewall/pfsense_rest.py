@@ -174,6 +174,11 @@ def kill_states(ruleset: Ruleset, testbed: Testbed) -> tuple[Request, ...]:
     return tuple(_kill(node.underlay, protocol) for node in nodes for protocol in sorted(protocols, key=str))
 
 
+def kill_all_states(testbed: Testbed) -> tuple[Request, ...]:
+    """End all states that the testbed's nodes made: a translation goes on for a flow that has one."""
+    return tuple(_kill(node.underlay, None) for node in testbed.nodes if node != testbed.firewall)
+
+
 def _kill(address: IPv4Address, protocol: Protocol | None) -> Request:
     only = (("protocol", str(protocol)),) if protocol else ()
     query = (*only, ("source__startswith", f"{address}:"), ("limit", "0"))
@@ -277,7 +282,6 @@ def rule_body(rule: FloatingRule) -> dict[str, object]:
         "interface": list(rule.interfaces),
         # an alias of IPv4 hosts cannot be matched by IPv6
         "ipprotocol": "inet46",
-        "protocol": rule.protocol,
         "source": "any",
         "destination": rule.destination,
         "descr": rule.descr,
@@ -285,6 +289,9 @@ def rule_body(rule: FloatingRule) -> dict[str, object]:
         "quick": True,
         "direction": "in",
     }
+    # left out, not null: the schema lists no null among the protocols
+    if rule.protocol:
+        body["protocol"] = rule.protocol
     if rule.port:
         body["destination_port"] = str(rule.port)
     if rule.schedule:

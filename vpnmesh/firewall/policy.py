@@ -5,8 +5,8 @@ the first that matches decides, and what matches none passes. Every driver rende
 answers from it what a packet must meet; so there is one meaning for nftables, pfSense, and a person's clicks.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 
@@ -233,20 +233,24 @@ def expectations(policy: Policy, testbed: Testbed) -> tuple[Expectation, ...]:
     )
 
 
-def cut_paths(ruleset: Ruleset, testbed: Testbed, controller: IPv4Address) -> tuple[str, ...]:
-    """The nodes to which the controller at that address would lose its SSH, by name; empty when none.
+def cut_paths(ruleset: Ruleset, testbed: Testbed, controllers: Mapping[str, IPv4Address]) -> tuple[str, ...]:
+    """The nodes to which the controller would lose its way, by name; empty when none.
 
-    A controller outside the testbed's VLANs is nobody's source here. Replies count too where the rules are not
-    stateful. The firewall itself is never a forwarded destination.
+    `controllers` maps a node's name to the address from which the controller reaches its management address. One
+    outside the testbed's VLANs enters by an interface that no rule names. What is sent to the firewall itself is
+    decided only by rules that name destinations.
     """
-    source = _vid_of(testbed, controller)
+    named = replace(ruleset, rules=tuple(rule for rule in ruleset.rules if rule.destinations))
     lost = []
     for node in testbed.nodes:
-        destination = _vid_of(testbed, IPv4Address(node.management)) if _is_ipv4(node.management) else None
-        if source is None or destination is None or node == testbed.firewall:
+        if node.name not in controllers or not _is_ipv4(node.management):
             continue
-        there = Packet(Protocol.TCP, source, destination, SSH_PORT, IPv4Address(node.management))
-        if not passes(ruleset, there):
+        there = IPv4Address(node.management)
+        source, destination = _vid_of(testbed, controllers[node.name]), _vid_of(testbed, there)
+        if source is None or destination is None:
+            continue
+        judged = named if node == testbed.firewall else ruleset
+        if not passes(judged, Packet(Protocol.TCP, source, destination, SSH_PORT, there)):
             lost.append(node.name)
     return tuple(lost)
 
