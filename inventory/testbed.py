@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from nornir import InitNornir
@@ -20,7 +21,9 @@ DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
 def records_of(inventory: Inventory, place: str) -> InventoryRecords:
     """What the inventory holds, host data with their groups' in it, ready to be judged."""
     hosts = tuple(
-        HostRecord(host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items()))
+        HostRecord(
+            host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items())
+        )
         for host in inventory.hosts.values()
     )
     groups = {group.name: dict(group.data) for group in inventory.groups.values()}
@@ -38,19 +41,14 @@ def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
     Raises InputError where the folder, a file or a value in it is wrong; nothing is touched before that.
     """
     folder = _folder(name)
-    for file in ("hosts.yaml", "groups.yaml", "defaults.yaml"):
-        _check_yaml(folder / file)
+    contents = {file: _read_yaml(folder / f"{file}.yaml") for file in ("hosts", "groups", "defaults")}
+    _check_groups(folder / "hosts.yaml", contents["hosts"], contents["groups"])
     options = {f"{kind}_file": str(folder / f"{file}.yaml") for kind, file in _FILES}
-    try:
-        nr = InitNornir(
-            inventory={"plugin": "SimpleInventory", "options": options},
-            runner={"plugin": "threaded", "options": {"num_workers": workers}},
-            logging={"enabled": False},
-        )
-    except KeyError as error:
-        raise InputError(
-            str(folder / "hosts.yaml"), f"a host is in group {error}, which groups.yaml lacks"
-        ) from error
+    nr = InitNornir(
+        inventory={"plugin": "SimpleInventory", "options": options},
+        runner={"plugin": "threaded", "options": {"num_workers": workers}},
+        logging={"enabled": False},
+    )
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, str(folder / "hosts.yaml"))
 
@@ -68,7 +66,7 @@ def _folder(name: str) -> Path:
     )
 
 
-def _check_yaml(path: Path) -> None:
+def _read_yaml(path: Path) -> Mapping[str, Any]:
     """Say in one sentence what Nornir would say with a traceback."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -81,6 +79,16 @@ def _check_yaml(path: Path) -> None:
     for name, entry in content.items() if path.name != "defaults.yaml" else ():
         if entry is not None and not isinstance(entry, Mapping):
             raise InputError(f"{path}: {name}", "is not a mapping")
+    return content
+
+
+def _check_groups(path: Path, hosts: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
+    for name, entry in hosts.items():
+        for group in (entry or {}).get("groups", ()):
+            if group not in groups:
+                raise InputError(
+                    f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml"
+                )
 
 
 def _use_lab_directory(inventory: Inventory) -> None:

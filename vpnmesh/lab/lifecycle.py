@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab.birth import Birth, end_init
@@ -34,7 +35,7 @@ from vpnmesh.lab.record import (
     lab_directory,
     stands,
 )
-from vpnmesh.lab.substrate import Substrate, examine, require
+from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,
     UPLINK,
@@ -117,11 +118,11 @@ class Lab:
             return ()
         control, self._control = self._control, None
         try:
-            return down(self.directory)
+            return _down(self._directory, only=self.record.init)
         finally:
             os.close(control)
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -166,18 +167,24 @@ def find(directory: Path | None = None) -> Lab | None:
 def down(directory: Path | None = None) -> tuple[str, ...]:
     """Take down what stands, wait until it is gone, remove the directory; what is left, empty normally."""
     _check_root()
-    place = lab_directory(directory)
+    return _down(lab_directory(directory))
+
+
+def _down(place: LabDirectory, only: Process | None = None) -> tuple[str, ...]:
+    """Take down the lab of a directory, or `only` the one with this init: another may have come since."""
     with place.locked():
         record = place.read()
-        left = _end(record.starter, place) if record and stands(record) else ()
+        if only and record and record.init != only:
+            return ()
+        left = _end(place, record.starter, record.init) if record and stands(record) else ()
         place.remove()
         return left
 
 
-def _end(starter: Process, place: LabDirectory) -> tuple[str, ...]:
-    """Kill a lab by the process that started it, and wait until the kernel has cleaned up."""
-    traces = traces_of(starter, (UPLINK,), place.path)
-    end_init(starter)
+def _end(place: LabDirectory, *processes: Process) -> tuple[str, ...]:
+    """Kill a lab by the process that started it, then its init, and wait until the kernel has cleaned up."""
+    traces = traces_of(processes[0], (UPLINK,), place.path)
+    end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
 
 
@@ -219,7 +226,7 @@ class _Construction:
     def run(self, wanted: str, *, owned: bool) -> Lab:
         """Check, then build; whatever interrupts the building takes everything away again."""
         with self._step("checks"):
-            substrate = examine()
+            substrate = examine(NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
             check_free(self._topology)
         try:
@@ -238,7 +245,7 @@ class _Construction:
         try:
             record = self._give_birth(birth, wanted, owned=owned)
         except BaseException:
-            left = _end(birth.starter, self._place)
+            left = _end(self._place, birth.starter)
             birth.close()
             if left:
                 raise LabError("clean-up", f"left behind: {', '.join(left)}") from None
@@ -304,6 +311,7 @@ class _Construction:
             fingerprint=wanted,
             port_rate_mbit_s=self._topology.port_rate_mbit_s,
             owned=owned,
+            owner_pid=os.getpid(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             kernel=platform.release(),
             init=init,
