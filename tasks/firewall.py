@@ -31,7 +31,7 @@ def set_firewall_policy(
     task: Task,
     policy: Policy,
     testbed: Testbed,
-    dry_run: bool | None = None,  # noqa: FBT001
+    dry_run: bool | None = None,
     run: str = RUN,
     journal: Journal | None = None,
 ) -> Result:

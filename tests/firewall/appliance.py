@@ -1,9 +1,9 @@
 """A stand-in pfSense with packets in memory, and our driver pointed at it."""
 
-import datetime
 import functools
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from inventory.testbed import load
+from tasks.firewall import change
 from tasks.firewall_journal import Journal
 from tasks.pfsense import PfsenseRest
 from tasks.pfsense_api import Access, Api
-from tests.lab.testbeds import six_nodes
 from tests.pfsense_server.config import Config, Item
 from tests.pfsense_server.filter import MemoryKernel
 from tests.pfsense_server.schema import Schema
@@ -33,10 +34,18 @@ WORKER1, WORKER2, RELAY = "192.88.99.10", "192.88.99.18", "192.88.99.26"
 SHARED = Path(os.environ.get("VPNMESH_SHARED") or Path(__file__).parents[2].parent / "shared")
 OPENAPI = SHARED / "pfsense" / "openapi-min.json"
 
-needs_schema = pytest.mark.skipif(not OPENAPI.is_file(), reason=f"no pfSense schema at {OPENAPI} (VPNMESH_SHARED)")
+needs_schema = pytest.mark.skipif(
+    not OPENAPI.is_file(), reason=f"no pfSense schema at {OPENAPI} (VPNMESH_SHARED)"
+)
 
 # what is on the firewall before we come: an alias, a floating rule that is none of our business, a pass per interface
-FOREIGN_ALIAS: Item = {"name": "admins", "type": "host", "address": ["192.0.2.9"], "detail": ["x"], "descr": "theirs"}
+FOREIGN_ALIAS: Item = {
+    "name": "admins",
+    "type": "host",
+    "address": ["192.0.2.9"],
+    "detail": ["x"],
+    "descr": "theirs",
+}
 FOREIGN_FLOATING: Item = {
     "type": "block",
     "interface": ["vlan40"],
@@ -63,6 +72,11 @@ def foreign_pass(interface: str) -> Item:
     }
 
 
+def six_nodes() -> Testbed:
+    """The embedded testbed."""
+    return load("lab")[1]
+
+
 @functools.cache
 def schema() -> Schema:
     """The shared schema, read once: that takes a second."""
@@ -71,7 +85,9 @@ def schema() -> Schema:
 
 def appliance_of(testbed: Testbed, folder: Path) -> Appliance:
     """A stand-in that routes the testbed's VLANs and holds foreign rules, all loaded."""
-    interfaces = {leg.interface: (str(leg.address.network),) for leg in testbed.firewall.legs}
+    interfaces: dict[str, tuple[str, ...]] = {
+        leg.interface: (str(leg.address.network),) for leg in testbed.firewall.legs
+    }
     config = Config(interfaces, path=folder / "config.json")
     config.create("aliases", FOREIGN_ALIAS)
     config.create("rules", FOREIGN_FLOATING)
@@ -96,7 +112,12 @@ class Bench:
 
     def access(self, **changes: str | None) -> Access:
         """The right way in, with changes."""
-        found: dict[str, str | None] = {"url": self.url, "ca_file": str(self.ca_file), "fingerprint": None, **changes}
+        found: dict[str, str | None] = {
+            "url": self.url,
+            "ca_file": str(self.ca_file),
+            "fingerprint": None,
+            **changes,
+        }
         key = found.pop("key", KEY)
         return Access("pf", str(found["url"]), Secret(str(key)), found["ca_file"], found["fingerprint"])
 
@@ -107,8 +128,6 @@ class Bench:
 
     def change(self, policy: str, run: str = RUN, driver: PfsenseRest | None = None) -> str:
         """Have the firewall hold the policy, by the safe way; returns the diff."""
-        from tasks.firewall import change  # noqa: PLC0415 - pulls in Nornir, which the other helpers need not
-
         wanted = resolve(policy_named(policy), self.testbed)
         origin = Origin(run, "pf", "pfsense-rest")
         return change(driver or self.driver(run), wanted, origin, self.journal, dry_run=False)
@@ -133,7 +152,7 @@ def make_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Pa
     """A self-signed certificate for an address: (key and certificate in one file, the certificate alone)."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.now(UTC)
     alternative = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(address))])
     certificate = (
         x509.CertificateBuilder()
@@ -141,8 +160,8 @@ def make_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Pa
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
         .add_extension(alternative, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

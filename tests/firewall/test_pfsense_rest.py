@@ -3,6 +3,7 @@
 import pytest
 
 from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.pfsense_server.config import Item
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import SCHEMA_PATHS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
@@ -18,10 +19,10 @@ def test_policy_holds_and_leaves_no_trace(pf: Bench, name: str) -> None:
     before = pf.appliance.config.content()
     assert pf.change(name)
     assert not pf.change(name)
-    assert [RUN] == [begun.run for begun in pf.journal.of_run(RUN)]
+    assert [begun.run for begun in pf.journal.of_run(RUN)] == [RUN]
     assert pf.change("allow-all")
     assert before == pf.appliance.config.content()
-    assert () == pf.journal.of_run(RUN)
+    assert pf.journal.of_run(RUN) == ()
 
 
 def test_old_udp_flow_is_stopped_and_the_relay_stays_reachable(pf: Bench) -> None:
@@ -39,7 +40,11 @@ def test_policy_changes_within_a_run(pf: Bench) -> None:
     """From one policy to another only the new one's objects are left, in their order."""
     pf.change("block-udp-k8s")
     pf.change("tcp-443-only")
-    ours = [rule["descr"] for rule in pf.appliance.config.sections["rules"] if rule["descr"].startswith("vpnmesh:")]
+    ours = [
+        rule["descr"]
+        for rule in pf.appliance.config.sections["rules"]
+        if rule["descr"].startswith("vpnmesh:")
+    ]
     assert [f"vpnmesh:{RUN}:tcp-443-only 00", f"vpnmesh:{RUN}:tcp-443-only 01"] == ours
     assert pf.kernel.send("tcp", WORKER1, WORKER2, 443)
     assert not pf.kernel.send("tcp", WORKER1, WORKER2, 22)
@@ -74,7 +79,13 @@ def test_roll_back_of_one_run_leaves_anothers_objects(pf: Bench) -> None:
 
 def test_foreign_rule_above_ours_is_reported(pf: Bench) -> None:
     """A quick floating pass for UDP would decide first: the change is refused and names it."""
-    rule = {"type": "pass", "interface": ["vlan20"], "ipprotocol": "inet", "protocol": "udp", "source": "any"}
+    rule: Item = {
+        "type": "pass",
+        "interface": ["vlan20"],
+        "ipprotocol": "inet",
+        "protocol": "udp",
+        "source": "any",
+    }
     rule |= {"destination": "any", "descr": "VoIP", "floating": True, "quick": True, "direction": "in"}
     pf.appliance.config.create("rules", rule)
     pf.appliance.config.dirty.clear()
@@ -104,11 +115,11 @@ def test_rules_are_renewed_when_half_of_their_time_has_gone(pf: Bench) -> None:
     start = pf.appliance.config.clock()
     pf.change("block-udp")
     calls = len(pf.appliance.calls)
-    assert "" == pf.change("block-udp")
+    assert pf.change("block-udp") == ""
     pf.appliance.config.clock = lambda: start + 1.6 * 3600
-    assert "firewall policy block-udp: renewed" == pf.change("block-udp")
+    assert pf.change("block-udp") == "firewall policy block-udp: renewed"
     writes = [call.method for call in pf.appliance.calls[calls:] if call.method != "GET"]
-    assert ["PATCH"] == writes
+    assert writes == ["PATCH"]
     pf.appliance.config.clock = lambda: start + 3 * 3600
     pf.appliance.reload_on_the_quarter()
     assert not pf.udp(WORKER1, WORKER2)
@@ -127,7 +138,7 @@ def test_rules_that_cannot_expire_are_said_before_the_first_write(pf: Bench) -> 
     said: list[str] = []
     driver = pf.driver(said=said)
     pf.change("block-udp", driver=driver)
-    assert ["the rules will not end by themselves"] == [text[:36] for text in said]
+    assert [text[:36] for text in said] == ["the rules will not end by themselves"]
     assert not pf.udp(WORKER1, WORKER2)
 
 
@@ -144,7 +155,7 @@ def test_wrong_key_is_tried_once(pf: Bench) -> None:
     """A 401 is never retried, for pfSense locks out; the message says so."""
     with pytest.raises(CheckError, match="the key is not accepted; not tried again"):
         pf.change("block-udp", driver=pf.driver(key="wrong"))
-    assert 1 == len(pf.appliance.calls)
+    assert len(pf.appliance.calls) == 1
 
 
 def test_missing_privilege_is_named(pf: Bench) -> None:
@@ -165,7 +176,7 @@ def test_self_signed_certificate_is_refused_and_its_fingerprint_said(pf: Bench) 
     """Without a CA the certificate is not trusted; with the fingerprint from the message it is."""
     with pytest.raises(InputError, match="its SHA-256 is") as caught:
         pf.change("block-udp", driver=pf.driver(ca_file=None))
-    assert [] == pf.appliance.calls
+    assert pf.appliance.calls == []
     fingerprint = str(caught.value).split("SHA-256 is ")[1].split(";")[0]
     assert pf.change("block-udp", driver=pf.driver(ca_file=None, fingerprint=fingerprint))
 
@@ -174,7 +185,7 @@ def test_another_certificate_than_the_pinned_one_is_refused(pf: Bench) -> None:
     """A pinned fingerprint that does not fit stops the connection before the key is sent."""
     with pytest.raises(InputError, match="not trusted"):
         pf.change("block-udp", driver=pf.driver(ca_file=None, fingerprint="0" * 64))
-    assert [] == pf.appliance.calls
+    assert pf.appliance.calls == []
 
 
 def test_plain_http_is_refused(pf: Bench) -> None:
@@ -189,5 +200,5 @@ def test_loaded_rules_are_looked_at_where_it_is_allowed(pf: Bench) -> None:
     driver.loaded_check = True
     pf.change("block-udp-k8s", driver=driver)
     pf.kernel.rules = tuple(rule for rule in pf.kernel.rules if not rule.descr.endswith("01"))
-    with pytest.raises(CheckError, match="in the configuration and yet not loaded: .* 01"):
+    with pytest.raises(CheckError, match=r"in the configuration and yet not loaded: .* 01"):
         driver.verify(resolve(policy_named("block-udp-k8s"), pf.testbed))

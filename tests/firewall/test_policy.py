@@ -6,8 +6,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from tests.firewall.appliance import six_nodes
 from tests.firewall.goldens import golden
-from tests.lab.testbeds import six_nodes
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, words
 from vpnmesh.firewall.pfsense_objects import Mark, Objects, objects
@@ -32,13 +32,10 @@ MARK = Mark("run-1")
 NAMES = [policy.name for policy in POLICIES]
 
 
-def testbed() -> Testbed:
+def with_servers() -> Testbed:
     return replace(
         six_nodes(), dns_servers=(IPv4Address("192.88.99.34"),), ntp_servers=(IPv4Address("192.88.99.35"),)
     )
-
-
-testbed.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_udp_between_all_node_vlans_is_blocked_and_tcp_is_not() -> None:
@@ -46,8 +43,8 @@ def test_udp_between_all_node_vlans_is_blocked_and_tcp_is_not() -> None:
     bed, policy = six_nodes(), policy_named("block-udp")
     vids = (MASTER, WORKER1, WORKER2, RELAY, CONTROL)
     pairs = [(one, other) for one in vids for other in vids if one != other]
-    assert [True] * 20 == [blocked(policy, bed, Protocol.UDP, *pair) for pair in pairs]
-    assert [False] * 20 == [blocked(policy, bed, Protocol.TCP, *pair) for pair in pairs]
+    assert [blocked(policy, bed, Protocol.UDP, *pair) for pair in pairs] == [True] * 20
+    assert [blocked(policy, bed, Protocol.TCP, *pair) for pair in pairs] == [False] * 20
 
 
 def test_udp_to_the_relay_stays_open_where_only_k8s_vlans_are_cut_off() -> None:
@@ -60,15 +57,15 @@ def test_udp_to_the_relay_stays_open_where_only_k8s_vlans_are_cut_off() -> None:
 
 def test_named_dns_and_ntp_servers_stay_open() -> None:
     """A blocked VLAN reaches DNS (UDP and TCP) and NTP at the named servers, at that port alone."""
-    ruleset = resolve(policy_named("tcp-443-only"), testbed())
+    ruleset = resolve(policy_named("tcp-443-only"), with_servers())
     dns = IPv4Address("192.88.99.34")
 
     def open_to(protocol: Protocol, port: int, host: IPv4Address = dns) -> bool:
         return passes(ruleset, Packet(protocol, WORKER1, CONTROL, port, host))
 
-    assert (True, True) == (open_to(Protocol.UDP, 53), open_to(Protocol.TCP, 53))
+    assert (open_to(Protocol.UDP, 53), open_to(Protocol.TCP, 53)) == (True, True)
     assert open_to(Protocol.UDP, 123, IPv4Address("192.88.99.35"))
-    assert (False, False) == (open_to(Protocol.UDP, 123), open_to(Protocol.UDP, 54))
+    assert (open_to(Protocol.UDP, 123), open_to(Protocol.UDP, 54)) == (False, False)
 
 
 def test_nothing_new_gets_behind_a_nat_and_everything_gets_out() -> None:
@@ -92,16 +89,16 @@ def test_only_port_443_is_left_under_tcp_443_only() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_passes_come_before_blocks(name: str) -> None:
     """In every policy the exceptions are decided before the blocks."""
-    actions = [rule.action for rule in resolve(policy_named(name), testbed()).rules]
+    actions = [rule.action for rule in resolve(policy_named(name), with_servers()).rules]
     assert sorted(actions, key=[Action.PASS, Action.BLOCK].index) == actions
 
 
 def test_proof_has_a_line_for_every_pair_and_protocol() -> None:
     """Five nodes are 20 ordered pairs, each asked for UDP, TCP and SSH; only UDP fails under block-udp."""
     lines = expectations(policy_named("block-udp"), six_nodes())
-    assert 60 == len(lines)
+    assert len(lines) == 60
     assert {Protocol.UDP} == {line.protocol for line in lines if not line.passes}
-    assert 20 == sum(not line.passes for line in lines)
+    assert sum(not line.passes for line in lines) == 20
 
 
 def test_controller_in_a_cut_off_vlan_is_noticed() -> None:
@@ -111,9 +108,9 @@ def test_controller_in_a_cut_off_vlan_is_noticed() -> None:
     bed = replace(bed, nodes=nodes)
     ruleset = resolve(policy_named("tcp-443-only"), bed)
     inside = {node.name: IPv4Address("192.88.99.11") for node in nodes}
-    assert ("k8s-master", "worker2", "relay", "hypervisor") == cut_paths(ruleset, bed, inside)
-    assert () == cut_paths(resolve(policy_named("block-udp"), bed), bed, inside)
-    assert () == cut_paths(ruleset, bed, {node.name: IPv4Address("203.0.113.9") for node in nodes})
+    assert cut_paths(ruleset, bed, inside) == ("k8s-master", "worker2", "relay", "hypervisor")
+    assert cut_paths(resolve(policy_named("block-udp"), bed), bed, inside) == ()
+    assert cut_paths(ruleset, bed, {node.name: IPv4Address("203.0.113.9") for node in nodes}) == ()
 
 
 def test_unknown_policy_lists_the_known_ones() -> None:
@@ -132,17 +129,17 @@ def test_run_id_that_cannot_stand_in_a_description_is_refused(run: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nftables_golden(name: str) -> None:
     """The nft script of each policy is the reviewed one; allow-all only removes the table."""
-    text = nftables.render(resolve(policy_named(name), testbed()), testbed())
+    text = nftables.render(resolve(policy_named(name), with_servers()), with_servers())
     assert golden(f"{name}.nft", text) == text
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rest_golden(name: str) -> None:
     """The REST calls of each policy are the reviewed ones, in order; allow-all on a clean firewall makes none."""
-    ruleset = resolve(policy_named(name), testbed())
-    wanted = objects(ruleset, testbed(), MARK, schedule=True)
+    ruleset = resolve(policy_named(name), with_servers())
+    wanted = objects(ruleset, with_servers(), MARK, schedule=True)
     plan = pfsense_rest.plan(pfsense_rest.Held((), ()), wanted, MARK)
-    kills = pfsense_rest.kill_states(ruleset, testbed()) if plan else ()
+    kills = pfsense_rest.kill_states(ruleset, with_servers()) if plan else ()
     calls = [(one.method, one.path, one.query, one.body) for one in (*plan.requests, *kills)]
     text = "\n".join(json.dumps(call) for call in calls) + "\n"
     assert golden(f"{name}.rest", text) == text
@@ -151,7 +148,7 @@ def test_rest_golden(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("nat-")])
 def test_php_golden(name: str) -> None:
     """The objects that the PHP script writes are the reviewed ones."""
-    wanted = objects(resolve(policy_named(name), testbed()), testbed(), MARK, schedule=False)
+    wanted = objects(resolve(policy_named(name), with_servers()), with_servers(), MARK, schedule=False)
     text = "".join(f"{line}\n" for line in pfsense_php.lines(wanted))
     assert golden(f"{name}.php", text) == text
 
@@ -159,9 +156,9 @@ def test_php_golden(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_words_golden(name: str) -> None:
     """The sentences and clicks of each policy are the reviewed ones."""
-    ruleset = resolve(policy_named(name), testbed())
-    clicks = words.clicks(objects(ruleset, testbed(), MARK, schedule=False), MARK.prefix)
-    text = "\n".join([*words.sentences(ruleset, testbed()), "", *clicks, ""])
+    ruleset = resolve(policy_named(name), with_servers())
+    clicks = words.clicks(objects(ruleset, with_servers(), MARK, schedule=False), MARK.prefix)
+    text = "\n".join([*words.sentences(ruleset, with_servers()), "", *clicks, ""])
     assert golden(f"{name}.txt", text) == text
 
 
@@ -186,7 +183,7 @@ def test_replies_are_tracked_only_where_a_block_would_stop_them() -> None:
     """A DNS server inside a blocked VLAN must be able to answer; without one, block-udp needs no states."""
     policy = policy_named("block-udp")
     assert not resolve(policy, six_nodes()).stateful
-    assert resolve(policy, testbed()).stateful
-    assert not resolve(policy_named("block-udp-k8s"), testbed()).stateful
+    assert resolve(policy, with_servers()).stateful
+    assert not resolve(policy_named("block-udp-k8s"), with_servers()).stateful
     outside = replace(six_nodes(), dns_servers=(IPv4Address("203.0.113.53"),))
     assert not resolve(policy, outside).stateful
