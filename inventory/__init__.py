@@ -1,0 +1,1 @@
+"""What the testbed is: data, and the ways to read it."""

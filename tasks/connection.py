@@ -69,7 +69,9 @@ class Shell:
             return fact.parse(())
         completed = self._round_trip(fact.commands, stop=False)
         if len(completed) < len(fact.commands):
-            raise CommandError(self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early")
+            raise CommandError(
+                self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early"
+            )
         return fact.parse(completed)
 
     def start(self, argv: Sequence[str], *, timeout_s: float) -> "Attached":
@@ -130,7 +132,9 @@ class Attached:
             except (OSError, EOFError) as error:
                 raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
             if not chunk:
-                raise CommandError(self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early")
+                raise CommandError(
+                    self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early"
+                )
             seen += chunk
         return seen
 
@@ -188,7 +192,7 @@ def _open(task: Task, host: Host) -> paramiko.SSHClient:
     if transport is not None:
         # a node that dies without a word is noticed, not waited for
         transport.set_keepalive(5)
-    assert isinstance(client, paramiko.SSHClient)  # noqa: S101 - netmiko's attribute is untyped
+    assert isinstance(client, paramiko.SSHClient)
     return client
 
 

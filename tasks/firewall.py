@@ -29,4 +29,6 @@ def probe_udp(task: Task, addresses: tuple[str, ...]) -> Result:
         address: ask("bash", "-c", _PROBE, address, str(CLOSED_PORT), timeout_s=3) for address in addresses
     }
     answers = shell(task).gather(together(facts))
-    return Result(host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()})
+    return Result(
+        host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()}
+    )

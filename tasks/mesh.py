@@ -40,4 +40,6 @@ def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bo
 
 def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
     """What the solution says of itself and its peers on this node; `result` is a Status."""
-    return Result(host=task.host, result=shell(task).gather(solution.status(mesh, mesh.testbed.node(task.host.name))))
+    return Result(
+        host=task.host, result=shell(task).gather(solution.status(mesh, mesh.testbed.node(task.host.name)))
+    )

@@ -7,7 +7,9 @@ from vpnmesh import pods
 from vpnmesh.model import Testbed
 
 
-def attach_pods(task: Task, network: pods.PodNetwork, testbed: Testbed, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def attach_pods(
+    task: Task, network: pods.PodNetwork, testbed: Testbed, dry_run: bool | None = None
+) -> Result:
     """Have the node carry its pod and `vxlan.calico` over the network's underlay."""
     return converge(task, pods.attached(network, testbed.node(task.host.name)), dry_run)
 

@@ -12,7 +12,7 @@ from vpnmesh.sysctls import PAPER_SYSCTLS
 _QUESTIONS = {
     "kernel": ("uname", "-srvm"),
     "hostname": ("hostname",),
-    "os": ("sh", "-c", ". /etc/os-release; echo \"$PRETTY_NAME\""),
+    "os": ("sh", "-c", '. /etc/os-release; echo "$PRETTY_NAME"'),
     "cpu": ("sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2"),
     "cores": ("nproc",),
     "memory_kb": ("sh", "-c", "grep MemTotal /proc/meminfo | tr -dc 0-9"),
@@ -26,7 +26,11 @@ _QUESTIONS = {
     "routes": ("ip", "route"),
     "qdiscs": ("tc", "qdisc", "show"),
     "firewall": ("nft", "list", "ruleset"),
-    "governor": ("sh", "-c", "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null || echo none"),
+    "governor": (
+        "sh",
+        "-c",
+        "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null || echo none",
+    ),
     **{key: ("sysctl", "-n", key) for key in PAPER_SYSCTLS},
 }
 
@@ -42,7 +46,10 @@ def read_provenance(task: Task, interface: str, versions: tuple[tuple[str, ...],
 
 def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:
     """Where the node has these programs; `result` maps a name to its path, "" where there is none."""
-    facts = {name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path) for name in programs}
+    facts = {
+        name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path)
+        for name in programs
+    }
     return Result(host=task.host, result=shell(task).gather(together(facts)))
 
 

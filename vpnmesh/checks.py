@@ -1,6 +1,6 @@
 """What must hold around every measurement, judged from what nodes said: a CheckError names the stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
@@ -19,7 +19,9 @@ def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
     for name, status in statuses.items():
         node = mesh.testbed.node(name)
         if mesh.scenario.tunnel_mtu is not None and status.mtu != mesh.scenario.tunnel_mtu:
-            raise CheckError("mtu", f"{name}: {status.interface} has {status.mtu}, wanted {mesh.scenario.tunnel_mtu}")
+            raise CheckError(
+                "mtu", f"{name}: {status.interface} has {status.mtu}, wanted {mesh.scenario.tunnel_mtu}"
+            )
         for other in statuses:
             if other != name:
                 check_path(mesh.scenario, name, status, other)
@@ -37,7 +39,9 @@ def check_path(scenario: Scenario, name: str, status: Status, other: str) -> Non
 def check_share(scenario: Scenario, relay: str, share: float) -> None:
     """The relay node's own counters agree with the scenario's path."""
     if scenario.path is Path.RELAY and share < RELAYED_SHARE:
-        raise CheckError("path", f"{relay} sent {share:.1%} of the bytes, wanted at least {RELAYED_SHARE:.0%}")
+        raise CheckError(
+            "path", f"{relay} sent {share:.1%} of the bytes, wanted at least {RELAYED_SHARE:.0%}"
+        )
     if scenario.path is Path.DIRECT and share > DIRECT_SHARE:
         raise CheckError("path", f"{relay} sent {share:.1%} of the bytes, wanted at most {DIRECT_SHARE:.0%}")
 
@@ -48,11 +52,10 @@ def check_pod_mtu(scenario: Scenario, name: str, found: int | None) -> None:
         raise CheckError("mtu", f"{name}: pod MTU is {found or 'unknown'}, wanted {scenario.pod_mtu}")
 
 
-def check_foreign(name: str, interfaces: Mapping[str, bool], own: tuple[str, ...]) -> None:
-    """No other overlay's interface is up beside the scenario's."""
-    for interface, present in interfaces.items():
-        if present and interface not in own:
-            raise CheckError("foreign", f"{name}: {interface} of another overlay is there")
+def check_foreign(name: str, foreign: Sequence[str]) -> None:
+    """No other overlay's interface is there beside the scenario's."""
+    if foreign:
+        raise CheckError("foreign", f"{name}: {', '.join(foreign)} of another overlay is there")
 
 
 def management_addresses(mesh: Mesh) -> tuple[IPv4Address, ...]:

@@ -18,6 +18,9 @@ CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
 
+DEFAULT_PLACEMENT = Placement()
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """How thorough a run is; durations in seconds, the omitted second not counted."""
@@ -30,7 +33,7 @@ class Profile:
     repetitions_impaired: int
     duration_s: int
     blocks: int
-    placement: Placement = Placement()
+    placement: Placement = DEFAULT_PLACEMENT
     omit_s: int = 1
     congestion: str = "cubic"
     udp_rate: str = "0"
@@ -184,12 +187,16 @@ def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
     return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
 
-def _cells(profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair]) -> tuple[PlannedCell, ...]:
+def _cells(
+    profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair]
+) -> tuple[PlannedCell, ...]:
     return tuple(
         PlannedCell(
             Cell(scenario, condition.name, test, pair),
             profile.repetitions(condition),
-            round(profile.repetitions(condition) * repetition_s(profile, condition, test) + CELL_OVERHEAD_S, 1),
+            round(
+                profile.repetitions(condition) * repetition_s(profile, condition, test) + CELL_OVERHEAD_S, 1
+            ),
         )
         for scenario in profile.scenarios
         for condition in conditions
@@ -216,7 +223,9 @@ def _visits(profile: Profile, cells: Sequence[PlannedCell], seed: int) -> tuple[
     visits: list[Visit] = []
     for block in range(profile.blocks):
         for scenario in order.sample(profile.scenarios, len(profile.scenarios)):
-            jobs = _jobs([cell for cell in cells if cell.cell.scenario == scenario], block, profile.blocks, order)
+            jobs = _jobs(
+                [cell for cell in cells if cell.cell.scenario == scenario], block, profile.blocks, order
+            )
             if jobs:
                 visits.append(Visit(len(visits) + 1, scenario, jobs))
     return tuple(visits)

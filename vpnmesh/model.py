@@ -203,6 +203,10 @@ class Scenario:
     options: dict[str, str] = field(default_factory=dict)
 
 
+MAX_LOSS_PCT = 100
+MAX_DELAY_MS = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What is impaired: `none`, `loss-5pct`, `delay-250ms`, or both as `delay-50ms+loss-1pct`."""
@@ -212,9 +216,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         """Refuse what no engine can do: InputError names the bad figure."""
-        if not 0 <= self.loss_pct < 100:
+        if not 0 <= self.loss_pct < MAX_LOSS_PCT:
             raise InputError("condition", f"loss {self.loss_pct:g} % is not in [0, 100)")
-        if not 0 <= self.delay_ms <= 10_000:
+        if not 0 <= self.delay_ms <= MAX_DELAY_MS:
             raise InputError("condition", f"delay {self.delay_ms:g} ms is not in [0, 10000]")
 
     @property

@@ -71,7 +71,7 @@ class Plan:
         return bool(self.steps)
 
     def __add__(self, other: "Plan") -> "Plan":
-        """This plan, then the other."""
+        """Both plans as one: the left first."""
         return Plan(self.steps + other.steps, "\n".join(part for part in (self.diff, other.diff) if part))
 
 
@@ -116,6 +116,16 @@ def together(facts: Mapping[str, Fact[T]]) -> Fact[dict[str, T]]:
         return answers
 
     return Fact(tuple(command for fact in facts.values() for command in fact.commands), parse)
+
+
+def both(first: Fact[T], second: Fact[U]) -> Fact[tuple[T, U]]:
+    """Two questions of different kinds in one round trip."""
+    cut = len(first.commands)
+
+    def parse(completed: Sequence[Completed]) -> tuple[T, U]:
+        return first.parse(completed[:cut]), second.parse(completed[cut:])
+
+    return Fact(first.commands + second.commands, parse)
 
 
 def unified_diff(name: str, before: Text | None, after: Text | None) -> str:

@@ -116,7 +116,7 @@ def pod_mtu() -> Fact[int | None]:
 
     def parse(completed: Sequence[Completed]) -> int | None:
         links = _json(completed[0])
-        return int(links[0]["mtu"]) if links else None
+        return int(str(links[0]["mtu"])) if links else None
 
     return Fact((Command(in_pod("ip", "-j", "link", "show", "dev", POD_VETH), ok=(0, 1, 255)),), parse)
 
@@ -166,12 +166,16 @@ def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
     argvs = [
         ("ip", "netns", "add", POD),
         # Calico's order: the device first, its address, then peers
-        (*"ip link add".split(), VXLAN, "address", own.mac, "mtu", mtu, *f"type vxlan id {VNI}".split())
-        + ("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
+        (
+            *("ip", "link", "add", VXLAN, "address", own.mac, "mtu", mtu, "type", "vxlan", "id", str(VNI)),
+            *("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
+        ),
         ("ip", "address", "add", f"{own.tunnel}/32", "dev", VXLAN),
         ("ip", "link", "set", VXLAN, "up"),
-        ("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth")
-        + ("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
+        (
+            *("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
+            *("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
+        ),
         ("ip", "link", "set", HOST_VETH, "address", GATEWAY_MAC, "up"),
         in_pod("ip", "link", "set", "lo", "up"),
         in_pod("ip", "address", "add", f"{own.pod}/32", "dev", POD_VETH),
@@ -185,7 +189,16 @@ def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
     for peer in network.sites:
         if peer != own:
             argvs += [
-                (*"ip neigh replace".split(), str(peer.tunnel), "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent"),
+                (
+                    *["ip", "neigh", "replace"],
+                    str(peer.tunnel),
+                    "lladdr",
+                    peer.mac,
+                    "dev",
+                    VXLAN,
+                    "nud",
+                    "permanent",
+                ),
                 ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay)),
                 ("ip", "route", "replace", str(peer.block), "via", str(peer.tunnel), "dev", VXLAN, "onlink"),
             ]
@@ -204,7 +217,9 @@ def _parse(completed: Sequence[Completed]) -> tuple[str, ...]:
     lines = [line for link in _json(links) for line in _link_lines(link)]
     lines += [line for route in _json(routes) for line in _route_lines(route)]
     lines += [f"neighbour {n['dst']} {n['lladdr']}" for n in _json(neighbours) if n.get("dev") == VXLAN]
-    lines += [f"fdb {f['mac']} dst {f['dst']}" for f in _json(fdb) if f.get("ifname") == VXLAN and f.get("dst")]
+    lines += [
+        f"fdb {f['mac']} dst {f['dst']}" for f in _json(fdb) if f.get("ifname") == VXLAN and f.get("dst")
+    ]
     if POD in namespaces.stdout.split():
         lines += [_pod_line(link) for link in _json(pod)] or ["pod without address"]
     return tuple(sorted(lines))
@@ -233,5 +248,7 @@ def _route_lines(route: Mapping[str, object]) -> list[str]:
 
 def _pod_line(link: Mapping[str, object]) -> str:
     addresses = link.get("addr_info")
-    found = [a["local"] for a in addresses if a.get("family") == "inet"] if isinstance(addresses, list) else []
+    found = (
+        [a["local"] for a in addresses if a.get("family") == "inet"] if isinstance(addresses, list) else []
+    )
     return f"pod {' '.join(found)} mtu {link.get('mtu')}"

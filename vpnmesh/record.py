@@ -71,7 +71,10 @@ class Record:
         for end in ENDS:
             if load := self.loads.get(end):
                 row |= {f"{end}_{figure}": getattr(load, figure) for figure in _LOADS}
-                row |= {"machine_cpu_pct": load.machine_cpu_pct, "machine_softirq_pct": load.machine_softirq_pct}
+                row |= {
+                    "machine_cpu_pct": load.machine_cpu_pct,
+                    "machine_softirq_pct": load.machine_softirq_pct,
+                }
         return row
 
 
@@ -85,7 +88,9 @@ def journal_line(record: Record) -> dict[str, object]:
 def frame_of(lines: list[dict[str, object]]) -> pl.DataFrame:
     """The results table from journal lines, in the order they were written."""
     rows = [
-        {name: _value(name, line.get(name)) for name in RESULTS} for line in lines if line.get("type") == "repetition"
+        {name: _value(name, line.get(name)) for name in RESULTS}
+        for line in lines
+        if line.get("type") == "repetition"
     ]
     return pl.DataFrame(rows, schema=RESULTS)
 
@@ -105,7 +110,9 @@ def _key(line: Mapping[str, object]) -> tuple[str, int]:
         cell = Cell(str(line["scenario"]), str(line["condition"]), Test(str(line["test"])), pair)
         return (cell.key, int(str(line["repetition"])))
     except (KeyError, ValueError) as error:
-        raise InputError("journal.jsonl", f"a line without {error}", "this is no run of this version") from error
+        raise InputError(
+            "journal.jsonl", f"a line without {error}", "this is no run of this version"
+        ) from error
 
 
 def _value(name: str, value: object) -> object:
@@ -114,5 +121,3 @@ def _value(name: str, value: object) -> object:
     if name == "started_at":
         return datetime.fromisoformat(str(value)).astimezone(UTC)
     return float(str(value)) if RESULTS[name] == pl.Float64() else value
-
-

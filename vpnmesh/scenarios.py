@@ -19,9 +19,7 @@ def _native(pod_mtu: int) -> Scenario:
     return Scenario(f"native-{pod_mtu}", "native", DIRECT, pod_mtu, None, "allow-all", "underlay")
 
 
-def _vpn(
-    solution: str, path: Path, policy: str, data_path: str, name: str = "", **options: str
-) -> Scenario:
+def _vpn(solution: str, path: Path, policy: str, data_path: str, name: str = "", **options: str) -> Scenario:
     return Scenario(
         name or f"{solution}-{path}", solution, path, VPN_POD_MTU, TUNNEL_MTU, policy, data_path, options
     )

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, reveal, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
 
@@ -57,7 +57,10 @@ class Service:
     @property
     def digest(self) -> str:
         """What is wanted to run, in short; a changed file or argument changes it."""
-        parts: list[Text] = [*self.command, *(part for file in self.files for part in (file.path, file.content))]
+        parts: list[Text] = [
+            *self.command,
+            *(part for file in self.files for part in (file.path, file.content)),
+        ]
         return hashlib.sha256("\0".join(reveal(part) for part in parts).encode()).hexdigest()[:16]
 
 
@@ -99,7 +102,7 @@ def _start_plan(service: Service, found: str) -> Plan:
     if found == service.digest:
         return Plan()
     start = Command(("sh", "-c", _START, "sh", service.base, f"vpnmesh-{service.name}", *service.command))
-    steps = (
+    steps: tuple[Step, ...] = (
         stop(service.name),
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,

@@ -12,15 +12,22 @@ PAPER_SYSCTLS: Mapping[str, str] = {
 """The settings of the paper's repository. Some are global, so absent in a network namespace."""
 
 
+# constant script: prints the value of a key that exists and can be written; inside a network namespace the
+# kernel shows global keys (net.core.rmem_max) read-only, mode 0444, and root would only seem to set them
+_READ = 'f="/proc/sys/$(echo "$1" | tr . /)"; [ -n "$(find "$f" -maxdepth 0 -perm -200 2>/dev/null)" ] && cat "$f"'
+
+
 def read(keys: Sequence[str]) -> Fact[dict[str, str]]:
-    """The values of those keys that this node has; a key that the kernel lacks is left out."""
+    """The values of those keys that this node can set; a key that the kernel lacks or locks is left out."""
 
     def parse(completed: Sequence[Completed]) -> dict[str, str]:
         return {
-            key: " ".join(one.stdout.split()) for key, one in zip(keys, completed, strict=True) if one.exit_code == 0
+            key: " ".join(one.stdout.split())
+            for key, one in zip(keys, completed, strict=True)
+            if one.exit_code == 0
         }
 
-    return Fact(tuple(Command(("sysctl", "-n", key), ok=(0, 1, 255)) for key in keys), parse)
+    return Fact(tuple(Command(("sh", "-c", _READ, "sh", key), ok=(0, 1)) for key in keys), parse)
 
 
 def hold(values: Mapping[str, str]) -> Fact[Plan]:

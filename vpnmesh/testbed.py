@@ -70,7 +70,9 @@ def _interface(place: str, host: str, key: str, value: object) -> IPv4Interface:
     try:
         interface = IPv4Interface(str(value))
     except ValueError:
-        _refuse(place, host, key, f"'{value}' is no IPv4 address with prefix", "write for example 10.0.0.2/24")
+        _refuse(
+            place, host, key, f"'{value}' is no IPv4 address with prefix", "write for example 10.0.0.2/24"
+        )
     if "/" not in str(value):
         _refuse(place, host, key, f"'{value}' has no prefix length", f"write {value}/24 or what is right")
     return interface
@@ -125,7 +127,9 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         roles=roles,
         management=host.hostname,
         legs=legs,
-        site=next((group.removeprefix(SITE_PREFIX) for group in host.groups if group.startswith(SITE_PREFIX)), ""),
+        site=next(
+            (group.removeprefix(SITE_PREFIX) for group in host.groups if group.startswith(SITE_PREFIX)), ""
+        ),
         management_interface=str(
             host.data.get("management_interface", records.defaults.get("management_interface", ""))
         ),
@@ -135,7 +139,13 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
 def _roles(place: str, host: HostRecord) -> frozenset[Role]:
     slugs = [group.removeprefix(ROLE_PREFIX) for group in host.groups if group.startswith(ROLE_PREFIX)]
     if not slugs:
-        _refuse(place, host.name, "groups", "missing role", f"add one of: {', '.join(ROLE_PREFIX + r for r in Role)}")
+        _refuse(
+            place,
+            host.name,
+            "groups",
+            "missing role",
+            f"add one of: {', '.join(ROLE_PREFIX + r for r in Role)}",
+        )
     for slug in slugs:
         if slug not in list(Role):
             _refuse(place, host.name, "groups", f"unknown role '{slug}'", f"known are: {', '.join(Role)}")
@@ -148,13 +158,23 @@ def _leg(place: str, host: HostRecord, vlan: Vlan) -> Leg:
     if not interface:
         _refuse(place, host.name, "interface", "missing", "write the name of the underlay interface")
     if address.ip not in vlan.prefix:
-        _refuse(place, host.name, "underlay", f"{address.ip} is outside prefix {vlan.prefix} of its vlan__{vlan.vid}")
+        _refuse(
+            place,
+            host.name,
+            "underlay",
+            f"{address.ip} is outside prefix {vlan.prefix} of its vlan__{vlan.vid}",
+        )
     if address.network != vlan.prefix:
         _refuse(place, host.name, "underlay", f"{address} is not of prefix length /{vlan.prefix.prefixlen}")
     if address.ip in (vlan.prefix.network_address, vlan.prefix.broadcast_address):
         _refuse(place, host.name, "underlay", f"{address.ip} is no host address of {vlan.prefix}")
     if address.ip == vlan.gateway:
-        _refuse(place, host.name, "underlay", f"duplicate address: {address.ip} is the gateway of vlan__{vlan.vid}")
+        _refuse(
+            place,
+            host.name,
+            "underlay",
+            f"duplicate address: {address.ip} is the gateway of vlan__{vlan.vid}",
+        )
     return Leg(vlan.vid, interface, address)
 
 
@@ -163,12 +183,15 @@ def _firewall_legs(
 ) -> tuple[Leg, ...]:
     declared = host.data.get("legs")
     if not isinstance(declared, Mapping):
-        _refuse(place, host.name, "legs", "missing", "write {VLAN id: interface} for each VLAN of the firewall")
+        _refuse(
+            place, host.name, "legs", "missing", "write {VLAN id: interface} for each VLAN of the firewall"
+        )
     names = {str(vid): str(interface) for vid, interface in declared.items()}
     if missing := [vid for vid in vids if str(vid) not in names]:
         _refuse(place, host.name, "legs", f"no interface for VLAN {missing[0]}", "one entry per vlan__ group")
     return tuple(
-        Leg(vid, names[str(vid)], IPv4Interface((vlans[vid].gateway, vlans[vid].prefix.prefixlen))) for vid in vids
+        Leg(vid, names[str(vid)], IPv4Interface((vlans[vid].gateway, vlans[vid].prefix.prefixlen)))
+        for vid in vids
     )
 
 
@@ -182,7 +205,9 @@ def _check_roles(place: str, testbed: Testbed) -> None:
             _refuse(place, holders[1].name, "groups", f"{names} are both {ROLE_PREFIX}{role}", "keep one")
     if len(testbed.workers) < 2:  # noqa: PLR2004 - a client and a server
         where = testbed.workers[0].name if testbed.workers else "all hosts"
-        _refuse(place, where, "groups", "no second worker", f"two hosts must be in {ROLE_PREFIX}{Role.K8S_WORKER}")
+        _refuse(
+            place, where, "groups", "no second worker", f"two hosts must be in {ROLE_PREFIX}{Role.K8S_WORKER}"
+        )
     if not testbed.with_role(Role.CONTROL_PLANE, Role.HYPERVISOR):
         _refuse(place, "all hosts", "groups", f"missing role: no host in {ROLE_PREFIX}{Role.HYPERVISOR}")
     for node in testbed.with_role(Role.FIREWALL):
@@ -193,7 +218,10 @@ def _check_roles(place: str, testbed: Testbed) -> None:
 def _check_addresses(place: str, testbed: Testbed) -> None:
     owners: dict[str, str] = {}
     for node in testbed.nodes:
-        for key, address in [("hostname", node.management), *(("underlay", str(leg.address.ip)) for leg in node.legs)]:
+        for key, address in [
+            ("hostname", node.management),
+            *(("underlay", str(leg.address.ip)) for leg in node.legs),
+        ]:
             if address in owners:
                 _refuse(place, node.name, key, f"duplicate address: {address} is also {owners[address]}'s")
             owners[address] = node.name
@@ -217,6 +245,10 @@ def _check_vlans(place: str, testbed: Testbed) -> None:
     for vid, holder in holders.items():
         if vid not in legs:
             _refuse(place, testbed.firewall.name, "groups", f"no leg in vlan__{vid} of {holder}")
+    _check_overlaps(place, testbed)
+
+
+def _check_overlaps(place: str, testbed: Testbed) -> None:
     prefixes = [(f"vlan__{vlan.vid}", vlan.prefix) for vlan in testbed.vlans]
     prefixes += [("overlay", testbed.overlay), ("pods", testbed.pods)]
     for index, (name, prefix) in enumerate(prefixes):

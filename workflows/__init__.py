@@ -1,0 +1,1 @@
+"""Order, concurrency and resumption; no device knowledge, no statistics."""

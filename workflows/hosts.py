@@ -3,15 +3,13 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any
 
 from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir.core.task import Result
 
 from vpnmesh.errors import NodeUnreachableError, VpnmeshError
-
-T = TypeVar("T")
 
 # Nornir logs a traceback for every failed task; failures travel as values here and are shown once
 logging.getLogger("nornir").addHandler(logging.NullHandler())
@@ -31,7 +29,9 @@ class HostsFailedError(VpnmeshError):
         super().__init__(f"{task}: {said}")
 
 
-def run_on(nr: Nornir, names: Iterable[str], task: Callable[..., Result], **parameters: object) -> dict[str, Result]:
+def run_on(
+    nr: Nornir, names: Iterable[str], task: Callable[..., Result], **parameters: Any
+) -> dict[str, Result]:
     """Run the task on these hosts in parallel and return a Result each.
 
     Hosts that failed in an earlier run are asked again (Nornir would skip them in silence). Raises
@@ -41,7 +41,7 @@ def run_on(nr: Nornir, names: Iterable[str], task: Callable[..., Result], **para
     if not wanted:
         return {}
     chosen = nr.filter(F(name__in=wanted))
-    done = chosen.run(task=task, on_failed=True, **parameters)
+    done = chosen.run(task, on_failed=True, **parameters)
     nr.data.reset_failed_hosts()
     errors: dict[str, BaseException] = {
         name: result.exception or VpnmeshError(str(result.result))

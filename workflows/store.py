@@ -27,7 +27,9 @@ class Store:
     def create(cls, directory: Path, manifest: Mapping[str, object]) -> "Store":
         """A new run in a directory that does not exist yet or is empty; InputError otherwise."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise InputError("--out", f"{directory} exists and is not empty", "name a new directory, or --resume it")
+            raise InputError(
+                "--out", f"{directory} exists and is not empty", "name a new directory, or --resume it"
+            )
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             (directory / "raw").mkdir()

@@ -1,0 +1,1 @@
+"""What may pass between VLANs, as policy and as the configuration of each kind of firewall."""

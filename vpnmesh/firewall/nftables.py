@@ -85,4 +85,10 @@ def _read_rule(expressions: list[dict[str, object]]) -> str:
 
 def _set(right: object) -> list[str]:
     members = right.get("set") if isinstance(right, dict) else right
-    return [str(member) for member in members] if isinstance(members, list) else [str(members)] if members else []
+    return (
+        [str(member) for member in members]
+        if isinstance(members, list)
+        else [str(members)]
+        if members
+        else []
+    )

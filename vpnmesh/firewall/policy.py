@@ -65,13 +65,19 @@ def resolve(policy: Policy, testbed: Testbed) -> tuple[VlanBlock, ...]:
     return tuple(
         VlanBlock(
             block.protocol,
-            tuple(sorted({node.leg.vid for node in testbed.with_role(*block.between) if node != testbed.firewall})),
+            tuple(
+                sorted(
+                    {node.leg.vid for node in testbed.with_role(*block.between) if node != testbed.firewall}
+                )
+            ),
         )
         for block in policy.blocks
     )
 
 
-def blocked(policy: Policy, testbed: Testbed, protocol: Protocol, source_vid: int, destination_vid: int) -> bool:
+def blocked(
+    policy: Policy, testbed: Testbed, protocol: Protocol, source_vid: int, destination_vid: int
+) -> bool:
     """Whether the policy stops that protocol from one VLAN to another."""
     return source_vid != destination_vid and any(
         block.protocol is protocol and {source_vid, destination_vid} <= set(block.vids)

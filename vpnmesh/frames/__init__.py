@@ -1,0 +1,1 @@
+"""Tables: their schemas and the questions asked of them."""

@@ -37,5 +37,3 @@ class Native:
             return Status(DataPlane.NONE, node.leg.interface, node.underlay, None, peers)
 
         return Fact((), parse)
-
-

@@ -61,7 +61,12 @@ class Nebula:
         return (
             Stage("authority", authority, lambda _mesh, _node: _authority(), lambda _mesh, _node: _read_ca()),
             Stage("keys", everyone, lambda _mesh, _node: _keys(), lambda _mesh, _node: _read_keys()),
-            Stage("certificates", authority, lambda mesh, _node: _signed(mesh), lambda mesh, _node: _read_certs(mesh)),
+            Stage(
+                "certificates",
+                authority,
+                lambda mesh, _node: _signed(mesh),
+                lambda mesh, _node: _read_certs(mesh),
+            ),
             Stage("blacklist", everyone, self.blacklist),
             Stage("lighthouse", infrastructure, _running),
             Stage("members", members, _running),
@@ -138,7 +143,12 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
         "listen": {"host": str(node.underlay), "port": PORT},
         "punchy": {"punch": True},
         "relay": {"am_relay": is_relay, "use_relays": relayed, "relays": relays},
-        "tun": {"dev": INTERFACE, "mtu": mesh.tunnel_mtu, "drop_local_broadcast": True, "drop_multicast": True},
+        "tun": {
+            "dev": INTERFACE,
+            "mtu": mesh.tunnel_mtu,
+            "drop_local_broadcast": True,
+            "drop_multicast": True,
+        },
         "sshd": {
             "enabled": True,
             "listen": f"127.0.0.1:{CONSOLE_PORT}",
@@ -236,7 +246,16 @@ def _signed(mesh: Mesh) -> Fact[Plan]:
 def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
     base = f"{AUTHORITY}/{node.name}"
     sign = ("nebula-cert", "sign", "-ca-crt", f"{AUTHORITY}/ca.crt", "-ca-key", f"{AUTHORITY}/ca.key")
-    what = ("-in-pub", f"{base}.pub", "-name", node.name, "-ip", str(mesh.overlay(node)), "-out-crt", f"{base}.crt")
+    what = (
+        "-in-pub",
+        f"{base}.pub",
+        "-name",
+        node.name,
+        "-ip",
+        str(mesh.overlay(node)),
+        "-out-crt",
+        f"{base}.crt",
+    )
     return [
         Command(("rm", "-f", f"{base}.crt")),
         WriteFile(f"{base}.pub", mesh.got(node.name, "public-key")),

@@ -29,6 +29,7 @@ class Mesh:
     scenario: Scenario
     published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
     blacklist: tuple[str, ...] = CALICO_INTERFACES
+    dry_run: bool = False
 
     @property
     def tunnel_mtu(self) -> int:
@@ -61,11 +62,13 @@ class Mesh:
         try:
             return self.published[node, key]
         except KeyError:
+            if self.dry_run:
+                return f"<{node}'s {key}, made when applied>"
             raise CheckError("provision", f"{node} has not published its {key}") from None
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
         """The same mesh, knowing more."""
-        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist)
+        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist, self.dry_run)
 
 
 def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
@@ -159,9 +162,14 @@ class Solution(Protocol):
 
 def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int | None]]:
     """Data plane, address and MTU of a tunnel interface, read from the kernel (`ip -j -d address`)."""
+
     def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
         text = completed[0].stdout
-        links = [link for link in json.loads(text) if link] if completed[0].exit_code == 0 and text.strip() else []
+        links = (
+            [link for link in json.loads(text) if link]
+            if completed[0].exit_code == 0 and text.strip()
+            else []
+        )
         if not links:
             return DataPlane.NONE, None, None
         link = links[0]
@@ -184,7 +192,9 @@ def check_endpoints(mesh: Mesh, node: Node, status: Status, management: tuple[IP
             continue
         for name, prefix in forbidden.items():
             if peer.endpoint in prefix:
-                raise CheckError("endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}")
+                raise CheckError(
+                    "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}"
+                )
         if peer.endpoint in management:
             raise CheckError(
                 "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the management network"

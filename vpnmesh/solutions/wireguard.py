@@ -66,7 +66,9 @@ def _key() -> Fact[Plan]:
     def plan(completed: Sequence[Completed]) -> Plan:
         if completed[0].exit_code == 0:
             return Plan()
-        return Plan((Command(("sh", "-c", _MAKE_KEY, "sh", KEY)),), unified_diff(KEY, "", "<a new private key>"))
+        return Plan(
+            (Command(("sh", "-c", _MAKE_KEY, "sh", KEY)),), unified_diff(KEY, "", "<a new private key>")
+        )
 
     return Fact((Command(("test", "-s", KEY), ok=(0, 1)),), plan)
 
@@ -157,5 +159,3 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
         return Peer(peer.name, None, None)
     address = IPv4Address(endpoint.rsplit(":", 1)[0])
     return Peer(peer.name, Path.DIRECT if address == peer.underlay else None, address)
-
-

@@ -1,0 +1,1 @@
+"""Statistics: sequences in, records out."""

@@ -32,7 +32,17 @@ class Iperf3:
 
     def client(self, test: Test, server: IPv4Address) -> tuple[str, ...]:
         """The argv of the asking side."""
-        head = ("iperf3", "-c", str(server), "-p", str(PORT), "-O", str(self.omit_s), "-t", str(self.duration_s))
+        head = (
+            "iperf3",
+            "-c",
+            str(server),
+            "-p",
+            str(PORT),
+            "-O",
+            str(self.omit_s),
+            "-t",
+            str(self.duration_s),
+        )
         tail = ("--connect-timeout", str(CONNECT_TIMEOUT_MS), "-J", "--get-server-output")
         if test is Test.TCP:
             return (*head, *(("-C", self.congestion) if self.congestion else ()), *tail)

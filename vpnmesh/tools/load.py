@@ -84,7 +84,7 @@ def parse(raw: str, kind: NodeKind, processes: Sequence[str], window_s: float) -
     return _load(first, last, whole[start:], kind, processes, seconds, last.tx_bytes - whole[0].tx_bytes)
 
 
-def _load(  # noqa: PLR0913 - one place where a window becomes figures
+def _load(
     first: _Snapshot,
     last: _Snapshot,
     window: Sequence[_Snapshot],
@@ -94,7 +94,10 @@ def _load(  # noqa: PLR0913 - one place where a window becomes figures
     tx_bytes: float,
 ) -> Load:
     scale = 100 / _TICKS_PER_S / seconds
-    machine = [max(0.0, after - before) * scale for before, after in zip(first.cpu_ticks, last.cpu_ticks, strict=True)]
+    machine = [
+        max(0.0, after - before) * scale
+        for before, after in zip(first.cpu_ticks, last.cpu_ticks, strict=True)
+    ]
     # /proc/stat: user nice system idle iowait irq softirq steal
     busy_user, busy_system = machine[0] + machine[1], machine[2] + machine[5] + machine[6]
     own = set(names)
@@ -105,7 +108,9 @@ def _load(  # noqa: PLR0913 - one place where a window becomes figures
         user, system = busy_user, busy_system
         ram = sum(1024 * (shot.memory_kb[0] - shot.memory_kb[1]) for shot in window) / len(window)
     of_solution = sum(_ticks(first, last, field, own) for field in ("user", "system")) * scale
-    rss = sum(sum(one.rss_bytes for one in shot.processes if one.name in own) for shot in window) / len(window)
+    rss = sum(sum(one.rss_bytes for one in shot.processes if one.name in own) for shot in window) / len(
+        window
+    )
     return Load(
         cpu_pct=user + system,
         cpu_user_pct=user,

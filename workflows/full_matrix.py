@@ -1,0 +1,196 @@
+r"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
+
+\b
+examples:
+  python -m workflows.full_matrix                          the quick profile on the lab, at most 10 minutes
+  python -m workflows.full_matrix --plan                   what it would do, and how long that takes
+  python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
+  python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
+  python -m workflows.full_matrix --resume runs/20260101-120000
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from inventory.testbed import load
+from vpnmesh.errors import InputError
+from vpnmesh.lab.lifecycle import Lab, find, up
+from vpnmesh.matrix import MatrixPlan, plan_matrix
+from vpnmesh.model import NodeKind, Testbed
+from vpnmesh.record import frame_of
+from workflows import provenance
+from workflows.dry_run import show_changes
+from workflows.interrupts import InterruptedRunError, interruptible
+from workflows.options import MatrixOptions, bad_input_exits_2
+from workflows.progress import RunProgress, make_console, result_tables
+from workflows.provision import Site, sysctls_set
+from workflows.runner import MatrixRun
+from workflows.store import Store
+
+ALL_MEASURED, SOME_FAILED = 0, 3
+
+
+@click.command(help=__doc__)
+@click.option("--profile", default="quick", show_default=True, help="quick | paper | paper-text")
+@click.option(
+    "--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml"
+)
+@click.option("--scenarios", help="comma-separated; default: the profile's")
+@click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
+@click.option("--tests", help="comma-separated of tcp, udp, ping, idle")
+@click.option("--repetitions", type=int, help="of every cell")
+@click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
+@click.option("--blocks", type=int, help="how many times every scenario is visited")
+@click.option("--budget", type=float, help="minutes; conditions that do not fit are dropped, visibly")
+@click.option(
+    "--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000"
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="of the order of scenarios, conditions and tests"
+)
+@click.option("--out", type=click.Path(path_type=Path), help="the run directory; default: runs/DATE-TIME")
+@click.option("--resume", type=click.Path(path_type=Path), help="go on with a run that was interrupted")
+@click.option("--require-all", is_flag=True, help="fail if a chosen scenario is unavailable here")
+@click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
+@click.option("--plan", "only_plan", is_flag=True, help="list every cell with repetitions and estimated time")
+@click.option("--json", "as_json", is_flag=True, help="with --plan: only a JSON list on stdout")
+@bad_input_exits_2
+def main(
+    *,
+    inventory: str,
+    seed: int,
+    out: Path | None,
+    resume: Path | None,
+    require_all: bool,
+    dry_run: bool,
+    only_plan: bool,
+    as_json: bool,
+    **changes: str | float | None,
+) -> None:
+    """Parse, plan, and run; see the module's docstring."""
+    if as_json and not only_plan:
+        raise InputError("--json", "goes with --plan")
+    console = make_console()
+    store = None
+    if resume is not None:
+        store = Store.open(resume)
+        profile, seed, inventory = provenance.read_request(store.manifest(), str(resume))
+    else:
+        profile = MatrixOptions(**changes).build()  # type: ignore[arg-type]
+    nr, testbed = load(inventory)
+    plan = plan_matrix(profile, testbed.pairs, seed)
+    if only_plan:
+        show_plan(console, plan, as_json=as_json)
+        return
+    site = Site(nr, testbed)
+    with interruptible(nr), lab_for(testbed, console) as lab:
+        if dry_run:
+            show_changes(console, site, plan)
+            return
+        if store is None:
+            request = provenance.request(profile, seed, inventory, testbed)
+            store = Store.create(out or _default_out(), request)
+        code = run(console, site, plan, store, lab)
+    if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
+        code = SOME_FAILED
+    sys.exit(code)
+
+
+def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None) -> int:
+    """Make all attempts that the store lacks; show tables and path; return the exit code."""
+    matrix = MatrixRun(site, plan, store)
+    for name in plan.dropped:
+        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    signum = None
+    with RunProgress(console, plan, matrix.done) as progress:
+        try:
+            store.update_manifest(**provenance.surroundings(site, lab))
+            with sysctls_set(site) as before:
+                store.update_manifest(sysctls_before=before)
+                matrix.run(progress)
+        except InterruptedRunError as interrupt:
+            signum = interrupt.signum
+            store.note("interrupted", signal=signum)
+        finally:
+            store.write_results()
+    for table in result_tables(frame_of(store.lines)):
+        console.print(table)
+    console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
+    if signum is not None:
+        console.print(
+            f"interrupted; go on with: python -m workflows.full_matrix --resume {store.directory}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return 128 + signum
+    return SOME_FAILED if matrix.failed else ALL_MEASURED
+
+
+def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
+    """List every cell; as JSON only that list, with a pair written CLIENT>SERVER and seconds with overhead."""
+    if as_json:
+        rows = [
+            {
+                **asdict(one.cell),
+                "pair": str(one.cell.pair),
+                "repetitions": one.repetitions,
+                "seconds": one.seconds,
+            }
+            for one in plan.cells
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for one in plan.cells:
+        cell = one.cell
+        console.print(
+            f"{cell.scenario:18} {cell.condition:14} {cell.test:5} {cell.pair!s:20} "
+            f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
+            highlight=False,
+        )
+    for name in plan.dropped:
+        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    console.print(
+        f"{len(plan.cells)} cells, {plan.repetitions} repetitions, {len(plan.visits)} visits "
+        f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
+        highlight=False,
+    )
+
+
+@contextlib.contextmanager
+def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
+    """Bring the lab up if the testbed is emulated and none stands; take down only what was brought up here."""
+    if any(node.kind is not NodeKind.NETNS for node in testbed.nodes):
+        yield None
+        return
+    if standing := find():
+        yield standing
+        return
+    with up(testbed, owned=True) as lab:
+        seconds = sum(step.seconds for step in lab.timings)
+        console.print(f"lab up in {seconds:.1f} s ({len(testbed.nodes)} nodes)", highlight=False)
+        try:
+            yield lab
+        finally:
+            left = lab.close()
+            if left:
+                console.print(f"left behind by the lab: {', '.join(left)}", style="red", highlight=False)
+
+
+def _default_out() -> Path:
+    return Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"  # noqa: PLR2004
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""One repetition: check, measure, check again, and leave one record, whatever happened."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import tasks
+from tasks.look import Look
+from tasks.throughput import RawThroughput, Throughput
+from vpnmesh.checks import (
+    check_foreign,
+    check_path,
+    check_pod_mtu,
+    check_share,
+    management_addresses,
+)
+from vpnmesh.errors import ToolError, VpnmeshError
+from vpnmesh.matrix import Profile
+from vpnmesh.model import Cell, Condition, Test
+from vpnmesh.outcome import Failed, Measured, Outcome, Sample
+from vpnmesh.pods import pod_address
+from vpnmesh.record import Record
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.protocol import check_endpoints
+from vpnmesh.tools import iperf3, load
+from vpnmesh.tools.ping import PingSummary
+from workflows.hosts import run_on, stage_of
+from workflows.impair import Impaired
+from workflows.provision import Provisioned, Site
+from workflows.store import Store, StoreError
+
+OVERLAYS = tuple(trace for solution in SOLUTIONS.values() for trace in solution.traces)
+PINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that repetitions of one visit share."""
+
+    site: Site
+    standing: Provisioned
+    profile: Profile
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which repetition of which cell, in which visit, as the how-manieth of the run."""
+
+    cell: Cell
+    repetition: int
+    visit: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What one attempt gathers on its way; kept even when it fails half-way."""
+
+    rtt_ms_before: float | None = None
+    rtt_ms_after: float | None = None
+    relay_share: float | None = None
+    loads: Mapping[str, load.Load] | None = None
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All checks held a moment ago: the pods' RTT then, in ms, None if no ping came back."""
+
+    rtt_ms: float | None
+
+
+def measure(
+    bench: Bench, attempt: Attempt, impaired: Impaired, checked: Checked | None = None
+) -> tuple[Record, Checked | None]:
+    """Make one attempt and return its record; only a full disk (StoreError) stops the run.
+
+    The check after a repetition is the check before the next: it is handed on as `checked`, and made anew after
+    a failure.
+    """
+    started_at, started = datetime.now(UTC), time.monotonic()
+    findings = _Findings()
+    outcome: Outcome
+    try:
+        outcome = _attempt(bench, attempt, impaired, findings, checked)
+    except StoreError:
+        raise
+    except ToolError as error:
+        outcome = Failed("tool", str(error))
+    except VpnmeshError as error:
+        outcome = Failed(stage_of(error, "task"), str(error))
+    record = Record(
+        cell=attempt.cell,
+        repetition=attempt.repetition,
+        outcome=outcome,
+        started_at=started_at,
+        elapsed_s=round(time.monotonic() - started, 3),
+        visit=attempt.visit,
+        sequence=attempt.sequence,
+        data_plane=bench.standing.data_plane,
+        rtt_ms_before=findings.rtt_ms_before,
+        rtt_ms_after=findings.rtt_ms_after,
+        relay_share=findings.relay_share,
+        loads=findings.loads or {},
+        raw=findings.raw,
+    )
+    return record, Checked(findings.rtt_ms_after) if isinstance(outcome, Measured) else None
+
+
+def check(bench: Bench, impaired: Impaired) -> float | None:
+    """Raise CheckError unless everything stands as the cell says; returns the pods' RTT in ms, None if lost."""
+    site, standing = bench.site, bench.standing
+    pair = (site.testbed.client.name, site.testbed.server.name)
+    looks = run_on(
+        site.nr, pair, tasks.look_at_node, solution=standing.solution, mesh=standing.mesh, overlays=OVERLAYS
+    )
+    for name, other in (pair, pair[::-1]):
+        _check_look(bench, name, other, looks[name].result)
+    impaired.check()
+    return ping_pods(bench).rtt_avg_ms
+
+
+def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
+    """Ping the server's pod from the client's."""
+    bed = bench.site.testbed
+    address = str(pod_address(bed, bed.server))
+    results = run_on(
+        bench.site.nr, [bed.client.name], tasks.ping_address, address=address, count=count, from_pod=True
+    )
+    summary = results[bed.client.name].result
+    if not isinstance(summary, PingSummary):
+        raise ToolError("ping", "no summary")
+    return summary
+
+
+def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
+    standing = bench.standing
+    check_path(standing.scenario, name, look.status, other)
+    check_pod_mtu(standing.scenario, name, look.pod_mtu)
+    check_foreign(name, look.foreign)
+    mesh = standing.mesh
+    check_endpoints(mesh, mesh.testbed.node(name), look.status, management_addresses(mesh))
+
+
+def _attempt(
+    bench: Bench, attempt: Attempt, impaired: Impaired, findings: _Findings, checked: Checked | None
+) -> Outcome:
+    findings.rtt_ms_before = checked.rtt_ms if checked else check(bench, impaired)
+    measured = _TESTS[attempt.cell.test](bench, attempt, findings)
+    findings.rtt_ms_after = check(bench, impaired)
+    return measured
+
+
+def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    bed, profile, test = bench.site.testbed, bench.profile, attempt.cell.test
+    tool = iperf3.Iperf3(
+        profile.duration_s, profile.omit_s, profile.congestion, profile.udp_rate, profile.udp_window
+    )
+    delay_ms = Condition.parse(attempt.cell.condition).delay_ms
+    ask = Throughput(bed, test, tool, attempt.cell.pair.server, delay_ms)
+    client = attempt.cell.pair.client
+    results = run_on(
+        bench.site.nr, [client], tasks.measure_throughput, ask=ask, others=bench.site.nr.inventory.hosts
+    )
+    raw: RawThroughput = results[client].result
+    findings.raw = _keep(
+        bench, attempt, {"client.json": raw.client, "server.txt": raw.server, **_named(raw.loads)}
+    )
+    if raw.error and not raw.client.strip():
+        raise ToolError("iperf3", raw.error)
+    findings.loads = _loads(bench, raw)
+    measured = iperf3.parse(raw.client, test)
+    findings.relay_share = findings.loads["relay"].tx_bytes / (measured.get("received_bytes") or 1)
+    check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
+    return measured
+
+
+def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    summary = ping_pods(bench, count=5 * bench.profile.duration_s)
+    findings.raw = _keep(bench, attempt, {"ping.txt": repr(summary)})
+    if summary.rtt_avg_ms is None:
+        raise ToolError("ping", f"none of {summary.sent} came back")
+    lost_pct = 100 * (1 - summary.received / summary.sent)
+    return Measured((Sample("rtt_ms", summary.rtt_avg_ms), Sample("lost_pct", lost_pct)))
+
+
+def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    bed = bench.site.testbed
+    ends = {"client": bed.client.name, "server": bed.server.name, "relay": bed.relay.name}
+    results = run_on(
+        bench.site.nr, ends.values(), tasks.sample_load, testbed=bed, seconds=float(bench.profile.duration_s)
+    )
+    raw = {end: str(results[name].result) for end, name in ends.items()}
+    findings.raw = _keep(bench, attempt, _named(raw))
+    findings.loads = {
+        end: load.parse(
+            text, bed.node(ends[end]).kind, bench.standing.solution.processes, bench.profile.duration_s
+        )
+        for end, text in raw.items()
+    }
+    return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
+
+
+_TESTS = {Test.TCP: _throughput, Test.UDP: _throughput, Test.PING: _ping, Test.IDLE: _idle}
+
+
+def _loads(bench: Bench, raw: RawThroughput) -> dict[str, load.Load]:
+    bed = bench.site.testbed
+    kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
+    names = bench.standing.solution.processes
+    return {
+        end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.loads.items()
+    }
+
+
+def _named(loads: Mapping[str, str]) -> dict[str, str]:
+    return {f"load-{end}.txt": text for end, text in loads.items()}
+
+
+def _keep(bench: Bench, attempt: Attempt, files: Mapping[str, str]) -> str:
+    """Keep the raw output below raw/CELL/REPETITION/; returns that folder."""
+    folder = f"{attempt.cell.key.replace('>', '-to-')}/{attempt.repetition}"
+    for name, text in files.items():
+        bench.store.keep_raw(f"{folder}/{name}", text)
+    return f"raw/{folder}"

@@ -1,0 +1,93 @@
+"""What a run is read with: request, versions, machine, nodes; written to manifest.json before the first cell."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+import tasks
+from vpnmesh.errors import InputError
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.matrix import Profile
+from vpnmesh.model import Testbed
+from vpnmesh.solutions import SOLUTIONS
+from workflows.hosts import run_on
+from workflows.provision import Site
+
+_PROFILE = TypeAdapter(Profile)
+_TESTBED = TypeAdapter(Testbed)
+_PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
+
+
+def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> dict[str, object]:
+    """What was asked for; enough to go on with the run later."""
+    return {
+        "vpnmesh": version("vpnmesh"),
+        "git_commit": _git_commit(),
+        "started_at": datetime.now(UTC).isoformat(),
+        "argv": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "profile": _PROFILE.dump_python(profile, mode="json"),
+        "seed": seed,
+        "inventory": inventory,
+        "testbed": _TESTBED.dump_python(testbed, mode="json"),
+        "allow_virtual_forwarding": testbed.allow_virtual_forwarding,
+    }
+
+
+def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
+    """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
+    try:
+        return (
+            _PROFILE.validate_python(manifest["profile"]),
+            int(str(manifest["seed"])),
+            str(manifest["inventory"]),
+        )
+    except (KeyError, ValueError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
+
+
+def surroundings(site: Site, lab: Lab | None) -> dict[str, object]:
+    """The controller and every node, as they are before the first cell."""
+    versions = tuple(
+        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
+    )
+    nodes = {}
+    for node in site.testbed.nodes:
+        interface = node.leg.interface
+        results = run_on(site.nr, [node.name], tasks.read_provenance, interface=interface, versions=versions)
+        nodes[node.name] = results[node.name].result
+    return {
+        "controller": {"kernel": platform.platform(), "machine": platform.machine()},
+        "lab": lab_facts(lab),
+        "nodes": nodes,
+    }
+
+
+def lab_facts(lab: Lab | None) -> dict[str, object] | None:
+    """How the lab came up, None on real machines."""
+    if lab is None:
+        return None
+    return {
+        "kernel": lab.record.kernel,
+        "port_rate_mbit_s": lab.record.port_rate_mbit_s,
+        "seconds": {step.step: step.seconds for step in lab.timings},
+        "note": "all nodes share this machine's cores and kernel",
+    }
+
+
+def _git_commit() -> str:
+    """The commit of the code that runs, "unknown" outside a checkout; `-dirty` when files differ from it."""
+    argv = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12")
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

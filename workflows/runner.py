@@ -1,0 +1,145 @@
+"""The loop over visits, conditions, jobs and repetitions; a failure ends what it must, never the run."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.matrix import Job, MatrixPlan, Visit
+from vpnmesh.model import Condition
+from vpnmesh.outcome import Failed
+from vpnmesh.record import UNAVAILABLE, Record
+from vpnmesh.scenarios import scenario_named
+from workflows.hosts import stage_of
+from workflows.impair import Impaired, impaired
+from workflows.measure import Attempt, Bench, Checked, measure
+from workflows.progress import RunProgress
+from workflows.provision import Site, provisioned
+from workflows.store import Store, StoreError
+
+
+@dataclass(slots=True)
+class MatrixRun:
+    """A plan being carried out into a store; what the store already holds is not repeated."""
+
+    site: Site
+    plan: MatrixPlan
+    store: Store
+    failed: int = 0
+    _sequence: int = 0
+    _finished: frozenset[tuple[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take in what an earlier session of this run has finished."""
+        self._finished = self.store.finished
+        self._sequence = len(self._finished)
+        self.failed = sum(
+            1
+            for line in self.store.lines
+            if line.get("outcome") == "failed" and line.get("stage") != UNAVAILABLE
+        )
+
+    @property
+    def done(self) -> int:
+        """Attempts that need no repeating."""
+        return len(self._finished)
+
+    def run(self, progress: RunProgress) -> None:
+        """Make every visit of the plan that has anything left to do."""
+        for visit in self.plan.visits:
+            if jobs := self._left(visit):
+                self._visit(Visit(visit.number, visit.scenario, jobs), progress)
+
+    def _left(self, visit: Visit) -> tuple[Job, ...]:
+        """The visit's jobs without the repetitions that are finished."""
+        jobs = (
+            Job(job.cell, tuple(n for n in job.repetitions if (job.cell.key, n) not in self._finished))
+            for job in visit.jobs
+        )
+        return tuple(job for job in jobs if job.repetitions)
+
+    def _visit(self, visit: Visit, progress: RunProgress) -> None:
+        scenario = scenario_named(visit.scenario)
+        progress.doing(f"{scenario.name}: joining")
+        self.store.note("visit", visit=visit.number, scenario=scenario.name)
+        made: set[str] = set()
+        try:
+            with provisioned(self.site, scenario) as standing:
+                self.store.note("standing", scenario=scenario.name, **standing.facts())
+                bench = Bench(self.site, standing, self.plan.profile, self.store)
+                for condition, jobs in visit.by_condition():
+                    self._condition(bench, visit, condition, jobs, progress)
+                    made |= {job.cell.key for job in jobs}
+        except StoreError:
+            raise
+        except UnavailableError as error:
+            self._unavailable(visit, str(error), progress)
+        except VpnmeshError as error:
+            rest = [job for job in visit.jobs if job.cell.key not in made]
+            self._fail(visit, rest, stage_of(error, "provision"), str(error), progress)
+        for complaint in self.site.take_complaints():
+            self.store.note("teardown", scenario=scenario.name, problem=complaint)
+            progress.say(f"teardown of {scenario.name}: {complaint}")
+
+    def _condition(
+        self, bench: Bench, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
+    ) -> None:
+        progress.doing(f"{visit.scenario} {name}")
+        made: set[str] = set()
+        try:
+            with impaired(self.site, Condition.parse(name), self.plan.profile.placement) as impairment:
+                for job in jobs:
+                    self._job(bench, visit, job, impairment, progress)
+                    made.add(job.cell.key)
+        except StoreError:
+            raise
+        except VpnmeshError as error:
+            rest = [job for job in jobs if job.cell.key not in made]
+            self._fail(visit, rest, stage_of(error, "impairment"), str(error), progress)
+
+    def _job(self, bench: Bench, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress) -> None:
+        records: list[Record] = []
+        checked: Checked | None = None
+        for repetition in job.repetitions:
+            progress.doing(f"{visit.scenario} {job.cell.condition} {job.cell.test}")
+            attempt = Attempt(job.cell, repetition, visit.number, self._next())
+            record, checked = measure(bench, attempt, impairment, checked)
+            self._keep(record, progress)
+            records.append(record)
+        progress.finished(job, records)
+
+    def _keep(self, record: Record, progress: RunProgress) -> None:
+        self.store.append(record)
+        self.failed += isinstance(record.outcome, Failed)
+        progress.advance(record)
+
+    def _fail(self, visit: Visit, jobs: list[Job], stage: str, reason: str, progress: RunProgress) -> None:
+        """Every repetition that could not be tried is an attempt that failed, with the reason."""
+        for job in jobs:
+            attempts = [n for n in job.repetitions if (job.cell.key, n) not in self.store.finished]
+            records = [self._failure(visit, job, n, stage, reason) for n in attempts]
+            for record in records:
+                self._keep(record, progress)
+            if records:
+                progress.finished(job, records)
+
+    def _unavailable(self, visit: Visit, missing: str, progress: RunProgress) -> None:
+        """One row per cell: no gap, no number, no attempt; a later visit adds none."""
+        progress.say(f"{visit.scenario:17} unavailable: {missing}")
+        known = {(line.get("scenario"), line.get("condition"), line.get("test")) for line in self.store.lines}
+        for job in visit.jobs:
+            if (job.cell.scenario, job.cell.condition, str(job.cell.test)) not in known:
+                self.store.append(self._failure(visit, job, 0, UNAVAILABLE, f"unavailable: {missing}"))
+
+    def _failure(self, visit: Visit, job: Job, repetition: int, stage: str, reason: str) -> Record:
+        return Record(
+            job.cell,
+            repetition,
+            Failed(stage, reason),
+            datetime.now(UTC),
+            visit=visit.number,
+            sequence=self._next(),
+        )
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
