@@ -170,14 +170,10 @@ def _with_contexts(
         if (overlay := difference(read.groups.get(name, {}), entry)) or name not in read.groups
     }
     positioned = list(read.hosts) != list(documents.hosts)
+    positions = range(len(hosts)) if positioned else [None] * len(hosts)
     hosts = [
-        replace(
-            host,
-            overlay=_local(difference(read.hosts[host.node.name], documents.hosts[host.node.name]), position),
-        )
-        for position, host in zip(
-            range(len(hosts)) if positioned else [None] * len(hosts), hosts, strict=True
-        )
+        replace(host, overlay=_local(read.hosts[host.node.name], documents.hosts[host.node.name], position))
+        for position, host in zip(positions, hosts, strict=True)
     ]
     if list(documents_of(place, _rows(testbed, hosts, shared)).groups) != list(documents.groups):
         shared["group_order"] = list(documents.groups)
@@ -189,7 +185,11 @@ def _with_contexts(
     return hosts, stored["shared"]
 
 
-def _local(overlay: Entry, position: int | None) -> Entry:
+def _local(read: Entry, wanted: Entry, position: int | None) -> Entry:
+    """A host's own part of the contexts: what it adds, the order of its groups, its place among the hosts."""
+    overlay = difference(read, wanted)
+    if groups := overlay.pop("groups", None):
+        overlay["group_order"] = groups
     return ({"host": overlay} if overlay else {}) | ({} if position is None else {"position": position})
 
 

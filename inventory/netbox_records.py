@@ -203,12 +203,13 @@ def _entry(place: str, host: _Host, shared: "_Shared") -> Entry:
     groups += [f"{VLAN_PREFIX}{leg.vlan.vid}" for leg in host.legs]
     for group in groups:
         shared.groups.setdefault(group, {})
-    entry: Entry = {"hostname": str(ip_interface(primary.address).ip) if primary else "", "groups": groups}
     own = mapping(host.context.get("host"))
+    order = names(own.pop("group_order", None))
+    groups.sort(key=lambda group: order.index(group) if group in order else len(order))
+    entry: Entry = {"hostname": str(ip_interface(primary.address).ip) if primary else "", "groups": groups}
     if wrong := set(own) & {"hostname", "groups"}:
-        raise InputError(
-            f"{place}: {host.name}", f"{wrong.pop()} in the config context", "NetBox's own field counts"
-        )
+        problem = f"{wrong.pop()} in the config context"
+        raise InputError(f"{place}: {host.name}", problem, "NetBox's own field counts")
     return overlaid({**entry, "data": _data(host)}, own)
 
 

@@ -110,8 +110,8 @@ def _check_yaml(path: Path) -> None:
     if not isinstance(content, Mapping):
         raise InputError(str(path), "is not a mapping of names", "compare inventory/lab")
     for name, entry in content.items() if path.name != "defaults.yaml" else ():
-        if entry is not None and not isinstance(entry, Mapping):
-            raise InputError(f"{path}: {name}", "is not a mapping")
+        if not isinstance(entry, Mapping):
+            raise InputError(f"{path}: {name}", "is not a mapping", "write {} for nothing")
 
 
 def _use_lab_directory(inventory: Inventory) -> None:

@@ -1,4 +1,4 @@
-"""One real NetBox for all tests of this folder; each test finds it as the dump left it."""
+"""One real NetBox for all tests of this folder; each test finds it empty or with the lab in it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from inventory.documents import read_folder
+from inventory.netbox_client import NetBox
+from inventory.sync import apply
+from tests.netbox.admin import Admin
 from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer
 
-# more than any list of the lab holds would hide paging; the server gives ten rows whatever is asked for
+# the server gives ten rows whatever is asked for: every list of more than one page is paged
 PAGE_SIZE = 10
 LAB = Path(__file__).resolve().parents[2] / "inventory" / "lab"
 
@@ -24,16 +28,46 @@ def server() -> Iterator[NetBoxServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def snapshot(server: NetBoxServer) -> str:
+    """The name of a snapshot that holds the lab, seeded once."""
+    apply(NetBox(server.url, TOKEN_V1), read_folder(LAB), "lab")
+    server.snapshot("seeded")
+    return "seeded"
+
+
 @pytest.fixture
-def netbox(server: NetBoxServer, monkeypatch: pytest.MonkeyPatch) -> NetBoxServer:
-    """An empty NetBox, with its URL and the admin's old-style token in the environment."""
-    server.reset()
+def empty(server: NetBoxServer, monkeypatch: pytest.MonkeyPatch) -> NetBoxServer:
+    """A NetBox without objects, with its URL and the administrator's token in the environment."""
+    return _restored(server, "pristine", monkeypatch)
+
+
+@pytest.fixture
+def seeded(server: NetBoxServer, snapshot: str, monkeypatch: pytest.MonkeyPatch) -> NetBoxServer:
+    """A NetBox that holds the lab, with its URL and the administrator's token in the environment."""
+    return _restored(server, snapshot, monkeypatch)
+
+
+def _restored(server: NetBoxServer, snapshot: str, monkeypatch: pytest.MonkeyPatch) -> NetBoxServer:
+    server.reset(snapshot)
     monkeypatch.setenv("NETBOX_URL", server.url)
     monkeypatch.setenv("NETBOX_TOKEN", TOKEN_V1)
     return server
+
+
+@pytest.fixture
+def admin(server: NetBoxServer) -> Admin:
+    """Hands that make objects without the code under test."""
+    return Admin(server)
 
 
 @pytest.fixture(scope="session")
 def lab_folder() -> Path:
     """The embedded lab's YAML files."""
     return LAB
+
+
+@pytest.fixture(scope="session")
+def mixed_folder() -> Path:
+    """An inventory that uses everything that an inventory may hold."""
+    return Path(__file__).parent / "mixed"
