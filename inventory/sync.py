@@ -189,7 +189,8 @@ def _changes(
 def _same(wanted: object, found: object, ids: Mapping[Ref, int]) -> bool:
     """Whether a field holds what it should, in NetBox's several ways of showing it."""
     if isinstance(wanted, Ref):
-        return ids.get(wanted) == (mapping(found).get("id") if isinstance(found, Mapping) else found)
+        # an object that is still to be made is nobody's, not even that of an empty field
+        return wanted in ids and ids[wanted] == (found.get("id") if isinstance(found, Mapping) else found)
     if isinstance(wanted, list) and isinstance(found, list):
         plain = [item.get("id") if isinstance(item, Mapping) else item for item in found]
         return {ids.get(item, -1) if isinstance(item, Ref) else str(item) for item in wanted} == set(plain)

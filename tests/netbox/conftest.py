@@ -12,8 +12,8 @@ from inventory.sync import apply
 from tests.netbox.admin import Admin
 from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer
 
-# the server gives ten rows whatever is asked for: every list of more than one page is paged
-PAGE_SIZE = 10
+# the server gives no more rows than this at once, whatever is asked for
+PAGE_SIZE = 25
 LAB = Path(__file__).resolve().parents[2] / "inventory" / "lab"
 
 

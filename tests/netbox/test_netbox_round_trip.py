@@ -1,4 +1,4 @@
-"""YAML -> NetBox -> YAML is the identity, on a real server that gives ten rows a page."""
+"""YAML -> NetBox -> YAML is the identity, on a real server."""
 
 from pathlib import Path
 
@@ -20,13 +20,20 @@ def test_lab_comes_back_as_it_went_in(seeded: NetBoxServer, lab_folder: Path) ->
     assert read.texts() == read_folder(lab_folder).texts()
 
 
-def test_mixed_inventory_comes_back_as_it_went_in(empty: NetBoxServer, mixed_folder: Path) -> None:
-    """A VM, an IPv6 address, tags, two sites, orders and settings on every level survive; seeding again is idle."""
+def test_mixed_inventory_comes_back_as_it_went_in(
+    seeded: NetBoxServer, lab_folder: Path, mixed_folder: Path
+) -> None:
+    """A VM, an IPv6 address, tags, two sites, orders and settings on every level survive; the lab beside it too.
+
+    Seeding a second testbed changes and deletes nothing of the first, and each is read by its own tag.
+    """
     documents = read_folder(mixed_folder)
     client = NetBox.from_environment()
-    apply(client, documents, "mixed")
+    done = apply(client, documents, "mixed")
+    assert (done.count("patch"), done.count("delete")) == (0, 0)
     assert read_documents(client, {"tag": "vpnmesh-edge-study"}).texts() == documents.texts()
-    assert plan(client, documents, "mixed").diff == ""
+    assert read_documents(client, {"tag": "vpnmesh-lab"}).texts() == read_folder(lab_folder).texts()
+    assert plan(client, read_folder(lab_folder), "lab").diff == ""
 
 
 def test_both_inventories_give_one_testbed(seeded: NetBoxServer, lab_folder: Path) -> None:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from inventory.documents import read_folder
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
-from inventory.sync import apply, plan
+from inventory.sync import apply
 from tests.netbox.admin import Admin
 from tests.netbox.server import NetBoxServer
 from vpnmesh.errors import InputError
@@ -71,7 +71,7 @@ def test_addresses_that_change_places_are_no_obstacle(
 
 
 def test_only_what_it_tagged_is_deleted(
-    seeded: NetBoxServer, admin: Admin, mixed_folder: Path, lab_folder: Path, tmp_path: Path
+    seeded: NetBoxServer, admin: Admin, lab_folder: Path, tmp_path: Path
 ) -> None:
     """A host that leaves the YAML leaves NetBox with its ports; a neighbour that a person made stays."""
     kinds = {
@@ -94,17 +94,6 @@ def test_only_what_it_tagged_is_deleted(
         "eth7",
         "mgmt0",
     }
-
-
-def test_two_testbeds_do_not_see_each_other(
-    seeded: NetBoxServer, mixed_folder: Path, lab_folder: Path
-) -> None:
-    """Seeding another testbed plans no change and no deletion for the first, and each is read by its own tag."""
-    client = NetBox.from_environment()
-    done = apply(client, read_folder(mixed_folder), "mixed")
-    assert (done.count("patch"), done.count("delete")) == (0, 0)
-    assert not plan(client, read_folder(lab_folder), "lab")
-    assert read_documents(client, {"tag": "vpnmesh-lab"}).texts() == read_folder(lab_folder).texts()
 
 
 def test_what_others_own_is_not_taken_over(empty: NetBoxServer, admin: Admin, lab_folder: Path) -> None:
