@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples
 from vpnmesh.frames.order import PROTOCOLS
-from vpnmesh.report.changes import MACHINE_KEYS, Gate, changes, differences, gate_failures
+from vpnmesh.report.changes import Gate, changes, differences, gate_failures
+from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
 from workflows.studies import study_from_imports, study_from_run
