@@ -18,10 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples
 from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.report.advice import Advice
 from vpnmesh.report.changes import Gate, changes, differences, gate_failures
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
+from workflows.presenting import judge, present, write_bundle
 from workflows.studies import study_from_imports, study_from_run
 
 REPETITION_S = 60.0
@@ -48,6 +50,11 @@ class Origin:
             return study_from_imports(self.knb, self.hey)
         raise InputError("command line", "nothing to report on", "name RUN, or --import-knb or --import-hey")
 
+    def raw(self) -> tuple[tuple[str, Path], ...]:
+        """The folders that the study came from, each with its name in an archive."""
+        named = (("run", self.run), ("raw/knb", self.knb), ("raw/hey", self.hey))
+        return tuple((name, folder) for name, folder in named if folder)
+
     def out(self, wanted: Path | None) -> Path:
         """Where the report goes: as asked, else beside the run, else `report`."""
         return wanted or (self.run / "report" if self.run else Path("report"))
@@ -62,6 +69,11 @@ class Origin:
     "--import-hey", "hey", type=_FOLDER, help="Folder of `hey -o csv` files, a folder per scenario."
 )
 @click.option("--out", type=_FOLDER, help="Where the report goes; made if missing.")
+@click.option("--advise", is_flag=True, help="Also say which VPN for which need, and why (advice.json).")
+@click.option("--need", "needs", metavar="ID,...", help="With --advise: only these needs.")
+@click.option(
+    "--bundle", is_flag=True, help="Also write bundle.zip: raw, tables, provenance, without secrets."
+)
 @click.option("--replay", "replayed", is_flag=True, help="What sequential stopping would have cost.")
 @click.option("--orders", default=1000, show_default=True, type=click.IntRange(1), help="Orders to replay.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the orders.")
@@ -78,7 +90,10 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     out: Path | None,
     compare: tuple[Path, Path] | None,
     gate: Path | None,
+    needs: str | None,
     *,
+    advise: bool,
+    bundle: bool,
     replayed: bool,
     orders: int,
     seed: int,
@@ -93,7 +108,14 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         if replayed:
             _replay(study, target, orders, seed)
             return
-        write_report(study, target)
+        names = tuple(name.strip() for name in (needs or "").split(",") if name.strip())
+        judged = judge(study, names if advise or names else None)
+        write_report(judged.study, target)
+        present(judged, target)
+        if judged.advice:
+            _tell(judged.advice)
+        if bundle:
+            _bundle(judged.study, target, origin)
     except VpnmeshError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
@@ -108,6 +130,20 @@ def write_report(study: Study, out: Path) -> None:
     counts = study.samples["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
+
+
+def _tell(advice: Advice) -> None:
+    for need in advice.needs:
+        places = ", ".join(f"{found.rank}. {found.solution}" for found in need.ranking) or "undecided"
+        click.echo(f"{need.need}: {places}")
+
+
+def _bundle(study: Study, out: Path, origin: Origin) -> None:
+    packed = write_bundle(study, out, origin.raw())
+    masked, left_out = sum(entry.masked for entry in packed), [entry for entry in packed if entry.left_out]
+    click.echo(f"{out / 'bundle.zip'}: {len(packed) - len(left_out)} files, {masked} places masked")
+    for entry in left_out:
+        click.echo(f"note: {entry.path}: left out of the bundle: {entry.left_out}", err=True)
 
 
 def write_tables(tables: Mapping[str, pl.DataFrame], out: Path) -> None:
