@@ -97,7 +97,7 @@ def test_the_deadman_undoes_what_clear_undoes() -> None:
     plan = ENGINE.set(TARGET, FIVE_AT_50, held())
     script = next(str(step.content) for step in plan.steps if isinstance(step, WriteFile))
     clear = argvs(ENGINE.clear(TARGET, in_order()))
-    assert len(clear) == 5
+    assert len(clear) == 6
     assert [text for text in clear if text not in script.splitlines()] == [
         f"start-stop-daemon --stop --oknodo --retry TERM/5/KILL/2 {DEADMAN}"
     ]
