@@ -34,7 +34,7 @@ def test_compiles_without_a_warning(tmp_path: Path) -> None:
         "-Werror",
         "-o",
         str(tmp_path / "x"),
-        SOURCE,
+        str(SOURCE),
     ]
     assert subprocess.run(argv, capture_output=True, text=True, check=False).stderr == ""
 
