@@ -13,7 +13,7 @@ from vpnmesh.checks import (
     check_path,
     check_pod_mtu,
     check_share,
-    management_addresses,
+    forbidden_endpoints,
 )
 from vpnmesh.errors import ToolError, VpnmeshError
 from vpnmesh.matrix import Profile
@@ -142,7 +142,8 @@ def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
     check_pod_mtu(standing.scenario, name, look.pod_mtu)
     check_foreign(name, look.foreign)
     mesh = standing.mesh
-    check_endpoints(mesh, mesh.testbed.node(name), look.status, management_addresses(mesh))
+    forbidden = forbidden_endpoints(mesh, standing.statuses)
+    check_endpoints(mesh, mesh.testbed.node(name), look.status, forbidden)
 
 
 def _attempt(

@@ -1,0 +1,67 @@
+"""`python -m workflows.criteria`: which VPNs meet the essential criteria on a date, and why others do not."""
+
+import sys
+from datetime import UTC, date, datetime
+from importlib import resources
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
+from vpnmesh.criteria.evaluate import Verdict, evaluate, table
+from vpnmesh.criteria.parse import parse
+from vpnmesh.errors import InputError
+
+_SIGNS = {Value.MET: "[green]yes[/]", Value.UNMET: "[red]NO[/]", Value.UNKNOWN: "[yellow]?[/]"}
+
+
+def text() -> str:
+    """The file that ships with the package."""
+    return resources.files("vpnmesh.criteria").joinpath("criteria.yaml").read_text("utf-8")
+
+
+def load() -> Catalogue:
+    """The catalogue that ships with the package."""
+    return parse(text())
+
+
+@click.command()
+@click.option("--date", "on", type=click.DateTime(["%Y-%m-%d"]), help="Judge by what was known then [today].")
+@click.option(
+    "--basis",
+    type=click.Choice([str(basis) for basis in Basis]),
+    default=str(Basis.CLAIMED),
+    show_default=True,
+    help="What documentation claims, or what was found by looking, where somebody looked.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Only CSV on stdout: a row per VPN.")
+def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
+    """Apply the essential criteria of the paper's section 3.1 to the VPNs of its Table 1."""
+    day = on.date() if on else datetime.now(UTC).date()
+    try:
+        verdicts = evaluate(load(), day, Basis(basis))
+    except InputError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    if as_csv:
+        click.echo(table(verdicts).write_csv(), nl=False)
+    else:
+        _show(verdicts, day, basis)
+
+
+def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
+    console = Console()
+    grid = Table("VPN", "qualifies", title=f"Essential criteria on {day.isoformat()}, as {basis}")
+    for answer in verdicts[0].answers:
+        grid.add_column(answer.criterion.title + ("" if answer.criterion.essential else " (optional)"))
+    for verdict in verdicts:
+        signs = [_SIGNS[answer.value] for answer in verdict.answers]
+        grid.add_row(verdict.product.name, "[green]yes[/]" if verdict.qualifies else "no", *signs)
+    console.print(grid)
+    for verdict in verdicts:
+        console.print(verdict.explain(), markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
