@@ -20,7 +20,7 @@ from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Status
 from vpnmesh.sysctls import PAPER_SYSCTLS
 from workflows.hosts import run_on
 
-READY_S = 40.0
+READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
 
 
