@@ -36,33 +36,64 @@ def testbed_of(nr: Nornir, place: str) -> Testbed:
 
 
 def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
-    """Read an inventory by folder or by the name of a built-in one (`lab`), and validate it.
+    """Read an inventory by folder, by the name of a built-in one (`lab`), or from NetBox, and validate it.
 
-    Raises InputError where the folder, a file or a value in it is wrong; nothing is touched before that.
+    `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
+    a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
     """
-    folder = _folder(name)
-    contents = {file: _read_yaml(folder / f"{file}.yaml") for file in ("hosts", "groups", "defaults")}
-    _check_groups(folder / "hosts.yaml", contents["hosts"], contents["groups"])
-    options = {f"{kind}_file": str(folder / f"{file}.yaml") for kind, file in _FILES}
+    options: dict[str, object]
+    if name == NETBOX or name.startswith(f"{NETBOX}:"):
+        plugin, options = "NetBoxInventory", {"filters": netbox_filters(name)}
+        place = f"{os.environ.get('NETBOX_URL', '')} ({name})"
+    else:
+        files = check_folder(folder_of(name))
+        options = {f"{kind}_file": str(files[file]) for kind, file in _FILES}
+        plugin = "SimpleInventory"
+        place = str(files["hosts"])
     nr = InitNornir(
-        inventory={"plugin": "SimpleInventory", "options": options},
+        inventory={"plugin": plugin, "options": options},
         runner={"plugin": "threaded", "options": {"num_workers": workers}},
         logging={"enabled": False},
     )
     _use_lab_directory(nr.inventory)
-    return nr, testbed_of(nr, str(folder / "hosts.yaml"))
+    return nr, testbed_of(nr, place)
 
 
+NETBOX = "netbox"
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
 
 
-def _folder(name: str) -> Path:
+def netbox_filters(name: str) -> dict[str, list[str]]:
+    """The filters in `netbox:site=lab,tag=a,tag=b`; InputError where one is no `key=value`."""
+    filters: dict[str, list[str]] = {}
+    for part in filter(None, name.removeprefix(NETBOX).removeprefix(":").split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise InputError(
+                "--inventory", f"'{part}' is no filter", "write for example netbox:site=lab,tag=study"
+            )
+        filters.setdefault(key, []).append(value)
+    return filters
+
+
+def check_folder(folder: Path) -> dict[str, Path]:
+    """The three files of an inventory folder; InputError says which is missing or no YAML."""
+    files = {file: folder / f"{file}.yaml" for _, file in _FILES}
+    contents = {file: _read_yaml(path) for file, path in files.items()}
+    _check_groups(files["hosts"], contents["hosts"], contents["groups"])
+    return files
+
+
+def folder_of(name: str) -> Path:
+    """The folder that an inventory's name means; InputError lists the built-in ones."""
     for folder in (Path(name), BUILT_IN / name):
         if (folder / "hosts.yaml").is_file():
             return folder
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/hosts.yaml"))
     raise InputError(
-        "--inventory", f"'{name}' is no folder with a hosts.yaml", f"built in are: {', '.join(built_in)}"
+        "--inventory",
+        f"'{name}' is no folder with a hosts.yaml",
+        f"built in are: {', '.join(built_in)}; or netbox",
     )
 
 
@@ -77,14 +108,14 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(str(path), "is not a mapping of names", "compare inventory/lab")
     for name, entry in content.items() if path.name != "defaults.yaml" else ():
-        if entry is not None and not isinstance(entry, Mapping):
-            raise InputError(f"{path}: {name}", "is not a mapping")
+        if not isinstance(entry, Mapping):
+            raise InputError(f"{path}: {name}", "is not a mapping", "write {} for nothing")
     return content
 
 
 def _check_groups(path: Path, hosts: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
     for name, entry in hosts.items():
-        for group in (entry or {}).get("groups", ()):
+        for group in entry.get("groups", ()):
             if group not in groups:
                 raise InputError(
                     f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml"

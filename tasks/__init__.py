@@ -14,7 +14,7 @@ from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_provenance, run_command
+from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
 from tasks.relay import start_relay, stop_relay
 from tasks.resources import sample_load
 from tasks.sysctl import set_sysctls
@@ -38,6 +38,7 @@ __all__ = [
     "ping_burst",
     "probe_relay_share",
     "probe_udp",
+    "read_footprint",
     "read_impairment",
     "read_provenance",
     "renew_impairment",

@@ -30,11 +30,11 @@ def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None 
 def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Have the solution never use Calico's interfaces as a way to its peers (paper, section 3.2.3).
 
-    `result` says "not needed" for a solution whose peers are static.
+    `result` says "not needed" for a solution that has no such setting.
     """
     wanted = solution.blacklist(mesh, mesh.testbed.node(task.host.name))
     if wanted is None:
-        return Result(host=task.host, changed=False, result="not needed: peers are static")
+        return Result(host=task.host, changed=False, result="not needed: no interface is ever chosen")
     return converge(task, wanted, dry_run)
 
 

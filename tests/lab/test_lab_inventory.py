@@ -7,7 +7,6 @@ from click.testing import CliRunner
 
 from inventory.testbed import load
 from vpnmesh.errors import InputError
-from vpnmesh.lab import lifecycle
 from vpnmesh.lab.__main__ import main
 from vpnmesh.lab.inventory_files import read_testbed
 
@@ -63,7 +62,7 @@ def test_a_missing_folder_is_exit_code_2(tmp_path: Path) -> None:
 
 def test_up_without_root_is_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what for, and what to do."""
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     result = CliRunner().invoke(main, ["up", "--inventory", str(INVENTORY)])
     assert result.exit_code == 2
     assert (
@@ -74,7 +73,7 @@ def test_up_without_root_is_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("rate", ["fast", "0", "nan"])
 def test_a_rate_that_is_none_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, rate: str) -> None:
     """Refused before anything is touched."""
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     result = CliRunner().invoke(main, ["up", "--inventory", str(INVENTORY), "--port-rate", rate])
     assert result.exit_code == 2
 
@@ -82,7 +81,7 @@ def test_a_rate_that_is_none_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, rat
 def test_status_without_a_lab_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And says where it looked."""
     monkeypatch.setenv("VPNMESH_LAB_DIR", str(tmp_path / "none"))
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     result = CliRunner().invoke(main, ["status"])
     assert result.exit_code == 3
     assert f"no lab is up in {tmp_path / 'none'}" in result.stdout.replace("\n", "")

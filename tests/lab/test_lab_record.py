@@ -52,6 +52,17 @@ def test_a_record_that_is_none_is_no_lab(tmp_path: Path, text: str) -> None:
     assert place.read() is None
 
 
+def test_a_record_of_root_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` as another user: no traceback."""
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match="is root's; run this as root"):
+        LabDirectory(tmp_path).read()
+
+
 def test_a_record_of_another_version_is_no_lab(tmp_path: Path) -> None:
     """It may mean something else by the same words."""
     place = LabDirectory(tmp_path)

@@ -2,15 +2,15 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
-from vpnmesh.lab.lifecycle import Lab, up
+from vpnmesh.lab.lifecycle import Lab, down, up
 from vpnmesh.model import Testbed
 
 INVENTORY = Path(__file__).parents[2] / "inventory" / "lab"
@@ -62,8 +62,17 @@ def lab(root: None, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) 
         assert left == ()
 
 
+@pytest.fixture(name="private_network")
+def private_network_factory() -> Callable[[], AbstractContextManager[None]]:
+    """For a test that needs one more network."""
+    return private_network
+
+
 @pytest.fixture
 def place(root: None, tmp_path: Path) -> Iterator[Path]:
-    """Where a test may bring up a lab of its own, beside the module's."""
+    """Where a test may bring up a lab of its own, beside the module's; one that a failed test left is taken down."""
     with place_for_a_lab(tmp_path / "lab") as directory:
-        yield directory
+        try:
+            yield directory
+        finally:
+            down()

@@ -54,9 +54,14 @@ def available(site: Site, scenario: Scenario) -> None:
 
 def traces(site: Site) -> dict[str, str]:
     """Everything on the nodes that a solution could leave: interfaces, processes, files, rules."""
-    script = (
-        "ip -br link | cut -d' ' -f1 | cut -d@ -f1 | sort; ps -e -o comm= | sort -u | grep -vE '^(sh|ps|sort|grep|sudo|sshd.*|timeout|cut)$';"
-        f" find {STATE_DIRECTORY} /run/vpnmesh /etc/wireguard /etc/nebula -type f 2>/dev/null | sort; nft list ruleset; ip rule"
+    script = "; ".join(
+        (
+            "ip -br link | cut -d' ' -f1 | cut -d@ -f1 | sort",
+            "ps -e -o comm= | sort -u | grep -vE '^(sh|ps|sort|grep|sudo|sshd.*|timeout|cut)$'",
+            f"find {STATE_DIRECTORY} /run/vpnmesh /etc/wireguard /etc/nebula -type f 2>/dev/null | sort",
+            "nft list ruleset",
+            "ip rule",
+        )
     )
     results = run_on(site.nr, site.all_nodes, tasks.run_command, argv=("sh", "-c", script))
     return {host: result.result for host, result in results.items()}

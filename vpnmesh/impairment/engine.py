@@ -133,6 +133,17 @@ def check_held(held: Held, wanted: Impairment) -> None:
         )
 
 
+def late_ms_between(before: Counters, after: Counters) -> float | None:
+    """How much later than asked packets left between two readings, on average; None if none left.
+
+    An engine that shares its CPU with the load can fall behind: this much delay was added by that.
+    """
+    passed = after.passed - before.passed
+    if passed <= 0:
+        return None
+    return (after.late_ms_mean * after.passed - before.late_ms_mean * before.passed) / passed
+
+
 def plan_change(target: Target, held: Held, wanted: tuple[str, ...], steps: tuple[Step, ...]) -> Plan:
     """From what is held to the wanted lines: nothing if equal and in order, else undo all and begin anew."""
     if sorted(held.lines) == sorted(wanted) and not held.faults:

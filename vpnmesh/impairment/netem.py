@@ -5,6 +5,7 @@ is never touched. Under a tbf, netem becomes its child, so that the port keeps i
 """
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import deadman
@@ -142,10 +143,14 @@ def _former_lines(former: tc.Qdisc | None) -> tuple[str, ...]:
 def _wanted_filters(target: Target) -> tuple[tc.FlowerOptions, ...]:
     band = f"{_top(target)}{BAND}"
     return tuple(
-        tc.FlowerOptions(band, tc.FlowerKeys(str(source or ""), str(destination or "")))
+        tc.FlowerOptions(band, tc.FlowerKeys(_as_tc_shows(source), _as_tc_shows(destination)))
         for source in target.sources or (None,)
         for destination in target.destinations or (None,)
     )
+
+
+def _as_tc_shows(prefix: IPv4Network | None) -> str:
+    return str(prefix).removesuffix("/32") if prefix else ""
 
 
 def _filter_lines(filters: Sequence[tc.FlowerOptions]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +172,7 @@ def shell_command(node: str, command: tuple[str, ...]) -> None:
         )
         environment = {**os.environ, "HOME": "/root", "USER": "root", "PS1": rf"root@{node}:\w# "}
         os.chdir("/")
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; what runs in the node shall not
         os.execvpe(  # noqa: S606 - an argv, no shell
             enter[0], (*enter, "--", "env", "--chdir=/root", *(command or ("bash", "--norc"))), environment
         )

@@ -112,9 +112,18 @@ def _spawn(directory: Path, slots: tuple[tuple[int, int], ...]) -> Process:
         *_UNSHARE,
         *(sys.executable, "-m", "vpnmesh.lab.init", str(directory)),
     )
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(source)}
     actions = [(os.POSIX_SPAWN_DUP2, *slot) for slot in slots]
-    pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+    # nothing that this process ignores (SIGPIPE in every Python) or blocks is passed on to the nodes
+    pid = os.posix_spawn(
+        argv[0],
+        argv,
+        environment,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
     started = process(pid)
     if started is None:
         raise LabError("init", "unshare did not start")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +25,18 @@ class Traces:
     directory: Path
 
 
-def traces_of(starter: Process, links: tuple[str, ...], directory: Path) -> Traces:
-    """All that stems from the process that started the lab, and who else is in its namespaces now."""
-    lab = descendants(starter.pid) if starter.alive else ()
-    found = frozenset[str]().union(*(namespaces(one.pid) for one in lab[1:])) - _shared(lab[:1])
+def traces_of(roots: Sequence[Process], links: tuple[str, ...], directory: Path) -> Traces:
+    """All that stems from the lab's starter (the first root) and its init, and who else is in their namespaces."""
+    family = (one for root in roots if root.alive for one in descendants(root.pid))
+    lab = tuple(dict.fromkeys(family))
+    inside = (namespaces(one.pid) for one in lab if one != roots[0])
+    found = frozenset[str]().union(*inside) - _shared(roots[0])
     return Traces((*lab, *(one for one in members(found) if one not in lab)), links, directory)
 
 
-def _shared(starter: tuple[Process, ...]) -> frozenset[str]:
+def _shared(starter: Process) -> frozenset[str]:
     """Namespaces that are the machine's: this process's, and the starter's except the two that it made."""
-    inherited = (name for one in starter for name in namespaces(one.pid) if name[:3] not in ("net", "mnt"))
+    inherited = (name for name in namespaces(starter.pid) if name[:3] not in ("net", "mnt"))
     return namespaces(os.getpid()).union(inherited)
 
 

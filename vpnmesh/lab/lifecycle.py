@@ -18,7 +18,7 @@ from typing import Self
 from vpnmesh.errors import InputError
 from vpnmesh.lab.birth import Birth, end_init
 from vpnmesh.lab.commands import run_step
-from vpnmesh.lab.controller import await_ssh, check_free, silence_ipv6
+from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
 from vpnmesh.lab.debris import await_gone, traces_of
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
@@ -53,6 +53,7 @@ Progress = Callable[[str, float], None]
 DEFAULT_PORT_RATE_MBIT_S = 1000.0
 _SSH_TIMEOUT_S = 15.0
 _GONE_TIMEOUT_S = 15.0
+_DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 
 
 class Lab:
@@ -152,6 +153,7 @@ def up(
     with place.locked():
         if standing := find(place.path):
             _check_same(standing, wanted, port_rate_mbit_s)
+            _check_whole(standing)
             return standing
         place.check_ours()
         return _Construction(testbed, topology, place, progress).run(wanted, owned=owned)
@@ -183,7 +185,7 @@ def _down(place: LabDirectory, only: Process | None = None) -> tuple[str, ...]:
 
 def _end(place: LabDirectory, *processes: Process) -> tuple[str, ...]:
     """Kill a lab by the process that started it, then its init, and wait until the kernel has cleaned up."""
-    traces = traces_of(processes[0], (UPLINK,), place.path)
+    traces = traces_of(processes, (UPLINK,), place.path)
     end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
 
@@ -203,8 +205,20 @@ def _check_same(standing: Lab, wanted: str, port_rate_mbit_s: float | None) -> N
     raise InputError(
         "lab",
         f"another lab stands in {standing.directory}, with other {differs}",
-        "take it down first: python -m vpnmesh.lab down",
+        _DOWN_FIRST,
     )
+
+
+def _check_whole(standing: Lab) -> None:
+    """InputError if a lab that stands is of no use here: a node died, or it belongs to another network namespace."""
+    if dead := [node.name for node in standing.record.nodes if not node.first.alive]:
+        raise InputError("lab", f"a lab stands, but not its {', '.join(dead)}", _DOWN_FIRST)
+    if not link_exists(UPLINK):
+        raise InputError(
+            "lab",
+            f"the lab in {standing.directory} belongs to another network namespace",
+            "set VPNMESH_LAB_DIR to another directory",
+        )
 
 
 def _rate(rate_mbit_s: float | None) -> str:
@@ -257,7 +271,7 @@ class _Construction:
         init = birth.init
         with self._step("controller's link"):
             run_step(controller_steps(self._topology, init.pid))
-            silence_ipv6()
+            settle_uplink()
         birth.say("uplink")
         firsts = birth.await_field("nodes", self._tell)
         birth.await_step(uplink_step().name, self._tell)

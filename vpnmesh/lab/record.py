@@ -138,9 +138,13 @@ class LabDirectory:
             shutil.rmtree(self.path)
 
     def read(self) -> Record | None:
-        """The record, None if there is none that this version can read."""
+        """The record, None if there is none that this version can read; InputError if it is not for this user."""
         try:
             record = _RECORDS.validate_json(self.record.read_bytes())
+        except PermissionError:
+            raise InputError(
+                "lab directory", f"{self.path} is root's", "run this as root, e.g. with sudo"
+            ) from None
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
         return record if record.schema_version == SCHEMA_VERSION else None

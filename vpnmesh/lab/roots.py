@@ -6,6 +6,7 @@ Runs inside the lab's init only. No command is started on the way: system calls 
 import json
 import os
 import shutil
+import signal
 import socket
 import traceback
 from pathlib import Path
@@ -97,6 +98,8 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
     os.chdir("/")
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, not by what it starts
+        signal.signal(ignored, signal.SIG_DFL)
     os.execve(argv[0], argv, {"PATH": _SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
 
 

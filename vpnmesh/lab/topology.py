@@ -247,10 +247,12 @@ def _rate_commands(topology: Topology) -> Iterator[Argv]:
 def controller_steps(topology: Topology, init_pid: int) -> Step:
     """What the controller runs in its own namespace: the one veth that leads into the lab."""
     peer = ("peer", "name", _UPLINK_PORT, "netns", str(init_pid))
+    # a given address is one that udev leaves alone; a late change would leave the nodes with a stale neighbour
+    own = ("index", _CONTROLLER_INDEX, "address", f"02:76:{topology.controller.ip.packed.hex(':')}")
     return Step(
         "controller's link",
         (
-            ("ip", "link", "add", UPLINK, "index", _CONTROLLER_INDEX, "type", "veth", *peer),
+            ("ip", "link", "add", UPLINK, *own, "type", "veth", *peer),
             ("ip", "addr", "add", str(topology.controller), "dev", UPLINK),
             ("ip", "link", "set", UPLINK, "up"),
         ),

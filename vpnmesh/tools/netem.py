@@ -73,8 +73,10 @@ def _fifo(kind: str) -> Maker:
 def _tbf(options: dict[str, Any]) -> tuple[str, ...] | None:
     if set(options) != {"rate", "burst", "lat"}:
         return None
+    # tc keeps the burst as whole microseconds at the rate and cuts the rest: half of one more lands on the same
+    burst = options["burst"] + options["rate"] // 2_000_000
     rate = f"{options['rate'] * 8}bit"
-    return ("tbf", "rate", rate, "burst", str(options["burst"]), "latency", f"{options['lat']}us")
+    return ("tbf", "rate", rate, "burst", str(burst), "latency", f"{options['lat']}us")
 
 
 def _fq_codel(options: dict[str, Any]) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from vpnmesh.errors import ToolError
 
+_START = re.compile(r"^PING ", re.MULTILINE)
 _HEAD = re.compile(r"^--- .* ping statistics ---$", re.MULTILINE)
 _COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
 _TIMES = re.compile(r"^rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms", re.MULTILINE)
@@ -70,7 +71,10 @@ def parse_all(text: str) -> PingSummary:
 
     min and max are those of all, the average is weighted; mdev is the greatest, as they cannot be joined.
     """
-    summaries = [parse(part) for part in _HEAD.split(text)[1:]] or [parse(text)]
+    started, parts = len(_START.findall(text)), _HEAD.split(text)[1:]
+    if started != len(parts):
+        raise ToolError("ping", f"{len(parts)} summaries of {started} pings")
+    summaries = [parse(part) for part in parts] or [parse(text)]
     rtts = [(summary.received, summary.rtt) for summary in summaries if summary.rtt]
     sent, received = sum(summary.sent for summary in summaries), sum(count for count, _ in rtts)
     if not rtts:

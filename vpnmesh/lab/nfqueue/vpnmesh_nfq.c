@@ -20,6 +20,7 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -659,6 +660,8 @@ int main(int argc, char **argv)
 		go_background();
 	prctl(PR_SET_NAME, "vpnmesh-nfq");
 	prctl(PR_SET_TIMERSLACK, 1);
+	/* a wire does not wait for the hosts' processes; where this is refused, delays are later under load */
+	sched_setscheduler(0, SCHED_RR, &(struct sched_param){.sched_priority = 1});
 	open_queue(&engine);
 	catch_signals(&while_asleep);
 	write_pidfile(engine.options.pidfile);

@@ -1,0 +1,104 @@
+"""NetBox's rows as types: the fields that are asked for, and none else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEVICE_PORT = "dcim.interface"
+VM_PORT = "virtualization.vminterface"
+
+
+@dataclass(frozen=True, slots=True)
+class Slug:
+    """A related object that its slug names."""
+
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value out of a list."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A related object, by id."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryAddress:
+    """The address by which a host is managed, with its prefix length."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortVlan:
+    """The VLAN that a port sends without a tag."""
+
+    id: int
+    vid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawHost:
+    """A device or a virtual machine."""
+
+    id: int
+    name: str | None
+    status: Choice
+    site: Slug | None
+    role: Slug | None
+    platform: Slug | None
+    tags: tuple[Slug, ...]
+    primary_ip4: PrimaryAddress | None
+    primary_ip6: PrimaryAddress | None
+    custom_fields: Mapping[str, object]
+    config_context: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RawPort:
+    """An interface of either."""
+
+    id: int
+    name: str
+    untagged_vlan: PortVlan | None
+    device: Related | None = None
+    virtual_machine: Related | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawAddress:
+    """An address on a port (`assigned_object_type` says of which kind), or on nothing."""
+
+    id: int
+    address: str
+    role: Choice | None
+    assigned_object_type: str | None
+    assigned_object_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawPrefix:
+    """A prefix, and the VLAN in which it is used."""
+
+    id: int
+    prefix: str
+    vlan: Related | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Everything that was read; device and VM ids overlap, so each kind has its own list."""
+
+    devices: tuple[RawHost, ...]
+    machines: tuple[RawHost, ...] = ()
+    device_ports: tuple[RawPort, ...] = ()
+    machine_ports: tuple[RawPort, ...] = ()
+    addresses: tuple[RawAddress, ...] = ()
+    prefixes: tuple[RawPrefix, ...] = ()

@@ -1,0 +1,331 @@
+"""A real NetBox for tests and benchmarks: PostgreSQL, Redis and gunicorn in one private directory.
+
+`python -m tests.netbox.server install` puts NetBox into its own environment under `build/netbox` and makes
+the database dump where `$VPNMESH_SHARED` has none; `NetBoxServer` runs it. Every process is unprivileged,
+hears only unix sockets or a loopback port chosen by the kernel, and dies with the process that started it.
+"""
+
+import lzma
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+VERSION = "4.7.3"
+# the wheel asks for psycopg[c], which wants a compiler and libpq's headers; the binary build is the same code
+PSYCOPG = "psycopg[binary,pool]==3.3.6"
+PROJECT = Path(__file__).resolve().parents[2]
+CACHE = PROJECT / "build" / "netbox"
+SHARED = Path(os.environ.get("VPNMESH_SHARED", PROJECT.parent / "shared"))
+DUMP = SHARED / "netbox" / f"netbox-{VERSION}-pg15.sql.xz"
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
+TOKEN_V1 = "0123456789abcdef0123456789abcdef01234567"
+TOKEN_V2 = f"nbt_TestKey00001.{'T' * 40}"
+NEEDED_PYTHON = (3, 12)
+START_SECONDS = 120.0
+
+CONFIGURATION = """
+ALLOWED_HOSTS = ["*"]
+DATABASES = {{"default": {{"NAME": "netbox", "USER": "netbox", "HOST": "{directory}", "CONN_MAX_AGE": 0}}}}
+REDIS = {{
+    name: {{"URL": "unix://{directory}/redis.sock?db=" + str(number), "DATABASE": number}}
+    for number, name in enumerate(("tasks", "caching"))
+}}
+SECRET_KEY = "test-only-" + "k" * 50
+API_TOKEN_PEPPERS = {{1: "test-only-pepper-" + "p" * 50}}
+RELEASE_CHECK_URL = None
+CENSUS_REPORTING_ENABLED = False
+"""
+
+ADMIN = f"""
+from django.contrib.auth import get_user_model
+from users.models import Token
+user = get_user_model().objects.create_superuser("admin", "admin@example.org", "admin")
+Token.objects.create(user=user, version=1, token="{TOKEN_V1}")
+Token.objects.create(user=user, version=2, key="TestKey00001", token="{"T" * 40}")
+"""
+
+
+class CannotRunError(Exception):
+    """NetBox cannot run on this machine; the message is the reason that skipped tests show."""
+
+
+def find_python() -> Path:
+    """The first Python new enough for NetBox: `$NETBOX_PYTHON`, PATH, pyenv's versions."""
+    named = os.environ.get("NETBOX_PYTHON")
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    on_path = (shutil.which(f"python3.{minor}") for minor in (12, 13, 14))
+    pyenv = sorted(root.glob("versions/3.*/bin/python"))
+    for candidate in filter(None, (named, sys.executable, *on_path, *map(str, pyenv))):
+        # pyenv's shims are on PATH and fail for versions that are not chosen: ask, do not believe the name
+        asked = subprocess.run(
+            (candidate, "-c", "import sys; print(*sys.version_info[:2])"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0 and tuple(map(int, asked.stdout.split())) >= NEEDED_PYTHON:
+            return Path(candidate)
+    raise CannotRunError(
+        "NetBox needs Python 3.12 or newer, and none is on PATH, in pyenv or in $NETBOX_PYTHON"
+    )
+
+
+def install() -> Path:
+    """NetBox's own environment, made once; returns its folder. CannotRunError says what is missing."""
+    folder = CACHE / f"venv-{VERSION}"
+    if (folder / "complete").is_file():
+        return folder
+    python = find_python()
+    for binary in (POSTGRES / "initdb", Path(shutil.which("redis-server") or "redis-server")):
+        if not binary.is_file():
+            raise CannotRunError(f"{binary.name} is missing: apt-get install postgresql-15 redis-server")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    override = CACHE / "override.txt"
+    override.write_text(PSYCOPG + "\n")
+    run("uv", "venv", "--quiet", "--no-project", "--python", str(python), str(folder))
+    run(
+        *(
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(folder / "bin" / "python"),
+        ),
+        *("--override", str(override), f"netbox=={VERSION}"),
+    )
+    (folder / "complete").touch()
+    return folder
+
+
+def run(
+    *argv: str, cwd: Path | None = None, env: dict[str, str] | None = None, stdin: str | None = None
+) -> str:
+    """Run a command to its end and return what it printed; CannotRunError holds the end of its errors."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, env=env, input=stdin)
+    if done.returncode:
+        raise CannotRunError(f"{' '.join(argv)[:120]}: exit {done.returncode}: {done.stderr[-400:]}")
+    return done.stdout
+
+
+def unprivileged(*argv: str) -> tuple[str, ...]:
+    """The command as a process that is root nowhere, in a PID namespace that ends with the caller.
+
+    initdb refuses root, and root's home may hide the interpreter from others: a user namespace serves both.
+    """
+    if os.geteuid():
+        return ("setpriv", "--pdeathsig", "KILL", "--", *argv)
+    inside = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--pid", "--fork", "--kill-child")
+    return ("setpriv", "--pdeathsig", "KILL", "--", *inside, "--", *argv)
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """What the servers see: nothing of the caller's but PATH."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "NETBOX_ROOT": str(directory),
+        "PGHOST": str(directory),
+        "PGUSER": "netbox",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@dataclass
+class NetBoxServer:
+    """One NetBox, from `with` to its end; `page_size` is its MAX_PAGE_SIZE."""
+
+    page_size: int = 1000
+    workers: int = 2
+    migrate: bool = False
+
+    def __enter__(self) -> Self:
+        self.venv = install()
+        if not self.migrate:
+            self.dump = ensure_dump()
+        self.directory = Path(tempfile.mkdtemp(prefix="vpnmesh-netbox-"))
+        self.processes: list[subprocess.Popen[bytes]] = []
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self._start_databases()
+        self.psql("CREATE DATABASE netbox", database="postgres")
+        if self.migrate:
+            return
+        self.psql(lzma.decompress(self.dump.read_bytes()).decode())
+        self.snapshot("pristine")
+        self._start_web()
+
+    def _start_databases(self) -> None:
+        data = self.directory / "postgres"
+        (self.directory / "conf").mkdir()
+        for folder in ("media", "reports", "scripts", "static"):
+            (self.directory / folder).mkdir()
+        configuration = CONFIGURATION.format(directory=self.directory)
+        configuration += f"MAX_PAGE_SIZE = {self.page_size}\nPAGINATE_COUNT = {min(50, self.page_size)}\n"
+        (self.directory / "conf" / "configuration.py").write_text(configuration)
+        initdb = (str(POSTGRES / "initdb"), "-D", str(data), "-U", "netbox", "-A", "trust", "--no-sync")
+        run(*unprivileged(*initdb), env=environment(self.directory))
+        # a database that lives for one test run need not survive a power cut
+        self._spawn(
+            *("postgres", str(POSTGRES / "postgres"), "-D", str(data), "-cmax_connections=60"),
+            *(f"-cunix_socket_directories={self.directory}", "-clisten_addresses=", "-cfsync=off"),
+            *("-csynchronous_commit=off", "-cfull_page_writes=off"),
+        )
+        self._spawn(
+            *("redis", "redis-server", "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
+            *("--save", "", "--appendonly", "no", "--dir", str(self.directory)),
+        )
+        ask = (str(POSTGRES / "pg_isready"), "-q")
+        self._wait(lambda: not subprocess.run(ask, env=environment(self.directory), check=False).returncode)
+
+    def _start_web(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        gunicorn = (str(self.venv / "bin" / "gunicorn"), "--bind", f"fd://{listener.fileno()}")
+        self._spawn(
+            *("web", *gunicorn, "--workers", str(self.workers), "--threads", "2", "--timeout", "120"),
+            *("--preload", "--worker-tmp-dir", str(self.directory), "--no-control-socket", "netbox.wsgi"),
+            fds=(listener.fileno(),),
+        )
+        listener.close()
+        self._wait(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/api/status/", timeout=30, headers=self.headers).ok
+        except requests.RequestException:
+            return False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The admin's authorization, for requests that set a test up."""
+        return {"Authorization": f"Token {TOKEN_V1}"}
+
+    def _spawn(self, name: str, *argv: str, fds: tuple[int, ...] = ()) -> None:
+        log = (self.directory / f"{name}.log").open("wb")
+        self.processes.append(
+            subprocess.Popen(
+                unprivileged(*argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env=environment(self.directory),
+                pass_fds=fds,
+                start_new_session=True,
+            )
+        )
+        log.close()
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            dead = [process.args for process in self.processes if process.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                logs = "\n".join(
+                    path.read_text(errors="replace")[-800:] for path in self.directory.glob("*.log")
+                )
+                raise CannotRunError(f"a server of NetBox ended or did not answer: {dead}\n{logs}")
+            time.sleep(0.1)
+
+    def psql(self, script: str, database: str = "netbox") -> str:
+        """Run SQL as the database's owner."""
+        argv = (str(POSTGRES.parent / "bin" / "psql"), "-qXtA", "-v", "ON_ERROR_STOP=1", "-d", database)
+        return run(*argv, env=environment(self.directory), stdin=script)
+
+    def snapshot(self, name: str) -> None:
+        """Keep the database as it is under `name`."""
+        self._copy("netbox", name)
+
+    def reset(self, name: str = "pristine") -> None:
+        """Bring the database back to a snapshot; takes well under a second."""
+        self._copy(name, "netbox")
+
+    def _copy(self, source: str, target: str) -> None:
+        # one statement per call: neither may run inside a transaction block
+        self.psql(f"DROP DATABASE IF EXISTS {target} WITH (FORCE);\n", database="postgres")
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"
+        self.psql(f"{end};\nCREATE DATABASE {target} TEMPLATE {source};\n", database="postgres")
+
+    def shell(self, script: str) -> str:
+        """Run Python inside NetBox, with its ORM at hand."""
+        python = str(self.venv / "bin" / "python")
+        start = "import django, sys; django.setup(); exec(sys.stdin.read())"
+        settings = {"DJANGO_SETTINGS_MODULE": "netbox.settings"}
+        return run(python, "-c", start, env={**environment(self.directory), **settings}, stdin=script)
+
+    def stop(self) -> None:
+        """End the servers and remove their directory; harmless when called twice."""
+        for process in reversed(self.processes):
+            # the namespace's init dies with `unshare`, and everything in the namespace with its init
+            process.kill()
+            process.wait()
+        self.processes.clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def ensure_dump() -> Path:
+    """The dump to restore: the shared one, else one migrated here once (that takes minutes)."""
+    cached = CACHE / DUMP.name
+    if DUMP.is_file():
+        return DUMP
+    if cached.is_file():
+        return cached
+    with NetBoxServer(migrate=True) as server:
+        netbox = str(server.venv / "bin" / "netbox")
+        run(netbox, "migrate", "--no-input", env=environment(server.directory))
+        server.shell(ADMIN)
+        dump = run(str(POSTGRES / "pg_dump"), "--no-owner", "netbox", env=environment(server.directory))
+    with lzma.open(cached.with_suffix(".part"), "wt", encoding="utf-8") as file:
+        file.write(dump)
+    cached.with_suffix(".part").rename(cached)
+    return cached
+
+
+def main(argv: list[str]) -> Iterator[str]:
+    """`install`: everything that takes long, beforehand; `run`: a server until Ctrl-C."""
+    started = time.monotonic()
+    match argv:
+        case ["install"]:
+            yield f"{install()} and {ensure_dump()} ready in {time.monotonic() - started:.1f} s"
+        case ["run"]:
+            with NetBoxServer() as server:
+                yield f"NETBOX_URL={server.url} NETBOX_TOKEN={TOKEN_V1} # {time.monotonic() - started:.1f} s"
+                sys.stdin.read()
+        case _:
+            yield "usage: python -m tests.netbox.server install | run"
+
+
+if __name__ == "__main__":
+    try:
+        for line in main(sys.argv[1:]):
+            print(line, flush=True)
+    except CannotRunError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

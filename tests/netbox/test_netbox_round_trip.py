@@ -1,0 +1,81 @@
+"""YAML -> NetBox -> YAML is the identity, on a real server."""
+
+from pathlib import Path
+
+import pytest
+
+from inventory.documents import documents_of, inventory_of, read_folder
+from inventory.netbox import read_documents
+from inventory.netbox_client import NetBox
+from inventory.netbox_objects import objects_of
+from inventory.sync import apply, plan
+from inventory.testbed import load
+from tests.netbox.server import NetBoxServer
+from vpnmesh.errors import InputError
+
+
+def test_lab_comes_back_as_it_went_in(seeded: NetBoxServer, lab_folder: Path) -> None:
+    """Hosts, groups and defaults are the same values in the same order."""
+    read = read_documents(NetBox.from_environment(), {"tag": "vpnmesh-lab"})
+    assert read.texts() == read_folder(lab_folder).texts()
+
+
+def test_mixed_inventory_comes_back_as_it_went_in(
+    seeded: NetBoxServer, lab_folder: Path, mixed_folder: Path
+) -> None:
+    """A VM, an IPv6 address, tags, two sites, orders and settings on every level survive; the lab beside it too.
+
+    Seeding a second testbed changes and deletes nothing of the first, and each is read by its own tag.
+    """
+    documents = read_folder(mixed_folder)
+    client = NetBox.from_environment()
+    done = apply(client, documents, "mixed")
+    assert (done.count("patch"), done.count("delete")) == (0, 0)
+    assert read_documents(client, {"tag": "vpnmesh-edge-study"}).texts() == documents.texts()
+    assert read_documents(client, {"tag": "vpnmesh-lab"}).texts() == read_folder(lab_folder).texts()
+    assert plan(client, read_folder(lab_folder), "lab").diff == ""
+
+
+def test_both_inventories_give_one_testbed(seeded: NetBoxServer, lab_folder: Path) -> None:
+    """Nornir's inventory and the typed testbed do not show where they come from."""
+    from_yaml, yaml_testbed = load(str(lab_folder))
+    from_netbox, netbox_testbed = load("netbox:site=lab")
+    assert netbox_testbed == yaml_testbed
+    assert from_netbox.inventory.dict() == from_yaml.inventory.dict()
+
+
+def test_documents_are_what_nornir_reads(mixed_folder: Path) -> None:
+    """An inventory made of documents is the one that SimpleInventory makes of the files."""
+    documents = read_folder(mixed_folder)
+    assert documents_of(inventory_of(documents)) == documents
+
+
+def test_more_vlans_than_one_inside_a_name(mixed_folder: Path) -> None:
+    """The order of groups in a host's entry is kept where it is not the usual one."""
+    assert read_folder(mixed_folder).hosts["worker9"]["groups"] == [
+        "role__k8s-worker", "vlan__20", "site__edge", "platform__linux",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "sentence"),
+    [
+        ("hosts", "port: 2222", "password: hidden", "worker10: password: a secret"),
+        ("hosts", "conn_timeout: 30", "secret: enable", "extras.secret: a secret"),
+        ("hosts", "site__edge, platform__linux, role__k8s-worker", "role__k8s-worker", "0 groups site__"),
+        ("hosts", "10.9.0.10", "worker10.example.org", "'worker10.example.org' is no address"),
+        ("groups", "tag__arm", "arm", "arm: no group that NetBox knows"),
+        ("hosts", "racks: [a, b]", "since: 2026-01-01", "NetBox cannot hold {'data': {'since'"),
+    ],
+)
+def test_what_netbox_cannot_hold_is_refused(
+    mixed_folder: Path, tmp_path: Path, file: str, old: str, new: str, sentence: str
+) -> None:
+    """Before anything is written, an InputError names the host and the key."""
+    for name in ("hosts", "groups", "defaults"):
+        text = (mixed_folder / f"{name}.yaml").read_text()
+        changed = text.replace(old, new) if file in (name, "groups") else text
+        (tmp_path / f"{name}.yaml").write_text(changed)
+    with pytest.raises(InputError, match="mixed") as caught:
+        objects_of(read_folder(tmp_path), "mixed")
+    assert sentence in str(caught.value)

@@ -1,0 +1,145 @@
+r"""Inventories: look at one, judge it, and keep YAML and NetBox the same.
+
+An INVENTORY is a folder with hosts.yaml, the name of a built-in one, or `netbox`, which reads what $NETBOX_URL
+holds with the token in $NETBOX_TOKEN; `netbox:site=lab,tag=study` reads a part of it.
+
+\b
+examples:
+  python -m workflows.inventory show lab
+  python -m workflows.inventory validate netbox:site=lab
+  python -m workflows.inventory seed lab --dry-run       what would change in NetBox
+  python -m workflows.inventory seed lab
+  python -m workflows.inventory diff lab netbox:site=lab   exit code 1 where they differ
+  python -m workflows.inventory export netbox:site=lab copy
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from inventory.documents import Documents, diff, read_folder
+from inventory.netbox import read_documents
+from inventory.netbox_client import NetBox
+from inventory.sync import SeedPlan, apply, plan
+from inventory.testbed import NETBOX, folder_of, load, netbox_filters
+from vpnmesh.errors import InputError
+from vpnmesh.model import Testbed
+from workflows.options import bad_input_exits_2
+
+SAME, DIFFERENT = 0, 1
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module's docstring."""
+
+
+@main.command()
+@click.argument("inventory", default="lab")
+@click.option("--json", "as_json", is_flag=True, help="only the typed testbed as JSON on stdout")
+@bad_input_exits_2
+def show(inventory: str, *, as_json: bool) -> None:
+    """List nodes and VLANs as the study sees them."""
+    _, testbed = load(inventory)
+    if as_json:
+        click.echo(json.dumps(asdict(testbed), indent=1, default=_plain))
+        return
+    console = Console()
+    for table in tables(testbed):
+        console.print(table)
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def tables(testbed: Testbed) -> tuple[Table, Table]:
+    """The testbed's nodes and its VLANs, for a terminal."""
+    nodes = Table(
+        *("node", "kind", "site", "roles", "managed at", "VLAN", "interface", "address"), title=testbed.name
+    )
+    for node in testbed.nodes:
+        roles = ", ".join(sorted(node.roles))
+        for index, leg in enumerate(node.legs):
+            first = ("",) * 5 if index else (node.name, node.kind, node.site, roles, node.management)
+            nodes.add_row(*first, str(leg.vid), leg.interface, str(leg.address))
+    vlans = Table("VLAN", "name", "prefix", "gateway")
+    for vlan in testbed.vlans:
+        vlans.add_row(str(vlan.vid), vlan.name, str(vlan.prefix), str(vlan.gateway))
+    return nodes, vlans
+
+
+@main.command()
+@click.argument("inventory", default="lab")
+@bad_input_exits_2
+def validate(inventory: str) -> None:
+    """Apply every rule; say what is wrong (exit code 2), or that nothing is."""
+    _, testbed = load(inventory)
+    click.echo(f"{inventory}: valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs")
+
+
+@main.command()
+@click.argument("folder", default="lab")
+@click.option("--dry-run", is_flag=True, help="show what would change, and change nothing")
+@bad_input_exits_2
+def seed(folder: str, *, dry_run: bool) -> None:
+    """Make NetBox hold what the YAML files of FOLDER say; a second time changes nothing."""
+    path = folder_of(folder)
+    documents = read_folder(path)
+    netbox = NetBox.from_environment()
+    done = (plan if dry_run else apply)(netbox, documents, str(path / "hosts.yaml"))
+    if done:
+        click.echo(done.diff)
+    click.echo(
+        f"{netbox.url}: {_summary(done)}{' (dry run: nothing was written)' if dry_run and done else ''}"
+    )
+
+
+def _summary(done: SeedPlan) -> str:
+    verbs = (("post", "made"), ("patch", "changed"), ("delete", "deleted"))
+    counts = [f"{done.count(verb)} {word}" for verb, word in verbs if done.count(verb)]
+    return ", ".join(counts) or "holds everything already"
+
+
+@main.command(name="diff")
+@click.argument("before", default="lab")
+@click.argument("after", default=NETBOX)
+@bad_input_exits_2
+def show_diff(before: str, after: str) -> None:
+    """Compare two inventories, YAML or NetBox; exit code 0 where they say the same, 1 where not."""
+    lines = diff(read(before), read(after), before, after)
+    click.echo(lines or f"{before} and {after} say the same")
+    sys.exit(DIFFERENT if lines else SAME)
+
+
+@main.command()
+@click.argument("inventory")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="replace the files that are there")
+@bad_input_exits_2
+def export(inventory: str, folder: Path, *, force: bool) -> None:
+    """Write INVENTORY as hosts.yaml, groups.yaml and defaults.yaml into FOLDER."""
+    texts = read(inventory).texts()
+    taken = [folder / name for name in texts if (folder / name).exists()]
+    if taken and not force:
+        raise InputError(str(taken[0]), "is there already", "choose another folder, or say --force")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        click.echo(folder / name)
+
+
+def read(inventory: str) -> Documents:
+    """The documents behind an inventory's name, not judged as a testbed."""
+    if inventory.partition(":")[0] == NETBOX:
+        return read_documents(NetBox.from_environment(), netbox_filters(inventory))
+    return read_folder(folder_of(inventory))
+
+
+if __name__ == "__main__":
+    main()
