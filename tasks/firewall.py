@@ -58,14 +58,19 @@ def set_firewall_policy(
 def roll_back_firewall(
     task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
 ) -> Result:
-    """Take away all that a run made on this firewall, also after a crash; `result` says whether there was anything."""
-    kept = journal or Journal(default_directory())
+    """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
     driver = driver_of(task, testbed, Mark(run), lambda _text: None)
-    with kept.writer(task.host.name):
-        begun = kept.read(run, task.host.name)
-        found = driver.roll_back(begun.snapshot if begun else None)
-        kept.end(run, task.host.name)
+    found = take_back(driver, task.host.name, run, journal or Journal(default_directory()))
     return Result(host=task.host, changed=found, result=found)
+
+
+def take_back(driver: Driver[Any, Any], host: str, run: str, journal: Journal) -> bool:
+    """Roll back what the journal says was begun, or what the marks show; returns whether there was anything."""
+    with journal.writer(host):
+        begun = journal.read(run, host)
+        found = driver.roll_back(begun.snapshot if begun else None)
+        journal.end(run, host)
+    return found
 
 
 def change(
