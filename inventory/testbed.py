@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from nornir import InitNornir
@@ -49,14 +50,11 @@ def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
         options = {f"{kind}_file": str(files[file]) for kind, file in _FILES}
         plugin = "SimpleInventory"
         place = str(files["hosts"])
-    try:
-        nr = InitNornir(
-            inventory={"plugin": plugin, "options": options},
-            runner={"plugin": "threaded", "options": {"num_workers": workers}},
-            logging={"enabled": False},
-        )
-    except KeyError as error:
-        raise InputError(place, f"a host is in group {error}, which groups.yaml lacks") from error
+    nr = InitNornir(
+        inventory={"plugin": plugin, "options": options},
+        runner={"plugin": "threaded", "options": {"num_workers": workers}},
+        logging={"enabled": False},
+    )
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
 
@@ -81,8 +79,8 @@ def netbox_filters(name: str) -> dict[str, list[str]]:
 def check_folder(folder: Path) -> dict[str, Path]:
     """The three files of an inventory folder; InputError says which is missing or no YAML."""
     files = {file: folder / f"{file}.yaml" for _, file in _FILES}
-    for path in files.values():
-        _check_yaml(path)
+    contents = {file: _read_yaml(path) for file, path in files.items()}
+    _check_groups(files["hosts"], contents["hosts"], contents["groups"])
     return files
 
 
@@ -99,7 +97,7 @@ def folder_of(name: str) -> Path:
     )
 
 
-def _check_yaml(path: Path) -> None:
+def _read_yaml(path: Path) -> Mapping[str, Any]:
     """Say in one sentence what Nornir would say with a traceback."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -112,6 +110,16 @@ def _check_yaml(path: Path) -> None:
     for name, entry in content.items() if path.name != "defaults.yaml" else ():
         if not isinstance(entry, Mapping):
             raise InputError(f"{path}: {name}", "is not a mapping", "write {} for nothing")
+    return content
+
+
+def _check_groups(path: Path, hosts: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
+    for name, entry in hosts.items():
+        for group in entry.get("groups", ()):
+            if group not in groups:
+                raise InputError(
+                    f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml"
+                )
 
 
 def _use_lab_directory(inventory: Inventory) -> None:

@@ -1,12 +1,20 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
 from tasks.firewall import probe_udp, set_firewall_policy
+from tasks.impairment import (
+    clear_impairment,
+    has_netem,
+    install_engine,
+    read_impairment,
+    renew_impairment,
+    set_impairment,
+)
 from tasks.look import look_at_node
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status
 from tasks.path import knock, probe_relay_share
-from tasks.ping import ping_address
+from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_provenance
+from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
 from tasks.relay import start_relay, stop_relay
 from tasks.resources import sample_load
 from tasks.sysctl import set_sysctls
@@ -15,8 +23,11 @@ from tasks.throughput import measure_throughput
 __all__ = [
     "attach_pods",
     "blacklist_interfaces",
+    "clear_impairment",
     "detach_pods",
     "find_binaries",
+    "has_netem",
+    "install_engine",
     "join_stage",
     "knock",
     "leave_mesh",
@@ -24,11 +35,17 @@ __all__ = [
     "measure_throughput",
     "mesh_status",
     "ping_address",
+    "ping_burst",
     "probe_relay_share",
     "probe_udp",
+    "read_footprint",
+    "read_impairment",
     "read_provenance",
+    "renew_impairment",
+    "run_command",
     "sample_load",
     "set_firewall_policy",
+    "set_impairment",
     "set_sysctls",
     "start_relay",
     "stop_relay",

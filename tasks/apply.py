@@ -9,7 +9,7 @@ from vpnmesh.errors import VerifyError
 from vpnmesh.plan import Fact, Plan
 
 
-def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: float = 0.0) -> Result:  # noqa: FBT001
+def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: float = 0.0) -> Result:
     """Have the node hold what `wanted` asks for, and prove it by asking again.
 
     The Result's `changed` means "differed from wanted" (also on a dry run) and `diff` shows in what.

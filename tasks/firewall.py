@@ -1,23 +1,135 @@
-"""What the firewall node lets pass between VLANs."""
+"""What the firewall node lets pass between VLANs: the one way in which a packet is blocked, whatever the driver."""
+
+import socket
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Any
 
 from nornir.core.task import Result, Task
 
-from tasks.apply import converge
 from tasks.connection import shell
-from vpnmesh.firewall import nftables
-from vpnmesh.firewall.policy import Policy
+from tasks.firewall_drivers import driver_name, driver_of
+from tasks.firewall_journal import Journal, default_directory
+from vpnmesh.errors import CheckError, VpnmeshError
+from vpnmesh.firewall.pfsense_objects import Mark
+from vpnmesh.firewall.policy import CLOSED_PORT, Policy, Ruleset, cut_paths, resolve
+from vpnmesh.firewall.protocol import Begun, Driver, Origin
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed, Fact, ask, together
 
+RUN = "vpnmesh"
+"""The run that changes are marked with when the caller names none."""
+
 # a connected UDP socket learns by ICMP that nobody listens: the second write is refused if the first got through
 _PROBE = 'exec 3<>"/dev/udp/$0/$1" && echo a >&3; sleep 0.3; echo b >&3 2>/dev/null && exit 7; exit 0'
-CLOSED_PORT = 33999
+# a TCP port that refuses was reached as much as one that accepts; only silence means blocked
+_PROBE_TCP = 'timeout 1 bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
 SILENT, REFUSED = 7, 0
 
 
-def set_firewall_policy(task: Task, policy: Policy, testbed: Testbed, dry_run: bool | None = None) -> Result:  # noqa: FBT001
-    """Have the firewall hold exactly this policy; run it on the host with role firewall."""
-    return converge(task, nftables.set_policy(policy, testbed), dry_run)
+def set_firewall_policy(
+    task: Task,
+    policy: Policy,
+    testbed: Testbed,
+    dry_run: bool | None = None,
+    run: str = RUN,
+    journal: Journal | None = None,
+) -> Result:
+    """Have the firewall hold exactly this policy; run it on the host with role firewall.
+
+    The driver is the inventory's. `run` marks what is made; a policy that already holds is renewed when half of
+    its time has gone. `result` holds what a person must know. Raises CheckError before anything is written where
+    the change would cut the controller's own path, another run holds the firewall, or a foreign rule stands above.
+    """
+    said: list[str] = []
+    wanted = resolve(policy, testbed)
+    refuse_to_cut(wanted, testbed)
+    driver = driver_of(task, testbed, Mark(run), said.append)
+    diff = change(
+        driver,
+        wanted,
+        Origin(run, task.host.name, driver_name(task.host)),
+        journal or Journal(default_directory()),
+        dry_run=task.is_dry_run(dry_run),
+    )
+    return Result(host=task.host, changed=bool(diff), diff=diff, result=tuple(said))
+
+
+def roll_back_firewall(
+    task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
+) -> Result:
+    """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
+    driver = driver_of(task, testbed, Mark(run), lambda _text: None)
+    found = take_back(driver, task.host.name, run, journal or Journal(default_directory()))
+    return Result(host=task.host, changed=found, result=found)
+
+
+def take_back(driver: Driver[Any, Any], host: str, run: str, journal: Journal) -> bool:
+    """Roll back what the journal says was begun, or what the marks show; returns whether there was anything."""
+    with journal.writer(host):
+        begun = journal.read(run, host)
+        found = driver.roll_back(begun.snapshot if begun else None)
+        journal.end(run, host)
+    return found
+
+
+def change(
+    driver: Driver[Any, Any], wanted: Ruleset, origin: Origin, journal: Journal, *, dry_run: bool
+) -> str:
+    """Observe, plan, journal, apply, verify; returns the diff, empty when the firewall was as wanted.
+
+    The journal is on disk before the first write. A change that fails is rolled back at once; if that fails too,
+    both are said, and the journal stays for `workflows.teardown`.
+    """
+    held = driver.observe()
+    plan = driver.plan(held, wanted)
+    if not plan or dry_run:
+        return str(plan.diff)
+    with journal.writer(origin.host):
+        begun = journal.begin(origin, driver.revision(held), driver.snapshot(held))
+        try:
+            driver.apply(plan, wanted)
+            driver.verify(wanted)
+        except VpnmeshError as error:
+            _undo(driver, begun, journal, error)
+            raise
+        if not wanted:
+            journal.end(origin.run, origin.host)
+    return str(plan.diff)
+
+
+def _undo(driver: Driver[Any, Any], begun: Begun, journal: Journal, error: VpnmeshError) -> None:
+    try:
+        driver.roll_back(begun.snapshot)
+    except VpnmeshError as second:
+        raise CheckError(
+            "firewall",
+            f"{error}; and the roll back failed: {second}; run python -m workflows.teardown --run {begun.run}",
+        ) from second
+    journal.end(begun.run, begun.host)
+
+
+def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:
+    """CheckError names the nodes that the controller would lose."""
+    if wanted and (lost := cut_paths(wanted, testbed, controller_addresses(testbed))):
+        raise CheckError(
+            "firewall",
+            f"policy {wanted.name} would cut the controller off from {', '.join(lost)}; give it a management network"
+            " outside the testbed's VLANs",
+        )
+
+
+def controller_addresses(testbed: Testbed) -> Mapping[str, IPv4Address]:
+    """From which of our addresses each node's management address is reached; no packet is sent."""
+    found = {}
+    for node in testbed.nodes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((node.management, 9))
+                found[node.name] = IPv4Address(probe.getsockname()[0])
+            except OSError:
+                continue
+    return found
 
 
 def probe_udp(task: Task, addresses: tuple[str, ...]) -> Result:
@@ -31,4 +143,17 @@ def probe_udp(task: Task, addresses: tuple[str, ...]) -> Result:
     answers = shell(task).gather(together(facts))
     return Result(
         host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()}
+    )
+
+
+def probe_tcp(task: Task, targets: tuple[tuple[str, int], ...]) -> Result:
+    """Which (address, port) TCP from this node gets to, open or refused: `result` maps the pair to True or False."""
+    facts: dict[str, Fact[Completed]] = {
+        f"{address} {port}": ask("bash", "-c", _PROBE_TCP, address, str(port), timeout_s=3)
+        for address, port in targets
+    }
+    answers = shell(task).gather(together(facts))
+    return Result(
+        host=task.host,
+        result={target: answers[f"{target[0]} {target[1]}"].exit_code == 0 for target in targets},
     )

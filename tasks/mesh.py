@@ -11,7 +11,7 @@ SETTLE_S = 10.0
 """How long a daemon may take from its start until it is as wanted."""
 
 
-def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:
     """Run one stage of joining on this node; `result` holds what the node publishes for later stages."""
     node = mesh.testbed.node(task.host.name)
     result = converge(task, stage.hold(mesh, node), dry_run, settle_s=SETTLE_S)
@@ -22,19 +22,19 @@ def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None
     return result
 
 
-def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Have nothing of the solution left on this node."""
     return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
 
 
-def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Have the solution never use Calico's interfaces as a way to its peers (paper, section 3.2.3).
 
-    `result` says "not needed" for a solution whose peers are static.
+    `result` says "not needed" for a solution that has no such setting.
     """
     wanted = solution.blacklist(mesh, mesh.testbed.node(task.host.name))
     if wanted is None:
-        return Result(host=task.host, changed=False, result="not needed: peers are static")
+        return Result(host=task.host, changed=False, result="not needed: no interface is ever chosen")
     return converge(task, wanted, dry_run)
 
 

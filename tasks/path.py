@@ -33,7 +33,7 @@ def probe_relay_share(task: Task, testbed: Testbed, server: str, others: Mapping
     relay = shell_of(task, others[testbed.relay.name])
     interface = testbed.relay.leg.interface
     address = str(pod_address(testbed, testbed.node(server)))
-    argv = ping.argv(address, count=PROBE_PACKETS, interval_s=0.0005, payload_bytes=PROBE_BYTES)
+    argv = ping.argv(address, PROBE_PACKETS, interval_s=0.0005, payload_bytes=PROBE_BYTES)
     before = _sent_bytes(relay, interface)
     command = Command(in_pod(*argv), timeout_s=30, ok=(0, 1, 2))
     summary = shell(task).gather(Fact((command,), lambda completed: ping.parse(completed[0].stdout)))

@@ -3,14 +3,32 @@
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from vpnmesh.impairment import burst
 from vpnmesh.plan import Command, Fact
 from vpnmesh.pods import in_pod
 from vpnmesh.tools import ping
 
+INTERVAL_S = 0.05
 
-def ping_address(task: Task, address: str, count: int = 5, *, from_pod: bool = False) -> Result:
+
+def ping_address(
+    task: Task,
+    address: str,
+    count: int = 5,
+    interval_s: float = INTERVAL_S,
+    wait_s: float = 1.0,
+    *,
+    from_pod: bool = False,
+) -> Result:
     """Ping an address from this node, or from its pod; `result` is a PingSummary (RTTs in ms)."""
-    argv = ping.argv(address, count=count, interval_s=0.05)
-    command = Command(in_pod(*argv) if from_pod else argv, timeout_s=ping.seconds(count), ok=(0, 1, 2))
-    summary = shell(task).gather(Fact((command,), lambda completed: ping.parse(completed[0].stdout)))
-    return Result(host=task.host, result=summary)
+    argv = ping.argv(address, count, interval_s=interval_s, wait_s=wait_s)
+    limit_s = ping.seconds(count, interval_s=interval_s, wait_s=wait_s) + 2
+    command = Command(in_pod(*argv) if from_pod else argv, timeout_s=limit_s, ok=(0, 1, 2))
+    fact = Fact((command,), lambda completed: ping.parse(completed[0].stdout + completed[0].stderr))
+    return Result(host=task.host, result=shell(task).gather(fact))
+
+
+def ping_burst(task: Task, address: str, *, from_pod: bool = False) -> Result:
+    """Send 2,000 pings within a second, to judge loss by; `result` is a PingSummary."""
+    fact = burst.burst(address, in_pod() if from_pod else ())
+    return Result(host=task.host, result=shell(task).gather(fact))

@@ -14,6 +14,6 @@ def attach_pods(
     return converge(task, pods.attached(network, testbed.node(task.host.name)), dry_run)
 
 
-def detach_pods(task: Task, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def detach_pods(task: Task, dry_run: bool | None = None) -> Result:
     """Have neither pod nor `vxlan.calico` on the node."""
     return converge(task, pods.detached(), dry_run)

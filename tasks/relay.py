@@ -7,7 +7,7 @@ from tasks.mesh import SETTLE_S
 from vpnmesh.solutions.protocol import Mesh, Solution
 
 
-def start_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def start_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Have this node run every part of the solution that the mesh wants of it."""
     node = mesh.testbed.node(task.host.name)
     stages = [stage for stage in solution.stages(mesh) if node.name in stage.nodes]
@@ -19,7 +19,7 @@ def start_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None
     )
 
 
-def stop_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def stop_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Have nothing of the solution on this node: a relay that is down, for fallback tests."""
     node = mesh.testbed.node(task.host.name)
     return converge(task, solution.leave(mesh, node), dry_run, settle_s=SETTLE_S)

@@ -9,7 +9,7 @@ from tasks.connection import shell
 from vpnmesh import sysctls
 
 
-def set_sysctls(task: Task, values: Mapping[str, str], dry_run: bool | None = None) -> Result:  # noqa: FBT001
+def set_sysctls(task: Task, values: Mapping[str, str], dry_run: bool | None = None) -> Result:
     """Have the kernel hold these values; the Result's `result` has the values before, for undoing."""
     before = shell(task).gather(sysctls.read(tuple(values)))
     result = converge(task, sysctls.hold(values), dry_run)

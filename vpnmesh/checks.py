@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
-from vpnmesh.model import Path, Scenario
+from vpnmesh.model import DataPlane, Path, Scenario
 from vpnmesh.solutions.protocol import Mesh, Status, check_endpoints
 
 RELAYED_SHARE = 0.9
@@ -15,7 +15,7 @@ DIRECT_SHARE = 0.01
 
 def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
     """Every member reaches every other on the scenario's path, said by both ends, with the scenario's MTU."""
-    management = management_addresses(mesh)
+    forbidden = forbidden_endpoints(mesh, statuses)
     for name, status in statuses.items():
         node = mesh.testbed.node(name)
         if mesh.scenario.tunnel_mtu is not None and status.mtu != mesh.scenario.tunnel_mtu:
@@ -25,7 +25,19 @@ def check_mesh(mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         for other in statuses:
             if other != name:
                 check_path(mesh.scenario, name, status, other)
-        check_endpoints(mesh, node, status, management)
+        check_endpoints(mesh, node, status, forbidden)
+
+
+def forbidden_endpoints(mesh: Mesh, statuses: Mapping[str, Status]) -> dict[str, frozenset[IPv4Address]]:
+    """Addresses that no peer may be reached at, by what they are: management, and what the VPN itself gave out.
+
+    Some solutions choose their own range, so what the members have counts, not what we would give.
+    """
+    given = (status for status in statuses.values() if status.data_plane is not DataPlane.NONE)
+    return {
+        "management network": frozenset(management_addresses(mesh)),
+        "overlay": frozenset(status.address for status in given if status.address),
+    }
 
 
 def check_path(scenario: Scenario, name: str, status: Status, other: str) -> None:

@@ -8,11 +8,11 @@ from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
 from vpnmesh.scenarios import PAPER_SCENARIOS, scenario_named
 
-REPETITION_OVERHEAD_S = 1.3
+REPETITION_OVERHEAD_S = 0.6
 """Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
-CELL_OVERHEAD_S = 1.0
+CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
-SWITCH_S = 9.0
+SWITCH_S = 6.0
 """Leaving one scenario and joining the next."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""

@@ -79,7 +79,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """Everything that stands, validated once; built by `inventory.testbed` from YAML or NetBox."""
+    """Everything that stands, validated once; built by `inventory.testbed` from YAML or NetBox.
+
+    `dns_servers` and `ntp_servers` stay reachable under every firewall policy.
+    """
 
     # the name is the study's word; keeps pytest from collecting it as a test class
     __test__ = False
@@ -90,6 +93,8 @@ class Testbed:
     overlay: IPv4Network
     pods: IPv4Network
     allow_virtual_forwarding: bool = False
+    dns_servers: tuple[IPv4Address, ...] = ()
+    ntp_servers: tuple[IPv4Address, ...] = ()
 
     def node(self, name: str) -> Node:
         """The node called `name`; KeyError if there is none."""

@@ -33,15 +33,19 @@ fi
 rm -f "$d.pid" "$d.spec" "$d.log"
 """
 
+_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
+_UNTIL = 'until "$@" > /dev/null 2>&1; do sleep 0.2; done'
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A daemon: its name (a file name), what it runs, and the files it reads."""
+    """A daemon: its name (a file name), what it runs, the files it reads, and what succeeds once it answers."""
 
     name: str
     argv: tuple[str, ...]
     files: tuple[WriteFile, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready: Command | None = None
 
     @property
     def base(self) -> str:
@@ -93,6 +97,50 @@ def stopped(name: str, *paths: str) -> Fact[Plan]:
     return Fact((Command(find),), parse)
 
 
+def removed(
+    services: Sequence[str],
+    paths: Sequence[str],
+    *,
+    interfaces: Sequence[str] = (),
+    find: Sequence[Command] = (),
+    cleanup: Sequence[Command] = (),
+) -> Fact[Plan]:
+    """Have none of these services, files, folders and interfaces, and nothing that the `find` commands print.
+
+    `cleanup` runs between stopping and deleting.
+    """
+    runs = [f"{RUN_DIRECTORY}/{name}.{end}" for name in services for end in ("pid", "spec", "log")]
+    links = [f"/sys/class/net/{name}" for name in interfaces]
+
+    def parse(completed: Sequence[Completed]) -> Plan:
+        left = "\n".join(one.stdout.strip() for one in completed if one.stdout.strip())
+        if not left:
+            return Plan()
+        steps = (
+            *(stop(name) for name in services),
+            *cleanup,
+            *(Command(("ip", "link", "delete", name), ok=(0, 1)) for name in interfaces),
+            Command(("rm", "-rf", "--", *paths)),
+        )
+        return Plan(steps, unified_diff("left", left, ""))
+
+    return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)), *find), parse)
+
+
+def made(path: str, script: Command, what: str) -> Fact[Plan]:
+    """Have a file that only the node itself can make: keys, certificates, tokens."""
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))
+
+    return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
+
+
+def until(*argv: str, deadline_s: float) -> Command:
+    """A command tried five times a second until it succeeds; it fails when the deadline passes."""
+    return Command(("sh", "-c", _UNTIL, "sh", *argv), timeout_s=deadline_s)
+
+
 def stop(name: str) -> Command:
     """End the service: TERM, then KILL after five seconds; fine if it does not run."""
     return Command(("sh", "-c", _STOP, "sh", f"{RUN_DIRECTORY}/{name}"))
@@ -107,6 +155,7 @@ def _start_plan(service: Service, found: str) -> Plan:
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,
         start,
+        *((service.ready,) if service.ready else ()),
         WriteFile(f"{service.base}.spec", service.digest),
     )
     diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]

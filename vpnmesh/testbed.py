@@ -47,6 +47,8 @@ def build_testbed(records: InventoryRecords) -> Testbed:
         overlay=_network(records.place, "defaults", "overlay", records.defaults.get("overlay")),
         pods=_network(records.place, "defaults", "pods", records.defaults.get("pods")),
         allow_virtual_forwarding=records.defaults.get("allow_virtual_forwarding") is True,
+        dns_servers=_servers(records, "dns_servers"),
+        ntp_servers=_servers(records, "ntp_servers"),
     )
     _check_roles(records.place, testbed)
     _check_addresses(records.place, testbed)
@@ -64,6 +66,16 @@ def _network(place: str, host: str, key: str, value: object) -> IPv4Network:
         return IPv4Network(str(value))
     except ValueError:
         _refuse(place, host, key, f"'{value}' is no IPv4 prefix", "write for example 10.0.0.0/24")
+
+
+def _servers(records: InventoryRecords, key: str) -> tuple[IPv4Address, ...]:
+    value = records.defaults.get(key) or []
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        _refuse(records.place, "defaults", key, f"'{value}' is no list", "write for example [10.0.0.53]")
+    try:
+        return tuple(IPv4Address(str(address)) for address in value)
+    except ValueError as error:
+        _refuse(records.place, "defaults", key, str(error), "write IPv4 addresses")
 
 
 def _interface(place: str, host: str, key: str, value: object) -> IPv4Interface:

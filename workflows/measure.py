@@ -13,9 +13,10 @@ from vpnmesh.checks import (
     check_path,
     check_pod_mtu,
     check_share,
-    management_addresses,
+    forbidden_endpoints,
 )
 from vpnmesh.errors import ToolError, VpnmeshError
+from vpnmesh.impairment.engine import near_cap
 from vpnmesh.matrix import Profile
 from vpnmesh.model import Cell, Condition, Test
 from vpnmesh.outcome import Failed, Measured, Outcome, Sample
@@ -103,10 +104,20 @@ def measure(
         rtt_ms_before=findings.rtt_ms_before,
         rtt_ms_after=findings.rtt_ms_after,
         relay_share=findings.relay_share,
+        near_cap=_near_cap(bench, outcome, impaired),
         loads=findings.loads or {},
         raw=findings.raw,
     )
     return record, Checked(findings.rtt_ms_after) if isinstance(outcome, Measured) else None
+
+
+def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None:
+    """Whether the figure is the queue's and not the VPN's; None where there is no rate."""
+    rate = outcome.get("rate_mbit_s") if isinstance(outcome, Measured) else None
+    if rate is None:
+        return None
+    wanted = impaired.impairment
+    return near_cap(wanted.limit_packets, wanted.condition.delay_ms, bench.standing.scenario.pod_mtu, rate)
 
 
 def check(bench: Bench, impaired: Impaired) -> float | None:
@@ -119,7 +130,8 @@ def check(bench: Bench, impaired: Impaired) -> float | None:
     for name, other in (pair, pair[::-1]):
         _check_look(bench, name, other, looks[name].result)
     impaired.check()
-    return ping_pods(bench).rtt_avg_ms
+    rtt = ping_pods(bench).rtt
+    return rtt.avg_ms if rtt else None
 
 
 def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
@@ -141,7 +153,8 @@ def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
     check_pod_mtu(standing.scenario, name, look.pod_mtu)
     check_foreign(name, look.foreign)
     mesh = standing.mesh
-    check_endpoints(mesh, mesh.testbed.node(name), look.status, management_addresses(mesh))
+    forbidden = forbidden_endpoints(mesh, standing.statuses)
+    check_endpoints(mesh, mesh.testbed.node(name), look.status, forbidden)
 
 
 def _attempt(
@@ -180,10 +193,10 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
 def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     summary = ping_pods(bench, count=5 * bench.profile.duration_s)
     findings.raw = _keep(bench, attempt, {"ping.txt": repr(summary)})
-    if summary.rtt_avg_ms is None:
+    if summary.rtt is None:
         raise ToolError("ping", f"none of {summary.sent} came back")
     lost_pct = 100 * (1 - summary.received / summary.sent)
-    return Measured((Sample("rtt_ms", summary.rtt_avg_ms), Sample("lost_pct", lost_pct)))
+    return Measured((Sample("rtt_ms", summary.rtt.avg_ms), Sample("lost_pct", lost_pct)))
 
 
 def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:

@@ -16,11 +16,11 @@ from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Text
 from vpnmesh.pods import pod_network
 from vpnmesh.solutions import SOLUTIONS, solution_named
-from vpnmesh.solutions.protocol import Mesh, Solution, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Status
 from vpnmesh.sysctls import PAPER_SYSCTLS
 from workflows.hosts import run_on
 
-READY_S = 40.0
+READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
 
 
@@ -74,20 +74,27 @@ class Provisioned:
 
 
 def require(site: Site, scenario: Scenario) -> Solution:
-    """The scenario's solution with all its binaries on all nodes; UnavailableError says what is missing."""
+    """The scenario's solution, with all its binaries where they are needed; UnavailableError says what is missing."""
     if scenario.solution not in SOLUTIONS:
         raise UnavailableError(f"no module for {scenario.solution} yet")
     solution = solution_named(scenario.solution)
-    names = tuple(binary.name for binary in solution.binaries)
-    if not names:
-        return solution
-    packages = {binary.name: binary.package for binary in solution.binaries}
-    for host, result in run_on(site.nr, site.k8s, tasks.find_binaries, programs=names).items():
+    mesh = Mesh(site.testbed, scenario)
+    if reason := solution.refuse(mesh):
+        raise UnavailableError(reason)
+    for seat in Seat:
+        wanted = {binary.name: binary for binary in solution.binaries if binary.at is seat}
+        if wanted:
+            _require_at(site, [node.name for node in mesh.seats(seat)], wanted)
+    return solution
+
+
+def _require_at(site: Site, nodes: list[str], wanted: Mapping[str, Binary]) -> None:
+    for host, result in run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted)).items():
         for name, path in result.result.items():
             if not path:
-                brings = f" (Debian package {packages[name]})" if packages[name] else ""
+                package = wanted[name].package
+                brings = f" (Debian package {package})" if package else " (see docs/binaries.md)"
                 raise UnavailableError(f"no binary {name} on {host}{brings}")
-    return solution
 
 
 @contextlib.contextmanager

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.impairment.engine import Engine
 from vpnmesh.matrix import Job, MatrixPlan, Visit
 from vpnmesh.model import Condition
 from vpnmesh.outcome import Failed
 from vpnmesh.record import UNAVAILABLE, Record
 from vpnmesh.scenarios import scenario_named
 from workflows.hosts import stage_of
-from workflows.impair import Impaired, impaired
+from workflows.impair import Impaired, impaired, seed_for
 from workflows.measure import Attempt, Bench, Checked, measure
 from workflows.progress import RunProgress
 from workflows.provision import Site, provisioned
@@ -24,6 +25,8 @@ class MatrixRun:
     site: Site
     plan: MatrixPlan
     store: Store
+    engine: Engine
+    seed: int
     failed: int = 0
     _sequence: int = 0
     _finished: frozenset[tuple[str, int]] = field(init=False)
@@ -86,7 +89,13 @@ class MatrixRun:
         progress.doing(f"{visit.scenario} {name}")
         made: set[str] = set()
         try:
-            with impaired(self.site, Condition.parse(name), self.plan.profile.placement) as impairment:
+            with impaired(
+                self.site,
+                self.engine,
+                Condition.parse(name),
+                self.plan.profile.placement,
+                seed_for(self.seed, visit.number),
+            ) as impairment:
                 for job in jobs:
                     self._job(bench, visit, job, impairment, progress)
                     made.add(job.cell.key)

@@ -336,7 +336,7 @@ def main(argv: list[str]) -> Iterator[str]:
 if __name__ == "__main__":
     try:
         for line in main(sys.argv[1:]):
-            print(line, flush=True)  # noqa: T201 - a command line speaks
+            print(line, flush=True)
     except CannotRunError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -37,12 +37,34 @@ RESULTS: dict[str, pl.DataType] = {
     **{f"{end}_{figure}": pl.Float64() for end in ENDS for figure in _LOAD},
     "machine_cpu_pct": pl.Float64(),
     "machine_softirq_pct": pl.Float64(),
+    # the figure is that of the impairment's queue, not of the VPN: within 10 % of limit x packet / delay
+    "near_cap": pl.Boolean(),
     "raw": pl.String(),
 }
 
+# a row per HTTP request; `ok` = it has a status of the 2xx class and a response time, so it is in the sample
+API: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "mode": pl.String(),
+    "run": pl.Int64(),
+    "response_s": pl.Float64(),
+    "offset_s": pl.Float64(),
+    "status": pl.Int64(),
+    "ok": pl.Boolean(),
+}
+
+API_MODES = ("hey", "open-loop")
+"""Closed loop of workers as in the paper, or requests sent by the clock whatever the answers do."""
+
+
+def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """A frame of that schema without rows."""
+    return pl.DataFrame(schema=schema)
+
 
 def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Return the frame unchanged; InputError names the place and the first column that is not the schema's."""
+    """Return the frame unchanged; InputError names the first column that is not the schema's."""
     found = dict(frame.schema)
     for name, dtype in RESULTS.items():
         if found.get(name) != dtype:

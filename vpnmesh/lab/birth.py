@@ -42,7 +42,7 @@ class Birth:
                 os.close(descriptor)
 
     def read(self) -> dict[str, Any]:
-        """The init's next event; LabError if a step failed, if the init ended, or said nothing for a minute."""
+        """The init's next event; LabError if a step failed, or the init ended or was silent for a minute."""
         while b"\n" not in self._buffer:
             ready, _, _ = select.select([self._events], [], [], _SILENCE_S)
             piece = os.read(self._events, 65536) if ready else b""
@@ -112,24 +112,30 @@ def _spawn(directory: Path, slots: tuple[tuple[int, int], ...]) -> Process:
         *_UNSHARE,
         *(sys.executable, "-m", "vpnmesh.lab.init", str(directory)),
     )
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(source)}
     actions = [(os.POSIX_SPAWN_DUP2, *slot) for slot in slots]
-    pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+    # nothing that this process ignores (SIGPIPE in every Python) or blocks is passed on to the nodes
+    pid = os.posix_spawn(
+        argv[0],
+        argv,
+        environment,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
     started = process(pid)
     if started is None:
         raise LabError("init", "unshare did not start")
     return started
 
 
-def end_init(starter: Process) -> None:
-    """Kill unshare; its child, the init, dies with it, and with the init everything inside."""
-    if starter.alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(starter.pid, signal.SIGKILL)
-    collect(starter)
-
-
-def collect(starter: Process) -> None:
-    """Reap unshare where it is this process's own child, so that no zombie stays."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(starter.pid, 0)
+def end_init(*processes: Process) -> None:
+    """Kill unshare and the init below it, and with the init everything inside."""
+    for one in processes:
+        if one.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+        if process(one.pid) == one:  # dead but not reaped; another process may have the id by now
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(one.pid, 0)

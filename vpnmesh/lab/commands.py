@@ -1,4 +1,4 @@
-"""Run the commands of a step: consecutive `ip` and `tc` commands go to one process, for starting one costs most."""
+"""Run the commands of a step; neighbouring `ip` and `tc` commands share a process, for starting is dear."""
 
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.topology import Argv, Step
 
 _TIMEOUT_S = 20.0
+_BATCH_FAILED = "Command failed -:"
 
 
 def run_step(step: Step) -> None:
@@ -45,14 +46,17 @@ def _run(step: str, argv: Argv, stdin: str) -> None:
     except subprocess.TimeoutExpired:
         raise LabError(step, f"{' '.join(argv)}: no answer in {_TIMEOUT_S:g} s") from None
     if done.returncode != 0:
-        message = " | ".join(done.stderr.strip().splitlines()[:3]) or "no message"
-        shown = f"{' '.join(argv)}{_failed_line(done.stderr, stdin)}"
-        raise LabError(step, f"{shown}: exit {done.returncode}: {message}")
+        said = [line for line in done.stderr.strip().splitlines() if not line.startswith(_BATCH_FAILED)]
+        message = " | ".join(said[:3]) or "no message"
+        command = _refused(argv, stdin, done.stderr)
+        raise LabError(step, f"{' '.join(command)}: exit {done.returncode}: {message}")
 
 
-def _failed_line(stderr: str, stdin: str) -> str:
-    """The batch line that `Command failed -:N` points at."""
-    _, found, rest = stderr.rpartition("Command failed -:")
-    number = rest.split()[0] if found and rest.split() else ""
+def _refused(argv: Argv, stdin: str, stderr: str) -> Argv:
+    """The command itself, or that line of a batch which `Command failed -:N` points at."""
     lines = stdin.splitlines()
-    return f" <- '{lines[int(number) - 1]}'" if number.isdigit() and 0 < int(number) <= len(lines) else ""
+    for line in stderr.splitlines():
+        number = line.removeprefix(_BATCH_FAILED)
+        if number != line and number.isdigit() and 0 < int(number) <= len(lines):
+            return (*argv[:-2], lines[int(number) - 1])
+    return argv

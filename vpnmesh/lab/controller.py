@@ -49,10 +49,17 @@ def link_exists(name: str) -> bool:
     return any(known == name for _, known in socket.if_nameindex())
 
 
-def silence_ipv6() -> None:
-    """No IPv6 on the controller's end either, where there is such a thing."""
-    with contextlib.suppress(FileNotFoundError):
-        Path(f"/proc/sys/net/ipv6/conf/{UPLINK}/disable_ipv6").write_text("1")
+def settle_uplink() -> None:
+    """On the controller's end too: no IPv6, and nothing that a node sends is forwarded, whatever the machine does."""
+    settings = (
+        ("ipv6/conf/{}/disable_ipv6", "1"),
+        ("ipv4/conf/{}/forwarding", "0"),
+        # the bridge may open its port a moment late; the next try shall not be a whole second later
+        ("ipv4/neigh/{}/retrans_time_ms", "50"),
+    )
+    for name, value in settings:
+        with contextlib.suppress(FileNotFoundError):
+            Path("/proc/sys/net", name.format(UPLINK)).write_text(value)
 
 
 def await_ssh(addresses: Iterable[str], timeout_s: float) -> None:

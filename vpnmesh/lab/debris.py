@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,26 +14,30 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """A lab's processes, namespaces (as `net:[inode]`), the links in the controller's namespace, its directory."""
+    """A lab's processes, its links in the controller's namespace, and its directory.
+
+    Namespaces show by the processes in them: their numbers are of no use once they are gone, for the kernel
+    gives them to the next namespace that anybody makes.
+    """
 
     processes: tuple[Process, ...]
-    namespaces: frozenset[str]
     links: tuple[str, ...]
     directory: Path
 
 
-def traces_of(starter: Process, links: tuple[str, ...], directory: Path) -> Traces:
-    """All that stems from the process that started the lab, as of now."""
-    own = namespaces(os.getpid())
-    lab = tuple(member for member in descendants(starter.pid) if starter.alive)
-    inside = lab[1:]  # unshare itself stays in the machine's PID namespace
-    found = frozenset[str]().union(*(namespaces(member.pid) for member in inside)) - own
-    return Traces(lab, frozenset(name for name in found if not _is_shared(name, lab[:1])), links, directory)
+def traces_of(roots: Sequence[Process], links: tuple[str, ...], directory: Path) -> Traces:
+    """All that stems from the lab's starter (the first root) and its init, and who else is in their namespaces."""
+    family = (one for root in roots if root.alive for one in descendants(root.pid))
+    lab = tuple(dict.fromkeys(family))
+    inside = (namespaces(one.pid) for one in lab if one != roots[0])
+    found = frozenset[str]().union(*inside) - _shared(roots[0])
+    return Traces((*lab, *(one for one in members(found) if one not in lab)), links, directory)
 
 
-def _is_shared(name: str, starter: tuple[Process, ...]) -> bool:
-    """Whether a namespace is the starter's by inheritance (its UTS), thus its creator's."""
-    return name.startswith("uts:") and any(name in namespaces(one.pid) for one in starter)
+def _shared(starter: Process) -> frozenset[str]:
+    """Namespaces that are the machine's: this process's, and the starter's except the two that it made."""
+    inherited = (name for name in namespaces(starter.pid) if name[:3] not in ("net", "mnt"))
+    return namespaces(os.getpid()).union(inherited)
 
 
 def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:
@@ -45,11 +50,9 @@ def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:
 
 def remains(traces: Traces) -> tuple[str, ...]:
     """What of a lab is still there."""
-    processes = {*(p for p in traces.processes if p.alive)}
-    links = tuple(f"link {name}" for name in traces.links if link_exists(name))
-    if not processes and not links:
-        processes = set(members(traces.namespaces))
-    return (*links, *(f"process {_describe(one)}" for one in sorted(processes)), *_mounts(traces))
+    links = (f"link {name}" for name in traces.links if link_exists(name))
+    processes = (f"process {_describe(one)}" for one in traces.processes if one.alive)
+    return (*links, *processes, *_mounts(traces.directory))
 
 
 def _describe(one: Process) -> str:
@@ -59,11 +62,8 @@ def _describe(one: Process) -> str:
         return str(one.pid)
 
 
-def _mounts(traces: Traces) -> tuple[str, ...]:
-    """Mounts in the controller's namespace on the lab's directory, or that hold one of its namespaces."""
-    points = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        root, point = line.split()[3:5]
-        if Path(point).is_relative_to(traces.directory) or root in traces.namespaces:
-            points.append(f"mount {point}")
-    return tuple(points)
+def _mounts(directory: Path) -> tuple[str, ...]:
+    """Mounts on the lab's directory: there are none, unless somebody made some."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = (Path(line.split()[4]) for line in lines)
+    return tuple(f"mount {point}" for point in points if point.is_relative_to(directory))

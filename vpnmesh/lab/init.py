@@ -139,7 +139,7 @@ def main() -> int:
     os.umask(0o022)
     os.chdir(sys.argv[1])
     for descriptor in (_CONTROL, _EVENTS, _CREATOR):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
     try:
         recipe = Recipe.from_json(Path("recipe.json").read_text())
         events.tell(started=True)

@@ -15,6 +15,8 @@ CLONE_NEWNET = 0x40000000
 
 MS_BIND = 0x1000
 MS_MOVE = 0x2000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
@@ -65,7 +67,7 @@ def enter_network(path: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """mount(2); an empty `kind` or `options` is a null pointer, as bind and move want it."""
+    """Mount; an empty `kind` or `options` is a null pointer, as bind and move want it."""
     data = ctypes.cast(c_char_p(options.encode()), c_void_p) if options else None
     _check(_libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data), target)
 

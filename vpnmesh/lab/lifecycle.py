@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab.birth import Birth, end_init
 from vpnmesh.lab.commands import run_step
-from vpnmesh.lab.controller import await_ssh, check_free, silence_ipv6
+from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
 from vpnmesh.lab.debris import await_gone, traces_of
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
@@ -34,7 +35,7 @@ from vpnmesh.lab.record import (
     lab_directory,
     stands,
 )
-from vpnmesh.lab.substrate import Substrate, examine, require
+from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,
     UPLINK,
@@ -52,6 +53,7 @@ Progress = Callable[[str, float], None]
 DEFAULT_PORT_RATE_MBIT_S = 1000.0
 _SSH_TIMEOUT_S = 15.0
 _GONE_TIMEOUT_S = 15.0
+_DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 
 
 class Lab:
@@ -117,11 +119,11 @@ class Lab:
             return ()
         control, self._control = self._control, None
         try:
-            return down(self.directory)
+            return _down(self._directory, only=self.record.init)
         finally:
             os.close(control)
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -151,6 +153,7 @@ def up(
     with place.locked():
         if standing := find(place.path):
             _check_same(standing, wanted, port_rate_mbit_s)
+            _check_whole(standing)
             return standing
         place.check_ours()
         return _Construction(testbed, topology, place, progress).run(wanted, owned=owned)
@@ -166,18 +169,24 @@ def find(directory: Path | None = None) -> Lab | None:
 def down(directory: Path | None = None) -> tuple[str, ...]:
     """Take down what stands, wait until it is gone, remove the directory; what is left, empty normally."""
     _check_root()
-    place = lab_directory(directory)
+    return _down(lab_directory(directory))
+
+
+def _down(place: LabDirectory, only: Process | None = None) -> tuple[str, ...]:
+    """Take down the lab of a directory, or `only` the one with this init: another may have come since."""
     with place.locked():
         record = place.read()
-        left = _end(record.starter, place) if record and stands(record) else ()
+        if only and record and record.init != only:
+            return ()
+        left = _end(place, record.starter, record.init) if record and stands(record) else ()
         place.remove()
         return left
 
 
-def _end(starter: Process, place: LabDirectory) -> tuple[str, ...]:
-    """Kill a lab by the process that started it, and wait until the kernel has cleaned up."""
-    traces = traces_of(starter, (UPLINK,), place.path)
-    end_init(starter)
+def _end(place: LabDirectory, *processes: Process) -> tuple[str, ...]:
+    """Kill a lab by the process that started it, then its init, and wait until the kernel has cleaned up."""
+    traces = traces_of(processes, (UPLINK,), place.path)
+    end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
 
 
@@ -196,8 +205,20 @@ def _check_same(standing: Lab, wanted: str, port_rate_mbit_s: float | None) -> N
     raise InputError(
         "lab",
         f"another lab stands in {standing.directory}, with other {differs}",
-        "take it down first: python -m vpnmesh.lab down",
+        _DOWN_FIRST,
     )
+
+
+def _check_whole(standing: Lab) -> None:
+    """InputError if a lab that stands is of no use here: a node died, or it belongs to another network namespace."""
+    if dead := [node.name for node in standing.record.nodes if not node.first.alive]:
+        raise InputError("lab", f"a lab stands, but not its {', '.join(dead)}", _DOWN_FIRST)
+    if not link_exists(UPLINK):
+        raise InputError(
+            "lab",
+            f"the lab in {standing.directory} belongs to another network namespace",
+            "set VPNMESH_LAB_DIR to another directory",
+        )
 
 
 def _rate(rate_mbit_s: float | None) -> str:
@@ -219,7 +240,7 @@ class _Construction:
     def run(self, wanted: str, *, owned: bool) -> Lab:
         """Check, then build; whatever interrupts the building takes everything away again."""
         with self._step("checks"):
-            substrate = examine()
+            substrate = examine(NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
             check_free(self._topology)
         try:
@@ -238,7 +259,7 @@ class _Construction:
         try:
             record = self._give_birth(birth, wanted, owned=owned)
         except BaseException:
-            left = _end(birth.starter, self._place)
+            left = _end(self._place, birth.starter)
             birth.close()
             if left:
                 raise LabError("clean-up", f"left behind: {', '.join(left)}") from None
@@ -250,7 +271,7 @@ class _Construction:
         init = birth.init
         with self._step("controller's link"):
             run_step(controller_steps(self._topology, init.pid))
-            silence_ipv6()
+            settle_uplink()
         birth.say("uplink")
         firsts = birth.await_field("nodes", self._tell)
         birth.await_step(uplink_step().name, self._tell)
@@ -304,6 +325,7 @@ class _Construction:
             fingerprint=wanted,
             port_rate_mbit_s=self._topology.port_rate_mbit_s,
             owned=owned,
+            owner_pid=os.getpid(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             kernel=platform.release(),
             init=init,

@@ -114,7 +114,7 @@ def hosts_file(testbed: Testbed, node: str) -> str:
 def sshd_config(management: str, accounts: Iterable[Account]) -> str:
     """Keys only, on the management address only, and nothing that makes a login slow.
 
-    PAM is off: a key login needs none where the password field is `*` (with `!` sshd takes the account as locked).
+    PAM is off: a key login needs none where the password field is `*` (sshd takes `!` for a locked account).
     """
     options = (
         f"ListenAddress {management}:22",

@@ -1,7 +1,6 @@
 """What /proc says about processes: who is alive since when, who descends from whom, who is in a namespace."""
 
 import contextlib
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ def _stat(pid: int) -> list[str] | None:
 
 def all_pids() -> Iterator[int]:
     """Every process id that /proc shows."""
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 def descendants(root: int) -> tuple[Process, ...]:

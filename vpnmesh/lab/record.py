@@ -46,6 +46,7 @@ class Record:
     fingerprint: str
     port_rate_mbit_s: float | None
     owned: bool
+    owner_pid: int
     created: str
     kernel: str
     init: Process
@@ -137,9 +138,13 @@ class LabDirectory:
             shutil.rmtree(self.path)
 
     def read(self) -> Record | None:
-        """The record, None if there is none that this version can read."""
+        """The record, None if there is none that this version can read; InputError if it is not for this user."""
         try:
             record = _RECORDS.validate_json(self.record.read_bytes())
+        except PermissionError:
+            raise InputError(
+                "lab directory", f"{self.path} is root's", "run this as root, e.g. with sudo"
+            ) from None
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
         return record if record.schema_version == SCHEMA_VERSION else None
@@ -154,7 +159,7 @@ class LabDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time on a directory; others wait. Locks the folder above: no file to leave."""
+        """One `up` or `down` at a time; others wait. The lock is on the folder above: no file stays."""
         descriptor = self._lock()
         try:
             yield
@@ -183,7 +188,7 @@ def lab_directory(directory: Path | None) -> LabDirectory:
 
 
 def boot_id() -> str:
-    """This boot's own id: process ids of another boot mean nothing."""
+    """The id of this boot: process ids of another mean nothing."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

@@ -6,7 +6,9 @@ Runs inside the lab's init only. No command is started on the way: system calls 
 import json
 import os
 import shutil
+import signal
 import socket
+import traceback
 from pathlib import Path
 
 from vpnmesh.lab import kernel
@@ -37,7 +39,7 @@ def program(name: str) -> str:
 def _spawn(
     node: NodeRecipe, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path
 ) -> tuple[int, int]:
-    """Fork the process that becomes the node's outside; its id, and the pipe on which it tells how it went."""
+    """Fork the process that makes the node; its id, and the pipe on which it tells how it went."""
     report, told = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
@@ -48,6 +50,7 @@ def _spawn(
     except OSError as error:
         os.write(told, (json.dumps({"error": str(error)}) + "\n").encode())
     finally:
+        traceback.print_exc()  # to the init's log: whatever brought us here, it was no success
         os._exit(1)  # never back into the init's code
 
 
@@ -95,12 +98,17 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
     os.chdir("/")
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, not by what it starts
+        signal.signal(ignored, signal.SIG_DFL)
     os.execve(argv[0], argv, {"PATH": _SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
 
 
 def _make_root() -> None:
     """Read-only everywhere, then what is the node's own on top."""
     kept = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in KEPT if Path(path).is_dir()}
+    # `ip netns` makes its folder shared: without this, what is taken away here is taken from all nodes
+    kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.detach("/run")  # the lab's, with the names of the other nodes' namespaces
     kernel.make_read_only("/")
     _overlay()
     for path, mode in EMPTY:

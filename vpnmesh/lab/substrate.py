@@ -1,19 +1,19 @@
-"""What this machine can carry: kernel features tried out in a throw-away namespace, programs looked up. Never guessed.
+"""What this machine can carry: features are tried out in a throw-away namespace, programs looked up.
 
-On a kernel with modules a probe may load one (`wireguard`, `vxlan`, ...), as the first real use would; nothing
-else remains.
+On a kernel with modules a probe may load one (`wireguard`, `vxlan`, ...), as the first real use would.
+Nothing else remains.
 """
 
-import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
 from vpnmesh.errors import UnavailableError
+from vpnmesh.lab.kernel import make_read_only
 from vpnmesh.lab.topology import Argv
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -116,7 +116,28 @@ def _qdisc(*words: str) -> Argv:
     return ("tc", "qdisc", "add", "dev", "p0", "root", *words)
 
 
+_OVERLAY = (
+    ("mount", "-t", "tmpfs", "tmpfs", "/mnt"),
+    ("mkdir", "/mnt/upper", "/mnt/work"),
+    (
+        "mount",
+        "-t",
+        "overlay",
+        "-o",
+        "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work",
+        "overlay",
+        "/etc",
+    ),
+)
+_NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
+
 PROBES = (
+    Probe(
+        "namespaces",
+        "one set per node",
+        (("unshare", *_NAMESPACES, "--fork", "--mount-proc", "true"),),
+        needed=True,
+    ),
     Probe("veth", "every port of a node", (_VETH,), needed=True),
     Probe("bridge", "one broadcast domain per VLAN", (_VETH, _BRIDGE, _PORT), needed=True),
     Probe(
@@ -125,7 +146,7 @@ PROBES = (
         (_VETH, _BRIDGE, _PORT, ("ip", "link", "set", "p0", "type", "bridge_slave", "isolated", "on")),
     ),
     Probe("nft-bridge", "management ports kept apart by a rule", (("nft", "add", "table", "bridge", "t"),)),
-    Probe("overlay", "a node's own /etc", (), needed=True),
+    Probe("overlay", "a node's own /etc", _OVERLAY, needed=True),
     Probe("nftables", "the firewall's policy", (_NFT_TABLE, _NFT_CHAIN, _NFT_RULE)),
     Probe("nft-numgen", "loss by an nft rule", (_NFT_TABLE, _NFT_CHAIN, _NFT_RANDOM)),
     Probe("tbf", "ports shaped to a rate", (_VETH, _qdisc(*_TBF))),
@@ -150,6 +171,12 @@ PROBES = (
     ),
     Probe("ifb", "impairment on the way in", (("ip", "link", "add", "i0", "type", "ifb"),)),
     Probe("dummy", "stand-in interfaces", (("ip", "link", "add", "d0", "type", "dummy"),)),
+    Probe("cgroup2", "a node's own account of CPU time", (("mount", "-t", "cgroup2", "cgroup2", "/mnt"),)),
+)
+
+READ_ONLY_ROOT = "read-only-root"
+NEEDED = frozenset(
+    {*(p.name for p in PROBES if p.needed), "port-isolation", "nft-bridge", "tbf", READ_ONLY_ROOT}
 )
 
 
@@ -207,12 +234,13 @@ def _streams(holder: "subprocess.Popen[str]") -> tuple[IO[str], IO[str], IO[str]
     return holder.stdin, holder.stdout, holder.stderr
 
 
-def examine() -> Substrate:
-    """Probe the machine; needs root. Leaves no link, rule, mount or process."""
+def examine(names: Collection[str] | None = None) -> Substrate:
+    """Probe the machine, for all features or those named; needs root. Leaves no link, rule or mount."""
+    wanted = [probe for probe in PROBES if names is None or probe.name in names]
     return Substrate(
         name="namespaces",
         kernel=platform.release(),
-        capabilities=(*(_try_out(probe) for probe in PROBES), _tun_device()),
+        capabilities=(*(_try_out(probe) for probe in wanted), _read_only_root()),
         missing=missing_programs(),
     )
 
@@ -235,9 +263,18 @@ def _try_out(probe: Probe) -> Capability:
     return Capability(probe.name, available=True, detail=probe.what_for, needed=probe.needed)
 
 
-def _tun_device() -> Capability:
-    present = os.path.exists("/dev/net/tun")  # noqa: PTH110
-    return Capability("tun-device", available=present, detail="/dev/net/tun")
+def _read_only_root() -> Capability:
+    """Whether mount_setattr(2) is there: asked to change a path that is not, only then it misses the path."""
+    try:
+        make_read_only("/nonexistent/vpnmesh")
+    except FileNotFoundError:
+        return Capability(
+            READ_ONLY_ROOT, available=True, detail="the machine's files stay as they are", needed=True
+        )
+    except OSError as error:
+        detail = f"mount_setattr, Linux 5.12 or newer: {error.strerror}"
+        return Capability(READ_ONLY_ROOT, available=False, detail=detail, needed=True)
+    raise UnavailableError("the path /nonexistent exists")
 
 
 def require(substrate: Substrate, *, shaped: bool) -> None:

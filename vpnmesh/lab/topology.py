@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vpnmesh.errors import InputError
-from vpnmesh.model import Node, Role, Testbed, first_duplicate
+from vpnmesh.model import Node, NodeKind, Role, Testbed, first_duplicate
 
 Argv = tuple[str, ...]
 
@@ -19,6 +19,10 @@ MANAGEMENT_BRIDGE = "br-mgmt"
 MANAGEMENT_INTERFACE = "mgmt0"
 MANAGEMENT_PREFIX_LENGTH = 24
 _UPLINK_PORT = "uplink"
+_MAX_RATE_MBIT_S = 100_000
+# far from any index inside: the kernel delays a veth by 1 s if both ends have the same one
+# (net/core/link_watch.c then takes it for no veth, and its carrier for not urgent)
+_CONTROLLER_INDEX = "213000"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _INTERFACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
@@ -73,8 +77,8 @@ class Topology:
 def plan_topology(testbed: Testbed, *, port_rate_mbit_s: float | None) -> Topology:
     """The network that a testbed asks for; InputError where a namespace lab cannot carry it."""
     _check_names(testbed)
-    if port_rate_mbit_s is not None and not 1 <= port_rate_mbit_s <= 100_000:
-        raise InputError("port rate", f"{port_rate_mbit_s:g} Mbit/s is not in [1, 100000]", "or none at all")
+    if port_rate_mbit_s is not None and not 1 <= port_rate_mbit_s <= _MAX_RATE_MBIT_S:
+        raise InputError("port rate", f"{port_rate_mbit_s:g} Mbit/s is not in [1, {_MAX_RATE_MBIT_S}]")
     management, controller = _management(testbed)
     return Topology(
         nodes=tuple(node.name for node in testbed.nodes),
@@ -113,6 +117,9 @@ def _check_names(testbed: Testbed) -> None:
     if twice := first_duplicate(node.name for node in testbed.nodes):
         raise InputError(f"host {twice}", "stands twice")
     for node in testbed.nodes:
+        if node.kind is not NodeKind.NETNS:
+            way_out = "a lab builds nodes of kind: netns"
+            raise InputError(f"host {node.name}, kind", f"'{node.kind}' is none of a lab", way_out)
         if not _NAME.fullmatch(node.name):
             raise InputError(f"host {node.name}", "is no host name", "use letters, digits and inner hyphens")
         interfaces = [_management_interface(node), *(leg.interface for leg in node.legs)]
@@ -125,7 +132,25 @@ def _check_names(testbed: Testbed) -> None:
 
 def _management(testbed: Testbed) -> tuple[IPv4Network, IPv4Interface]:
     """The one /24 of all management addresses, and its lowest free address for the controller."""
-    addresses: dict[IPv4Address, str] = {}
+    addresses = _management_addresses(testbed)
+    if not addresses:
+        raise InputError("inventory", "has no hosts")
+    network = IPv4Interface(f"{next(iter(addresses))}/{MANAGEMENT_PREFIX_LENGTH}").network
+    hosts = frozenset(network.hosts())
+    for address, name in addresses.items():
+        if address not in hosts:
+            way_out = "a lab's management is one /24"
+            raise InputError(f"host {name}, hostname", f"{address} is no host of {network}", way_out)
+    for vlan in testbed.vlans:
+        if vlan.prefix.overlaps(network):
+            raise InputError(f"vlan {vlan.vid}, prefix", f"{vlan.prefix} overlaps the management's {network}")
+    free = min(hosts - addresses.keys())
+    return network, IPv4Interface(f"{free}/{network.prefixlen}")
+
+
+def _management_addresses(testbed: Testbed) -> dict[IPv4Address, str]:
+    """Whose is which management address."""
+    owners: dict[IPv4Address, str] = {}
     for node in testbed.nodes:
         try:
             address = IPv4Address(node.management)
@@ -135,24 +160,10 @@ def _management(testbed: Testbed) -> tuple[IPv4Network, IPv4Interface]:
                 f"'{node.management}' is no IPv4 address",
                 "a lab makes its own management network and needs addresses, not names",
             ) from None
-        if address in addresses:
-            raise InputError(f"host {node.name}, hostname", f"{address} is also {addresses[address]}'s")
-        addresses[address] = node.name
-    if not addresses:
-        raise InputError("inventory", "has no hosts")
-    network = IPv4Interface(f"{next(iter(addresses))}/{MANAGEMENT_PREFIX_LENGTH}").network
-    for address, name in addresses.items():
-        if address not in network or address in (network.network_address, network.broadcast_address):
-            raise InputError(
-                f"host {name}, hostname",
-                f"{address} is no host of {network}",
-                "a lab's management is one /24",
-            )
-    for vlan in testbed.vlans:
-        if vlan.prefix.overlaps(network):
-            raise InputError(f"vlan {vlan.vid}, prefix", f"{vlan.prefix} overlaps the management's {network}")
-    free = next(host for host in network.hosts() if host not in addresses)
-    return network, IPv4Interface(f"{free}/{network.prefixlen}")
+        if address in owners:
+            raise InputError(f"host {node.name}, hostname", f"{address} is also {owners[address]}'s")
+        owners[address] = node.name
+    return owners
 
 
 def _routes(testbed: Testbed) -> Iterator[Route]:
@@ -236,10 +247,12 @@ def _rate_commands(topology: Topology) -> Iterator[Argv]:
 def controller_steps(topology: Topology, init_pid: int) -> Step:
     """What the controller runs in its own namespace: the one veth that leads into the lab."""
     peer = ("peer", "name", _UPLINK_PORT, "netns", str(init_pid))
+    # a given address is one that udev leaves alone; a late change would leave the nodes with a stale neighbour
+    own = ("index", _CONTROLLER_INDEX, "address", f"02:76:{topology.controller.ip.packed.hex(':')}")
     return Step(
         "controller's link",
         (
-            ("ip", "link", "add", UPLINK, "type", "veth", *peer),
+            ("ip", "link", "add", UPLINK, *own, "type", "veth", *peer),
             ("ip", "addr", "add", str(topology.controller), "dev", UPLINK),
             ("ip", "link", "set", UPLINK, "up"),
         ),

@@ -1,14 +1,24 @@
 """Every solution that can be put on a testbed, by name."""
 
 from vpnmesh.errors import UnknownNameError
+from vpnmesh.solutions.headscale import Headscale
 from vpnmesh.solutions.native import Native
 from vpnmesh.solutions.nebula import Nebula
+from vpnmesh.solutions.netbird import NetBird
 from vpnmesh.solutions.protocol import Solution
 from vpnmesh.solutions.wireguard import WireGuard
+from vpnmesh.solutions.zerotier import ZeroTier
 
-SOLUTIONS: dict[str, Solution] = {"native": Native(), "wireguard": WireGuard(), "nebula": Nebula()}
+SOLUTIONS: dict[str, Solution] = {
+    "native": Native(),
+    "headscale": Headscale(),
+    "netbird": NetBird(),
+    "zerotier": ZeroTier(),
+    "wireguard": WireGuard(),
+    "nebula": Nebula(),
+}
 
-PLANNED = ("headscale", "netbird", "zerotier", "netmaker")
+PLANNED = ("netmaker",)
 """Solutions that scenarios name and that have no module yet: their cells are rows `unavailable`."""
 
 

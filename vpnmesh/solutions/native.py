@@ -13,6 +13,11 @@ class Native:
     processes: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
 
+    def refuse(self, mesh: Mesh) -> str:
+        """Nothing stands in the way."""
+        del mesh
+        return ""
+
     def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
         """Nothing to join."""
         del mesh

@@ -13,8 +13,17 @@ import yaml
 
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.service import RUN_DIRECTORY, Service, running, stop
-from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Stage, Status, interface_fact
+from vpnmesh.service import RUN_DIRECTORY, Service, made, running, stop
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    Peer,
+    Seat,
+    Stage,
+    Status,
+    interface_fact,
+)
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -46,11 +55,18 @@ class Nebula:
     name = "nebula"
     binaries = (
         Binary("nebula", "nebula", ("nebula", "-version")),
+        Binary("nebula", "nebula", at=Seat.CONTROL),
         Binary("nebula-cert", "nebula"),
+        Binary("nebula-cert", "nebula", at=Seat.CONTROL),
         Binary("ssh-keygen", "openssh-client"),
     )
     processes = ("nebula",)
     traces = (INTERFACE,)
+
+    def refuse(self, mesh: Mesh) -> str:
+        """Nothing stands in the way."""
+        del mesh
+        return ""
 
     def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
         """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""
@@ -196,23 +212,14 @@ def _console(*words: str) -> tuple[str, ...]:
     )
 
 
-def _made(path: str, script: Command, what: str) -> Fact[Plan]:
-    """Have a file that only the node itself can make."""
-
-    def plan(completed: Sequence[Completed]) -> Plan:
-        return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))
-
-    return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
-
-
 def _authority() -> Fact[Plan]:
     script = Command(("sh", "-ec", _MAKE_CA, "sh", AUTHORITY))
-    return _made(f"{AUTHORITY}/ca.crt", script, "<a new certificate authority>")
+    return made(f"{AUTHORITY}/ca.crt", script, "<a new certificate authority>")
 
 
 def _keys() -> Fact[Plan]:
     script = Command(("sh", "-ec", _MAKE_KEYS, "sh", DIRECTORY, str(CONSOLE_PORT)))
-    return _made(f"{DIRECTORY}/console_known_hosts", script, "<new keys of host and console>")
+    return made(f"{DIRECTORY}/console_known_hosts", script, "<new keys of host and console>")
 
 
 def _read_ca() -> Fact[dict[str, Text]]:

@@ -8,7 +8,8 @@ hypervisor node, a relay on the relay node and members that a controller must au
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Protocol
 
@@ -68,7 +69,13 @@ class Mesh:
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
         """The same mesh, knowing more."""
-        return Mesh(self.testbed, self.scenario, {**self.published, **found}, self.blacklist, self.dry_run)
+        return replace(self, published={**self.published, **found})
+
+    def seats(self, seat: "Seat") -> tuple[Node, ...]:
+        """The nodes that have that part in the mesh."""
+        bed = self.testbed
+        places = {Seat.MEMBER: self.members, Seat.CONTROL: (bed.control_plane,), Seat.RELAY: (bed.relay,)}
+        return places[seat]
 
 
 def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
@@ -111,13 +118,22 @@ class Status:
         return next((peer for peer in self.peers if peer.name == name), None)
 
 
+class Seat(StrEnum):
+    """Which part of a mesh a node has: it carries pods, steers the others, or relays for them."""
+
+    MEMBER = "member"
+    CONTROL = "control"
+    RELAY = "relay"
+
+
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program that a solution needs on nodes, and the Debian package that brings it ("" if none does)."""
+    """A program that a solution needs at a seat, and the Debian package that brings it ("" if none does)."""
 
     name: str
     package: str = ""
     version: tuple[str, ...] = ()
+    at: Seat = Seat.MEMBER
 
 
 class Solution(Protocol):
@@ -141,6 +157,10 @@ class Solution(Protocol):
     @property
     def traces(self) -> tuple[str, ...]:
         """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
+        ...
+
+    def refuse(self, mesh: Mesh) -> str:
+        """Why this mesh cannot be built whatever is installed, with the way out; "" when it can."""
         ...
 
     def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
@@ -181,21 +201,20 @@ def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int |
     return Fact((Command(("ip", "-j", "-d", "address", "show", "dev", name), ok=(0, 1)),), parse)
 
 
-def check_endpoints(mesh: Mesh, node: Node, status: Status, management: tuple[IPv4Address, ...]) -> None:
-    """Raise CheckError if a peer's endpoint lies in the pod network, the overlay or the management network.
+def check_endpoints(
+    mesh: Mesh, node: Node, status: Status, forbidden: Mapping[str, frozenset[IPv4Address]]
+) -> None:
+    """Raise CheckError if a peer's endpoint lies in the pod network, an overlay or another forbidden place.
 
     That is the circular dependency of section 3.2.3: a VPN that finds its peers through the pods it carries.
     """
-    forbidden = {"pod network": mesh.testbed.pods, "overlay": mesh.testbed.overlay}
+    networks = {"pod network": mesh.testbed.pods, "overlay": mesh.testbed.overlay}
     for peer in status.peers:
         if peer.endpoint is None:
             continue
-        for name, prefix in forbidden.items():
-            if peer.endpoint in prefix:
-                raise CheckError(
-                    "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {name}"
-                )
-        if peer.endpoint in management:
+        places = [name for name, prefix in networks.items() if peer.endpoint in prefix]
+        places += [name for name, addresses in forbidden.items() if peer.endpoint in addresses]
+        if places:
             raise CheckError(
-                "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the management network"
+                "endpoint", f"{node.name} reaches {peer.name} at {peer.endpoint}, in the {places[0]}"
             )

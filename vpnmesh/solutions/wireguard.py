@@ -28,6 +28,11 @@ class WireGuard:
     processes = ("wireguard-go",)
     traces = (INTERFACE,)
 
+    def refuse(self, mesh: Mesh) -> str:
+        """Nothing stands in the way."""
+        del mesh
+        return ""
+
     def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
         """Keys on every member, then the interface with all peers."""
         names = tuple(node.name for node in mesh.members)

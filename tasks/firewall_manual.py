@@ -1,0 +1,89 @@
+"""For those who may only use pfSense's pages: say what to click, wait for the person, leave the proof to packets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from vpnmesh.errors import CheckError
+from vpnmesh.firewall.pfsense_objects import Mark, Objects, objects
+from vpnmesh.firewall.policy import Ruleset
+from vpnmesh.firewall.words import clicks, sentences
+from vpnmesh.model import Testbed
+
+ASK = "Press Enter when done, or write 'stop' to give up: "
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """What a person has to do; falsy when nothing."""
+
+    steps: tuple[str, ...] = ()
+    diff: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to click."""
+        return bool(self.steps)
+
+
+@dataclass(slots=True)
+class Manual:
+    """A firewall that only a person can change. It cannot be read, so it remembers what the person confirmed."""
+
+    testbed: Testbed
+    mark: Mark
+    answers: TextIO
+    tell: Callable[[str], None]
+    confirmed: dict[str, str] = field(default_factory=lambda: _CONFIRMED)
+
+    def observe(self) -> str:
+        """The policy that the person last confirmed for this run."""
+        return self.confirmed.get(self.mark.run, "allow-all")
+
+    def snapshot(self, held: str) -> Mapping[str, object]:
+        """Nothing can be read."""
+        del held
+        return {}
+
+    def revision(self, held: str) -> str:
+        """Nothing can be read."""
+        del held
+        return ""
+
+    def plan(self, held: str, wanted: Ruleset) -> Clicks:
+        """What to click to get from the one policy to the other."""
+        if held == wanted.name:
+            return Clicks()
+        away = clicks(Objects(), self.mark.prefix) if held != "allow-all" else ()
+        made = (
+            clicks(objects(wanted, self.testbed, self.mark, schedule=False), self.mark.prefix)
+            if wanted
+            else ()
+        )
+        return Clicks((*away, *made), "\n".join(sentences(wanted, self.testbed)))
+
+    def apply(self, plan: Clicks, wanted: Ruleset) -> None:
+        """Show the steps and wait; CheckError when nobody answers or the person gives up."""
+        self.tell(f"Please set the firewall to policy '{wanted.name}':\n{plan.diff}")
+        for number, step in enumerate(plan.steps, start=1):
+            self.tell(f"{number:3}. {step}")
+        self.tell(ASK)
+        answer = self.answers.readline()
+        if not answer or answer.strip().lower() == "stop":
+            raise CheckError(
+                "firewall", "nobody confirmed the clicks; the manual driver needs a person at a terminal"
+            )
+        self.confirmed[self.mark.run] = wanted.name
+
+    def verify(self, wanted: Ruleset) -> None:
+        """Nothing can be read: the proof by packets, which follows every change, is the only one."""
+
+    def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
+        """Ask the person to take away what was marked."""
+        del snapshot
+        nothing = Ruleset("allow-all")
+        steps = clicks(Objects(), self.mark.prefix)
+        self.apply(Clicks(steps, "\n".join(sentences(nothing, self.testbed))), nothing)
+        return True
+
+
+_CONFIRMED: dict[str, str] = {}

@@ -1,0 +1,204 @@
+"""The REST driver against the stand-in: what it writes, what packets then do, and how it comes back."""
+
+import pytest
+
+from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.pfsense_server.config import Item
+from vpnmesh.errors import CheckError, InputError
+from vpnmesh.firewall.pfsense_rest import SCHEMA_PATHS
+from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
+
+pytestmark = needs_schema
+
+NAMES = [policy.name for policy in POLICIES if policy.name != "allow-all"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_policy_holds_and_leaves_no_trace(pf: Bench, name: str) -> None:
+    """Every policy can be set and rolled back; a second time changes nothing; at the end the snapshot is back."""
+    before = pf.appliance.config.content()
+    assert pf.change(name)
+    assert not pf.change(name)
+    assert [begun.run for begun in pf.journal.of_run(RUN)] == [RUN]
+    assert pf.change("allow-all")
+    assert before == pf.appliance.config.content()
+    assert pf.journal.of_run(RUN) == ()
+
+
+def test_old_udp_flow_is_stopped_and_the_relay_stays_reachable(pf: Bench) -> None:
+    """A flow that had a state before the change is stopped by it; UDP to the relay and TCP between nodes pass."""
+    assert pf.udp(WORKER1, WORKER2)
+    pf.change("block-udp-k8s")
+    assert not pf.udp(WORKER1, WORKER2)
+    assert pf.udp(WORKER1, RELAY)
+    assert pf.kernel.send("tcp", WORKER1, WORKER2, 22)
+    pf.change("allow-all")
+    assert pf.udp(WORKER1, WORKER2)
+
+
+def test_policy_changes_within_a_run(pf: Bench) -> None:
+    """From one policy to another only the new one's objects are left, in their order."""
+    pf.change("block-udp-k8s")
+    pf.change("tcp-443-only")
+    ours = [
+        rule["descr"]
+        for rule in pf.appliance.config.sections["rules"]
+        if rule["descr"].startswith("vpnmesh:")
+    ]
+    assert [f"vpnmesh:{RUN}:tcp-443-only 00", f"vpnmesh:{RUN}:tcp-443-only 01"] == ours
+    assert pf.kernel.send("tcp", WORKER1, WORKER2, 443)
+    assert not pf.kernel.send("tcp", WORKER1, WORKER2, 22)
+
+
+def test_every_call_of_the_shared_schema_is_used_as_it_says(pf: Bench) -> None:
+    """The stand-in judged each call by the schema and refused none; no call replaces a whole list."""
+    pf.change("block-udp-k8s")
+    pf.change("allow-all")
+    assert {200} == {call.status for call in pf.appliance.calls}
+    assert "PUT" not in {call.method for call in pf.appliance.calls}
+    used = {call.path for call in pf.appliance.calls}
+    assert {"/api/v2/diagnostics/command_prompt"} == set(SCHEMA_PATHS) - used
+
+
+def test_another_run_on_the_firewall_is_an_error_before_the_first_write(pf: Bench) -> None:
+    """Two runs never write to one firewall; run `run-1` is not mistaken for `run-10`."""
+    pf.change("block-udp", run="run-10")
+    writes = len([call for call in pf.appliance.calls if call.method != "GET"])
+    with pytest.raises(CheckError, match="run run-10 holds this firewall"):
+        pf.change("block-udp")
+    assert writes == len([call for call in pf.appliance.calls if call.method != "GET"])
+
+
+def test_roll_back_of_one_run_leaves_anothers_objects(pf: Bench) -> None:
+    """Rolling back run `run-1` deletes nothing of run `run-10`."""
+    pf.change("block-udp", run="run-10")
+    held = pf.appliance.config.content()
+    assert pf.driver("run-1").roll_back(None) is False
+    assert held == pf.appliance.config.content()
+
+
+def test_foreign_rule_above_ours_is_reported(pf: Bench) -> None:
+    """A quick floating pass for UDP would decide first: the change is refused and names it."""
+    rule: Item = {
+        "type": "pass",
+        "interface": ["vlan20"],
+        "ipprotocol": "inet",
+        "protocol": "udp",
+        "source": "any",
+    }
+    rule |= {"destination": "any", "descr": "VoIP", "floating": True, "quick": True, "direction": "in"}
+    pf.appliance.config.create("rules", rule)
+    pf.appliance.config.dirty.clear()
+    with pytest.raises(CheckError, match=r"foreign floating rule 'VoIP' \(pass\) stands above"):
+        pf.change("block-udp")
+
+
+def test_somebodys_pending_changes_are_not_loaded_with_ours(pf: Bench) -> None:
+    """Changes that wait for Apply Changes are somebody's: the driver refuses to load them."""
+    pf.appliance.config.create("aliases", {"name": "half", "type": "host", "address": ["192.0.2.1"]})
+    with pytest.raises(CheckError, match="somebody's changes wait"):
+        pf.change("block-udp")
+
+
+def test_rules_end_by_themselves(pf: Bench) -> None:
+    """After the schedule's end the next quarter's reload leaves the blocks out, though nobody rolled back."""
+    start = pf.appliance.config.clock()
+    pf.change("block-udp")
+    assert not pf.udp(WORKER1, WORKER2)
+    pf.appliance.config.clock = lambda: start + 2.5 * 3600
+    pf.appliance.reload_on_the_quarter()
+    assert pf.udp(WORKER1, WORKER2)
+
+
+def test_rules_are_renewed_when_half_of_their_time_has_gone(pf: Bench) -> None:
+    """Setting the same policy again costs no write at first, and one PATCH after an hour."""
+    start = pf.appliance.config.clock()
+    pf.change("block-udp")
+    calls = len(pf.appliance.calls)
+    assert pf.change("block-udp") == ""
+    pf.appliance.config.clock = lambda: start + 1.6 * 3600
+    assert pf.change("block-udp") == "firewall policy block-udp: renewed"
+    writes = [call.method for call in pf.appliance.calls[calls:] if call.method != "GET"]
+    assert writes == ["PATCH"]
+    pf.appliance.config.clock = lambda: start + 3 * 3600
+    pf.appliance.reload_on_the_quarter()
+    assert not pf.udp(WORKER1, WORKER2)
+
+
+def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:
+    """Schedules go by the firewall's local time, whatever ours is."""
+    pf.appliance.config.timezone = "Pacific/Auckland"
+    pf.change("block-udp")
+    assert not pf.udp(WORKER1, WORKER2)
+
+
+def test_rules_that_cannot_expire_are_said_before_the_first_write(pf: Bench) -> None:
+    """Without the schedule path (the shared schema has none) the policy holds, and the person is told."""
+    pf.appliance.hidden = {"/api/v2/firewall/schedules"}
+    said: list[str] = []
+    driver = pf.driver(said=said)
+    pf.change("block-udp", driver=driver)
+    assert [text[:36] for text in said] == ["the rules will not end by themselves"]
+    assert not pf.udp(WORKER1, WORKER2)
+
+
+def test_nat_needs_the_hybrid_mode(pf: Bench) -> None:
+    """In automatic mode pfSense ignores mappings: refused with the way out, nothing written."""
+    pf.appliance.config.nat_mode = "automatic"
+    before = pf.appliance.config.content()
+    with pytest.raises(CheckError, match="set Firewall > NAT > Outbound to Hybrid"):
+        pf.change("nat-symmetric")
+    assert before == pf.appliance.config.content()
+
+
+def test_wrong_key_is_tried_once(pf: Bench) -> None:
+    """A 401 is never retried, for pfSense locks out; the message says so."""
+    with pytest.raises(CheckError, match="the key is not accepted; not tried again"):
+        pf.change("block-udp", driver=pf.driver(key="wrong"))
+    assert len(pf.appliance.calls) == 1
+
+
+def test_missing_privilege_is_named(pf: Bench) -> None:
+    """A 403 names the least privilege that the user lacks."""
+    pf.appliance.keys["a key"] = {"api-v2-firewall-rules-get"}
+    with pytest.raises(CheckError, match="lacks the privilege api-v2-firewall-aliases-get"):
+        pf.change("block-udp")
+
+
+def test_missing_package_is_named(pf: Bench) -> None:
+    """A web page instead of an answer means that the REST API is not installed."""
+    pf.appliance.package = False
+    with pytest.raises(CheckError, match="install the package pfSense-pkg-RESTAPI"):
+        pf.change("block-udp")
+
+
+def test_self_signed_certificate_is_refused_and_its_fingerprint_said(pf: Bench) -> None:
+    """Without a CA the certificate is not trusted; with the fingerprint from the message it is."""
+    with pytest.raises(InputError, match="its SHA-256 is") as caught:
+        pf.change("block-udp", driver=pf.driver(ca_file=None))
+    assert pf.appliance.calls == []
+    fingerprint = str(caught.value).split("SHA-256 is ")[1].split(";")[0]
+    assert pf.change("block-udp", driver=pf.driver(ca_file=None, fingerprint=fingerprint))
+
+
+def test_another_certificate_than_the_pinned_one_is_refused(pf: Bench) -> None:
+    """A pinned fingerprint that does not fit stops the connection before the key is sent."""
+    with pytest.raises(InputError, match="not trusted"):
+        pf.change("block-udp", driver=pf.driver(ca_file=None, fingerprint="0" * 64))
+    assert pf.appliance.calls == []
+
+
+def test_plain_http_is_refused(pf: Bench) -> None:
+    """The key never travels in the clear."""
+    with pytest.raises(InputError, match="is not https"):
+        pf.driver(url=pf.url.replace("https", "http"))
+
+
+def test_loaded_rules_are_looked_at_where_it_is_allowed(pf: Bench) -> None:
+    """With the command prompt allowed, a rule that is in the configuration and not loaded is an error."""
+    driver = pf.driver()
+    driver.loaded_check = True
+    pf.change("block-udp-k8s", driver=driver)
+    pf.kernel.rules = tuple(rule for rule in pf.kernel.rules if not rule.descr.endswith("01"))
+    with pytest.raises(CheckError, match=r"in the configuration and yet not loaded: .* 01"):
+        driver.verify(resolve(policy_named("block-udp-k8s"), pf.testbed))

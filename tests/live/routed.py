@@ -1,0 +1,156 @@
+"""Three private namespaces for the engines' tests: two workers and the firewall that routes between them.
+
+Everything lives below one init of its own PID, mount and network namespace, and goes when that is killed.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vpnmesh.errors import CommandError
+from vpnmesh.model import Leg, Node, NodeKind, Pair, Role, Testbed, Vlan
+from vpnmesh.plan import Command, Completed, Fact, Plan, Step, reveal
+
+T = TypeVar("T")
+PAIR = Pair("worker1", "worker2")
+METER = Path(__file__).with_name("udp_meter.py")
+PORT = 5000
+
+
+def small_testbed(management_interface: str = "mgmt0") -> Testbed:
+    """Two workers and the firewall; what the engines' targets need of a testbed."""
+    prefixes = {20: IPv4Network("192.88.99.8/29"), 30: IPv4Network("192.88.99.16/29")}
+    workers = tuple(
+        Node(
+            f"worker{index}",
+            NodeKind.NETNS,
+            frozenset({Role.K8S_WORKER}),
+            f"198.18.213.{10 + index}",
+            (Leg(vid, "eth0", IPv4Interface((prefix[2], 29))),),
+            management_interface=management_interface,
+        )
+        for index, (vid, prefix) in enumerate(prefixes.items(), start=1)
+    )
+    legs = tuple(Leg(vid, f"vlan{vid}", IPv4Interface((prefix[1], 29))) for vid, prefix in prefixes.items())
+    firewall = Node("firewall", NodeKind.NETNS, frozenset({Role.FIREWALL}), "198.18.213.16", legs)
+    vlans = tuple(Vlan(vid, f"worker{vid // 10 - 1}", prefix, prefix[1]) for vid, prefix in prefixes.items())
+    overlay, pods = IPv4Network("10.213.0.0/24"), IPv4Network("10.136.0.0/16")
+    return Testbed("small", (*workers, firewall), vlans, overlay, pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The running namespaces; `node` is a node's name everywhere."""
+
+    testbed: Testbed
+    init_pid: int
+
+    def argv(self, node: str, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command as it must be called from outside."""
+        inside = ("nsenter", "-t", str(self.init_pid), "-m", "-n", "-p", "--")
+        return (*inside, *(() if node == "firewall" else ("ip", "netns", "exec", node)), *argv)
+
+    def run(self, node: str, *argv: str, stdin: str = "", timeout_s: float = 30) -> Completed:
+        """Run a command as root on a node, whatever it ends with."""
+        full = self.argv(node, argv)
+        done = subprocess.run(
+            full, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        return Completed(argv, done.returncode, done.stdout, done.stderr)
+
+    def check(self, node: str, *argv: str, stdin: str = "") -> str:
+        """Run a command that must succeed."""
+        done = self.run(node, *argv, stdin=stdin)
+        if done.exit_code != 0:
+            raise CommandError(node, argv, done.exit_code, done.stderr)
+        return done.stdout
+
+    def gather(self, node: str, fact: Fact[T]) -> T:
+        """Ask a fact's questions."""
+        return fact.parse([self._command(node, command) for command in fact.commands])
+
+    def apply(self, node: str, plan: Plan) -> None:
+        """Carry a plan out; CommandError at the first step that fails."""
+        for step in plan.steps:
+            self._step(node, step)
+
+    def _step(self, node: str, step: Step) -> None:
+        if isinstance(step, Command):
+            done = self._command(node, step)
+            if done.exit_code not in step.ok:
+                raise CommandError(node, done.argv, done.exit_code, done.stderr)
+        else:
+            path = shlex.quote(step.path)
+            self.check(node, "sh", "-c", f"umask 077; cat > {path}", stdin=reveal(step.content))
+
+    def _command(self, node: str, command: Command) -> Completed:
+        return self.run(node, *command.argv, stdin=reveal(command.stdin), timeout_s=command.timeout_s)
+
+    def address(self, node: str) -> IPv4Address:
+        """A node's underlay address."""
+        return self.testbed.node(node).underlay
+
+    def meter(
+        self, sender: str, receiver: str, count: int, per_second: int = 25_000, address: str = ""
+    ) -> dict[str, Any]:
+        """Send datagrams one way and say what came, in ms."""
+        to = address or str(self.address(receiver))
+        listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), "3"))
+        with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "ready\n"
+            self.check(sender, sys.executable, str(METER), "send", to, str(PORT), str(count), str(per_second))
+            report: dict[str, Any] = json.loads(listener.stdout.read())
+        return report
+
+
+@contextmanager
+def routed(testbed: Testbed) -> Iterator[Routed]:
+    """Make the namespaces, and have nothing left of them after."""
+    flags = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+    holder = subprocess.Popen(("unshare", *flags, "tini", "--", "sh", "-c", "echo up; exec sleep 600"),
+                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "up\n"
+        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+        net = Routed(testbed, int(children[0]))
+        _wire(net)
+        yield net
+    finally:
+        holder.kill()
+        holder.wait()
+        assert holder.stdout is not None
+        holder.stdout.close()
+
+
+def _wire(net: Routed) -> None:
+    """The links, and in each worker a second address outside the testbed's prefixes, for what must stay unharmed."""
+    lines = [
+        "set -e; mount -t tmpfs none /run; mkdir /run/netns; ip link set lo up",
+        "sysctl -qw net.ipv4.ip_forward=1",
+    ]
+    for index, worker in enumerate(net.testbed.workers):
+        leg, name = worker.leg, worker.name
+        port = f"vlan{leg.vid}"
+        gateway = net.testbed.vlan(leg.vid).gateway
+        lines += [
+            f"ip netns add {name}; ip link add {port} type veth peer name {leg.interface} netns {name}",
+            f"ip addr add {gateway}/29 dev {port}; ip link set {port} up",
+            f"ip -n {name} link set lo up; ip -n {name} addr add {leg.address} dev {leg.interface}",
+            f"ip -n {name} link set {leg.interface} up; ip -n {name} route add default via {gateway}",
+            f"ip -n {name} addr add {outside(index)}/32 dev lo; ip route add {outside(index)} via {leg.address.ip}",
+        ]
+    net.check("firewall", "sh", "-c", "\n".join(lines))
+
+
+def outside(index: int) -> str:
+    """The address of worker `index` (from 0) that belongs to no prefix of the testbed."""
+    return f"203.0.113.{index + 1}"

@@ -1,0 +1,236 @@
+"""full_matrix end to end, as its users run it: results, failures, kill -9, Ctrl-C, and nothing left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from inventory.testbed import load
+from vpnmesh.frames.schemas import check_results
+from vpnmesh.lab.lifecycle import Lab, find
+from vpnmesh.matrix import PROFILES
+from vpnmesh.model import Cell, Condition, Placement, Test
+from vpnmesh.outcome import Failed, Measured
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions.protocol import Mesh
+from workflows.impair import choose_engine, impaired
+from workflows.measure import Attempt, Bench, measure
+from workflows.provision import Site, provisioned
+from workflows.store import Store
+
+pytestmark = pytest.mark.live
+
+ROOT = Path(__file__).resolve().parents[2]
+MATRIX = (sys.executable, "-m", "workflows.full_matrix")
+SHORT = ("--repetitions", "1", "--duration", "1")
+DEADLINE_S = 120
+
+
+def leftovers() -> dict[str, object]:
+    """Links here, mounts, and processes of labs: the same before and after."""
+    links = subprocess.run(("ip", "-br", "link"), capture_output=True, text=True, check=True).stdout
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    inits = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if os.environ["VPNMESH_LAB_DIR"] in line:
+            inits.append(line)
+    return {"links": sorted(line.split()[0] for line in links.splitlines()), "mounts": mounts, "inits": inits}
+
+
+@pytest.fixture
+def clean(place: Path) -> Iterator[Path]:
+    """A place for one lab; when the test is over nothing of it may be left."""
+    before = leftovers()
+    yield place
+    deadline = time.monotonic() + 15
+    while leftovers() != before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert before == leftovers()
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """full_matrix in the background, in a session of its own like a terminal's job."""
+    return subprocess.Popen(
+        (*MATRIX, *arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def journal(run: Path) -> list[dict[str, object]]:
+    """The attempts on disk."""
+    path = run / "journal.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in map(json.loads, lines) if line["type"] == "repetition"]
+
+
+def await_attempts(run: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many attempts are on disk."""
+    deadline = time.monotonic() + DEADLINE_S
+    while len(journal(run)) < count:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path) -> None:
+    """Every cell is a row, a missing solution is a row too, raw output and provenance are kept, exit code 0."""
+    run = tmp_path / "run"
+    process = start(
+        *("--scenarios", "nebula-relay,zerotier-relay"),
+        *("--conditions", "none,loss-5pct", "--tests", "tcp,udp,idle,ping", "--out", str(run), *SHORT),
+    )
+    said = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 0, said
+    frame = check_results(pl.read_parquet(run / "results.parquet"), str(run))
+    measured = frame.filter(pl.col("outcome") == "measured")
+    assert {
+        ("nebula-relay", c, t) for c in ("none", "loss-5pct") for t in ("tcp", "udp", "idle", "ping")
+    } == set(measured.select("scenario", "condition", "test").iter_rows())
+    rates = measured.filter(pl.col("test").is_in(["tcp", "udp"]))
+    assert rates["rate_mbit_s"].min() > 0  # type: ignore[operator]
+    assert rates["relay_share"].min() >= 0.9  # type: ignore[operator]
+    assert {"userspace"} == set(measured["data_plane"])
+    missing = frame.filter(pl.col("scenario") == "zerotier-relay")
+    if missing["stage"].to_list()[0] == "unavailable":
+        assert missing.height == 8
+        assert all(reason.startswith("unavailable: ") for reason in missing["reason"])
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert {"profile", "seed", "nodes", "engine", "git_commit", "testbed", "schema_version"} <= set(manifest)
+    assert "iperf 3" in manifest["nodes"]["worker1"]["iperf3"]
+    raw = run / str(rates["raw"][0])
+    assert {"client.json", "server.txt", "load-client.txt", "load-relay.txt", "load-server.txt"} == {
+        path.name for path in raw.iterdir()
+    }
+    assert "Mbit/s" in said
+    assert str(run) in said
+
+
+def test_kill_9_leaves_nothing_and_resume_repeats_nothing(clean: Path, tmp_path: Path) -> None:
+    """The lab dies with its owner; what was measured is there, and only the rest is measured again."""
+    run = tmp_path / "run"
+    arguments = ("--scenarios", "native-1450", "--conditions", "none,loss-1pct", "--tests", "tcp,udp")
+    process = start(*arguments, "--out", str(run), *SHORT)
+    await_attempts(run, 1, process)
+    process.kill()
+    process.communicate(timeout=30)
+    before = journal(run)
+    assert 1 <= len(before) < 4
+    resumed = start("--resume", str(run))
+    said = resumed.communicate(timeout=DEADLINE_S)[0]
+    assert resumed.returncode == 0, said
+    after = journal(run)
+    assert before == after[: len(before)]
+    keys = [(line["condition"], line["test"], line["repetition"]) for line in after]
+    assert sorted({(c, t, 1) for c in ("none", "loss-1pct") for t in ("tcp", "udp")}) == sorted(keys)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_is_clean_and_resumable(signum: int, code: int, clean: Path, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end within seconds, say how to go on, and leave nothing."""
+    run = tmp_path / "run"
+    process = start(
+        "--scenarios", "nebula-direct", "--conditions", "delay-50ms", "--duration", "30", "--out", str(run)
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while "standing" not in (run / "journal.jsonl").read_text() if (run / "journal.jsonl").exists() else True:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signum)
+    said = process.communicate(timeout=40)[0]
+    assert code == process.returncode, said
+    assert f"--resume {run}" in said
+    assert "Traceback" not in said
+
+
+def test_a_node_that_dies_fails_its_cells_and_the_run_goes_on(clean: Path, tmp_path: Path) -> None:
+    """A dead relay node is the reason of every cell after it; the run ends by itself, with exit code 3."""
+    run = tmp_path / "run"
+    process = start(
+        *(
+            "--scenarios",
+            "native-1450",
+            "--conditions",
+            "none,loss-1pct",
+            "--tests",
+            "tcp",
+            "--out",
+            str(run),
+        ),
+        *("--repetitions", "2", "--duration", "1"),
+    )
+    await_attempts(run, 1, process)
+    lab = find()
+    assert lab is not None
+    os.kill(lab.node_pid("relay"), signal.SIGKILL)
+    said = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 3, said
+    rows = journal(run)
+    assert len(rows) == 4
+    assert rows[0]["outcome"] == "measured"
+    assert {"node"} == {row["stage"] for row in rows if row["outcome"] == "failed"}
+    assert "relay" in str(rows[-1]["reason"])
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    """The module's lab as workflows see it."""
+    del lab
+    site = Site(*load("lab"))
+    yield site
+    site.nr.close_connections()
+
+
+def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> None:
+    """Packets that go direct where the scenario says relay: Failed("path"), not a figure."""
+    store = Store.create(tmp_path / "run", {})
+    wanted = scenario_named("nebula-relay")
+    pair = site.testbed.pairs[0]
+    with (
+        provisioned(site, scenario_named("nebula-direct")) as standing,
+        impaired(site, choose_engine(site), Condition(), Placement()) as nothing,
+    ):
+        right = Attempt(Cell("nebula-direct", "none", Test.TCP, pair), 1, 1, 1)
+        record, _ = measure(Bench(site, standing, PROFILES["quick"], store), right, nothing)
+        assert isinstance(record.outcome, Measured), record.outcome
+        mesh = Mesh(site.testbed, wanted, standing.mesh.published)
+        claimed = replace(standing, scenario=wanted, mesh=mesh)
+        wrong = Attempt(Cell(wanted.name, "none", Test.TCP, pair), 1, 1, 2)
+        record, _ = measure(Bench(site, claimed, PROFILES["quick"], store), wrong, nothing)
+    assert isinstance(record.outcome, Failed)
+    assert record.outcome.stage == "path"
+    assert record.row()["rate_mbit_s"] is None
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    """Whatever is wrong on the command line is said before anything is touched."""
+    (tmp_path / "file").write_text("x")
+    cases = {
+        ("--scenarios", "nonsense"): "unknown scenario 'nonsense'; known are: native-1450",
+        ("--conditions", "loss-3"): "unknown condition 'loss-3'",
+        ("--tests", "sctp"): "unknown test 'sctp'; known are: tcp, udp",
+        ("--profile", "slow"): "unknown profile 'slow'",
+        ("--inventory", "nowhere"): "built in are: baremetal, lab",
+        ("--resume", str(tmp_path)): "not a run",
+        ("--out", str(tmp_path)): "is not empty",
+        ("--placement", "moon"): "places: underlay, vxlan, pod, vlan-pair",
+        ("--repetitions", "0"): "--repetitions: 0 is less than 1",
+        ("--json",): "--json: goes with --plan",
+    }
+    for arguments, words in cases.items():
+        done = subprocess.run((*MATRIX, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, (arguments, done.stdout, done.stderr)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,93 @@
+"""The place of an impairment decides the paper's main result: a TCP relay repairs loss only below it."""
+
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from nornir.core.task import Result, Task
+
+import tasks
+from inventory.testbed import load
+from tasks.apply import converge
+from vpnmesh.impairment.burst import loss_bounds
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.model import Condition, Place, Placement
+from vpnmesh.pods import pod_address, pod_network
+from vpnmesh.service import Service, running, stopped
+from workflows.hosts import run_on
+from workflows.impair import choose_engine, impaired
+from workflows.provision import Site
+
+pytestmark = pytest.mark.live
+
+# nodes see neither every folder of the machine nor the tests' own Python
+RELAY = Path(__file__).with_name("tcp_relay.py").read_text()
+PYTHON = "/usr/bin/python3"
+PORT, DEVICE = 443, "tcprelay0"
+LOSS = Condition(loss_pct=10)
+PACKETS = 400
+
+
+def _hold(task: Task, service: Service) -> Result:
+    """Have the service run."""
+    return converge(task, running(service), dry_run=False, settle_s=5)
+
+
+def _drop(task: Task, service: str) -> Result:
+    """Have it gone."""
+    return converge(task, stopped(service), dry_run=False)
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    """Pods over a mesh of two workers that reach each other through a TCP relay only."""
+    del lab
+    site = Site(*load("lab"))
+    bed = site.testbed
+    relay = Service("tcprelay", (PYTHON, "-c", RELAY, "relay", str(PORT)))
+    run_on(site.nr, [bed.relay.name], _hold, service=relay)
+    addresses = {bed.client.name: "10.213.9.1", bed.server.name: "10.213.9.2"}
+    for name, address in addresses.items():
+        argv = (PYTHON, "-c", RELAY, "client", str(bed.relay.underlay), str(PORT), DEVICE, f"{address}/24")
+        run_on(site.nr, [name], _hold, service=Service("tcprelay", argv))
+    time.sleep(0.5)
+    over = {name: (DEVICE, IPv4Address(address)) for name, address in addresses.items()}
+    over[bed.master.name] = (bed.master.leg.interface, bed.master.underlay)
+    network = pod_network(bed, 1230, over)
+    run_on(site.nr, addresses, tasks.attach_pods, network=network, testbed=bed)
+    yield site
+    run_on(site.nr, addresses, tasks.detach_pods)
+    run_on(site.nr, [*addresses, bed.relay.name], _drop, service="tcprelay")
+    site.nr.close_connections()
+
+
+def lost(site: Site, place: Place) -> int:
+    """Pod pings lost of 400, while 10 % is lost at that place."""
+    bed = site.testbed
+    client = bed.client.name
+    with impaired(site, choose_engine(site), LOSS, Placement(place)):
+        results = run_on(
+            site.nr,
+            [client],
+            tasks.ping_address,
+            address=str(pod_address(bed, bed.server)),
+            count=PACKETS,
+            interval_s=0.01,
+            wait_s=5.0,
+            from_pod=True,
+        )
+    return int(results[client].result.lost)
+
+
+def test_a_tcp_relay_repairs_loss_below_it(site: Site) -> None:
+    """Loss on the underlay: TCP sends again, and no packet of the pods is missing."""
+    assert lost(site, Place.UNDERLAY) == 0
+
+
+def test_a_tcp_relay_cannot_repair_loss_inside_it(site: Site) -> None:
+    """The same loss on vxlan.calico: the relay never sees those packets, and a tenth is missing (bound 1e-6)."""
+    low, high = loss_bounds(PACKETS, LOSS.loss_pct)
+    assert low <= lost(site, Place.VXLAN) <= high
+    assert low > 0

@@ -1,0 +1,114 @@
+"""The contract of every registered solution, on real nodes; a solution without its binaries is skipped, said so."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import tasks
+from inventory.testbed import load
+from tests.conftest import needs
+from vpnmesh.checks import check_mesh
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.model import Path, Scenario
+from vpnmesh.scenarios import SCENARIOS, scenario_named
+from vpnmesh.solutions import SOLUTIONS, solution_named
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
+from workflows.hosts import run_on
+from workflows.provision import (
+    Site,
+    await_mesh,
+    firewall_policy,
+    join,
+    prove_path,
+    provisioned,
+    require,
+    take_off,
+)
+
+pytestmark = pytest.mark.live
+
+TESTED = [scenario for scenario in SCENARIOS if scenario.solution in SOLUTIONS]
+DEBIAN = ("native", "wireguard", "nebula")
+"""Solutions whose binaries the set-up installs: missing in CI is a failure."""
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    """The lab as workflows see it."""
+    del lab
+    site = Site(*load("lab"))
+    yield site
+    site.nr.close_connections()
+
+
+def available(site: Site, scenario: Scenario) -> None:
+    """Skip where a binary that no registry serves is missing."""
+    try:
+        require(site, scenario)
+    except UnavailableError as error:
+        if scenario.solution in DEBIAN:
+            needs(condition=False, reason=str(error))
+        pytest.skip(str(error))
+
+
+def traces(site: Site) -> dict[str, str]:
+    """Everything on the nodes that a solution could leave: interfaces, processes, files, rules."""
+    script = "; ".join(
+        (
+            "ip -br link | cut -d' ' -f1 | cut -d@ -f1 | sort",
+            "ps -e -o comm= | sort -u | grep -vE '^(sh|ps|sort|grep|sudo|sshd.*|timeout|cut)$'",
+            f"find {STATE_DIRECTORY} /run/vpnmesh /etc/wireguard /etc/nebula -type f 2>/dev/null | sort",
+            "nft list ruleset",
+            "ip rule",
+        )
+    )
+    results = run_on(site.nr, site.all_nodes, tasks.run_command, argv=("sh", "-c", script))
+    return {host: result.result for host, result in results.items()}
+
+
+@pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
+def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> None:
+    """Dry run touches nothing; joining again changes nothing; leaving leaves nothing, and is then nothing to do."""
+    available(site, scenario)
+    solution = solution_named(scenario.solution)
+    before = traces(site)
+    dry = Mesh(site.testbed, scenario, dry_run=True)
+    for stage in solution.stages(dry):
+        run_on(site.nr, stage.nodes, tasks.join_stage, mesh=dry, stage=stage, dry_run=True)
+    assert before == traces(site)
+    mesh = dry
+    try:
+        tasks_changed = []
+        firewall_policy(site, scenario.policy)
+        mesh = join(site, solution, Mesh(site.testbed, scenario))
+        await_mesh(site, solution, mesh)
+        for stage in solution.stages(mesh):
+            results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
+            tasks_changed += [
+                (stage.name, host, result.diff) for host, result in results.items() if result.changed
+            ]
+        assert tasks_changed == []
+        blacklists = run_on(site.nr, site.k8s, tasks.blacklist_interfaces, solution=solution, mesh=mesh)
+        assert {False} == {result.changed for result in blacklists.values()}
+    finally:
+        take_off(site, solution, mesh)
+    assert site.take_complaints() == []
+    assert before == traces(site)
+    again = run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh)
+    assert {False} == {result.changed for result in again.values()}
+
+
+@pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
+def test_a_scenario_stands_as_it_says(scenario: Scenario, site: Site) -> None:
+    """Path said by both ends and proven by the relay's counters, MTU, endpoints; and it refuses the wrong path."""
+    available(site, scenario)
+    with provisioned(site, scenario) as standing:
+        check_mesh(standing.mesh, standing.statuses)
+        share = standing.relay_share
+        assert (share >= 0.9) if scenario.path is Path.RELAY else (share < 0.01)
+        other = "nebula-direct" if scenario.path is Path.RELAY else "nebula-relay"
+        claimed = Mesh(site.testbed, scenario_named(other), standing.mesh.published)
+        with pytest.raises(CheckError, match=r"path: .* of the bytes"):
+            prove_path(site, claimed)
+    assert site.take_complaints() == []

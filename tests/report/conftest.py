@@ -1,0 +1,116 @@
+"""Studies to render: one made by hand, and the paper's published data where they are; and a browser to open them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.report.browser import Browser
+from vpnmesh.frames.schemas import API, RESULTS
+from vpnmesh.report.tables import Study, build_study
+from workflows.studies import study_from_imports
+
+SCENARIOS = (
+    "native-1450",
+    "native-1230",
+    "headscale-direct",
+    "headscale-relay",
+    "netbird-direct",
+    "zerotier-relay",
+)
+CONDITIONS = {"none": 1.0, "loss-1pct": 0.4, "loss-5pct": 0.1, "delay-50ms": 0.25, "delay-250ms": 0.05}
+SHARED = Path(os.environ.get("VPNMESH_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
+
+
+def made(repetitions: int = 8, protocols: tuple[str, ...] = ("tcp", "udp"), runs: int = 4) -> Study:
+    """A study of invented figures: every kind of row, one failed repetition per scenario, one cell wholly failed."""
+    chance = np.random.default_rng(4)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows: list[dict[str, object]] = []
+    for place, scenario in enumerate(SCENARIOS):
+        for condition, factor in CONDITIONS.items():
+            for protocol in protocols:
+                for number in range(repetitions):
+                    dead = (scenario, condition) == ("zerotier-relay", "loss-5pct")
+                    failed = dead or (condition == "none" and number == 3)
+                    rate = 900.0 * factor / (1 + place / 3) * chance.normal(1, 0.02)
+                    rows.append(
+                        {
+                            "scenario": scenario,
+                            "condition": condition,
+                            "test": protocol,
+                            "pair": "worker1>worker2",
+                            "repetition": number + 1,
+                            "outcome": "failed" if failed else "measured",
+                            "stage": "tool" if failed else None,
+                            "reason": "server <busy> & gone" if failed else None,
+                            "rate_mbit_s": None if failed else rate,
+                            "sequence": len(rows) + 1,
+                            "started_at": start + timedelta(seconds=60 * len(rows)),
+                            "data_plane": "none" if place < 2 else "userspace",
+                            "client_cpu_pct": 10.0 + place + chance.normal(0, 0.3),
+                            "server_cpu_pct": 12.0 + place + chance.normal(0, 0.3),
+                            "client_ram_mb": 700.0 + place,
+                            "server_ram_mb": 800.0 + place,
+                        }
+                    )
+    requests = [
+        {
+            "scenario": scenario,
+            "condition": "none",
+            "mode": "hey",
+            "run": run,
+            "response_s": float(chance.gamma(20, 0.012)),
+            "offset_s": number / 40,
+            "status": 200,
+            "ok": True,
+        }
+        for scenario in SCENARIOS
+        for run in range(runs)
+        for number in range(60)
+    ]
+    samples = pl.DataFrame(rows, schema_overrides=RESULTS)
+    missing = [
+        pl.lit(None, kind).alias(name) for name, kind in RESULTS.items() if name not in samples.columns
+    ]
+    api = pl.DataFrame(requests, schema=API).lazy()
+    provenance = {"environment": {"CPU": "invented <one> & only"}, "netem_limit": 1000}
+    return build_study(samples.with_columns(missing).select(*RESULTS), api, ("one note",), provenance)
+
+
+@pytest.fixture(scope="session")
+def handmade() -> Study:
+    """The invented study."""
+    return made()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of the paper's published data; skips where it is absent."""
+    folder = SHARED / "paper"
+    if not (folder / "knb").is_dir():
+        pytest.skip("the paper's published data are not here (VPNMESH_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paper(shared: Path) -> Study:
+    """The paper's published data as a study."""
+    return study_from_imports(shared / "knb", shared / "hey")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium with a profile of its own; missing it is a failure in CI."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("missing in CI: Debian's chromium")
+        pytest.skip("Debian's chromium is not installed")
+    with Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

@@ -1,0 +1,173 @@
+"""The report as a reader has it: opened in headless Chromium from a file, with no network."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.report.browser import Browser
+from vpnmesh.report.advice import advise
+from vpnmesh.report.claims import claims
+from vpnmesh.report.compose import compose
+from vpnmesh.report.evidence import Readings
+from vpnmesh.report.figures import figures
+from vpnmesh.report.needs import NEEDS
+from vpnmesh.report.render import render_html
+from vpnmesh.report.tables import Study
+from workflows import criteria
+
+ON = date(2023, 6, 17)
+
+
+@pytest.fixture(scope="module")
+def drawn(handmade: Study) -> dict[str, str]:
+    return figures(handmade)
+
+
+@pytest.fixture(scope="module")
+def page(handmade: Study, drawn: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    readings, catalogue = Readings(handmade), criteria.load()
+    advice = advise(readings, catalogue, NEEDS, ON)
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    html = render_html(compose(handmade, drawn, claims(readings, catalogue, ON), advice))
+    file.write_text(html, encoding="utf-8")
+    return file
+
+
+def test_every_figure_is_drawn(browser: Browser, page: Path, drawn: dict[str, str]) -> None:
+    """Each figure is there, has an extent, and holds marks beyond its axes."""
+    browser.open(page)
+    sizes = browser.ask(
+        "Object.fromEntries([...document.querySelectorAll('main figure > svg')].map(svg => [svg.parentElement.id, "
+        "[svg.getBoundingClientRect().width, svg.getBoundingClientRect().height, "
+        "svg.querySelectorAll('path,use').length]]))"
+    )
+    assert set(sizes) == set(drawn)
+    assert [
+        name for name, (width, height, marks) in sizes.items() if width < 300 or height < 100 or marks < 20
+    ] == []
+
+
+def test_nothing_is_asked_of_any_network(browser: Browser, page: Path) -> None:
+    """The page is the only thing that is loaded, and the browser would refuse anything else."""
+    browser.open(page)
+    requests = [
+        e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
+    refused = browser.ask("fetch('http://192.0.2.1/').then(() => 'sent', () => 'refused')")
+    assert refused == "refused"
+
+
+def test_the_console_is_silent(browser: Browser, page: Path) -> None:
+    """No error, no warning, no exception, also after sorting, filtering and changing the theme."""
+    browser.open(page)
+    browser.ask("document.querySelectorAll('th button').forEach(button => button.click())")
+    browser.ask(
+        "document.querySelectorAll('input').forEach(i => {i.value='x'; i.dispatchEvent(new Event('input'))})"
+    )
+    browser.ask("document.getElementById('theme').click()")
+    kinds = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
+    assert [event for event in browser.events if event["method"] in kinds] == []
+
+
+COLUMN = (
+    "(() => {const t=document.querySelector('#table-throughput-tcp table');"
+    "const i=[...t.tHead.querySelectorAll('th')].findIndex(th => th.textContent.startsWith('%s'));"
+    "return [t, i]})()"
+)
+
+
+def test_a_click_sorts_by_the_figures_and_another_turns_the_order(browser: Browser, page: Path) -> None:
+    """Figures sort as figures, not as words; what is missing stays last both ways."""
+    browser.open(page)
+    column = COLUMN % "mean, Mbit/s"
+    orders = []
+    for direction in ("ascending", "descending"):
+        browser.ask(f"(([t, i]) => t.tHead.querySelectorAll('th button')[i].click())({column})")
+        cells = browser.ask(
+            f"(([t, i]) => [...t.tBodies[0].rows].map(r => r.cells[i].dataset.n ?? null))({column})"
+        )
+        state = browser.ask(
+            f"(([t, i]) => t.tHead.querySelectorAll('th')[i].getAttribute('aria-sort'))({column})"
+        )
+        assert state == direction
+        orders.append([None if cell is None else float(cell) for cell in cells])
+    numbers = [value for value in orders[0] if value is not None]
+    assert len(numbers) > 20
+    assert orders[0] == [*sorted(numbers), None]
+    assert orders[1] == [*sorted(numbers, reverse=True), None]
+
+
+def test_every_table_can_be_sorted(browser: Browser, page: Path) -> None:
+    """Each heading of each table is a button, reachable by keyboard."""
+    browser.open(page)
+    tables = browser.ask(
+        "[...document.querySelectorAll('table')].map(t => [t.tHead.querySelectorAll('th').length, "
+        "t.tHead.querySelectorAll('th > button').length])"
+    )
+    assert len(tables) >= 8
+    assert [pair for pair in tables if pair[0] != pair[1]] == []
+
+
+def test_a_filter_shows_only_rows_with_every_word(browser: Browser, page: Path) -> None:
+    """Typing narrows the table down; the rows that are left hold each word."""
+    browser.open(page)
+    figure = "document.querySelector('#table-pairwise')"
+    typing = "i.value = 'udp headscale-relay'; i.dispatchEvent(new Event('input'))"
+    browser.ask(f"(i => {{{typing}}})(document.querySelector('#table-pairwise input'))")
+    shown = browser.ask(
+        f"[...{figure}.querySelectorAll('tbody tr')].filter(r => !r.hidden).map(r => r.textContent)"
+    )
+    total = browser.ask(f"{figure}.querySelectorAll('tbody tr').length")
+    assert 0 < len(shown) < total
+    assert [text for text in shown if "udp" not in text or "headscale-relay" not in text] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_figures_stand_out_from_the_page(browser: Browser, page: Path, scheme: str) -> None:
+    """Ink on paper has a contrast of 7:1 or more in both schemes, the figures' own text included."""
+    browser.open(page, scheme=scheme)
+    contrast = browser.ask(
+        """(() => {
+        const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => {
+            v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+        const paper = light(getComputedStyle(document.body).backgroundColor);
+        const ink = [getComputedStyle(document.body).color,
+            getComputedStyle(document.querySelector('figure > svg text')).fill];
+        return ink.map(colour => { const [a, b] = [light(colour), paper].sort((x, y) => y - x);
+            return (a + 0.05) / (b + 0.05) }) })()"""
+    )
+    assert [value for value in contrast if value < 7] == []
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_the_page_never_scrolls_sideways(browser: Browser, page: Path, width: int) -> None:
+    """Wide tables scroll within themselves, on a telephone too."""
+    browser.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+    )
+    browser.open(page)
+    over = browser.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    browser.call("Emulation.clearDeviceMetricsOverride")
+    assert over == 0
+
+
+def test_no_id_is_there_twice(browser: Browser, page: Path) -> None:
+    """Figures on one page must not borrow each other's marks or clips."""
+    browser.open(page)
+    twice = browser.ask(
+        "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, at, all) => all.indexOf(id) !== at)"
+    )
+    assert twice == []
+
+
+def test_every_link_leads_somewhere_on_the_page(browser: Browser, page: Path) -> None:
+    """The contents point at sections that exist."""
+    browser.open(page)
+    broken = browser.ask(
+        "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))"
+        ".filter(href => !document.querySelector(href))"
+    )
+    assert broken == []

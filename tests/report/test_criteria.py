@@ -1,0 +1,171 @@
+"""Table 1 as data: the verdicts of 2023-06-17, later facts beside them, and what a bad file is told."""
+
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
+from vpnmesh.criteria.evaluate import Verdict, evaluate
+from vpnmesh.criteria.parse import parse
+from vpnmesh.errors import InputError
+from workflows import criteria
+
+PAPER = date(2023, 6, 17)
+SOURCE = Source("test", "a test", "")
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return criteria.load()
+
+
+def verdict(catalogue: Catalogue, product: str, on: date, basis: Basis = Basis.CLAIMED) -> Verdict:
+    return next(found for found in evaluate(catalogue, on, basis) if found.product.id == product)
+
+
+def failed(found: Verdict) -> list[str]:
+    return [answer.criterion.id for answer in found.failed]
+
+
+def qualified(catalogue: Catalogue, on: date, basis: Basis) -> list[str]:
+    return [found.product.name for found in evaluate(catalogue, on, basis) if found.qualifies]
+
+
+def test_the_papers_four_qualify_on_its_date(catalogue: Catalogue) -> None:
+    """As claimed on 2023-06-17, the four of section 3.1 qualify and nobody else."""
+    expected = ["Headscale", "Netbird", "ZeroTier", "Netmaker"]
+    assert expected == qualified(catalogue, PAPER, Basis.CLAIMED)
+
+
+def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: Catalogue) -> None:
+    """NetBird's and Netmaker's relaying over TCP did not work then, so two are left."""
+    assert qualified(catalogue, PAPER, Basis.VERIFIED) == ["Headscale", "ZeroTier"]
+    assert failed(verdict(catalogue, "netbird", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
+    assert failed(verdict(catalogue, "netmaker", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [("innernet", ["relay-tcp"]), ("nebula", ["relay-tcp"]), ("tailscale", ["open-source"])],
+)
+def test_each_exclusion_has_the_papers_reason(
+    catalogue: Catalogue, product: str, expected: list[str]
+) -> None:
+    """Section 3.1 and footnote e name the one criterion each of these three fails."""
+    assert expected == failed(verdict(catalogue, product, PAPER))
+
+
+def test_every_product_has_every_cell_of_its_date(catalogue: Catalogue) -> None:
+    """No cell of Table 1 is a gap: eleven products, eleven criteria, each with a source."""
+    cells = [
+        (product.id, criterion.id)
+        for product in catalogue.products
+        for criterion in catalogue.criteria
+        if catalogue.fact(product.id, criterion.id, PAPER) is None
+    ]
+    assert cells == []
+    assert len(catalogue.products) == 11
+
+
+def test_unknown_is_no_failure_and_no_yes(catalogue: Catalogue) -> None:
+    """A cell set to unknown keeps a product from qualifying without counting as failed."""
+    fact = Fact("headscale", "acl", date(2023, 6, 18), Value.UNKNOWN, Value.UNKNOWN, How.DOCS, SOURCE)
+    found = verdict(catalogue.adding(fact), "headscale", date(2023, 6, 18))
+    assert (
+        found.qualifies,
+        failed(found),
+        [answer.criterion.id for answer in found.unknown],
+    ) == (False, [], ["acl"])
+
+
+def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
+    """Headscale without ACLs on the same day is out, for that reason and no other."""
+    facts = tuple(
+        replace(fact, claimed=Value.UNMET)
+        if (fact.product, fact.topic, fact.date) == ("headscale", "acl", PAPER)
+        else fact
+        for fact in catalogue.facts
+    )
+    found = verdict(replace(catalogue, facts=facts), "headscale", PAPER)
+    assert failed(found) == ["acl"]
+    assert "Access control: unmet (Kjorveziroski et al. 2024, Table 1, 2023-06-17, docs)" in found.explain()
+
+
+def test_later_facts_leave_earlier_verdicts_alone(catalogue: Catalogue) -> None:
+    """ZeroTier's controller left the open-source build on 2025-08-21; the day before it still passes."""
+    answers = [
+        catalogue.fact("zerotier", "open-source", day) for day in (date(2025, 8, 20), date(2025, 8, 21))
+    ]
+    assert [answer.claimed for answer in answers if answer] == [Value.MET, Value.UNMET]
+
+
+def test_a_release_grows_old(catalogue: Catalogue) -> None:
+    """Half a year after the last known release nobody knows, which is said with the newest evidence."""
+    found = verdict(catalogue, "wesher", date(2023, 12, 18)).answer("recent-release")
+    assert found is not None
+    assert (found.value, "the newest evidence is of 2023-06-17" in found.explain()) == (Value.UNKNOWN, True)
+
+
+def test_nothing_is_known_before_the_first_evidence(catalogue: Catalogue) -> None:
+    """On a date before all evidence every answer is unknown and nobody qualifies."""
+    verdicts = evaluate(catalogue, date(2020, 1, 1), Basis.CLAIMED)
+    assert {Value.UNKNOWN} == {answer.value for found in verdicts for answer in found.answers}
+
+
+def test_csv_is_all_that_stdout_holds() -> None:
+    """Eleven rows; name, qualifies, failed first; true and false in small letters."""
+    result = CliRunner().invoke(criteria.main, ["--date", "2023-06-17", "--csv"])
+    frame = pl.read_csv(result.stdout.encode(), schema_overrides={"qualifies": pl.String})
+    assert frame.height == 11
+    assert frame.columns[:3] == ["name", "qualifies", "failed"]
+    assert dict(frame["qualifies"].value_counts().iter_rows()) == {"true": 4, "false": 7}
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_the_table_explains_every_exclusion() -> None:
+    """Without --csv a person reads a sentence per VPN."""
+    result = CliRunner().invoke(criteria.main, ["--date", "2023-06-17"])
+    text = " ".join(result.stdout.split())
+    assert "Tailscale is excluded: Open source: unmet" in text
+    assert "Headscale qualifies" in text
+
+
+def test_a_bad_date_is_a_sentence() -> None:
+    """Exit code 2 and no traceback for a date that is none."""
+    result = CliRunner().invoke(criteria.main, ["--date", "yesterday"])
+    assert result.exit_code == 2
+    assert "does not match the format" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("schema_version: 1", "schema_version: 9", "schema_version"),
+        ("      open-source: met", "      open-sauce: met", "unknown criterion 'open-sauce'"),
+        ("      acl: met", "      acl: yes", "observations.0.cells.acl"),
+        ("source: paper-4", "source: paper-44", "unknown source 'paper-44'"),
+        ("- product: headscale", "- product: headscal", "unknown product 'headscal'"),
+        ("criteria:", "criteria: [", "not YAML"),
+    ],
+)
+def test_a_bad_file_names_the_place(old: str, new: str, expected: str) -> None:
+    """A slip in the data is one sentence that names the key."""
+    text = criteria.text()
+    with pytest.raises(InputError) as error:
+        parse(text.replace(old, new, 1))
+    assert expected in str(error.value)
+
+
+def test_two_rows_of_one_day_are_refused(catalogue: Catalogue) -> None:
+    """Which of two rows of a day counts would be chance."""
+    text = criteria.text()
+    block = text[
+        text.index("  - product: nebula\n    date: 2026-10-29") : text.index(
+            "  - product: tailscale\n    date: 2026"
+        )
+    ]
+    with pytest.raises(InputError, match="two rows of 2026-10-29"):
+        parse(text.replace(block, block + block))

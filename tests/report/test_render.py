@@ -1,0 +1,149 @@
+"""The page: what it says, that it escapes what it is given, and that words of missing data take the place of gaps."""
+
+import re
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from tests.report.conftest import made
+from vpnmesh.report.claims import claims
+from vpnmesh.report.compose import compose
+from vpnmesh.report.evidence import Readings
+from vpnmesh.report.figures import figures
+from vpnmesh.report.page import Heading, Items, Page, Paragraph, Section, TableBlock
+from vpnmesh.report.render import render_html, render_markdown
+from vpnmesh.report.tables import Study
+from vpnmesh.report.wording import Cell, cell, p_text
+from workflows import criteria
+from workflows.presenting import judge
+
+ON = date(2023, 6, 17)
+
+
+@pytest.fixture(scope="module")
+def page(handmade: Study) -> Page:
+    found = claims(Readings(handmade), criteria.load(), ON)
+    return compose(handmade, figures(handmade), found)
+
+
+def test_the_html_asks_for_nothing(page: Page) -> None:
+    """No source, link or import points out of the file."""
+    html = render_html(page)
+    outward = re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:,)[^"']+""", html)
+    outward += re.findall(r"@import|url\((?!#)", html)
+    assert [text for text in outward if "xlink" not in text] == []
+    assert "default-src 'none'" in html
+
+
+def test_the_html_is_small(page: Page) -> None:
+    """Ten megabytes at most; this study is far below."""
+    assert len(render_html(page).encode()) < 3_000_000
+
+
+def test_what_a_tool_said_cannot_break_the_page(page: Page) -> None:
+    """Reasons and components are text, never markup."""
+    html = render_html(page)
+    assert "server &lt;busy&gt; &amp; gone" in html
+    assert "<busy>" not in html
+    assert "invented &lt;one&gt; &amp; only" in html
+
+
+def test_markdown_has_every_section_and_table(page: Page) -> None:
+    """Each section is a heading, each figure a link to its file."""
+    text = render_markdown(page)
+    assert [section.title for section in page.sections if f"\n## {section.title}\n" not in text] == []
+    assert "![fig4-tcp-means](figures/fig4-tcp-means.svg)" in text
+
+
+def test_markdown_tables_have_as_many_cells_as_headings(page: Page) -> None:
+    """A pipe in a cell must not make another column: every line of a table has its first line's bars."""
+    wrong, bars = [], 0
+    for line in render_markdown(page).splitlines():
+        if not line.startswith("|"):
+            bars = 0
+            continue
+        found = len(re.findall(r"(?<!\\)\|", line))
+        bars = bars or found
+        wrong += [line] if found != bars else []
+    assert wrong == []
+
+
+def test_missing_udp_is_said_at_the_top_and_in_its_place() -> None:
+    """TCP alone: a warning in the overview, a sentence where UDP would be, no empty figure."""
+    study = made(protocols=("tcp",))
+    html = render_html(compose(study, figures(study)))
+    assert "No UDP repetitions are in these data: its figures and rows are left out." in html
+    assert "Figures 2 and 5" in html
+    assert 'id="fig2-udp"' not in html
+
+
+def test_missing_requests_are_said() -> None:
+    """Without API runs the page says that Figure 3 is left out."""
+    study = made(repetitions=3, runs=0)
+    html = render_html(compose(study, figures(study)))
+    assert "No API requests are in these data: Figure 3 and its rows are left out." in html
+    assert "Not drawn: no API requests in these data." in html
+
+
+def test_an_empty_study_is_a_page_that_says_so(handmade: Study) -> None:
+    """No rows anywhere: every table and figure has its sentence, nothing fails."""
+    tables = {name: frame.clear() for name, frame in handmade.tables.items()}
+    study = replace(
+        handmade,
+        samples=handmade.samples.clear(),
+        api=handmade.api.limit(0),
+        tables=tables,
+        scenario_order=(),
+    )
+    html = render_html(compose(study, figures(study)))
+    assert "No rows." in html
+    assert "<svg" not in html
+
+
+def test_warnings_are_visible(page: Page) -> None:
+    """Cells that statistics warn of are listed in the overview with their warning."""
+    overview = next(section for section in page.sections if section.id == "overview")
+    listed = [item for block in overview.blocks if isinstance(block, Items) for item in block.items]
+    assert any("8 attempted, 7 measured" in item for item in listed)
+    assert any("nothing measured" in item for item in listed)
+
+
+def test_rounding_is_only_what_is_shown() -> None:
+    """A cell shows two digits and is sorted by all of them."""
+    assert cell("mean_mbit_s", 707.4512) == Cell("707.45", 707.4512)
+    assert cell("p", 0.39388774680316996) == Cell("0.39", 0.39388774680316996)
+    assert cell("p50_s", 0.24171) == Cell("0.2417", 0.24171)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_is_missing_is_a_dash(value: float | None) -> None:
+    """No zero, no NaN stands for a missing figure, and it does not sort as one."""
+    assert cell("mean_mbit_s", value) == Cell("\N{EN DASH}")
+
+
+def test_a_p_value_never_reads_zero() -> None:
+    """Smaller than arithmetic can tell is written as an upper limit."""
+    assert p_text(0.0) == "< 1e-99"
+
+
+def test_blocks_render_in_both_forms() -> None:
+    """The smallest page, as a snapshot of the Markdown."""
+    blocks = (
+        Paragraph("careful", "warning"),
+        Heading("inner"),
+        Items("two", ("a", "b")),
+        TableBlock("t", "A table.", ("x", "y|z"), ((Cell("1", 1.0), Cell("a|b")),), "tables/t.csv"),
+    )
+    expected = (
+        "# T\n\nlead\n\n## S\n\n> **Warning.** careful\n\n### inner\n\n**two**\n\n- a\n- b\n\n"
+        "| x | y\\|z |\n| ---: | --- |\n| 1 | a\\|b |\n\n*A table. Full precision: `tables/t.csv`.*\n"
+    )
+    assert render_markdown(Page("T", "lead", (Section("s", "S", blocks),))) == expected
+
+
+def test_judging_adds_the_tables_that_facts_decide(handmade: Study) -> None:
+    """Table 1 and the claims are among the tables that are written."""
+    tables = judge(handmade, None).study.tables
+    assert tables["criteria"].columns[:3] == ["name", "qualifies", "failed"]
+    assert (tables["criteria"].height, tables["claims"].height > 20) == (11, True)

@@ -1,0 +1,155 @@
+"""Two runs side by side, and the gate between two releases."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from vpnmesh.errors import InputError
+from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
+from vpnmesh.report.changes import Gate, changes, gate_failures, refuse_to_pool
+from workflows.report import main, read_gate
+from workflows.studies import study_from_run
+
+MANIFEST = {"substrate": "namespaces", "kernel": "6.1", "machine": "m1", "versions": {"x": "1.0"}}
+
+
+def run(
+    folder: Path,
+    rates: dict[str, float],
+    n: int = 12,
+    sd: float = 0.01,
+    failed: tuple[str, ...] = (),
+    manifest: Mapping[str, object] | None = None,
+) -> Path:
+    """A run's directory with n repetitions per scenario around the given means."""
+    rng = np.random.default_rng(5)
+    folder.mkdir(parents=True)
+    known = {"schema_version": SCHEMA_VERSION, **MANIFEST, **(manifest or {})}
+    (folder / "manifest.json").write_text(json.dumps(known))
+    rows = [
+        {
+            "scenario": name,
+            "condition": "none",
+            "test": "tcp",
+            "repetition": i,
+            "sequence": i,
+            "outcome": "failed" if name in failed else "measured",
+            "stage": "path" if name in failed else None,
+            "reason": "no relay" if name in failed else None,
+            "rate_mbit_s": None if name in failed else float(mean * rng.normal(1, sd)),
+        }
+        for name, mean in rates.items()
+        for i in range(1, n + 1)
+    ]
+    pl.DataFrame(rows, schema=RESULTS, orient="row").write_parquet(folder / "results.parquet")
+    return folder
+
+
+def compare(a: Path, b: Path, *more: object) -> Result:
+    return CliRunner().invoke(main, ["--compare", str(a), str(b), *map(str, more)])
+
+
+BEFORE = {"native-1450": 900.0, "headscale-direct": 300.0, "zerotier-direct": 250.0}
+
+
+def test_the_cell_that_changed_is_found(tmp_path: Path) -> None:
+    """One cell 10 % slower, the others the same: only that one changed, by about that much."""
+    a = study_from_run(run(tmp_path / "a", BEFORE))
+    b = study_from_run(run(tmp_path / "b", BEFORE | {"headscale-direct": 270.0}))
+    found = {row["scenario"]: row for row in changes(a, b).iter_rows(named=True)}
+    assert {name: row["change"] for name, row in found.items()} == {
+        "native-1450": "none seen",
+        "headscale-direct": "slower",
+        "zerotier-direct": "none seen",
+    }
+    row = found["headscale-direct"]
+    assert row["b_over_a"] == pytest.approx(0.9, abs=0.01)
+    assert row["low"] < row["b_over_a"] < row["high"] < 1
+
+
+def test_another_machine_is_compared_by_its_own_baseline(tmp_path: Path) -> None:
+    """On a machine half as fast, nothing changed but what changed against its own baseline."""
+    a = study_from_run(run(tmp_path / "a", BEFORE))
+    half = {name: rate / 2 for name, rate in BEFORE.items()} | {"zerotier-direct": 60.0}
+    b = study_from_run(run(tmp_path / "b", half, manifest={"machine": "m2"}))
+    found = {row["scenario"]: (row["basis"], row["change"]) for row in changes(a, b).iter_rows(named=True)}
+    assert found == {
+        "headscale-direct": ("own baseline", "none seen"),
+        "zerotier-direct": ("own baseline", "slower"),
+    }
+
+
+def test_runs_that_differ_are_never_pooled(tmp_path: Path) -> None:
+    """Another kernel, or other versions, and pooling is refused with what differs."""
+    a = study_from_run(run(tmp_path / "a", BEFORE))
+    refuse_to_pool(a, study_from_run(run(tmp_path / "b", BEFORE)))
+    others: dict[str, object] = {"kernel": "6.6", "versions": {"x": "2.0"}, "substrate": "vm"}
+    for name, value in others.items():
+        with pytest.raises(InputError, match=f"differ in {name}"):
+            refuse_to_pool(a, study_from_run(run(tmp_path / name, BEFORE, manifest={name: value})))
+
+
+def test_a_gate_stops_what_got_slower(tmp_path: Path) -> None:
+    """Exit 1 where a cell lost more than the margin for certain, 0 where it did not."""
+    a = run(tmp_path / "a", BEFORE)
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("margin_pct: 5\ncertainty: 0.99\n")
+    slower = compare(a, run(tmp_path / "b", BEFORE | {"headscale-direct": 240.0}), "--gate", gate)
+    assert slower.exit_code == 1, slower.output
+    assert "gate: headscale-direct none tcp: 0.8" in slower.output
+    little = compare(a, run(tmp_path / "c", BEFORE | {"headscale-direct": 294.0}), "--gate", gate)
+    assert little.exit_code == 0, little.output
+    faster = compare(a, run(tmp_path / "d", BEFORE | {"headscale-direct": 400.0}), "--gate", gate)
+    assert faster.exit_code == 0, faster.output
+
+
+def test_a_gate_stops_what_broke(tmp_path: Path) -> None:
+    """A cell that no longer gives a figure fails the gate, whatever its mean was."""
+    a = study_from_run(run(tmp_path / "a", BEFORE))
+    b = study_from_run(run(tmp_path / "b", BEFORE, failed=("zerotier-direct",)))
+    assert gate_failures(a, b, Gate()) == ["zerotier-direct none tcp: none of 12 repetitions was measured"]
+
+
+def test_a_noisy_cell_does_not_fail_by_chance(tmp_path: Path) -> None:
+    """A mean 10 % lower in figures that scatter by 60 % is not certain, so the gate lets it pass."""
+    a = study_from_run(run(tmp_path / "a", BEFORE, n=5, sd=0.6))
+    b = study_from_run(run(tmp_path / "b", {k: v * 0.9 for k, v in BEFORE.items()}, n=5, sd=0.6))
+    assert gate_failures(a, b, Gate(margin_pct=5, certainty=0.99)) == []
+
+
+def test_nothing_in_common(tmp_path: Path) -> None:
+    """Two runs of different scenarios cannot be compared, and that is said with exit code 2."""
+    result = compare(run(tmp_path / "a", {"x": 1.0}), run(tmp_path / "b", {"y": 1.0}))
+    assert result.exit_code == 2
+    assert "no cell in common" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("margin_pct: fast", "margin_pct"),
+        ("margin_pct: 120", "margin_pct 120"),
+        ("certainty: 0.2", "certainty 0.2"),
+        ("[1, 2]", "gate"),
+        ("{", "no YAML"),
+    ],
+)
+def test_gates_that_are_none(tmp_path: Path, text: str, word: str) -> None:
+    """A gate that cannot be is refused with the field that is wrong."""
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="--gate") as caught:
+        read_gate(path)
+    assert word in str(caught.value)
+
+
+def test_an_empty_gate_is_the_usual_one(tmp_path: Path) -> None:
+    """An empty file means 5 % with certainty 0.95."""
+    path = tmp_path / "gate.yaml"
+    path.write_text("")
+    assert read_gate(path) == Gate(5.0, 0.95)

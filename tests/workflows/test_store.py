@@ -1,0 +1,120 @@
+"""The run directory survives what runs die of."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from vpnmesh.errors import InputError
+from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
+from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.outcome import Failed, Measured, Outcome, Sample
+from vpnmesh.record import UNAVAILABLE, Record
+from workflows.store import Store, StoreError
+
+CELL = Cell("native-1450", "loss-1pct", Test.TCP, Pair("worker1", "worker2"))
+GOOD = Measured((Sample("rate_mbit_s", 12.5), Sample("sent_mbit_s", 13.0)))
+
+
+def record(repetition: int, outcome: Outcome = GOOD) -> Record:
+    """An attempt at the cell."""
+    return Record(
+        CELL, repetition, outcome, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), rtt_ms_before=0.25
+    )
+
+
+def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
+    """Measured and failed attempts both count as finished; unavailable ones are tried again."""
+    store = Store.create(tmp_path / "run", {"seed": 1})
+    store.append(record(1))
+    store.append(record(2, Failed("path", "went another way")))
+    store.append(record(0, Failed(UNAVAILABLE, "unavailable: no binary")))
+    again = Store.open(tmp_path / "run")
+    assert {(CELL.key, 1), (CELL.key, 2)} == again.finished
+
+
+def test_a_line_that_a_kill_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
+    """Half a line is no attempt, and does not spoil the next."""
+    store = Store.create(tmp_path / "run", {})
+    store.append(record(1))
+    journal = tmp_path / "run" / "journal.jsonl"
+    with journal.open("ab") as file:
+        file.write(b'{"schema_version": 1, "type": "repet')
+    again = Store.open(tmp_path / "run")
+    assert {(CELL.key, 1)} == again.finished
+    again.append(record(2))
+    assert [json.loads(line)["repetition"] for line in journal.read_text().splitlines()] == [1, 2]
+
+
+def test_results_have_the_schema_and_failures_have_no_number(tmp_path: Path) -> None:
+    """One row per repetition, in the documented columns; a failure's figures are null."""
+    store = Store.create(tmp_path / "run", {})
+    store.append(record(1))
+    store.append(record(2, Failed("tool", "iperf3: no output")))
+    frame = check_results(pl.read_parquet(store.write_results()), "here")
+    assert list(RESULTS) == frame.columns
+    assert frame["rate_mbit_s"].to_list() == [12.5, None]
+    assert frame["outcome"].to_list() == ["measured", "failed"]
+    assert frame["stage"].to_list() == [None, "tool"]
+    assert datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC) == frame["started_at"][0]
+
+
+def test_columns_start_as_documented() -> None:
+    """The order that readers rely on."""
+    first = [
+        "scenario",
+        "condition",
+        "test",
+        "pair",
+        "repetition",
+        "outcome",
+        "stage",
+        "reason",
+        "rate_mbit_s",
+    ]
+    assert [*first, "rtt_ms_before", "rtt_ms_after"] == list(RESULTS)[:11]
+
+
+def test_an_empty_run_has_an_empty_table(tmp_path: Path) -> None:
+    """No attempt yet is no error."""
+    store = Store.create(tmp_path / "run", {})
+    assert pl.read_parquet(store.write_results()).height == 0
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    """--resume of something else says what is missing."""
+    with pytest.raises(InputError, match=r"not a run: no manifest\.json"):
+        Store.open(tmp_path)
+
+
+def test_a_run_of_another_schema_version_is_refused(tmp_path: Path) -> None:
+    """Old and new runs are never mixed."""
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1}))
+    with pytest.raises(InputError, match="schema version"):
+        Store.open(tmp_path)
+
+
+def test_a_directory_with_files_is_not_overwritten(tmp_path: Path) -> None:
+    """--out of something that is there is refused."""
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(InputError, match="not empty"):
+        Store.create(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path) -> None:
+    """What cannot be written raises StoreError; what was written stays."""
+    store = Store.create(tmp_path / "run", {})
+    store.append(record(1))
+    store.directory = Path("/dev/full")
+    with pytest.raises(StoreError):
+        store.append(record(2))
+    assert {(CELL.key, 1)} == Store.open(tmp_path / "run").finished
+
+
+def test_a_run_is_private(tmp_path: Path) -> None:
+    """Nobody else reads a run directory."""
+    store = Store.create(tmp_path / "run", {})
+    assert store.directory.stat().st_mode & 0o777 == 0o700

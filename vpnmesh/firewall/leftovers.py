@@ -1,0 +1,68 @@
+"""Packet filter rules that VPN clients make on a node, and may leave there when they are killed.
+
+Besides their own chains they leave empty iptables tables behind; an empty `nat` table alone switches connection
+tracking on, which the next scenario, and the native baseline above all, would pay for.
+"""
+
+from vpnmesh.plan import Command
+
+# constant scripts; the pattern (extended regular expression of chain names and marks) is an argument
+_FIND = """
+for tool in iptables ip6tables; do
+  command -v "$tool" > /dev/null || continue
+  for table in raw mangle nat filter; do "$tool" -w -t "$table" -S 2> /dev/null | grep -E -- "$1"; done
+done
+command -v nft > /dev/null && nft list ruleset 2> /dev/null | grep -E -- "$1"
+true
+"""
+_REMOVE = """
+each() {  # command: run it for every table that iptables and its likes use
+  for family in ip ip6; do for table in raw mangle nat filter; do
+    "$1" "$family" "$table" "$2"
+  done; done
+}
+by_iptables() {
+  tool=iptables; [ "$1" = ip6 ] && tool=ip6tables
+  command -v "$tool" > /dev/null || return
+  "$tool" -w -t "$2" -S 2> /dev/null | grep -E -- "$3" > /run/vpnmesh-rules || return
+  # words of a rule, split on purpose
+  sed -n 's/^-A/-D/p' /run/vpnmesh-rules | while read -r rule; do "$tool" -w -t "$2" $rule 2> /dev/null; done
+  sed -n 's/^-N //p' /run/vpnmesh-rules | while read -r chain; do "$tool" -w -t "$2" -F "$chain"; done
+  sed -n 's/^-N //p' /run/vpnmesh-rules | while read -r chain; do "$tool" -w -t "$2" -X "$chain"; done
+}
+rules_by_nft() {
+  nft -a list table "$1" "$2" 2> /dev/null | awk -v p="$3" '
+    /^\tchain /{chain = $2; next} $0 ~ p && /# handle/ {print chain, $NF}' > /run/vpnmesh-rules
+  while read -r chain handle; do nft delete rule "$1" "$2" "$chain" handle "$handle"; done < /run/vpnmesh-rules
+}
+chains_by_nft() {
+  nft list table "$1" "$2" 2> /dev/null | awk -v p="$3" '/^\tchain / && $2 ~ p {print $2}' > /run/vpnmesh-rules
+  while read -r chain; do nft flush chain "$1" "$2" "$chain"; done < /run/vpnmesh-rules
+  while read -r chain; do nft delete chain "$1" "$2" "$chain"; done < /run/vpnmesh-rules
+}
+if_empty() {
+  text=$(nft list table "$1" "$2" 2> /dev/null) || return
+  hook='(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)'
+  printf '%s\n' "$text" | grep -qvE "^(#.*|table .*|\tchain $hook [{]|\t\ttype .*|\t*[}]|)$" \
+    || nft delete table "$1" "$2"
+}
+each by_iptables "$1"
+if command -v nft > /dev/null; then each rules_by_nft "$1"; each chains_by_nft "$1"; each if_empty ""; fi
+rm -f /run/vpnmesh-rules
+true
+"""
+
+
+def find(pattern: str) -> Command:
+    """Print the rules and chains that match; nothing when there are none."""
+    return Command(("sh", "-c", _FIND, "sh", pattern))
+
+
+def remove(pattern: str) -> Command:
+    """Delete the rules and chains that match, then iptables tables in which no rule is left."""
+    return Command(("sh", "-c", _REMOVE, "sh", pattern))
+
+
+def delete_table(family: str, name: str) -> Command:
+    """Delete an nftables table that a client made for itself; fine when it is not there."""
+    return Command(("nft", "delete", "table", family, name), ok=(0, 1, 127))

@@ -1,0 +1,379 @@
+"""pfSense through its REST API v2: what to ask, what to write and in which order, as values; no connection here.
+
+The shapes follow pfSense-pkg-RESTAPI 2.x. Ids are array indexes that shift with every deletion, so our objects are
+found by their description alone; deletions go by query; nothing is ever replaced as a whole.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from vpnmesh.errors import CheckError
+from vpnmesh.firewall.pfsense_objects import PREFIX, Alias, FloatingRule, Mapping, Mark, Objects, Schedule
+from vpnmesh.firewall.policy import Action, Protocol, Ruleset
+from vpnmesh.model import Testbed
+
+API = "/api/v2"
+RULE, RULES = f"{API}/firewall/rule", f"{API}/firewall/rules"
+ALIAS, ALIASES = f"{API}/firewall/alias", f"{API}/firewall/aliases"
+APPLY, STATES = f"{API}/firewall/apply", f"{API}/firewall/states"
+COMMAND = f"{API}/diagnostics/command_prompt"
+# the paths below are none of the shared schema: taken from the package's source, tried only on our own stand-in
+SCHEDULE, SCHEDULES = f"{API}/firewall/schedule", f"{API}/firewall/schedules"
+MAPPING, MAPPINGS = f"{API}/firewall/nat/outbound/mapping", f"{API}/firewall/nat/outbound/mappings"
+NAT_MODE = f"{API}/firewall/nat/outbound/mode"
+VERSION, TIMEZONE = f"{API}/system/version", f"{API}/system/timezone"
+SCHEMA_PATHS = (RULE, RULES, ALIAS, ALIASES, APPLY, STATES, COMMAND)
+BEYOND_SCHEMA = (SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE, VERSION, TIMEZONE)
+
+Json = Dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the API; `why` is what messages call it."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Json | None = None
+    why: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the call may change the firewall."""
+        return self.method != "GET"
+
+    @property
+    def privilege(self) -> str:
+        """The least privilege that allows it, as pfSense's user manager lists it."""
+        return self.path.removeprefix("/").replace("/", "-").replace("_", "-") + f"-{self.method.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as the firewall holds it: its place in the array, its description, and all else as canonical JSON."""
+
+    place: int
+    descr: str
+    text: str
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The fields, without the id."""
+        loaded: dict[str, object] = json.loads(self.text)
+        return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The firewall's configuration as far as a change can touch it; None = this appliance has no such path."""
+
+    rules: tuple[Entry, ...]
+    aliases: tuple[Entry, ...]
+    schedules: tuple[Entry, ...] | None = None
+    mappings: tuple[Entry, ...] | None = None
+    nat_mode: str | None = None
+    sections: tuple[str, ...] = field(default=("rules", "aliases", "schedules", "mappings"), repr=False)
+
+    def entries(self) -> tuple[tuple[str, Entry], ...]:
+        """Every object with the section it is in."""
+        return tuple((name, entry) for name in self.sections for entry in getattr(self, name) or ())
+
+    def marked(self, prefix: str) -> tuple[tuple[str, Entry], ...]:
+        """The objects whose description begins so."""
+        return tuple((name, entry) for name, entry in self.entries() if entry.descr.startswith(prefix))
+
+    def snapshot(self) -> dict[str, object]:
+        """What a roll back must come back to: all objects in order, without their ids."""
+        sections = {name: getattr(self, name) for name in self.sections}
+        found = {name: [one.fields for one in held] for name, held in sections.items() if held is not None}
+        return {**found, "nat_mode": self.nat_mode}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """Calls in order, and the difference they make; falsy when the firewall is as wanted."""
+
+    requests: tuple[Request, ...] = ()
+    diff: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.requests)
+
+
+OBSERVE = (Request("GET", RULES, why="read the rules"), Request("GET", ALIASES, why="read the aliases"))
+OBSERVE_BEYOND = (
+    Request("GET", SCHEDULES, why="read the schedules"),
+    Request("GET", MAPPINGS, why="read the outbound NAT"),
+    Request("GET", NAT_MODE, why="read the outbound NAT mode"),
+)
+# the answer comes when the rules are loaded; asked asynchronously it says nothing
+APPLY_NOW = Request("POST", APPLY, body={"async": False}, why="load the rules")
+APPLIED = Request("GET", APPLY, why="see whether changes are pending")
+
+
+def entries(data: object) -> tuple[Entry, ...]:
+    """The `data` of a plural GET as entries."""
+    items = data if isinstance(data, list) else []
+    return tuple(_entry(item) for item in items if isinstance(item, dict))
+
+
+def _entry(item: dict[str, object]) -> Entry:
+    fields = {key: value for key, value in item.items() if key not in ("id", "active")}
+    return Entry(int(str(item.get("id", -1))), str(item.get("descr", "")), json.dumps(fields, sort_keys=True))
+
+
+def plan(held: Held, wanted: Objects, mark: Mark, schedule: Schedule | None = None) -> ChangePlan:
+    """The calls that make the firewall hold exactly `wanted` of this run's objects, and nothing else differ.
+
+    Raises CheckError when another run's objects are there, or when a foreign rule above would decide before ours.
+    """
+    check_alone(held, mark)
+    if problems := conflicts(held, wanted):
+        raise CheckError("firewall", "; ".join(problems))
+    before, after = _describe_held(held, mark), _describe(wanted)
+    if before == after:
+        return ChangePlan()
+    diff = "\n".join(difflib.unified_diff(before, after, "firewall", "firewall", lineterm=""))
+    if not after:
+        return ChangePlan(roll_back(held, mark), diff)
+    make = [post_schedule(schedule)] if schedule and not _of(held.schedules, mark) else []
+    # making a schedule loads the rules at once, so it comes before anything is pending
+    make += _deletions(held, mark, schedules=False)
+    make += [_post_alias(alias) for alias in wanted.aliases]
+    make += [_post_rule(rule) for rule in wanted.rules]
+    make += [_post_mapping(mapping) for mapping in wanted.mappings]
+    return ChangePlan((*make, APPLY_NOW), diff)
+
+
+def roll_back(held: Held, mark: Mark) -> tuple[Request, ...]:
+    """The calls that leave nothing of this run: rules before the aliases and the schedule that they name."""
+    rules = [*_deletions(held, mark, aliases=False, schedules=False)]
+    rest = [*_deletions(held, mark, rules=False)]
+    return (*rules, *([APPLY_NOW] if rules else ()), *rest, *([APPLY_NOW] if rest else ()))
+
+
+def kill_states(ruleset: Ruleset, testbed: Testbed) -> tuple[Request, ...]:
+    """End the states of what is now blocked: a reload leaves them, and old flows would pass for ever.
+
+    By source address and port separator (`10.0.0.1` begins `10.0.0.10` too), without the default limit of 100.
+    The API ends states by pair of IPv4 addresses; it cannot end IPv6 states.
+    """
+    blocks = [rule for rule in ruleset.rules if rule.action is Action.BLOCK]
+    sources = {vid for rule in blocks for vid in rule.sources} | {one.vid for one in ruleset.translations}
+    protocols = {rule.protocol for rule in blocks} or {None}
+    if None in protocols:
+        protocols = {None}
+    nodes = [node for node in testbed.nodes if node != testbed.firewall and node.leg.vid in sources]
+    return tuple(_kill(node.underlay, protocol) for node in nodes for protocol in sorted(protocols, key=str))
+
+
+def kill_all_states(testbed: Testbed) -> tuple[Request, ...]:
+    """End all states that the testbed's nodes made: a translation goes on for a flow that has one."""
+    return tuple(_kill(node.underlay, None) for node in testbed.nodes if node != testbed.firewall)
+
+
+def _kill(address: IPv4Address, protocol: Protocol | None) -> Request:
+    only = (("protocol", str(protocol)),) if protocol else ()
+    query = (*only, ("source__startswith", f"{address}:"), ("limit", "0"))
+    return Request("DELETE", STATES, query, why="end old states")
+
+
+def check_alone(held: Held, mark: Mark) -> None:
+    """One writer per firewall: CheckError when objects of another run are there."""
+    others = {entry.descr.removeprefix(PREFIX).split(":")[0] for _, entry in held.marked(PREFIX)} - {mark.run}
+    if others:
+        run = min(others)
+        raise CheckError(
+            "firewall",
+            f"run {run} holds this firewall; wait for it, or: python -m workflows.teardown --run {run}",
+        )
+
+
+def check_held(held: Held, wanted: Objects, mark: Mark) -> None:
+    """After a change: CheckError unless the firewall has exactly our objects, in order, none disabled."""
+    before, after = _describe_held(held, mark), _describe(wanted)
+    if before != after:
+        missing = [line for line in after if line not in before] or ["their order"]
+        raise CheckError("firewall", f"after the change the firewall lacks: {missing[0]}")
+    check_alone(held, mark)
+
+
+def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
+    """Foreign floating quick rules that would decide a packet before our rule with another verdict."""
+    found = []
+    for entry in held.rules:
+        if entry.descr.startswith(PREFIX):
+            continue
+        fields = entry.fields
+        if fields.get("disabled") or not (fields.get("floating") and fields.get("quick")):
+            continue
+        if rule := next((rule for rule in wanted.rules if _overlap(fields, rule)), None):
+            found.append(
+                f"the foreign floating rule '{entry.descr or entry.place}' ({fields.get('type')}) stands above"
+                f" '{rule.descr}' ({rule.action}) and decides first: move it down or disable it"
+            )
+    return tuple(found)
+
+
+def _overlap(fields: Json, rule: FloatingRule) -> bool:
+    """Whether both can match one packet and disagree; a narrower foreign address counts, for it may be a node's."""
+    interfaces = fields.get("interface")
+    shared = set(interfaces if isinstance(interfaces, list) else [str(interfaces)]) & {
+        *rule.interfaces,
+        "any",
+    }
+    protocols = str(fields.get("protocol") or "any").split("/")
+    same_protocol = "any" in protocols or rule.protocol is None or rule.protocol in protocols
+    action = Action.PASS if fields.get("type") == "pass" else Action.BLOCK
+    return bool(shared) and same_protocol and fields.get("direction") != "out" and action is not rule.action
+
+
+def post_schedule(schedule: Schedule) -> Request:
+    """Make the schedule; unlike rules it counts at once."""
+    return Request(
+        "POST",
+        SCHEDULE,
+        body={"name": schedule.name, "descr": schedule.descr, **_ranges(schedule)},
+        why="make the schedule",
+    )
+
+
+def patch_schedule(place: int, schedule: Schedule) -> Request:
+    """Let the rules hold longer; `place` is the schedule's id right now."""
+    return Request("PATCH", SCHEDULE, body={"id": place, **_ranges(schedule)}, why="renew the schedule")
+
+
+def _ranges(schedule: Schedule) -> dict[str, object]:
+    ranges = [{"month": [one.month], "day": [one.day], "hour": one.hours} for one in schedule.ranges]
+    return {"timerange": ranges}
+
+
+def _post_alias(alias: Alias) -> Request:
+    return Request("POST", ALIAS, body=alias_body(alias), why=f"make {alias.descr}")
+
+
+def alias_body(alias: Alias) -> dict[str, object]:
+    """The alias as the API wants it; `detail` is given, or pfSense writes the time of day into it."""
+    addresses = [str(address) for address in alias.addresses]
+    return {
+        "name": alias.name,
+        "type": "host",
+        "descr": alias.descr,
+        "address": addresses,
+        "detail": ["" for _ in addresses],
+    }
+
+
+def _post_rule(rule: FloatingRule) -> Request:
+    return Request("POST", RULE, body=rule_body(rule), why=f"make {rule.descr}")
+
+
+def rule_body(rule: FloatingRule) -> dict[str, object]:
+    """The rule as the API wants it."""
+    body: dict[str, object] = {
+        "type": str(rule.action),
+        "interface": list(rule.interfaces),
+        # an alias of IPv4 hosts cannot be matched by IPv6
+        "ipprotocol": "inet46",
+        "source": "any",
+        "destination": rule.destination,
+        "descr": rule.descr,
+        "floating": True,
+        "quick": True,
+        "direction": "in",
+    }
+    # left out, not null: the schema lists no null among the protocols
+    if rule.protocol:
+        body["protocol"] = rule.protocol
+    if rule.port:
+        body["destination_port"] = str(rule.port)
+    if rule.schedule:
+        body["sched"] = rule.schedule
+    return body
+
+
+def _post_mapping(mapping: Mapping) -> Request:
+    return Request("POST", MAPPING, body=mapping_body(mapping), why=f"make {mapping.descr}")
+
+
+def mapping_body(mapping: Mapping) -> dict[str, object]:
+    """The outbound NAT mapping as the API wants it; a kept (static) port is what makes it endpoint-independent."""
+    return {
+        "interface": mapping.interface,
+        "source": mapping.source,
+        "destination": "any",
+        "target": f"{mapping.interface}:ip",
+        "static_nat_port": mapping.keeps_port,
+        "descr": mapping.descr,
+    }
+
+
+def _deletions(
+    held: Held, mark: Mark, *, rules: bool = True, aliases: bool = True, schedules: bool = True
+) -> Iterable[Request]:
+    asked = (
+        (rules, RULES, held.rules),
+        (rules, MAPPINGS, held.mappings),
+        (aliases, ALIASES, held.aliases),
+        (schedules, SCHEDULES, held.schedules),
+    )
+    for wanted, path, found in asked:
+        if wanted and _of(found, mark):
+            yield Request("DELETE", path, (("descr__startswith", mark.prefix),), why=f"delete {mark.prefix}*")
+
+
+def _of(found: Sequence[Entry] | None, mark: Mark) -> list[Entry]:
+    return [entry for entry in found or () if entry.descr.startswith(mark.prefix)]
+
+
+def _describe(wanted: Objects) -> list[str]:
+    bodies = [alias_body(alias) for alias in wanted.aliases]
+    bodies += [rule_body(rule) for rule in wanted.rules]
+    bodies += [mapping_body(mapping) for mapping in wanted.mappings]
+    return [_line(body) for body in bodies]
+
+
+def _describe_held(held: Held, mark: Mark) -> list[str]:
+    found = (*_of(held.aliases, mark), *_of(held.rules, mark), *_of(held.mappings, mark))
+    return [_line(entry.fields) for entry in found]
+
+
+_TOLD = (
+    "type",
+    "interface",
+    "ipprotocol",
+    "protocol",
+    "source",
+    "destination",
+    "destination_port",
+    "direction",
+)
+_TOLD_TOO = ("floating", "quick", "disabled", "sched", "address", "target", "static_nat_port")
+
+
+def _line(fields: Json) -> str:
+    """An object in one line: what a change decides, and nothing that pfSense adds (tracker, times, users)."""
+    told = [
+        f"{key}={_word(fields[key])}"
+        for key in (*_TOLD, *_TOLD_TOO)
+        if fields.get(key) not in (None, False, "")
+    ]
+    return f"{fields.get('descr')}: {' '.join(told)}"
+
+
+def _word(value: object) -> str:
+    return ",".join(sorted(str(one) for one in value)) if isinstance(value, list) else str(value)
+
+
+def states_query(address: IPv4Address) -> Request:
+    """The states that this node's packets made."""
+    return Request(
+        "GET", STATES, (("source__startswith", f"{address}:"), ("limit", "0")), why="read the states"
+    )

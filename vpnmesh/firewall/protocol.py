@@ -1,0 +1,74 @@
+"""What every firewall driver does, and the record of a change; drivers that do it are in `tasks`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from vpnmesh.firewall.policy import Ruleset
+
+H = TypeVar("H")
+P = TypeVar("P", bound="Planned")
+
+DRIVERS = ("nftables", "pfsense-rest", "pfsense-ssh", "manual")
+
+
+class Planned(Protocol):
+    """A change as a value: falsy when there is nothing to do."""
+
+    @property
+    def diff(self) -> str:
+        """The difference that a person reads."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+
+
+class Driver(Protocol[H, P]):
+    """One way to have a firewall hold a ruleset, for one run.
+
+    `observe` reads; `plan` decides without writing, and refuses what it could not do safely; `apply` writes;
+    `verify` reads again and raises if the firewall does not hold what was wanted; `roll_back` takes away all that
+    this run made, whatever state a crash left it in, and raises if the configuration is not the snapshot's.
+    """
+
+    def observe(self) -> H:
+        """What the firewall holds now."""
+
+    def snapshot(self, held: H) -> Mapping[str, object]:
+        """What a roll back has to come back to, as JSON can hold it."""
+
+    def revision(self, held: H) -> str:
+        """The configuration's revision, as far as the firewall has one; kept in the journal."""
+
+    def plan(self, held: H, wanted: Ruleset) -> P:
+        """The change from held to wanted; CheckError where it must not be made."""
+
+    def apply(self, plan: P, wanted: Ruleset) -> None:
+        """Make the change and have it loaded; CheckError names the call that failed."""
+
+    def verify(self, wanted: Ruleset) -> None:
+        """CheckError unless the firewall holds what was wanted."""
+
+    def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
+        """Leave nothing of this run; returns whether there was anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose change it is: the run, the firewall's host name, the driver's name."""
+
+    run: str
+    host: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A change that was journalled before its first write: by which run, on which firewall, from what."""
+
+    run: str
+    host: str
+    driver: str
+    at: str
+    revision: str
+    snapshot: Mapping[str, object]

@@ -1,0 +1,107 @@
+"""Small questions to the table of repetitions; each function answers the one it is named after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.schemas import ENDS
+from vpnmesh.stats.describe import Floats, Tally
+
+Cell = tuple[str, str, str]
+"""Scenario, condition, test."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSample:
+    """A cell's figures: how many were attempted, and the measured rates in their order."""
+
+    scenario: str
+    condition: str
+    test: str
+    attempted: int
+    rates: Floats
+
+    @property
+    def tally(self) -> Tally:
+        """The rates as a tally, for statistics that do not care for order."""
+        return Tally.of(self.rates)
+
+    @property
+    def measured(self) -> int:
+        """How many repetitions gave a figure."""
+        return int(self.rates.size)
+
+
+def measured_rows() -> pl.Expr:
+    """True for repetitions with a usable rate: measured, a finite number above zero."""
+    rate = pl.col("rate_mbit_s")
+    return ((pl.col("outcome") == "measured") & rate.is_finite() & (rate > 0)).fill_null(value=False)
+
+
+def cell_samples(samples: pl.DataFrame) -> dict[Cell, CellSample]:
+    """The TCP and UDP cells in the order of all tables: scenario, then condition, then protocol."""
+    rows = samples.filter(pl.col("test").is_in(PROTOCOLS)).sort("sequence", "repetition", nulls_last=True)
+    groups = rows.partition_by("scenario", "condition", "test", as_dict=True, maintain_order=True)
+    found = {}
+    for (scenario, condition, test), group in groups.items():
+        rates = group.filter(measured_rows())["rate_mbit_s"].to_numpy()
+        cell = (str(scenario), str(condition), str(test))
+        found[cell] = CellSample(*cell, attempted=group.height, rates=rates)
+    return {cell: found[cell] for cell in in_order(list(found))}
+
+
+def in_order(cells: list[Cell]) -> list[Cell]:
+    """Cells sorted as tables show them: known scenarios, conditions and protocols first."""
+    scenarios = {name: i for i, name in enumerate(scenarios_in_order(cell[0] for cell in cells))}
+    conditions = {name: i for i, name in enumerate(conditions_in_order(cell[1] for cell in cells))}
+    return sorted(cells, key=lambda cell: (scenarios[cell[0]], conditions[cell[1]], cell[2]))
+
+
+def resources(samples: pl.DataFrame) -> pl.DataFrame:
+    """CPU and RAM of each end of each cell, over the repetitions that were measured and had a reading."""
+    measured = samples.filter(pl.col("outcome") == "measured")
+    per_end = [
+        measured.filter(pl.col(f"{end}_cpu_pct").is_not_null())
+        .group_by("scenario", "condition", pl.col("test").alias("protocol"))
+        .agg(
+            pl.lit(end).alias("end"),
+            pl.len().cast(pl.Int64).alias("n"),
+            pl.col(f"{end}_cpu_pct").mean().alias("cpu_pct_mean"),
+            pl.col(f"{end}_cpu_pct").std().alias("cpu_pct_sd"),
+            pl.col(f"{end}_ram_mb").mean().alias("ram_mb_mean"),
+            pl.col(f"{end}_ram_mb").std().alias("ram_mb_sd"),
+        )
+        for end in ENDS
+    ]
+    return sort_cells(pl.concat(per_end), "protocol", {end: i for i, end in enumerate(ENDS)})
+
+
+def failures(samples: pl.DataFrame) -> pl.DataFrame:
+    """How many repetitions failed in each cell, at which stage and why."""
+    failed = (
+        samples.filter(pl.col("outcome") != "measured")
+        .group_by("scenario", "condition", pl.col("test").alias("protocol"), "stage", "reason")
+        .agg(pl.len().cast(pl.Int64).alias("failed"))
+    )
+    attempted = samples.group_by("scenario", "condition", pl.col("test").alias("protocol")).agg(
+        pl.len().cast(pl.Int64).alias("attempted")
+    )
+    joined = failed.join(attempted, on=["scenario", "condition", "protocol"], nulls_equal=True)
+    columns = ("scenario", "condition", "protocol", "attempted", "failed", "stage", "reason")
+    return sort_cells(joined.select(columns), "protocol", {})
+
+
+def sort_cells(frame: pl.DataFrame, protocol: str, ends: Mapping[str, int]) -> pl.DataFrame:
+    """The rows in the order of all tables, then as they came (by `end` where there is one)."""
+    scenarios = {name: i for i, name in enumerate(scenarios_in_order(frame["scenario"].drop_nulls()))}
+    conditions = {name: i for i, name in enumerate(conditions_in_order(frame["condition"].drop_nulls()))}
+    keys = [
+        pl.col("scenario").replace_strict(scenarios, return_dtype=pl.Int64, default=None),
+        pl.col("condition").replace_strict(conditions, return_dtype=pl.Int64, default=None),
+        pl.col(protocol),
+    ]
+    if ends:
+        keys.append(pl.col("end").replace_strict(ends, return_dtype=pl.Int64, default=None))
+    return frame.sort(keys, nulls_last=True, maintain_order=True)

@@ -1,0 +1,171 @@
+"""From what a tool's files say to rows of the one results table, with an account of what was not usable."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+
+from vpnmesh.errors import InputError, ToolError
+from vpnmesh.frames.names import Source
+from vpnmesh.frames.schemas import RESULTS
+from vpnmesh.tools import knb
+
+Row = dict[str, object]
+_LATEST = datetime.max.replace(tzinfo=UTC)
+_OUTLIER_FACTOR = 100.0
+_NOTHING = knb.Contents((), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Rows in the schema of results, what was dropped or repaired, and the machine's facts by scenario."""
+
+    samples: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+
+
+def import_knb(files: Iterable[tuple[Source, str]]) -> Imported:
+    """Every repetition of the files (source and text); what a file cannot give becomes a note or a failed
+    row.
+    """
+    rows, notes, unused = list[Row](), list[str](), Counter[tuple[str, str]]()
+    facts: dict[str, frozenset[tuple[str, str]]] = defaultdict(frozenset)
+    for source, text in files:
+        found, told, contents = _read_file(source, text)
+        rows += found
+        notes += told
+        facts[source.scenario] |= contents.facts
+        unused.update((source.scenario, section) for section in contents.other_sections)
+    rows, duplicates = _without_duplicates(rows)
+    notes += [
+        f"{scenario}: {n} {section} sections not used (pod to pod is what is compared)"
+        for (scenario, section), n in unused.items()
+    ]
+    notes += [f"{name}: {n} repetitions were there twice, counted once" for name, n in duplicates.items()]
+    samples = _as_results(rows)
+    return Imported(samples, (*notes, *failure_notes(samples), *unit_notes(samples)), dict(facts))
+
+
+def _read_file(source: Source, text: str) -> tuple[list[Row], list[str], knb.Contents]:
+    """The rows of one file; no row where not even the condition is known."""
+    try:
+        condition = knb.condition_of(source.file_name)
+    except InputError as error:
+        return [], [f"{source.name}: left out: {error}"], _NOTHING
+    if condition is None:
+        return [], [f"{source.name}: left out: its name states no loss and delay"], _NOTHING
+    test = knb.wanted_test(source.file_name)
+    try:
+        contents = knb.parse(text, test)
+    except ToolError as error:
+        row = _failed_row(source, condition.name, test, error.reason, 1)
+        return ([row] if test else []), [f"{source.name}: not usable: {error.reason}"], _NOTHING
+    rows = [_row(source, condition.name, i, rep) for i, rep in enumerate(contents.repetitions)]
+    tests = {test} if test else {rep.test for rep in contents.repetitions}
+    rows += [
+        _failed_row(source, condition.name, name, reason, i)
+        for i, reason in enumerate(contents.broken)
+        for name in sorted(tests)
+    ]
+    return rows, _file_notes(source, contents), contents
+
+
+def _file_notes(source: Source, contents: knb.Contents) -> list[str]:
+    notes = []
+    if contents.repaired:
+        notes.append(f"{source.name}: invalid JSON, repaired: {len(contents.repetitions)} repetitions read")
+    return [*notes, *(f"{source.name}: {reason}" for reason in contents.broken)]
+
+
+def _row(source: Source, condition: str, index: int, repetition: knb.Repetition) -> Row:
+    """One repetition as a row; what the tool did read stays in it, also where the repetition failed."""
+    row: Row = {
+        "scenario": source.scenario,
+        "condition": condition,
+        "test": repetition.test,
+        "pair": repetition.pair,
+        "outcome": "failed" if repetition.problem else "measured",
+        "stage": "tool" if repetition.problem else None,
+        "reason": repetition.problem,
+        "rate_mbit_s": repetition.rate_mbit_s,
+        "started_at": repetition.started_at,
+        "raw": f"{source.name}#{index}",
+        "identity": (repetition.name, repetition.started_at),
+    }
+    for end, load in (("client", repetition.client), ("server", repetition.server)):
+        row |= {f"{end}_{name}": getattr(load, name) for name in load.__slots__}
+    return row
+
+
+def _failed_row(source: Source, condition: str, test: str | None, reason: str, index: int) -> Row:
+    return {
+        "scenario": source.scenario,
+        "condition": condition,
+        "test": test,
+        "outcome": "failed",
+        "stage": "tool",
+        "reason": reason,
+        "raw": f"{source.name}#unreadable-{index}",
+        "identity": (source.name, index),
+    }
+
+
+def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], Counter[str]]:
+    """Rows of the same repetition (tool's name and start) once; a repetition without either is itself."""
+    seen, kept, duplicates = set[object](), list[Row](), Counter[str]()
+    for row in rows:
+        identity = row.pop("identity")
+        key = (row["scenario"], row["condition"], row["test"], identity)
+        if identity != ("", None) and key in seen:
+            duplicates[f"{row['scenario']} {row['condition']} {row['test']}"] += 1
+            continue
+        seen.add(key)
+        kept.append(row)
+    return kept, duplicates
+
+
+def _as_results(rows: Sequence[Row]) -> pl.DataFrame:
+    """The rows in the order they were measured in, numbered within their cell and over all."""
+    ordered = sorted(rows, key=lambda row: (row.get("started_at") or _LATEST, str(row["raw"])))
+    numbers: Counter[tuple[object, ...]] = Counter()
+    for sequence, row in enumerate(ordered, start=1):
+        cell = (row["scenario"], row["condition"], row["test"])
+        numbers[cell] += 1
+        row |= {"repetition": numbers[cell], "sequence": sequence}
+    return pl.DataFrame(ordered, schema=RESULTS, orient="row")
+
+
+def failure_notes(samples: pl.DataFrame) -> list[str]:
+    """One sentence per cell and reason for repetitions that failed."""
+    failed = (
+        samples.filter(pl.col("outcome") != "measured")
+        .group_by("scenario", "condition", "test", "stage", "reason", maintain_order=True)
+        .len()
+    )
+    return [
+        f"{row['scenario']} {row['condition']} {row['test']}: {row['len']} failed at {row['stage']}:"
+        f" {row['reason']}"
+        for row in failed.iter_rows(named=True)
+    ]
+
+
+def unit_notes(samples: pl.DataFrame) -> list[str]:
+    """A warning per cell that holds figures a hundred times its median: they look like another unit."""
+    rate, median = pl.col("rate_mbit_s"), pl.col("rate_mbit_s").median()
+    odd = (
+        samples.filter((pl.col("outcome") == "measured") & rate.is_not_null())
+        .group_by("scenario", "condition", "test", maintain_order=True)
+        .agg(
+            ((rate > _OUTLIER_FACTOR * median) | (rate * _OUTLIER_FACTOR < median)).sum().alias("odd"),
+            pl.len(),
+        )
+        .filter(pl.col("odd") > 0)
+    )
+    return [
+        f"{row['scenario']} {row['condition']} {row['test']}: {row['odd']} of {row['len']} rates differ"
+        f" from the median by more than a factor of {_OUTLIER_FACTOR:g}: mixed units? They are kept"
+        for row in odd.iter_rows(named=True)
+    ]

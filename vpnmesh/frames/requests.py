@@ -1,0 +1,197 @@
+"""Requests of the API test, lazily: from CSV files to tallies, never more rows in memory than distinct times.
+
+hey writes times with four decimals, so a million requests have some thousand distinct ones; mean, quantiles
+and Mann-Whitney need no more than how often each occurred (`stats.describe.Tally`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from vpnmesh.frames.schemas import API, empty
+from vpnmesh.stats.describe import Tally
+from vpnmesh.tools import hey
+
+KEYS = ("scenario", "condition", "mode")
+Key = tuple[str, str, str]
+_BUSY = 0.8
+"""Workers that are busy for this share of the time or more are the limit: a saturated server, not the asked
+rate.
+"""
+_KEPT_UP = 0.95
+
+_RAW = {name: pl.Int64() if name == "status-code" else pl.Float64() for name in hey.COLUMNS}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """Where one run's requests lie, and whose they are."""
+
+    path: str
+    scenario: str
+    condition: str
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCell:
+    """The requests of a scenario under a condition in a mode: all of them, and run by run.
+
+    `requests` counts every row, also the failed ones; the tallies hold those with a status and a time.
+    """
+
+    scenario: str
+    condition: str
+    mode: str
+    requests: int
+    failed: int
+    pooled: Tally
+    run_means: tuple[float, ...]
+    achieved_rps: float | None
+    saturated: bool | None
+
+
+def scan_hey(files: Sequence[RunFile]) -> pl.LazyFrame:
+    """The requests of hey's files, in the schema of `API`; the files' headers have been checked.
+
+    A short, empty or unreadable field is null, so the row is not `ok`; blank lines are no rows.
+    """
+    if not files:
+        return empty(API).lazy()
+    origin = pl.LazyFrame(
+        {
+            "path": [file.path for file in files],
+            "scenario": [file.scenario for file in files],
+            "condition": [file.condition for file in files],
+            "run": [file.run for file in files],
+        },
+        schema_overrides={"run": pl.Int64()},
+    )
+    rows = pl.scan_csv(
+        [file.path for file in files],
+        schema=_RAW,
+        include_file_paths="path",
+        truncate_ragged_lines=True,
+        ignore_errors=True,
+        quote_char=None,
+        encoding="utf8-lossy",
+        glob=False,
+    )
+    # a blank line is a row of nulls; two columns tell, the others need not be parsed
+    blank = pl.all_horizontal(pl.col(name).is_null() for name in hey.COLUMNS[:2])
+    return rows.filter(~blank).join(origin, on="path").select(**_as_requests())
+
+
+def _as_requests() -> dict[str, pl.Expr]:
+    response, offset, status = pl.col("response-time"), pl.col("offset"), pl.col("status-code")
+    ok = response.is_finite() & (response >= 0) & offset.is_finite() & status.is_between(200, 299)
+    return {
+        "scenario": pl.col("scenario"),
+        "condition": pl.col("condition"),
+        "mode": pl.lit("hey"),
+        "run": pl.col("run"),
+        "response_s": response,
+        "offset_s": offset,
+        "status": status,
+        "ok": ok.fill_null(value=False),
+    }
+
+
+def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
+    """Every scenario, condition and mode that has requests; reads the rows twice, in batches."""
+    counts = _by_run(requests)
+    tallies = _tallies(requests)
+    load = _load(requests, counts)
+    return [
+        ApiCell(
+            *key,
+            requests=int(runs["requests"].sum()),
+            failed=int(runs["failed"].sum()),
+            pooled=tallies.get(key, Tally.of(())),
+            run_means=tuple(runs.drop_nulls("mean_s")["mean_s"].to_list()),
+            achieved_rps=load[key][0],
+            saturated=load[key][1],
+        )
+        for key, runs in _split(counts)
+    ]
+
+
+def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
+    groups = frame.partition_by(*KEYS, as_dict=True, maintain_order=True)
+    return [((str(key[0]), str(key[1]), str(key[2])), group) for key, group in groups.items()]
+
+
+def _by_run(requests: pl.LazyFrame) -> pl.DataFrame:
+    """A row per run: how many requests, how they went, from when to when."""
+    ok, end = pl.col("ok"), pl.col("offset_s") + pl.col("response_s")
+    return (
+        requests.group_by(*KEYS, "run")
+        .agg(
+            pl.len().cast(pl.Int64).alias("requests"),
+            (~ok).sum().cast(pl.Int64).alias("failed"),
+            pl.col("response_s").filter(ok).mean().alias("mean_s"),
+            pl.col("response_s").filter(ok).sum().alias("busy_s"),
+            pl.col("offset_s").filter(ok).min().alias("first_s"),
+            pl.col("offset_s").filter(ok).max().alias("last_s"),
+            end.filter(ok).min().alias("first_answer_s"),
+            end.filter(ok).max().alias("last_answer_s"),
+        )
+        .sort(*KEYS, "run")
+        .collect(engine="streaming")
+    )
+
+
+def _tallies(requests: pl.LazyFrame) -> Mapping[Key, Tally]:
+    """How often each response time occurred."""
+    counted = (
+        requests.filter("ok")
+        .group_by(*KEYS, "response_s")
+        .agg(pl.len().cast(pl.Int64).alias("count"))
+        .sort(*KEYS, "response_s")
+        .collect(engine="streaming")
+    )
+    return {
+        key: Tally(group["response_s"].to_numpy(), group["count"].to_numpy().astype(np.int64))
+        for key, group in _split(counted)
+    }
+
+
+def _load(requests: pl.LazyFrame, runs: pl.DataFrame) -> Mapping[Key, tuple[float | None, bool | None]]:
+    """Answers per second, and whether the server was the limit rather than the rate that was asked."""
+    workers = _workers(requests, runs)
+    rows = runs.join(workers, on=[*KEYS, "run"], how="left")
+    return {key: (_achieved_rps(group), _saturated(key[2], group)) for key, group in _split(rows)}
+
+
+def _workers(requests: pl.LazyFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """How many requests each run had sent before its first answer: that many workers there are at least."""
+    return (
+        requests.filter("ok")
+        .join(runs.lazy().select(*KEYS, "run", "first_answer_s"), on=[*KEYS, "run"])
+        .filter(pl.col("offset_s") < pl.col("first_answer_s"))
+        .group_by(*KEYS, "run")
+        .agg(pl.len().cast(pl.Int64).alias("workers"))
+        .collect(engine="streaming")
+    )
+
+
+def _achieved_rps(runs: pl.DataFrame) -> float | None:
+    seconds = float((runs["last_answer_s"] - runs["first_s"]).sum())
+    answered = int(runs["requests"].sum()) - int(runs["failed"].sum())
+    return answered / seconds if seconds > 0 else None
+
+
+def _saturated(mode: str, runs: pl.DataFrame) -> bool | None:
+    """Closed loop: workers hardly ever idle (Little's law). Open loop: answers fall behind the sending."""
+    seconds = float((runs["last_answer_s"] - runs["first_s"]).sum())
+    if not seconds:
+        return None
+    if mode == "open-loop":
+        sending = float((runs["last_s"] - runs["first_s"]).sum())
+        return bool(sending < _KEPT_UP * seconds)
+    workers = runs["workers"].mean()
+    if not isinstance(workers, float) or not workers:
+        return None
+    return bool(float(runs["busy_s"].sum()) / seconds >= _BUSY * workers)

@@ -1,0 +1,194 @@
+"""`python -m vpnmesh.lab`: the embedded testbed by hand."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.lab.inventory_files import default_folder, read_testbed
+from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
+from vpnmesh.lab.record import lab_directory
+from vpnmesh.lab.substrate import Substrate, examine
+
+_EXAMPLES = """
+\b
+Examples:
+  python -m vpnmesh.lab up                      six nodes, ports at 1 Gbit/s
+  python -m vpnmesh.lab up --port-rate none     unshaped
+  python -m vpnmesh.lab shell worker1           a root shell in a node
+  python -m vpnmesh.lab shell worker1 -- ping -c1 relay
+  python -m vpnmesh.lab status                  nodes, and what this machine can carry
+  python -m vpnmesh.lab down                    nothing stays
+
+\b
+The lab's directory is /run/vpnmesh/lab, or what VPNMESH_LAB_DIR names.
+Exit codes: 0 done, 1 failed, 2 bad input, 3 (status, shell) no lab is up.
+"""
+_NOT_UP = 3
+
+
+def _rate(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
+    if value == "none":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is neither a number of Mbit/s nor 'none'") from None
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn errors that vpnmesh raises on purpose into one sentence and an exit code."""
+    try:
+        yield
+    except (InputError, UnavailableError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except VpnmeshError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Bring up, look at and take down the embedded testbed: six nodes with SSH, on this machine's kernel."""
+
+
+@main.command("up")
+@click.option(
+    "--inventory",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder with hosts.yaml, groups.yaml and defaults.yaml.  [default: inventory/lab]",
+)
+@click.option(
+    "--port-rate",
+    default=f"{DEFAULT_PORT_RATE_MBIT_S:g}",
+    show_default=True,
+    callback=_rate,
+    help="Rate of every VLAN port in Mbit/s, or 'none'.",
+)
+def up_command(folder: Path | None, port_rate: float | None) -> None:
+    """Bring the lab up; it stands until `down`. A second `up` changes nothing."""
+    with _sentences():
+        testbed = read_testbed(folder or default_folder())
+        before = find()
+        lab = up(testbed, port_rate_mbit_s=port_rate, progress=_show_step)
+        if before and before.init_pid == lab.init_pid:
+            click.echo(f"the lab is up already, in {lab.directory}")
+            return
+        total = sum(timing.seconds for timing in lab.timings)
+        click.echo(f"{total:8.3f} s  lab '{lab.record.testbed}' is up, {len(lab.record.nodes)} nodes")
+        click.echo(f"ssh -i {lab.key_file} -o UserKnownHostsFile={lab.known_hosts} {_first_login(lab)}")
+
+
+def _first_login(lab: Lab) -> str:
+    return f"{lab.user}@{lab.record.nodes[0].management}"
+
+
+def _show_step(name: str, seconds: float) -> None:
+    click.echo(f"{seconds:8.3f} s  {name}")
+
+
+@main.command("status")
+def status_command() -> None:
+    """Show the nodes and what this machine can carry; exit code 3 if no lab is up."""
+    with _sentences():
+        lab = find()
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        if lab:
+            console.print(_headline(lab), highlight=False)
+            console.print(_nodes_table(lab))
+            total = sum(timing.seconds for timing in lab.timings)
+            steps = ", ".join(f"{timing.step} {timing.seconds:.3f}" for timing in lab.timings)
+            console.print(f"came up in {total:.3f} s: {steps}", highlight=False)
+        else:
+            console.print(f"no lab is up in {lab_directory(None).path}")
+        if os.geteuid() == 0:
+            _show_substrate(console, examine())
+        else:
+            console.print("what this kernel can carry is probed as root only")
+    sys.exit(0 if lab else _NOT_UP)
+
+
+def _headline(lab: Lab) -> str:
+    rate = lab.record.port_rate_mbit_s
+    shaped = "unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
+    ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stands until `down`"
+    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}, {ends}"
+
+
+def _nodes_table(lab: Lab) -> Table:
+    table = Table("node", "management", "underlay", "pid", "alive")
+    for node in lab.record.nodes:
+        alive = "yes" if node.first.alive else "NO"
+        table.add_row(node.name, node.management, node.underlay, str(node.first.pid), alive)
+    return table
+
+
+def _show_substrate(console: Console, substrate: Substrate) -> None:
+    console.print(f"substrate '{substrate.name}', kernel {substrate.kernel}", highlight=False)
+    table = Table("capability", "here", "detail")
+    for capability in substrate.capabilities:
+        table.add_row(capability.name, "yes" if capability.available else "no", capability.detail)
+    console.print(table)
+    for program in substrate.missing:
+        need = "the lab needs it" if program.needed else "some tasks need it"
+        console.print(f"missing: {program.name} ({need}; apt-get install {program.package})", highlight=False)
+
+
+@main.command("shell", context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def shell_command(node: str, command: tuple[str, ...]) -> None:
+    """Open a root shell in NODE, or run COMMAND there."""
+    with _sentences():
+        lab = find()
+        if lab is None:
+            click.echo(f"no lab is up in {lab_directory(None).path}", err=True)
+            sys.exit(_NOT_UP)
+        known = [record.name for record in lab.record.nodes]
+        if node not in known:
+            raise UnknownNameError("shell", "node", node, known)
+        if os.geteuid() != 0:
+            raise InputError("shell", "needs root", "or log in with ssh")
+        enter = (
+            "nsenter",
+            "--target",
+            str(lab.node_pid(node)),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+        )
+        environment = {**os.environ, "HOME": "/root", "USER": "root", "PS1": rf"root@{node}:\w# "}
+        os.chdir("/")
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; what runs in the node shall not
+        os.execvpe(  # noqa: S606 - an argv, no shell
+            enter[0], (*enter, "--", "env", "--chdir=/root", *(command or ("bash", "--norc"))), environment
+        )
+
+
+@main.command("down")
+def down_command() -> None:
+    """Take the lab down, wait until it is gone, and say what is left (nothing, normally)."""
+    with _sentences():
+        stood = find() is not None
+        left = down()
+    if left:
+        click.echo(f"left behind: {', '.join(left)}", err=True)
+        sys.exit(1)
+    click.echo("the lab is down, nothing is left" if stood else "no lab was up")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m vpnmesh.lab")

@@ -1,0 +1,59 @@
+"""Figures published by others, as printed, with their source; what a run of one's own is held against."""
+
+from dataclasses import dataclass
+from importlib import resources
+
+import polars as pl
+
+SOURCE = (
+    "Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for a secure"
+    " edge-cloud continuum. Softw Pract Exper 2024, Tables A1 and A2. doi:10.1002/spe.3329 (CC BY 4.0)"
+)
+TESTBED = (
+    "six machines, Intel Xeon X5647 (4 cores, 2.93 GHz), 1 Gbit/s switch, pfSense, Ubuntu 22.04, K3s 1.22.17"
+)
+FIGURES = ("mean_mbit_s", "sd_mbit_s", "cv", "ratio_native_1450", "ratio_native_1230")
+DATA_PLANES = {
+    "headscale-direct": "userspace",
+    "headscale-relay": "userspace",
+    "netbird-direct": "kernel",
+    "netbird-relay": "kernel",
+    "zerotier-direct": "userspace",
+    "zerotier-relay": "userspace",
+}
+"""Who encrypted in the paper's testbed (sections 3.2 and 4.1: NetBird used the kernel's WireGuard)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of Table A1 (TCP) or A2 (UDP); figures are texts as printed, without the ratio's leading x."""
+
+    table: str
+    protocol: str
+    scenario: str
+    condition: str
+    printed: dict[str, str]
+
+
+def paper_tables() -> pl.DataFrame:
+    """Tables A1 and A2 as numbers; columns table, protocol, scenario, condition, then `FIGURES`."""
+    return _printed().with_columns(pl.col(FIGURES).cast(pl.Float64()))
+
+
+def paper_rows() -> list[Row]:
+    """Tables A1 and A2 as printed."""
+    return [
+        Row(
+            row["table"],
+            row["protocol"],
+            row["scenario"],
+            row["condition"],
+            {figure: row[figure] for figure in FIGURES},
+        )
+        for row in _printed().iter_rows(named=True)
+    ]
+
+
+def _printed() -> pl.DataFrame:
+    data = resources.files(__name__).joinpath("paper_tables.csv").read_bytes()
+    return pl.read_csv(data, infer_schema=False)

@@ -1,0 +1,340 @@
+"""Which VPN for which need: a ranking per need, and for each sentence the cells, ratios and p-values under it.
+
+How ranks come about is in `vpnmesh.report.ranking`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+
+from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
+from vpnmesh.criteria.evaluate import evaluate
+from vpnmesh.report.claims import Claim, claims
+from vpnmesh.report.evidence import Evidence, Readings, cite_fact
+from vpnmesh.report.needs import Kind, Need
+from vpnmesh.report.ranking import (
+    Choice,
+    Knowledge,
+    Ranked,
+    choices_for,
+    fails,
+    path_of,
+    protocols_for,
+    qualifies,
+    rank,
+    solution_of,
+)
+from vpnmesh.stats.compare import ALPHA
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A statement and what it rests on."""
+
+    text: str
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedAdvice:
+    """The advice on one need; without data the ranking is empty and the sentence says what is missing."""
+
+    need: str
+    question: str
+    ranking: tuple[Ranked, ...]
+    sentences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """All advice, the date and basis its facts are judged on, and the paper's section 5 held against these data."""
+
+    on: date
+    basis: Basis
+    needs: tuple[NeedAdvice, ...]
+    excluded: tuple[str, ...]
+    conclusions: tuple[Claim, ...]
+
+    def need(self, need_id: str) -> NeedAdvice | None:
+        """The advice on one need."""
+        return next((found for found in self.needs if found.need == need_id), None)
+
+
+def advise(
+    readings: Readings, catalogue: Catalogue, needs: Sequence[Need], on: date, basis: Basis = Basis.CLAIMED
+) -> Advice:
+    """The advice on each need from a study's figures and the facts known on a date."""
+    verdicts = {verdict.product.id: verdict for verdict in evaluate(catalogue, on, basis)}
+    known = Knowledge(readings, catalogue, on, basis, verdicts)
+    excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
+    answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: _by_cpu, Kind.FACT: _by_fact}
+    conclusions = tuple(claim for claim in claims(readings, catalogue, on) if claim.section == "5")
+    return Advice(on, basis, tuple(answers[need.kind](known, need) for need in needs), excluded, conclusions)
+
+
+# ---- needs that throughput decides
+
+
+def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
+    protocols = protocols_for(known.readings, need)
+    choices = [choice for protocol in protocols for choice in choices_for(known, need, protocol)]
+    ranking = rank(known, [choice.best for choice in choices])
+    sentences = _recommendation(known, choices, ranking)
+    sentences += _throughput_sentences(known, choices, ranking)
+    sentences += _unranked(known, choices, ranking)
+    sentences += _supplement(known, need, protocols)
+    sentences += _path_sentences(known, need, choices)
+    sentences += _topic_sentences(known, need)
+    return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (_nothing(need),))
+
+
+def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
+    """The advice in one sentence: whoever shares the first rank, at the path that was best."""
+    first = [found.solution for found in ranking if found.rank == 1]
+    if not first:
+        return []
+    best = [
+        (choice, scenario) for choice in choices for solution, scenario, _ in choice.best if solution in first
+    ]
+    paths = ", ".join(dict.fromkeys(scenario for _, scenario in best))
+    names = " or ".join(_name(known, solution) for solution in first)
+    matched = "; within five percent of each other" if len(first) > 1 else ""
+    cells = [
+        known.readings.cite_cell(choice.protocol, choice.condition, scenario) for choice, scenario in best
+    ]
+    return [Sentence(f"Take {names} ({paths}){matched}.", tuple(cells))]
+
+
+def _name(known: Knowledge, solution: str) -> str:
+    product = known.catalogue.product(solution)
+    return product.name if product else solution
+
+
+def _throughput_sentences(
+    known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]
+) -> list[Sentence]:
+    """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
+    sentences = []
+    for better, worse in pairwise(ranking):
+        pairs = []
+        for choice in choices:
+            named = {solution: scenario for solution, scenario, _ in choice.best}
+            cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
+            pairs.append(known.readings.cite_pair(*cell))
+        sentences.append(Sentence(_compare(known, better, worse, pairs), tuple(pairs)))
+    if len(ranking) == 1 and choices:
+        only = ranking[0]
+        sentences.append(
+            Sentence(f"{_name(known, only.solution)} alone was measured in every cell of this need.", ())
+        )
+    return sentences
+
+
+def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
+    ahead = sum(pair.figures["ratio"] > 1 for pair in pairs)
+    tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
+    differ = sum(p < ALPHA for p in tested)
+    ratios = [pair.figures["ratio"] for pair in pairs]
+    span = f"{min(ratios):.2f}" if len(ratios) == 1 else f"{min(ratios):.2f} to {max(ratios):.2f}"
+    verb = "is matched by" if better.rank == worse.rank else "comes before"
+    if better.qualifies and not worse.qualifies:
+        verb = "qualifies, unlike"
+    test = (
+        f"{differ} of {len(tested)} differences hold after Holm's correction"
+        if tested
+        else "no test is possible"
+    )
+    return (
+        f"{_name(known, better.solution)} {verb} {_name(known, worse.solution)}: "
+        f"its mean is higher in {ahead} of {len(pairs)} cells, "
+        f"ratio {span}; {test}."
+    )
+
+
+def _unranked(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
+    """Who was measured in some cells only, and so stands in no ranking."""
+    ranked = {found.solution for found in ranking}
+    cells: dict[str, list[Evidence]] = {}
+    for choice in choices:
+        for solution, scenario, _ in choice.best:
+            if solution not in ranked:
+                cited = known.readings.cite_cell(choice.protocol, choice.condition, scenario)
+                cells.setdefault(solution, []).append(cited)
+    return [
+        Sentence(
+            f"{_name(known, solution)} is not ranked: measured in {len(cited)} of {len(choices)} cells.",
+            tuple(cited),
+        )
+        for solution, cited in cells.items()
+    ]
+
+
+def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
+    """What Table A2's means say beside the measured protocols; they do not enter the ranking."""
+    sentences = []
+    for protocol in need.protocols:
+        if protocol in used or protocol not in known.readings.protocols():
+            continue
+        choices = choices_for(known, need, protocol)
+        ranking = rank(known, [choice.best for choice in choices])
+        if ranking:
+            order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
+            cells = [
+                known.readings.cite_cell(protocol, choice.condition, choice.best[0][1]) for choice in choices
+            ]
+            text = (
+                f"For {protocol.upper()}, by the means of Table A2 as published, not by these data: {order}."
+            )
+            sentences.append(Sentence(text, tuple(cells)))
+    return sentences
+
+
+def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> list[Sentence]:
+    """Where a relayed path beats the same solution's direct one, that is advice of its own."""
+    if need.per_path or need.only_tcp_relays:
+        return []
+    found: dict[str, list[Evidence]] = {}
+    for choice in choices:
+        for solution, scenario, _ in choice.best:
+            direct = f"{solution}-direct"
+            if scenario != direct and known.readings.cell(choice.protocol, choice.condition, direct):
+                cell = (choice.protocol, choice.condition, scenario, direct)
+                found.setdefault(solution, []).append(known.readings.cite_pair(*cell))
+    return [
+        Sentence(
+            f"{_name(known, solution)}: prefer its relay to the direct path, in {len(pairs)} of {len(choices)} cells.",
+            tuple(pairs),
+        )
+        for solution, pairs in found.items()
+    ]
+
+
+def _nothing(need: Need) -> Sentence:
+    cells = f"{'/'.join(need.protocols)} under {'/'.join(need.conditions)}"
+    return Sentence(f"Undecided: no two solutions were measured for this need ({cells}).", ())
+
+
+# ---- the need for little CPU
+
+
+def _by_cpu(known: Knowledge, need: Need) -> NeedAdvice:
+    """Ranks by CPU of both ends, as the paper; and says where CPU per Mbit/s would rank otherwise."""
+    plain, each, cited = _cpu_cells(known, need)
+    if not plain:
+        return NeedAdvice(need.id, need.question, (), (_nothing(need),))
+    ranking = rank(known, plain)
+    per_rate = rank(known, each)
+    sentences = [Sentence(_cpu_text(ranking), tuple(cited))]
+    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in per_rate)
+    sentences.append(
+        Sentence(
+            f"By CPU per Mbit/s carried the order is: {order}. Plain CPU favours whoever carries little.",
+            tuple(cited),
+        )
+    )
+    return NeedAdvice(need.id, need.question, ranking, tuple(sentences))
+
+
+def _cpu_text(ranking: Sequence[Ranked]) -> str:
+    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
+    return f"Least CPU of client and server together, on direct paths (1 = least in every cell): {order}."
+
+
+def _cpu_cells(
+    known: Knowledge, need: Need
+) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Evidence]]:
+    """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
+    plain, each, cited = [], [], []
+    readings = known.readings
+    for protocol in (name for name in readings.protocols() if not readings.published(name)):
+        for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
+            rows = []
+            for scenario in readings.scenarios(protocol, condition):
+                load, reading = (
+                    readings.load(protocol, condition, scenario),
+                    readings.cell(protocol, condition, scenario),
+                )
+                if path_of(scenario) == "direct" and load and reading and load.both_pct > 0:
+                    rows.append((solution_of(scenario), scenario, load.both_pct, reading.mean_mbit_s))
+            if len(rows) > 1:
+                plain.append([(solution, scenario, 1 / cpu) for solution, scenario, cpu, _ in rows])
+                each.append([(solution, scenario, rate / cpu) for solution, scenario, cpu, rate in rows])
+                cited += [readings.cite_load(protocol, condition, scenario) for _, scenario, _, _ in rows]
+    return plain, each, cited
+
+
+# ---- needs that dated facts decide
+
+
+def _by_fact(known: Knowledge, need: Need) -> NeedAdvice:
+    rows = []
+    for product in known.catalogue.products:
+        fact = known.fact(product.id, need.topic)
+        if fact and _asked(known, product.id):
+            rows.append((product.id, fact))
+    order = {Value.MET: 0, Value.UNKNOWN: 1, Value.UNMET: 2}
+    rows.sort(
+        key=lambda row: (not qualifies(known, row[0]), order[_word(known, row[1])], row[1].seconds or 0.0)
+    )
+    met = [(solution, fact) for solution, fact in rows if _word(known, fact) is Value.MET]
+    ranking = [
+        Ranked(place, solution, None, qualifies(known, solution), fails(known, solution))
+        for place, (solution, _) in enumerate(met, start=1)
+    ]
+    sentences = [
+        Sentence(_fact_text(known, solution, fact), (cite_fact(solution, fact),)) for solution, fact in rows
+    ]
+    if not met:
+        sentences.append(Sentence("Nothing known on this date meets this need.", ()))
+    return NeedAdvice(need.id, need.question, tuple(ranking), tuple(sentences))
+
+
+def _asked(known: Knowledge, solution: str) -> bool:
+    """Only what qualifies or was measured is worth a sentence."""
+    measured = {solution_of(name) for name in known.readings.study.scenario_order}
+    return solution in measured or qualifies(known, solution)
+
+
+def _word(known: Knowledge, fact: Fact) -> Value:
+    """What is claimed, unless somebody looked and found otherwise; usability has no other basis than looking."""
+    return (
+        fact.value(Basis.VERIFIED)
+        if fact.topic not in {c.id for c in known.catalogue.criteria}
+        else _claim(fact)
+    )
+
+
+def _claim(fact: Fact) -> Value:
+    return Value.UNMET if fact.verified is Value.UNMET else fact.claimed
+
+
+def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
+    value = _word(known, fact)
+    text = f"{_name(known, solution)}: {value}"
+    text += f", {fact.seconds:g} s" if fact.seconds is not None else ""
+    if fact.verified not in {Value.UNKNOWN, fact.claimed}:
+        text += f" (claimed {fact.claimed}, found {fact.verified})"
+    return text + f" on {fact.date.isoformat()}."
+
+
+def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
+    """Who is left out of a need because a fact says that it cannot, and how fast the others get there."""
+    if not need.topic:
+        return []
+    sentences = []
+    for solution in dict.fromkeys(solution_of(name) for name in known.readings.study.scenario_order):
+        fact = known.fact(solution, need.topic)
+        if fact and fact.value(Basis.VERIFIED) is Value.UNMET:
+            text = f"{_name(known, solution)} is left out: {need.topic} is unmet where somebody looked."
+            sentences.append(Sentence(text, (cite_fact(solution, fact),)))
+        slow = known.fact(solution, "fast-fallback")
+        if (
+            slow
+            and fact
+            and fact.value(Basis.VERIFIED) is Value.MET
+            and slow.value(Basis.VERIFIED) is Value.UNMET
+        ):
+            text = f"{_name(known, solution)} needs long to fall back to its relay."
+            sentences.append(Sentence(text, (cite_fact(solution, slow),)))
+    return sentences

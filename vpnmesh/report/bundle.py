@@ -1,0 +1,125 @@
+"""A shareable archive of a report: raw output, tables, provenance, licence, citation; and no secret.
+
+Secrets are masked when they are made (`vpnmesh.plan.Secret`); this is the second net, for what a tool printed or a
+user wrote. Files whose name says that they hold a secret stay out; in all others what looks like one is masked. The
+archive lists every file with its digest, and what was masked or left out.
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+MASK = "<masked>"
+
+_NAMES = re.compile(
+    r"(^|/)(id_(rsa|ecdsa|ed25519)|authtoken\.secret|identity\.secret|\.netrc|\.pgpass|shadow|"
+    r"[^/]*\.(key|pem|p12|pfx|secret))$"
+)
+_WORD = (
+    r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|"
+    r"preauth[_-]?key|setup[_-]?key|credential)s?"
+)
+_QUOTE = r"""\\?["']?"""
+_PLAIN = r"(?!\s|<masked>|<secret |null\b|true\b|false\b|\d+\b)"
+_HEADER = r"(?i:authorization|x-api-key|x-zt1-auth)"
+_PATTERNS = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    # headers before keys, since a header's value has two words
+    re.compile(
+        rf"(?P<keep>{_HEADER}{_QUOTE}\s*[:=]\s*{_QUOTE}(?:(?:Bearer|Token|Basic) )?)(?!<masked>)[\w.+/=~-]{{6,}}"
+    ),
+    # "key": "value", key: value and key = value, also with its quotes escaped inside another JSON text
+    re.compile(rf"""(?P<keep>(?i:{_WORD}){_QUOTE}\s*[:=]\s*{_QUOTE}){_PLAIN}[^\s"'\\,}}\]]+"""),
+    # --setup-key VALUE, also as two items of a JSON list
+    re.compile(rf"""(?P<keep>--(?i:{_WORD})(?:{_QUOTE},?\s+{_QUOTE}))(?!-|<masked>|<secret )[^\s"'\\,\]]+"""),
+    re.compile(r"(?P<keep>://[^\s:/@]+:)(?!<masked>)[^\s/@]+(?=@)"),
+    re.compile(r"\b(?:nbp_\w{20,}|nbt_[\w.]{20,}|[ht]skey-[\w-]{10,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{16})\b"),
+    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file for the archive: its path inside and its content."""
+
+    path: PurePosixPath
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What became of one file: its digest, how many places were masked, or why it was left out."""
+
+    path: PurePosixPath
+    sha256: str = ""
+    masked: int = 0
+    left_out: str = ""
+
+
+def mask(text: str) -> tuple[str, int]:
+    """The text with everything that looks like a secret masked, and how often that was."""
+    count = 0
+    for pattern in _PATTERNS:
+        keeps = "keep" in pattern.groupindex
+        text, found = pattern.subn(lambda hit, keeps=keeps: (hit["keep"] if keeps else "") + MASK, text)  # type: ignore[misc]
+        count += found
+    return text, count
+
+
+def is_secret_by_name(path: PurePosixPath) -> bool:
+    """Whether a file's name alone says that it stays at home."""
+    return bool(_NAMES.search(f"/{path}"))
+
+
+def pack(members: Iterable[Member], stream: BinaryIO) -> tuple[Packed, ...]:
+    """Write the archive to a stream; the same members give the same bytes. Its last file lists the others."""
+    packed: list[Packed] = []
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in members:
+            clean, entry = _clean(member)
+            packed.append(entry)
+            if not entry.left_out:
+                _write(archive, member.path, clean)
+        _write(archive, PurePosixPath("BUNDLE.txt"), "".join(_listed(packed)).encode())
+    return tuple(packed)
+
+
+def _clean(member: Member) -> tuple[bytes, Packed]:
+    if is_secret_by_name(member.path):
+        return b"", Packed(member.path, left_out="its name says that it holds a secret")
+    if member.path.suffix == ".parquet":
+        # its words were masked as a frame, by `mask_frame`
+        return member.content, Packed(member.path, _digest(member.content))
+    try:
+        text, masked = mask(member.content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return b"", Packed(member.path, left_out="it is no text, so nobody can tell what it holds")
+    content = text.encode()
+    return content, Packed(member.path, _digest(content), masked)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(archive: zipfile.ZipFile, path: PurePosixPath, content: bytes) -> None:
+    # a fixed date: the archive says what it holds, not when it was packed
+    info = zipfile.ZipInfo(str(path), date_time=(1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
+
+
+def _listed(packed: Iterable[Packed]) -> Iterator[str]:
+    yield "sha256, path, and how many places were masked; or why a file was left out\n\n"
+    for entry in packed:
+        if entry.left_out:
+            yield f"left out: {entry.path}: {entry.left_out}\n"
+        else:
+            yield (
+                f"{entry.sha256}  {entry.path}" + (f"  masked: {entry.masked}" if entry.masked else "") + "\n"
+            )

@@ -1,0 +1,149 @@
+"""From drawing calls to one SVG text: no global state, no dates, the same bytes for the same data.
+
+Text stays text (`svg.fonttype: none`): it can be searched, it scales, and the files are a third of the size.
+Ink is drawn in one marked colour and then becomes `currentColor`, so that a figure follows its page, light or
+dark; the standalone files carry a style of their own.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vpnmesh.report.look import look
+
+MAX_POINTS = 2000
+"""Above this many points a figure shows quantiles; points would only hide each other."""
+
+_INK = "#010203"
+_STYLE = (
+    "<style>svg{color:#16191d;background:#fff}"
+    "@media(prefers-color-scheme:dark){svg{color:#e4e7ea;background:#14171a}}</style>"
+)
+_RC: Any = {
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 8.5,
+    "axes.titlesize": 9.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    # a fixed place: finding one costs a layout of every tick
+    "axes.titley": 1.0,
+    "axes.titlepad": 5.0,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.14,
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "hatch.linewidth": 0.7,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK
+    ),
+}
+
+INK = _INK
+
+
+def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
+    """Run `paint` under the house style and return its figure as SVG; `title` is what a screen reader says."""
+    with mpl.rc_context(_RC), mpl.rc_context({"svg.hashsalt": name}):
+        figure = paint()
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return _tidy(stream.getvalue(), name, title)
+
+
+def _tidy(text: str, name: str, title: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = text.replace(_INK, "currentColor")
+    # coordinates to a hundredth of a point, inside tags only: what is written in the figure stays as it is
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
+    # several figures share one page, so their ids must not meet
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
+    head, _, body = text.partition(">")
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
+    return f'{head} role="img">\n{_STYLE}\n<title>{escaped}</title>{body}'
+
+
+def inline(svg: str) -> str:
+    """The same figure for a page that has colours of its own."""
+    return svg.replace(_STYLE + "\n", "", 1)
+
+
+def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> None:
+    """One legend for the whole figure, under it."""
+    handles = []
+    for scenario in scenarios:
+        style = look(scenario)
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=style.colour,
+                linestyle=(0, style.dashes) if lines else "none",
+                marker="" if lines else style.marker,
+                markerfacecolor=style.face,
+                markeredgecolor=style.colour,
+                markersize=5.5,
+                label=scenario,
+            )
+        )
+    columns = min(len(handles), max(4, (len(handles) + 1) // 2))
+    figure.legend(handles=handles, loc="lower center", ncols=columns, columnspacing=1.6, handletextpad=0.5)
+
+
+def label(axes: Axes, x: float, y: float, text: str, *, italic: bool = False) -> None:
+    """Words right of a point, a little apart from it."""
+    style = "italic" if italic else "normal"
+    axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=7.5, style=style)
+
+
+def rows(axes: Axes, labels: Sequence[str], *, named: bool = True) -> None:
+    """Turn the y axis into one row per label, the first on top."""
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels if named else [""] * len(labels))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> tuple[Figure, list[Axes]]:
+    """A grid of axes of `size` inches each, with `foot` inches left below for the legend."""
+    lines = -(-count // columns)
+    width, height = size[0] * columns, size[1] * lines + foot
+    figure = Figure(figsize=(width, height))
+    # margins by hand: constrained layout draws everything twice, and that is most of the time a report takes
+    figure.subplots_adjust(
+        left=0.55 / width,
+        right=1 - 0.12 / width,
+        bottom=(foot + 0.42) / height,
+        top=1 - 0.3 / height,
+        wspace=0.72 / (size[0] - 0.6),
+        hspace=0.72 / (size[1] - 0.6),
+    )
+    axes = [figure.add_subplot(lines, columns, index + 1) for index in range(count)]
+    for panel in axes:
+        place = panel.get_position()
+        panel.xaxis.set_label_coords(0.5, -0.3 / (place.height * height))
+        panel.yaxis.set_label_coords(-0.43 / (place.width * width), 0.5)
+        panel.locator_params(nbins=5)
+    return figure, axes

@@ -1,0 +1,202 @@
+"""Two studies side by side: which cells changed, by how much, with which certainty; and the gate a release
+must pass.
+
+Rates are compared as they are when both studies come from the same substrate, kernel and machine; otherwise
+each is first divided by its own baseline's mean, since machines differ. Versions of what is under test may
+differ: that is what a comparison is for. Pooling is another matter (`refuse_to_pool`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from scipy import special
+
+from vpnmesh.errors import InputError
+from vpnmesh.frames.aggregate import Cell, CellSample, cell_samples, in_order
+from vpnmesh.frames.order import BASELINES
+from vpnmesh.report.identity import MACHINE_KEYS, POOL_KEYS
+from vpnmesh.report.tables import Study
+from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
+from vpnmesh.stats.describe import Summary
+
+CHANGES: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "protocol": pl.String(),
+    "basis": pl.String(),
+    "n_a": pl.Int64(),
+    "n_b": pl.Int64(),
+    "mean_a": pl.Float64(),
+    "mean_b": pl.Float64(),
+    "b_over_a": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "p": pl.Float64(),
+    "p_holm": pl.Float64(),
+    "change": pl.String(),
+}
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A cell fails when it got slower by more than `margin_pct` with this certainty (one-sided)."""
+
+    margin_pct: float = 5.0
+    certainty: float = 0.95
+
+    def __post_init__(self) -> None:
+        """InputError where the two are no percentages and shares."""
+        if not 0 <= self.margin_pct < 100:  # noqa: PLR2004 - percent
+            raise InputError("--gate", f"margin_pct {self.margin_pct} is not in [0, 100)")
+        if not 0.5 < self.certainty < 1:  # noqa: PLR2004 - a coin's certainty is none
+            raise InputError("--gate", f"certainty {self.certainty} is not between 0.5 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRatio:
+    """The logarithm of a ratio of means with its standard error (delta method) and degrees of freedom."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def bound(self, tail: float) -> float:
+        """The ratio below which it lies with probability 1 - tail."""
+        return math.exp(self.value + float(special.stdtrit(self.freedom, 1 - tail)) * self.error)
+
+    def certainty_below(self, ratio: float) -> float:
+        """How sure one may be that the true ratio is below this one."""
+        if self.error == 0:
+            return float(self.value < math.log(ratio))
+        return float(special.stdtr(self.freedom, (math.log(ratio) - self.value) / self.error))
+
+
+def differences(a: Study, b: Study, keys: Sequence[str]) -> list[str]:
+    """What the two studies' provenance says differently, in words."""
+    return [
+        f"{key}: {_shown(a.provenance.get(key))} against {_shown(b.provenance.get(key))}"
+        for key in keys
+        if a.provenance.get(key) != b.provenance.get(key)
+    ]
+
+
+def refuse_to_pool(a: Study, b: Study) -> None:
+    """InputError when the two were not measured alike: then their repetitions are not of one population."""
+    found = differences(a, b, POOL_KEYS)
+    if found:
+        raise InputError(
+            "pool", f"the runs differ in {'; '.join(found)}", "compare them instead of pooling them"
+        )
+
+
+def _shown(value: object) -> str:
+    return "not recorded" if value is None else str(value)[:120]
+
+
+def changes(a: Study, b: Study) -> pl.DataFrame:
+    """A row per cell that both studies measured; `change` is faster, slower, `none seen`, or `too few`
+    figures.
+
+    Changed = Mann-Whitney rejects after Holm over all cells (same machine), or the 95 % interval of the ratio
+    excludes 1 (relative to the baseline, where single figures cannot be compared). InputError without a
+    common cell.
+    """
+    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
+    common = [cell for cell in in_order(list(cells_a)) if cell in cells_b]
+    if not common:
+        raise InputError("--compare", "the two have no cell in common")
+    relative = bool(differences(a, b, MACHINE_KEYS))
+    rows = [row for cell in common if (row := _row(cell, cells_a, cells_b, relative=relative)) is not None]
+    adjusted = holm([row["p"] for row in rows])  # type: ignore[misc]  # p is float or None by construction
+    for row, p_holm in zip(rows, adjusted, strict=True):
+        row["p_holm"] = p_holm
+        row["change"] = _change(row)
+    return pl.DataFrame(rows, schema=CHANGES, orient="row")
+
+
+def _row(
+    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool
+) -> dict[str, object] | None:
+    if relative and cell[0] in BASELINES:
+        return None
+    ratio = log_ratio(cell, a, b, relative=relative)
+    test = mann_whitney(a[cell].tally, b[cell].tally)
+    tail = (1 - _CONFIDENCE) / 2
+    return {
+        "scenario": cell[0],
+        "condition": cell[1],
+        "protocol": cell[2],
+        "basis": "own baseline" if relative else "rate",
+        "n_a": test.n_a,
+        "n_b": test.n_b,
+        "mean_a": a[cell].tally.summary().mean,
+        "mean_b": b[cell].tally.summary().mean,
+        "b_over_a": math.exp(ratio.value) if ratio else None,
+        "low": ratio.bound(1 - tail) if ratio else None,
+        "high": ratio.bound(tail) if ratio else None,
+        "p": None if relative else test.p,
+    }
+
+
+def log_ratio(
+    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool
+) -> LogRatio | None:
+    """The change from a to b; `relative` divides each by its own native baseline. None without enough
+    figures.
+    """
+    parts = [b[cell], a[cell]]
+    if relative:
+        baseline = next((key for name in BASELINES if (key := (name, *cell[1:])) in a and key in b), None)
+        if baseline is None:
+            return None
+        parts += [a[baseline], b[baseline]]
+    summaries = [part.tally.summary() for part in parts]
+    if any(summary.sd is None or not summary.mean for summary in summaries):
+        return None
+    signs = (1, -1, 1, -1)
+    value = sum(sign * math.log(s.mean or 1.0) for sign, s in zip(signs, summaries, strict=False))
+    variances = [_relative_variance(summary) for summary in summaries]
+    total = sum(variances)
+    if total == 0:
+        return LogRatio(value, 0.0, 1.0)
+    freedom = total**2 / sum(v**2 / (s.n - 1) for v, s in zip(variances, summaries, strict=True))
+    return LogRatio(value, math.sqrt(total), freedom)
+
+
+def _relative_variance(summary: Summary) -> float:
+    return summary.variance / summary.n / (summary.mean or 1.0) ** 2
+
+
+def _change(row: Mapping[str, object]) -> str:
+    low, high, ratio, p_holm = row["low"], row["high"], row["b_over_a"], row["p_holm"]
+    if not isinstance(low, float) or not isinstance(high, float) or not isinstance(ratio, float):
+        return "too few"
+    changed = p_holm < ALPHA if isinstance(p_holm, float) else not low <= 1 <= high
+    return ("faster" if ratio > 1 else "slower") if changed else "none seen"
+
+
+def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
+    """A sentence per cell that got slower than the margin with the gate's certainty, from a to b.
+
+    A cell that a measured and b attempted in vain fails too: a release that breaks a path is no pass.
+    """
+    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
+    relative = bool(differences(a, b, MACHINE_KEYS))
+    limit = 1 - gate.margin_pct / 100
+    failures = []
+    for cell in (cell for cell in in_order(list(cells_a)) if cell in cells_b and cells_a[cell].measured):
+        name = " ".join(cell)
+        if not cells_b[cell].measured:
+            failures.append(f"{name}: none of {cells_b[cell].attempted} repetitions was measured")
+            continue
+        ratio = log_ratio(cell, cells_a, cells_b, relative=relative)
+        sure = ratio.certainty_below(limit) if ratio else 0.0
+        if ratio and sure >= gate.certainty:
+            failures.append(
+                f"{name}: {math.exp(ratio.value):.3f} of before, slower by more than {gate.margin_pct:g} %"
+                f" (certainty {sure:.4f})"
+            )
+    return failures

@@ -1,0 +1,329 @@
+"""Puts a study, its figures, the claims and the advice together as one page; all words of the report are here."""
+
+from collections.abc import Mapping, Sequence
+
+from vpnmesh.report.advice import Advice, NeedAdvice
+from vpnmesh.report.checks import Verdict
+from vpnmesh.report.claims import Claim
+from vpnmesh.report.claims import table as claims_table
+from vpnmesh.report.page import (
+    Block,
+    FigureBlock,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Section,
+    TableBlock,
+    table_block,
+)
+from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
+from vpnmesh.report.wording import cell
+
+_PROTOCOL_FIGURES = {
+    "fig{means}-{protocol}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
+    "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were.",
+    "fig{cpu}-{protocol}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
+    "every repetition with readings of at least 0, as in the authors' notebook (the tables keep those above 0). "
+    "Upper left is better.",
+    "distribution-{protocol}": "Distribution of {name} throughput: every measured repetition, the median as a line. "
+    "(Above 2,000 repetitions: the middle half and the middle 90 %.)",
+    "drift-{protocol}": "Drift: each cell's {name} repetitions in the order they were taken, around the cell's mean. "
+    "A triangle marks cells whose repetitions depend on each other (lag-1 autocorrelation beyond the 99 % limit) or "
+    "follow a trend (Mann-Kendall, p < 0.01).",
+}
+
+_MANY = 10
+
+_UNSEEN = {
+    "unseen-netem-cap": "The queue of netem holds 1000 packets unless told otherwise, so a delay lets through at most "
+    "limit * packet / delay, whatever the VPN could do. Right of the dashed line a mean tells more of the queue than "
+    "of the VPN; means at the same share under three delays are one finding, not three.",
+    "unseen-placement": "What is kept of the undisturbed throughput under loss. A relay over TCP repairs loss that is "
+    "put below the VPN and cannot repair loss that is put inside it: curves far above the baselines' show where the "
+    "impairment sat. Put elsewhere, the ranking under loss would be another.",
+    "unseen-failed": "Repetitions that gave no figure. Left out in silence they make a cell look better than it was; "
+    "here every mean shows what was attempted.",
+    "unseen-replication": "Requests of one run share a moment of one machine. The thick bar is the 95 % interval of "
+    "the mean if all requests were independent; the points are the means of the runs. Where runs lie outside it, a "
+    "test over requests finds differences that a further run could undo.",
+}
+
+_UNSEEN_MISSING = {
+    "unseen-netem-cap": "no cell with a delay and a netem queue of fixed size",
+    "unseen-placement": "no scenario with both lossy and undisturbed cells",
+    "unseen-failed": "no throughput repetitions",
+    "unseen-replication": "no API requests",
+}
+
+
+def compose(
+    study: Study,
+    figures: Mapping[str, str],
+    claims: Sequence[Claim] = (),
+    advice: Advice | None = None,
+    title: str = "Full-mesh VPNs under Kubernetes: results",
+) -> Page:
+    """The report as a value; `figures` as `vpnmesh.report.figures.figures` draws them."""
+    sections = [
+        _overview(study),
+        *([_advice(advice)] if advice else []),
+        _throughput(study, figures, "tcp", 1),
+        _throughput(study, figures, "udp", 2),
+        _api(study, figures),
+        _pairs(study),
+        _resources(study),
+        *([_claims(claims)] if claims else []),
+        *_further(study),
+        _unseen(figures),
+        _criteria(study),
+        _environment(study),
+        _method(study),
+    ]
+    return Page(title, _lead(study), tuple(sections))
+
+
+def _lead(study: Study) -> str:
+    throughput = study.tables["throughput"]
+    requests = int(study.tables["api"]["requests"].sum() or 0)
+    attempted, measured = (int(throughput[name].sum() or 0) for name in ("attempted", "measured"))
+    parts = [f"{len(study.scenario_order)} scenarios"]
+    parts += [f"{measured:,} of {attempted:,} throughput repetitions measured"] if attempted else []
+    parts += [f"{requests:,} API requests"] if requests else []
+    return ", ".join(parts) + "."
+
+
+def _overview(study: Study) -> Section:
+    throughput, api = study.tables["throughput"], study.tables["api"]
+    blocks: list[Block] = [
+        Paragraph(
+            f"No {protocol.upper()} repetitions are in these data: its figures and rows are left out.",
+            "warning",
+        )
+        for protocol in ("tcp", "udp")
+        if throughput.filter(protocol=protocol).is_empty()
+    ]
+    if api.is_empty():
+        blocks.append(
+            Paragraph("No API requests are in these data: Figure 3 and its rows are left out.", "warning")
+        )
+    warned = throughput.drop_nulls("warning").to_dicts()
+    texts = [
+        f"{row['scenario']}, {row['protocol'].upper()}, {row['condition']}: {row['warning']}"
+        for row in warned
+    ]
+    if texts:
+        blocks.append(Items(f"{len(texts)} cells to read with care", tuple(texts), folded=True))
+    if study.notes:
+        title = f"{len(study.notes)} notes on what was dropped, repaired or failed"
+        blocks.append(Items(title, study.notes, folded=len(study.notes) > _MANY))
+    return Section("overview", "Overview", (*blocks, Paragraph(_hint(study))))
+
+
+def _hint(study: Study) -> str:
+    planes = study.samples.drop_nulls("data_plane").select("scenario", "data_plane").unique().sort("scenario")
+    text = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
+    named = ", ".join(f"{name} ({plane})" for name, plane in planes.iter_rows())
+    return f"{text} Data planes: {named}." if named else text
+
+
+def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number: int) -> Section:
+    name = protocol.upper()
+    rows = study.tables["throughput"].filter(protocol=protocol)
+    if rows.is_empty():
+        text = f"No {name} repetitions are in these data: Figures {number} and {number + 3}, distribution, drift "
+        return Section(
+            protocol, f"{name} throughput", (Paragraph(text + "and the rows of the table are left out."),)
+        )
+    blocks: list[Block] = []
+    for pattern, caption in _PROTOCOL_FIGURES.items():
+        words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
+        key, text = pattern.format(**words), caption.format(**words)
+        blocks.append(_figure(figures, key, text, f"no {name} repetitions with these readings"))
+    shown = [column for column in rows.columns if column != "protocol"]
+    caption = (
+        f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. "
+        "Beyond those: the 95 % interval of the mean, netem's cap, autocorrelation and trend."
+    )
+    blocks.insert(1, table_block(f"throughput-{protocol}", caption, rows, shown, "throughput"))
+    return Section(protocol, f"{name} throughput", tuple(blocks))
+
+
+def _figure(figures: Mapping[str, str], name: str, caption: str, missing: str) -> FigureBlock:
+    if name in figures:
+        return FigureBlock(name, caption, figures[name])
+    return FigureBlock(name, f"{caption.split('.', maxsplit=1)[0]}. Not drawn: {missing}.", None)
+
+
+def _api(study: Study, figures: Mapping[str, str]) -> Section:
+    missing = "no API requests in these data"
+    return Section(
+        "api",
+        "Kubernetes API",
+        (
+            _figure(
+                figures, "fig3-api", "Figure 3. Response time of the Kubernetes API per scenario.", missing
+            ),
+            table_block(
+                "api",
+                "API response times; runs pooled for mean and sd as in the paper, the spread of the runs' means beside "
+                "it. Achieved rate and saturation show what load the servers really had.",
+                study.tables["api"],
+            ),
+            _figure(figures, "distribution-api", "Share of requests answered within a time.", missing),
+        ),
+    )
+
+
+def _pairs(study: Study) -> Section:
+    pairs = study.tables["pairwise"]
+    tested = pairs.drop_nulls("p").height
+    plain, holm = (int(pairs[name].fill_null(value=False).sum()) for name in ("reject", "reject_holm"))
+    caption = (
+        "Every pair of scenarios: two-sided Mann-Whitney U at 0.05; p (Holm) corrects over all pairs of its test and "
+        "condition; Cliff's δ is positive where a is larger; ratio of means a/b with its 95 % interval. "
+        "api takes requests as independent, as the paper; api-runs takes runs."
+    )
+    return Section(
+        "pairs",
+        "Pairs",
+        (
+            Paragraph(f"{plain} of {tested} tested pairs differ at 0.05, {holm} after Holm's correction."),
+            table_block("pairwise", caption, pairs, [name for name in PAIRWISE if name != "reject"]),
+        ),
+    )
+
+
+def _resources(study: Study) -> Section:
+    unit = study.provenance.get("cpu_unit", "percent of one core, summed over the node")
+    caption = f"CPU ({unit}) and RAM while throughput was measured. The client's machine sends, the server's receives."
+    return Section(
+        "resources", "CPU and RAM", (table_block("resources", caption, study.tables["resources"]),)
+    )
+
+
+def _claims(claims: Sequence[Claim]) -> Section:
+    frame = claims_table(claims)
+    counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
+    text = "Verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
+    caption = (
+        "What the paper says and what these data say to it; every verdict is computed from the tables above."
+    )
+    columns = ["section", "claim", "verdict", "because"]
+    return Section(
+        "claims",
+        "The paper's claims",
+        (Paragraph(f"{text}."), table_block("claims", caption, frame, columns)),
+    )
+
+
+def _further(study: Study) -> list[Section]:
+    """Tables that a study has beyond the usual ones, each with what it says."""
+    blocks = [
+        table_block(name, _FURTHER.get(name, name.replace("_", " ").capitalize() + "."), frame)
+        for name, frame in study.tables.items()
+        if name not in TABLES and not frame.is_empty()
+    ]
+    return [Section("further", "Further tables", tuple(blocks))] if blocks else []
+
+
+_FURTHER = {
+    "failures": "Failed repetitions by stage and reason.",
+    "published": "These results beside the published Tables A1 and A2, as ratios to each one's own baseline, since the "
+    "machines differ. Rows whose data plane differs (kernel, userspace) compare two things: no ranking is drawn there.",
+}
+
+
+def _unseen(figures: Mapping[str, str]) -> Section:
+    blocks = [_figure(figures, name, text, _UNSEEN_MISSING[name]) for name, text in _UNSEEN.items()]
+    return Section("unseen", "Unseen by the paper", tuple(blocks))
+
+
+def _criteria(study: Study) -> Section:
+    frame = study.tables["criteria"]
+    shown = [name for name in frame.columns if not name.endswith("_evidence")]
+    caption = (
+        "Table 1: the essential criteria of section 3.1; unknown is no failure. The file has the evidence."
+    )
+    reasons = [
+        f"{row['name']}: {row['failed'].replace(';', ', ')}"
+        for row in frame.select(*CRITERIA).to_dicts()
+        if row["failed"]
+    ]
+    blocks: list[Block] = [table_block("criteria", caption, frame, shown)]
+    return Section(
+        "criteria", "Criteria", (*blocks, *([Items("Excluded for", tuple(reasons))] if reasons else []))
+    )
+
+
+def _environment(study: Study) -> Section:
+    block = table_block(
+        "environment", "Table 2: what these data were measured on.", study.tables["environment"]
+    )
+    return Section("environment", "Environment", (block,))
+
+
+def _method(study: Study) -> Section:
+    limit = study.provenance.get("netem_limit")
+    cap = f"netem's queue: {limit} packets. " if limit else ""
+    return Section(
+        "method",
+        "Method",
+        (
+            Paragraph(
+                f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
+                "Standard deviations are of samples. Intervals of a ratio are Fieller's unless a table says so. "
+                "A pair with fewer than five figures in either sample gets no p-value."
+            ),
+            Paragraph(
+                "The paper: Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for "
+                "a secure edge-cloud continuum. Softw Pract Exper 2024, doi 10.1002/spe.3329."
+            ),
+        ),
+    )
+
+
+def _advice(advice: Advice) -> Section:
+    blocks: list[Block] = [
+        Paragraph(
+            f"Facts as of {advice.on.isoformat()}, {advice.basis}. Solutions share a rank where scores lie within "
+            "5 %; 1.00 is the best in every cell of the need. Every sentence names what it rests on."
+        ),
+        _ranking_table(advice.needs),
+    ]
+    for need in advice.needs:
+        blocks += _need(need)
+    blocks.append(Heading("What the paper concludes (section 5), held against these data"))
+    for claim in advice.conclusions:
+        why = (claim.because, *(evidence.text for evidence in claim.evidence))
+        blocks.append(Items(f"{claim.claim} Verdict: {claim.verdict}.", why, folded=True))
+    if advice.excluded:
+        blocks.append(
+            Items(f"{len(advice.excluded)} VPNs do not qualify on that date", advice.excluded, folded=True)
+        )
+    return Section("advice", "Advice", tuple(blocks))
+
+
+def _ranking_table(needs: Sequence[NeedAdvice]) -> TableBlock:
+    rows = []
+    for need in needs:
+        places = [
+            f"{found.rank}. {found.solution}"
+            + (f" ({found.score:.2f})" if found.score is not None else "")
+            + ("" if found.qualifies else f" - fails {', '.join(found.fails)}")
+            for found in need.ranking
+        ]
+        rows.append(
+            (cell("need", need.need), cell("q", need.question), cell("r", "; ".join(places) or "undecided"))
+        )
+    return TableBlock(
+        "advice", "The ranking for each need.", ("need", "when", "ranking"), tuple(rows), "advice.json"
+    )
+
+
+def _need(need: NeedAdvice) -> list[Block]:
+    blocks: list[Block] = [Heading(f"{need.question} ({need.need})")]
+    for sentence in need.sentences:
+        cited = tuple(evidence.text for evidence in sentence.evidence)
+        blocks.append(Items(sentence.text, cited, folded=True) if cited else Paragraph(sentence.text))
+    return blocks

@@ -1,0 +1,193 @@
+"""The figures of the paper from any study, and the distributions and the drift behind their means.
+
+Each function takes rows and returns SVG text. Figures 1 and 2 keep readings of at least 0, as the authors'
+notebook did; the tables keep readings above 0.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.report import canvas, unseen
+from vpnmesh.report.api_figures import api_distribution, api_means
+from vpnmesh.report.canvas import INK, MAX_POINTS
+from vpnmesh.report.drift import drift
+from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.tables import Study
+
+_RATE = "throughput, Mbit/s"
+_COLUMNS = 4
+
+
+def figures(study: Study) -> dict[str, str]:
+    """Every figure that the study has data for, as SVG text by file name (without suffix)."""
+    drawn: dict[str, str] = {}
+    for number, protocol in enumerate(PROTOCOLS, start=1):
+        samples = study.samples.filter(pl.col("test") == protocol)
+        means = study.tables["throughput"].filter(pl.col("protocol") == protocol)
+        if means.filter(pl.col("measured") > 0).is_empty():
+            continue
+        if not _with_cpu(samples).is_empty():
+            drawn[f"fig{number}-{protocol}"] = throughput_cpu(samples, protocol)
+        drawn[f"fig{number + 3}-{protocol}-means"] = mean_bars(means, protocol)
+        drawn[f"distribution-{protocol}"] = distribution(study.measured(protocol), protocol)
+        drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
+    if not unseen.answered(study).is_empty():
+        drawn["fig3-api"] = api_means(study.api)
+        drawn["distribution-api"] = api_distribution(study.api)
+    return {**drawn, **unseen.figures(study)}
+
+
+def _order(frame: pl.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return scenarios_in_order(frame["scenario"].unique()), conditions_in_order(frame["condition"].unique())
+
+
+def _with_cpu(samples: pl.DataFrame) -> pl.DataFrame:
+    """The repetitions with all three readings at 0 or above, whatever became of them."""
+    return samples.filter(
+        *[pl.col(name) >= 0 for name in ("rate_mbit_s", "client_cpu_pct", "server_cpu_pct")]
+    )
+
+
+def throughput_cpu(samples: pl.DataFrame, protocol: str) -> str:
+    """Figures 1 and 2: throughput against the client's CPU, and beside it against the server's."""
+    kept = _with_cpu(samples)
+    name = f"fig{1 + PROTOCOLS.index(protocol)}-{protocol}"
+    title = f"{protocol.upper()} throughput against CPU of client and server, per condition"
+    return canvas.draw(name, title, partial(_throughput_cpu, kept))
+
+
+def _throughput_cpu(kept: pl.DataFrame) -> Figure:
+    scenarios, conditions = _order(kept)
+    figure, axes = canvas.panels(2 * len(conditions), 4, (2.85, 2.35), 0.6)
+    paint = _crosses if kept.height > MAX_POINTS else _points
+    for index, condition in enumerate(conditions):
+        here = kept.filter(pl.col("condition") == condition)
+        for offset, end in enumerate(("client", "server")):
+            panel = axes[2 * index + offset]
+            paint(panel, here, f"{end}_cpu_pct", scenarios)
+            panel.set_title(f"{condition_title(condition)}: {end}")
+            panel.set_xlabel(f"CPU of the {end}, %")
+            panel.set_xlim(left=0)
+            panel.set_ylim(bottom=0)
+        axes[2 * index].set_ylabel(_RATE)
+    canvas.legend(figure, scenarios)
+    return figure
+
+
+def _points(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str]) -> None:
+    for scenario in scenarios:
+        mine, style = here.filter(pl.col("scenario") == scenario), look(scenario)
+        panel.plot(
+            mine[cpu].to_numpy(),
+            mine["rate_mbit_s"].to_numpy(),
+            style.marker,
+            markersize=3.6,
+            color=style.colour,
+            markerfacecolor=style.face,
+            markeredgewidth=0.7,
+            alpha=0.75,
+        )
+
+
+def _crosses(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str]) -> None:
+    """The middle 90 % in both directions, crossing at the medians: for more repetitions than an eye can tell."""
+    for scenario in scenarios:
+        mine, style = here.filter(pl.col("scenario") == scenario), look(scenario)
+        if mine.is_empty():
+            continue
+        x, y = (np.quantile(mine[name], (0.05, 0.5, 0.95)) for name in (cpu, "rate_mbit_s"))
+        panel.plot(x[[0, 2]], y[[1, 1]], color=style.colour, linewidth=1.4)
+        panel.plot(x[[1, 1]], y[[0, 2]], color=style.colour, linewidth=1.4)
+        panel.plot(x[1], y[1], style.marker, color=style.colour, markerfacecolor=style.face, markersize=5)
+
+
+def _condition_panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A panel per condition, `height` inches each; only the leftmost carry the names of their rows."""
+    figure, axes = canvas.panels(count, min(count, _COLUMNS), (2.75, height), 0.05)
+    figure.subplots_adjust(left=1.2 / figure.get_figwidth(), wspace=0.12)
+    return figure, axes
+
+
+def mean_bars(means: pl.DataFrame, protocol: str) -> str:
+    """Figures 4 and 5: mean throughput per condition, with the standard deviation and what was measured."""
+    name = f"fig{4 + PROTOCOLS.index(protocol)}-{protocol}-means"
+    title = f"Mean {protocol.upper()} throughput per condition and scenario, in Mbit/s"
+    return canvas.draw(name, title, partial(_mean_bars, means))
+
+
+def _mean_bars(means: pl.DataFrame) -> Figure:
+    scenarios, conditions = _order(means)
+    height = 0.75 + 0.21 * len(scenarios)
+    figure, axes = _condition_panels(len(conditions), height)
+    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
+        here = {row["scenario"]: row for row in means.filter(pl.col("condition") == condition).to_dicts()}
+        canvas.rows(panel, scenarios, named=index % _COLUMNS == 0)
+        for row, scenario in enumerate(scenarios):
+            _bar(panel, row, scenario, here.get(scenario))
+        panel.set_title(condition_title(condition))
+        panel.set_xlabel(_RATE)
+        panel.set_xlim(0, panel.get_xlim()[1] * 1.25)
+    return figure
+
+
+def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) -> None:
+    style = look(scenario)
+    if not cell or cell["mean_mbit_s"] is None:
+        why = f"0 of {cell['attempted']} measured" if cell else "not run"
+        canvas.label(panel, 0, row, why, italic=True)
+        return
+    mean, sd = cell["mean_mbit_s"], cell["sd_mbit_s"] or 0.0
+    face = style.colour if style.filled else "none"
+    panel.barh(
+        row, mean, height=0.68, facecolor=face, edgecolor=style.colour, hatch=style.hatch, linewidth=0.8
+    )
+    panel.plot([max(mean - sd, 0), mean + sd], [row, row], color=INK, linewidth=1)
+    short = "" if cell["measured"] == cell["attempted"] else f" ({cell['measured']} of {cell['attempted']})"
+    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}")
+
+
+def distribution(measured: pl.DataFrame, protocol: str) -> str:
+    """Every repetition of every cell as a point, with quantiles; quantile bands alone above `MAX_POINTS`."""
+    name = f"distribution-{protocol}"
+    title = f"Distribution of {protocol.upper()} throughput: every repetition, median and middle half"
+    return canvas.draw(name, title, partial(_distribution, measured))
+
+
+def _distribution(measured: pl.DataFrame) -> Figure:
+    scenarios, conditions = _order(measured)
+    height = 0.75 + 0.27 * len(scenarios)
+    figure, axes = _condition_panels(len(conditions), height)
+    points = measured.height <= MAX_POINTS
+    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
+        here = measured.filter(pl.col("condition") == condition)
+        canvas.rows(panel, scenarios, named=index % _COLUMNS == 0)
+        for row, scenario in enumerate(scenarios):
+            values = here.filter(pl.col("scenario") == scenario)["rate_mbit_s"].to_numpy()
+            _strip(panel, row, scenario, values, points=points)
+        panel.set_title(condition_title(condition))
+        panel.set_xlabel(_RATE)
+        panel.set_xlim(left=0)
+    return figure
+
+
+def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: bool) -> None:
+    if not len(values):
+        canvas.label(panel, 0, row, "nothing measured", italic=True)
+        return
+    style = look(scenario)
+    low, first, median, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+    if points:
+        # a fixed pattern, not chance: the same data give the same picture
+        spread = row + 0.3 * np.sin(2.4 * np.arange(len(values)))
+        panel.plot(values, spread, style.marker, markersize=2.6, color=style.colour, markerfacecolor=style.face,
+                   markeredgewidth=0.5, alpha=0.7)  # fmt: skip
+    else:
+        panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
+        panel.plot([first, third], [row, row], color=style.colour, linewidth=6, alpha=0.55)
+    panel.plot([median, median], [row - 0.38, row + 0.38], color=INK, linewidth=1.3)

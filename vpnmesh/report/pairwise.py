@@ -1,0 +1,117 @@
+"""Every pair of scenarios under every condition: whether they differ, how far, and by what ratio."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import polars as pl
+
+from vpnmesh.frames.aggregate import Cell, CellSample
+from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.requests import ApiCell
+from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
+from vpnmesh.stats.describe import Summary, Tally
+from vpnmesh.stats.intervals import ratio_interval
+
+API_TEST = "api"
+API_RUNS_TEST = "api-runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One scenario's sample within a family."""
+
+    scenario: str
+    sample: Tally
+    summary: Summary
+
+    @classmethod
+    def of(cls, scenario: str, sample: Tally) -> "Group":
+        """The group with its summary made once, not once per pair."""
+        return cls(scenario, sample, sample.summary())
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The pairs that are corrected together: one test under one condition (and one mode of the API test)."""
+
+    test: str
+    condition: str
+    groups: tuple[Group, ...]
+    mode: str | None = None
+
+
+def throughput_families(cells: Mapping[Cell, CellSample]) -> list[Family]:
+    """TCP, then UDP, each condition by itself."""
+    conditions = conditions_in_order(cell.condition for cell in cells.values())
+    return [
+        _family(
+            test, condition, {s.scenario: s.tally for s in cells.values() if (s.condition, s.test) == key}
+        )
+        for test in PROTOCOLS
+        for condition in conditions
+        if any((key := (condition, test)) == (s.condition, s.test) for s in cells.values())
+    ]
+
+
+def api_families(cells: Sequence[ApiCell]) -> list[Family]:
+    """Per request as the paper has it, and per run (means), since the requests of one run are not
+    independent.
+    """
+    modes = sorted({cell.mode for cell in cells})
+    conditions = conditions_in_order(cell.condition for cell in cells)
+    families = []
+    for test in (API_TEST, API_RUNS_TEST):
+        for mode in modes:
+            for condition in conditions:
+                chosen = [cell for cell in cells if (cell.mode, cell.condition) == (mode, condition)]
+                samples = {
+                    c.scenario: c.pooled if test == API_TEST else Tally.of(c.run_means) for c in chosen
+                }
+                families += [_family(test, condition, samples, mode)] if chosen else []
+    return families
+
+
+def _family(test: str, condition: str, samples: Mapping[str, Tally], mode: str | None = None) -> Family:
+    order = scenarios_in_order(samples)
+    return Family(test, condition, tuple(Group.of(name, samples[name]) for name in order), mode)
+
+
+def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """A row per pair of each family, every pair once, in the order of scenarios."""
+    rows = [row for family in families for row in _rows(family)]
+    return pl.DataFrame(
+        rows, schema={**schema, "mode": pl.String(), "ratio_method": pl.String()}, orient="row"
+    )
+
+
+def _rows(family: Family) -> list[dict[str, object]]:
+    rows = [_row(family, a, b) for a, b in combinations(family.groups, 2)]
+    adjusted = holm([row["p"] for row in rows])  # type: ignore[misc]  # p is float or None by construction
+    for row, p_holm in zip(rows, adjusted, strict=True):
+        row["p_holm"] = p_holm
+        row["reject_holm"] = None if p_holm is None else p_holm < ALPHA
+    return rows
+
+
+def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
+    test = mann_whitney(a.sample, b.sample)
+    interval = ratio_interval(a.summary, b.summary)
+    ratio = a.summary.mean / b.summary.mean if a.summary.mean is not None and b.summary.mean else None
+    return {
+        "test": family.test,
+        "condition": family.condition,
+        "a": a.scenario,
+        "b": b.scenario,
+        "n_a": test.n_a,
+        "n_b": test.n_b,
+        "u": test.u,
+        "p": test.p,
+        "reject": None if test.p is None else test.p < ALPHA,
+        "cliffs_delta": test.cliffs_delta,
+        "ratio": ratio,
+        "ratio_low": interval.low if interval else None,
+        "ratio_high": interval.high if interval else None,
+        "mode": family.mode,
+        "ratio_method": interval.method if interval else None,
+    }

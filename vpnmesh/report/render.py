@@ -1,0 +1,80 @@
+"""Turns a page into one HTML file that needs nothing else, or into Markdown beside its figures.
+
+The HTML forbids itself every request (`default-src 'none'`): what the browser shows is in the file.
+"""
+
+from collections.abc import Sequence
+
+import jinja2
+from markupsafe import Markup
+
+from vpnmesh.report.canvas import inline
+from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
+
+_WIDE = 20
+"""Tables with more rows than this get a filter."""
+
+
+def render_html(page: Page) -> str:
+    """The page as one self-contained HTML file: figures inline, tables sortable, light and dark."""
+    return _environment().get_template("report.html.j2").render(page=page, many=_WIDE)
+
+
+def render_markdown(page: Page) -> str:
+    """The page as Markdown; figures are links to `figures/*.svg`."""
+    parts = [f"# {page.title}", page.lead]
+    for section in page.sections:
+        parts.append(f"## {section.title}")
+        parts.extend(_markdown(block) for block in section.blocks)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vpnmesh.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["inline"] = lambda svg: Markup(inline(svg))  # noqa: S704 - our own drawing, escaped there
+    environment.tests["paragraph"] = lambda block: isinstance(block, Paragraph)
+    environment.tests["heading"] = lambda block: isinstance(block, Heading)
+    environment.tests["items"] = lambda block: isinstance(block, Items)
+    environment.tests["table"] = lambda block: isinstance(block, TableBlock)
+    environment.tests["figure"] = lambda block: isinstance(block, FigureBlock)
+    return environment
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Paragraph(text, kind):
+            return f"> **Warning.** {text}" if kind == "warning" else text
+        case Heading(text):
+            return f"### {text}"
+        case Items(title, items):
+            lines = "\n".join(f"- {item}" for item in items)
+            return f"**{title}**\n\n{lines}" if title else lines
+        case FigureBlock(name, caption, svg):
+            return f"![{name}](figures/{name}.svg)\n\n*{caption}*" if svg else f"*{caption}*"
+        case TableBlock():
+            return _markdown_table(block)
+
+
+def _markdown_table(block: TableBlock) -> str:
+    if not block.rows:
+        return f"*{block.caption} No rows.*"
+    numeric = [
+        any(row[index].number is not None for row in block.rows) for index in range(len(block.columns))
+    ]
+    lines = [
+        _markdown_row(block.columns),
+        "|" + "|".join(" ---: " if number else " --- " for number in numeric) + "|",
+    ]
+    lines += [_markdown_row([cell.text for cell in row]) for row in block.rows]
+    file = f" Full precision: `{block.file}`." if block.file else ""
+    return "\n".join([*lines, "", f"*{block.caption}{file}*"])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -1,0 +1,181 @@
+"""Everything a report shows, as one value: the repetitions, the requests, and the tables made from them.
+
+A `Study` is made from files by `workflows.studies` and rendered by `vpnmesh.report.render`; it knows neither
+where its rows came from nor how they will look.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from vpnmesh.frames.aggregate import cell_samples, failures, resources
+from vpnmesh.frames.order import scenarios_in_order
+from vpnmesh.frames.requests import ApiCell, api_cells
+from vpnmesh.frames.schemas import check_results
+from vpnmesh.report.environment import ENVIRONMENT, environment
+from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
+from vpnmesh.report.published import published
+from vpnmesh.report.throughput import throughput
+from vpnmesh.scenarios import SCENARIOS
+from vpnmesh.stats.describe import describe
+
+THROUGHPUT: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "protocol": pl.String(),
+    "attempted": pl.Int64(),
+    "measured": pl.Int64(),
+    "mean_mbit_s": pl.Float64(),
+    "sd_mbit_s": pl.Float64(),
+    "cv": pl.Float64(),
+    "ratio_native_1450": pl.Float64(),
+    "ratio_native_1230": pl.Float64(),
+}
+
+PAIRWISE: dict[str, pl.DataType] = {
+    "test": pl.String(),
+    "condition": pl.String(),
+    "a": pl.String(),
+    "b": pl.String(),
+    "n_a": pl.Int64(),
+    "n_b": pl.Int64(),
+    "u": pl.Float64(),
+    "p": pl.Float64(),
+    "p_holm": pl.Float64(),
+    "reject": pl.Boolean(),
+    "reject_holm": pl.Boolean(),
+    "cliffs_delta": pl.Float64(),
+    "ratio": pl.Float64(),
+    "ratio_low": pl.Float64(),
+    "ratio_high": pl.Float64(),
+}
+
+API_TABLE: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "mode": pl.String(),
+    "requests": pl.Int64(),
+    "failed": pl.Int64(),
+    "mean_s": pl.Float64(),
+    "sd_s": pl.Float64(),
+    "p50_s": pl.Float64(),
+    "p90_s": pl.Float64(),
+    "p99_s": pl.Float64(),
+    "achieved_rps": pl.Float64(),
+    "saturated": pl.Boolean(),
+}
+
+API_BEYOND: dict[str, pl.DataType] = {"runs": pl.Int64(), "sd_of_run_means_s": pl.Float64()}
+
+RESOURCES: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "protocol": pl.String(),
+    "end": pl.String(),
+    "n": pl.Int64(),
+    "cpu_pct_mean": pl.Float64(),
+    "cpu_pct_sd": pl.Float64(),
+    "ram_mb_mean": pl.Float64(),
+    "ram_mb_sd": pl.Float64(),
+}
+
+CRITERIA: dict[str, pl.DataType] = {
+    "name": pl.String(),
+    "qualifies": pl.String(),
+    "failed": pl.String(),
+}
+
+TABLES = {
+    "throughput": THROUGHPUT,
+    "pairwise": PAIRWISE,
+    "api": API_TABLE,
+    "resources": RESOURCES,
+    "environment": ENVIRONMENT,
+    "criteria": CRITERIA,
+}
+"""The tables of every report and the columns each starts with; further columns and tables may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One set of results with everything computed from it; figures and text are made from this alone.
+
+    `samples` has the columns of `schemas.RESULTS`, one row per attempted repetition: statistics use those
+    with outcome `measured`. `api` has the columns of `schemas.API`, one row per request, lazily. `tables`
+    holds at least the keys of `TABLES`. `notes` say what was dropped or repaired, how often and why.
+    """
+
+    samples: pl.DataFrame
+    api: pl.LazyFrame
+    tables: Mapping[str, pl.DataFrame]
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    scenario_order: tuple[str, ...] = ()
+
+    def measured(self, test: str) -> pl.DataFrame:
+        """The repetitions of a test (tcp, udp, idle) that gave figures."""
+        return self.samples.filter((pl.col("test") == test) & (pl.col("outcome") == "measured"))
+
+
+def build_study(
+    samples: pl.DataFrame,
+    api: pl.LazyFrame,
+    notes: Sequence[str] = (),
+    provenance: Mapping[str, object] | None = None,
+) -> Study:
+    """Compute every table from repetitions and requests; either may be empty, the tables are all there.
+
+    `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
+    not netem), and `environment` (what Table 2 is made of). InputError if the samples are not in the schema
+    of results.
+    """
+    known = dict(provenance or {})
+    cells = cell_samples(check_results(samples, "results"))
+    requests = api_cells(api)
+    scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
+    pod_mtu = {scenario.name: scenario.pod_mtu for scenario in SCENARIOS} | _numbers(known.get("pod_mtu"))
+    limit = known.get("netem_limit")
+    families = [*throughput_families(cells), *api_families(requests)]
+    tables = {
+        "throughput": throughput(cells, THROUGHPUT, pod_mtu, limit if isinstance(limit, int) else None),
+        "pairwise": pairwise(families, PAIRWISE),
+        "api": _api_table(requests),
+        "resources": resources(samples).select(*RESOURCES),
+        "environment": environment(known),
+        "criteria": pl.DataFrame(schema=CRITERIA),
+        "failures": failures(samples),
+    }
+    tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
+    return Study(samples, api, tables, tuple(notes), known, scenarios)
+
+
+def _numbers(value: object) -> dict[str, int]:
+    return {str(k): int(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _api_table(cells: Sequence[ApiCell]) -> pl.DataFrame:
+    order = {name: i for i, name in enumerate(scenarios_in_order(cell.scenario for cell in cells))}
+    rows = [_api_row(cell) for cell in sorted(cells, key=lambda c: (order[c.scenario], c.condition, c.mode))]
+    return pl.DataFrame(rows, schema={**API_TABLE, **API_BEYOND}, orient="row")
+
+
+def _api_row(cell: ApiCell) -> dict[str, object]:
+    """Runs pooled for mean and spread, as the paper; the spread of the runs' means beside it."""
+    pooled, runs = cell.pooled.summary(), describe(cell.run_means)
+    return {
+        "scenario": cell.scenario,
+        "condition": cell.condition,
+        "mode": cell.mode,
+        "requests": cell.requests,
+        "failed": cell.failed,
+        "mean_s": pooled.mean,
+        "sd_s": pooled.sd,
+        "p50_s": cell.pooled.quantile(0.5),
+        "p90_s": cell.pooled.quantile(0.9),
+        "p99_s": cell.pooled.quantile(0.99),
+        "achieved_rps": cell.achieved_rps,
+        "saturated": cell.saturated,
+        "runs": runs.n,
+        "sd_of_run_means_s": runs.sd,
+    }

@@ -1,0 +1,95 @@
+"""How figures and column names are written for people; files carry full precision, only pages round."""
+
+from dataclasses import dataclass
+from math import isfinite
+
+_HEADINGS = {
+    "mean_mbit_s": "mean, Mbit/s",
+    "sd_mbit_s": "sd, Mbit/s",
+    "median_mbit_s": "median, Mbit/s",
+    "mean_low": "mean, 95 % from",
+    "mean_high": "to",
+    "cv": "CV",
+    "ratio_native_1450": "native-1450 / mean",
+    "ratio_native_1230": "native-1230 / mean",
+    "cap_mbit_s": "netem cap, Mbit/s",
+    "cap_share": "share of cap",
+    "near_cap": "near cap",
+    "lag1": "lag-1 autocorrelation",
+    "trend_tau": "trend τ",
+    "trend_p": "trend p",
+    "effective_n": "effective n",
+    "n_a": "n a",
+    "n_b": "n b",
+    "u": "U",
+    "p_holm": "p (Holm)",
+    "reject": "differ",
+    "reject_holm": "differ (Holm)",
+    "cliffs_delta": "Cliff's δ",
+    "ratio": "ratio a/b",
+    "ratio_low": "95 % from",
+    "ratio_high": "to",
+    "ratio_method": "interval by",
+    "mean_s": "mean, s",
+    "sd_s": "sd, s",
+    "p50_s": "p50, s",
+    "p90_s": "p90, s",
+    "p99_s": "p99, s",
+    "achieved_rps": "achieved, requests/s",
+    "sd_of_run_means_s": "sd of run means, s",
+    "cpu_pct_mean": "CPU, %",
+    "cpu_pct_sd": "CPU sd, %",
+    "ram_mb_mean": "RAM, MB",
+    "ram_mb_sd": "RAM sd, MB",
+}
+
+_SMALLEST_P = 1e-99
+_PLACES = {
+    "ratio": 3,
+    "ratio_low": 3,
+    "ratio_high": 3,
+    "share": 2,
+    "effective_n": 1,
+    "achieved_rps": 1,
+    "u": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell shows, and the full figure that it is sorted by (None for words)."""
+
+    text: str
+    number: float | None = None
+
+
+def heading(column: str) -> str:
+    """A column's name with its unit, as a person writes it."""
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
+def p_text(p: float) -> str:
+    """A p-value: two significant digits, and no zero that claims more than arithmetic can."""
+    return f"< {_SMALLEST_P:g}" if p < _SMALLEST_P else f"{p:.2g}"
+
+
+def number_text(column: str, value: float) -> str:
+    """A figure with the digits that its column deserves."""
+    if column in {"p", "p_holm", "trend_p"}:
+        return p_text(value)
+    if column.endswith("_s") and not column.endswith("mbit_s"):
+        return f"{value:.4f}"
+    return f"{value:.{_PLACES.get(column, 2)}f}"
+
+
+def cell(column: str, value: object) -> Cell:
+    """One value of a frame; what is missing is a dash, never a zero."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return Cell("\N{EN DASH}")
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int):
+        return Cell(str(value), float(value))
+    if isinstance(value, float):
+        return Cell(number_text(column, value), value)
+    return Cell(str(value))

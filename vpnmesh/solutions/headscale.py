@@ -1,0 +1,327 @@
+"""Headscale 0.29 with Tailscale 1.98 clients and one DERP relay of our own (paper, section 3.2.2).
+
+Headscale runs on the control-plane node, derper on the relay node, tailscaled on the members. Tailscale's own
+relays are in no map, so nothing can leave the testbed. `headscale-relay` also tells the clients to use DERP
+only, since a scenario must not hang on how fast a blocked path is noticed; the convergence test lets them
+find out by themselves. The policy lies in Headscale's database and is replaced while it runs.
+Sources: config-example.yaml and derp-example.yaml of Headscale 0.29, `tailscaled -help`, ipnstate.PeerStatus.
+"""
+
+import hashlib
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+
+import yaml
+
+from vpnmesh.firewall import leftovers
+from vpnmesh.model import Node, Path
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
+from vpnmesh.pods import PORT as VXLAN_PORT
+from vpnmesh.rest import records
+from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    Peer,
+    Seat,
+    Stage,
+    Status,
+    interface_fact,
+)
+
+INTERFACE = "tailscale0"
+PORT = 41641
+CONTROL_PORT = 8080
+REGION = 900
+RANGE = "100.64.0.0/24"
+"""The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
+USER = "mesh"
+
+SERVER = f"{STATE_DIRECTORY}/headscale"
+SERVER_CONFIG = f"{SERVER}/config.yaml"
+AUTH_KEY = f"{SERVER}/authkey"
+DERP = f"{STATE_DIRECTORY}/derper"
+CLIENT = f"{STATE_DIRECTORY}/tailscale"
+SOCKET = f"{RUN_DIRECTORY}/tailscaled.sock"
+JOIN_S = 40.0
+FIREWALL = "nftables"
+"""Left to itself tailscaled chooses by what it finds, that is, by which scenario was there before."""
+RULES = r"(^|[[:space:]])ts-|0x0000ff00"
+"""What Tailscale's own rules have in common: chains and connection marks."""
+
+# constant script: configuration, user, where to put the key; the key is shown once and never on a command line
+_MAKE_KEY = """
+umask 077
+headscale -c "$1" users create "$2" -o json > /dev/null
+headscale -c "$1" preauthkeys create -u 1 --reusable -e 24h -o json > "$3.new" && mv "$3.new" "$3"
+"""
+
+# what a tailscaled that was killed leaves in the routing policy: its four rules and its table
+_UNROUTE = """
+for pref in 5210 5230 5250 5270; do ip rule del pref $pref; ip -6 rule del pref $pref; done
+ip route flush table 52; ip -6 route flush table 52
+"""
+
+
+class Headscale:
+    """Headscale, Tailscale clients and one DERP server, direct or relayed over TCP 443."""
+
+    name = "headscale"
+    binaries = (
+        Binary("tailscaled", version=("tailscaled", "--version")),
+        Binary("tailscale", version=("tailscale", "version")),
+        Binary("headscale", version=("headscale", "version"), at=Seat.CONTROL),
+        Binary("derper", version=("derper", "--version"), at=Seat.RELAY),
+    )
+    processes = ("tailscaled", "headscale", "derper")
+    traces = (INTERFACE,)
+
+    def refuse(self, mesh: Mesh) -> str:
+        """Nothing stands in the way."""
+        del mesh
+        return ""
+
+    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+        """The relay first, because the server hands out its certificate; then server, policy, clients."""
+        relay = (mesh.testbed.relay.name,)
+        control = (mesh.testbed.control_plane.name,)
+        members = tuple(node.name for node in mesh.members)
+        return (
+            Stage("relay", relay, _derper, _certificate),
+            Stage("server", control, _server),
+            Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
+            Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
+            Stage("members", members, _joined),
+        )
+
+    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Stop what runs here, let tailscaled take its rules and routes back, remove keys and state."""
+        del mesh, node
+        unroute = Command(("sh", "-c", f"({_UNROUTE}) 2> /dev/null; true"))
+        return removed(
+            ("tailscaled", "derper", "headscale"),
+            (CLIENT, DERP, SERVER, SOCKET),
+            interfaces=(INTERFACE,),
+            find=(leftovers.find(RULES), Command(("ip", "rule", "show", "pref", "5270"))),
+            cleanup=(unroute, leftovers.remove(RULES)),
+        )
+
+    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
+        """There is no such setting, nor need: Linux sends tailscaled's own marked packets past its interface."""
+        del mesh, node
+        return None
+
+    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+        """`tailscale status --json`: a current address means direct, none and traffic means through DERP."""
+        question = Command(
+            ("tailscale", f"--socket={SOCKET}", "status", "--json"), ok=(0, 1, 127), timeout_s=5
+        )
+        link = interface_fact(INTERFACE)
+
+        def parse(completed: Sequence[Completed]) -> Status:
+            plane, address, mtu = link.parse(completed[1:])
+            return Status(plane, INTERFACE, address, mtu, parse_status(mesh, node, completed[0].stdout))
+
+        return Fact((question, *link.commands), parse)
+
+
+def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
+    """Headscale's config.yaml: no relay, no name server and no address outside the testbed."""
+    return {
+        "server_url": f"http://{node.underlay}:{CONTROL_PORT}",
+        "listen_addr": f"{node.underlay}:{CONTROL_PORT}",
+        "metrics_listen_addr": "",
+        "grpc_listen_addr": "127.0.0.1:50443",
+        "noise": {"private_key_path": f"{SERVER}/noise.key"},
+        "prefixes": {"v4": RANGE, "allocation": "sequential"},
+        "derp": {
+            "server": {"enabled": False},
+            "urls": [],
+            "paths": [f"{SERVER}/derp.yaml"],
+            "auto_update_enabled": False,
+        },
+        "database": {"type": "sqlite", "sqlite": {"path": f"{SERVER}/db.sqlite"}},
+        "policy": {"mode": "database"},
+        "dns": {
+            "magic_dns": False,
+            "override_local_dns": False,
+            "base_domain": f"{mesh.testbed.name}.internal",
+        },
+        "unix_socket": f"{SERVER}/headscale.sock",
+        "unix_socket_permission": "0700",
+        "disable_check_updates": True,
+        "log": {"level": "info", "format": "text"},
+    }
+
+
+def derp_map(mesh: Mesh) -> dict[str, object]:
+    """The one relay that clients may know; its self-signed certificate is pinned by fingerprint."""
+    relay = mesh.testbed.relay
+    node = {
+        "name": f"{REGION}a",
+        "regionid": REGION,
+        "hostname": str(relay.underlay),
+        "ipv4": str(relay.underlay),
+        "ipv6": "none",
+        "stunport": 3478,
+        "derpport": 443,
+        "certname": f"sha256-raw:{mesh.got(relay.name, 'fingerprint')}",
+    }
+    region = {"regionid": REGION, "regioncode": "vpnmesh", "regionname": "vpnmesh", "nodes": [node]}
+    return {"regions": {REGION: region}}
+
+
+def policy(mesh: Mesh) -> dict[str, object]:
+    """Who may reach whom: everyone everything (coarse), or members only what a cluster needs (granular)."""
+    if mesh.scenario.options.get("access") != "granular":
+        return {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
+    who = f"{USER}@"
+    return {
+        "acls": [
+            {"action": "accept", "proto": "udp", "src": [who], "dst": [f"{who}:{VXLAN_PORT}"]},
+            {"action": "accept", "proto": "tcp", "src": [who], "dst": [f"{who}:6443,10250"]},
+            {"action": "accept", "proto": "icmp", "src": [who], "dst": [f"{who}:*"]},
+        ]
+    }
+
+
+def daemon(mesh: Mesh) -> Service:
+    """The client's daemon; relay scenarios have it use DERP whatever else would work."""
+    environment = {"TS_DEBUG_MTU": str(mesh.tunnel_mtu), "TS_DEBUG_FIREWALL_MODE": FIREWALL}
+    if mesh.scenario.path is Path.RELAY:
+        environment["TS_DEBUG_ALWAYS_USE_DERP"] = "true"
+    argv = (
+        *("tailscaled", "--no-logs-no-support", f"--statedir={CLIENT}", f"--state={CLIENT}/state"),
+        *(f"--socket={SOCKET}", f"--tun={INTERFACE}", f"--port={PORT}"),
+    )
+    ready = until("test", "-S", SOCKET, deadline_s=10)
+    return Service("tailscaled", argv, (), environment, ready)
+
+
+def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
+    """Peers from `tailscale status --json`; a member it does not name has neither path nor endpoint."""
+    try:
+        found = json.loads(text or "{}")
+    except json.JSONDecodeError:
+        found = {}
+    said = found.get("Peer") if isinstance(found, dict) else None
+    peers = records(list(said.values())) if isinstance(said, dict) else []
+    entries = {str(entry.get("HostName")): entry for entry in peers}
+    return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
+
+
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
+    if entry is None:
+        return Peer(peer.name, None, None)
+    if current := str(entry.get("CurAddr") or ""):
+        return Peer(peer.name, Path.DIRECT, _address(current))
+    if through := str(entry.get("PeerRelay") or ""):
+        # a member that relays over UDP is neither the direct path nor the relay of any scenario here
+        return Peer(peer.name, None, _address(through), via="peer relay")
+    # the home relay is always named; only a peer with recent traffic and no address is really reached through it
+    if entry.get("Relay") and entry.get("Active"):
+        return Peer(peer.name, Path.RELAY, mesh.testbed.relay.underlay, via=f"DERP {entry['Relay']}")
+    return Peer(peer.name, None, None)
+
+
+def _address(endpoint: str) -> IPv4Address | None:
+    host = endpoint.split(":", 1)[0]
+    return IPv4Address(host) if host.count(".") else None
+
+
+def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
+    del mesh
+    argv = (
+        *("derper", "-a", ":443", "-http-port", "-1", "-certmode", "manual", "-certdir", DERP),
+        *("-hostname", str(node.underlay), "-c", f"{DERP}/derper.key"),
+    )
+    certificate = f"{DERP}/{node.underlay}.crt"
+    folder = WriteFile(f"{DERP}/README", "certificate and key of this run's relay\n")
+    return running(Service("derper", argv, (folder,), ready=until("test", "-s", certificate, deadline_s=10)))
+
+
+def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
+    del mesh
+    question = Command(("cat", f"{DERP}/{node.underlay}.crt"))
+    return Fact((question,), lambda completed: {"fingerprint": fingerprint(completed[0].stdout)})
+
+
+def fingerprint(certificate: str) -> str:
+    """What a DERP map pins: the SHA-256 of a certificate's DER bytes, in hexadecimal."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
+def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
+    files = (
+        WriteFile(f"{SERVER}/derp.yaml", yaml.safe_dump(derp_map(mesh), sort_keys=False)),
+        WriteFile(SERVER_CONFIG, yaml.safe_dump(server_config(mesh, node), sort_keys=False)),
+    )
+    ready = until("headscale", "-c", SERVER_CONFIG, "users", "list", deadline_s=20)
+    return running(Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready))
+
+
+def _key() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_KEY, "sh", SERVER_CONFIG, USER, AUTH_KEY))
+    return made(AUTH_KEY, script, "<a new key>")
+
+
+def _read_key() -> Fact[dict[str, Text]]:
+    question = Command(("cat", AUTH_KEY))
+    return Fact(
+        (question,), lambda completed: {"auth-key": Secret(str(json.loads(completed[0].stdout)["key"]))}
+    )
+
+
+def _policy_set(mesh: Mesh) -> Fact[Plan]:
+    """Have Headscale's database hold the policy; it tells the clients at once, nothing restarts."""
+    wanted = json.dumps(policy(mesh), indent=2)
+    path = f"{SERVER}/policy.json"
+    tool = ("headscale", "-c", SERVER_CONFIG, "policy")
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        held = completed[0].stdout if completed[0].exit_code == 0 else ""
+        try:
+            same = json.loads(held) == json.loads(wanted)
+        except json.JSONDecodeError:
+            same = False
+        if same:
+            return Plan()
+        return Plan(
+            (WriteFile(path, wanted), Command((*tool, "set", "-f", path))), unified_diff(path, held, wanted)
+        )
+
+    return Fact((Command((*tool, "get"), ok=(0, 1)),), plan)
+
+
+def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """Have the daemon logged in at our server under the node's name."""
+    control = mesh.testbed.control_plane
+    key = f"{CLIENT}/authkey"
+    tool = ("tailscale", f"--socket={SOCKET}")
+    up = (
+        *(*tool, "up", f"--login-server=http://{control.underlay}:{CONTROL_PORT}", f"--auth-key=file:{key}"),
+        *(
+            "--accept-dns=false",
+            "--accept-routes=false",
+            f"--hostname={node.name}",
+            f"--timeout={JOIN_S:.0f}s",
+        ),
+    )
+    steps = (
+        WriteFile(key, mesh.got(control.name, "auth-key")),
+        Command(up, timeout_s=JOIN_S + 5),
+        Command(("rm", "-f", key)),
+    )
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        try:
+            state = str(json.loads(completed[0].stdout)["BackendState"])
+        except (json.JSONDecodeError, KeyError):
+            state = "not known"
+        return Plan() if state == "Running" else Plan(steps, unified_diff("tailscale", state, "Running"))
+
+    return Fact((Command((*tool, "status", "--json"), ok=(0, 1)),), plan)

@@ -1,0 +1,319 @@
+"""ZeroTier 1.14 with our own root, controller and TCP relay (paper, section 3.2.4).
+
+The root is ZeroTier itself on the relay node; every node gets a `planet` file that names it alone, which replaces
+the built-in roots without a change of source (node/Topology.cpp: a cached planet with another id is never
+replaced). The controller is ZeroTier on the control-plane node, steered by its REST interface on loopback.
+In `zerotier-relay` every node uses the TCP proxy on the relay node only (`forceTcpRelay`).
+Sources: service/README.md, controller/README.md and tcp-proxy/tcp-proxy.cpp of ZeroTier 1.14.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from vpnmesh.errors import CheckError
+from vpnmesh.model import Node, Path
+from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
+from vpnmesh.rest import Api, held
+from vpnmesh.service import Service, made, removed, running, until
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    Peer,
+    Seat,
+    Stage,
+    Status,
+    interface_fact,
+)
+
+INTERFACE = "ztvpnmesh0"
+PORT = 9993
+RELAY_PORT = 443
+HOME = f"{STATE_DIRECTORY}/zerotier"
+NETWORK_SUFFIX = "abcdef"
+
+NOT_GLOBAL = tuple(
+    IPv4Network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "192.0.2.0/24"),
+        *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "6.0.0.0/8", "11.0.0.0/8", "21.0.0.0/8"),
+        *("22.0.0.0/8", "25.0.0.0/8", "26.0.0.0/8", "28.0.0.0/8", "29.0.0.0/8", "30.0.0.0/8", "51.0.0.0/8"),
+        *("55.0.0.0/8", "56.0.0.0/8", "240.0.0.0/4"),
+    )
+)
+"""What ZeroTier holds for private (InetAddress::ipScope): its TCP relay carries nothing to these."""
+
+_PLANET_TYPE = b"\x01"
+_MOON_TYPE = 127
+_MOON_TAIL_BYTES = 2
+
+# constant scripts; folders and addresses are arguments
+_MAKE_IDENTITY = """
+umask 077; mkdir -p "$1"; cd "$1"
+zerotier-idtool generate identity.new public.new > /dev/null && mv identity.new identity.secret
+mv public.new identity.public
+"""
+_MAKE_WORLD = """
+umask 077; cd "$1" && rm -rf world.d && mkdir world.d && cd world.d
+zerotier-idtool initmoon ../identity.public > empty.json
+sed "s|\\"stableEndpoints\\": *\\[\\]|\\"stableEndpoints\\": [\\"$2\\"]|" empty.json > world.json
+grep -q "$2" world.json
+zerotier-idtool genmoon world.json > /dev/null && mv 0*.moon ../world
+cd .. && rm -rf world.d
+"""
+_DECODE = 'umask 077; mkdir -p "$(dirname "$1")" && base64 -d > "$1.new" && mv "$1.new" "$1"'
+_MAKE_HEADER = 'umask 077; cd "$1"; printf "X-ZT1-AUTH: %s\\n" "$(cat authtoken.secret)" > header'
+API = Api(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
+
+
+class ZeroTier:
+    """ZeroTier with a root, a controller and a TCP proxy of our own, direct or relayed over TCP 443."""
+
+    name = "zerotier"
+    binaries = (
+        *(Binary(one, version=("zerotier-one", "-v"), at=seat) for seat in Seat for one in ("zerotier-one",)),
+        *(Binary(one, at=seat) for seat in Seat for one in ("zerotier-idtool",)),
+        Binary("zerotier-cli"),
+        Binary("curl", "curl", at=Seat.CONTROL),
+        Binary("tcp-proxy", at=Seat.RELAY),
+    )
+    processes = ("zerotier-one", "tcp-proxy")
+    traces = (INTERFACE,)
+
+    def refuse(self, mesh: Mesh) -> str:
+        """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""
+        if mesh.scenario.path is not Path.RELAY:
+            return ""
+        for node in (*mesh.members, mesh.testbed.relay, mesh.testbed.control_plane):
+            for prefix in NOT_GLOBAL:
+                if node.underlay in prefix:
+                    return (
+                        f"{mesh.scenario.name}: ZeroTier's TCP relay carries nothing to private addresses, and"
+                        f" {node.name} has {node.underlay} ({prefix}); use an underlay that ZeroTier holds for"
+                        " global and nobody routes, for example 192.88.99.0/24"
+                    )
+        return ""
+
+    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+        """Identities everywhere, the root's world from the relay node, then root, controller, network, members."""
+        relay = (mesh.testbed.relay.name,)
+        control = (mesh.testbed.control_plane.name,)
+        members = tuple(node.name for node in mesh.members)
+        everyone = (*relay, *control, *members)
+        return (
+            Stage(
+                "identities",
+                everyone,
+                lambda _mesh, _node: _identity(),
+                lambda _mesh, _node: _read_identity(),
+            ),
+            Stage("world", relay, _world, lambda _mesh, _node: _read_world()),
+            Stage("planet", everyone, lambda mesh, _node: _planet(mesh)),
+            Stage("blacklist", everyone, self.blacklist),
+            Stage("proxy", relay, lambda _mesh, _node: running(PROXY)),
+            Stage("root and controller", (*relay, *control), lambda mesh, _node: running(_daemon(mesh))),
+            Stage("token", control, lambda _mesh, _node: _header()),
+            Stage("network", control, lambda mesh, _node: _network(mesh)),
+            Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
+            Stage("members", members, lambda mesh, _node: running(_member(mesh))),
+        )
+
+    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Stop daemon and proxy, remove identity, network and root."""
+        del mesh, node
+        return removed(("zerotier-one", PROXY.name), (HOME,), interfaces=(INTERFACE,))
+
+    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+        """Have local.conf keep ZeroTier off these interfaces; a running daemon reads it again within seconds."""
+        wanted = json.dumps(local_config(mesh, node), indent=2)
+        path = f"{HOME}/local.conf"
+
+        def plan(completed: Sequence[Completed]) -> Plan:
+            held = completed[0].stdout if completed[0].exit_code == 0 else ""
+            return (
+                Plan()
+                if held == wanted
+                else Plan((WriteFile(path, wanted),), unified_diff(path, held, wanted))
+            )
+
+        return Fact((Command(("cat", path), ok=(0, 1)),), plan)
+
+    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+        """`zerotier-cli peers -j`: a used path to the member's own address is direct, any other way is relayed."""
+        question = Command(("zerotier-cli", f"-D{HOME}", "-j", "peers"), ok=(0, 1, 2, 127), timeout_s=5)
+        link = interface_fact(INTERFACE)
+
+        def parse(completed: Sequence[Completed]) -> Status:
+            plane, address, mtu = link.parse(completed[1:])
+            return Status(plane, INTERFACE, address, mtu, parse_peers(mesh, node, completed[0].stdout))
+
+        return Fact((question, *link.commands), parse)
+
+
+# it writes a line per packet to stdout
+PROXY = Service("zerotier-proxy", ("sh", "-c", "exec tcp-proxy > /dev/null"))
+
+
+def local_config(mesh: Mesh, node: Node) -> dict[str, object]:
+    """ZeroTier's local.conf: our TCP relay, no port mapping, nothing over the blacklisted interfaces."""
+    return {
+        "settings": {
+            "interfacePrefixBlacklist": list(mesh.blacklisted(node)),
+            "portMappingEnabled": False,
+            "softwareUpdate": "disable",
+            "allowSecondaryPort": False,
+            "allowTcpFallbackRelay": True,
+            "tcpFallbackRelay": f"{mesh.testbed.relay.underlay}/{RELAY_PORT}",
+            "forceTcpRelay": mesh.scenario.path is Path.RELAY and node.name != mesh.testbed.relay.name,
+        }
+    }
+
+
+def network_config(mesh: Mesh) -> dict[str, object]:
+    """The network at the controller: private, MTU 1280 instead of 2800, addresses that we choose."""
+    return {
+        "name": "vpnmesh",
+        "private": True,
+        "mtu": mesh.tunnel_mtu,
+        "enableBroadcast": True,
+        "v4AssignMode": {"zt": False},
+        "v6AssignMode": {"zt": False, "6plane": False, "rfc4193": False},
+        "routes": [{"target": str(mesh.testbed.overlay), "via": None}],
+    }
+
+
+def network_id(mesh: Mesh) -> str:
+    """A network's id begins with its controller's address."""
+    return f"{address_of(mesh, mesh.testbed.control_plane)}{NETWORK_SUFFIX}"
+
+
+def address_of(mesh: Mesh, node: Node) -> str:
+    """A node's ZeroTier address, ten hexadecimal digits: the first field of its identity."""
+    return str(mesh.got(node.name, "identity")).split(":", 1)[0]
+
+
+def planet(moon: bytes) -> bytes:
+    """The same world as a planet: another type, and no tail (node/World.hpp, `serialize`)."""
+    if len(moon) < _MOON_TAIL_BYTES or moon[0] != _MOON_TYPE:
+        raise CheckError("provision", "zerotier-idtool made no moon")
+    return _PLANET_TYPE + moon[1:-_MOON_TAIL_BYTES]
+
+
+def parse_peers(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
+    """Peers from `zerotier-cli -j peers`; a member it does not list has neither path nor endpoint."""
+    try:
+        entries = {str(entry["address"]): entry for entry in json.loads(text or "[]")}
+    except (json.JSONDecodeError, KeyError, TypeError):
+        entries = {}
+    return tuple(_peer(mesh, peer, entries.get(address_of(mesh, peer))) for peer in mesh.peers(node))
+
+
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
+    if entry is None:
+        return Peer(peer.name, None, None)
+    relay = mesh.testbed.relay.underlay
+    way = "TCP proxy" if entry.get("tunneled") else "root"
+    paths = entry.get("paths")
+    used = (
+        [one for one in paths if one.get("active") and one.get("preferred")]
+        if isinstance(paths, list)
+        else []
+    )
+    if not used:
+        # no path of its own, but it answered: what it gets comes through the root
+        known = entry.get("role") == "LEAF" and entry.get("versionMajor") != -1
+        return Peer(
+            peer.name, Path.RELAY if known else None, relay if known else None, via=way if known else ""
+        )
+    endpoint = IPv4Address(str(used[0]["address"]).split("/", 1)[0])
+    # behind the proxy, members see each other at the relay node's address
+    if endpoint == relay and relay != peer.underlay:
+        return Peer(peer.name, Path.RELAY, endpoint, via=way)
+    return Peer(peer.name, Path.DIRECT, endpoint)
+
+
+def _identity() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_IDENTITY, "sh", HOME))
+    return made(f"{HOME}/identity.secret", script, "<a new identity>")
+
+
+def _header() -> Fact[Plan]:
+    script = Command(("sh", "-ec", _MAKE_HEADER, "sh", HOME))
+    return made(API.header_file, script, "<the controller's token>")
+
+
+def _read_identity() -> Fact[dict[str, Text]]:
+    question = Command(("cat", f"{HOME}/identity.public"))
+    return Fact((question,), lambda completed: {"identity": completed[0].stdout.strip()})
+
+
+def _world(mesh: Mesh, node: Node) -> Fact[Plan]:
+    del mesh
+    script = Command(("sh", "-ec", _MAKE_WORLD, "sh", HOME, f"{node.underlay}/{PORT}"))
+    return made(f"{HOME}/world", script, "<a root of ours>")
+
+
+def _read_world() -> Fact[dict[str, Text]]:
+    question = Command(("base64", "-w", "0", f"{HOME}/world"))
+
+    def parse(completed: Sequence[Completed]) -> dict[str, Text]:
+        try:
+            return {"planet": base64.b64encode(planet(base64.b64decode(completed[0].stdout))).decode()}
+        except binascii.Error as error:
+            raise CheckError("provision", f"the root's world is no base64: {error}") from error
+
+    return Fact((question,), parse)
+
+
+def _planet(mesh: Mesh) -> Fact[Plan]:
+    """Have the planet file that names our root; it must lie there before the daemon first starts."""
+    wanted = mesh.got(mesh.testbed.relay.name, "planet")
+    path = f"{HOME}/planet"
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        held = completed[0].stdout if completed[0].exit_code == 0 else ""
+        if held == wanted:
+            return Plan()
+        return Plan(
+            (Command(("sh", "-ec", _DECODE, "sh", path), stdin=wanted),), unified_diff(path, held, wanted)
+        )
+
+    return Fact((Command(("base64", "-w", "0", path), ok=(0, 1)),), plan)
+
+
+def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
+    ready = until("zerotier-cli", f"-D{HOME}", "info", deadline_s=15)
+    # a changed relay setting needs a fresh start, so it is part of what runs
+    environment = {"VPNMESH_SCENARIO": mesh.scenario.name}
+    return Service("zerotier-one", ("zerotier-one", f"-p{PORT}", HOME), files, environment, ready)
+
+
+def _member(mesh: Mesh) -> Service:
+    network = network_id(mesh)
+    # a network's own file makes ZeroTier join it at the start, the device map names its interface
+    return _daemon(
+        mesh,
+        WriteFile(f"{HOME}/devicemap", f"{network}={INTERFACE}\n"),
+        WriteFile(f"{HOME}/networks.d/{network}.conf", "\n"),
+    )
+
+
+def _network(mesh: Mesh) -> Fact[Plan]:
+    return held(API, f"/controller/network/{network_id(mesh)}", network_config(mesh))
+
+
+def _authorised(mesh: Mesh) -> Fact[Plan]:
+    """Have every member allowed in, with the address we choose, before it asks."""
+    facts = []
+    for node in mesh.members:
+        path = f"/controller/network/{network_id(mesh)}/member/{address_of(mesh, node)}"
+        wanted = {"authorized": True, "noAutoAssignIps": True, "ipAssignments": [str(mesh.overlay(node).ip)]}
+        facts.append(held(API, path, wanted))
+
+    def parse(completed: Sequence[Completed]) -> Plan:
+        return sum((fact.parse((one,)) for fact, one in zip(facts, completed, strict=True)), start=Plan())
+
+    return Fact(tuple(command for fact in facts for command in fact.commands), parse)

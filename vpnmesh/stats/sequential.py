@@ -1,0 +1,180 @@
+"""When to stop measuring: differ, equivalent within a margin, or continue, with errors bounded over looks and
+pairs.
+
+At planned looks every undecided pair is tested twice: Welch's t for a difference of means, and two one-sided
+tests for equivalence within the margin. A look spends its planned share of the error (`look_weights`), so the
+smallest p / share seen so far is a p-value that holds however often one looks (union bound). Holm's step-down
+over all pairs then bounds the chance of any wrong `differ` by `alpha_differ`, and of any wrong `equivalent`
+by `alpha_equivalent`. A pair decided the other way stays counted, so the bounds need no assumption on it.
+
+Which scenario to measure next follows the spread (Neyman): of an undecided pair the noisier end gets more
+repetitions. Counts depend on standard deviations and never on means, which keeps Welch's test valid.
+
+Limits: Welch's t at six repetitions trusts roughly normal figures; an outlier in a few repetitions delays a
+verdict rather than turning it; figures that depend on one another (lag 1) need more than this promises.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import combinations
+
+from scipy import special
+
+from vpnmesh.errors import InputError
+from vpnmesh.stats.describe import Summary
+
+Pair = tuple[str, str]
+FEWEST = 3
+_EVEN_SHARE = (0.2, 0.8)
+
+
+class Verdict(StrEnum):
+    """What is known of a pair so far."""
+
+    CONTINUE = "continue"
+    DIFFER = "differ"
+    EQUIVALENT = "equivalent"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The design, fixed before the first repetition.
+
+    `margin`: equivalent means closer than this share of the larger mean. `first`: repetitions before the
+    first look; looks grow by `growth` up to `budget` repetitions. `least_spread`: a standard deviation is
+    taken for at least this share of the mean, since tools print three digits and five equal figures are no
+    certainty.
+    """
+
+    margin: float = 0.02
+    alpha_differ: float = 0.05
+    alpha_equivalent: float = 0.05
+    first: int = 6
+    growth: float = 1.2
+    budget: int = 100
+    least_spread: float = 0.001
+
+    def __post_init__(self) -> None:
+        """InputError where the design cannot work."""
+        if not FEWEST <= self.first <= self.budget or self.growth <= 1:
+            raise InputError(
+                "sequential", f"no looks from {self.first} to {self.budget} growing by {self.growth}"
+            )
+        if not (0 < self.margin < 1 and 0 < self.alpha_differ < 1 and 0 < self.alpha_equivalent < 1):
+            raise InputError("sequential", "margin and error rates lie between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """p-values of one pair that hold over all looks so far: against equality, and against a difference."""
+
+    differ: float = 1.0
+    equivalent: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known after some looks; `wanted` says how many repetitions of each scenario the next look
+    needs.
+    """
+
+    look: int = 0
+    evidence: Mapping[Pair, Evidence] = field(default_factory=dict)
+    verdicts: Mapping[Pair, Verdict] = field(default_factory=dict)
+    wanted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def undecided(self) -> tuple[Pair, ...]:
+        """The pairs that need more repetitions."""
+        return tuple(pair for pair, verdict in self.verdicts.items() if verdict is Verdict.CONTINUE)
+
+
+def look_counts(rules: Rules) -> tuple[int, ...]:
+    """Repetitions (per scenario, if both ends were equally noisy) at each look, the last one being the
+    budget.
+    """
+    counts = [rules.first]
+    while counts[-1] < rules.budget:
+        counts.append(min(rules.budget, max(counts[-1] + 1, round(counts[-1] * rules.growth))))
+    return tuple(counts)
+
+
+def look_weights(rules: Rules) -> tuple[float, ...]:
+    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are
+    decided.
+    """
+    raw = [count * math.exp(-4 * count / rules.budget) for count in look_counts(rules)]
+    return tuple(weight / sum(raw) for weight in raw)
+
+
+def begin(scenarios: tuple[str, ...], rules: Rules) -> Progress:
+    """Nothing measured yet: every pair open, every scenario to be measured up to the first look."""
+    pairs = tuple(combinations(scenarios, 2))
+    return Progress(
+        evidence=dict.fromkeys(pairs, Evidence()),
+        verdicts=dict.fromkeys(pairs, Verdict.CONTINUE),
+        wanted=dict.fromkeys(scenarios, rules.first),
+    )
+
+
+def decide(progress: Progress, so_far: Mapping[str, Summary], rules: Rules) -> Progress:
+    """Take one look at the samples so far; a verdict once given stands."""
+    counts, weight = look_counts(rules), look_weights(rules)[progress.look]
+    evidence = dict(progress.evidence)
+    for pair in progress.undecided:
+        evidence[pair] = weigh(evidence[pair], so_far[pair[0]], so_far[pair[1]], weight, rules)
+    verdicts = _step_down(evidence, progress.verdicts, rules)
+    look = progress.look + 1
+    after = Progress(look, evidence, verdicts)
+    if look == len(counts):
+        return after
+    return Progress(look, evidence, verdicts, _allocate(after.undecided, so_far, counts[look], rules))
+
+
+def weigh(before: Evidence, a: Summary, b: Summary, weight: float, rules: Rules) -> Evidence:
+    """The pair's evidence after a look worth `weight` of the error; InputError below two repetitions."""
+    if a.mean is None or b.mean is None or a.sd is None or b.sd is None:
+        raise InputError("sequential", "a look needs two repetitions of each scenario")
+    var_a, var_b = _variance(a.mean, a.sd, rules) / a.n, _variance(b.mean, b.sd, rules) / b.n
+    error = math.sqrt(var_a + var_b)
+    freedom = (var_a + var_b) ** 2 / (var_a**2 / (a.n - 1) + var_b**2 / (b.n - 1))
+    distance = abs(a.mean - b.mean)
+    room = rules.margin * max(abs(a.mean), abs(b.mean)) - distance
+    p_differ = 2 * float(special.stdtr(freedom, -distance / error))
+    p_equivalent = float(special.stdtr(freedom, -room / error))
+    return Evidence(min(before.differ, p_differ / weight), min(before.equivalent, p_equivalent / weight))
+
+
+def _variance(mean: float, sd: float, rules: Rules) -> float:
+    return max(sd, rules.least_spread * abs(mean), 1e-12) ** 2
+
+
+def _step_down(
+    evidence: Mapping[Pair, Evidence], before: Mapping[Pair, Verdict], rules: Rules
+) -> dict[Pair, Verdict]:
+    """Holm over all pairs, once for `differ` and once for `equivalent`."""
+    verdicts = dict(before)
+    for wanted, alpha in ((Verdict.DIFFER, rules.alpha_differ), (Verdict.EQUIVALENT, rules.alpha_equivalent)):
+        given = sum(verdict is wanted for verdict in verdicts.values())
+        open_pairs = [pair for pair, verdict in verdicts.items() if verdict is Verdict.CONTINUE]
+        for p, pair in sorted((getattr(evidence[pair], wanted.value), pair) for pair in open_pairs):
+            if p * (len(verdicts) - given) > alpha:
+                break
+            verdicts[pair] = wanted
+            given += 1
+    return verdicts
+
+
+def _allocate(
+    undecided: tuple[Pair, ...], so_far: Mapping[str, Summary], count: int, rules: Rules
+) -> dict[str, int]:
+    """Repetitions per scenario for the next look: a pair shares 2 x count by its spreads."""
+    wanted = {name: summary.n for name, summary in so_far.items()}
+    for a, b in undecided:
+        sd_a, sd_b = (math.sqrt(_variance(s.mean or 0.0, s.sd or 0.0, rules)) for s in (so_far[a], so_far[b]))
+        share = min(max(sd_a / (sd_a + sd_b), _EVEN_SHARE[0]), _EVEN_SHARE[1])
+        for name, part in ((a, share), (b, 1 - share)):
+            wanted[name] = max(wanted[name], min(rules.budget, round(2 * count * part)))
+    return wanted

@@ -1,0 +1,196 @@
+"""The words of `tc` for netem and what stands around it, and `tc -j` read back.
+
+Sources: tc-netem(8), tc-prio(8), tc-flower(8); what `-j` prints: iproute2 6.1, tc/q_netem.c, q_tbf.c, f_flower.c.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from vpnmesh.errors import ToolError
+from vpnmesh.model import Condition
+
+PRIOMAP = (1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+"""What pfifo_fast does with the first three bands; a fourth is reached by a filter only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Netem:
+    """What a netem qdisc holds; `others` are options of netem that we never set."""
+
+    condition: Condition
+    limit_packets: int
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Qdisc:
+    """One queueing discipline of a device; `parent` is empty at the root."""
+
+    kind: str
+    handle: str
+    root: bool = False
+    parent: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the kernel put it there by itself, and would again."""
+        return self.handle == "0:"
+
+    @property
+    def netem(self) -> Netem:
+        """Its figures, if it is a netem."""
+        delay = self.options.get("delay", {})
+        loss = self.options.get("loss-random", {})
+        known = {"limit", "delay", "loss-random", "ecn", "gap", "seed"}
+        others = {name for name in self.options if name not in known}
+        others |= {"jitter"} if delay.get("jitter") else set()
+        others |= {"loss correlation"} if loss.get("correlation") else set()
+        condition = Condition(
+            loss_pct=round(loss.get("loss", 0) * 100, 4), delay_ms=round(delay.get("delay", 0) * 1000, 4)
+        )
+        return Netem(condition, self.options.get("limit", 0), tuple(sorted(others)))
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The words that make it again, None where we cannot promise the same."""
+        make = _MAKERS.get(self.kind)
+        return make(self.options) if make else None
+
+
+Maker = Callable[[dict[str, Any]], tuple[str, ...] | None]
+
+
+def _fifo(kind: str) -> Maker:
+    return lambda options: (kind, "limit", str(options["limit"]))
+
+
+def _tbf(options: dict[str, Any]) -> tuple[str, ...] | None:
+    if set(options) != {"rate", "burst", "lat"}:
+        return None
+    # tc keeps the burst as whole microseconds at the rate and cuts the rest: half of one more lands on the same
+    burst = options["burst"] + options["rate"] // 2_000_000
+    rate = f"{options['rate'] * 8}bit"
+    return ("tbf", "rate", rate, "burst", str(burst), "latency", f"{options['lat']}us")
+
+
+def _fq_codel(options: dict[str, Any]) -> tuple[str, ...] | None:
+    units = {"target": "us", "interval": "us", "ce_threshold": "us"}
+    plain = {name: value for name, value in options.items() if name != "ecn"}
+    if not set(plain) <= {"limit", "flows", "quantum", "memory_limit", "drop_batch", *units}:
+        return None
+    words = [word for name, value in plain.items() for word in (name, f"{value}{units.get(name, '')}")]
+    return ("fq_codel", *words, "ecn" if options.get("ecn") else "noecn")
+
+
+_MAKERS: dict[str, Maker] = {
+    "pfifo": _fifo("pfifo"),
+    "bfifo": _fifo("bfifo"),
+    "pfifo_fast": lambda _options: ("pfifo_fast",),
+    "tbf": _tbf,
+    "fq_codel": _fq_codel,
+}
+_QDISCS = TypeAdapter(list[Qdisc])
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerKeys:
+    """The packets that a flower filter takes."""
+
+    src_ip: str = ""
+    dst_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerOptions:
+    """Where a flower filter sends them."""
+
+    classid: str = ""
+    keys: FlowerKeys = field(default_factory=FlowerKeys)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One entry of `tc -j filter show`; tc prints a head without options before the filter itself."""
+
+    kind: str
+    options: Annotated[FlowerOptions | None, BeforeValidator(lambda options: options or None)] = None
+
+
+_FILTERS = TypeAdapter(list[Filter])
+
+
+def netem_words(condition: Condition, limit_packets: int) -> tuple[str, ...]:
+    """`netem limit L [delay Dms] [loss P%]`: the limit always, since netem's own default caps throughput."""
+    words = ["netem", "limit", str(limit_packets)]
+    words += ["delay", f"{condition.delay_ms:g}ms"] if condition.delay_ms else []
+    words += ["loss", f"{condition.loss_pct:g}%"] if condition.loss_pct else []
+    return tuple(words)
+
+
+def prio_words(bands: int) -> tuple[str, ...]:
+    """A prio whose default bands are those of pfifo_fast, with room for a band that only filters reach."""
+    return ("prio", "bands", str(bands), "priomap", *map(str, PRIOMAP))
+
+
+def show_qdiscs(device: str) -> tuple[str, ...]:
+    """All qdiscs of the device, as JSON."""
+    return ("tc", "-j", "qdisc", "show", "dev", device)
+
+
+def show_filters(device: str, parent: str) -> tuple[str, ...]:
+    """The filters of a qdisc, as JSON."""
+    return ("tc", "-j", "filter", "show", "dev", device, "parent", parent)
+
+
+def add_qdisc(device: str, parent: str, handle: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Put a qdisc at `parent` (`root`, or a class)."""
+    where = ("root",) if parent == "root" else ("parent", parent)
+    return ("tc", "qdisc", "replace", "dev", device, *where, "handle", handle, *words)
+
+
+def delete_root(device: str) -> tuple[str, ...]:
+    """Take the root qdisc away with all below it; the kernel puts its default there."""
+    return ("tc", "qdisc", "del", "dev", device, "root")
+
+
+def add_filter(
+    device: str, parent: str, classid: str, source: IPv4Network | None, destination: IPv4Network | None
+) -> tuple[str, ...]:
+    """Send packets of that source and destination to a class."""
+    match = [
+        *(("src_ip", str(source)) if source else ()),
+        *(("dst_ip", str(destination)) if destination else ()),
+    ]
+    return (
+        *("tc", "filter", "add", "dev", device, "parent", parent, "protocol", "ip", "prio", "1"),
+        *("flower", *match, "classid", classid),
+    )
+
+
+def parse_qdiscs(text: str) -> tuple[Qdisc, ...]:
+    """Read `tc -j qdisc show`; ToolError if it is not that."""
+    try:
+        return tuple(_QDISCS.validate_json(text or "[]"))
+    except ValidationError as error:
+        raise ToolError("tc", f"unreadable qdiscs: {error.errors()[0]['msg']}: {text[:120]!r}") from error
+
+
+def parse_filters(text: str) -> tuple[FlowerOptions, ...]:
+    """Read `tc -j filter show`: the flower filters in it; ToolError if it is not that."""
+    try:
+        filters = _FILTERS.validate_json(text or "[]")
+    except ValidationError as error:
+        raise ToolError("tc", f"unreadable filters: {error.errors()[0]['msg']}: {text[:120]!r}") from error
+    return tuple(entry.options for entry in filters if entry.kind == "flower" and entry.options)
+
+
+def dump_qdisc(qdisc: Qdisc) -> str:
+    """One qdisc as `tc -j` would show it, for a file that `parse_qdiscs` reads."""
+    entry = {"kind": qdisc.kind, "handle": qdisc.handle, "root": qdisc.root, "options": qdisc.options}
+    return json.dumps([entry]) + "\n"

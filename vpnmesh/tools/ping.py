@@ -1,0 +1,105 @@
+"""iputils ping: the argv, and what its summary says. Source: ping(8), iputils 20221126 (Debian 12)."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from vpnmesh.errors import ToolError
+
+_START = re.compile(r"^PING ", re.MULTILINE)
+_HEAD = re.compile(r"^--- .* ping statistics ---$", re.MULTILINE)
+_COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
+_TIMES = re.compile(r"^rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms", re.MULTILINE)
+_REASON = re.compile(
+    r"(Destination \w+ \w+|Time to live exceeded|Network is unreachable|Operation not permitted)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rtt:
+    """Round-trip times in milliseconds; `mdev` is ping's standard deviation."""
+
+    min_ms: float
+    avg_ms: float
+    max_ms: float
+    mdev_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PingSummary:
+    """What ping counted; `rtt` is None when nothing came back."""
+
+    sent: int
+    received: int
+    rtt: Rtt | None
+
+    @property
+    def rtt_avg_ms(self) -> float | None:
+        """The mean round trip, None when nothing came back."""
+        return self.rtt.avg_ms if self.rtt else None
+
+    @property
+    def lost(self) -> int:
+        """Sent and never answered in time."""
+        return self.sent - self.received
+
+
+def argv(
+    address: IPv4Address | str,
+    count: int,
+    interval_s: float = 0.2,
+    wait_s: float = 1.0,
+    payload_bytes: int = 56,
+) -> tuple[str, ...]:
+    """`count` echo requests; the last ones get `wait_s` to come back. Intervals below 2 ms need root.
+
+    Never `-w`: with it `-c` counts answers, and what is under way at the end counts as lost.
+    """
+    return (
+        *("ping", "-n", "-q", "-i", f"{interval_s:g}", "-c", str(count)),
+        *("-s", str(payload_bytes), "-W", f"{wait_s:g}", str(address)),
+    )
+
+
+def seconds(count: int, interval_s: float = 0.2, wait_s: float = 1.0) -> float:
+    """How long `argv` takes at the most: ping waits two round trips for the last answers, or `wait_s`."""
+    return count * interval_s + 2 * wait_s
+
+
+def parse_all(text: str) -> PingSummary:
+    """Read the summaries of pings that ran side by side as if they were one; ToolError if one is missing.
+
+    min and max are those of all, the average is weighted; mdev is the greatest, as they cannot be joined.
+    """
+    started, parts = len(_START.findall(text)), _HEAD.split(text)[1:]
+    if started != len(parts):
+        raise ToolError("ping", f"{len(parts)} summaries of {started} pings")
+    summaries = [parse(part) for part in parts] or [parse(text)]
+    rtts = [(summary.received, summary.rtt) for summary in summaries if summary.rtt]
+    sent, received = sum(summary.sent for summary in summaries), sum(count for count, _ in rtts)
+    if not rtts:
+        return PingSummary(sent, 0, None)
+    return PingSummary(
+        sent,
+        received,
+        Rtt(
+            min(rtt.min_ms for _, rtt in rtts),
+            sum(count * rtt.avg_ms for count, rtt in rtts) / received,
+            max(rtt.max_ms for _, rtt in rtts),
+            max(rtt.mdev_ms for _, rtt in rtts),
+        ),
+    )
+
+
+def parse(text: str) -> PingSummary:
+    """Read ping's output; ToolError with ping's own reason where there is no summary to read."""
+    counts, times, reason = _COUNTS.search(text), _TIMES.search(text), _REASON.search(text)
+    if counts is None:
+        tail = text.strip().splitlines()[-1:] or ["no output"]
+        raise ToolError("ping", reason[0] if reason else f"no summary: {tail[0][:120]}")
+    sent, received = int(counts[1]), int(counts[2])
+    if received and times is None:
+        raise ToolError("ping", "summary without round-trip times")
+    if not sent:
+        raise ToolError("ping", reason[0] if reason else "sent nothing")
+    return PingSummary(sent, received, Rtt(*map(float, times.groups())) if times else None)

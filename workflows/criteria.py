@@ -1,0 +1,76 @@
+"""`python -m workflows.criteria`: which VPNs meet the essential criteria on a date, and why others do not."""
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from importlib import resources
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
+from vpnmesh.criteria.evaluate import Verdict, evaluate, table
+from vpnmesh.criteria.parse import parse
+from vpnmesh.errors import InputError
+
+
+def text() -> str:
+    """The file that ships with the package."""
+    return resources.files("vpnmesh.criteria").joinpath("criteria.yaml").read_text("utf-8")
+
+
+def load() -> Catalogue:
+    """The catalogue that ships with the package."""
+    return parse(text())
+
+
+@click.command()
+@click.option("--date", "on", type=click.DateTime(["%Y-%m-%d"]), help="Judge by what was known then [today].")
+@click.option(
+    "--basis",
+    type=click.Choice([str(basis) for basis in Basis]),
+    default=str(Basis.CLAIMED),
+    show_default=True,
+    help="What documentation claims, or what was found by looking, where somebody looked.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Only CSV on stdout: a row per VPN.")
+def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
+    """Apply the essential criteria of the paper's section 3.1 to the VPNs of its Table 1."""
+    day = on.date() if on else datetime.now(UTC).date()
+    try:
+        verdicts = evaluate(load(), day, Basis(basis))
+    except InputError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    if as_csv:
+        click.echo(table(verdicts).write_csv(), nl=False)
+    else:
+        _show(verdicts, day, basis)
+
+
+def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
+    console = Console()
+    grid = Table(
+        "VPN", "qualifies", "fails", "unknown", "optional", title=f"Table 1 on {day.isoformat()}, as {basis}"
+    )
+    for verdict in verdicts:
+        met = [a.criterion.id for a in verdict.answers if not a.criterion.essential and a.value is Value.MET]
+        grid.add_row(
+            verdict.product.name,
+            "[green]yes[/]" if verdict.qualifies else "no",
+            _listed(answer.criterion.id for answer in verdict.failed),
+            _listed(answer.criterion.id for answer in verdict.unknown),
+            _listed(met),
+        )
+    console.print(grid)
+    for verdict in verdicts:
+        console.print(verdict.explain(), markup=False, highlight=False)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The report of a run or of published results: `python -m workflows.report RUN` or `--import-knb DIR ...
+--out OUT`.
+
+Exit codes: 0 also when rows were dropped and reported, 1 when a gate fails, 2 when nothing is usable or the
+command line is wrong.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import polars as pl
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.frames.aggregate import cell_samples
+from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.report.advice import Advice
+from vpnmesh.report.changes import Gate, changes, differences, gate_failures
+from vpnmesh.report.identity import MACHINE_KEYS
+from vpnmesh.report.replay import Replay, replay
+from vpnmesh.report.tables import Study
+from workflows.presenting import judge, present, write_bundle
+from workflows.studies import study_from_imports, study_from_run
+
+REPETITION_S = 60.0
+"""What one repetition of the paper measures for (section 3.3)."""
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a study comes from: a run's directory, or folders of published results."""
+
+    run: Path | None
+    knb: Path | None
+    hey: Path | None
+
+    def study(self) -> Study:
+        """The study; InputError when nothing, or both kinds, are named."""
+        if self.run and (self.knb or self.hey):
+            raise InputError("command line", "a run and an import at once", "name either RUN or --import-...")
+        if self.run:
+            return study_from_run(self.run)
+        if self.knb or self.hey:
+            return study_from_imports(self.knb, self.hey)
+        raise InputError("command line", "nothing to report on", "name RUN, or --import-knb or --import-hey")
+
+    def raw(self) -> tuple[tuple[str, Path], ...]:
+        """The folders that the study came from, each with its name in an archive."""
+        named = (("run", self.run), ("raw/knb", self.knb), ("raw/hey", self.hey))
+        return tuple((name, folder) for name, folder in named if folder)
+
+    def out(self, wanted: Path | None) -> Path:
+        """Where the report goes: as asked, else beside the run, else `report`."""
+        return wanted or (self.run / "report" if self.run else Path("report"))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=_FOLDER, required=False)
+@click.option(
+    "--import-knb", "knb", type=_FOLDER, help="Folder of k8s-bench-suite JSON, a folder per scenario."
+)
+@click.option(
+    "--import-hey", "hey", type=_FOLDER, help="Folder of `hey -o csv` files, a folder per scenario."
+)
+@click.option("--out", type=_FOLDER, help="Where the report goes; made if missing.")
+@click.option("--advise", is_flag=True, help="Also say which VPN for which need, and why (advice.json).")
+@click.option("--need", "needs", metavar="ID,...", help="With --advise: only these needs.")
+@click.option(
+    "--bundle", is_flag=True, help="Also write bundle.zip: raw, tables, provenance, without secrets."
+)
+@click.option("--replay", "replayed", is_flag=True, help="What sequential stopping would have cost.")
+@click.option("--orders", default=1000, show_default=True, type=click.IntRange(1), help="Orders to replay.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the orders.")
+@click.option(
+    "--compare", type=(_FOLDER, _FOLDER), help="Two runs: which cells changed from the first to the second."
+)
+@click.option(
+    "--gate", type=_FOLDER, help="With --compare: YAML with margin_pct and certainty; exit 1 if slower."
+)
+def main(  # noqa: PLR0913 - click hands over each option by itself
+    run: Path | None,
+    knb: Path | None,
+    hey: Path | None,
+    out: Path | None,
+    compare: tuple[Path, Path] | None,
+    gate: Path | None,
+    needs: str | None,
+    *,
+    advise: bool,
+    bundle: bool,
+    replayed: bool,
+    orders: int,
+    seed: int,
+) -> None:
+    """Report on RUN, or on results that others published."""
+    origin = Origin(run, knb, hey)
+    try:
+        if compare:
+            sys.exit(_compare(*compare, gate, out))
+        study = origin.study()
+        target = origin.out(out)
+        if replayed:
+            _replay(study, target, orders, seed)
+            return
+        names = tuple(name.strip() for name in (needs or "").split(",") if name.strip())
+        judged = judge(study, names if advise or names else None)
+        write_report(judged.study, target)
+        present(judged, target)
+        if judged.advice:
+            _tell(judged.advice)
+        if bundle:
+            _bundle(judged.study, target, origin)
+    except VpnmeshError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def write_report(study: Study, out: Path) -> None:
+    """Write the tables and the repetitions below `out`, and tell what was left out."""
+    write_tables(study.tables, out)
+    _write_parquet(study.samples, out / "results.parquet")
+    for note in study.notes:
+        click.echo(f"note: {note}", err=True)
+    counts = study.samples["outcome"].value_counts().rows()
+    told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
+    click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
+
+
+def _tell(advice: Advice) -> None:
+    for need in advice.needs:
+        places = ", ".join(f"{found.rank}. {found.solution}" for found in need.ranking) or "undecided"
+        click.echo(f"{need.need}: {places}")
+
+
+def _bundle(study: Study, out: Path, origin: Origin) -> None:
+    packed = write_bundle(study, out, origin.raw())
+    masked, left_out = sum(entry.masked for entry in packed), [entry for entry in packed if entry.left_out]
+    click.echo(f"{out / 'bundle.zip'}: {len(packed) - len(left_out)} files, {masked} places masked")
+    for entry in left_out:
+        click.echo(f"note: {entry.path}: left out of the bundle: {entry.left_out}", err=True)
+
+
+def write_tables(tables: Mapping[str, pl.DataFrame], out: Path) -> None:
+    """Each table as CSV with full float precision; header only where it is empty."""
+    folder = out / "tables"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.write_csv(folder / f"{name}.csv")
+    except OSError as error:
+        raise InputError("--out", f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _write_parquet(samples: pl.DataFrame, path: Path) -> None:
+    try:
+        samples.write_parquet(path)
+    except OSError as error:
+        raise InputError("--out", f"{path} cannot be written: {error.strerror}") from error
+
+
+def _replay(study: Study, out: Path, orders: int, seed: int) -> None:
+    """Replay the undisturbed repetitions of each protocol; tables `replay-tcp`, `replay-udp` and their
+    summaries.
+    """
+    cells = cell_samples(study.samples)
+    done = 0
+    for protocol in PROTOCOLS:
+        samples = {c.scenario: c.rates for c in cells.values() if (c.condition, c.test) == ("none", protocol)}
+        if len(samples) < 2:  # noqa: PLR2004 - a pair
+            continue
+        result = replay(samples, orders=orders, seed=seed, seconds=REPETITION_S)
+        write_tables(
+            {f"replay-{protocol}": result.pairs, f"replay-{protocol}-summary": result.summary()}, out
+        )
+        click.echo(_told(protocol, result))
+        done += 1
+    if not done:
+        raise InputError("--replay", "no two scenarios have undisturbed repetitions")
+
+
+def _told(protocol: str, result: Replay) -> str:
+    orders, verdicts = result.wrong_orders, result.wrong_verdicts
+    hard = result.pairs.sort("seconds", descending=True).head(2).select("a", "b", "seconds").rows()
+    where = "; ".join(f"{a} and {b} {seconds:.0f} s" for a, b, seconds in hard)
+    return (
+        f"{protocol}: {result.orders} orders: {result.share_mean:.1%} of the measuring seconds"
+        f" (median {result.share_median:.1%}, 90 % of orders below {result.share_p90:.1%});"
+        f" a wrong verdict in {orders.estimate:.2%} of orders"
+        f" (95 % interval {orders.low:.2%} to {orders.high:.2%}),"
+        f" {verdicts.estimate:.3%} of verdicts; {result.undecided_verdicts} left open; dearest pairs: {where}"
+    )
+
+
+def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> int:
+    """Print what changed between two runs; 1 when a gate is given and a cell fails it."""
+    a, b = study_from_run(before), study_from_run(after)
+    rule = read_gate(gate) if gate else None
+    for difference in differences(a, b, (*MACHINE_KEYS, "versions")):
+        click.echo(f"note: {difference}", err=True)
+    table = changes(a, b)
+    if out:
+        write_tables({"changes": table}, out)
+    for row in table.filter(pl.col("change").is_in(["faster", "slower"])).iter_rows(named=True):
+        click.echo(
+            f"{row['scenario']} {row['condition']} {row['protocol']}: {row['change']}: x{row['b_over_a']:.3f}"
+            f" (95 % {row['low']:.3f} to {row['high']:.3f}), by {row['basis']}"
+        )
+    counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))
+    click.echo(f"{table.height} cells: {counts}")
+    failures = gate_failures(a, b, rule) if rule else []
+    for failure in failures:
+        click.echo(f"gate: {failure}")
+    return 1 if failures else 0
+
+
+def read_gate(path: Path) -> Gate:
+    """The gate a YAML file states; InputError when it is none."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return TypeAdapter(Gate).validate_python(found if found is not None else {})
+    except OSError as error:
+        raise InputError("--gate", f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("--gate", f"{path} is no YAML") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        problem = f"{path}: {place or 'gate'}: {first['msg']}"
+        raise InputError("--gate", problem, "write margin_pct and certainty") from error
+
+
+if __name__ == "__main__":
+    main()
