@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 r"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
@@ -76,6 +77,53 @@ def sweep(site: Site, *, dry_run: bool) -> list[tuple[str, str, bool | None, str
     allow = policy_named("allow-all")
     attempt("firewall policy", [bed.firewall.name], tasks.set_firewall_policy, policy=allow, testbed=bed)
     return found
+=======
+"""Take away what a run left when it could not do so itself: `python -m workflows.teardown --run RUN`.
+
+RUN is a run's directory, or the id that `workflows.firewall set --run` was given. Works again and again; exit
+code 0 when nothing of the run is left, 1 when something could not be taken away.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from inventory.testbed import load
+from vpnmesh.errors import VpnmeshError
+from workflows import firewall, provenance
+from workflows.firewall import FirewallRun
+from workflows.options import bad_input_exits_2
+from workflows.store import Store
+
+CLEAN, NOT_CLEAN = 0, 1
+
+
+@click.command(help=__doc__)
+@click.option("--run", "run", required=True, help="a run's directory, or its id")
+@click.option("--inventory", help="default: the run's own, else lab")
+@bad_input_exits_2
+def main(run: str, inventory: str | None) -> None:
+    """Parse and take away."""
+    mark, name = _found(run)
+    nr, testbed = load(inventory or name)
+    try:
+        anything = firewall.roll_back(nr, testbed, mark)
+    except VpnmeshError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_CLEAN)
+    click.echo(f"firewall: {'rolled back' if anything else 'nothing left'} of run {mark.run}")
+    sys.exit(CLEAN)
+
+
+def _found(run: str) -> tuple[FirewallRun, str]:
+    """Whose changes, and in which inventory."""
+    directory = Path(run)
+    if not (directory / "manifest.json").exists():
+        return FirewallRun(run), "lab"
+    _, _, inventory = provenance.read_request(Store.open(directory).manifest(), run)
+    return FirewallRun.of(directory), inventory
+>>>>>>> pfsense
 
 
 if __name__ == "__main__":
