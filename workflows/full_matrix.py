@@ -25,6 +25,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
 from vpnmesh.matrix import MatrixPlan, plan_matrix
 from vpnmesh.model import NodeKind, Testbed
+from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.record import frame_of
 from workflows import provenance
 from workflows.dry_run import show_changes
@@ -102,7 +103,7 @@ def main(
             store = Store.create(out or _default_out(), request)
         site.firewall = FirewallRun.of(store.directory)
         code = run(console, site, plan, store, lab, seed)
-    if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
+    if require_all and any(line.get("stage") == UNAVAILABLE for line in store.lines):
         code = SOME_FAILED
     sys.exit(code)
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vpnmesh.record import UNAVAILABLE
+from vpnmesh.outcome import UNAVAILABLE
 
 
 def summarize(results: pl.DataFrame) -> pl.DataFrame:
