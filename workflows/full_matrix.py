@@ -94,15 +94,19 @@ def main(
         show_plan(console, plan, as_json=as_json)
         return
     site = Site(nr, testbed)
-    with interruptible(nr), lab_for(testbed, console) as lab:
-        if dry_run:
-            show_changes(console, site, plan)
-            return
-        if store is None:
-            request = provenance.request(profile, seed, inventory, testbed)
-            store = Store.create(out or _default_out(), request)
-        site.firewall = FirewallRun.of(store.directory)
-        code = run(console, site, plan, store, lab, seed)
+    try:
+        with interruptible(nr), lab_for(testbed, console) as lab:
+            if dry_run:
+                show_changes(console, site, plan)
+                return
+            if store is None:
+                request = provenance.request(profile, seed, inventory, testbed)
+                store = Store.create(out or _default_out(), request)
+            site.firewall = FirewallRun.of(store.directory)
+            code = run(console, site, plan, store, lab, seed)
+    except InterruptedRunError as interrupt:
+        # before or after the run itself, which notes an interruption in its journal
+        sys.exit(128 + interrupt.signum)
     if require_all and any(line.get("stage") == UNAVAILABLE for line in store.lines):
         code = SOME_FAILED
     sys.exit(code)
