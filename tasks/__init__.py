@@ -1,6 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
-from tasks.firewall import probe_udp, set_firewall_policy
+from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -14,7 +14,7 @@ from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_provenance, run_command
+from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
 from tasks.relay import start_relay, stop_relay
 from tasks.resources import sample_load
 from tasks.sysctl import set_sysctls
@@ -36,11 +36,13 @@ __all__ = [
     "mesh_status",
     "ping_address",
     "ping_burst",
+    "probe_reach",
     "probe_relay_share",
-    "probe_udp",
+    "read_footprint",
     "read_impairment",
     "read_provenance",
     "renew_impairment",
+    "roll_back_firewall",
     "run_command",
     "sample_load",
     "set_firewall_policy",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Fact, ask, together
 from vpnmesh.sysctls import PAPER_SYSCTLS
 
@@ -35,13 +36,35 @@ _QUESTIONS = {
 }
 
 
-def read_provenance(task: Task, interface: str, versions: tuple[tuple[str, ...], ...] = ()) -> Result:
+_FOOTPRINT = {
+    "interfaces": ("sh", "-c", "ip -o link | cut -d: -f2 | cut -d@ -f1"),
+    "routes": ("ip", "route"),
+    "rules": ("ip", "rule"),
+    "qdiscs": ("sh", "-c", "tc qdisc show | grep -v ' noqueue '"),
+    "firewall": ("sh", "-c", "nft -s list ruleset | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/'"),
+    "files": ("sh", "-c", "find /var/lib/vpnmesh /run/vpnmesh -type f 2>/dev/null"),
+    "namespaces": ("ip", "netns", "list"),
+}
+
+
+def read_provenance(task: Task, testbed: Testbed, versions: tuple[tuple[str, ...], ...] = ()) -> Result:
     """Everything that a result must be read with; `result` maps a name to what the node said."""
     questions: dict[str, Fact[Completed]] = {name: ask(*argv) for name, argv in _QUESTIONS.items()}
-    questions["offloads"] = ask("ethtool", "-k", interface)
+    questions["offloads"] = ask("ethtool", "-k", testbed.node(task.host.name).leg.interface)
     questions |= {shlex.join(argv): ask(*argv) for argv in versions}
     answers = shell(task).gather(together(questions))
     return Result(host=task.host, result={name: _said(one) for name, one in answers.items()})
+
+
+def read_footprint(task: Task) -> Result:
+    """What a run could leave on a node; read before and after it, and compared.
+
+    `result` maps a name to sorted lines: interfaces, routes, qdiscs, firewall rules, VPN processes' files.
+    """
+    answers = shell(task).gather(together({name: ask(*argv) for name, argv in _FOOTPRINT.items()}))
+    return Result(
+        host=task.host, result={name: sorted(one.stdout.split("\n")) for name, one in answers.items()}
+    )
 
 
 def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:

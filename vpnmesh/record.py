@@ -34,6 +34,7 @@ class Record:
     rtt_ms_before: float | None = None
     rtt_ms_after: float | None = None
     relay_share: float | None = None
+    near_cap: bool | None = None
     loads: Mapping[str, Load] = field(default_factory=dict)
     raw: str = ""
 
@@ -64,6 +65,7 @@ class Record:
             "elapsed_s": self.elapsed_s,
             "data_plane": self.data_plane,
             "relay_share": self.relay_share,
+            "near_cap": self.near_cap,
             "raw": self.raw,
         }
         if measured:

@@ -1,6 +1,7 @@
 """`python -m workflows.criteria`: which VPNs meet the essential criteria on a date, and why others do not."""
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from importlib import resources
 
@@ -12,8 +13,6 @@ from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
 from vpnmesh.criteria.evaluate import Verdict, evaluate, table
 from vpnmesh.criteria.parse import parse
 from vpnmesh.errors import InputError
-
-_SIGNS = {Value.MET: "[green]yes[/]", Value.UNMET: "[red]NO[/]", Value.UNKNOWN: "[yellow]?[/]"}
 
 
 def text() -> str:
@@ -52,15 +51,25 @@ def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
 
 def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
     console = Console()
-    grid = Table("VPN", "qualifies", title=f"Essential criteria on {day.isoformat()}, as {basis}")
-    for answer in verdicts[0].answers:
-        grid.add_column(answer.criterion.title + ("" if answer.criterion.essential else " (optional)"))
+    grid = Table(
+        "VPN", "qualifies", "fails", "unknown", "optional", title=f"Table 1 on {day.isoformat()}, as {basis}"
+    )
     for verdict in verdicts:
-        signs = [_SIGNS[answer.value] for answer in verdict.answers]
-        grid.add_row(verdict.product.name, "[green]yes[/]" if verdict.qualifies else "no", *signs)
+        met = [a.criterion.id for a in verdict.answers if not a.criterion.essential and a.value is Value.MET]
+        grid.add_row(
+            verdict.product.name,
+            "[green]yes[/]" if verdict.qualifies else "no",
+            _listed(answer.criterion.id for answer in verdict.failed),
+            _listed(answer.criterion.id for answer in verdict.unknown),
+            _listed(met),
+        )
     console.print(grid)
     for verdict in verdicts:
         console.print(verdict.explain(), markup=False, highlight=False)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 if __name__ == "__main__":

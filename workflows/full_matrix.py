@@ -21,13 +21,14 @@ import click
 from rich.console import Console
 
 from inventory.testbed import load
-from vpnmesh.errors import InputError
+from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
 from vpnmesh.matrix import MatrixPlan, plan_matrix
 from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.record import frame_of
 from workflows import provenance
 from workflows.dry_run import show_changes
+from workflows.firewall import FirewallRun
 from workflows.impair import choose_engine
 from workflows.interrupts import InterruptedRunError, interruptible
 from workflows.options import MatrixOptions, bad_input_exits_2
@@ -99,6 +100,7 @@ def main(
         if store is None:
             request = provenance.request(profile, seed, inventory, testbed)
             store = Store.create(out or _default_out(), request)
+        site.firewall = FirewallRun.of(store.directory)
         code = run(console, site, plan, store, lab, seed)
     if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
         code = SOME_FAILED
@@ -115,7 +117,7 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     with RunProgress(console, plan, matrix.done) as progress:
         try:
             store.update_manifest(**provenance.surroundings(site, lab, engine))
-            with sysctls_set(site) as before:
+            with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:
                 store.update_manifest(sysctls_before=before)
                 matrix.run(progress)
         except InterruptedRunError as interrupt:
@@ -134,6 +136,25 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
         )
         return 128 + signum
     return SOME_FAILED if matrix.failed else ALL_MEASURED
+
+
+@contextlib.contextmanager
+def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> Iterator[None]:
+    """Compare every node after the run with before, and say what differs; both are kept in the manifest."""
+    before = provenance.footprint(site)
+    store.update_manifest(footprint_before=before)
+    try:
+        yield
+    finally:
+        try:
+            after = provenance.footprint(site)
+        except VpnmeshError as error:
+            progress.say(f"what is left on the nodes could not be read: {error}")
+        else:
+            differences = provenance.compare_footprints(before, after)
+            store.update_manifest(footprint_after=after, footprint_differences=differences)
+            for difference in differences:
+                progress.say(f"not as it was found: {difference}")
 
 
 def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:

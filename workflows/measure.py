@@ -16,6 +16,7 @@ from vpnmesh.checks import (
     forbidden_endpoints,
 )
 from vpnmesh.errors import ToolError, VpnmeshError
+from vpnmesh.impairment.engine import near_cap
 from vpnmesh.matrix import Profile
 from vpnmesh.model import Cell, Condition, Test
 from vpnmesh.outcome import Failed, Measured, Outcome, Sample
@@ -103,10 +104,20 @@ def measure(
         rtt_ms_before=findings.rtt_ms_before,
         rtt_ms_after=findings.rtt_ms_after,
         relay_share=findings.relay_share,
+        near_cap=_near_cap(bench, outcome, impaired),
         loads=findings.loads or {},
         raw=findings.raw,
     )
     return record, Checked(findings.rtt_ms_after) if isinstance(outcome, Measured) else None
+
+
+def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None:
+    """Whether the figure is the queue's and not the VPN's; None where there is no rate."""
+    rate = outcome.get("rate_mbit_s") if isinstance(outcome, Measured) else None
+    if rate is None:
+        return None
+    wanted = impaired.impairment
+    return near_cap(wanted.limit_packets, wanted.condition.delay_ms, bench.standing.scenario.pod_mtu, rate)
 
 
 def check(bench: Bench, impaired: Impaired) -> float | None:

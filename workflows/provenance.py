@@ -60,17 +60,34 @@ def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, objec
     versions = tuple(
         binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
     )
-    nodes = {}
-    for node in site.testbed.nodes:
-        interface = node.leg.interface
-        results = run_on(site.nr, [node.name], tasks.read_provenance, interface=interface, versions=versions)
-        nodes[node.name] = results[node.name].result
+    results = run_on(site.nr, site.all_nodes, tasks.read_provenance, testbed=site.testbed, versions=versions)
+    nodes = {name: result.result for name, result in results.items()}
     return {
         "controller": {"kernel": platform.platform(), "machine": platform.machine()},
         "engine": engine.name,
         "lab": lab_facts(lab),
         "nodes": nodes,
     }
+
+
+def footprint(site: Site) -> dict[str, dict[str, list[str]]]:
+    """What every node holds that a run could leave behind."""
+    return {
+        name: result.result for name, result in run_on(site.nr, site.all_nodes, tasks.read_footprint).items()
+    }
+
+
+def compare_footprints(
+    before: Mapping[str, Mapping[str, list[str]]], after: Mapping[str, Mapping[str, list[str]]]
+) -> list[str]:
+    """What is on the nodes after the run and was not before, or the other way round, as sentences."""
+    said = []
+    for node, kinds in before.items():
+        for kind, lines in kinds.items():
+            now = after[node][kind]
+            said += [f"{node}: {kind}: left behind: {line}" for line in now if line not in lines]
+            said += [f"{node}: {kind}: gone: {line}" for line in lines if line not in now]
+    return said
 
 
 def lab_facts(lab: Lab | None) -> dict[str, object] | None:

@@ -19,7 +19,8 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.report.advice import Advice
-from vpnmesh.report.changes import MACHINE_KEYS, Gate, changes, differences, gate_failures
+from vpnmesh.report.changes import Gate, changes, differences, gate_failures
+from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
 from workflows.presenting import judge, present, write_bundle

@@ -12,7 +12,8 @@ from vpnmesh.frames.requests import RunFile, scan_hey
 from vpnmesh.frames.schemas import API, RESULTS, check_results, empty
 from vpnmesh.model import Condition
 from vpnmesh.record import frame_of
-from vpnmesh.report.environment import differing, environment_of, environment_of_run
+from vpnmesh.report.environment import differing, environment_of
+from vpnmesh.report.identity import identity
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.tools import hey, knb
@@ -134,8 +135,7 @@ def study_from_run(run: Path) -> Study:
     samples = _results(run)
     api_path = run / "api.parquet"
     api = pl.scan_parquet(api_path).select(list(API)) if api_path.exists() else empty(API).lazy()
-    known = {"environment": environment_of_run(manifest), **manifest, "kind": "run"}
-    study = build_study(samples, api, failure_notes(samples), known)
+    study = build_study(samples, api, failure_notes(samples), identity(manifest))
     if study.samples.is_empty() and study.tables["api"].is_empty():
         raise InputError(
             str(run), "holds no repetition and no request", "let the run measure something first"

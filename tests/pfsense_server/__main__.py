@@ -26,7 +26,7 @@ def main(path: str) -> None:
     config.dirty.clear()
     appliance = Appliance(config, kernel, Schema(Path(settings["schema"])), {settings["key"]: {"page-all"}})
     serve(appliance, (settings["address"], settings["port"]), Path(settings["certificate"]))
-    print("ready", flush=True)  # noqa: T201 - whom we serve waits for it
+    print("ready", flush=True)
     sys.stdin.read()
 
 

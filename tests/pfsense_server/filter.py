@@ -14,6 +14,7 @@ class Loaded:
     """A rule as it is in the kernel: names resolved; empty `interfaces` or `destinations` mean any."""
 
     action: str
+    families: tuple[int, ...]
     interfaces: tuple[str, ...]
     protocols: tuple[str, ...]
     sources: tuple[Network, ...]
@@ -77,7 +78,10 @@ def _loaded(
     protocols = tuple(rule["protocol"].split("/")) if rule.get("protocol") else ()
     port = int(rule["destination_port"]) if rule.get("destination_port") else None
     not_self = rule["destination"] == "!(self)"
-    return Loaded(rule["type"], interfaces, protocols, sources, destinations, not_self, port, rule["descr"])
+    families = {"inet": (4,), "inet6": (6,), "inet46": (4, 6)}[rule["ipprotocol"]]
+    return Loaded(
+        rule["type"], families, interfaces, protocols, sources, destinations, not_self, port, rule["descr"]
+    )
 
 
 def _networks(value: str, config: Config, aliases: dict[str, tuple[str, ...]]) -> tuple[Network, ...] | None:
@@ -129,7 +133,8 @@ class MemoryKernel:
 
 def _matches(rule: Loaded, interface: str, protocol: str, source: str, destination: str, port: int) -> bool:
     return (
-        (not rule.interfaces or interface in rule.interfaces)
+        ip_address(destination).version in rule.families
+        and (not rule.interfaces or interface in rule.interfaces)
         and (not rule.protocols or protocol in rule.protocols)
         and (not rule.sources or _inside(source, rule.sources))
         and (not rule.destinations or _inside(destination, rule.destinations))

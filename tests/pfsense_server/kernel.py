@@ -50,16 +50,19 @@ def _lines(rule: Loaded) -> list[str]:
     """One line per address family that the rule has an address in."""
     verdict = "accept" if rule.action == "pass" else "drop"
     names = ", ".join(f'"{name}"' for name in rule.interfaces)
-    head = f"iifname {{ {names} }} " if names else ""
+    if rule.sources:
+        raise RuntimeError(f"{rule.descr}: the stand-in's kernel side knows no source addresses")
+    family = "" if len(rule.families) > 1 else f"meta nfproto ipv{rule.families[0]} "
+    head = (f"iifname {{ {names} }} " if names else "") + family
     ports = f"th dport {rule.port} " if rule.port else ""
     protocols = f"meta l4proto {{ {', '.join(rule.protocols)} }} {ports}" if rule.protocols else ""
     if not rule.destinations:
         return [f"{head}{protocols}counter {verdict}"]
     lines = []
-    for family, version in (("ip", 4), ("ip6", 6)):
+    for word, version in (("ip", 4), ("ip6", 6)):
         networks = [one for one in rule.destinations if ip_network(one, strict=False).version == version]
-        if networks:
-            lines.append(f"{head}{family} daddr {{ {', '.join(networks)} }} {protocols}counter {verdict}")
+        if networks and version in rule.families:
+            lines.append(f"{head}{word} daddr {{ {', '.join(networks)} }} {protocols}counter {verdict}")
     return lines
 
 

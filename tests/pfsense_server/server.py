@@ -255,6 +255,8 @@ def serve(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # one packet per answer: headers and body apart would wait 40 ms for each other
+        wbufsize = 1 << 16
 
         def do_GET(self) -> None:
             self._handle()

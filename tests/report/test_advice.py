@@ -243,6 +243,23 @@ def test_solutions_beyond_table_1_do_not_qualify_unseen(handmade: Study) -> None
     assert (need.ranking[-1].solution, need.ranking[-1].fails) == ("wireguard", ("not in Table 1",))
 
 
+def test_a_solution_with_gaps_is_named_and_not_ranked(handmade: Study) -> None:
+    """ZeroTier has no figure at 5 % loss: it stands in no ranking over losses, and a sentence says so."""
+    advice = advice_on(handmade)
+    assert "zerotier" not in [solution for _, solution in ranks(advice, "loss-tcp")]
+    assert "ZeroTier is not ranked: measured in 1 of 2 cells." in texts(advice, "loss-tcp")
+
+
+def test_a_path_of_one_solution_alone_does_not_push_the_others_out(handmade: Study) -> None:
+    """Without ZeroTier only Headscale is relayed: the comparison of direct paths stands by itself."""
+    frame = handmade.tables["throughput"]
+    rows = [row for row in frame.to_dicts() if row["scenario"] != "zerotier-relay"]
+    study = replace(
+        handmade, tables={**handmade.tables, "throughput": type(frame)(rows, schema=frame.schema)}
+    )
+    assert ranks(advice_on(study), "delay") == [(1, "headscale"), (2, "netbird")]
+
+
 # ---- the command
 
 

@@ -27,8 +27,7 @@ def written(study: Study) -> str:
     head = [
         "# Does what the paper says follow from its data?",
         "",
-        "Computed from the published files (TCP and the API; three of ten API runs) and, for UDP, from Table A2's "
-        "means.",
+        "Computed from the published files (TCP; three of ten API runs) and, for UDP, Table A2's means.",
         "Verdicts are made by `vpnmesh/report/claims.py`; a test compares this page with them, and",
         "`VPNMESH_WRITE_DOCS=1 pytest tests/report/test_claims.py` writes it anew.",
         "",

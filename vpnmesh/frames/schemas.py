@@ -37,6 +37,8 @@ RESULTS: dict[str, pl.DataType] = {
     **{f"{end}_{figure}": pl.Float64() for end in ENDS for figure in _LOAD},
     "machine_cpu_pct": pl.Float64(),
     "machine_softirq_pct": pl.Float64(),
+    # the figure is that of the impairment's queue, not of the VPN: within 10 % of limit x packet / delay
+    "near_cap": pl.Boolean(),
     "raw": pl.String(),
 }
 

@@ -82,6 +82,7 @@ def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
     ranking = rank(known, [choice.best for choice in choices])
     sentences = _recommendation(known, choices, ranking)
     sentences += _throughput_sentences(known, choices, ranking)
+    sentences += _unranked(known, choices, ranking)
     sentences += _supplement(known, need, protocols)
     sentences += _path_sentences(known, need, choices)
     sentences += _topic_sentences(known, need)
@@ -149,6 +150,24 @@ def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Ev
         f"its mean is higher in {ahead} of {len(pairs)} cells, "
         f"ratio {span}; {test}."
     )
+
+
+def _unranked(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
+    """Who was measured in some cells only, and so stands in no ranking."""
+    ranked = {found.solution for found in ranking}
+    cells: dict[str, list[Evidence]] = {}
+    for choice in choices:
+        for solution, scenario, _ in choice.best:
+            if solution not in ranked:
+                cited = known.readings.cite_cell(choice.protocol, choice.condition, scenario)
+                cells.setdefault(solution, []).append(cited)
+    return [
+        Sentence(
+            f"{_name(known, solution)} is not ranked: measured in {len(cited)} of {len(choices)} cells.",
+            tuple(cited),
+        )
+        for solution, cited in cells.items()
+    ]
 
 
 def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:

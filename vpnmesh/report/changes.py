@@ -16,12 +16,10 @@ from scipy import special
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import Cell, CellSample, cell_samples, in_order
 from vpnmesh.frames.order import BASELINES
+from vpnmesh.report.identity import MACHINE_KEYS, POOL_KEYS
 from vpnmesh.report.tables import Study
 from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
 from vpnmesh.stats.describe import Summary
-
-MACHINE_KEYS = ("kind", "substrate", "kernel", "machine", "cpu_unit")
-POOL_KEYS = (*MACHINE_KEYS, "versions", "profile", "environment")
 
 CHANGES: dict[str, pl.DataType] = {
     "scenario": pl.String(),

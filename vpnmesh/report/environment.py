@@ -39,20 +39,6 @@ def environment_of(facts: Facts) -> dict[str, str]:
     return {_NAMES.get(name, name): _described(told[name], len(facts)) for name in ordered}
 
 
-def environment_of_run(manifest: Mapping[str, object]) -> dict[str, str]:
-    """The plain facts of a run's manifest, nested ones by their path (`versions.iperf3`); long lists are left
-    out.
-    """
-    found: dict[str, str] = {}
-    for name, value in manifest.items():
-        if isinstance(value, Mapping):
-            nested = environment_of_run({str(key): part for key, part in value.items()})
-            found |= {f"{name}.{key}": text for key, text in nested.items()}
-        elif isinstance(value, str | int | float | bool):
-            found[name] = str(value)
-    return found
-
-
 def differing(facts: Facts) -> list[str]:
     """A warning for each fact, MTU apart, that is not the same for all scenarios: they were not measured
     alike.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vpnmesh.errors import UnknownNameError
+from vpnmesh.model import Path
+from vpnmesh.scenarios import SCENARIOS
 
 
 class Kind(StrEnum):
@@ -32,8 +34,10 @@ class Need:
     only_tcp_relays: bool = False
 
 
-TCP_RELAYS = frozenset({"headscale-relay", "zerotier-relay", "netbird-relay-tcp"})
-"""The scenarios whose relay carries traffic over TCP (architecture: all UDP is blocked in them)."""
+TCP_RELAYS = frozenset(
+    scenario.name for scenario in SCENARIOS if scenario.path is Path.RELAY and scenario.policy == "block-udp"
+)
+"""The scenarios whose relay carries traffic over TCP: all UDP is blocked in them."""
 
 NEEDS = (
     Need("stable", "Links are stable: the most throughput.", Kind.THROUGHPUT),

@@ -81,7 +81,8 @@ def choices_for(known: Knowledge, need: Need, protocol: str) -> list[Choice]:
             group = [name for name in scenarios if path in {"", path_of(name)}]
             best = _best_of_each(readings, protocol, condition, group)
             choices += [Choice(protocol, condition, best)] if best else []
-    return choices
+    # a path that one solution alone has is no comparison, unless there is nothing else
+    return [choice for choice in choices if len(choice.best) > 1] or choices
 
 
 def _fits(known: Knowledge, need: Need, scenario: str) -> bool:

@@ -1,0 +1,50 @@
+"""A process that changes a firewall and may be killed at it: forks one child per line of JSON that it reads.
+
+Prints the child's pid at once and its exit status at the end; importing the driver once saves a second per change.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from inventory.testbed import load
+from tasks.firewall import change, take_back
+from tasks.firewall_journal import Journal
+from tasks.pfsense import PfsenseRest
+from tasks.pfsense_api import Access, Api
+from vpnmesh.firewall.pfsense_objects import Mark
+from vpnmesh.firewall.policy import policy_named, resolve
+from vpnmesh.firewall.protocol import Origin
+from vpnmesh.plan import Secret
+
+TESTBED = load("lab")[1]
+
+
+def work(job: dict[str, str]) -> None:
+    """Change, or take back where the job names no policy."""
+    access = Access("pf", job["url"], Secret(job["key"]), job["ca_file"])
+    driver = PfsenseRest(Api(access), TESTBED, Mark(job["run"]), lambda _text: None)
+    journal = Journal(Path(job["journal"]))
+    if job["policy"]:
+        wanted = resolve(policy_named(job["policy"]), TESTBED)
+        change(driver, wanted, Origin(job["run"], "pf", "pfsense-rest"), journal, dry_run=False)
+    else:
+        take_back(driver, "pf", job["run"], journal)
+
+
+def main() -> None:
+    """Serve jobs until the input ends."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            work(json.loads(line))
+            os._exit(0)
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{status}\n")
+        sys.stdout.flush()
+
+
+main()

@@ -1,0 +1,87 @@
+"""What a run was measured on and with, from its manifest: the few facts that runs are compared and shown by."""
+
+from collections.abc import Iterable, Mapping
+
+CPU_UNIT = "percent of one core"
+MACHINE_KEYS = ("kind", "substrate", "kernel", "machine", "cpu_unit")
+"""Where these agree, rates may be compared as they are."""
+POOL_KEYS = (*MACHINE_KEYS, "versions", "profile")
+"""Only where these agree as well are repetitions of one population."""
+
+_OF_NODES = {"os": "Operating system", "memory_kb": "Memory (kB)", "tcp_congestion": "TCP congestion control"}
+_UNKNOWN = "not known"
+Nodes = Iterable[Mapping[str, object]]
+
+
+def identity(manifest: Mapping[str, object]) -> dict[str, object]:
+    """Substrate, kernel, machine, versions, CPU unit and queue limit; what the manifest itself states wins."""
+    nodes = _nodes(manifest)
+    derived: dict[str, object] = {
+        "kind": "run",
+        "substrate": _substrate(manifest),
+        "kernel": _joined(_answers(nodes, "kernel")),
+        "machine": _joined(f"{_text(node, 'cpu')}, {_text(node, 'cores')} cores" for node in nodes),
+        "versions": _versions(manifest, nodes),
+        "cpu_unit": CPU_UNIT,
+        "netem_limit": _mapping(_mapping(manifest.get("profile")).get("placement")).get("limit"),
+        "environment": _environment(manifest, nodes),
+    }
+    known = {name: value for name, value in derived.items() if value not in (None, "", {})}
+    return {**known, **manifest, "kind": "run"}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _nodes(manifest: Mapping[str, object]) -> list[Mapping[str, object]]:
+    return [node for node in map(_mapping, _mapping(manifest.get("nodes")).values()) if node]
+
+
+def _text(node: Mapping[str, object], name: str) -> str:
+    return str(node.get(name, _UNKNOWN)).strip()
+
+
+def _answers(nodes: Nodes, name: str) -> list[str]:
+    """What the nodes said, those that could not answer left out."""
+    return [text for node in nodes if not (text := _text(node, name)).startswith(_UNKNOWN)]
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(sorted(set(texts)))
+
+
+def _substrate(manifest: Mapping[str, object]) -> str:
+    """`lab` or `hosts`, and the engine that impairs; empty where the manifest names neither."""
+    if "lab" not in manifest and "engine" not in manifest:
+        return ""
+    return f"{'lab' if manifest.get('lab') else 'hosts'}, impaired by {manifest.get('engine') or _UNKNOWN}"
+
+
+def _versions(manifest: Mapping[str, object], nodes: list[Mapping[str, object]]) -> dict[str, str]:
+    """Of vpnmesh and of every program that the nodes were asked: its command line is the name."""
+    asked = sorted({name for node in nodes for name in node if " " in name} | {"iperf3"})
+    found = {
+        name: _joined(line for text in _answers(nodes, name) for line in text.splitlines()[:1])
+        for name in asked
+    }
+    if manifest.get("vpnmesh"):
+        found["vpnmesh"] = str(manifest["vpnmesh"])
+    return {name: text for name, text in found.items() if text}
+
+
+def _environment(manifest: Mapping[str, object], nodes: list[Mapping[str, object]]) -> dict[str, str]:
+    """Table 2 of a run."""
+    table = {
+        "Machine": _joined(f"{_text(node, 'cpu')}, {_text(node, 'cores')} cores" for node in nodes),
+        "Kernel": _joined(_answers(nodes, "kernel")),
+        **{title: _joined(_answers(nodes, name)) for name, title in _OF_NODES.items()},
+        "Substrate": _substrate(manifest),
+        "Nodes": str(len(nodes)) if nodes else "",
+        "Profile": str(_mapping(manifest.get("profile")).get("name", "")),
+        "Seed": str(manifest.get("seed", "")),
+        "Started": str(manifest.get("started_at", "")),
+        "Code": str(manifest.get("git_commit", "")),
+        **_versions(manifest, nodes),
+    }
+    return {name: text for name, text in table.items() if text}
