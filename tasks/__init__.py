@@ -1,6 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
-from tasks.firewall import probe_udp, set_firewall_policy
+from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -36,12 +36,13 @@ __all__ = [
     "mesh_status",
     "ping_address",
     "ping_burst",
+    "probe_reach",
     "probe_relay_share",
-    "probe_udp",
     "read_footprint",
     "read_impairment",
     "read_provenance",
     "renew_impairment",
+    "roll_back_firewall",
     "run_command",
     "sample_load",
     "set_firewall_policy",

@@ -1,5 +1,6 @@
 """What the firewall node lets pass between VLANs: the one way in which a packet is blocked, whatever the driver."""
 
+import logging
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address
@@ -12,11 +13,11 @@ from tasks.firewall_drivers import driver_name, driver_of
 from tasks.firewall_journal import Journal, default_directory
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
-from vpnmesh.firewall.policy import CLOSED_PORT, Policy, Ruleset, cut_paths, resolve
+from vpnmesh.firewall.policy import Policy, Protocol, Ruleset, cut_paths, resolve
 from vpnmesh.firewall.protocol import Begun, Driver, Origin
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Completed, Fact, ask, together
 
+_LOG = logging.getLogger("vpnmesh.firewall")
 RUN = "vpnmesh"
 """The run that changes are marked with when the caller names none."""
 
@@ -24,6 +25,12 @@ RUN = "vpnmesh"
 _PROBE = 'exec 3<>"/dev/udp/$0/$1" && echo a >&3; sleep 0.3; echo b >&3 2>/dev/null && exit 7; exit 0'
 # a TCP port that refuses was reached as much as one that accepts; only silence means blocked
 _PROBE_TCP = 'timeout 1 bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
+_PROBES = {Protocol.UDP: _PROBE, Protocol.TCP: _PROBE_TCP}
+_ALL_AT_ONCE = """
+pids=
+while [ $# -gt 0 ]; do bash -c "$1" "$2" "$3" 2> /dev/null & pids="$pids $!"; shift 3; done
+for pid in $pids; do wait "$pid"; echo $?; done
+"""
 SILENT, REFUSED = 7, 0
 
 
@@ -38,13 +45,19 @@ def set_firewall_policy(
     """Have the firewall hold exactly this policy; run it on the host with role firewall.
 
     The driver is the inventory's. `run` marks what is made; a policy that already holds is renewed when half of
-    its time has gone. `result` holds what a person must know. Raises CheckError before anything is written where
-    the change would cut the controller's own path, another run holds the firewall, or a foreign rule stands above.
+    its time has gone. What a person must know is logged before the first write, and in `result`. Raises
+    CheckError before anything is written where the change would cut the controller's own path, where another run
+    holds the firewall, or where a foreign rule stands above ours.
     """
     said: list[str] = []
+
+    def say(text: str) -> None:
+        _LOG.warning("%s: %s", task.host.name, text)
+        said.append(text)
+
     wanted = resolve(policy, testbed)
     refuse_to_cut(wanted, testbed)
-    driver = driver_of(task, testbed, Mark(run), said.append)
+    driver = driver_of(task, testbed, Mark(run), say)
     diff = change(
         driver,
         wanted,
@@ -132,28 +145,13 @@ def controller_addresses(testbed: Testbed) -> Mapping[str, IPv4Address]:
     return found
 
 
-def probe_udp(task: Task, addresses: tuple[str, ...]) -> Result:
-    """Which addresses UDP packets from this node get to: `result` maps address to True or False.
+def probe_reach(task: Task, targets: Mapping[str, tuple[tuple[str, Protocol, int], ...]]) -> Result:
+    """What this node's packets get to, all tried at once: `result` maps (address, protocol, port) to True or False.
 
-    A port on which nothing listens answers with ICMP port-unreachable, so no receiver is needed.
+    `targets` holds every node's own. A TCP port that refuses was reached as much as one that accepts.
     """
-    facts: dict[str, Fact[Completed]] = {
-        address: ask("bash", "-c", _PROBE, address, str(CLOSED_PORT), timeout_s=3) for address in addresses
-    }
-    answers = shell(task).gather(together(facts))
-    return Result(
-        host=task.host, result={address: one.exit_code == REFUSED for address, one in answers.items()}
-    )
-
-
-def probe_tcp(task: Task, targets: tuple[tuple[str, int], ...]) -> Result:
-    """Which (address, port) TCP from this node gets to, open or refused: `result` maps the pair to True or False."""
-    facts: dict[str, Fact[Completed]] = {
-        f"{address} {port}": ask("bash", "-c", _PROBE_TCP, address, str(port), timeout_s=3)
-        for address, port in targets
-    }
-    answers = shell(task).gather(together(facts))
-    return Result(
-        host=task.host,
-        result={target: answers[f"{target[0]} {target[1]}"].exit_code == 0 for target in targets},
-    )
+    mine = targets[task.host.name]
+    words = [word for address, protocol, port in mine for word in (_PROBES[protocol], address, str(port))]
+    done = shell(task).run("bash", "-c", _ALL_AT_ONCE, "probes", *words, timeout_s=15)
+    codes = [int(line) for line in done.stdout.split()]
+    return Result(host=task.host, result=dict(zip(mine, (code == REFUSED for code in codes), strict=True)))

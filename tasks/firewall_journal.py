@@ -30,7 +30,10 @@ class Journal:
     def writer(self, host: str) -> Iterator[None]:
         """Be the only process of this machine that writes to that firewall; CheckError when another does."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.directory / f"{_file_name(host)}.lock").open("w") as lock:
+        # one lock for all runs, wherever they keep their journals
+        locks = default_directory()
+        locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (locks / f"{_file_name(host)}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -28,6 +28,7 @@ from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.record import frame_of
 from workflows import provenance
 from workflows.dry_run import show_changes
+from workflows.firewall import FirewallRun
 from workflows.impair import choose_engine
 from workflows.interrupts import InterruptedRunError, interruptible
 from workflows.options import MatrixOptions, bad_input_exits_2
@@ -99,6 +100,7 @@ def main(
         if store is None:
             request = provenance.request(profile, seed, inventory, testbed)
             store = Store.create(out or _default_out(), request)
+        site.firewall = FirewallRun.of(store.directory)
         code = run(console, site, plan, store, lab, seed)
     if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
         code = SOME_FAILED

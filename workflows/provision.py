@@ -11,13 +11,14 @@ from nornir.core import Nornir
 import tasks
 from vpnmesh.checks import check_mesh, check_share
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
-from vpnmesh.firewall.policy import Protocol, blocked, policy_named
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Text
 from vpnmesh.pods import pod_network
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Status
 from vpnmesh.sysctls import PAPER_SYSCTLS
+from workflows import firewall
+from workflows.firewall import FirewallRun
 from workflows.hosts import run_on
 
 READY_S = 60.0
@@ -31,11 +32,17 @@ class Site:
     nr: Nornir
     testbed: Testbed
     complaints: list[str] = field(default_factory=list)
+    firewall: FirewallRun = field(default_factory=FirewallRun)
 
     @property
     def all_nodes(self) -> list[str]:
-        """Every node's name."""
-        return [node.name for node in self.testbed.nodes]
+        """Every node that our commands run on: a firewall behind another driver than nftables is an appliance."""
+        appliances = {
+            name
+            for name, host in self.nr.inventory.hosts.items()
+            if host.get("firewall_driver", "nftables") != "nftables"
+        }
+        return [node.name for node in self.testbed.nodes if node.name not in appliances]
 
     @property
     def k8s(self) -> list[str]:
@@ -110,7 +117,7 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         mesh = join(site, solution, mesh)
         statuses = await_mesh(site, solution, mesh)
         attach(site, mesh, statuses)
-        prove_policy(site, scenario.policy)
+        firewall.prove_policy(site.nr, site.testbed, scenario.policy)
         share = prove_path(site, mesh)
         yield Provisioned(scenario, solution, mesh, statuses, share)
     finally:
@@ -119,13 +126,7 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
 
 def firewall_policy(site: Site, name: str) -> None:
     """Have the firewall hold the policy of that name."""
-    run_on(
-        site.nr,
-        [site.testbed.firewall.name],
-        tasks.set_firewall_policy,
-        policy=policy_named(name),
-        testbed=site.testbed,
-    )
+    firewall.set_policy(site.nr, site.testbed, name, site.firewall)
 
 
 def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
@@ -169,20 +170,6 @@ def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         over[name] = (status.interface, status.address)
     network = pod_network(site.testbed, mesh.scenario.pod_mtu, over)
     run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
-
-
-def prove_policy(site: Site, name: str) -> None:
-    """Prove by packets that UDP between node VLANs gets through, or does not, as the policy says."""
-    policy, bed = policy_named(name), site.testbed
-    others = {node.name: node for node in bed.nodes if node != bed.firewall}
-    addresses = tuple(str(node.underlay) for node in others.values())
-    results = run_on(site.nr, site.k8s, tasks.probe_udp, addresses=addresses)
-    for host, result in results.items():
-        for other in others.values():
-            wanted = not blocked(policy, bed, Protocol.UDP, bed.node(host).leg.vid, other.leg.vid)
-            if host != other.name and result.result[str(other.underlay)] is not wanted:
-                word = "does not pass" if wanted else "passes"
-                raise CheckError("firewall", f"UDP from {host} to {other.name} {word} under policy {name}")
 
 
 def prove_path(site: Site, mesh: Mesh) -> float:

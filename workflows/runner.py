@@ -10,6 +10,7 @@ from vpnmesh.model import Condition
 from vpnmesh.outcome import Failed
 from vpnmesh.record import UNAVAILABLE, Record
 from vpnmesh.scenarios import scenario_named
+from workflows.firewall import keep_policy
 from workflows.hosts import stage_of
 from workflows.impair import Impaired, impaired, seed_for
 from workflows.measure import Attempt, Bench, Checked, measure
@@ -110,6 +111,7 @@ class MatrixRun:
         checked: Checked | None = None
         for repetition in job.repetitions:
             progress.doing(f"{visit.scenario} {job.cell.condition} {job.cell.test}")
+            keep_policy(self.site.nr, self.site.testbed, bench.standing.scenario.policy, self.site.firewall)
             attempt = Attempt(job.cell, repetition, visit.number, self._next())
             record, checked = measure(bench, attempt, impairment, checked)
             self._keep(record, progress)

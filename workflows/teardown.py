@@ -1,14 +1,18 @@
 r"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
+RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
+again and again; exit code 0 when nothing is left, 1 when something could not be taken away.
 
 \b
 examples:
-  python -m workflows.teardown --inventory my-testbed             clean everything of ours
-  python -m workflows.teardown --inventory my-testbed --dry-run   show what would go
+  python -m workflows.teardown --run runs/20260101-120000          what that run left
+  python -m workflows.teardown --inventory my-testbed              clean everything of ours
+  python -m workflows.teardown --inventory my-testbed --dry-run    show what would go
 """
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -20,37 +24,67 @@ from vpnmesh.impairment.engine import every_target
 from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
+from workflows import firewall, provenance
+from workflows.firewall import FirewallRun
 from workflows.hosts import run_on
 from workflows.impair import choose_engine
 from workflows.options import bad_input_exits_2
 from workflows.provision import Site
+from workflows.store import Store
+
+CLEAN, NOT_CLEAN = 0, 1
 
 
 @click.command(help=__doc__)
+@click.option("--run", "run", help="a run's directory, or its id")
 @click.option(
-    "--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml"
+    "--inventory", help="a built-in inventory, or a folder with hosts.yaml; default: the run's own, else lab"
 )
 @click.option("--dry-run", is_flag=True, help="show what would be removed, and remove nothing")
 @bad_input_exits_2
-def main(*, inventory: str, dry_run: bool) -> None:
-    """Clean all nodes; exit code 1 if something could not be cleaned."""
-    site = Site(*load(inventory))
-    failed = False
-    for what, host, changed, diff in sweep(site, dry_run=dry_run):
+def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
+    """Clean all nodes."""
+    mark, name = _found(run) if run else (None, "lab")
+    site = Site(*load(inventory or name))
+    found = sweep(site, dry_run=dry_run)
+    if mark is not None and not dry_run:
+        found.append(_roll_back(site, mark))
+    for what, host, changed, diff in found:
         if changed is None:
-            failed = True
             click.echo(f"{what}: {diff}", err=True)
         elif changed:
-            click.echo(f"{host}: {what}: {'would be removed' if dry_run else 'removed'}\n{diff}")
-    if failed:
-        sys.exit(1)
-    click.echo("nothing of vpnmesh is left" if not dry_run else "nothing was changed")
+            click.echo(f"{host}: {what}: {'would be removed' if dry_run else 'removed'}\n{diff}".rstrip())
+    if any(changed is None for _, _, changed, _ in found):
+        sys.exit(NOT_CLEAN)
+    click.echo("nothing was changed" if dry_run else "nothing of vpnmesh is left")
+    sys.exit(CLEAN)
 
 
-def sweep(site: Site, *, dry_run: bool) -> list[tuple[str, str, bool | None, str]]:
-    """Clean everything on every node: (what, host, changed, diff); changed None where it failed, diff the reason."""
+def _found(run: str) -> tuple[FirewallRun, str]:
+    """Whose changes, and in which inventory."""
+    directory = Path(run)
+    if not (directory / "manifest.json").exists():
+        return FirewallRun(run), "lab"
+    _, _, inventory = provenance.read_request(Store.open(directory).manifest(), run)
+    return FirewallRun.of(directory), inventory
+
+
+def _roll_back(site: Site, mark: FirewallRun) -> "Finding":
+    try:
+        anything = firewall.roll_back(site.nr, site.testbed, mark)
+    except VpnmeshError as error:
+        return ("firewall", "", None, str(error))
+    return (f"changes of run {mark.run}", site.testbed.firewall.name, anything, "")
+
+
+Finding = tuple[str, str, bool | None, str]
+"""What, on which host, whether it was (or would be) removed, and the diff; None with the reason where it failed."""
+
+
+def sweep(site: Site, *, dry_run: bool) -> list[Finding]:
+    """Clean everything on every node."""
     bed, nr = site.testbed, site.nr
-    found: list[tuple[str, str, bool | None, str]] = []
+    found: list[Finding] = []
 
     def attempt(what: str, names: list[str], task: object, **parameters: object) -> None:
         try:
