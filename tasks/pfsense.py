@@ -57,6 +57,10 @@ class PfsenseRest:
             str(mode.data["mode"]) if mode and isinstance(mode.data, dict) and "mode" in mode.data else None,
         )
 
+    def holds(self, held: Held) -> bool:
+        """Whether anything of this run is there."""
+        return bool(held.marked(self.mark.prefix))
+
     def snapshot(self, held: Held) -> Mapping[str, object]:
         """All objects that are not this run's."""
         return without(held, self.mark).snapshot()
@@ -254,16 +258,16 @@ def differences(before: Mapping[str, object], after: Mapping[str, object]) -> tu
     found = []
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
-        if isinstance(one, list) and isinstance(other, list) and one != other:
-            lost = [item for item in one if item not in other]
-            added = [item for item in other if item not in one]
-            found.append(
-                f"{name}: {len(lost)} missing, {len(added)} added"
-                if lost or added
-                else f"{name}: another order"
-            )
-        elif one != other:
-            found.append(f"{name}: {one} became {other}")
+        if one == other:
+            continue
+        if not (isinstance(one, list) and isinstance(other, list)):
+            found.append(f"{name}: {str(one)[:60]} became {str(other)[:60]}")
+            continue
+        lost = [item for item in one if item not in other]
+        added = [item for item in other if item not in one]
+        found.append(
+            f"{name}: {len(lost)} missing, {len(added)} added" if lost or added else f"{name}: another order"
+        )
     return tuple(found)
 
 

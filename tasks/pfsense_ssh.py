@@ -29,6 +29,10 @@ class PfsenseSsh:
         """The sections that a change can touch, the revision, and the firewall's clock."""
         return self._run(php.observe_script())
 
+    def holds(self, held: Answer) -> bool:
+        """Whether anything of this run is there."""
+        return bool(held.held.marked(self.mark.prefix))
+
     def snapshot(self, held: Answer) -> Mapping[str, object]:
         """All objects that are not this run's."""
         return without(held.held, self.mark).snapshot()
