@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -16,7 +16,7 @@ from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Text
 from vpnmesh.pods import pod_network
 from vpnmesh.solutions import SOLUTIONS, solution_named
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
 from vpnmesh.sysctls import PAPER_SYSCTLS
 from workflows.hosts import run_on
 
@@ -50,13 +50,17 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """A scenario that stands, proven: its mesh, and what the nodes said of it."""
+    """A scenario that stands, proven: its mesh, and what the nodes said of it.
+
+    `join_s` is how long the members took from their last step until all pairs had the scenario's path.
+    """
 
     scenario: Scenario
     solution: Solution
     mesh: Mesh
     statuses: Mapping[str, Status]
     relay_share: float
+    join_s: float
 
     @property
     def data_plane(self) -> str:
@@ -70,7 +74,12 @@ class Provisioned:
             name: {peer.name: f"{peer.path} {peer.endpoint} {peer.via}".strip() for peer in status.peers}
             for name, status in self.statuses.items()
         }
-        return {"data_plane": self.data_plane, "peers": peers, "relay_share": self.relay_share}
+        return {
+            "data_plane": self.data_plane,
+            "peers": peers,
+            "relay_share": self.relay_share,
+            "join_s": self.join_s,
+        }
 
 
 def require(site: Site, scenario: Scenario) -> Solution:
@@ -107,12 +116,16 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     mesh = Mesh(site.testbed, scenario)
     try:
         firewall_policy(site, scenario.policy)
-        mesh = join(site, solution, mesh)
+        stages = solution.stages(mesh)
+        mesh = run_stages(site, stages[:-1], mesh)
+        started = time.monotonic()
+        mesh = run_stages(site, stages[-1:], mesh)
         statuses = await_mesh(site, solution, mesh)
+        join_s = round(time.monotonic() - started, 3)
         attach(site, mesh, statuses)
         prove_policy(site, scenario.policy)
         share = prove_path(site, mesh)
-        yield Provisioned(scenario, solution, mesh, statuses, share)
+        yield Provisioned(scenario, solution, mesh, statuses, share, join_s)
     finally:
         take_off(site, solution, mesh)
 
@@ -129,8 +142,13 @@ def firewall_policy(site: Site, name: str) -> None:
 
 
 def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
-    """Run the solution's stages in order, each on all its nodes at once; returns the mesh that knows all keys."""
-    for stage in solution.stages(mesh):
+    """Run all of the solution's stages; returns the mesh that knows all keys."""
+    return run_stages(site, solution.stages(mesh), mesh)
+
+
+def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh) -> Mesh:
+    """Run the stages in order, each on all its nodes at once; returns the mesh with what they published."""
+    for stage in stages:
         results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
         found: dict[tuple[str, str], Text] = {
             (host, key): value for host, result in results.items() for key, value in result.result.items()

@@ -78,6 +78,7 @@ class Headscale:
     )
     processes = ("tailscaled", "headscale", "derper")
     traces = (INTERFACE,)
+    fallback_s: float | None = 60.0
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
@@ -95,7 +96,7 @@ class Headscale:
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
             Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
-            Stage("members", members, _joined),
+            Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -210,8 +211,11 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         found = {}
     said = found.get("Peer") if isinstance(found, dict) else None
     peers = records(list(said.values())) if isinstance(said, dict) else []
-    entries = {str(entry.get("HostName")): entry for entry in peers}
-    return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
+    # by key, not by name: a node that joined before leaves its name behind
+    entries = {str(entry.get("PublicKey")): entry for entry in peers}
+    return tuple(
+        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+    )
 
 
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
@@ -295,6 +299,15 @@ def _policy_set(mesh: Mesh) -> Fact[Plan]:
         )
 
     return Fact((Command((*tool, "get"), ok=(0, 1)),), plan)
+
+
+def _read_self() -> Fact[dict[str, Text]]:
+    question = Command(("tailscale", f"--socket={SOCKET}", "status", "--json", "--peers=false"))
+
+    def parse(completed: Sequence[Completed]) -> dict[str, Text]:
+        return {"node-key": str(json.loads(completed[0].stdout)["Self"]["PublicKey"])}
+
+    return Fact((question,), parse)
 
 
 def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:

@@ -91,6 +91,7 @@ class NetBird:
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
     traces = (INTERFACE,)
+    fallback_s: float | None = 90.0
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
@@ -114,7 +115,7 @@ class NetBird:
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("packet filter", members, lambda _mesh, _node: _nftables()),
             Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
-            Stage("members", members, _joined),
+            Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -286,8 +287,11 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         details = records(json.loads(text or "{}").get("peers", {}).get("details"))
     except (json.JSONDecodeError, AttributeError):
         details = []
-    entries = {str(entry.get("fqdn")).split(".", 1)[0]: entry for entry in details}
-    return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
+    # by key, not by name: a node that joined before leaves its name behind
+    entries = {str(entry.get("publicKey")): entry for entry in details}
+    return tuple(
+        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+    )
 
 
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
@@ -475,6 +479,13 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
         return Plan(_join_steps(mesh, node), unified_diff("netbird", state, "Connected"))
 
     return Fact((question,), plan)
+
+
+def _read_self() -> Fact[dict[str, Text]]:
+    def parse(completed: Sequence[Completed]) -> dict[str, Text]:
+        return {"node-key": str(json.loads(completed[0].stdout)["publicKey"])}
+
+    return Fact((Command(_netbird("status", "--json")),), parse)
 
 
 def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
