@@ -18,6 +18,7 @@ def mesh_of(bed: Testbed, scenario: str, published: Mapping[tuple[str, str], Tex
         (RELAY, "secret"): Secret("relay-secret-of-this-test"),
         (RELAY, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (RELAY, "planet"): "AQ==",
+        (CONTROL, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (CONTROL, "auth-key"): Secret("auth-key-of-this-test"),
         (CONTROL, "setup-key"): Secret("setup-key-of-this-test"),
     }

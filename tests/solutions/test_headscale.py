@@ -104,7 +104,10 @@ def test_only_relay_scenarios_force_the_relay(bed: Testbed) -> None:
     direct = headscale.daemon(mesh_of(bed, "headscale-direct")).environment
     relayed = headscale.daemon(mesh_of(bed, "headscale-relay")).environment
     assert {k: v for k, v in relayed.items() if k not in direct} == {"TS_DEBUG_ALWAYS_USE_DERP": "true"}
-    assert direct == {"TS_DEBUG_MTU": "1280", "TS_DEBUG_FIREWALL_MODE": "nftables"}
+    assert {key: direct[key] for key in direct if key.startswith("TS_")} == {
+        "TS_DEBUG_MTU": "1280",
+        "TS_DEBUG_FIREWALL_MODE": "nftables",
+    }
 
 
 def test_a_fingerprint_is_the_certificates_own() -> None:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
@@ -34,7 +35,7 @@ from vpnmesh.solutions.protocol import (
 
 INTERFACE = "tailscale0"
 PORT = 41641
-CONTROL_PORT = 8080
+CONTROL_PORT = 443
 REGION = 900
 RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
@@ -74,6 +75,7 @@ class Headscale:
         Binary("tailscaled", version=("tailscaled", "--version")),
         Binary("tailscale", version=("tailscale", "version")),
         Binary("headscale", version=("headscale", "version"), at=Seat.CONTROL),
+        Binary("openssl", "openssl", at=Seat.CONTROL),
         Binary("derper", version=("derper", "--version"), at=Seat.RELAY),
     )
     processes = ("tailscaled", "headscale", "derper")
@@ -92,6 +94,7 @@ class Headscale:
         members = tuple(node.name for node in mesh.members)
         return (
             Stage("relay", relay, _derper, _certificate),
+            Stage("certificate", control, _tls, lambda _mesh, _node: tls.read_certificate(SERVER)),
             Stage("server", control, _server),
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
@@ -133,8 +136,10 @@ class Headscale:
 def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
     """Headscale's config.yaml: no relay, no name server and no address outside the testbed."""
     return {
-        "server_url": f"http://{node.underlay}:{CONTROL_PORT}",
+        "server_url": f"https://{node.underlay}:{CONTROL_PORT}",
         "listen_addr": f"{node.underlay}:{CONTROL_PORT}",
+        "tls_cert_path": f"{SERVER}/tls.crt",
+        "tls_key_path": f"{SERVER}/tls.key",
         "metrics_listen_addr": "",
         "grpc_listen_addr": "127.0.0.1:50443",
         "noise": {"private_key_path": f"{SERVER}/noise.key"},
@@ -192,7 +197,12 @@ def policy(mesh: Mesh) -> dict[str, object]:
 
 def daemon(mesh: Mesh) -> Service:
     """The client's daemon; relay scenarios have it use DERP whatever else would work."""
-    environment = {"TS_DEBUG_MTU": str(mesh.tunnel_mtu), "TS_DEBUG_FIREWALL_MODE": FIREWALL}
+    certificate = WriteFile(f"{CLIENT}/control.crt", mesh.got(mesh.testbed.control_plane.name, "certificate"))
+    environment = {
+        "TS_DEBUG_MTU": str(mesh.tunnel_mtu),
+        "TS_DEBUG_FIREWALL_MODE": FIREWALL,
+        "SSL_CERT_FILE": certificate.path,
+    }
     if mesh.scenario.path is Path.RELAY:
         environment["TS_DEBUG_ALWAYS_USE_DERP"] = "true"
     argv = (
@@ -200,7 +210,7 @@ def daemon(mesh: Mesh) -> Service:
         *(f"--socket={SOCKET}", f"--tun={INTERFACE}", f"--port={PORT}"),
     )
     ready = until("test", "-S", SOCKET, deadline_s=10)
-    return Service("tailscaled", argv, (), environment, ready)
+    return Service("tailscaled", argv, (certificate,), environment, ready)
 
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
@@ -257,6 +267,12 @@ def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
 def fingerprint(certificate: str) -> str:
     """What a DERP map pins: the SHA-256 of a certificate's DER bytes, in hexadecimal."""
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
+def _tls(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """TLS, because a client that lost a plain HTTP connection insists on port 443 for the next two minutes."""
+    del mesh
+    return tls.certificate(SERVER, node.underlay)
 
 
 def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -316,7 +332,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     key = f"{CLIENT}/authkey"
     tool = ("tailscale", f"--socket={SOCKET}")
     up = (
-        *(*tool, "up", f"--login-server=http://{control.underlay}:{CONTROL_PORT}", f"--auth-key=file:{key}"),
+        *(*tool, "up", f"--login-server=https://{control.underlay}:{CONTROL_PORT}", f"--auth-key=file:{key}"),
         *(
             "--accept-dns=false",
             "--accept-routes=false",

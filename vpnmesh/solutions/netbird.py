@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
+from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
@@ -48,7 +49,6 @@ SERVER = f"{STATE_DIRECTORY}/netbird-management"
 SIGNAL = f"{STATE_DIRECTORY}/netbird-signal"
 RELAY = f"{STATE_DIRECTORY}/netbird-relay"
 CLIENT = f"{STATE_DIRECTORY}/netbird"
-CERTIFICATE = f"{RELAY}/relay.crt"
 SETUP_KEY = f"{SERVER}/setup-key.json"
 API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 SOCKET = f"unix://{RUN_DIRECTORY}/netbird.sock"
@@ -67,12 +67,6 @@ rm -f "$2.answer"; test -s "$2.new" && mv "$2.new" "$2"
 _MAKE_RANDOM = (
     'umask 077; mkdir -p "$(dirname "$1")"; head -c 24 /dev/urandom | base64 | tr -d "+/=\\n" > "$1"'
 )
-_MAKE_CERTIFICATE = """
-umask 077; mkdir -p "$1"; cd "$1"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=vpnmesh-relay \
-  -addext "subjectAltName=IP:$2" -keyout relay.key -out relay.new 2>/dev/null
-mv relay.new relay.crt
-"""
 _WITH_IT = 'NB_AUTH_SECRET=$(cat "$0"); export NB_AUTH_SECRET; exec "$@"'
 
 
@@ -324,8 +318,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
     secret = made(
         f"{RELAY}/secret", Command(("sh", "-ec", _MAKE_RANDOM, "sh", f"{RELAY}/secret")), "<a new secret>"
     )
-    script = Command(("sh", "-ec", _MAKE_CERTIFICATE, "sh", RELAY, str(node.underlay)))
-    certificate = made(CERTIFICATE, script, "<a new certificate>")
+    certificate = tls.certificate(RELAY, node.underlay)
     return Fact(
         (*secret.commands, *certificate.commands),
         lambda completed: secret.parse(completed[:1]) + certificate.parse(completed[1:]),
@@ -334,7 +327,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def _read_relay_secrets(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     del mesh, node
-    questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", CERTIFICATE)))
+    questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", f"{RELAY}/tls.crt")))
     return Fact(questions, lambda c: {"secret": Secret(c[0].stdout.strip()), "certificate": c[1].stdout})
 
 
@@ -352,7 +345,7 @@ def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
             "--stun-ports",
             str(STUN_PORT),
         ),
-        *("--tls-cert-file", CERTIFICATE, "--tls-key-file", f"{RELAY}/relay.key"),
+        *("--tls-cert-file", f"{RELAY}/tls.crt", "--tls-key-file", f"{RELAY}/tls.key"),
     )
     return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)))
 
