@@ -29,7 +29,9 @@ def test_no_node_knows_a_root_but_ours(site: Site) -> None:
     """The only planet is our relay node; built-in roots are in no node's list of peers, nor ever sent a packet."""
     need(site, "zerotier-direct")
     with provisioned(site, scenario_named("zerotier-direct")) as standing:
-        ours = {zerotier.address_of(standing.mesh, node) for node in site.testbed.nodes if node.legs[0].vid}
+        bed = site.testbed
+        everyone = (*bed.k8s, bed.relay, bed.control_plane)
+        ours = {zerotier.address_of(standing.mesh, node) for node in everyone}
         for node in site.k8s:
             peers = json.loads(said(site, node, f"{CLI} peers"))
             roots = [peer["address"] for peer in peers if peer["role"] != "LEAF"]
