@@ -50,7 +50,8 @@ class _Session(requests.Session):
             total=3,
             connect=0,
             read=0,
-            redirect=None,
+            other=0,
+            respect_retry_after_header=False,
             status=3,
             status_forcelist=(500, 502, 503, 504),
             allowed_methods={"GET"},
@@ -60,8 +61,7 @@ class _Session(requests.Session):
         # nothing is mounted for any other host: neither a `next` link nor a redirect can carry the token away
         self.adapters.clear()
         self.mount(f"{url}/", HTTPAdapter(max_retries=retries, pool_maxsize=PARALLEL_REQUESTS))
-        if ca_bundle:
-            self.verify = ca_bundle
+        self.ca_bundle = ca_bundle
         # a callable here keeps `~/.netrc` from replacing the token
         self.auth = lambda request: request
         self.sent = 0
@@ -70,6 +70,9 @@ class _Session(requests.Session):
         """Send with a timeout."""
         self.sent += 1
         options["timeout"] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        if self.ca_bundle:
+            # set here, because requests lets $REQUESTS_CA_BUNDLE overrule what its session was told
+            options["verify"] = self.ca_bundle
         return super().send(request, **options)
 
 

@@ -7,7 +7,7 @@ the objects are read back by `netbox_records`, and the difference to the documen
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from inventory.documents import Documents, Entry, inventory_of, mapping, names
 from inventory.netbox_records import (
@@ -69,12 +69,12 @@ class _Host:
     """What the groups of a host say, taken apart."""
 
     node: Node
-    hostname: str
+    primary: str
+    primary_port: str
     site: str
     platform: str | None
     roles: tuple[str, ...]
     tags: tuple[str, ...]
-    management: str
     overlay: Entry
 
     @property
@@ -146,16 +146,19 @@ def _host(place: str, name: str, entry: Entry, testbed: Testbed) -> _Host:
                 f"in NetBox a host has {'one' if least else 'at most one'}",
             )
     node = testbed.node(name)
-    try:
-        hostname = str(ip_address(node.management))
-    except ValueError:
-        problem = f"'{node.management}' is no address"
-        raise InputError(
-            f"{place}: {name}: hostname", problem, "a host's primary IP in NetBox is one"
-        ) from None
+    primary, port = _primary(node)
     platform = platforms[0] if platforms else None
     roles, tags = tuple(found[ROLE_PREFIX]), tuple(found[TAG_PREFIX])
-    return _Host(node, hostname, sites[0], platform, roles, tags, node.management_interface or "mgmt", {})
+    return _Host(node, primary, port, sites[0], platform, roles, tags, {})
+
+
+def _primary(node: Node) -> tuple[str, str]:
+    """The primary address and its port: the management address; the first underlay address where that is a name."""
+    try:
+        address = ip_address(node.management)
+    except ValueError:
+        return str(node.legs[0].address), node.legs[0].interface
+    return f"{address}/{address.max_prefixlen}", node.management_interface or "mgmt"
 
 
 def _with_contexts(
@@ -239,6 +242,8 @@ def _rows(testbed: Testbed, hosts: Iterable[_Host], shared: Entry) -> Rows:
             )
             kind = VM_PORT if host.virtual else DEVICE_PORT
             addresses.append(RawAddress(port, str(leg.address), None, kind, port))
+            if leg.interface == host.primary_port and str(leg.address) != host.primary:
+                addresses.append(RawAddress(-port, host.primary, None, kind, port))
     prefixes = tuple(RawPrefix(vlan.vid, str(vlan.prefix), Related(vlan.vid)) for vlan in testbed.vlans)
     lists = {key: tuple(value) for key, value in rows.items()}
     return Rows(**lists, addresses=tuple(addresses), prefixes=prefixes)  # type: ignore[arg-type]
@@ -253,7 +258,7 @@ def _raw_host(number: int, host: _Host, context: Entry) -> RawHost:
         role=Slug(host.roles[0]),
         platform=Slug(host.platform) if host.platform else None,
         tags=tuple(Slug(slug) for slug in (*host.roles[1:], *host.tags)),
-        primary_ip4=PrimaryAddress(host.hostname),
+        primary_ip4=PrimaryAddress(host.primary),
         primary_ip6=None,
         custom_fields={} if host.virtual else {KIND_FIELD: str(host.node.kind)},
         config_context=context,
@@ -309,9 +314,9 @@ def _machine(host: _Host, tag: str) -> Iterable[Wanted]:
     kind = "virtualization/virtual-machines" if host.virtual else "dcim/devices"
     ports = "virtualization/interfaces" if host.virtual else "dcim/interfaces"
     owner = Ref(kind, f"{host.site}/{host.node.name}")
-    addresses = [_address(host, ports, host.management, f"{host.hostname}{_full(host.hostname)}", tags)]
-    addresses += [_address(host, ports, leg.interface, str(leg.address), tags) for leg in host.node.legs]
-    primary = "primary_ip6" if ":" in host.hostname else "primary_ip4"
+    places = {host.primary: host.primary_port} | {str(leg.address): leg.interface for leg in host.node.legs}
+    addresses = [_address(host, ports, port, address, tags) for address, port in places.items()]
+    primary = "primary_ip6" if ":" in host.primary else "primary_ip4"
     about: Entry = {
         "name": host.node.name,
         "site": Ref("dcim/sites", host.site),
@@ -335,7 +340,7 @@ def _machine(host: _Host, tag: str) -> Iterable[Wanted]:
 def _interfaces(host: _Host, kind: str, owner: Ref, tags: list[Ref]) -> Iterable[Wanted]:
     parent = {"virtual_machine" if host.virtual else "device": owner, "tags": tags}
     vlans = {leg.interface: leg.vid for leg in host.node.legs}
-    for name in dict.fromkeys((host.management, *vlans)):
+    for name in dict.fromkeys((host.primary_port, *vlans)):
         about: Entry = {**parent, "name": name}
         if name in vlans:
             vlan = Ref("ipam/vlans", f"{tags[0].key}/{vlans[name]}")
@@ -351,7 +356,3 @@ def _address(host: _Host, ports: str, port: str, address: str, tags: list[Ref]) 
     assigned = {"assigned_object_type": kind, "assigned_object_id": on}
     about = {"address": address, "status": "active", "tags": tags, **assigned}
     return Wanted("ipam/ip-addresses", f"{address} on {on.key}", about)
-
-
-def _full(address: str) -> str:
-    return "/32" if isinstance(ip_address(address), IPv4Address) else "/128"

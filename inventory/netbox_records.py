@@ -73,20 +73,27 @@ def active(hosts: Iterable[RawHost]) -> list[RawHost]:
 
 def documents_of(place: str, rows: Rows) -> Documents:
     """The inventory that the rows describe; InputError names the object that is wrong."""
-    prefixes = _prefixes(place, rows.prefixes)
-    addresses = _addresses(rows.addresses)
-    machines = _by_host(place, rows.machine_ports, VM_PORT, prefixes, addresses)
-    devices = _by_host(place, rows.device_ports, DEVICE_PORT, prefixes, addresses)
-    hosts = [_host(place, raw, NodeKind.METAL, devices.get(raw.id, ())) for raw in active(rows.devices)]
-    hosts += [_host(place, raw, NodeKind.VM, machines.get(raw.id, ())) for raw in active(rows.machines)]
+    net = _Net(place, _prefixes(place, rows.prefixes), _addresses(rows.addresses))
+    devices, machines = _ports(rows.device_ports), _ports(rows.machine_ports)
+    hosts = [_host(net, raw, NodeKind.METAL, devices.get(raw.id, ())) for raw in active(rows.devices)]
+    hosts += [_host(net, raw, NodeKind.VM, machines.get(raw.id, ())) for raw in active(rows.machines)]
     _check_names(place, hosts)
     hosts.sort(key=_position)
     shared = _Shared(place)
     entries = {host.name: _entry(place, host, shared) for host in hosts}
     for host in hosts:
         shared.add_context(host)
-    shared.add_vlans(hosts, prefixes)
+    shared.add_vlans(hosts, net.prefixes)
     return Documents(entries, shared.ordered_groups(), without_nothing(shared.defaults))
+
+
+@dataclass(frozen=True, slots=True)
+class _Net:
+    """The prefix of each VLAN by the VLAN's id, and the addresses of each port by its kind and id."""
+
+    place: str
+    prefixes: Mapping[int, IPv4Network]
+    addresses: Mapping[tuple[str, int], Sequence[IPv4Interface]]
 
 
 def _prefixes(place: str, rows: Iterable[RawPrefix]) -> dict[int, IPv4Network]:
@@ -113,49 +120,52 @@ def _addresses(rows: Iterable[RawAddress]) -> dict[tuple[str, int], list[IPv4Int
     return found
 
 
-def _by_host(
-    place: str,
-    ports: Iterable[RawPort],
-    kind: str,
-    prefixes: Mapping[int, IPv4Network],
-    addresses: Mapping[tuple[str, int], Sequence[IPv4Interface]],
-) -> dict[int, tuple[Leg, ...]]:
-    """The legs of each host, by its id, in the order of their VLANs."""
-    found: dict[int, list[Leg]] = {}
+def _ports(rows: Iterable[RawPort]) -> dict[int, list[RawPort]]:
+    """The ports with an untagged VLAN, by their host's id."""
+    found: dict[int, list[RawPort]] = {}
+    for port in rows:
+        owner = port.device or port.virtual_machine
+        if owner is not None and port.untagged_vlan is not None:
+            found.setdefault(owner.id, []).append(port)
+    return found
+
+
+def _legs(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> Iterable[Leg]:
+    """Each port's VLAN and the host's address in it; of several the primary one is for management."""
     for port in ports:
-        owner = port.device if kind == DEVICE_PORT else port.virtual_machine
-        if owner is None or port.untagged_vlan is None:
+        if (vlan := port.untagged_vlan) is None:
             continue
-        prefix = prefixes.get(port.untagged_vlan.id)
-        own = [one for one in addresses.get((kind, port.id), ()) if prefix is None or one.ip in prefix]
+        found = net.addresses.get((VM_PORT if kind is NodeKind.VM else DEVICE_PORT, port.id), ())
+        inside = [one for one in found if vlan.id not in net.prefixes or one.ip in net.prefixes[vlan.id]]
+        primary = raw.primary_ip4.address if raw.primary_ip4 else ""
+        own = [one for one in inside if str(one) != primary] if len(inside) > 1 else inside
         if len(own) > 1:
-            problem = f"{' and '.join(map(str, own))} are both in VLAN {port.untagged_vlan.vid}"
+            problem = f"{' and '.join(map(str, own))} are both in VLAN {vlan.vid}"
             raise InputError(
-                f"{place}: interface {port.name} of host {owner.id}", problem, "mark one as secondary"
+                f"{net.place}: {raw.name}: {port.name}", problem, "mark one as secondary in NetBox"
             )
-        leg = Leg(port.name, port.untagged_vlan, own[0] if own else None)
-        found.setdefault(owner.id, []).append(leg)
-    return {host: tuple(sorted(legs, key=lambda leg: leg.vlan.vid)) for host, legs in found.items()}
+        yield Leg(port.name, vlan, own[0] if own else None)
 
 
-def _host(place: str, raw: RawHost, kind: NodeKind, legs: tuple[Leg, ...]) -> _Host:
+def _host(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> _Host:
     if not raw.name:
-        raise InputError(f"{place}: {_what(kind)} {raw.id}", "no name", "give it one in NetBox")
-    where = f"{place}: {raw.name}"
+        raise InputError(f"{net.place}: {_what(kind)} {raw.id}", "no name", "give it one in NetBox")
+    where = f"{net.place}: {raw.name}"
     if raw.role is None:
         raise InputError(where, "missing role", f"give the {_what(kind)} a role in NetBox: {', '.join(Role)}")
     if raw.primary_ip4 is None and raw.primary_ip6 is None:
         raise InputError(
             where, "no primary IP", "assign an address to an interface and make it primary in NetBox"
         )
+    legs = sorted(_legs(net, raw, kind, ports), key=lambda leg: leg.vlan.vid)
     extra = sorted(tag.slug for tag in raw.tags if tag.slug in list(Role))
     roles = tuple(dict.fromkeys((raw.role.slug, *extra)))
     vids = [leg.vlan.vid for leg in legs]
     if len(set(vids)) < len(vids) or (len(vids) > 1 and Role.FIREWALL not in roles):
-        ports = ", ".join(f"{leg.port} in {leg.vlan.vid} ({leg.vlan.name})" for leg in legs)
+        told = ", ".join(f"{leg.port} in {leg.vlan.vid} ({leg.vlan.name})" for leg in legs)
         way_out = "one untagged interface per VLAN, and in more than one VLAN only the firewall"
-        raise InputError(where, f"two VLANs untagged: {ports}", way_out)
-    return _Host(raw, kind, raw.name, roles, legs)
+        raise InputError(where, f"two VLANs untagged: {told}", way_out)
+    return _Host(raw, kind, raw.name, roles, tuple(legs))
 
 
 def _what(kind: NodeKind) -> str:
@@ -207,8 +217,8 @@ def _entry(place: str, host: _Host, shared: "_Shared") -> Entry:
     order = names(own.pop("group_order", None))
     groups.sort(key=lambda group: order.index(group) if group in order else len(order))
     entry: Entry = {"hostname": str(ip_interface(primary.address).ip) if primary else "", "groups": groups}
-    if wrong := set(own) & {"hostname", "groups"}:
-        problem = f"{wrong.pop()} in the config context"
+    if "groups" in own:
+        problem = "groups in the config context"
         raise InputError(f"{place}: {host.name}", problem, "NetBox's own field counts")
     return overlaid({**entry, "data": _data(host)}, own)
 

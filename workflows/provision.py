@@ -21,7 +21,7 @@ from workflows import firewall
 from workflows.firewall import FirewallRun
 from workflows.hosts import run_on
 
-READY_S = 40.0
+READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
 
 
@@ -64,6 +64,7 @@ class Provisioned:
     mesh: Mesh
     statuses: Mapping[str, Status]
     relay_share: float
+    set_up: "SetUp"
 
     @property
     def data_plane(self) -> str:
@@ -77,7 +78,29 @@ class Provisioned:
             name: {peer.name: f"{peer.path} {peer.endpoint} {peer.via}".strip() for peer in status.peers}
             for name, status in self.statuses.items()
         }
-        return {"data_plane": self.data_plane, "peers": peers, "relay_share": self.relay_share}
+        return {
+            "data_plane": self.data_plane,
+            "peers": peers,
+            "relay_share": self.relay_share,
+            "setup_steps": self.set_up.steps,
+            "setup_s": round(sum(self.set_up.seconds.get(phase, 0.0) for phase in ("join", "ready")), 3),
+            "setup_seconds": self.set_up.seconds,
+        }
+
+
+@dataclass(slots=True)
+class SetUp:
+    """What standing a scenario up took: changes of nodes while joining, and seconds by phase."""
+
+    steps: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is inside."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 3)
 
 
 def require(site: Site, scenario: Scenario) -> Solution:
@@ -111,15 +134,20 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     Raises UnavailableError before anything is touched, CheckError when what stands is not the scenario.
     """
     solution = require(site, scenario)
-    mesh = Mesh(site.testbed, scenario)
+    mesh, set_up = Mesh(site.testbed, scenario), SetUp()
     try:
-        firewall_policy(site, scenario.policy)
-        mesh = join(site, solution, mesh)
-        statuses = await_mesh(site, solution, mesh)
-        attach(site, mesh, statuses)
-        firewall.prove_policy(site.nr, site.testbed, scenario.policy)
-        share = prove_path(site, mesh)
-        yield Provisioned(scenario, solution, mesh, statuses, share)
+        with set_up.phase("firewall"):
+            firewall_policy(site, scenario.policy)
+        with set_up.phase("join"):
+            mesh = join(site, solution, mesh, set_up)
+        with set_up.phase("ready"):
+            statuses = await_mesh(site, solution, mesh)
+        with set_up.phase("pods"):
+            attach(site, mesh, statuses)
+        with set_up.phase("proof"):
+            firewall.prove_policy(site.nr, site.testbed, scenario.policy)
+            share = prove_path(site, mesh)
+        yield Provisioned(scenario, solution, mesh, statuses, share, set_up)
     finally:
         take_off(site, solution, mesh)
 
@@ -129,7 +157,7 @@ def firewall_policy(site: Site, name: str) -> None:
     firewall.set_policy(site.nr, site.testbed, name, site.firewall)
 
 
-def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
+def join(site: Site, solution: Solution, mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
     """Run the solution's stages in order, each on all its nodes at once; returns the mesh that knows all keys."""
     for stage in solution.stages(mesh):
         results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
@@ -137,6 +165,8 @@ def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
             (host, key): value for host, result in results.items() for key, value in result.result.items()
         }
         mesh = mesh.with_published(found)
+        if set_up is not None:
+            set_up.steps += sum(bool(result.changed) for result in results.values())
     return mesh
 
 

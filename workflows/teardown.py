@@ -1,7 +1,14 @@
-"""Take away what a run left when it could not do so itself: `python -m workflows.teardown --run RUN`.
+r"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
 
-RUN is a run's directory, or the id that `workflows.firewall set --run` was given. Works again and again; exit
-code 0 when nothing of the run is left, 1 when something could not be taken away.
+A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
+RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
+again and again; exit code 0 when nothing is left, 1 when something could not be taken away.
+
+\b
+examples:
+  python -m workflows.teardown --run runs/20260101-120000          what that run left
+  python -m workflows.teardown --inventory my-testbed              clean everything of ours
+  python -m workflows.teardown --inventory my-testbed --dry-run    show what would go
 """
 
 import sys
@@ -9,30 +16,47 @@ from pathlib import Path
 
 import click
 
+import tasks
 from inventory.testbed import load
-from vpnmesh.errors import VpnmeshError
+from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.firewall.policy import policy_named
+from vpnmesh.impairment.engine import every_target
+from vpnmesh.scenarios import SCENARIOS
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.protocol import Mesh
 from workflows import firewall, provenance
 from workflows.firewall import FirewallRun
+from workflows.hosts import run_on
+from workflows.impair import choose_engine
 from workflows.options import bad_input_exits_2
+from workflows.provision import Site
 from workflows.store import Store
 
 CLEAN, NOT_CLEAN = 0, 1
 
 
 @click.command(help=__doc__)
-@click.option("--run", "run", required=True, help="a run's directory, or its id")
-@click.option("--inventory", help="default: the run's own, else lab")
+@click.option("--run", "run", help="a run's directory, or its id")
+@click.option(
+    "--inventory", help="a built-in inventory, or a folder with hosts.yaml; default: the run's own, else lab"
+)
+@click.option("--dry-run", is_flag=True, help="show what would be removed, and remove nothing")
 @bad_input_exits_2
-def main(run: str, inventory: str | None) -> None:
-    """Parse and take away."""
-    mark, name = _found(run)
-    nr, testbed = load(inventory or name)
-    try:
-        anything = firewall.roll_back(nr, testbed, mark)
-    except VpnmeshError as error:
-        click.echo(str(error), err=True)
+def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
+    """Clean all nodes."""
+    mark, name = _found(run) if run else (None, "lab")
+    site = Site(*load(inventory or name))
+    found = sweep(site, dry_run=dry_run)
+    if mark is not None and not dry_run:
+        found.append(_roll_back(site, mark))
+    for what, host, changed, diff in found:
+        if changed is None:
+            click.echo(f"{what}: {diff}", err=True)
+        elif changed:
+            click.echo(f"{host}: {what}: {'would be removed' if dry_run else 'removed'}\n{diff}".rstrip())
+    if any(changed is None for _, _, changed, _ in found):
         sys.exit(NOT_CLEAN)
-    click.echo(f"firewall: {'rolled back' if anything else 'nothing left'} of run {mark.run}")
+    click.echo("nothing was changed" if dry_run else "nothing of vpnmesh is left")
     sys.exit(CLEAN)
 
 
@@ -43,6 +67,49 @@ def _found(run: str) -> tuple[FirewallRun, str]:
         return FirewallRun(run), "lab"
     _, _, inventory = provenance.read_request(Store.open(directory).manifest(), run)
     return FirewallRun.of(directory), inventory
+
+
+def _roll_back(site: Site, mark: FirewallRun) -> "Finding":
+    try:
+        anything = firewall.roll_back(site.nr, site.testbed, mark)
+    except VpnmeshError as error:
+        return ("firewall", "", None, str(error))
+    return (f"changes of run {mark.run}", site.testbed.firewall.name, anything, "")
+
+
+Finding = tuple[str, str, bool | None, str]
+"""What, on which host, whether it was (or would be) removed, and the diff; None with the reason where it failed."""
+
+
+def sweep(site: Site, *, dry_run: bool) -> list[Finding]:
+    """Clean everything on every node."""
+    bed, nr = site.testbed, site.nr
+    found: list[Finding] = []
+
+    def attempt(what: str, names: list[str], task: object, **parameters: object) -> None:
+        try:
+            results = run_on(nr, names, task, dry_run=dry_run, **parameters)  # type: ignore[arg-type]
+        except VpnmeshError as error:
+            found.append((what, "", None, str(error)))
+            return
+        found.extend((what, host, bool(result.changed), str(result.diff)) for host, result in results.items())
+
+    try:
+        engine = choose_engine(site)
+    except UnavailableError as error:
+        found.append(("impairments", "", False, str(error)))
+    else:
+        targets = every_target(engine, bed, bed.pairs[0])
+        nodes = list(dict.fromkeys(target.node for target in targets))
+        attempt("impairments", nodes, tasks.clear_impairment, engine=engine, targets=targets)
+    attempt("pod network", site.k8s, tasks.detach_pods)
+    for solution in SOLUTIONS.values():
+        scenario = next(one for one in SCENARIOS if one.solution == solution.name)
+        mesh = Mesh(bed, scenario)
+        attempt(solution.name, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh)
+    allow = policy_named("allow-all")
+    attempt("firewall policy", [bed.firewall.name], tasks.set_firewall_policy, policy=allow, testbed=bed)
+    return found
 
 
 if __name__ == "__main__":

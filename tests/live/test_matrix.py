@@ -212,25 +212,3 @@ def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> No
     assert isinstance(record.outcome, Failed)
     assert record.outcome.stage == "path"
     assert record.row()["rate_mbit_s"] is None
-
-
-def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    """Whatever is wrong on the command line is said before anything is touched."""
-    (tmp_path / "file").write_text("x")
-    cases = {
-        ("--scenarios", "nonsense"): "unknown scenario 'nonsense'; known are: native-1450",
-        ("--conditions", "loss-3"): "unknown condition 'loss-3'",
-        ("--tests", "sctp"): "unknown test 'sctp'; known are: tcp, udp",
-        ("--profile", "slow"): "unknown profile 'slow'",
-        ("--inventory", "nowhere"): "built in are: baremetal, lab",
-        ("--resume", str(tmp_path)): "not a run",
-        ("--out", str(tmp_path)): "is not empty",
-        ("--placement", "moon"): "places: underlay, vxlan, pod, vlan-pair",
-        ("--repetitions", "0"): "--repetitions: 0 is less than 1",
-        ("--json",): "--json: goes with --plan",
-    }
-    for arguments, words in cases.items():
-        done = subprocess.run((*MATRIX, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, (arguments, done.stdout, done.stderr)
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr

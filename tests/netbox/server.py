@@ -33,6 +33,7 @@ TOKEN_V1 = "0123456789abcdef0123456789abcdef01234567"
 TOKEN_V2 = f"nbt_TestKey00001.{'T' * 40}"
 NEEDED_PYTHON = (3, 12)
 START_SECONDS = 120.0
+PREFIX = "vpnmesh-netbox-"
 
 CONFIGURATION = """
 ALLOWED_HOSTS = ["*"]
@@ -157,7 +158,8 @@ class NetBoxServer:
         self.venv = install()
         if not self.migrate:
             self.dump = ensure_dump()
-        self.directory = Path(tempfile.mkdtemp(prefix="vpnmesh-netbox-"))
+        remove_orphans()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.processes: list[subprocess.Popen[bytes]] = []
         try:
             self._start()
@@ -194,7 +196,7 @@ class NetBoxServer:
         self._spawn(
             *("postgres", str(POSTGRES / "postgres"), "-D", str(data), "-cmax_connections=60"),
             *(f"-cunix_socket_directories={self.directory}", "-clisten_addresses=", "-cfsync=off"),
-            *("-csynchronous_commit=off", "-cfull_page_writes=off"),
+            *("-csynchronous_commit=off", "-cfull_page_writes=off", "-cjit=off", "-cautovacuum=off"),
         )
         self._spawn(
             *("redis", "redis-server", "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
@@ -270,7 +272,9 @@ class NetBoxServer:
         # one statement per call: neither may run inside a transaction block
         self.psql(f"DROP DATABASE IF EXISTS {target} WITH (FORCE);\n", database="postgres")
         end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"
-        self.psql(f"{end};\nCREATE DATABASE {target} TEMPLATE {source};\n", database="postgres")
+        self.psql(
+            f"{end};\nCREATE DATABASE {target} TEMPLATE {source} STRATEGY file_copy;\n", database="postgres"
+        )
 
     def shell(self, script: str) -> str:
         """Run Python inside NetBox, with its ORM at hand."""
@@ -287,6 +291,14 @@ class NetBoxServer:
             process.wait()
         self.processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remove_orphans() -> None:
+    """Remove the directories whose owner was killed; its servers died with it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def ensure_dump() -> Path:

@@ -1,9 +1,10 @@
 """Prove an impairment with packets: a short burst of pings, judged by a binomial bound and the least round trip."""
 
+import math
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrik
 
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Condition, End, Place, Placement
@@ -80,8 +81,14 @@ def loss_bounds(packets: int, loss_pct: float, crossed: int = 1) -> tuple[int, i
     """The numbers of lost packets between which a true loss falls but once in a million."""
     loss = _either_way(loss_pct, crossed)
     with_stray = 1 - (1 - loss) * (1 - STRAY_LOSS_PCT / 100)
-    low = int(binom.ppf(ERROR_CHANCE / 2, packets, loss)) if loss else 0
-    return max(low, 0), int(binom.isf(ERROR_CHANCE / 2, packets, with_stray))
+    low = _quantile(ERROR_CHANCE / 2, packets, loss) if loss else 0
+    return low, _quantile(1 - ERROR_CHANCE / 2, packets, with_stray)
+
+
+def _quantile(chance: float, packets: int, loss: float) -> int:
+    """The least number of losses that a binomial reaches with that chance; importing scipy.stats costs a second."""
+    found = max(0, math.ceil(bdtrik(chance, packets, loss)))
+    return found - 1 if found and bdtr(found - 1, packets, loss) >= chance else found
 
 
 def _either_way(loss_pct: float, crossed: int) -> float:

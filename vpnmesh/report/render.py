@@ -6,7 +6,6 @@ The HTML forbids itself every request (`default-src 'none'`): what the browser s
 from collections.abc import Sequence
 
 import jinja2
-from markupsafe import Markup
 
 from vpnmesh.report.canvas import inline
 from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
@@ -37,7 +36,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["inline"] = lambda svg: Markup(inline(svg))  # noqa: S704 - our own drawing, escaped there
+    environment.filters["inline"] = inline
     environment.tests["paragraph"] = lambda block: isinstance(block, Paragraph)
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.tests["items"] = lambda block: isinstance(block, Items)

@@ -19,6 +19,7 @@ from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
+from vpnmesh.rest import records
 from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
@@ -204,10 +205,12 @@ def daemon(mesh: Mesh) -> Service:
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `tailscale status --json`; a member it does not name has neither path nor endpoint."""
     try:
-        said = json.loads(text or "{}").get("Peer") or {}
+        found = json.loads(text or "{}")
     except json.JSONDecodeError:
-        said = {}
-    entries = {str(entry.get("HostName")): entry for entry in said.values()}
+        found = {}
+    said = found.get("Peer") if isinstance(found, dict) else None
+    peers = records(list(said.values())) if isinstance(said, dict) else []
+    entries = {str(entry.get("HostName")): entry for entry in peers}
     return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
 
 

@@ -1,0 +1,43 @@
+"""Meshes as they are after joining, for tests that need no host."""
+
+from collections.abc import Mapping
+
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, Completed, Plan, Secret, Step, Text, WriteFile
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions.protocol import Mesh
+
+RELAY = "relay"
+CONTROL = "hypervisor"
+
+
+def mesh_of(bed: Testbed, scenario: str, published: Mapping[tuple[str, str], Text] | None = None) -> Mesh:
+    """The mesh of a scenario on the lab's testbed, with what nodes would have published."""
+    known: dict[tuple[str, str], Text] = {
+        (RELAY, "fingerprint"): "ab" * 32,
+        (RELAY, "secret"): Secret("relay-secret-of-this-test"),
+        (RELAY, "certificate"): "-----BEGIN CERTIFICATE-----\n",
+        (RELAY, "planet"): "AQ==",
+        (CONTROL, "auth-key"): Secret("auth-key-of-this-test"),
+        (CONTROL, "setup-key"): Secret("setup-key-of-this-test"),
+    }
+    for number, node in enumerate(bed.nodes):
+        known[node.name, "identity"] = f"{number:010x}:0:{'0' * 128}"
+    return Mesh(bed, scenario_named(scenario), {**known, **(published or {})})
+
+
+def said(*outputs: str, exit_code: int = 0) -> list[Completed]:
+    """What commands answered, in order."""
+    return [Completed((), exit_code, output, "") for output in outputs]
+
+
+def texts(plan: Plan) -> str:
+    """All that a log, a diff or a result may show of a plan: every argument, and secrets as they show themselves."""
+    return "\n".join([plan.diff, *(_shown(step) for step in plan.steps), repr(plan)])
+
+
+def _shown(step: Step) -> str:
+    if isinstance(step, WriteFile):
+        return f"{step.path} {step.content}"
+    assert isinstance(step, Command)
+    return " ".join(step.argv)

@@ -1,0 +1,106 @@
+"""Headscale: what is rendered, and what is read from Tailscale's own words."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.solutions.meshes import CONTROL, mesh_of
+from vpnmesh.model import Path as Way
+from vpnmesh.model import Testbed
+from vpnmesh.solutions import headscale
+from vpnmesh.solutions.protocol import Peer
+
+RELAY = IPv4Address("192.88.99.26")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "peers"),
+    [
+        (
+            "headscale-direct",
+            (
+                Peer("k8s-master", Way.DIRECT, IPv4Address("192.88.99.2")),
+                Peer("worker2", Way.DIRECT, IPv4Address("192.88.99.18")),
+            ),
+        ),
+        (
+            "headscale-relay",
+            (
+                Peer("k8s-master", Way.RELAY, RELAY, "DERP vpnmesh"),
+                Peer("worker2", Way.RELAY, RELAY, "DERP vpnmesh"),
+            ),
+        ),
+    ],
+)
+def test_peers_are_read_from_captured_status(
+    scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
+) -> None:
+    """A current address is the direct path, its absence with traffic is DERP."""
+    text = (captured / "tailscale" / f"{scenario}-worker1.json").read_text()
+    assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"Peer": null}', '{"Peer": {"nodekey:1": 3}}'])
+def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
+    """No answer, half an answer or none of the wanted kind: every member is unreached, nothing is raised."""
+    nobody = (Peer("k8s-master", None, None), Peer("worker2", None, None))
+    assert nobody == headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), text)
+
+
+def test_a_peer_relay_and_an_idle_peer_are_no_path(bed: Testbed, captured: Path) -> None:
+    """Relaying over UDP by a member is contamination, and a home relay's name alone is no proof of a path."""
+    said = json.loads((captured / "tailscale" / "headscale-relay-worker1.json").read_text())
+    for entry in said["Peer"].values():
+        if entry["HostName"] == "worker2":
+            entry["PeerRelay"] = "192.88.99.2:7777:vni:1"
+        else:
+            entry["Active"] = False
+    found = headscale.parse_status(mesh_of(bed, "headscale-relay"), bed.node("worker1"), json.dumps(said))
+    assert (
+        Peer("k8s-master", None, None),
+        Peer("worker2", None, IPv4Address("192.88.99.2"), "peer relay"),
+    ) == found
+
+
+def test_only_our_relay_is_in_the_map(bed: Testbed) -> None:
+    """No list of Tailscale's own relays is ever fetched, and ours is pinned by its certificate."""
+    mesh = mesh_of(bed, "headscale-direct")
+    derp = headscale.server_config(mesh, bed.node(CONTROL))["derp"]
+    assert isinstance(derp, dict)
+    assert {key: value for key, value in derp.items() if key != "paths"} == {
+        "server": {"enabled": False},
+        "urls": [],
+        "auto_update_enabled": False,
+    }
+    regions = headscale.derp_map(mesh)["regions"]
+    assert list(regions) == [900]  # type: ignore[call-overload]
+    node = regions[900]["nodes"][0]  # type: ignore[index]
+    assert ("192.88.99.26", f"sha256-raw:{'ab' * 32}") == (node["ipv4"], node["certname"])
+
+
+def test_granular_policy_names_what_a_cluster_needs(bed: Testbed) -> None:
+    """Coarse lets everything pass; granular is VXLAN, the two API ports and ICMP between members."""
+    mesh = mesh_of(bed, "headscale-direct")
+    assert headscale.policy(mesh) == {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
+    granular = replace(mesh, scenario=replace(mesh.scenario, options={"access": "granular"}))
+    assert [
+        rule["dst"][0]
+        for rule in headscale.policy(granular)["acls"]  # type: ignore[attr-defined]
+    ] == ["mesh@:4789", "mesh@:6443,10250", "mesh@:*"]
+
+
+def test_only_relay_scenarios_force_the_relay(bed: Testbed) -> None:
+    """The client is told to use DERP only where the scenario says so; the packet filter is the same always."""
+    direct = headscale.daemon(mesh_of(bed, "headscale-direct")).environment
+    relayed = headscale.daemon(mesh_of(bed, "headscale-relay")).environment
+    assert {k: v for k, v in relayed.items() if k not in direct} == {"TS_DEBUG_ALWAYS_USE_DERP": "true"}
+    assert direct == {"TS_DEBUG_MTU": "1280", "TS_DEBUG_FIREWALL_MODE": "nftables"}
+
+
+def test_a_fingerprint_is_the_certificates_own() -> None:
+    """The SHA-256 of the DER bytes, not of the text."""
+    pem = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
+    assert headscale.fingerprint(pem) == "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"

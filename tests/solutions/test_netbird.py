@@ -1,0 +1,123 @@
+"""NetBird: one kind of relay at a time, secrets that stay hidden, and what is read from its own words."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.solutions.meshes import mesh_of, said, texts
+from vpnmesh.model import Path as Way
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Plan, reveal
+from vpnmesh.solutions import netbird, solution_named
+from vpnmesh.solutions.protocol import Peer
+
+RELAY = IPv4Address("192.88.99.26")
+MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
+OWN = "rels://192.88.99.26:443"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "peers"),
+    [
+        (
+            "netbird-direct",
+            (Peer("k8s-master", Way.DIRECT, MASTER), Peer("worker2", Way.DIRECT, WORKER2)),
+        ),
+        (
+            "netbird-relay",
+            (Peer("k8s-master", Way.RELAY, RELAY, "TURN"), Peer("worker2", Way.RELAY, RELAY, "TURN")),
+        ),
+        (
+            "netbird-relay-tcp",
+            (Peer("k8s-master", Way.RELAY, RELAY, OWN), Peer("worker2", Way.RELAY, RELAY, OWN)),
+        ),
+    ],
+)
+def test_peers_are_read_from_captured_status(
+    scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
+) -> None:
+    """Direct, TURN and NetBird's own relay are told apart."""
+    text = (captured / "netbird" / f"{scenario}-worker1.json").read_text()
+    assert peers == netbird.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
+
+
+def test_one_end_that_says_p2p_over_turn_is_relayed(bed: Testbed, captured: Path) -> None:
+    """The far end's view: its own candidate is a host, the other's is the relay's; that is no direct path."""
+    document = json.loads((captured / "netbird" / "netbird-direct-worker1.json").read_text())
+    for entry in document["peers"]["details"]:
+        entry["iceCandidateEndpoint"]["remote"] = "192.88.99.26:49160"
+        entry["iceCandidateType"] = {"local": "host", "remote": "relay"}
+    found = netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), json.dumps(document))
+    assert [peer.path for peer in found] == [Way.RELAY, Way.RELAY]
+
+
+def test_a_peer_that_is_connecting_has_no_path(bed: Testbed, captured: Path) -> None:
+    """What is left of a former connection in the status is not believed."""
+    document = json.loads((captured / "netbird" / "netbird-direct-worker1.json").read_text())
+    for entry in document["peers"]["details"]:
+        entry["status"] = "Connecting"
+    found = netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), json.dumps(document))
+    assert (Peer("k8s-master", None, None), Peer("worker2", None, None)) == found
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"peers": null}', '{"peers": {"details": 3}}'])
+def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
+    """No answer is no path, and nothing is raised."""
+    nobody = (Peer("k8s-master", None, None), Peer("worker2", None, None))
+    assert nobody == netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), text)
+
+
+def test_management_names_one_kind_of_relay(bed: Testbed) -> None:
+    """With coturn there is no own relay to fall back to, and the other way round."""
+    turn = netbird.management_config(mesh_of(bed, "netbird-relay"))
+    own = netbird.management_config(mesh_of(bed, "netbird-relay-tcp"))
+    assert "Relay" not in turn
+    assert own["TURNConfig"]["Turns"] == []  # type: ignore[index]
+    assert own["Relay"]["Addresses"] == [OWN]  # type: ignore[index]
+    assert turn["TURNConfig"]["Turns"][0]["URI"] == "turn:192.88.99.26:3478"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "forced"),
+    [
+        ("netbird-direct", set()),
+        ("netbird-relay", {"NB_ICE_FORCE_RELAY_CONN"}),
+        ("netbird-relay-tcp", {"NB_FORCE_RELAY"}),
+    ],
+)
+def test_relay_scenarios_force_their_relay(scenario: str, forced: set[str], bed: Testbed) -> None:
+    """Each kind of relay has its own switch; the direct scenario has none."""
+    environment = netbird.daemon(mesh_of(bed, scenario)).environment
+    assert forced == {key for key in environment if "FORCE" in key}
+
+
+@pytest.mark.parametrize("scenario", ["netbird-direct", "netbird-relay", "netbird-relay-tcp"])
+def test_no_secret_shows_in_any_plan(scenario: str, bed: Testbed) -> None:
+    """Every stage's plan on a fresh node, as logs, diffs and results show it, is free of the secrets."""
+    mesh = mesh_of(bed, scenario)
+    plans = []
+    for stage in solution_named("netbird").stages(mesh):
+        for name in stage.nodes:
+            fact = stage.hold(mesh, bed.node(name))
+            plans.append(fact.parse(said(*("" for _ in fact.commands), exit_code=1)))
+    shown = "\n".join(texts(plan) for plan in plans)
+    secrets = [reveal(mesh.got("relay", "secret")), reveal(mesh.got("hypervisor", "setup-key"))]
+    assert [secret for secret in secrets if secret in shown] == []
+    assert all(isinstance(plan, Plan) for plan in plans)
+
+
+def test_policies_are_replaced_by_name(bed: Testbed) -> None:
+    """Going from coarse to granular adds three policies and deletes the one; a second look finds nothing to do."""
+    mesh = mesh_of(bed, "netbird-direct")
+    granular = replace(mesh, scenario=replace(mesh.scenario, options={"access": "granular"}))
+    stage = next(one for one in netbird.NetBird().stages(granular) if one.name == "policy")
+    fact = stage.hold(granular, bed.node("hypervisor"))
+    groups = json.dumps([{"name": "All", "id": "g0"}, {"name": "members", "id": "g1"}])
+    plan = fact.parse(said(groups, json.dumps([{"name": "members", "id": "p1"}])))
+    methods = [step.argv[step.argv.index("-X") + 1] for step in plan.steps]  # type: ignore[union-attr]
+    assert methods == ["POST", "POST", "POST", "DELETE"]
+    names = [{"name": name, "id": name} for name in ("vxlan", "kubernetes", "ping")]
+    assert not fact.parse(said(groups, json.dumps(names)))

@@ -1,0 +1,129 @@
+"""ZeroTier: the world file, the refusal of private underlays, and what is read from its own words."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from tests.solutions.meshes import RELAY, mesh_of
+from vpnmesh.errors import CheckError
+from vpnmesh.model import Path as Way
+from vpnmesh.model import Testbed
+from vpnmesh.solutions import zerotier
+from vpnmesh.solutions.protocol import Mesh, Peer
+
+
+def recorded(bed: Testbed, captured: Path, scenario: str) -> tuple[Mesh, str]:
+    """A mesh with the identities of the captured run, and what worker1 said in it."""
+    folder = captured / "zerotier"
+    identities = json.loads((folder / f"{scenario}-identities.json").read_text())
+    mesh = mesh_of(bed, scenario, {(name, "identity"): text for name, text in identities.items()})
+    return mesh, (folder / f"{scenario}-worker1.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "peers"),
+    [
+        (
+            "zerotier-direct",
+            (
+                Peer("k8s-master", Way.DIRECT, IPv4Address("192.88.99.2")),
+                Peer("worker2", Way.DIRECT, IPv4Address("192.88.99.18")),
+            ),
+        ),
+        (
+            "zerotier-relay",
+            (
+                Peer("k8s-master", Way.RELAY, IPv4Address("192.88.99.26"), "TCP proxy"),
+                Peer("worker2", Way.RELAY, IPv4Address("192.88.99.26"), "TCP proxy"),
+            ),
+        ),
+    ],
+)
+def test_peers_are_read_from_captured_words(
+    scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
+) -> None:
+    """ZeroTier calls a path through the proxy its own; the address it goes to says what it is."""
+    mesh, text = recorded(bed, captured, scenario)
+    assert peers == zerotier.parse_peers(mesh, bed.node("worker1"), text)
+
+
+def test_a_member_without_a_path_is_relayed_by_the_root(bed: Testbed, captured: Path) -> None:
+    """ZeroTier has no word for it: a known member with no path is reached through the root, over UDP."""
+    mesh, text = recorded(bed, captured, "zerotier-direct")
+    entries = json.loads(text)
+    for entry in entries:
+        if entry["address"] == zerotier.address_of(mesh, bed.node("worker2")):
+            entry["paths"] = []
+        if entry["address"] == zerotier.address_of(mesh, bed.node("k8s-master")):
+            entry.update(paths=[], versionMajor=-1)
+    assert (
+        Peer("k8s-master", None, None),
+        Peer("worker2", Way.RELAY, IPv4Address("192.88.99.26"), "root"),
+    ) == zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", '[{"no": "address"}]', "200 info"])
+def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
+    """No answer is no path, and nothing is raised."""
+    nobody = (Peer("k8s-master", None, None), Peer("worker2", None, None))
+    assert nobody == zerotier.parse_peers(mesh_of(bed, "zerotier-direct"), bed.node("worker1"), text)
+
+
+def test_a_moon_becomes_a_planet() -> None:
+    """The type changes and the tail goes; anything else is refused."""
+    assert zerotier.planet(b"\x7fworld\x00\x00") == b"\x01world"
+    with pytest.raises(CheckError, match="made no moon"):
+        zerotier.planet(b"\x01world")
+    with pytest.raises(CheckError, match="made no moon"):
+        zerotier.planet(b"")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.2/29", "172.20.1.2/29", "192.168.7.2/24", "100.64.1.2/24", "198.18.0.2/29", "203.0.113.2/29"],
+)
+def test_a_private_underlay_refuses_the_relay(address: str, bed: Testbed) -> None:
+    """The reason names the node, its address and a range that works; the direct scenario is not refused."""
+    worker = bed.node("worker2")
+    moved = replace(worker, legs=(replace(worker.leg, address=IPv4Interface(address)),))
+    private = replace(bed, nodes=tuple(moved if node == worker else node for node in bed.nodes))
+    reason = zerotier.ZeroTier().refuse(mesh_of(private, "zerotier-relay"))
+    assert "worker2 has " + address.split("/", maxsplit=1)[0] in reason
+    assert "192.88.99.0/24" in reason
+    assert zerotier.ZeroTier().refuse(mesh_of(private, "zerotier-direct")) == ""
+    assert zerotier.ZeroTier().refuse(mesh_of(bed, "zerotier-relay")) == ""
+
+
+def test_relay_scenarios_force_the_proxy_on_all_but_the_root(bed: Testbed) -> None:
+    """The root's node has the proxy itself; interfaces of Calico and management are never used."""
+
+    def settings(scenario: str, node: str) -> dict[str, object]:
+        found = zerotier.local_config(mesh_of(bed, scenario), bed.node(node))["settings"]
+        assert isinstance(found, dict)
+        return found
+
+    assert [
+        settings("zerotier-relay", "worker1")["forceTcpRelay"],
+        settings("zerotier-relay", "hypervisor")["forceTcpRelay"],
+        settings("zerotier-relay", RELAY)["forceTcpRelay"],
+        settings("zerotier-direct", "worker1")["forceTcpRelay"],
+    ] == [True, True, False, False]
+    assert settings("zerotier-relay", "worker1")["interfacePrefixBlacklist"] == [
+        "cali",
+        "vxlan.calico",
+        "mgmt0",
+    ]
+    assert settings("zerotier-direct", "worker1")["tcpFallbackRelay"] == "192.88.99.26/443"
+
+
+def test_the_network_has_the_tunnels_mtu(bed: Testbed) -> None:
+    """1280 instead of ZeroTier's 2800, and a private network of our addresses."""
+    config = zerotier.network_config(mesh_of(bed, "zerotier-direct"))
+    assert (
+        config["mtu"],
+        config["private"],
+        config["routes"],
+    ) == (1280, True, [{"target": "10.213.0.0/24", "via": None}])
