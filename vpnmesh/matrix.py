@@ -14,6 +14,8 @@ CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
 SWITCH_S = 6.0
 """Leaving one scenario and joining the next."""
+CONVERGENCE_S = 45.0
+"""Falling back, returning and restarting; ZeroTier takes minutes (section 3.2.4)."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
@@ -183,6 +185,8 @@ def _check(profile: Profile) -> None:
 
 def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
     """Seconds that one repetition takes with everything around it."""
+    if test is Test.CONVERGENCE:
+        return CONVERGENCE_S
     streams = profile.omit_s + profile.duration_s if test in THROUGHPUT_TESTS else profile.duration_s
     return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
@@ -202,6 +206,8 @@ def _cells(
         for condition in conditions
         for test in profile.tests
         for pair in pairs
+        # how fast a path comes is asked of undisturbed paths only
+        if not (condition and test is Test.CONVERGENCE)
     )
 
 

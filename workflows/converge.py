@@ -1,9 +1,10 @@
 """The convergence test: how long a mesh takes to join, to fall back to its relay, to return, and to restart."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address
 
 import tasks
@@ -30,17 +31,18 @@ class Settled:
     outage_s: float
 
 
-def measure_convergence(site: Site, standing: Provisioned) -> Measured:
-    """Measure all that this scenario can show; the mesh stands as before when it is done.
+def measure_convergence(site: Site, standing: Provisioned) -> tuple[Measured, dict[str, str]]:
+    """Measure all that this scenario can show, and return it with what was seen; the mesh stands as before.
 
     CheckError names the change after which the wanted path did not come.
     """
+    watch = _Watch(site, standing)
     samples = [Sample("join_s", standing.join_s)]
     fallback_s = standing.solution.fallback_s
     if fallback_s is not None and standing.scenario.path is Path.DIRECT:
-        samples += _fall_back(site, standing, fallback_s)
-    samples += _restart(site, standing)
-    return Measured(tuple(samples))
+        samples += _fall_back(watch, fallback_s)
+    samples += _restart(watch)
+    return Measured(tuple(samples)), watch.raw
 
 
 def prove_stability(
@@ -60,13 +62,50 @@ def prove_stability(
     return min(verdicts, key=lambda verdict: (verdict.included, -verdict.off_path))
 
 
-def _fall_back(site: Site, standing: Provisioned, deadline_s: float) -> list[Sample]:
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """The measured pair of a standing scenario; `raw` gathers what was seen, by file name."""
+
+    site: Site
+    standing: Provisioned
+    raw: dict[str, str] = field(default_factory=dict)
+
+    def until(self, wanted: Path, deadline_s: float, name: str, after: str) -> Settled:
+        """Wait until both ends are on that path; CheckError when the deadline passes before."""
+        with _pinging(self.site, self.standing, deadline_s) as said:
+            results = run_on(
+                self.site.nr,
+                _pair(self.site),
+                tasks.watch_path,
+                solution=self.standing.solution,
+                mesh=self.standing.mesh,
+                peers=_peers(self.site, self.standing),
+                wanted=wanted,
+                hold_s=HOLD_S,
+                deadline_s=deadline_s,
+            )
+        self.raw[f"{name}-ping.txt"] = said[0]
+        slowest = 0.0
+        for host, result in results.items():
+            self.raw[f"{name}-{host}.json"] = json.dumps([asdict(probe) for probe in result.result])
+            seconds = settled_s(result.result, wanted, HOLD_S)
+            if seconds is None:
+                found = _last(result.result)
+                raise CheckError(
+                    "path", f"{deadline_s:.0f} s after {after}, {host} is not {wanted} but {found}"
+                )
+            slowest = max(slowest, seconds)
+        return Settled(slowest, longest_outage_s(said[0], PING_INTERVAL_S))
+
+
+def _fall_back(watch: _Watch, deadline_s: float) -> list[Sample]:
+    policy = watch.standing.scenario.policy
     try:
-        firewall_policy(site, BLOCKED)
-        relayed = _await(site, standing, Path.RELAY, deadline_s, "UDP was blocked")
+        firewall_policy(watch.site, BLOCKED)
+        relayed = watch.until(Path.RELAY, deadline_s, "to-relay", "UDP was blocked")
     finally:
-        firewall_policy(site, standing.scenario.policy)
-    direct = _await(site, standing, Path.DIRECT, deadline_s, "UDP was allowed again")
+        firewall_policy(watch.site, policy)
+    direct = watch.until(Path.DIRECT, deadline_s, "to-direct", "UDP was allowed again")
     return [
         Sample("to_relay_s", relayed.seconds),
         Sample("to_relay_outage_s", relayed.outage_s),
@@ -75,39 +114,17 @@ def _fall_back(site: Site, standing: Provisioned, deadline_s: float) -> list[Sam
     ]
 
 
-def _restart(site: Site, standing: Provisioned) -> list[Sample]:
+def _restart(watch: _Watch) -> list[Sample]:
     """Kill the client node's daemons and start them again at once; none to kill means nothing to measure."""
+    site, standing = watch.site, watch.standing
     client = site.testbed.client.name
     started = time.monotonic()
-    killed = run_on(site.nr, [client], tasks.kill_services)[client].result
-    if not killed:
+    if not run_on(site.nr, [client], tasks.kill_services)[client].result:
         return []
     join(site, standing.solution, standing.mesh)
-    again = time.monotonic() - started
-    settled = _await(site, standing, standing.scenario.path, RESTART_S, f"{client}'s daemons were killed")
-    return [Sample("restart_s", round(again + settled.seconds, 3))]
-
-
-def _await(site: Site, standing: Provisioned, wanted: Path, deadline_s: float, after: str) -> Settled:
-    with _pinging(site, standing, deadline_s) as said:
-        results = run_on(
-            site.nr,
-            _pair(site),
-            tasks.watch_path,
-            solution=standing.solution,
-            mesh=standing.mesh,
-            peers=_peers(site, standing),
-            wanted=wanted,
-            hold_s=HOLD_S,
-            deadline_s=deadline_s,
-        )
-    times = {name: settled_s(result.result, wanted, HOLD_S) for name, result in results.items()}
-    late = [name for name, seconds in times.items() if seconds is None]
-    if late:
-        found = _last(results[late[0]].result)
-        raise CheckError("path", f"{deadline_s:.0f} s after {after}, {late[0]} is not {wanted} but {found}")
-    slowest = max(seconds for seconds in times.values() if seconds is not None)
-    return Settled(slowest, longest_outage_s(said[0], PING_INTERVAL_S))
+    again_s = time.monotonic() - started
+    settled = watch.until(standing.scenario.path, RESTART_S, "restart", f"{client}'s daemons were killed")
+    return [Sample("restart_s", round(again_s + settled.seconds, 3))]
 
 
 def _last(probes: tuple[Probe, ...]) -> str:

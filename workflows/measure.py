@@ -26,6 +26,7 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import check_endpoints
 from vpnmesh.tools import iperf3, load
 from vpnmesh.tools.ping import PingSummary
+from workflows.converge import measure_convergence
 from workflows.hosts import run_on, stage_of
 from workflows.impair import Impaired
 from workflows.provision import Provisioned, Site
@@ -216,7 +217,19 @@ def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
 
 
-_TESTS = {Test.TCP: _throughput, Test.UDP: _throughput, Test.PING: _ping, Test.IDLE: _idle}
+def _convergence(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    measured, raw = measure_convergence(bench.site, bench.standing)
+    findings.raw = _keep(bench, attempt, raw)
+    return measured
+
+
+_TESTS = {
+    Test.TCP: _throughput,
+    Test.UDP: _throughput,
+    Test.PING: _ping,
+    Test.IDLE: _idle,
+    Test.CONVERGENCE: _convergence,
+}
 
 
 def _loads(bench: Bench, raw: RawThroughput) -> dict[str, load.Load]:
