@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
+from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from tasks.firewall_drivers import driver_name, driver_of
+from tasks.firewall_drivers import access, driver_name, driver_of
 from tasks.firewall_journal import Journal, default_directory
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
@@ -61,7 +62,7 @@ def set_firewall_policy(
     diff = change(
         driver,
         wanted,
-        Origin(run, task.host.name, driver_name(task.host)),
+        origin_of(task.host, run),
         journal or Journal(default_directory()),
         dry_run=task.is_dry_run(dry_run),
     )
@@ -73,16 +74,23 @@ def roll_back_firewall(
 ) -> Result:
     """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
     driver = driver_of(task, testbed, Mark(run), lambda _text: None)
-    found = take_back(driver, task.host.name, run, journal or Journal(default_directory()))
+    found = take_back(driver, origin_of(task.host, run), journal or Journal(default_directory()))
     return Result(host=task.host, changed=found, result=found)
 
 
-def take_back(driver: Driver[Any, Any], host: str, run: str, journal: Journal) -> bool:
+def origin_of(host: Host, run: str) -> Origin:
+    """The run's changes on this host's firewall."""
+    name = driver_name(host)
+    address = access(host).url if name == "pfsense-rest" else str(host.hostname)
+    return Origin(run, host.name, name, address)
+
+
+def take_back(driver: Driver[Any, Any], origin: Origin, journal: Journal) -> bool:
     """Roll back what the journal says was begun, or what the marks show; returns whether there was anything."""
-    with journal.writer(host):
-        begun = journal.read(run, host)
+    with journal.writer(origin):
+        begun = journal.read(origin)
         found = driver.roll_back(begun.snapshot if begun else None)
-        journal.end(run, host)
+        journal.end(origin)
     return found
 
 
@@ -96,18 +104,20 @@ def change(
     """
     held = driver.observe()
     plan = driver.plan(held, wanted)
-    if not plan or dry_run:
+    if dry_run:
         return str(plan.diff)
-    with journal.writer(origin.host):
-        begun = journal.begin(origin, driver.revision(held), driver.snapshot(held))
-        try:
-            driver.apply(plan, wanted)
-            driver.verify(wanted)
-        except VpnmeshError as error:
-            _undo(driver, begun, journal, error)
-            raise
-        if not wanted:
-            journal.end(origin.run, origin.host)
+    if plan:
+        with journal.writer(origin):
+            anew = not driver.holds(held)
+            begun = journal.begin(origin, driver.revision(held), driver.snapshot(held), anew=anew)
+            try:
+                driver.apply(plan, wanted)
+                driver.verify(wanted)
+            except VpnmeshError as error:
+                _undo(driver, begun, journal, error)
+                raise
+    if not wanted:
+        journal.end(origin)
     return str(plan.diff)
 
 
@@ -115,11 +125,9 @@ def _undo(driver: Driver[Any, Any], begun: Begun, journal: Journal, error: Vpnme
     try:
         driver.roll_back(begun.snapshot)
     except VpnmeshError as second:
-        raise CheckError(
-            "firewall",
-            f"{error}; and the roll back failed: {second}; run python -m workflows.teardown --run {begun.run}",
-        ) from second
-    journal.end(begun.run, begun.host)
+        way = f"run python -m workflows.teardown --run {begun.origin.run}"
+        raise CheckError("firewall", f"{error}; and the roll back failed: {second}; {way}") from second
+    journal.end(begun.origin)
 
 
 def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:

@@ -39,6 +39,10 @@ class Nftables:
         """What the kernel holds in our table."""
         return self.here.gather(nftables.held())
 
+    def holds(self, held: Held) -> bool:
+        """Whether our table has any rule."""
+        return bool(held.lines)
+
     def snapshot(self, held: Held) -> Mapping[str, object]:
         """Nothing: the transactions name our table alone, so no other can change with them."""
         del held

@@ -27,26 +27,30 @@ class Journal:
     directory: Path
 
     @contextlib.contextmanager
-    def writer(self, host: str) -> Iterator[None]:
+    def writer(self, origin: Origin) -> Iterator[None]:
         """Be the only process of this machine that writes to that firewall; CheckError when another does."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         # one lock for all runs, wherever they keep their journals
         locks = default_directory()
         locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (locks / f"{_file_name(host)}.lock").open("w") as lock:
+        with (locks / f"{_file_name(origin.firewall)}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise CheckError("firewall", f"another process of this machine is changing {host}") from None
+                raise CheckError(
+                    "firewall", f"another process of this machine is changing {origin.host}"
+                ) from None
             yield
 
-    def begin(self, origin: Origin, revision: str, snapshot: Mapping[str, object]) -> Begun:
-        """Have the change on disk before its first write; a run's first snapshot is the one that counts."""
-        if before := self.read(origin.run, origin.host):
+    def begin(self, origin: Origin, revision: str, snapshot: Mapping[str, object], *, anew: bool) -> Begun:
+        """Have the change on disk before its first write.
+
+        While a run's changes stand, its first snapshot is the one that counts; `anew` when none of them stands.
+        """
+        if not anew and (before := self.read(origin)):
             return before
-        at = datetime.now(UTC).isoformat()
-        begun = Begun(origin.run, origin.host, origin.driver, at, revision, snapshot)
-        path = self._path(origin.run, origin.host)
+        begun = Begun(origin, datetime.now(UTC).isoformat(), revision, snapshot)
+        path = self._path(origin)
         temporary = path.with_suffix(".new")
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(asdict(begun), file)
@@ -60,32 +64,23 @@ class Journal:
             os.close(directory)
         return begun
 
-    def read(self, run: str, host: str) -> Begun | None:
-        """What that run began on that firewall, None when nothing; InputError for a file that is none of ours."""
-        path = self._path(run, host)
+    def read(self, origin: Origin) -> Begun | None:
+        """What that run began there, None when nothing; InputError for a file that is none of ours."""
+        path = self._path(origin)
         try:
-            return Begun(**json.loads(path.read_text(encoding="utf-8")))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return Begun(origin, found["at"], found["revision"], found["snapshot"])
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise InputError(str(path), f"not a firewall journal: {error}") from error
 
-    def of_run(self, run: str) -> tuple[Begun, ...]:
-        """All that a run began and has not taken back."""
-        found = (
-            self.read(run, path.name.split("@", 1)[1].removesuffix(".json")) for path in self._files(run)
-        )
-        return tuple(begun for begun in found if begun)
-
-    def end(self, run: str, host: str) -> None:
+    def end(self, origin: Origin) -> None:
         """The firewall is as it was: nothing is left to take back."""
-        self._path(run, host).unlink(missing_ok=True)
+        self._path(origin).unlink(missing_ok=True)
 
-    def _files(self, run: str) -> list[Path]:
-        return sorted(self.directory.glob(f"{_file_name(run)}@*.json"))
-
-    def _path(self, run: str, host: str) -> Path:
-        return self.directory / f"{_file_name(run)}@{_file_name(host)}.json"
+    def _path(self, origin: Origin) -> Path:
+        return self.directory / f"{_file_name(origin.run)}@{_file_name(origin.firewall)}.json"
 
 
 def _file_name(text: str) -> str:

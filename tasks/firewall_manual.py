@@ -39,6 +39,10 @@ class Manual:
         """The policy that the person last confirmed for this run."""
         return self.confirmed.get(self.mark.run, "allow-all")
 
+    def holds(self, held: str) -> bool:
+        """Whether the person confirmed anything for this run."""
+        return held != "allow-all"
+
     def snapshot(self, held: str) -> Mapping[str, object]:
         """Nothing can be read."""
         del held

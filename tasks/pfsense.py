@@ -57,6 +57,10 @@ class PfsenseRest:
             str(mode.data["mode"]) if mode and isinstance(mode.data, dict) and "mode" in mode.data else None,
         )
 
+    def holds(self, held: Held) -> bool:
+        """Whether anything of this run is there."""
+        return bool(held.marked(self.mark.prefix))
+
     def snapshot(self, held: Held) -> Mapping[str, object]:
         """All objects that are not this run's."""
         return without(held, self.mark).snapshot()
@@ -207,7 +211,7 @@ class PfsenseRest:
         """The call that lets the rules hold longer, once half of their time has gone."""
         ours = [one for one in held.schedules or () if one.descr.startswith(self.mark.prefix)]
         half = lease(self._now(), self.lifetime / 2, self.mark)
-        if not ours or self.ranges is None or _ends_after(ours[0].fields, half):
+        if not ours or self.ranges is None or ends_after(ours[0].fields, half):
             return None
         return rest.patch_schedule(ours[0].place, self.ranges)
 
@@ -254,27 +258,33 @@ def differences(before: Mapping[str, object], after: Mapping[str, object]) -> tu
     found = []
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
-        if isinstance(one, list) and isinstance(other, list) and one != other:
-            lost = [item for item in one if item not in other]
-            added = [item for item in other if item not in one]
-            found.append(
-                f"{name}: {len(lost)} missing, {len(added)} added"
-                if lost or added
-                else f"{name}: another order"
-            )
-        elif one != other:
-            found.append(f"{name}: {one} became {other}")
+        if one == other:
+            continue
+        if not (isinstance(one, list) and isinstance(other, list)):
+            found.append(f"{name}: {str(one)[:60]} became {str(other)[:60]}")
+            continue
+        lost = [item for item in one if item not in other]
+        added = [item for item in other if item not in one]
+        found.append(
+            f"{name}: {len(lost)} missing, {len(added)} added" if lost or added else f"{name}: another order"
+        )
     return tuple(found)
 
 
-def _ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
+def ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
+    """Whether a held schedule, as the API or config.xml has it, lasts at least as long as the wanted one."""
     ranges = fields.get("timerange")
-    held = [
-        (one["month"][0], one["day"][0], _minutes(one["hour"]))
-        for one in (ranges if isinstance(ranges, list) else [])
-    ]
+    held = (
+        [(_number(one["month"]), _number(one["day"]), _minutes(one["hour"])) for one in ranges]
+        if isinstance(ranges, list)
+        else []
+    )
     last = wanted.ranges[-1]
     return bool(held) and held[-1] >= (last.month, last.day, _minutes(last.hours))
+
+
+def _number(value: object) -> int:
+    return int(str(value[0] if isinstance(value, list) else value))
 
 
 def _minutes(hours: str) -> int:

@@ -41,4 +41,7 @@ class Failed:
     reason: str
 
 
+UNAVAILABLE = "unavailable"
+"""The stage of a row that stands for a cell which this machine cannot attempt."""
+
 Outcome = Measured | Failed

@@ -9,11 +9,8 @@ import polars as pl
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import Failed, Measured, Outcome
+from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome
 from vpnmesh.tools.load import Load
-
-UNAVAILABLE = "unavailable"
-"""The stage of a row that stands for a cell which this machine cannot attempt."""
 
 _SAMPLES = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")
 _LOADS = ("cpu_pct", "cpu_user_pct", "cpu_system_pct", "ram_mb", "solution_cpu_pct", "solution_ram_mb")
@@ -35,6 +32,7 @@ class Record:
     rtt_ms_after: float | None = None
     relay_share: float | None = None
     near_cap: bool | None = None
+    impairment_late_ms: float | None = None
     loads: Mapping[str, Load] = field(default_factory=dict)
     raw: str = ""
 
@@ -66,6 +64,7 @@ class Record:
             "data_plane": self.data_plane,
             "relay_share": self.relay_share,
             "near_cap": self.near_cap,
+            "impairment_late_ms": self.impairment_late_ms,
             "raw": self.raw,
         }
         if measured:

@@ -25,6 +25,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
 from vpnmesh.matrix import MatrixPlan, plan_matrix
 from vpnmesh.model import NodeKind, Testbed
+from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.record import frame_of
 from workflows import provenance
 from workflows.dry_run import show_changes
@@ -93,16 +94,20 @@ def main(
         show_plan(console, plan, as_json=as_json)
         return
     site = Site(nr, testbed)
-    with interruptible(nr), lab_for(testbed, console) as lab:
-        if dry_run:
-            show_changes(console, site, plan)
-            return
-        if store is None:
-            request = provenance.request(profile, seed, inventory, testbed)
-            store = Store.create(out or _default_out(), request)
-        site.firewall = FirewallRun.of(store.directory)
-        code = run(console, site, plan, store, lab, seed)
-    if require_all and any(line.get("stage") == "unavailable" for line in store.lines):
+    try:
+        with interruptible(nr), lab_for(testbed, console) as lab:
+            if dry_run:
+                show_changes(console, site, plan)
+                return
+            if store is None:
+                request = provenance.request(profile, seed, inventory, testbed)
+                store = Store.create(out or _default_out(), request)
+            site.firewall = FirewallRun.of(store.directory)
+            code = run(console, site, plan, store, lab, seed)
+    except InterruptedRunError as interrupt:
+        # before or after the run itself, which notes an interruption in its journal
+        sys.exit(128 + interrupt.signum)
+    if require_all and any(line.get("stage") == UNAVAILABLE for line in store.lines):
         code = SOME_FAILED
     sys.exit(code)
 

@@ -123,7 +123,9 @@ def _table(test: str, rows: pl.DataFrame) -> Table:
         table.add_column(condition, justify="right")
     cells = {(row["scenario"], row["condition"]): row for row in rows.iter_rows(named=True)}
     for scenario in sorted(set(rows["scenario"]), key=SCENARIO_ORDER.index):
-        table.add_row(scenario, *(_text(cells.get((scenario, condition))) for condition in conditions))
+        planes = {row["data_plane"] for key, row in cells.items() if key[0] == scenario} - {None, "", "none"}
+        label = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
+        table.add_row(label, *(_text(cells.get((scenario, condition))) for condition in conditions))
     return table
 
 

@@ -7,8 +7,8 @@ from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.matrix import Job, MatrixPlan, Visit
 from vpnmesh.model import Condition
-from vpnmesh.outcome import Failed
-from vpnmesh.record import UNAVAILABLE, Record
+from vpnmesh.outcome import UNAVAILABLE, Failed
+from vpnmesh.record import Record
 from vpnmesh.scenarios import scenario_named
 from workflows.firewall import keep_policy
 from workflows.hosts import stage_of

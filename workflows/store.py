@@ -1,5 +1,6 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -102,12 +103,9 @@ class Store:
     def write_results(self) -> Path:
         """Make results.parquet anew from the journal."""
         path = self.directory / "results.parquet"
-        temporary = path.with_suffix(".new")
-        try:
-            frame_of(self.lines).write_parquet(temporary)
-            temporary.replace(path)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror or error}") from error
+        table = io.BytesIO()
+        frame_of(self.lines).write_parquet(table)
+        self._replace(path, table.getvalue())
         return path
 
     def _append(self, line: dict[str, object]) -> None:
@@ -117,7 +115,10 @@ class Store:
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
-            raise StoreError(f"{self.directory / 'journal.jsonl'}: {error.strerror}") from error
+            place = self.directory / "journal.jsonl"
+            raise StoreError(
+                f"{place}: {error.strerror}; make room, then go on with --resume {self.directory}"
+            ) from error
         self.lines.append(line)
 
     def _read_journal(self) -> list[dict[str, object]]:
@@ -135,6 +136,7 @@ class Store:
             raise InputError(str(path), f"a line is no JSON: {error}") from error
 
     def _replace(self, path: Path, content: bytes) -> None:
+        """Write beside it, flush, and move; what could not be written whole is taken away again."""
         temporary = path.with_name(path.name + ".new")
         try:
             with temporary.open("wb") as file:
@@ -143,4 +145,7 @@ class Store:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            temporary.unlink(missing_ok=True)
+            raise StoreError(
+                f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}"
+            ) from error

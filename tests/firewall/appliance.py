@@ -129,8 +129,11 @@ class Bench:
     def change(self, policy: str, run: str = RUN, driver: PfsenseRest | None = None) -> str:
         """Have the firewall hold the policy, by the safe way; returns the diff."""
         wanted = resolve(policy_named(policy), self.testbed)
-        origin = Origin(run, "pf", "pfsense-rest")
-        return change(driver or self.driver(run), wanted, origin, self.journal, dry_run=False)
+        return change(driver or self.driver(run), wanted, self.origin(run), self.journal, dry_run=False)
+
+    def origin(self, run: str = RUN) -> Origin:
+        """Whose changes they are."""
+        return Origin(run, "pf", "pfsense-rest", self.url)
 
     def udp(self, source: str, destination: str) -> bool:
         """Whether a UDP packet gets through the stand-in."""

@@ -26,11 +26,12 @@ def work(job: dict[str, str]) -> None:
     access = Access("pf", job["url"], Secret(job["key"]), job["ca_file"])
     driver = PfsenseRest(Api(access), TESTBED, Mark(job["run"]), lambda _text: None)
     journal = Journal(Path(job["journal"]))
+    origin = Origin(job["run"], "pf", "pfsense-rest", job["url"])
     if job["policy"]:
         wanted = resolve(policy_named(job["policy"]), TESTBED)
-        change(driver, wanted, Origin(job["run"], "pf", "pfsense-rest"), journal, dry_run=False)
+        change(driver, wanted, origin, journal, dry_run=False)
     else:
-        take_back(driver, "pf", job["run"], journal)
+        take_back(driver, origin, journal)
 
 
 def main() -> None:

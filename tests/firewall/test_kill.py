@@ -79,7 +79,7 @@ def test_killed_at_every_call_of_a_change(pf: Bench, policy: str) -> None:
     with changer() as child:
         assert child.run(pf, policy, None) == 0
         calls = len(pf.appliance.calls)
-        assert take_back(pf.driver(), "pf", RUN, pf.journal)
+        assert take_back(pf.driver(), pf.origin(), pf.journal)
         survived = [_after_kill(pf, child, policy, at) for at in range(calls)]
     assert [before] * calls == survived
 
@@ -95,7 +95,7 @@ def test_killed_at_every_call_of_a_roll_back(pf: Bench) -> None:
         for at in range(calls):
             child.run(pf, POLICY, None)
             assert child.run(pf, "", at) == signal.SIGKILL
-            take_back(pf.driver(), "pf", RUN, pf.journal)
+            take_back(pf.driver(), pf.origin(), pf.journal)
             assert before == pf.appliance.config.content(), at
             assert set() == pf.appliance.config.dirty, at
             assert pf.udp(WORKER1, WORKER2), at
@@ -103,8 +103,8 @@ def test_killed_at_every_call_of_a_roll_back(pf: Bench) -> None:
 
 def _after_kill(pf: Bench, child: Changer, policy: str, at: int) -> Item:
     assert child.run(pf, policy, at) == signal.SIGKILL, at
-    take_back(pf.driver(), "pf", RUN, pf.journal)
-    assert pf.journal.of_run(RUN) == ()
+    take_back(pf.driver(), pf.origin(), pf.journal)
+    assert pf.journal.read(pf.origin()) is None
     assert set() == pf.appliance.config.dirty
     assert pf.udp(WORKER1, WORKER2)
     return pf.appliance.config.content()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.firewall.appliance import RELAY, WORKER1, WORKER2, Bench, needs_schema
 from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_rest import (
@@ -232,7 +232,7 @@ def test_a_change_that_fails_for_good_is_rolled_back_at_once(pf: Bench) -> None:
         pf.change("block-udp")
     assert before == pf.appliance.config.content()
     assert pf.udp(WORKER1, WORKER2)
-    assert pf.journal.of_run(RUN) == ()
+    assert pf.journal.read(pf.origin()) is None
 
 
 def test_the_stand_in_and_the_driver_share_no_module() -> None:

@@ -1,4 +1,4 @@
-"""Netem's plans and what is read of `tc`, without a kernel that has it."""
+"""Netem's plans, and what is read of `tc`; the captures are from a kernel that has it, in an emulator."""
 
 import dataclasses
 from ipaddress import IPv4Network
@@ -83,23 +83,23 @@ def test_a_whole_device(node: Node) -> None:
 
 def test_set_twice_is_nothing(node: Node) -> None:
     """What tc shows of our netem is what we want, so the second plan is empty and the check passes."""
-    held = node.held(WHOLE, "netem-root-synthetic", files=FILES, armed=0)
+    held = node.held(WHOLE, "netem-root", files=FILES, armed=0)
     assert ENGINE.set(WHOLE, FIVE_AT_50, held) == Plan()
     check_held(held, FIVE_AT_50)
 
 
 def test_another_condition_replaces(node: Node) -> None:
-    """250 ms at limit 1000 is not 50 ms and 5 %: all is undone and made anew."""
-    held = node.held(WHOLE, "netem-delay-only-synthetic", files=FILES, armed=0)
-    assert (held.condition, held.limit_packets) == (Condition(delay_ms=250), 1000)
+    """350 ms at limit 42683 is not 50 ms and 5 %: all is undone and made anew."""
+    held = node.held(WHOLE, "netem-delay-only", files=FILES, armed=0)
+    assert (held.condition, held.limit_packets) == (Condition(delay_ms=350), 42683)
     plan = ENGINE.set(WHOLE, FIVE_AT_50, held)
     assert argvs(plan)[0] == "tc qdisc del dev eth0 root"
-    assert "-netem limit 1000 delay 250ms" in plan.diff.splitlines()
+    assert "-netem limit 42683 delay 350ms" in plan.diff.splitlines()
 
 
 def test_clear_leaves_the_kernels_default(node: Node) -> None:
     """Clear takes the root away, the deadman and the files; on a clean device it is nothing."""
-    plan = ENGINE.clear(WHOLE, node.held(WHOLE, "netem-root-synthetic", files=FILES, armed=0))
+    plan = ENGINE.clear(WHOLE, node.held(WHOLE, "netem-root", files=FILES, armed=0))
     assert argvs(plan) == ["tc qdisc del dev eth0 root"]
     assert len(argvs(plan, "start-stop-daemon")) == 1
     assert len(argvs(plan, "rm")) == 1
@@ -108,7 +108,7 @@ def test_clear_leaves_the_kernels_default(node: Node) -> None:
 
 def test_none_means_clear(node: Node) -> None:
     """Setting the condition `none` is clearing."""
-    held = node.held(WHOLE, "netem-root-synthetic", files=FILES, armed=0)
+    held = node.held(WHOLE, "netem-root", files=FILES, armed=0)
     assert ENGINE.set(WHOLE, Impairment(Condition(), 1000), held) == ENGINE.clear(WHOLE, held)
 
 
@@ -120,9 +120,7 @@ def test_under_a_shaper(node: Node) -> None:
     assert argvs(plan) == [
         f"tc qdisc replace dev eth0 parent {handle}1 handle 2130: netem limit 6098 delay 50ms loss 5%"
     ]
-    standing = node.held(
-        WHOLE, "netem-under-tbf-synthetic", files=FILES + "underlay-client.former\n", armed=0
-    )
+    standing = node.held(WHOLE, "netem-under-tbf", files=FILES + "underlay-client.former\n", armed=0)
     assert argvs(ENGINE.clear(WHOLE, standing)) == [
         "tc qdisc del dev eth0 root",
         "tc qdisc replace dev eth0 root handle 8001: tbf rate 1000000000bit burst 262187 latency 20000us",
@@ -138,14 +136,14 @@ def test_a_former_root_is_noted_and_comes_back(node: Node) -> None:
         f"{FOLDER}/underlay-client.former",
         f"{FOLDER}/underlay-client.deadman.sh",
     ]
-    standing = node.held(WHOLE, "netem-root-synthetic", former=str(notes[0].content), files=FILES, armed=0)
+    standing = node.held(WHOLE, "netem-root", former=str(notes[0].content), files=FILES, armed=0)
     handle = tc.parse_qdiscs(held.former)[0].handle
     restored = f"tc qdisc replace dev eth0 root handle {handle} pfifo limit 500"
     assert argvs(ENGINE.clear(WHOLE, standing)) == ["tc qdisc del dev eth0 root", restored]
     assert restored in str(notes[1].content)
 
 
-@pytest.mark.parametrize("case", ["htb", "mq", "netem-foreign-synthetic"])
+@pytest.mark.parametrize("case", ["htb", "mq", "netem-foreign"])
 def test_what_cannot_come_back_is_not_touched(node: Node, case: str) -> None:
     """A root that we could not make again, somebody's netem among them, is refused with a sentence."""
     with pytest.raises(CheckError, match=r"worker1: eth0 has a root qdisc .* could not be put back"):
@@ -170,14 +168,14 @@ def test_beside_management(node: Node) -> None:
         f"{into} 192.88.99.0/27 classid 2130:4",
         f"{into} 192.88.99.32/29 classid 2130:4",
     ]
-    held = node.held(SHARED, "netem-shared-synthetic", "flower-shared-synthetic", files=FILES, armed=0)
+    held = node.held(SHARED, "netem-shared", "flower-shared", files=FILES, armed=0)
     assert ENGINE.set(SHARED, FIVE_AT_50, held) == Plan()
     check_held(held, FIVE_AT_50)
 
 
 def test_a_lost_filter_is_noticed(node: Node) -> None:
     """Netem without its filters impairs nothing, and says so."""
-    held = node.held(SHARED, "netem-shared-synthetic", files=FILES, armed=0)
+    held = node.held(SHARED, "netem-shared", files=FILES, armed=0)
     assert not held.condition
     with pytest.raises(CheckError, match="filters on eth0 are not the testbed's prefixes"):
         check_held(held, FIVE_AT_50)
@@ -185,14 +183,14 @@ def test_a_lost_filter_is_noticed(node: Node) -> None:
 
 def test_foreign_options_are_noticed(node: Node) -> None:
     """Jitter and reordering that nobody asked for are no delay of 50 ms."""
-    held = node.held(WHOLE, "netem-jitter-synthetic", files=FILES, armed=0)
+    held = node.held(WHOLE, "netem-jitter", files=FILES, armed=0)
     with pytest.raises(CheckError, match="what nobody asked for: jitter, reorder"):
         check_held(held, FIVE_AT_50)
 
 
 def test_without_a_deadman_it_is_made_anew(node: Node) -> None:
     """An impairment that nobody would lift is a fault, and setting it again arms the deadman."""
-    held = node.held(WHOLE, "netem-root-synthetic", files=FILES, armed=1)
+    held = node.held(WHOLE, "netem-root", files=FILES, armed=1)
     with pytest.raises(CheckError, match="no deadman would lift it"):
         check_held(held, FIVE_AT_50)
     assert len(argvs(ENGINE.set(WHOLE, FIVE_AT_50, held), "start-stop-daemon")) == 2
@@ -206,7 +204,7 @@ def test_in_a_pods_namespace(node: Node) -> None:
 
 def test_renew_restarts_only_the_deadman(node: Node) -> None:
     """Renewing touches no qdisc; with nothing held it is nothing."""
-    held = node.held(WHOLE, "netem-root-synthetic", files=FILES, armed=0)
+    held = node.held(WHOLE, "netem-root", files=FILES, armed=0)
     plan = ENGINE.renew(WHOLE, FIVE_AT_50, held)
     assert argvs(plan) == []
     assert len(argvs(plan, "start-stop-daemon")) == 2
@@ -227,7 +225,14 @@ def test_a_former_qdisc_survives_the_note(captured: Path) -> None:
 
 
 def test_words_for_fq_codel() -> None:
-    """tc prints microseconds bare, and reads them with a unit."""
+    """tc prints microseconds bare and rounded down, and reads them with a unit (tried on Linux 6.1)."""
     options = {"limit": 10240, "flows": 1024, "quantum": 1514, "target": 4999, "interval": 99999, "ecn": True}
-    words = "fq_codel limit 10240 flows 1024 quantum 1514 target 4999us interval 99999us ecn"
+    words = "fq_codel limit 10240 flows 1024 quantum 1514 target 5000us interval 100000us ecn"
     assert tc.Qdisc("fq_codel", "1:", root=True, options=options).words == tuple(words.split())
+
+
+def test_fq_codel_comes_back_as_captured(captured: Path) -> None:
+    """Debian's default, when somebody set it by hand, is made again option by option."""
+    (found,) = tc.parse_qdiscs((captured / "tc" / "fq-codel" / "stdout").read_text())
+    words = "limit 10240 flows 1024 quantum 1514 target 5000us interval 100000us memory_limit 33554432 drop_batch 64"
+    assert found.words == ("fq_codel", *words.split(), "ecn")

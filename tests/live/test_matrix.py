@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     said = process.communicate(timeout=DEADLINE_S)[0]
     assert process.returncode == 0, said
     frame = check_results(pl.read_parquet(run / "results.parquet"), str(run))
-    measured = frame.filter(pl.col("outcome") == "measured")
+    ours = frame.filter(pl.col("scenario") == "nebula-relay")
+    measured = ours.filter(pl.col("outcome") == "measured")
     assert {
         ("nebula-relay", c, t) for c in ("none", "loss-5pct") for t in ("tcp", "udp", "idle", "ping")
     } == set(measured.select("scenario", "condition", "test").iter_rows())
@@ -101,8 +103,8 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     assert rates["rate_mbit_s"].min() > 0  # type: ignore[operator]
     assert rates["relay_share"].min() >= 0.9  # type: ignore[operator]
     assert {"userspace"} == set(measured["data_plane"])
-    missing = frame.filter(pl.col("scenario") == "zerotier-relay")
-    if missing["stage"].to_list()[0] == "unavailable":
+    if shutil.which("zerotier-one") is None:
+        missing = frame.filter(pl.col("scenario") == "zerotier-relay")
         assert missing.height == 8
         assert all(reason.startswith("unavailable: ") for reason in missing["reason"])
     manifest = json.loads((run / "manifest.json").read_text())
@@ -212,25 +214,3 @@ def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> No
     assert isinstance(record.outcome, Failed)
     assert record.outcome.stage == "path"
     assert record.row()["rate_mbit_s"] is None
-
-
-def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    """Whatever is wrong on the command line is said before anything is touched."""
-    (tmp_path / "file").write_text("x")
-    cases = {
-        ("--scenarios", "nonsense"): "unknown scenario 'nonsense'; known are: native-1450",
-        ("--conditions", "loss-3"): "unknown condition 'loss-3'",
-        ("--tests", "sctp"): "unknown test 'sctp'; known are: tcp, udp",
-        ("--profile", "slow"): "unknown profile 'slow'",
-        ("--inventory", "nowhere"): "built in are: baremetal, lab",
-        ("--resume", str(tmp_path)): "not a run",
-        ("--out", str(tmp_path)): "is not empty",
-        ("--placement", "moon"): "places: underlay, vxlan, pod, vlan-pair",
-        ("--repetitions", "0"): "--repetitions: 0 is less than 1",
-        ("--json",): "--json: goes with --plan",
-    }
-    for arguments, words in cases.items():
-        done = subprocess.run((*MATRIX, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, (arguments, done.stdout, done.stderr)
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr

@@ -1,6 +1,9 @@
 """Changing tasks on real nodes: dry run touches nothing, the second run changes nothing, undoing leaves nothing."""
 
+import statistics
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ from vpnmesh.model import Condition, Place, Placement, Testbed
 from vpnmesh.pods import pod_network
 from vpnmesh.service import Service, running
 from workflows.hosts import HostsFailedError, run_on
-from workflows.impair import choose_engine
+from workflows.impair import choose_engine, impaired
 from workflows.provision import Site
 
 pytestmark = pytest.mark.live
@@ -215,3 +218,28 @@ def test_a_failed_host_is_asked_again(nr: Nornir, bed: Testbed) -> None:
     with pytest.raises(HostsFailedError, match="exit 1"):
         run_on(nr, [host], tasks.run_command, argv=("false",))
     assert run_on(nr, [host], tasks.find_binaries, programs=("sh",))[host].result["sh"]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["NIC apart", "NIC shared with management"])
+def test_management_is_never_impaired(shared: bool, nr: Nornir, bed: Testbed) -> None:  # noqa: FBT001
+    """At 350 ms on the client's underlay, pings take 350 ms and SSH round trips to that node what they always take."""
+    client = bed.client
+    if shared:
+        client = replace(client, management_interface=client.leg.interface)
+        bed = replace(bed, nodes=tuple(client if node.name == client.name else node for node in bed.nodes))
+    host = client.name
+
+    def round_trip_s() -> float:
+        started = time.monotonic()
+        said(nr, host, "true")
+        return time.monotonic() - started
+
+    clean_s = statistics.median(round_trip_s() for _ in range(7))
+    site = Site(nr, bed)
+    with impaired(site, choose_engine(site), Condition(delay_ms=350), Placement()):
+        ping = run_on(nr, [host], tasks.ping_address, address=str(bed.server.underlay), count=3)[host].result
+        impaired_s = statistics.median(round_trip_s() for _ in range(7))
+    assert ping.rtt.min_ms >= 349
+    # one impaired crossing would add 350 ms; half of that is far from what a loaded machine adds to a median
+    assert impaired_s < clean_s + 0.175
+    assert site.complaints == []

@@ -1,7 +1,7 @@
 """Run the stand-in in the namespace that it is started in: `python -m tests.pfsense_server SETTINGS.json`.
 
-The settings: address, port, certificate, schema, config (where to keep it), key, interfaces, and the rules,
-foreign to any driver, that it starts with. Prints `ready` and serves until its standard input ends.
+The settings: address, port, certificate, schema, config (where to keep it), key, interfaces, and the
+aliases and rules, foreign to any driver, that it starts with. Prints `ready` and serves until its standard input ends.
 """
 
 import json
@@ -19,8 +19,9 @@ def main(path: str) -> None:
     settings = json.loads(Path(path).read_text(encoding="utf-8"))
     interfaces = {name: tuple(networks) for name, networks in settings["interfaces"].items()}
     config = Config(interfaces, path=Path(settings["config"]))
-    for rule in settings["rules"]:
-        config.create("rules", rule)
+    for section in ("aliases", "rules"):
+        for item in settings[section]:
+            config.create(section, item)
     kernel = NftKernel(config)
     kernel.reload()
     config.dirty.clear()

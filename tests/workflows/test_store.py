@@ -10,8 +10,8 @@ import pytest
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import Failed, Measured, Outcome, Sample
-from vpnmesh.record import UNAVAILABLE, Record
+from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.record import Record
 from workflows.store import Store, StoreError
 
 CELL = Cell("native-1450", "loss-1pct", Test.TCP, Pair("worker1", "worker2"))

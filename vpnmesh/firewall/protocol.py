@@ -34,6 +34,9 @@ class Driver(Protocol[H, P]):
     def observe(self) -> H:
         """What the firewall holds now."""
 
+    def holds(self, held: H) -> bool:
+        """Whether anything of this run is there."""
+
     def snapshot(self, held: H) -> Mapping[str, object]:
         """What a roll back has to come back to, as JSON can hold it."""
 
@@ -55,20 +58,24 @@ class Driver(Protocol[H, P]):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose change it is: the run, the firewall's host name, the driver's name."""
+    """Whose change it is, and of which firewall: two firewalls of one name are told apart by driver and address."""
 
     run: str
     host: str
     driver: str
+    address: str
+
+    @property
+    def firewall(self) -> str:
+        """The firewall as one word."""
+        return f"{self.host}-{self.driver}-{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A change that was journalled before its first write: by which run, on which firewall, from what."""
+    """A change that was journalled before its first write: whose, when, and from what."""
 
-    run: str
-    host: str
-    driver: str
+    origin: Origin
     at: str
     revision: str
     snapshot: Mapping[str, object]

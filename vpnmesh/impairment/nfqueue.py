@@ -23,7 +23,8 @@ LIFETIME_MARGIN_S = 60
 PROCESS = "vpnmesh-nfq"
 _SUFFIXES = ("pid", "stats", "stats.new")
 _IPTABLES = ("iptables", "-w", "-t", "mangle")
-# constant script: iptables-nft makes the table on first use and leaves it there, empty, for ever
+# constant script: iptables-nft makes the table on first use and leaves it there, empty, for ever; only when the process
+# has let its packets go, since the kernel drops what waits in any queue of the namespace when a chain's hook goes
 _TIDY = Command(
     ("sh", "-c", "iptables-save -t mangle | grep -q '^-A' || nft delete table ip mangle 2>/dev/null; true")
 )
@@ -191,7 +192,7 @@ def _stop(process: tuple[str, ...]) -> Command:
 
 def _undo(target: Target, rules: Sequence[str], stop: Command) -> tuple[Command, ...]:
     deletions = tuple(Command((*_IPTABLES, "-D", *shlex.split(rule))) for rule in rules)
-    return (*deletions, _TIDY, stop, *deadman.remove_files(target.name, _SUFFIXES))
+    return (*deletions, stop, _TIDY, *deadman.remove_files(target.name, _SUFFIXES))
 
 
 def _held(target: Target, completed: Sequence[Completed]) -> Held:

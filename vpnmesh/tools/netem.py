@@ -80,11 +80,13 @@ def _tbf(options: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _fq_codel(options: dict[str, Any]) -> tuple[str, ...] | None:
-    units = {"target": "us", "interval": "us", "ce_threshold": "us"}
+    units = {"target", "interval", "ce_threshold"}
     plain = {name: value for name, value in options.items() if name != "ecn"}
     if not set(plain) <= {"limit", "flows", "quantum", "memory_limit", "drop_batch", *units}:
         return None
-    words = [word for name, value in plain.items() for word in (name, f"{value}{units.get(name, '')}")]
+    # tc shows the kernel's units of 1.024 us as whole us, rounded down: one more lands on the same
+    shown = {name: f"{value + 1}us" if name in units else str(value) for name, value in plain.items()}
+    words = [word for pair in shown.items() for word in pair]
     return ("fq_codel", *words, "ecn" if options.get("ecn") else "noecn")
 
 

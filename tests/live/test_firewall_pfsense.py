@@ -1,0 +1,155 @@
+"""The REST driver over HTTPS to the stand-in, which runs in the lab's firewall node: real packets, a real cell."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+
+import polars as pl
+import pytest
+import yaml
+
+from inventory.testbed import load
+from tests.firewall.appliance import FOREIGN_ALIAS, OPENAPI, foreign_pass, make_certificate, needs_schema
+from vpnmesh.firewall.policy import POLICIES
+from vpnmesh.lab.lifecycle import Lab
+from workflows import firewall
+from workflows.provision import Site
+
+pytestmark = [pytest.mark.live, needs_schema]
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "a key"
+PORT = 8443
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The stand-in in the firewall node, and the inventory that names it."""
+
+    inventory: Path
+    config: Path
+
+    def content(self) -> dict[str, object]:
+        """Its configuration on disk."""
+        found: dict[str, object] = json.loads(self.config.read_text(encoding="utf-8"))
+        return found
+
+
+@pytest.fixture(scope="module")
+def standing(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """The stand-in serves on the firewall node's management address; its kernel side loads nftables there."""
+    folder = tmp_path_factory.mktemp("pfsense")
+    _, testbed = load("lab")
+    legs = {leg.interface: [str(leg.address.network)] for leg in testbed.firewall.legs}
+    certificate, ca_file = make_certificate(folder, testbed.firewall.management)
+    settings = {
+        "address": testbed.firewall.management,
+        "port": PORT,
+        "certificate": str(certificate),
+        "schema": str(OPENAPI),
+        "config": str(folder / "config.json"),
+        "key": KEY,
+        "interfaces": legs,
+        "aliases": [FOREIGN_ALIAS],
+        "rules": [foreign_pass(name) for name in legs],
+    }
+    path = folder / "settings.json"
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    inside = ("nsenter", "-t", str(lab.node_pid("firewall")), "-n")
+    argv = (*inside, sys.executable, "-m", "tests.pfsense_server", str(path))
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield Standing(_inventory(folder, testbed.firewall.management, ca_file), folder / "config.json")
+        assert process.stdin
+        process.stdin.close()
+        subprocess.run((*inside, "nft", "delete", "table", "inet", "pfsense"), check=True)
+
+
+def _inventory(folder: Path, address: str, ca_file: Path) -> Path:
+    """The lab's inventory with a pfSense for a firewall."""
+    copied = copytree(ROOT / "inventory" / "lab", folder / "inventory")
+    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
+    key = folder / "key"
+    key.write_text(KEY)
+    hosts["firewall"]["data"] |= {
+        "firewall_driver": "pfsense-rest",
+        "pfsense_url": f"https://{address}:{PORT}",
+        "pfsense_tls_ca": str(ca_file),
+        "pfsense_key_file": str(key),
+    }
+    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
+    return copied
+
+
+@pytest.fixture
+def site(standing: Standing) -> Iterator[Site]:
+    """The lab behind the stand-in, as workflows see it."""
+    site = Site(*load(str(standing.inventory)))
+    yield site
+    firewall.roll_back(site.nr, site.testbed, site.firewall)
+    site.nr.close_connections()
+
+
+@pytest.mark.parametrize("name", [policy.name for policy in POLICIES])
+def test_packets_do_what_the_policy_says(site: Site, standing: Standing, name: str) -> None:
+    """The same proof as for nftables, before, during and after, and the configuration is as before."""
+    before = standing.content()
+    for policy in ("allow-all", name, "allow-all"):
+        firewall.set_policy(site.nr, site.testbed, policy, site.firewall)
+        lines = firewall.prove(site.nr, site.testbed, policy)
+        assert [str(line) for line in lines if not line.holds] == []
+    assert before == standing.content()
+
+
+def test_a_matrix_cell_behind_it(standing: Standing, tmp_path: Path) -> None:
+    """full_matrix with this inventory: the relayed scenario is blocked by the driver, proven, and measured."""
+    before = standing.content()
+    run = tmp_path / "run"
+    arguments = ("--scenarios", "nebula-relay", "--conditions", "none", "--tests", "tcp", "--out", str(run))
+    argv = (sys.executable, "-m", "workflows.full_matrix", "--inventory", str(standing.inventory), *arguments)
+    done = subprocess.run(
+        (*argv, "--repetitions", "1", "--duration", "1"),
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = pl.read_parquet(run / "results.parquet").row(0, named=True)
+    assert row["outcome"] == "measured"
+    assert row["relay_share"] >= 0.9
+    assert before == standing.content()
+    assert list((run / "firewall").glob("*.json")) == []
+
+
+def test_a_killed_run_is_taken_back_by_its_directory(standing: Standing, tmp_path: Path) -> None:
+    """kill -9 in mid-run leaves the blocks; `workflows.teardown --run DIRECTORY` leaves the snapshot."""
+    before = standing.content()
+    run = tmp_path / "run"
+    arguments = ("--scenarios", "nebula-relay", "--conditions", "none", "--tests", "tcp", "--out", str(run))
+    argv = (sys.executable, "-m", "workflows.full_matrix", "--inventory", str(standing.inventory), *arguments)
+    with subprocess.Popen(
+        (*argv, "--repetitions", "1", "--duration", "60"), cwd=ROOT, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while standing.content() == before:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    assert before != standing.content()
+    teardown = (sys.executable, "-m", "workflows.teardown", "--run", str(run))
+    done = subprocess.run(teardown, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert "firewall: rolled back of run run" in done.stdout
+    assert before == standing.content()

@@ -1,0 +1,94 @@
+"""Whatever is wrong on the command line is one sentence and exit code 2, before anything is touched."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vpnmesh.model import Cell, Pair
+from workflows.full_matrix import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def invoke(*arguments: str) -> Result:
+    """full_matrix with these arguments, in this process."""
+    return CliRunner().invoke(main, arguments)
+
+
+CASES = {
+    "--scenarios nonsense": "unknown scenario 'nonsense'; known are: native-1450",
+    "--conditions loss-3": "unknown condition 'loss-3'; known are: none, loss-1pct",
+    "--conditions loss-100pct": "loss 100 % is not in",
+    "--tests sctp": "unknown test 'sctp'; known are: tcp, udp",
+    "--profile slow": "unknown profile 'slow'; known are: quick, paper",
+    "--inventory nowhere": "built in are: baremetal, lab",
+    "--resume {empty}": "not a run",
+    "--resume {old}": "a run of schema version 0",
+    "--resume {garbled}": "no run that can be resumed",
+    "--placement moon": "places: underlay, vxlan, pod, vlan-pair",
+    "--repetitions 0": "--repetitions: 0 is less than 1",
+    "--duration 0": "--duration: 0 is less than 1",
+    "--scenarios ,": "nothing to do",
+    "--json": "--json: goes with --plan",
+    "--duration soon": "Invalid value for '--duration'",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_sentence_and_exit_code_2(case: str, tmp_path: Path) -> None:
+    """The sentence names the place and lists the right ones."""
+    folders = {name: tmp_path / name for name in ("empty", "old", "garbled")}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["old"] / "manifest.json").write_text(json.dumps({"schema_version": 0}))
+    (folders["garbled"] / "manifest.json").write_text(json.dumps({"schema_version": 1, "profile": 3}))
+    result = invoke(*case.format(**folders).split(" "))
+    assert result.exit_code == 2, result.output
+    assert CASES[case] in result.output
+    assert "Traceback" not in result.output
+
+
+def test_no_traceback_from_the_shell_either() -> None:
+    """As users call it: exit code 2, the sentence on stderr, nothing on stdout."""
+    argv = (sys.executable, "-m", "workflows.full_matrix", "--scenarios", "nonsense")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --scenarios: unknown scenario 'nonsense'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_plan_needs_neither_root_nor_lab_nor_binaries() -> None:
+    """All twelve scenarios are planned; JSON is only the list, in documented words."""
+    names = "native-1450,headscale-relay,netbird-relay,netbird-relay-tcp,zerotier-relay,nebula-relay"
+    result = invoke("--plan", "--json", "--profile", "paper", "--scenarios", names)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert len(rows) == 6 * 7 * 2
+    assert {"scenario", "condition", "test", "pair", "repetitions", "seconds"} == set(rows[0])
+    assert str(Pair("worker1", "worker2")) == rows[0]["pair"]
+    assert {100, 10} == {row["repetitions"] for row in rows}
+    assert all(row["seconds"] > row["repetitions"] * 61 for row in rows)
+
+
+def test_the_papers_plan_is_the_papers_count() -> None:
+    """--profile paper --plan: 2,560 repetitions."""
+    rows = json.loads(invoke("--plan", "--json", "--profile", "paper").stdout)
+    assert sum(row["repetitions"] for row in rows) == 2560
+
+
+def test_the_plan_says_what_a_budget_leaves_out() -> None:
+    """Dropped conditions are named, never silent."""
+    result = invoke("--plan", "--budget", "3")
+    assert result.exit_code == 0
+    assert "left out to stay in 3 minutes: delay-350ms" in result.output
+    assert "switching" in result.output
+
+
+def test_a_cell_has_one_key() -> None:
+    """The key is what resuming goes by."""
+    cell = Cell("a", "none", "tcp", Pair("x", "y"))  # type: ignore[arg-type]
+    assert cell.key == "a/none/tcp/x>y"
