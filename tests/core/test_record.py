@@ -13,8 +13,8 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.frames.summary import summarize
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import Failed, Measured, Outcome, Sample
-from vpnmesh.record import UNAVAILABLE, Record, finished, frame_of, journal_line
+from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.record import Record, finished, frame_of, journal_line
 from vpnmesh.tools.load import Load
 
 CELL = Cell("native-1450", "loss-1pct", Test.UDP, Pair("worker1", "worker2"))
@@ -32,6 +32,8 @@ FULL = Record(
     rtt_ms_before=0.25,
     rtt_ms_after=0.5,
     relay_share=0.001,
+    near_cap=False,
+    impairment_late_ms=0.05,
     loads=dict.fromkeys(ENDS, LOAD),
     raw="raw/there",
 )

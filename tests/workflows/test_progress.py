@@ -9,8 +9,8 @@ from rich.console import Console
 
 from vpnmesh.matrix import PROFILES, Job, plan_matrix
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import Failed, Measured, Outcome, Sample
-from vpnmesh.record import UNAVAILABLE, Record, frame_of, journal_line
+from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.record import Record, frame_of, journal_line
 from workflows.progress import PLAIN_WIDTH, RunProgress, rate_of, result_tables
 
 PAIR = Pair("worker1", "worker2")
