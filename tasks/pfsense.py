@@ -211,7 +211,7 @@ class PfsenseRest:
         """The call that lets the rules hold longer, once half of their time has gone."""
         ours = [one for one in held.schedules or () if one.descr.startswith(self.mark.prefix)]
         half = lease(self._now(), self.lifetime / 2, self.mark)
-        if not ours or self.ranges is None or _ends_after(ours[0].fields, half):
+        if not ours or self.ranges is None or ends_after(ours[0].fields, half):
             return None
         return rest.patch_schedule(ours[0].place, self.ranges)
 
@@ -271,14 +271,20 @@ def differences(before: Mapping[str, object], after: Mapping[str, object]) -> tu
     return tuple(found)
 
 
-def _ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
+def ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
+    """Whether a held schedule, as the API or config.xml has it, lasts at least as long as the wanted one."""
     ranges = fields.get("timerange")
-    held = [
-        (one["month"][0], one["day"][0], _minutes(one["hour"]))
-        for one in (ranges if isinstance(ranges, list) else [])
-    ]
+    held = (
+        [(_number(one["month"]), _number(one["day"]), _minutes(one["hour"])) for one in ranges]
+        if isinstance(ranges, list)
+        else []
+    )
     last = wanted.ranges[-1]
     return bool(held) and held[-1] >= (last.month, last.day, _minutes(last.hours))
+
+
+def _number(value: object) -> int:
+    return int(str(value[0] if isinstance(value, list) else value))
 
 
 def _minutes(hours: str) -> int:

@@ -130,7 +130,8 @@ class Api:
             message = _words(request, answer.status, str(content.get("message", "")))
             raise ApiError(host, request, answer.status, message)
         date = answer.headers.get("Date")
-        return Reply(content.get("data"), parsedate_to_datetime(date) if date else None)
+        # the schema's own endpoint answers with the document alone
+        return Reply(content.get("data", content), parsedate_to_datetime(date) if date else None)
 
     def _untrusted(self, reason: str) -> str:
         found = _fingerprint_at(self.access.url)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.connection import Shell
-from tasks.pfsense import LIFETIME, Say, differences, without
+from tasks.pfsense import LIFETIME, Say, differences, ends_after, without
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall import pfsense_php as php
 from vpnmesh.firewall import pfsense_rest as rest
@@ -48,14 +48,17 @@ class PfsenseSsh:
         if problems := rest.conflicts(held.held, made):
             raise CheckError("firewall", "; ".join(problems))
         before, after = php.held_lines(held.held, self.mark), php.lines(made)
+        diff = unified_diff("firewall", "\n".join(before), "\n".join(after))
         if before == after:
-            return Plan()
+            if not wanted or self._lasts(held):
+                return Plan()
+            diff = f"firewall policy {wanted.name}: renewed"
         if held.pending and not held.held.marked(self.mark.prefix):
             raise CheckError("firewall", "somebody's changes wait for Apply Changes; settle them first")
         schedule = self._lease(held) if wanted else None
         script = php.change_script(made, wanted, self.testbed, self.mark, schedule)
         command = Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)
-        return Plan((command,), unified_diff("firewall", "\n".join(before), "\n".join(after)))
+        return Plan((command,), diff)
 
     def apply(self, plan: Plan, wanted: Ruleset) -> None:
         """Run the script."""
@@ -86,6 +89,11 @@ class PfsenseSsh:
 
     def _lease(self, held: Answer) -> Schedule:
         return lease(datetime.fromisoformat(held.time), LIFETIME, self.mark)
+
+    def _lasts(self, held: Answer) -> bool:
+        half = lease(datetime.fromisoformat(held.time), LIFETIME / 2, self.mark)
+        ours = [one for one in held.held.schedules or () if one.descr.startswith(self.mark.prefix)]
+        return bool(ours) and ends_after(ours[0].fields, half)
 
     def _run(self, script: str) -> Answer:
         done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])

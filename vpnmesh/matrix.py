@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
@@ -49,6 +49,19 @@ class Profile:
 
 THROUGHPUT_TESTS = (Test.TCP, Test.UDP)
 
+_PAPER = Profile(
+    name="paper",
+    scenarios=PAPER_SCENARIOS,
+    conditions=PAPER_CONDITIONS,
+    tests=THROUGHPUT_TESTS,
+    repetitions_clean=100,
+    repetitions_impaired=10,
+    duration_s=60,
+    blocks=2,
+    # the authors' script: netem with its default queue on one worker's physical interface, egress only
+    placement=Placement(limit=1000),
+    udp_window="2M",
+)
 PROFILES = {
     "quick": Profile(
         name="quick",
@@ -61,32 +74,9 @@ PROFILES = {
         blocks=1,
         budget_min=10,
     ),
-    "paper": Profile(
-        name="paper",
-        scenarios=PAPER_SCENARIOS,
-        conditions=PAPER_CONDITIONS,
-        tests=THROUGHPUT_TESTS,
-        repetitions_clean=100,
-        repetitions_impaired=10,
-        duration_s=60,
-        blocks=2,
-        # the authors' script: netem with its default queue on one worker's physical interface, egress only
-        placement=Placement(limit=1000),
-        udp_window="2M",
-    ),
-    "paper-text": Profile(
-        name="paper-text",
-        scenarios=PAPER_SCENARIOS,
-        conditions=PAPER_CONDITIONS,
-        tests=THROUGHPUT_TESTS,
-        repetitions_clean=100,
-        repetitions_impaired=10,
-        duration_s=60,
-        blocks=2,
-        # "on the Calico interface" (section 3.3)
-        placement=Placement(place=Place.VXLAN, limit=1000),
-        udp_window="2M",
-    ),
+    "paper": _PAPER,
+    # "on the Calico interface" (section 3.3)
+    "paper-text": replace(_PAPER, name="paper-text", placement=Placement(place=Place.VXLAN, limit=1000)),
 }
 
 

@@ -137,6 +137,7 @@ class Appliance:
         if call.path in _PLURALS:
             return self._plural(_PLURALS[call.path], call, half=half)
         special: dict[str, Callable[[Call, Any], Any]] = {
+            "/api/v2/schema/openapi": lambda _call, _body: self.schema.document,
             "/api/v2/firewall/apply": self._apply,
             "/api/v2/firewall/states": self._states,
             "/api/v2/diagnostics/command_prompt": self._command,
@@ -237,6 +238,17 @@ class Appliance:
         return {"output": "\n".join(lines), "result_code": 0}
 
 
+def _written(path: str, status: int, data: Any, message: str, *, web: bool) -> tuple[bytes, str]:
+    """An answer's text and type: the package's envelope, the schema bare, or the web server's own page."""
+    if web:
+        return b"<html>404 Not Found</html>", "text/html"
+    word = HTTPStatus(status).phrase
+    envelope = {"code": status, "status": word.lower(), "response_id": word.upper().replace(" ", "_")}
+    whole = {**envelope, "message": message, "data": data if data is not None else []}
+    bare = path == "/api/v2/schema/openapi" and status == HTTPStatus.OK
+    return json.dumps(data if bare else whole).encode(), "application/json"
+
+
 def _fits(item: Item, filters: dict[str, str]) -> bool:
     for key, wanted in filters.items():
         name, _, kind = key.partition("__")
@@ -283,14 +295,7 @@ def serve(
             self._reply(status, data, message)
 
         def _reply(self, status: int, data: Any, message: str) -> None:
-            word = HTTPStatus(status).phrase
-            content = {"code": status, "status": word.lower(), "response_id": word.upper().replace(" ", "_")}
-            text = json.dumps(
-                {**content, "message": message, "data": data if data is not None else []}
-            ).encode()
-            kind = "application/json"
-            if not appliance.package:
-                text, kind = b"<html>404 Not Found</html>", "text/html"
+            text, kind = _written(urlsplit(self.path).path, status, data, message, web=not appliance.package)
             self.send_response_only(status)
             self.send_header("Date", formatdate(appliance.config.clock(), usegmt=True))
             self.send_header("Content-Type", kind)

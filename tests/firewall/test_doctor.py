@@ -1,0 +1,94 @@
+"""workflows.doctor --firewall: what it says of a box that has all, less, or the wrong thing."""
+
+import copy
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.firewall.appliance import KEY, Bench, needs_schema, schema
+from vpnmesh.firewall.pfsense_needs import lacks, needs, privileges
+from vpnmesh.firewall.pfsense_rest import BEYOND_SCHEMA, SCHEMA_PATHS
+from workflows.doctor import main
+
+pytestmark = needs_schema
+
+
+def inventory(pf: Bench, folder: Path) -> str:
+    """The lab's inventory with the stand-in for a firewall."""
+    copied = copytree(Path(__file__).parents[2] / "inventory" / "lab", folder / "inventory")
+    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
+    (folder / "key").write_text(KEY)
+    hosts["firewall"]["data"] |= {
+        "firewall_driver": "pfsense-rest",
+        "pfsense_url": pf.url,
+        "pfsense_tls_ca": str(pf.ca_file),
+        "pfsense_key_file": str(folder / "key"),
+    }
+    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
+    return str(copied)
+
+
+def test_shared_schema_has_all_that_is_fatal_and_lacks_what_is_marked() -> None:
+    """The paths beyond the shared schema are exactly those that pfsense_rest marks; nothing fatal is missing."""
+    found = lacks(schema().document)
+    assert [lack.text for lack in found if lack.fatal] == []
+    missing = {lack.text.split()[2].rstrip(":") for lack in found}
+    assert missing == set(BEYOND_SCHEMA)
+    assert {need.path for need in needs()} == set(BEYOND_SCHEMA) | set(SCHEMA_PATHS)
+
+
+def test_a_schema_without_what_we_need_is_named() -> None:
+    """A call that is gone, or a key that was renamed, is a sentence, and fatal."""
+    document = copy.deepcopy(schema().document)
+    del document["paths"]["/api/v2/firewall/apply"]["post"]
+    del document["components"]["schemas"]["FirewallRule"]["properties"]["floating"]
+    fatal = [lack.text for lack in lacks(document) if lack.fatal]
+    assert fatal == [
+        "POST /api/v2/firewall/rule knows no 'floating'",
+        "no POST /api/v2/firewall/apply",
+    ]
+
+
+def test_privileges_are_pfsenses_own_names() -> None:
+    """As the package derives them from path and method, none twice."""
+    assert "api-v2-firewall-rule-post" in privileges()
+    assert "api-v2-diagnostics-command-prompt-post" in privileges()
+    assert len(privileges()) == len(set(privileges()))
+
+
+def test_least_privileges_suffice_for_a_change(pf: Bench) -> None:
+    """With exactly these privileges and no page-all a policy is set and taken back."""
+    pf.appliance.keys[KEY] = set(privileges())
+    pf.change("nat-symmetric")
+    pf.change("allow-all")
+    assert {call.status for call in pf.appliance.calls} == {200}
+
+
+def test_doctor_on_a_healthy_box(pf: Bench, tmp_path: Path) -> None:
+    """Exit code 0, the version, and what this API does without."""
+    done = CliRunner().invoke(main, ["--firewall", "--inventory", inventory(pf, tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "version: 2.8.1-RELEASE" in done.output
+    assert "without: no GET /api/v2/firewall/schedules: rules cannot end by themselves" in done.output
+    assert {call.method for call in pf.appliance.calls} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("package", "key", "said"),
+    [
+        (False, KEY, "install the package pfSense-pkg-RESTAPI"),
+        (True, "wrong", "the key is not accepted; not tried again"),
+    ],
+)
+def test_doctor_on_an_ill_box(pf: Bench, tmp_path: Path, key: str, said: str, *, package: bool) -> None:
+    """Exit code 1 and one clear sentence; a refused key is tried once."""
+    folder = inventory(pf, tmp_path)
+    (tmp_path / "key").write_text(key)
+    pf.appliance.package = package
+    done = CliRunner().invoke(main, ["--firewall", "--inventory", folder])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert len(pf.appliance.calls) == 1

@@ -1,0 +1,107 @@
+"""What the REST driver needs of an appliance's API, held against the schema that the appliance shows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from vpnmesh.firewall import pfsense_rest as rest
+from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule
+from vpnmesh.firewall.pfsense_objects import Mapping as NatMapping
+from vpnmesh.firewall.policy import Action
+
+SCHEMA = "/api/v2/schema/openapi"
+_ALIAS = Alias("a", (IPv4Address("192.0.2.1"),), "d")
+_RULE = FloatingRule(Action.BLOCK, ("a", "b"), "udp", "any", 53, "d", "s")
+_MAPPING = NatMapping("a", "192.0.2.0/24", keeps_port=True, descr="d")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A call with the keys that its body has; without it `loss` is what cannot be done, empty = nothing works."""
+
+    method: str
+    path: str
+    keys: frozenset[str] = frozenset()
+    loss: str = ""
+
+
+def needs() -> tuple[Need, ...]:
+    """Every call that the driver makes."""
+    expiry, nat = "rules cannot end by themselves", "no NAT policies"
+    return (
+        Need("GET", rest.RULES),
+        Need("DELETE", rest.RULES),
+        Need("POST", rest.RULE, frozenset(rest.rule_body(_RULE))),
+        Need("GET", rest.ALIASES),
+        Need("DELETE", rest.ALIASES),
+        Need("POST", rest.ALIAS, frozenset(rest.alias_body(_ALIAS))),
+        Need("GET", rest.APPLY),
+        Need("POST", rest.APPLY),
+        Need("DELETE", rest.STATES),
+        Need(
+            "POST",
+            rest.COMMAND,
+            frozenset({"command"}),
+            "loaded rules cannot be listed (optional, root's power)",
+        ),
+        Need("GET", rest.SCHEDULES, loss=expiry),
+        Need("POST", rest.SCHEDULE, frozenset({"name", "descr", "timerange"}), expiry),
+        Need("PATCH", rest.SCHEDULE, frozenset({"timerange"}), expiry),
+        Need("DELETE", rest.SCHEDULES, loss=expiry),
+        Need("GET", rest.TIMEZONE, loss=expiry),
+        Need("GET", rest.MAPPINGS, loss=nat),
+        Need("POST", rest.MAPPING, frozenset(rest.mapping_body(_MAPPING)), nat),
+        Need("DELETE", rest.MAPPINGS, loss=nat),
+        Need("GET", rest.NAT_MODE, loss=nat),
+        Need("GET", rest.VERSION, loss="the version cannot be recorded"),
+    )
+
+
+def privileges() -> tuple[str, ...]:
+    """The least privileges of the API's user, as pfSense's user manager lists them."""
+    return tuple(rest.Request(need.method, need.path).privilege for need in needs())
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What an appliance's API has not; `fatal` when the driver cannot work without it."""
+
+    text: str
+    fatal: bool
+
+
+def lacks(document: Mapping[str, object]) -> tuple[Lack, ...]:
+    """What the driver needs and the OpenAPI document does not have, the fatal first."""
+    found = [lack for need in needs() for lack in _lacks(document, need)]
+    return tuple(sorted(found, key=lambda lack: not lack.fatal))
+
+
+def _lacks(document: Mapping[str, object], need: Need) -> Iterator[Lack]:
+    call = f"{need.method} {need.path}"
+    loss = f": {need.loss}" if need.loss else ""
+    operation = _get(document, "paths", need.path, need.method.lower())
+    if not operation:
+        yield Lack(f"no {call}{loss}", fatal=not need.loss)
+        return
+    if not need.keys:
+        return
+    body = _get(operation, "requestBody", "content", "application/json", "schema")
+    known = frozenset(_properties(document, body))
+    for key in sorted(need.keys - known):
+        yield Lack(f"{call} knows no '{key}'{loss}", fatal=not need.loss)
+
+
+def _properties(document: Mapping[str, object], schema: object) -> Iterator[str]:
+    if not isinstance(schema, dict):
+        return
+    if reference := schema.get("$ref"):
+        yield from _properties(document, _get(document, *str(reference).removeprefix("#/").split("/")))
+    yield from schema.get("properties", {})
+    for part in schema.get("allOf", []):
+        yield from _properties(document, part)
+
+
+def _get(node: object, *keys: str) -> Mapping[str, object]:
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
