@@ -177,8 +177,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
     tool = iperf3.Iperf3(
         profile.duration_s, profile.omit_s, profile.congestion, profile.udp_rate, profile.udp_window
     )
-    delay_ms = Condition.parse(attempt.cell.condition).delay_ms
-    ask = Throughput(bed, test, tool, attempt.cell.pair.server, delay_ms)
+    ask = Throughput(bed, test, tool, attempt.cell.pair.server, Condition.parse(attempt.cell.condition))
     client = attempt.cell.pair.client
     results = run_on(
         bench.site.nr, [client], tasks.measure_throughput, ask=ask, others=bench.site.nr.inventory.hosts
