@@ -295,7 +295,6 @@ def serve(
             self._reply(status, data, message)
 
         def _reply(self, status: int, data: Any, message: str) -> None:
-            word = HTTPStatus(status).phrase
             text, kind = _written(urlsplit(self.path).path, status, data, message, web=not appliance.package)
             self.send_response_only(status)
             self.send_header("Date", formatdate(appliance.config.clock(), usegmt=True))
