@@ -7,9 +7,9 @@ PYTHON := $(VENV)/bin/python
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
-  ca-certificates chromium conntrack ethtool gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev \
-  libnetfilter-queue-dev make nebula nftables openssh-client openssh-server pkg-config procps \
-  python3 python3-venv sudo tini util-linux wireguard-go wireguard-tools
+  ca-certificates chromium conntrack ethtool gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
+  nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv \
+  redis-server sudo tini util-linux wireguard-go wireguard-tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup debian venv engine matrix test check bench clean

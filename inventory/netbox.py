@@ -24,6 +24,9 @@ HOST_FIELDS = "id,name,status,site,role,platform,tags,primary_ip4,primary_ip6,cu
 # so many ids fit into a URL that every web server takes (4094 bytes)
 IDS_IN_URL = 200
 PREFIXES_IN_URL = 100
+HOSTS = {"devices": "dcim/devices", "machines": "virtualization/virtual-machines"}
+PREFIX_FIELDS = "id,prefix,vlan"
+ALL_PREFIXES = Query("ipam/prefixes", PREFIX_FIELDS, {"vlan_id__n": "null"})
 # an interface without an 802.1Q mode has no untagged VLAN
 MODES = ("access", "tagged", "tagged-all")
 
@@ -58,51 +61,74 @@ def read_documents(netbox: NetBox, filters: Mapping[str, Values]) -> Documents:
     for name in filters:
         if name not in FILTERS:
             raise UnknownNameError("NetBox", "filter", name, list(FILTERS))
-    place = netbox.url
-    queries = (
-        Query(path, HOST_FIELDS, filters) for path in ("dcim/devices", "virtualization/virtual-machines")
-    )
-    devices, machines = (_parsed(netbox, RawHost, rows) for rows in netbox.read(*queries))
-    if not active((*devices, *machines)):
+    hosts = {name: Query(path, HOST_FIELDS, filters) for name, path in HOSTS.items()}
+    # without a filter everything is wanted: what hangs on the devices can be read beside them
+    ahead = {} if filters else {"device_ports": _ports("device"), "prefixes": ALL_PREFIXES}
+    found = _read(netbox, {**hosts, **ahead})
+    devices, machines = (_active(_parsed(netbox, RawHost, found[name])) for name in HOSTS)
+    if not devices and not machines:
         chosen = ", ".join(f"{name}={value}" for name, value in filters.items()) or "no filter"
-        raise InputError(place, f"no active device or virtual machine ({chosen})", "correct the filter")
-    for host in (*devices, *machines):
-        if host not in active((host,)):
+        raise InputError(netbox.url, f"no active device or virtual machine ({chosen})", "correct the filter")
+    found |= _read(netbox, _next(devices, machines, known=set(found)))
+    return documents_of(netbox.url, _joined(netbox, devices, machines, found))
+
+
+def _active(hosts: Iterable[RawHost]) -> tuple[RawHost, ...]:
+    """The hosts in use; of the others a warning says that they are left out."""
+    chosen = active(hosts := tuple(hosts))
+    for host in hosts:
+        if host not in chosen:
             log.warning("left out: %s is %s", host.name, host.status.value)
-    rows = _with_legs(netbox, active(devices), active(machines))
-    return documents_of(place, rows)
+    return tuple(chosen)
 
 
-def _with_legs(netbox: NetBox, devices: Sequence[RawHost], machines: Sequence[RawHost]) -> Rows:
-    """Add interfaces, then the prefixes of their VLANs, then the addresses in those prefixes."""
+def _read(netbox: NetBox, queries: Mapping[str, Query]) -> dict[str, list[Row]]:
+    return dict(zip(queries, netbox.read(*queries.values()), strict=True))
+
+
+def _next(devices: Sequence[RawHost], machines: Sequence[RawHost], known: set[str]) -> dict[str, Query]:
+    """What is to be read once the hosts are known: their ports, and for many hosts all prefixes of VLANs."""
     queries = {
-        "device": _ports("dcim/interfaces", "device", devices),
-        "virtual_machine": _ports("virtualization/interfaces", "virtual_machine", machines),
+        "device_ports": _ports("device", devices),
+        "machine_ports": _ports("virtual_machine", machines),
+        "prefixes": ALL_PREFIXES,
     }
-    wanted = {name: query for name, query in queries.items() if query}
-    ports = dict(zip(wanted, netbox.read(*wanted.values()), strict=True))
-    device_ports = _parsed(netbox, RawPort, ports.get("device", ()))
-    machine_ports = _parsed(netbox, RawPort, ports.get("virtual_machine", ()))
+    needless = known | {
+        name for name, hosts in (("device_ports", devices), ("machine_ports", machines)) if not hosts
+    }
+    if len(devices) + len(machines) <= IDS_IN_URL:
+        needless.add("prefixes")
+    return {name: query for name, query in queries.items() if name not in needless}
+
+
+def _ports(owner: str, hosts: Sequence[RawHost] = ()) -> Query:
+    """The ports that can have a VLAN: of these hosts where they are few, else of all."""
+    path = "dcim/interfaces" if owner == "device" else "virtualization/interfaces"
+    few: dict[str, Values] = (
+        {f"{owner}_id": [host.id for host in hosts]} if 0 < len(hosts) <= IDS_IN_URL else {}
+    )
+    return Query(path, f"id,name,untagged_vlan,{owner}", {"mode": MODES, **few})
+
+
+def _joined(
+    netbox: NetBox, devices: tuple[RawHost, ...], machines: tuple[RawHost, ...], found: dict[str, list[Row]]
+) -> Rows:
+    """Add the prefixes of the hosts' VLANs and the addresses in those prefixes."""
+    device_ports = _of(devices, _parsed(netbox, RawPort, found.get("device_ports", ())))
+    machine_ports = _of(machines, _parsed(netbox, RawPort, found.get("machine_ports", ())))
     vlans = {port.untagged_vlan.id for port in (*device_ports, *machine_ports) if port.untagged_vlan}
-    prefixes = tuple(row for row in _prefixes(netbox, vlans) if row.vlan and row.vlan.id in vlans)
-    addresses = _addresses(netbox, prefixes)
-    return Rows(tuple(devices), tuple(machines), device_ports, machine_ports, addresses, prefixes)
+    if vlans and "prefixes" not in found:
+        few = Query("ipam/prefixes", PREFIX_FIELDS, {"vlan_id": sorted(vlans)})
+        found |= _read(netbox, {"prefixes": few if len(vlans) <= IDS_IN_URL else ALL_PREFIXES})
+    prefixes = _parsed(netbox, RawPrefix, found.get("prefixes", ()))
+    prefixes = tuple(row for row in prefixes if row.vlan and row.vlan.id in vlans)
+    return Rows(devices, machines, device_ports, machine_ports, _addresses(netbox, prefixes), prefixes)
 
 
-def _ports(path: str, owner: str, hosts: Sequence[RawHost]) -> Query | None:
-    """The hosts' own ports where there are few hosts, else all ports that can have a VLAN."""
-    filters: dict[str, Values] = {"mode": MODES}
-    if len(hosts) <= IDS_IN_URL:
-        filters[f"{owner}_id"] = [host.id for host in hosts]
-    return Query(path, f"id,name,untagged_vlan,{owner}", filters) if hosts else None
-
-
-def _prefixes(netbox: NetBox, vlans: Iterable[int]) -> tuple[RawPrefix, ...]:
-    ids = sorted(vlans)
-    if not ids:
-        return ()
-    filters: dict[str, Values] = {"vlan_id": ids} if len(ids) <= IDS_IN_URL else {"vlan_id__n": "null"}
-    return _parsed(netbox, RawPrefix, netbox.read(Query("ipam/prefixes", "id,prefix,vlan", filters))[0])
+def _of(hosts: Iterable[RawHost], ports: Iterable[RawPort]) -> tuple[RawPort, ...]:
+    """The ports of these hosts; a list that was read ahead holds those of others too."""
+    ids = {host.id for host in hosts}
+    return tuple(port for port in ports if (owner := port.device or port.virtual_machine) and owner.id in ids)
 
 
 def _addresses(netbox: NetBox, prefixes: Iterable[RawPrefix]) -> tuple[RawAddress, ...]:

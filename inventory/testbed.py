@@ -9,6 +9,7 @@ import yaml
 from nornir import InitNornir
 from nornir.core import Nornir
 from nornir.core.inventory import Inventory
+from nornir.plugins.runners import ThreadedRunner
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
@@ -35,7 +36,7 @@ def testbed_of(nr: Nornir, place: str) -> Testbed:
     return build_testbed(records_of(nr.inventory, place))
 
 
-def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
+def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     """Read an inventory by folder, by the name of a built-in one (`lab`), or from NetBox, and validate it.
 
     `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
@@ -52,15 +53,21 @@ def load(name: str, *, workers: int = 20) -> tuple[Nornir, Testbed]:
         place = str(files["hosts"])
     nr = InitNornir(
         inventory={"plugin": plugin, "options": options},
-        runner={"plugin": "threaded", "options": {"num_workers": workers}},
         logging={"enabled": False},
     )
+    nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
 
 
 NETBOX = "netbox"
+MOST_WORKERS = 512
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
+
+
+def workers_for(hosts: int) -> int:
+    """A thread for each host, since tasks wait for their nodes; beyond 512 threads cost more than they save."""
+    return max(1, min(hosts, MOST_WORKERS))
 
 
 def netbox_filters(name: str) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
+from tasks.convergence import kill_services, probe_path, start_ping, watch_path
 from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.impairment import (
     clear_impairment,
@@ -30,6 +31,7 @@ __all__ = [
     "has_netem",
     "install_engine",
     "join_stage",
+    "kill_services",
     "knock",
     "leave_mesh",
     "look_at_node",
@@ -37,6 +39,7 @@ __all__ = [
     "mesh_status",
     "ping_address",
     "ping_burst",
+    "probe_path",
     "probe_reach",
     "probe_relay_share",
     "read_footprint",
@@ -51,6 +54,8 @@ __all__ = [
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
+    "start_ping",
     "start_relay",
     "stop_relay",
+    "watch_path",
 ]

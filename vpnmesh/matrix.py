@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
@@ -14,6 +14,8 @@ CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
 SWITCH_S = 6.0
 """Leaving one scenario and joining the next."""
+CONVERGENCE_S = 45.0
+"""Falling back, returning and restarting; ZeroTier takes minutes (section 3.2.4)."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
@@ -47,6 +49,19 @@ class Profile:
 
 THROUGHPUT_TESTS = (Test.TCP, Test.UDP)
 
+_PAPER = Profile(
+    name="paper",
+    scenarios=PAPER_SCENARIOS,
+    conditions=PAPER_CONDITIONS,
+    tests=THROUGHPUT_TESTS,
+    repetitions_clean=100,
+    repetitions_impaired=10,
+    duration_s=60,
+    blocks=2,
+    # the authors' script: netem with its default queue on one worker's physical interface, egress only
+    placement=Placement(limit=1000),
+    udp_window="2M",
+)
 PROFILES = {
     "quick": Profile(
         name="quick",
@@ -59,32 +74,9 @@ PROFILES = {
         blocks=1,
         budget_min=10,
     ),
-    "paper": Profile(
-        name="paper",
-        scenarios=PAPER_SCENARIOS,
-        conditions=PAPER_CONDITIONS,
-        tests=THROUGHPUT_TESTS,
-        repetitions_clean=100,
-        repetitions_impaired=10,
-        duration_s=60,
-        blocks=2,
-        # the authors' script: netem with its default queue on one worker's physical interface, egress only
-        placement=Placement(limit=1000),
-        udp_window="2M",
-    ),
-    "paper-text": Profile(
-        name="paper-text",
-        scenarios=PAPER_SCENARIOS,
-        conditions=PAPER_CONDITIONS,
-        tests=THROUGHPUT_TESTS,
-        repetitions_clean=100,
-        repetitions_impaired=10,
-        duration_s=60,
-        blocks=2,
-        # "on the Calico interface" (section 3.3)
-        placement=Placement(place=Place.VXLAN, limit=1000),
-        udp_window="2M",
-    ),
+    "paper": _PAPER,
+    # "on the Calico interface" (section 3.3)
+    "paper-text": replace(_PAPER, name="paper-text", placement=Placement(place=Place.VXLAN, limit=1000)),
 }
 
 
@@ -183,6 +175,8 @@ def _check(profile: Profile) -> None:
 
 def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
     """Seconds that one repetition takes with everything around it."""
+    if test is Test.CONVERGENCE:
+        return CONVERGENCE_S
     streams = profile.omit_s + profile.duration_s if test in THROUGHPUT_TESTS else profile.duration_s
     return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
@@ -202,6 +196,8 @@ def _cells(
         for condition in conditions
         for test in profile.tests
         for pair in pairs
+        # how fast a path comes is asked of undisturbed paths only
+        if not (condition and test is Test.CONVERGENCE)
     )
 
 

@@ -305,6 +305,7 @@ class Test(StrEnum):
     UDP = "udp"
     PING = "ping"
     IDLE = "idle"
+    CONVERGENCE = "convergence"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Record:
     rtt_ms_after: float | None = None
     relay_share: float | None = None
     near_cap: bool | None = None
+    impairment_late_ms: float | None = None
     loads: Mapping[str, Load] = field(default_factory=dict)
     raw: str = ""
 
@@ -63,6 +64,7 @@ class Record:
             "data_plane": self.data_plane,
             "relay_share": self.relay_share,
             "near_cap": self.near_cap,
+            "impairment_late_ms": self.impairment_late_ms,
             "raw": self.raw,
         }
         if measured:

@@ -10,7 +10,7 @@ from nornir.core.task import Result
 import tasks
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.impairment import burst
-from vpnmesh.impairment.engine import Engine, Impairment, check_held, every_target, impairment_for
+from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, every_target, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -29,12 +29,16 @@ RENEW_AFTER = 1 / 3
 
 @dataclass(slots=True)
 class Impaired:
-    """A condition that stands; `check` reads the kernel again and keeps the deadman quiet."""
+    """A condition that stands; `check` reads the kernel again and keeps the deadman quiet.
+
+    `counters` are what the engine said it did, at the last check (None for an engine that counts nothing).
+    """
 
     site: Site
     engine: Engine
     targets: tuple[Target, ...]
     impairment: Impairment
+    counters: Counters | None = None
     _renewed: float = field(default_factory=time.monotonic)
 
     def check(self) -> None:
@@ -43,7 +47,9 @@ class Impaired:
             results = run_on(
                 self.site.nr, [target.node], tasks.read_impairment, engine=self.engine, target=target
             )
-            check_held(results[target.node].result, self.impairment)
+            held = results[target.node].result
+            check_held(held, self.impairment)
+            self.counters = held.counters or self.counters
         if (
             self.impairment.condition
             and time.monotonic() - self._renewed > RENEW_AFTER * self.impairment.deadman_s

@@ -16,7 +16,7 @@ from vpnmesh.checks import (
     forbidden_endpoints,
 )
 from vpnmesh.errors import ToolError, VpnmeshError
-from vpnmesh.impairment.engine import near_cap
+from vpnmesh.impairment.engine import late_ms_between, near_cap
 from vpnmesh.matrix import Profile
 from vpnmesh.model import Cell, Condition, Test
 from vpnmesh.outcome import Failed, Measured, Outcome, Sample
@@ -26,6 +26,7 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import check_endpoints
 from vpnmesh.tools import iperf3, load
 from vpnmesh.tools.ping import PingSummary
+from workflows.converge import measure_convergence
 from workflows.hosts import run_on, stage_of
 from workflows.impair import Impaired
 from workflows.provision import Provisioned, Site
@@ -62,6 +63,7 @@ class _Findings:
     rtt_ms_before: float | None = None
     rtt_ms_after: float | None = None
     relay_share: float | None = None
+    late_ms: float | None = None
     loads: Mapping[str, load.Load] | None = None
     raw: str = ""
 
@@ -105,6 +107,7 @@ def measure(
         rtt_ms_after=findings.rtt_ms_after,
         relay_share=findings.relay_share,
         near_cap=_near_cap(bench, outcome, impaired),
+        impairment_late_ms=findings.late_ms,
         loads=findings.loads or {},
         raw=findings.raw,
     )
@@ -162,7 +165,10 @@ def _attempt(
 ) -> Outcome:
     findings.rtt_ms_before = checked.rtt_ms if checked else check(bench, impaired)
     measured = _TESTS[attempt.cell.test](bench, attempt, findings)
+    before = impaired.counters
     findings.rtt_ms_after = check(bench, impaired)
+    if before is not None and impaired.counters is not None:
+        findings.late_ms = late_ms_between(before, impaired.counters)
     return measured
 
 
@@ -216,7 +222,19 @@ def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
 
 
-_TESTS = {Test.TCP: _throughput, Test.UDP: _throughput, Test.PING: _ping, Test.IDLE: _idle}
+def _convergence(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    measured, raw = measure_convergence(bench.site, bench.standing)
+    findings.raw = _keep(bench, attempt, raw)
+    return measured
+
+
+_TESTS = {
+    Test.TCP: _throughput,
+    Test.UDP: _throughput,
+    Test.PING: _ping,
+    Test.IDLE: _idle,
+    Test.CONVERGENCE: _convergence,
+}
 
 
 def _loads(bench: Bench, raw: RawThroughput) -> dict[str, load.Load]:

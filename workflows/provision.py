@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -12,15 +12,16 @@ import tasks
 from vpnmesh.checks import check_mesh, check_share
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.model import Scenario, Testbed
-from vpnmesh.plan import Text
+from vpnmesh.plan import Fact, Plan, Text
 from vpnmesh.pods import pod_network
 from vpnmesh.solutions import SOLUTIONS, solution_named
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
 from vpnmesh.sysctls import PAPER_SYSCTLS
 from workflows import firewall
 from workflows.firewall import FirewallRun
 from workflows.hosts import run_on
 
+_NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
 READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
 
@@ -57,7 +58,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """A scenario that stands, proven: its mesh, and what the nodes said of it."""
+    """A scenario that stands, proven: its mesh, and what the nodes said of it.
+
+    `join_s` is how long the members took from their last step until all pairs had the scenario's path.
+    """
 
     scenario: Scenario
     solution: Solution
@@ -65,6 +69,11 @@ class Provisioned:
     statuses: Mapping[str, Status]
     relay_share: float
     set_up: "SetUp"
+
+    @property
+    def join_s(self) -> float:
+        """Seconds from the members' start until every pair stood on the scenario's path."""
+        return round(self.set_up.seconds["members"] + self.set_up.seconds["ready"], 3)
 
     @property
     def data_plane(self) -> str:
@@ -82,8 +91,9 @@ class Provisioned:
             "data_plane": self.data_plane,
             "peers": peers,
             "relay_share": self.relay_share,
+            "join_s": self.join_s,
             "setup_steps": self.set_up.steps,
-            "setup_s": round(sum(self.set_up.seconds.get(phase, 0.0) for phase in ("join", "ready")), 3),
+            "setup_s": round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
             "setup_seconds": self.set_up.seconds,
         }
 
@@ -138,8 +148,12 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     try:
         with set_up.phase("firewall"):
             firewall_policy(site, scenario.policy)
-        with set_up.phase("join"):
-            mesh = join(site, solution, mesh, set_up)
+        # the last stage starts the members: from then on it is a join, before it is infrastructure
+        *infrastructure, members = solution.stages(mesh) or (_NO_STAGE,)
+        with set_up.phase("infrastructure"):
+            mesh = run_stages(site, infrastructure, mesh, set_up)
+        with set_up.phase("members"):
+            mesh = run_stages(site, [members], mesh, set_up)
         with set_up.phase("ready"):
             statuses = await_mesh(site, solution, mesh)
         with set_up.phase("pods"):
@@ -157,9 +171,14 @@ def firewall_policy(site: Site, name: str) -> None:
     firewall.set_policy(site.nr, site.testbed, name, site.firewall)
 
 
-def join(site: Site, solution: Solution, mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
-    """Run the solution's stages in order, each on all its nodes at once; returns the mesh that knows all keys."""
-    for stage in solution.stages(mesh):
+def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
+    """Run all of the solution's stages; returns the mesh that knows all keys."""
+    return run_stages(site, solution.stages(mesh), mesh)
+
+
+def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
+    """Run the stages in order, each on all its nodes at once; returns the mesh with what they published."""
+    for stage in stages:
         results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
         found: dict[tuple[str, str], Text] = {
             (host, key): value for host, result in results.items() for key, value in result.result.items()

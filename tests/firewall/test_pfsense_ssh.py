@@ -15,6 +15,7 @@ from tasks.connection import Shell
 from tasks.firewall import change, take_back
 from tasks.firewall_journal import Journal
 from tasks.pfsense_ssh import PfsenseSsh
+from tests.conftest import needs
 from tests.firewall.appliance import six_nodes
 from vpnmesh.errors import CheckError, ToolError, UnavailableError
 from vpnmesh.firewall import pfsense_php
@@ -23,7 +24,14 @@ from vpnmesh.firewall.policy import policy_named, resolve
 from vpnmesh.firewall.protocol import Origin
 from vpnmesh.plan import Command, Completed, reveal
 
-pytestmark = pytest.mark.skipif(shutil.which("php") is None, reason="no php (Debian package php-cli)")
+pytestmark = pytest.mark.usefixtures("php")
+
+
+@pytest.fixture(scope="module")
+def php() -> None:
+    """The real interpreter, which the set-up installs."""
+    needs(shutil.which("php") is not None, "no php (Debian package php-cli)")
+
 
 STUBS = Path(__file__).parent / "php"
 ORIGIN = Origin("run-1", "pf", "pfsense-ssh", "192.0.2.1")

@@ -61,6 +61,15 @@ class CannotRunError(Exception):
     """NetBox cannot run on this machine; the message is the reason that skipped tests show."""
 
 
+class NoPythonError(CannotRunError):
+    """No Python that NetBox runs on: the one thing that the set-up does not install."""
+
+
+def find_uv() -> str:
+    """uv on PATH, or where the set-up put it."""
+    return shutil.which("uv") or str(CACHE.parent / "uv" / "bin" / "uv")
+
+
 def find_python() -> Path:
     """The first Python new enough for NetBox: `$NETBOX_PYTHON`, PATH, pyenv's versions."""
     named = os.environ.get("NETBOX_PYTHON")
@@ -77,7 +86,7 @@ def find_python() -> Path:
         )
         if asked.returncode == 0 and tuple(map(int, asked.stdout.split())) >= NEEDED_PYTHON:
             return Path(candidate)
-    raise CannotRunError(
+    raise NoPythonError(
         "NetBox needs Python 3.12 or newer, and none is on PATH, in pyenv or in $NETBOX_PYTHON"
     )
 
@@ -95,10 +104,10 @@ def install() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     override = CACHE / "override.txt"
     override.write_text(PSYCOPG + "\n")
-    run("uv", "venv", "--quiet", "--no-project", "--python", str(python), str(folder))
+    run(find_uv(), "venv", "--quiet", "--no-project", "--python", str(python), str(folder))
     run(
         *(
-            "uv",
+            find_uv(),
             "pip",
             "install",
             "--quiet",

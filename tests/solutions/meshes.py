@@ -18,12 +18,21 @@ def mesh_of(bed: Testbed, scenario: str, published: Mapping[tuple[str, str], Tex
         (RELAY, "secret"): Secret("relay-secret-of-this-test"),
         (RELAY, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (RELAY, "planet"): "AQ==",
+        (CONTROL, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (CONTROL, "auth-key"): Secret("auth-key-of-this-test"),
         (CONTROL, "setup-key"): Secret("setup-key-of-this-test"),
     }
     for number, node in enumerate(bed.nodes):
+        known[node.name, "node-key"] = f"key-of-{node.name}"
         known[node.name, "identity"] = f"{number:010x}:0:{'0' * 128}"
     return Mesh(bed, scenario_named(scenario), {**known, **(published or {})})
+
+
+def named_keys(words: str, keys: Mapping[str, str]) -> str:
+    """A tool's captured words with each node's public key (by node name) replaced by the one of `mesh_of`."""
+    for name, key in keys.items():
+        words = words.replace(key, f"key-of-{name}")
+    return words
 
 
 def said(*outputs: str, exit_code: int = 0) -> list[Completed]:

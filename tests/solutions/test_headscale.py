@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.solutions.meshes import CONTROL, mesh_of
+from tests.solutions.meshes import CONTROL, mesh_of, named_keys
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import headscale
 from vpnmesh.solutions.protocol import Peer
 
 RELAY = IPv4Address("192.88.99.26")
+
+
+def worker1_said(captured: Path, scenario: str) -> str:
+    """The captured status, its nodes' keys those of the tests' meshes."""
+    text = (captured / "tailscale" / f"{scenario}-worker1.json").read_text()
+    keys = {entry["HostName"]: entry["PublicKey"] for entry in json.loads(text)["Peer"].values()}
+    return named_keys(text, keys)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,7 @@ def test_peers_are_read_from_captured_status(
     scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
 ) -> None:
     """A current address is the direct path, its absence with traffic is DERP."""
-    text = (captured / "tailscale" / f"{scenario}-worker1.json").read_text()
+    text = worker1_said(captured, scenario)
     assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
 
@@ -52,7 +59,7 @@ def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> Non
 
 def test_a_peer_relay_and_an_idle_peer_are_no_path(bed: Testbed, captured: Path) -> None:
     """Relaying over UDP by a member is contamination, and a home relay's name alone is no proof of a path."""
-    said = json.loads((captured / "tailscale" / "headscale-relay-worker1.json").read_text())
+    said = json.loads(worker1_said(captured, "headscale-relay"))
     for entry in said["Peer"].values():
         if entry["HostName"] == "worker2":
             entry["PeerRelay"] = "192.88.99.2:7777:vni:1"
@@ -97,10 +104,22 @@ def test_only_relay_scenarios_force_the_relay(bed: Testbed) -> None:
     direct = headscale.daemon(mesh_of(bed, "headscale-direct")).environment
     relayed = headscale.daemon(mesh_of(bed, "headscale-relay")).environment
     assert {k: v for k, v in relayed.items() if k not in direct} == {"TS_DEBUG_ALWAYS_USE_DERP": "true"}
-    assert direct == {"TS_DEBUG_MTU": "1280", "TS_DEBUG_FIREWALL_MODE": "nftables"}
+    assert {key: direct[key] for key in direct if key.startswith("TS_")} == {
+        "TS_DEBUG_MTU": "1280",
+        "TS_DEBUG_FIREWALL_MODE": "nftables",
+    }
 
 
 def test_a_fingerprint_is_the_certificates_own() -> None:
     """The SHA-256 of the DER bytes, not of the text."""
     pem = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
     assert headscale.fingerprint(pem) == "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
+
+
+def test_a_peer_left_from_an_earlier_run_is_not_taken_for_its_successor(bed: Testbed, captured: Path) -> None:
+    """A node that joined anew has its old name twice in the list; only its present key counts."""
+    said = json.loads(worker1_said(captured, "headscale-direct"))
+    old = dict(next(entry for entry in said["Peer"].values() if entry["HostName"] == "worker2"))
+    said["Peer"]["nodekey:zzzz"] = {**old, "PublicKey": "nodekey:zzzz", "CurAddr": "", "Online": False}
+    found = headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), json.dumps(said))
+    assert Peer("worker2", Way.DIRECT, IPv4Address("192.88.99.18")) in found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.solutions.meshes import mesh_of, said, texts
+from tests.solutions.meshes import mesh_of, named_keys, said, texts
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Plan, reveal
@@ -17,6 +17,13 @@ from vpnmesh.solutions.protocol import Peer
 RELAY = IPv4Address("192.88.99.26")
 MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
 OWN = "rels://192.88.99.26:443"
+
+
+def worker1_said(captured: Path, scenario: str) -> str:
+    """The captured status, its nodes' keys those of the tests' meshes."""
+    text = (captured / "netbird" / f"{scenario}-worker1.json").read_text()
+    details = json.loads(text)["peers"]["details"]
+    return named_keys(text, {entry["fqdn"].split(".")[0]: entry["publicKey"] for entry in details})
 
 
 @pytest.mark.parametrize(
@@ -40,13 +47,13 @@ def test_peers_are_read_from_captured_status(
     scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
 ) -> None:
     """Direct, TURN and NetBird's own relay are told apart."""
-    text = (captured / "netbird" / f"{scenario}-worker1.json").read_text()
+    text = worker1_said(captured, scenario)
     assert peers == netbird.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
 
 def test_one_end_that_says_p2p_over_turn_is_relayed(bed: Testbed, captured: Path) -> None:
     """The far end's view: its own candidate is a host, the other's is the relay's; that is no direct path."""
-    document = json.loads((captured / "netbird" / "netbird-direct-worker1.json").read_text())
+    document = json.loads(worker1_said(captured, "netbird-direct"))
     for entry in document["peers"]["details"]:
         entry["iceCandidateEndpoint"]["remote"] = "192.88.99.26:49160"
         entry["iceCandidateType"] = {"local": "host", "remote": "relay"}
@@ -56,7 +63,7 @@ def test_one_end_that_says_p2p_over_turn_is_relayed(bed: Testbed, captured: Path
 
 def test_a_peer_that_is_connecting_has_no_path(bed: Testbed, captured: Path) -> None:
     """What is left of a former connection in the status is not believed."""
-    document = json.loads((captured / "netbird" / "netbird-direct-worker1.json").read_text())
+    document = json.loads(worker1_said(captured, "netbird-direct"))
     for entry in document["peers"]["details"]:
         entry["status"] = "Connecting"
     found = netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), json.dumps(document))

@@ -39,6 +39,8 @@ RESULTS: dict[str, pl.DataType] = {
     "machine_softirq_pct": pl.Float64(),
     # the figure is that of the impairment's queue, not of the VPN: within 10 % of limit x packet / delay
     "near_cap": pl.Boolean(),
+    # how much later than asked packets left the impairment on average: an engine that shares the CPU can fall behind
+    "impairment_late_ms": pl.Float64(),
     "raw": pl.String(),
 }
 

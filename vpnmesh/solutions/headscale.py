@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
@@ -34,7 +35,7 @@ from vpnmesh.solutions.protocol import (
 
 INTERFACE = "tailscale0"
 PORT = 41641
-CONTROL_PORT = 8080
+CONTROL_PORT = 443
 REGION = 900
 RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
@@ -74,10 +75,12 @@ class Headscale:
         Binary("tailscaled", version=("tailscaled", "--version")),
         Binary("tailscale", version=("tailscale", "version")),
         Binary("headscale", version=("headscale", "version"), at=Seat.CONTROL),
+        Binary("openssl", "openssl", at=Seat.CONTROL),
         Binary("derper", version=("derper", "--version"), at=Seat.RELAY),
     )
     processes = ("tailscaled", "headscale", "derper")
     traces = (INTERFACE,)
+    fallback_s: float | None = 60.0
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
@@ -91,11 +94,12 @@ class Headscale:
         members = tuple(node.name for node in mesh.members)
         return (
             Stage("relay", relay, _derper, _certificate),
+            Stage("certificate", control, _tls, lambda _mesh, _node: tls.read_certificate(SERVER)),
             Stage("server", control, _server),
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
             Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
-            Stage("members", members, _joined),
+            Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -132,8 +136,10 @@ class Headscale:
 def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
     """Headscale's config.yaml: no relay, no name server and no address outside the testbed."""
     return {
-        "server_url": f"http://{node.underlay}:{CONTROL_PORT}",
+        "server_url": f"https://{node.underlay}:{CONTROL_PORT}",
         "listen_addr": f"{node.underlay}:{CONTROL_PORT}",
+        "tls_cert_path": f"{SERVER}/tls.crt",
+        "tls_key_path": f"{SERVER}/tls.key",
         "metrics_listen_addr": "",
         "grpc_listen_addr": "127.0.0.1:50443",
         "noise": {"private_key_path": f"{SERVER}/noise.key"},
@@ -191,7 +197,12 @@ def policy(mesh: Mesh) -> dict[str, object]:
 
 def daemon(mesh: Mesh) -> Service:
     """The client's daemon; relay scenarios have it use DERP whatever else would work."""
-    environment = {"TS_DEBUG_MTU": str(mesh.tunnel_mtu), "TS_DEBUG_FIREWALL_MODE": FIREWALL}
+    certificate = WriteFile(f"{CLIENT}/control.crt", mesh.got(mesh.testbed.control_plane.name, "certificate"))
+    environment = {
+        "TS_DEBUG_MTU": str(mesh.tunnel_mtu),
+        "TS_DEBUG_FIREWALL_MODE": FIREWALL,
+        "SSL_CERT_FILE": certificate.path,
+    }
     if mesh.scenario.path is Path.RELAY:
         environment["TS_DEBUG_ALWAYS_USE_DERP"] = "true"
     argv = (
@@ -199,7 +210,7 @@ def daemon(mesh: Mesh) -> Service:
         *(f"--socket={SOCKET}", f"--tun={INTERFACE}", f"--port={PORT}"),
     )
     ready = until("test", "-S", SOCKET, deadline_s=10)
-    return Service("tailscaled", argv, (), environment, ready)
+    return Service("tailscaled", argv, (certificate,), environment, ready)
 
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
@@ -210,8 +221,11 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         found = {}
     said = found.get("Peer") if isinstance(found, dict) else None
     peers = records(list(said.values())) if isinstance(said, dict) else []
-    entries = {str(entry.get("HostName")): entry for entry in peers}
-    return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
+    # by key, not by name: a node that joined before leaves its name behind
+    entries = {str(entry.get("PublicKey")): entry for entry in peers}
+    return tuple(
+        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+    )
 
 
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
@@ -253,6 +267,12 @@ def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
 def fingerprint(certificate: str) -> str:
     """What a DERP map pins: the SHA-256 of a certificate's DER bytes, in hexadecimal."""
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
+def _tls(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """TLS, because a client that lost a plain HTTP connection insists on port 443 for the next two minutes."""
+    del mesh
+    return tls.certificate(SERVER, node.underlay)
 
 
 def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -297,13 +317,22 @@ def _policy_set(mesh: Mesh) -> Fact[Plan]:
     return Fact((Command((*tool, "get"), ok=(0, 1)),), plan)
 
 
+def _read_self() -> Fact[dict[str, Text]]:
+    question = Command(("tailscale", f"--socket={SOCKET}", "status", "--json", "--peers=false"))
+
+    def parse(completed: Sequence[Completed]) -> dict[str, Text]:
+        return {"node-key": str(json.loads(completed[0].stdout)["Self"]["PublicKey"])}
+
+    return Fact((question,), parse)
+
+
 def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Have the daemon logged in at our server under the node's name."""
     control = mesh.testbed.control_plane
     key = f"{CLIENT}/authkey"
     tool = ("tailscale", f"--socket={SOCKET}")
     up = (
-        *(*tool, "up", f"--login-server=http://{control.underlay}:{CONTROL_PORT}", f"--auth-key=file:{key}"),
+        *(*tool, "up", f"--login-server=https://{control.underlay}:{CONTROL_PORT}", f"--auth-key=file:{key}"),
         *(
             "--accept-dns=false",
             "--accept-routes=false",

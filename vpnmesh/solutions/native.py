@@ -12,6 +12,7 @@ class Native:
     binaries: tuple[Binary, ...] = ()
     processes: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
+    fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""

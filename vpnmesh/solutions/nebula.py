@@ -62,6 +62,7 @@ class Nebula:
     )
     processes = ("nebula",)
     traces = (INTERFACE,)
+    fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
+from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
@@ -48,7 +49,6 @@ SERVER = f"{STATE_DIRECTORY}/netbird-management"
 SIGNAL = f"{STATE_DIRECTORY}/netbird-signal"
 RELAY = f"{STATE_DIRECTORY}/netbird-relay"
 CLIENT = f"{STATE_DIRECTORY}/netbird"
-CERTIFICATE = f"{RELAY}/relay.crt"
 SETUP_KEY = f"{SERVER}/setup-key.json"
 API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 SOCKET = f"unix://{RUN_DIRECTORY}/netbird.sock"
@@ -67,12 +67,6 @@ rm -f "$2.answer"; test -s "$2.new" && mv "$2.new" "$2"
 _MAKE_RANDOM = (
     'umask 077; mkdir -p "$(dirname "$1")"; head -c 24 /dev/urandom | base64 | tr -d "+/=\\n" > "$1"'
 )
-_MAKE_CERTIFICATE = """
-umask 077; mkdir -p "$1"; cd "$1"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=vpnmesh-relay \
-  -addext "subjectAltName=IP:$2" -keyout relay.key -out relay.new 2>/dev/null
-mv relay.new relay.crt
-"""
 _WITH_IT = 'NB_AUTH_SECRET=$(cat "$0"); export NB_AUTH_SECRET; exec "$@"'
 
 
@@ -91,6 +85,7 @@ class NetBird:
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
     traces = (INTERFACE,)
+    fallback_s: float | None = 90.0
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
@@ -114,7 +109,7 @@ class NetBird:
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("packet filter", members, lambda _mesh, _node: _nftables()),
             Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
-            Stage("members", members, _joined),
+            Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -286,8 +281,11 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         details = records(json.loads(text or "{}").get("peers", {}).get("details"))
     except (json.JSONDecodeError, AttributeError):
         details = []
-    entries = {str(entry.get("fqdn")).split(".", 1)[0]: entry for entry in details}
-    return tuple(_peer(mesh, peer, entries.get(peer.name)) for peer in mesh.peers(node))
+    # by key, not by name: a node that joined before leaves its name behind
+    entries = {str(entry.get("publicKey")): entry for entry in details}
+    return tuple(
+        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+    )
 
 
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
@@ -320,8 +318,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
     secret = made(
         f"{RELAY}/secret", Command(("sh", "-ec", _MAKE_RANDOM, "sh", f"{RELAY}/secret")), "<a new secret>"
     )
-    script = Command(("sh", "-ec", _MAKE_CERTIFICATE, "sh", RELAY, str(node.underlay)))
-    certificate = made(CERTIFICATE, script, "<a new certificate>")
+    certificate = tls.certificate(RELAY, node.underlay)
     return Fact(
         (*secret.commands, *certificate.commands),
         lambda completed: secret.parse(completed[:1]) + certificate.parse(completed[1:]),
@@ -330,7 +327,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def _read_relay_secrets(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     del mesh, node
-    questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", CERTIFICATE)))
+    questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", f"{RELAY}/tls.crt")))
     return Fact(questions, lambda c: {"secret": Secret(c[0].stdout.strip()), "certificate": c[1].stdout})
 
 
@@ -348,7 +345,7 @@ def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
             "--stun-ports",
             str(STUN_PORT),
         ),
-        *("--tls-cert-file", CERTIFICATE, "--tls-key-file", f"{RELAY}/relay.key"),
+        *("--tls-cert-file", f"{RELAY}/tls.crt", "--tls-key-file", f"{RELAY}/tls.key"),
     )
     return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)))
 
@@ -475,6 +472,13 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
         return Plan(_join_steps(mesh, node), unified_diff("netbird", state, "Connected"))
 
     return Fact((question,), plan)
+
+
+def _read_self() -> Fact[dict[str, Text]]:
+    def parse(completed: Sequence[Completed]) -> dict[str, Text]:
+        return {"node-key": str(json.loads(completed[0].stdout)["publicKey"])}
+
+    return Fact((Command(_netbird("status", "--json")),), parse)
 
 
 def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:

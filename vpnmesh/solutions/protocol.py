@@ -159,6 +159,11 @@ class Solution(Protocol):
         """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
         ...
 
+    @property
+    def fallback_s(self) -> float | None:
+        """How long a direct mesh may take to its relay once UDP is blocked; None if it has none to go to."""
+        ...
+
     def refuse(self, mesh: Mesh) -> str:
         """Why this mesh cannot be built whatever is installed, with the way out; "" when it can."""
         ...

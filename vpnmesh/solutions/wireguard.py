@@ -27,6 +27,7 @@ class WireGuard:
     binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
     processes = ("wireguard-go",)
     traces = (INTERFACE,)
+    fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""

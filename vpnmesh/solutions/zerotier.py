@@ -82,6 +82,8 @@ class ZeroTier:
     )
     processes = ("zerotier-one", "tcp-proxy")
     traces = (INTERFACE,)
+    fallback_s: float | None = 420.0
+    """The authors waited 3-4 minutes for it (section 3.2.4)."""
 
     def refuse(self, mesh: Mesh) -> str:
         """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""

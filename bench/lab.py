@@ -1,0 +1,96 @@
+"""Lab up and down in seconds, against the bare `ip` and `tc` commands that they amount to.
+
+The bare side is `vpnmesh.lab.topology.build_steps` as a shell script, one process a command, and the removal of what
+it made; it has no nodes, keys, sshd or checks. Medians of rounds in which both sides take turns.
+"""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.place import embedded, private_place
+from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, up
+from vpnmesh.lab.topology import Topology, build_steps, plan_topology
+
+ROUNDS = 7
+_FLAGS = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def bare_script(topology: Topology) -> str:
+    """Build, tell the time, take away, tell the time: three stamps on stdout."""
+    commands = [command for step in build_steps(topology, port_isolation=True) for command in step.commands]
+    bridges = dict.fromkeys(port.bridge for port in topology.ports)
+    removals = [("ip", "netns", "del", name) for name in topology.nodes]
+    removals += [("ip", "link", "del", bridge) for bridge in bridges]
+    return "\n".join(
+        (
+            "set -e; mount -t tmpfs none /run; mkdir /run/netns; date +%s.%N",
+            *(shlex.join(command) for command in commands),
+            "date +%s.%N",
+            *(shlex.join(command) for command in removals),
+            "date +%s.%N",
+        )
+    )
+
+
+def bare_round(script: str) -> tuple[float, float]:
+    """Seconds to build and to take away, in namespaces that are thrown away."""
+    done = subprocess.run(
+        ("unshare", *_FLAGS, "sh", "-c", script), check=True, capture_output=True, text=True
+    )
+    begun, built, gone = (float(stamp) for stamp in done.stdout.split())
+    return built - begun, gone - built
+
+
+def lab_round() -> tuple[float, float, dict[str, float]]:
+    """Seconds of up and of down, and what up's own steps took."""
+    with private_place():
+        begun = time.monotonic()
+        lab = up(embedded(), owned=True)
+        built = time.monotonic()
+        left = lab.close()
+        gone = time.monotonic()
+    if left:
+        raise OSError(f"left behind by the lab: {', '.join(left)}")
+    return built - begun, gone - built, {timing.step: timing.seconds for timing in lab.timings}
+
+
+def run(console: Console) -> None:
+    """Print the rounds' medians and their ratios."""
+    topology = plan_topology(embedded(), port_rate_mbit_s=DEFAULT_PORT_RATE_MBIT_S)
+    script, bare, ours, steps = bare_script(topology), [], [], []
+    for number in range(ROUNDS):
+        console.print(f"lab: round {number + 1} of {ROUNDS}", style="dim", highlight=False)
+        bare.append(bare_round(script))
+        up_s, down_s, timings = lab_round()
+        ours.append((up_s, down_s))
+        steps.append(timings)
+    table = Table(
+        title=f"lab of {len(topology.nodes)} nodes, median of {ROUNDS} rounds (least to most)",
+        title_justify="left",
+    )
+    for column in ("", "lab, s", "bare commands, s", "ratio"):
+        table.add_column(column, justify="left" if not column else "right")
+    for index, name in enumerate(("up (until all sshd greet)", "down (until nothing is left)")):
+        a, b = [one[index] for one in ours], [one[index] for one in bare]
+        table.add_row(name, _spread(a), _spread(b), f"{median(a) / median(b):.2f}")
+    console.print(table)
+    console.print(_steps(steps))
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _steps(rounds: Sequence[dict[str, float]]) -> Table:
+    table = Table(title="up's own steps, median", title_justify="left")
+    table.add_column("step")
+    table.add_column("s", justify="right")
+    for name in rounds[0]:
+        table.add_row(name, f"{median(one[name] for one in rounds):.3f}")
+    return table

@@ -1,0 +1,271 @@
+"""Which part of the wall time goes into measuring, at 10 s and 60 s repetitions, switching shown apart.
+
+Real repetitions by the code of the matrix, with a stopwatch around its stages. "Measuring" is iperf3's counted window
+alone: the omitted second, which only warms up, stands in the breakdown. The paper's tooling reaches 75 % at 60 s.
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nornir.core.task import Result
+from rich.console import Console
+from rich.table import Table
+
+import tasks
+from bench.place import lab_site
+from vpnmesh.errors import VpnmeshError
+from vpnmesh.impairment.engine import Engine
+from vpnmesh.matrix import PROFILES
+from vpnmesh.model import Cell, Condition, Placement, Test
+from vpnmesh.outcome import Failed
+from vpnmesh.scenarios import scenario_named
+from workflows import measure, provision
+from workflows.impair import choose_engine, impaired
+from workflows.measure import Attempt, Bench, Checked
+from workflows.provision import Provisioned, Site, provisioned
+from workflows.store import Store
+
+SCENARIOS = ("native-1450", "wireguard-direct")
+DURATIONS_S = (10, 10, 60)
+PAPER_SHARES = {10: None, 60: 0.75}
+IMPAIRED = Condition(loss_pct=1)
+VISIT_REPETITIONS = 10
+"""Of one condition in one visit of the paper profile: 10 repetitions, tcp and udp, in two blocks."""
+SWITCHING = {
+    "require": "find binaries",
+    "firewall_policy": "set firewall",
+    "join": "join",
+    "await_mesh": "await path",
+    "attach": "attach pods",
+    "prove_policy": "prove firewall",
+    "prove_path": "prove path",
+    "take_off": "teardown",
+}
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by stage; a stage within another counts for the outer one only."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _inside: threading.local = field(default_factory=threading.local)
+
+    def around(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with its time added to the stage."""
+
+        @functools.wraps(function)
+        def timed(*arguments: Any, **parameters: Any) -> Any:
+            if getattr(self._inside, "busy", False):
+                return function(*arguments, **parameters)
+            self._inside.busy, begun = True, time.monotonic()
+            try:
+                return function(*arguments, **parameters)
+            finally:
+                self._inside.busy = False
+                self.add(stage, time.monotonic() - begun)
+
+        return timed
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def take(self) -> dict[str, float]:
+        """All stages since the last time this was asked."""
+        taken, self.seconds = self.seconds, {}
+        return taken
+
+
+@contextmanager
+def watching(watch: Stopwatch) -> Iterator[None]:
+    """Have the matrix's own functions tell their times; they are called by these names within their modules."""
+    before: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, function: Any) -> None:
+        before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, function)
+
+    for name, stage in SWITCHING.items():
+        put(provision, name, watch.around(stage, getattr(provision, name)))
+    put(measure, "check", watch.around("check", measure.check))
+    put(tasks, "measure_throughput", _iperf_told(watch, tasks.measure_throughput))
+    try:
+        yield
+    finally:
+        for owner, name, function in reversed(before):
+            setattr(owner, name, function)
+
+
+def _iperf_told(watch: Stopwatch, task: Callable[..., Result]) -> Callable[..., Result]:
+    """The task, telling what it spent beside the client's run, and on the client's run."""
+
+    @functools.wraps(task)
+    def told(*arguments: Any, **parameters: Any) -> Result:
+        begun = time.monotonic()
+        result = task(*arguments, **parameters)
+        client_s = result.result.elapsed_s
+        watch.add("start and stop server and samplers", time.monotonic() - begun - client_s)
+        watch.add("client", client_s)
+        return result
+
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """One repetition's wall time, its counted window, and its stages, all in seconds."""
+
+    duration_s: int
+    wall_s: float
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one visit took: switching by stage, repetitions, and entering and leaving one condition."""
+
+    switching: dict[str, float]
+    repetitions: tuple[Repetition, ...]
+    condition_s: float
+
+
+def visit(site: Site, engine: Engine, name: str, store: Store, watch: Stopwatch) -> Visit:
+    """Stand a scenario up, measure, enter a condition once, and take all off."""
+    watch.take()
+    begun = time.monotonic()
+    with provisioned(site, scenario_named(name)) as standing:
+        switching = watch.take() | {"other": 0.0}
+        switching["other"] = time.monotonic() - begun - sum(switching.values())
+        repetitions = tuple(_repetitions(site, engine, standing, store, watch))
+        entered = time.monotonic()
+        with impaired(site, engine, IMPAIRED, Placement()):
+            pass
+        condition_s = time.monotonic() - entered
+        watch.take()
+    switching |= watch.take()
+    if complaints := site.take_complaints():
+        raise VpnmeshError("; ".join(complaints))
+    return Visit(switching, repetitions, condition_s)
+
+
+def _repetitions(
+    site: Site, engine: Engine, standing: Provisioned, store: Store, watch: Stopwatch
+) -> Iterator[Repetition]:
+    """As the runner makes them: the check after one is the check before the next."""
+    cell = Cell(standing.scenario.name, "none", Test.TCP, site.testbed.pairs[0])
+    checked: Checked | None = None
+    with impaired(site, engine, Condition(), Placement()) as impairment:
+        for number, duration_s in enumerate(DURATIONS_S, start=1):
+            profile = replace(PROFILES["paper"], duration_s=duration_s)
+            watch.take()
+            begun = time.monotonic()
+            attempt = Attempt(cell, number, 1, number)
+            record, checked = measure.measure(
+                Bench(site, standing, profile, store), attempt, impairment, checked
+            )
+            store.append(record)
+            wall_s = time.monotonic() - begun
+            if isinstance(record.outcome, Failed):
+                raise VpnmeshError(f"{cell.key}: {record.outcome.stage}: {record.outcome.reason}")
+            yield Repetition(duration_s, wall_s, _stages(watch.take(), duration_s, profile.omit_s, wall_s))
+
+
+def _stages(told: dict[str, float], duration_s: int, omit_s: int, wall_s: float) -> dict[str, float]:
+    client_s = told.pop("client")
+    stages = {
+        "measuring": float(duration_s),
+        "omitted second": float(omit_s),
+        "iperf3's own start and end": client_s - duration_s - omit_s,
+        **told,
+    }
+    return stages | {"parse, keep, journal": wall_s - sum(stages.values())}
+
+
+def run(console: Console) -> None:
+    """Print shares and breakdowns of each scenario."""
+    watch, visits = Stopwatch(), {}
+    with lab_site() as site, TemporaryDirectory() as folder, watching(watch):
+        engine = choose_engine(site)
+        store = Store.create(Path(folder) / "run", {})
+        for name in SCENARIOS:
+            console.print(f"measuring: {name}, repetitions of {DURATIONS_S} s", style="dim", highlight=False)
+            with console.status(name) if console.is_terminal else nullcontext():
+                visits[name] = visit(site, engine, name, store, watch)
+    console.print(_shares(visits))
+    console.print(_breakdown(visits))
+    console.print(_switching(visits))
+
+
+def _of(visited: Visit, duration_s: int) -> list[Repetition]:
+    """The repetitions of that length but the very first, which also checks anew and happens once a visit."""
+    return [one for one in visited.repetitions[1:] if one.duration_s == duration_s]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _shares(visits: dict[str, Visit]) -> Table:
+    table = Table(
+        title="share of a repetition's wall time spent measuring, within a visit", title_justify="left"
+    )
+    columns = ("scenario", "at", "share", "with the omitted second", "with entering a condition", "paper's")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "scenario" else "right")
+    for name, visited in visits.items():
+        for duration_s in dict.fromkeys(DURATIONS_S):
+            wall_s = _mean([one.wall_s for one in _of(visited, duration_s)])
+            spread_s = wall_s + visited.condition_s / VISIT_REPETITIONS
+            paper = PAPER_SHARES[duration_s]
+            table.add_row(
+                name,
+                f"{duration_s} s",
+                f"{duration_s / wall_s:.1%}",
+                f"{(duration_s + 1) / wall_s:.1%}",
+                f"{duration_s / spread_s:.1%}",
+                f"{paper:.0%}" if paper else "",
+            )
+    table.caption = (
+        f"entering and leaving a condition is spread over the {VISIT_REPETITIONS} repetitions that a visit of the "
+        "paper profile makes under it"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _breakdown(visits: dict[str, Visit]) -> Table:
+    table = Table(title="one repetition, seconds", title_justify="left")
+    table.add_column("stage")
+    columns = [
+        (name, one, index)
+        for name, visited in visits.items()
+        for index, one in enumerate(visited.repetitions)
+    ]
+    for name, one, index in columns:
+        table.add_column(f"{name}\n{one.duration_s} s{', first' if not index else ''}", justify="right")
+    for stage in columns[0][1].stages:
+        table.add_row(stage, *(f"{one.stages.get(stage, 0.0):.2f}" for _, one, _ in columns))
+    table.add_row("wall", *(f"{one.wall_s:.2f}" for _, one, _ in columns))
+    return table
+
+
+def _switching(visits: dict[str, Visit]) -> Table:
+    table = Table(title="switching, once a visit, and a condition, seconds", title_justify="left")
+    table.add_column("stage")
+    for name in visits:
+        table.add_column(name, justify="right")
+    for stage in (*SWITCHING.values(), "other"):
+        told = [visited.switching.get(stage) for visited in visits.values()]
+        table.add_row(stage, *("" if value is None else f"{value:.2f}" for value in told))
+    table.add_row("switching", *(f"{sum(visited.switching.values()):.2f}" for visited in visits.values()))
+    table.add_row(
+        "impair: set, read back, burst, lift", *(f"{visited.condition_s:.2f}" for visited in visits.values())
+    )
+    return table

@@ -1,0 +1,84 @@
+"""Watching the path to a peer, and killing what keeps it."""
+
+import time
+from ipaddress import IPv4Address
+
+from nornir.core.task import Result, Task
+
+from tasks.connection import shell
+from vpnmesh.convergence import Limits, Probe, settled_s
+from vpnmesh.model import Path
+from vpnmesh.plan import Command, Completed, Fact, both
+from vpnmesh.service import RUN_DIRECTORY
+from vpnmesh.solutions.protocol import Mesh, Solution, Status
+
+PAUSE_S = 0.1
+PING_INTERVAL_S = 0.1
+
+# by pid file: a process of the same name that is not ours is left alone
+_KILL = 'for f in "$1"/*.pid; do [ -s "$f" ] && kill -9 "$(cat "$f")" 2> /dev/null && echo "$f"; done; true'
+
+
+def watch_path(
+    task: Task,
+    solution: Solution,
+    mesh: Mesh,
+    peers: dict[str, tuple[str, IPv4Address]],
+    wanted: Path,
+    hold_s: float,
+    deadline_s: float,
+) -> Result:
+    """Probe this node's peer until the wanted path has held for `hold_s`, or the deadline passes.
+
+    `peers` maps a node to its peer's name and address in the tunnel; `result` is the tuple of Probes.
+    """
+    started = time.monotonic()
+    probes: list[Probe] = []
+    while True:
+        probes.append(_probe(task, solution, mesh, peers[task.host.name], started))
+        if settled_s(probes, wanted, hold_s) is not None or probes[-1].at_s >= deadline_s:
+            return Result(host=task.host, result=tuple(probes))
+        time.sleep(PAUSE_S)
+
+
+def probe_path(
+    task: Task, solution: Solution, mesh: Mesh, peers: dict[str, tuple[str, IPv4Address]], limits: Limits
+) -> Result:
+    """Probe this node's peer as often and as long as the limits say; `result` is the tuple of Probes."""
+    started = time.monotonic()
+    probes: list[Probe] = []
+    while len(probes) < limits.probes or probes[-1].at_s - probes[0].at_s < limits.seconds:
+        probes.append(_probe(task, solution, mesh, peers[task.host.name], started))
+        time.sleep(PAUSE_S)
+    return Result(host=task.host, result=tuple(probes))
+
+
+def start_ping(task: Task, address: IPv4Address, interval_s: float, seconds: float) -> Result:
+    """Start a ping that runs beside other tasks; `result` is the Attached process, for the caller to stop."""
+    argv = ("stdbuf", "-oL", "ping", "-n", "-i", f"{interval_s:g}", "-W", "1", str(address))
+    return Result(host=task.host, result=shell(task).start(argv, timeout_s=seconds))
+
+
+def kill_services(task: Task) -> Result:
+    """End every service of ours on this node as a crash would; `result` lists their pid files."""
+    done = shell(task).run("sh", "-c", _KILL, "sh", RUN_DIRECTORY)
+    return Result(host=task.host, changed=True, result=tuple(done.stdout.split()))
+
+
+def _probe(
+    task: Task, solution: Solution, mesh: Mesh, peer: tuple[str, IPv4Address], started: float
+) -> Probe:
+    name, address = peer
+    asked = both(solution.status(mesh, mesh.testbed.node(task.host.name)), _answered(address))
+    status, answered = shell(task).gather(asked)
+    assert isinstance(status, Status)
+    found = status.peer(name)
+    return Probe(round(time.monotonic() - started, 3), found.path if found else None, answered)
+
+
+def _answered(address: IPv4Address) -> Fact[bool]:
+    def parse(completed: tuple[Completed, ...]) -> bool:
+        return completed[0].exit_code == 0
+
+    command = Command(("ping", "-n", "-q", "-c", "1", "-W", "1", str(address)), timeout_s=3, ok=(0, 1, 2))
+    return Fact((command,), lambda completed: parse(tuple(completed)))

@@ -1,0 +1,87 @@
+"""The loop over visits: what cannot be attempted is a row, what failed is a row, what is finished is not repeated."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.impairment.netem import NetemEngine
+from vpnmesh.matrix import PROFILES, MatrixPlan, plan_matrix
+from vpnmesh.model import Condition, Testbed
+from workflows import runner
+from workflows.progress import RunProgress
+from workflows.provision import Site
+from workflows.runner import MatrixRun
+from workflows.store import Store
+
+
+@pytest.fixture
+def plan(bed: Testbed) -> MatrixPlan:
+    """Two scenarios, two conditions, tcp and udp, two repetitions in two visits each."""
+    profile = replace(
+        PROFILES["quick"],
+        scenarios=("native-1450", "zerotier-relay"),
+        conditions=(Condition(), Condition(loss_pct=1)),
+        blocks=2,
+        budget_min=None,
+    )
+    return plan_matrix(profile, bed.pairs, seed=1)
+
+
+def run(plan: MatrixPlan, bed: Testbed, store: Store) -> tuple[MatrixRun, str]:
+    """Carry the plan out with whatever `provisioned` is patched to; returns what was said too."""
+    console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    matrix = MatrixRun(Site(None, bed), plan, store, NetemEngine(), seed=1)  # type: ignore[arg-type]
+    with RunProgress(console, plan, matrix.done) as progress:
+        matrix.run(progress)
+    console.file.close()
+    return matrix, console.export_text()
+
+
+def failing(error: Exception) -> Any:
+    """A `provisioned` that never stands."""
+
+    @contextlib.contextmanager
+    def provisioned(site: Site, scenario: Any) -> Iterator[None]:
+        raise error
+        yield
+
+    return provisioned
+
+
+def test_an_unavailable_scenario_is_one_row_per_cell(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many visits and repetitions: one row a cell, with the reason, no attempt, no failure, tried again."""
+    monkeypatch.setattr(runner, "provisioned", failing(UnavailableError("no binary zerotier-one on worker1")))
+    store = Store.create(tmp_path / "run", {})
+    matrix, said = run(plan, bed, store)
+    rows = [line for line in store.lines if line["type"] == "repetition"]
+    assert len(rows) == 2 * 2 * 2
+    assert {"unavailable"} == {row["stage"] for row in rows}
+    assert {"unavailable: no binary zerotier-one on worker1"} == {row["reason"] for row in rows}
+    assert matrix.failed == 0
+    assert frozenset() == store.finished
+    assert "unavailable: no binary zerotier-one" in said
+
+
+def test_a_scenario_that_does_not_stand_fails_every_attempt_and_the_run_goes_on(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each repetition is an attempt that failed at the stage the error names."""
+    monkeypatch.setattr(
+        runner, "provisioned", failing(CheckError("path", "worker1 reaches worker2 not at all"))
+    )
+    store = Store.create(tmp_path / "run", {})
+    matrix, said = run(plan, bed, store)
+    rows = [line for line in store.lines if line["type"] == "repetition"]
+    assert plan.repetitions == len(rows) == matrix.failed
+    assert {"path"} == {row["stage"] for row in rows}
+    assert "FAILED path" in said
+    again, _ = run(plan, bed, Store.open(tmp_path / "run"))
+    assert plan.repetitions == again.done == again.failed
