@@ -38,6 +38,8 @@ SCENARIOS = (
     _vpn("wireguard", DIRECT, "allow-all", "WireGuard, static full mesh"),
     _vpn("nebula", DIRECT, "allow-all", "Nebula"),
     _vpn("nebula", RELAY, "block-udp-k8s", "Nebula relay over UDP on the relay node"),
+    _vpn("netmaker", DIRECT, "allow-all", "WireGuard, kernel where there is one"),
+    _vpn("netmaker", RELAY, "block-udp-k8s", "Netmaker's gateway on the relay node"),
 )
 
 SCENARIO_ORDER = tuple(scenario.name for scenario in SCENARIOS)

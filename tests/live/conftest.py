@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from inventory.testbed import load
 from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.lab.lifecycle import Lab, down, up
 from vpnmesh.model import Testbed
+from workflows.provision import Site
 
 INVENTORY = Path(__file__).parents[2] / "inventory" / "lab"
 
@@ -34,6 +36,8 @@ def place_for_a_lab(directory: Path) -> Iterator[Path]:
     """A network and a lab directory (not yet there) that nobody else uses."""
     with private_network(), pytest.MonkeyPatch.context() as environment:
         environment.setenv("VPNMESH_LAB_DIR", str(directory))
+        # the firewall journal locks by host name, and every lab has a host of the same name
+        environment.setenv("VPNMESH_STATE_DIR", f"{directory}-state")
         yield directory
 
 
@@ -66,6 +70,15 @@ def lab(root: None, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) 
 def private_network_factory() -> Callable[[], AbstractContextManager[None]]:
     """For a test that needs one more network."""
     return private_network
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    """The lab as workflows see it."""
+    del lab
+    site = Site(*load("lab"))
+    yield site
+    site.nr.close_connections()
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 """The contract of every registered solution, on real nodes; a solution without its binaries is skipped, said so."""
 
-from collections.abc import Iterator
-
 import pytest
 
 import tasks
-from inventory.testbed import load
 from tests.conftest import needs
 from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError, UnavailableError
-from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Path, Scenario
 from vpnmesh.scenarios import SCENARIOS, scenario_named
 from vpnmesh.solutions import SOLUTIONS, solution_named
@@ -31,15 +27,6 @@ pytestmark = pytest.mark.live
 TESTED = [scenario for scenario in SCENARIOS if scenario.solution in SOLUTIONS]
 DEBIAN = ("native", "wireguard", "nebula")
 """Solutions whose binaries the set-up installs: missing in CI is a failure."""
-
-
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    """The lab as workflows see it."""
-    del lab
-    site = Site(*load("lab"))
-    yield site
-    site.nr.close_connections()
 
 
 def available(site: Site, scenario: Scenario) -> None:

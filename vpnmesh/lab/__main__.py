@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.binaries import Arch, Product
+from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.lab import binaries
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
 from vpnmesh.lab.record import lab_directory
@@ -26,6 +29,7 @@ Examples:
   python -m vpnmesh.lab shell worker1 -- ping -c1 relay
   python -m vpnmesh.lab status                  nodes, and what this machine can carry
   python -m vpnmesh.lab down                    nothing stays
+  python -m vpnmesh.lab binaries --install      the VPNs' programs, checksums verified
 
 \b
 The lab's directory is /run/vpnmesh/lab, or what VPNMESH_LAB_DIR names.
@@ -188,6 +192,53 @@ def down_command() -> None:
         click.echo(f"left behind: {', '.join(left)}", err=True)
         sys.exit(1)
     click.echo("the lab is down, nothing is left" if stood else "no lab was up")
+
+
+@main.command("binaries")
+@click.option("--install", "wanted", is_flag=True, help="Fetch what is missing and put everything into --to.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/usr/local/bin"),
+    show_default=True,
+    help="A folder on the nodes' PATH.",
+)
+@click.option("--arch", "name", default=None, help="amd64 or arm64.  [default: this machine's]")
+@click.option("--only", multiple=True, help="A product's name; may be given again.  [default: all]")
+def binaries_command(folder: Path, name: str | None, only: tuple[str, ...], *, wanted: bool) -> None:
+    """Show where the VPN solutions' programs are, and with --install get those that can be had.
+
+    Sources, in this order: PATH, the cache, the vendor's release over https with its published SHA-256, the Go
+    module. Exit code 1 when something that was asked for is missing.
+    """
+    with _sentences():
+        own = Arch.parse(platform.machine())
+        arch = Arch.parse(name) if name else own
+        known = {product.name: product for product in binaries.pinned()}
+        for asked in only:
+            if asked not in known:
+                raise UnknownNameError("--only", "product", asked, list(known))
+        found = [_product(known[asked], arch, own, folder if wanted else None) for asked in only or known]
+    table = Table("product", "version", "programs", "where")
+    for one in found:
+        where = f"{one.note} {', '.join(one.places)}".strip()
+        table.add_row(one.product.name, one.product.version, " ".join(one.product.programs), where)
+    Console().print(table)
+    sys.exit(0 if all(found) or not (wanted or only) else 1)
+
+
+def _product(product: Product, arch: Arch, own: Arch, folder: Path | None) -> binaries.Found:
+    found = binaries.look(product, arch, own)
+    if folder is None:
+        return found
+    try:
+        found = found or binaries.fetch(product, arch)
+    except (UnavailableError, ToolError) as error:
+        return binaries.Found(product, (), str(error))
+    if found.note != "on PATH":
+        binaries.install(found, folder)
+    return found
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from vpnmesh.solutions.headscale import Headscale
 from vpnmesh.solutions.native import Native
 from vpnmesh.solutions.nebula import Nebula
 from vpnmesh.solutions.netbird import NetBird
+from vpnmesh.solutions.netmaker import Netmaker
 from vpnmesh.solutions.protocol import Solution
 from vpnmesh.solutions.wireguard import WireGuard
 from vpnmesh.solutions.zerotier import ZeroTier
@@ -16,10 +17,8 @@ SOLUTIONS: dict[str, Solution] = {
     "zerotier": ZeroTier(),
     "wireguard": WireGuard(),
     "nebula": Nebula(),
+    "netmaker": Netmaker(),
 }
-
-PLANNED = ("netmaker",)
-"""Solutions that scenarios name and that have no module yet: their cells are rows `unavailable`."""
 
 
 def solution_named(name: str) -> Solution:
@@ -27,4 +26,4 @@ def solution_named(name: str) -> Solution:
     try:
         return SOLUTIONS[name]
     except KeyError:
-        raise UnknownNameError("solution", "solution", name, [*SOLUTIONS, *PLANNED]) from None
+        raise UnknownNameError("solution", "solution", name, list(SOLUTIONS)) from None

@@ -30,6 +30,7 @@ from vpnmesh.solutions.protocol import (
 )
 
 INTERFACE = "ztvpnmesh0"
+SERVICE = "zerotier-one"
 PORT = 9993
 RELAY_PORT = 443
 HOME = f"{STATE_DIRECTORY}/zerotier"
@@ -66,6 +67,12 @@ cd .. && rm -rf world.d
 """
 _DECODE = 'umask 077; mkdir -p "$(dirname "$1")" && base64 -d > "$1.new" && mv "$1.new" "$1"'
 _MAKE_HEADER = 'umask 077; cd "$1"; printf "X-ZT1-AUTH: %s\\n" "$(cat authtoken.secret)" > header'
+# a running daemon looks every ten seconds whether the file is at most ten seconds old, and so may miss a change;
+# touched for longer than that, it cannot be missed
+_NOTICED = """
+kill -0 "$(cat "$1" 2> /dev/null)" 2> /dev/null || exit 0
+i=0; while [ $i -lt 12 ]; do sleep 1; touch "$2"; i=$((i+1)); done
+"""
 API = Api(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
@@ -126,10 +133,10 @@ class ZeroTier:
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
         """Stop daemon and proxy, remove identity, network and root."""
         del mesh, node
-        return removed(("zerotier-one", PROXY.name), (HOME,), interfaces=(INTERFACE,))
+        return removed((SERVICE, PROXY.name), (HOME,), interfaces=(INTERFACE,))
 
     def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have local.conf keep ZeroTier off these interfaces; a running daemon reads it again within seconds."""
+        """Have local.conf keep ZeroTier off these interfaces; a running daemon reads it again."""
         wanted = json.dumps(local_config(mesh, node), indent=2)
         path = f"{HOME}/local.conf"
 
@@ -290,7 +297,7 @@ def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
     ready = until("zerotier-cli", f"-D{HOME}", "info", deadline_s=15)
     # a changed relay setting needs a fresh start, so it is part of what runs
     environment = {"VPNMESH_SCENARIO": mesh.scenario.name}
-    return Service("zerotier-one", ("zerotier-one", f"-p{PORT}", HOME), files, environment, ready)
+    return Service(SERVICE, ("zerotier-one", f"-p{PORT}", HOME), files, environment, ready)
 
 
 def _member(mesh: Mesh) -> Service:

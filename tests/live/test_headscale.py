@@ -1,0 +1,150 @@
+"""Headscale on real nodes: a policy replaced while it runs, falling back to DERP, secrets, lost control plane."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import tasks
+from tests.live.vpn import files_with, need, said, secrets_of
+from vpnmesh.checks import check_mesh
+from vpnmesh.model import Path
+from vpnmesh.plan import Secret
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
+from workflows.converge import measure_convergence, prove_stability
+from workflows.hosts import HostsFailedError, run_on
+from workflows.provision import (
+    Provisioned,
+    Site,
+    firewall_policy,
+    mesh_statuses,
+    provisioned,
+    run_stages,
+    take_off,
+)
+
+pytestmark = pytest.mark.live
+
+SERVER_PID = "cat /run/vpnmesh/headscale.pid"
+# a port where nobody listens refuses at once; only a policy lets the packet vanish
+TRY_TCP = 'timeout 2 bash -c ": < /dev/tcp/$1/9" 2> /dev/null; [ $? = 124 ] && echo dropped || echo reached'
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
+
+
+def pods_answer(site: Site, standing: Provisioned) -> bool:
+    """Whether the client's pod reaches the server's."""
+    address = str(standing.statuses[site.testbed.server.name].address)
+    ping = run_on(site.nr, [site.testbed.client.name], tasks.ping_address, address=address, count=3)
+    return bool(ping[site.testbed.client.name].result.received)
+
+
+def test_the_policy_changes_without_a_restart(site: Site) -> None:
+    """Granular lets pings through and drops other TCP; coarse lets it through again; Headscale is the same process."""
+    need(site, "headscale-direct")
+    client, control = site.testbed.client.name, site.testbed.control_plane.name
+    with provisioned(site, scenario_named("headscale-direct")) as standing:
+        address = str(standing.statuses[site.testbed.server.name].address)
+        before = said(site, control, SERVER_PID)
+
+        def tcp() -> str:
+            return said(site, client, TRY_TCP, address).strip()
+
+        assert tcp() == "reached"
+        for access, wanted in (("granular", "dropped"), ("coarse", "reached")):
+            scenario = replace(standing.scenario, options={"access": access})
+            mesh = replace(standing.mesh, scenario=scenario)
+            stage = next(one for one in standing.solution.stages(mesh) if one.name == "policy")
+            changed = run_on(site.nr, [control], tasks.join_stage, mesh=mesh, stage=stage)[control].changed
+            assert changed
+            assert until(lambda wanted=wanted: tcp() == wanted, seconds=10)  # type: ignore[misc]
+            assert pods_answer(site, standing)
+        assert before == said(site, control, SERVER_PID)
+
+
+def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
+    """All five times are measured, and the mesh is steady on the direct path afterwards."""
+    need(site, "headscale-direct")
+    with provisioned(site, scenario_named("headscale-direct")) as standing:
+        measured, raw = measure_convergence(site, standing)
+        names = [sample.name for sample in measured.samples]
+        assert names == [
+            "join_s",
+            "to_relay_s",
+            "to_relay_outage_s",
+            "to_direct_s",
+            "to_direct_outage_s",
+            "restart_s",
+        ]
+        assert {"to-relay", "to-direct", "restart"} == {
+            name.rsplit("-", 1)[0] for name in raw if "ping" in name
+        }
+        assert prove_stability(site, standing, Path.DIRECT).included
+
+
+def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
+    """A mesh forced to its relay, with nothing in the way: the stability check says so and leaves it out."""
+    need(site, "headscale-relay")
+    with provisioned(site, scenario_named("headscale-relay")) as standing:
+        firewall_policy(site, "allow-all")
+        verdict = prove_stability(site, standing, Path.DIRECT)
+        assert not verdict.included
+        assert "not on the direct path but relay" in verdict.reason
+
+
+def test_data_flows_while_the_control_plane_is_down(site: Site) -> None:
+    """Headscale killed: pods still talk, on the direct path; and it comes back with the same members."""
+    need(site, "headscale-direct")
+    control = site.testbed.control_plane.name
+    with provisioned(site, scenario_named("headscale-direct")) as standing:
+        run_on(site.nr, [control], tasks.kill_services)
+        assert pods_answer(site, standing)
+        check_mesh(standing.mesh, mesh_statuses(site, standing.solution, standing.mesh))
+        for stage in standing.solution.stages(standing.mesh):
+            if control in stage.nodes:
+                run_on(site.nr, [control], tasks.join_stage, mesh=standing.mesh, stage=stage)
+        nodes = said(
+            site, control, "headscale -c /var/lib/vpnmesh/headscale/config.yaml nodes list | grep -c worker"
+        )
+        assert nodes.strip() == "2"
+
+
+def test_secrets_lie_where_they_must_and_are_gone_afterwards(site: Site) -> None:
+    """The auth key is on the control node, 0600, on no command line and in no text of ours; then nowhere."""
+    need(site, "headscale-direct")
+    with provisioned(site, scenario_named("headscale-direct")) as standing:
+        secrets = secrets_of(standing.mesh)
+        assert len(secrets) == 1
+        held = files_with(site, secrets)
+        assert set(held) == {site.testbed.control_plane.name}
+        assert all(line.startswith("600 ") for text in held.values() for line in text.splitlines())
+        shown = repr(standing) + "".join(said(site, node, "ps -eo args") for node in site.all_nodes)
+        assert [secret for secret in secrets if secret in shown] == []
+    assert files_with(site, secrets) == {}
+
+
+def test_a_refused_key_is_said(site: Site) -> None:
+    """A key that the server does not know: joining fails with Tailscale's own word, and nothing stays behind."""
+    need(site, "headscale-direct")
+    solution, mesh = solution_named("headscale"), Mesh(site.testbed, scenario_named("headscale-direct"))
+    control = site.testbed.control_plane.name
+    try:
+        stages = solution.stages(mesh)
+        mesh = run_stages(site, stages[:-1], mesh)
+        wrong = mesh.with_published({(control, "auth-key"): Secret(f"hskey-auth-{'0' * 12}-{'0' * 64}")})
+        with pytest.raises(HostsFailedError, match=r"auth.?key|AuthKey"):
+            run_stages(site, stages[-1:], wrong)
+    finally:
+        take_off(site, solution, mesh)
+    assert site.take_complaints() == []

@@ -1,0 +1,62 @@
+"""ZeroTier on real nodes: only our root, a blacklist that takes hold, and identities that stay secret."""
+
+import json
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+import tasks
+from tests.live.test_headscale import until
+from tests.live.vpn import need, said
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions import zerotier
+from workflows.hosts import run_on
+from workflows.provision import Site, provisioned
+
+pytestmark = pytest.mark.live
+
+CLI = f"zerotier-cli -D{zerotier.HOME} -j"
+
+
+def listening_on(site: Site, node: str) -> set[str]:
+    """The addresses that ZeroTier uses on a node."""
+    settings = json.loads(said(site, node, f"{CLI} info"))["config"]["settings"]
+    return {str(one).split("/", 1)[0] for one in settings["listeningOn"]}
+
+
+def test_no_node_knows_a_root_but_ours(site: Site) -> None:
+    """The only planet is our relay node; built-in roots are in no node's list of peers, nor ever sent a packet."""
+    need(site, "zerotier-direct")
+    with provisioned(site, scenario_named("zerotier-direct")) as standing:
+        bed = site.testbed
+        everyone = (*bed.k8s, bed.relay, bed.control_plane)
+        ours = {zerotier.address_of(standing.mesh, node) for node in everyone}
+        for node in site.k8s:
+            peers = json.loads(said(site, node, f"{CLI} peers"))
+            roots = [peer["address"] for peer in peers if peer["role"] != "LEAF"]
+            assert roots == [zerotier.address_of(standing.mesh, site.testbed.relay)]
+            assert {peer["address"] for peer in peers} <= ours
+            secret = said(
+                site, node, f"stat -c %a {zerotier.HOME}/identity.secret {zerotier.HOME}/authtoken.secret"
+            )
+            assert secret.split() == ["600", "600"]
+
+
+def test_the_blacklist_takes_hold_on_a_running_daemon(site: Site) -> None:
+    """Without it ZeroTier offers the pod network's address to its peers; with it again, it stops within a minute."""
+    need(site, "zerotier-direct")
+    client = site.testbed.client
+    with provisioned(site, scenario_named("zerotier-direct")) as standing:
+        pods = standing.mesh.testbed.pods
+
+        def in_pods() -> bool:
+
+            return any(ip_address(one) in pods for one in listening_on(site, client.name))
+
+        assert not in_pods()
+        assert str(client.underlay) in listening_on(site, client.name)
+        for blacklist, wanted in (((), True), (standing.mesh.blacklist, False)):
+            mesh = replace(standing.mesh, blacklist=blacklist)
+            run_on(site.nr, [client.name], tasks.blacklist_interfaces, solution=standing.solution, mesh=mesh)
+            assert until(lambda wanted=wanted: in_pods() is wanted, seconds=75)  # type: ignore[misc]

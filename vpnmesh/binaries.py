@@ -1,0 +1,117 @@
+"""Where the programs of VPN solutions come from: versions, releases, checksums; as values, without fetching any."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vpnmesh.errors import InputError, ToolError, UnknownNameError
+
+
+class Arch(StrEnum):
+    """Processor architectures as Go, Debian and the vendors call them."""
+
+    AMD64 = "amd64"
+    ARM64 = "arm64"
+
+    @classmethod
+    def parse(cls, machine: str) -> "Arch":
+        """From `uname -m` or the name itself; UnknownNameError for any other."""
+        known = {"x86_64": cls.AMD64, "amd64": cls.AMD64, "aarch64": cls.ARM64, "arm64": cls.ARM64}
+        try:
+            return known[machine]
+        except KeyError:
+            raise UnknownNameError("--arch", "architecture", machine, list(cls)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Programs that come together, and the ways to them; an empty field is a way that there is not."""
+
+    name: str
+    programs: tuple[str, ...]
+    version: str
+    page: str
+    url: str = ""
+    sums: str = ""
+    go: tuple[str, ...] = ()
+    debian: str = ""
+    reason: str = ""
+
+    def release(self, arch: Arch) -> tuple[str, str] | None:
+        """The release's address and that of its checksum; None where the vendor publishes no checksum."""
+        if not self.url or not self.sums:
+            return None
+        return self._filled(self.url, arch), self._filled(self.sums, arch)
+
+    def modules(self) -> tuple[str, ...]:
+        """What `go install` takes."""
+        return tuple(module.replace("{version}", self.version) for module in self.go)
+
+    def way(self) -> str:
+        """How a user gets it, in words, where nothing here fetches it."""
+        if self.debian:
+            return f"Debian: {self.debian}"
+        return f"{self.reason}; see {self.page}" if self.reason else f"see {self.page}"
+
+    def _filled(self, template: str, arch: Arch) -> str:
+        return template.replace("{version}", self.version).replace("{arch}", arch)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperVersion:
+    """What the paper ran, and how its interface differs; data, not a claim that it works."""
+
+    version: str
+    differs: str
+
+
+def parse_products(text: str) -> tuple[Product, ...]:
+    """Read binaries.toml; InputError names the table and the key that is wrong."""
+    tables = {name: table for name, table in _document(text).items() if name != "paper"}
+    return tuple(_product(name, table) for name, table in tables.items())
+
+
+def parse_paper(text: str) -> dict[str, PaperVersion]:
+    """The paper's versions by solution."""
+    paper = _document(text).get("paper", {})
+    return {
+        name: PaperVersion(str(one["version"]), str(one["differs"]))
+        for name, one in paper.items()
+        if isinstance(one, dict)
+    }
+
+
+def _document(text: str) -> dict[str, dict[str, object]]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError("binaries.toml", str(error)) from None
+
+
+def _product(name: str, table: Mapping[str, object]) -> Product:
+    known = {"programs", "version", "page", "url", "sums", "go", "debian", "reason"}
+    if wrong := sorted(set(table) - known):
+        raise UnknownNameError(f"binaries.toml [{name}]", "key", wrong[0], sorted(known))
+    texts = {key: str(table.get(key, "")) for key in ("version", "page", "url", "sums", "debian", "reason")}
+    programs, go = table.get("programs"), table.get("go", [])
+    if not isinstance(programs, list) or not programs or not isinstance(go, list) or not texts["page"]:
+        raise InputError(f"binaries.toml [{name}]", "needs `programs` and a `page`, and `go` as a list")
+    for address in (texts["url"], texts["sums"]):
+        if address and not address.startswith("https://"):
+            raise InputError(f"binaries.toml [{name}]", f"{address} is not https")
+    return Product(name=name, programs=tuple(map(str, programs)), go=tuple(map(str, go)), **texts)
+
+
+def published_sum(text: str, file_name: str) -> str:
+    """The SHA-256 of that file in a vendor's list, or the only one in a file that names none; ToolError if absent.
+
+    Lists are `SUM  NAME` a line, the name perhaps with a `*` before it, as sha256sum writes them.
+    """
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    sums = [row[0] for row in rows if len(row) > 1 and row[1].lstrip("*") == file_name]
+    if not sums and [len(row) for row in rows] == [1]:
+        sums = rows[0]
+    if len(sums) != 1 or len(sums[0]) != 64 or not set(sums[0].lower()) <= set("0123456789abcdef"):  # noqa: PLR2004
+        raise ToolError("checksum", f"the vendor's list has no one SHA-256 of {file_name}")
+    return sums[0].lower()
