@@ -1,0 +1,200 @@
+"""Inventory in, rendered plans and configurations out; and what a real node said leaves nothing to do."""
+
+import json
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.golden.goldens import answered, golden, rendered, replayed
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Completed, Fact, Plan, Text, WriteFile
+from vpnmesh.pods import PodNetwork, attached, detached, held, pod_network
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.service import Service, probe, running
+from vpnmesh.solutions.nebula import BLACKLIST, Nebula, config
+from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.solutions.wireguard import WireGuard
+
+BLANK_EXITS = (1, 127)
+"""A node that has nothing, and one where not even the tools are."""
+
+
+def mesh_of(bed: Testbed, name: str, published: dict[tuple[str, str], Text] | None = None) -> Mesh:
+    return Mesh(bed, scenario_named(name), published or {}, dry_run=True)
+
+
+def interface_plan(bed: Testbed, captured: Path, name: str = "wireguard-direct") -> Fact[Plan]:
+    """WireGuard's last stage on worker1, with the keys that the captured mesh had."""
+    keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
+    mesh = mesh_of(bed, name, {(node, "public-key"): key for node, key in keys.items()})
+    stages = {stage.name: stage for stage in WireGuard().stages(mesh)}
+    return stages["interface"].hold(mesh, bed.node("worker1"))
+
+
+def native(bed: Testbed) -> PodNetwork:
+    over = {node.name: (node.leg.interface, node.underlay) for node in bed.k8s}
+    return pod_network(bed, 1450, over)
+
+
+def over_wireguard(bed: Testbed) -> PodNetwork:
+    mesh = mesh_of(bed, "wireguard-direct")
+    over = {node.name: ("vmwg0", IPv4Address(mesh.overlay(node).ip)) for node in bed.k8s}
+    return pod_network(bed, 1230, over)
+
+
+@pytest.mark.parametrize("exit_code", BLANK_EXITS)
+def test_wireguard_interface(bed: Testbed, captured: Path, exit_code: int) -> None:
+    """A member's interface: create, keys and endpoints of both peers, address, MTU 1280; wg missing is the same."""
+    plan = answered(interface_plan(bed, captured), exit_code)
+    assert golden("wireguard-worker1.plan", rendered(plan)) == rendered(plan)
+
+
+def test_wireguard_interface_stands(bed: Testbed, captured: Path) -> None:
+    """What a real member said right after joining leaves nothing to do."""
+    fact = interface_plan(bed, captured)
+    assert Plan() == replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
+
+
+def test_wireguard_with_another_key_is_made_anew(bed: Testbed, captured: Path) -> None:
+    """A peer whose key changed shows in the diff by both keys, and the interface is built again."""
+    keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
+    published: dict[tuple[str, str], Text] = {(node, "public-key"): key for node, key in keys.items()}
+    mesh = mesh_of(bed, "wireguard-direct", {**published, ("worker2", "public-key"): "bmV3"})
+    stage = WireGuard().stages(mesh)[1]
+    fact = stage.hold(mesh, bed.node("worker1"))
+    plan = replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
+    assert plan
+    assert f"-peer {keys['worker2']} endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff
+    assert "+peer bmV3 endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff
+
+
+@pytest.mark.parametrize(
+    ("scenario", "node"),
+    [
+        ("nebula-direct", "worker1"),
+        ("nebula-direct", "hypervisor"),
+        ("nebula-relay", "worker1"),
+        ("nebula-relay", "relay"),
+        ("nebula-relay", "hypervisor"),
+    ],
+)
+def test_nebula_config(bed: Testbed, scenario: str, node: str) -> None:
+    """A member's, the lighthouse's and the relay's configuration, as the daemon reads it."""
+    mesh = mesh_of(bed, scenario, {(node, "console-key"): f"ssh-ed25519 AAAA {node}"})
+    text = yaml.safe_dump(config(mesh, bed.node(node)), sort_keys=False)
+    assert golden(f"{scenario}-{node}.yml", text) == text
+
+
+@pytest.mark.parametrize("exit_code", BLANK_EXITS)
+def test_nebula_blacklist(bed: Testbed, exit_code: int) -> None:
+    """Calico's and the management's interfaces are never advertised; a running daemon is told."""
+    mesh = mesh_of(bed, "nebula-direct")
+    plan = answered(Nebula().blacklist(mesh, bed.node("worker1")), exit_code)
+    assert golden("nebula-blacklist.plan", rendered(plan)) == rendered(plan)
+
+
+def test_nebula_blacklist_stands(bed: Testbed) -> None:
+    """The very file that would be written leaves nothing to do; an empty one does not."""
+    mesh = mesh_of(bed, "nebula-direct")
+    fact = Nebula().blacklist(mesh, bed.node("worker1"))
+    written = [step for step in answered(fact).steps if isinstance(step, WriteFile)]
+    assert [step.path for step in written] == [BLACKLIST]
+    assert Plan() == answered(fact, 0, str(written[0].content))
+    assert answered(fact, 0, "")
+
+
+@pytest.mark.parametrize("exit_code", BLANK_EXITS)
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [(native, "pods-1450.plan"), (over_wireguard, "pods-1230.plan")],
+    ids=["1450", "1230"],
+)
+def test_pods(bed: Testbed, network: object, name: str, exit_code: int) -> None:
+    """Calico's datapath for a worker: MTU, VNI 4096, port 4789, no learning, both peers."""
+    assert callable(network)
+    plan = answered(attached(network(bed), bed.node("worker1")), exit_code)
+    assert golden(name, rendered(plan)) == rendered(plan)
+
+
+@pytest.mark.parametrize("network", [native, over_wireguard], ids=["native-1450", "wireguard-1230"])
+def test_pods_stand(bed: Testbed, captured: Path, network: object, request: pytest.FixtureRequest) -> None:
+    """What a real worker said leaves nothing to do, and everything to take away."""
+    assert callable(network)
+    said = captured / "pods" / request.node.callspec.id / "exchange.json"
+    assert Plan() == replayed(attached(network(bed), bed.node("worker1")), said)
+    assert replayed(detached(), said)
+
+
+def test_pods_of_another_mtu_are_made_anew(bed: Testbed, captured: Path) -> None:
+    """Native pods where a tunnel's are wanted are removed first, and the diff shows both MTUs."""
+    said = captured / "pods" / "native-1450" / "exchange.json"
+    plan = replayed(attached(over_wireguard(bed), bed.node("worker1")), said)
+    first = plan.steps[0]
+    assert not isinstance(first, WriteFile)
+    assert first.argv == ("ip", "link", "delete", "cali0")
+    assert "-veth cali0 mtu 1450" in plan.diff
+    assert "+veth cali0 mtu 1230" in plan.diff
+
+
+def test_a_node_without_pods_has_nothing_to_take_away(captured: Path) -> None:
+    """What a real node said before any scenario: it holds nothing."""
+    said = captured / "pods" / "blank" / "exchange.json"
+    assert replayed(held(), said) == ()
+    assert Plan() == replayed(detached(), said)
+
+
+@pytest.mark.parametrize(("exit_code", "stdout"), [(0, ""), (0, "[]"), (0, "[{}]\n"), (1, ""), (127, "")])
+def test_iproute2_that_says_nothing_is_a_node_without_pods(exit_code: int, stdout: str) -> None:
+    """Empty answers, `[{}]` (as iproute2 prints for none) and missing tools are nothing held, not errors."""
+    assert answered(held(), exit_code, stdout) == ()
+
+
+SERVICE = Service(
+    "daemon", ("daemon", "-c", "/etc/d.conf"), (WriteFile("/etc/d.conf", "x = 1\n"),), {"B": "2", "A": "1"}
+)
+
+
+def test_service_start() -> None:
+    """Stop what runs, write the files, start with the environment in front, note the digest last."""
+    plan = answered(running(SERVICE))
+    assert golden("service-start.plan", rendered(plan)) == rendered(plan)
+
+
+def test_a_running_service_stands() -> None:
+    """The digest in the spec file of a living process leaves nothing to do, with or without a newline."""
+    for said in (SERVICE.digest, f"{SERVICE.digest}\n"):
+        assert Plan() == answered(running(SERVICE), 0, said)
+
+
+@pytest.mark.parametrize("exit_code", BLANK_EXITS)
+def test_a_dead_service_is_started_whatever_its_spec_says(exit_code: int) -> None:
+    """`kill -0` that fails after the spec was printed is a service that does not run."""
+    fact = running(SERVICE)
+    said = [Completed(command.argv, exit_code, SERVICE.digest, "") for command in fact.commands]
+    assert fact.parse(said)
+    assert answered(probe("daemon"), exit_code, SERVICE.digest) == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Service("daemon", ("daemon", "-c", "/etc/e.conf"), SERVICE.files, SERVICE.environment),
+        Service("daemon", SERVICE.argv, (WriteFile("/etc/d.conf", "x = 2\n"),), SERVICE.environment),
+        Service("daemon", SERVICE.argv, (WriteFile("/etc/x.conf", "x = 1\n"),), SERVICE.environment),
+        Service("daemon", SERVICE.argv, SERVICE.files, {"A": "1", "B": "3"}),
+        Service("daemon", SERVICE.argv, SERVICE.files),
+    ],
+    ids=["argument", "content", "path", "environment", "no-environment"],
+)
+def test_any_change_of_a_service_changes_its_digest(other: Service) -> None:
+    """A daemon with another argument, file or environment is started anew."""
+    assert other.digest != SERVICE.digest
+    assert answered(running(other), 0, SERVICE.digest)
+
+
+def test_the_order_of_an_environment_is_no_change() -> None:
+    """The same variables in another order are the same service."""
+    other = Service("daemon", SERVICE.argv, SERVICE.files, {"A": "1", "B": "2"})
+    assert SERVICE.digest == other.digest

@@ -1,0 +1,140 @@
+"""What VPNs really said of their peers, and what they say on bad days."""
+
+import json
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.golden.goldens import answered, replayed
+from vpnmesh.checks import check_mesh
+from vpnmesh.errors import CheckError
+from vpnmesh.model import DataPlane, Testbed
+from vpnmesh.model import Path as Way
+from vpnmesh.plan import Completed
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions.nebula import parse_hostmap
+from vpnmesh.solutions.protocol import Mesh, Peer, Status
+from vpnmesh.solutions.wireguard import WireGuard
+
+MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
+RELAY = IPv4Address("192.88.99.26")
+NOBODY = (Peer("k8s-master", None, None), Peer("worker2", None, None))
+
+
+def nebula(bed: Testbed, text: str, scenario: str = "nebula-direct") -> tuple[Peer, ...]:
+    mesh = Mesh(bed, scenario_named(scenario))
+    return parse_hostmap(mesh, bed.node("worker1"), text)
+
+
+def hostmap(captured: Path, case: str) -> str:
+    return (captured / "nebula" / case / "stdout").read_text(encoding="utf-8")
+
+
+def test_nebula_direct(bed: Testbed, captured: Path) -> None:
+    """Both members have a current remote, their own underlay address."""
+    wanted = (Peer("k8s-master", Way.DIRECT, MASTER), Peer("worker2", Way.DIRECT, WORKER2))
+    assert wanted == nebula(bed, hostmap(captured, "direct"))
+
+
+def test_nebula_relayed(bed: Testbed, captured: Path) -> None:
+    """Neither member has a remote: both are behind the relay node, whose underlay address is the endpoint."""
+    wanted = tuple(Peer(name, Way.RELAY, RELAY, via="10.213.0.4") for name in ("k8s-master", "worker2"))
+    assert wanted == nebula(bed, hostmap(captured, "relayed"), "nebula-relay")
+
+
+@pytest.mark.parametrize("case", ["direct", "relayed"])
+def test_a_hostmap_cut_anywhere_is_no_path(bed: Testbed, captured: Path, case: str) -> None:
+    """A console that was cut off says nothing of anybody; it never raises, and never half of the peers."""
+    text = hostmap(captured, case).rstrip()
+    for cut in range(0, len(text), 7):
+        assert nebula(bed, text[:cut]) == NOBODY
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "null", "[]", "{}", "[null]", "[{}]", '"refused"', "ssh: connect to host 127.0.0.1 port 4243"],
+)
+def test_an_ugly_hostmap_is_no_path(bed: Testbed, text: str) -> None:
+    """Empty, null, no list, entries without an address, ssh's own words: no peer, no error."""
+    assert nebula(bed, text) == NOBODY
+
+
+def test_a_member_that_is_shaking_hands_has_no_path(bed: Testbed, captured: Path) -> None:
+    """Neither remote nor relay is neither direct nor relayed, whatever addresses are known of it."""
+    entries = json.loads(hostmap(captured, "direct"))
+    for entry in entries:
+        entry["currentRemote"] = None
+    assert nebula(bed, json.dumps(entries)) == NOBODY
+
+
+def test_a_relay_that_is_no_node_of_ours_is_named(bed: Testbed, captured: Path) -> None:
+    """Relayed by somebody: the path is said, the endpoint is not known."""
+    text = hostmap(captured, "relayed").replace('["10.213.0.4"]', '["10.213.0.77"]')
+    assert Peer("worker2", Way.RELAY, None, via="10.213.0.77") == nebula(bed, text)[1]
+
+
+def wireguard_mesh(bed: Testbed, captured: Path) -> Mesh:
+    keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
+    published = {(node, "public-key"): key for node, key in keys.items()}
+    return Mesh(bed, scenario_named("wireguard-direct"), published)
+
+
+def test_wireguard_status(bed: Testbed, captured: Path) -> None:
+    """wireguard-go's table: userspace, address, MTU 1280, and both members at their underlay addresses."""
+    mesh = wireguard_mesh(bed, captured)
+    fact = WireGuard().status(mesh, bed.node("worker1"))
+    wanted = Status(
+        DataPlane.USERSPACE,
+        "vmwg0",
+        IPv4Address("10.213.0.2"),
+        1280,
+        (Peer("k8s-master", Way.DIRECT, MASTER), Peer("worker2", Way.DIRECT, WORKER2)),
+    )
+    assert wanted == replayed(fact, captured / "wireguard" / "status" / "exchange.json")
+
+
+def changed(captured: Path, index: int, before: str, after: str) -> list[Completed]:
+    """The captured status, with one command's output changed."""
+    said = json.loads((captured / "wireguard" / "status" / "exchange.json").read_text())
+    assert before in said[index]["stdout"]
+    said[index]["stdout"] = said[index]["stdout"].replace(before, after)
+    return [Completed(tuple(one["argv"]), one["exit_code"], one["stdout"], one["stderr"]) for one in said]
+
+
+def test_a_wireguard_peer_that_never_shook_hands_has_no_path(bed: Testbed, captured: Path) -> None:
+    """A configured endpoint alone proves nothing: `latest-handshakes` prints 0."""
+    mesh = wireguard_mesh(bed, captured)
+    said = json.loads((captured / "wireguard" / "status" / "exchange.json").read_text())[1]["stdout"]
+    stamp = said.splitlines()[1].split("\t")[1]
+    status = WireGuard().status(mesh, bed.node("worker1")).parse(changed(captured, 1, stamp, "0"))
+    assert Peer("worker2", None, None) == status.peer("worker2")
+    with pytest.raises(CheckError, match="worker1 reaches worker2 not at all"):
+        check_mesh(mesh, {"worker1": status, "worker2": status})
+
+
+def test_a_wireguard_peer_that_roamed_is_not_direct(bed: Testbed, captured: Path) -> None:
+    """An endpoint other than the peer's underlay is shown, and is no direct path."""
+    mesh = wireguard_mesh(bed, captured)
+    said = changed(captured, 0, "192.88.99.18:51821", "192.88.99.26:51821")
+    status = WireGuard().status(mesh, bed.node("worker1")).parse(said)
+    assert Peer("worker2", None, RELAY) == status.peer("worker2")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_wireguard_without_endpoints_has_no_path(bed: Testbed, captured: Path, index: int) -> None:
+    """`(none)` for an endpoint, and a table that was cut inside a key."""
+    mesh = wireguard_mesh(bed, captured)
+    keys = mesh.published
+    fact = WireGuard().status(mesh, bed.node("worker1"))
+    endpoint = f"{keys['worker2', 'public-key']}\t192.88.99.18:51821"
+    ugly = (endpoint.split("\t", maxsplit=1)[0] + "\t(none)", endpoint[:20])[index]
+    status = fact.parse(changed(captured, 0, endpoint, ugly))
+    assert Peer("worker2", None, None) == status.peer("worker2")
+
+
+def test_wg_that_is_missing_says_nothing(bed: Testbed, captured: Path) -> None:
+    """Exit 127 with a message is no peer, no interface, no error."""
+    mesh = wireguard_mesh(bed, captured)
+    status = answered(WireGuard().status(mesh, bed.node("worker1")), 127, "sh: 1: wg: not found\n")
+    assert Status(DataPlane.NONE, "vmwg0", None, None, NOBODY) == status

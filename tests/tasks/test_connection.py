@@ -1,0 +1,296 @@
+"""The shell that tasks use, against a local `sh`: texts come through unharmed, and what fails is said."""
+
+import subprocess
+from pathlib import Path
+from typing import cast
+
+import paramiko
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.connection import Shell, _render, _split
+from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
+
+MARK = "0123456789abcdef0123456789abcdef"
+# a shell's words hold every character but NUL; half of a surrogate pair is no text
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+UGLY = (
+    *(
+        "'",
+        '"',
+        "''\\''",
+        "a'b\"c`d`$(e)${f}\\",
+        "\n\n\n",
+        "no newline at the end",
+        "\r\n",
+        "\t",
+        "-n",
+        "%s %d\\n",
+    ),
+    *(
+        "$0",
+        "EOF\n",
+        "#!/bin/sh\nexit 1\n",
+        "\x01\x02\x1b[31m\x7f\x80\ufeff\u2028",
+        "ünï\U0001f600",
+        "*",
+        "~",
+        "!",
+        "",
+    ),
+    *(f"\n{MARK} 0\n", f"{MARK}\n", "rc=9; exit 9\n", "'; touch /nowhere/at/all; '"),
+)
+
+
+class LocalChannel:
+    """An exec channel whose far end is a local `sh`."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+        self._fed = b""
+        self._out: list[bytes] | None = None
+        self._argv = ""
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def exec_command(self, argv: str) -> None:
+        self._argv = argv
+        self._said.append(argv)
+
+    def sendall(self, data: bytes) -> None:
+        self._fed += data
+
+    def shutdown_write(self) -> None:
+        done = subprocess.run(("sh", "-c", self._argv), input=self._fed, capture_output=True, check=False)
+        self._out = [done.stdout, done.stderr]
+
+    def recv(self, size: int) -> bytes:
+        return self._take(0, size)
+
+    def recv_stderr(self, size: int) -> bytes:
+        return self._take(1, size)
+
+    def close(self) -> None:
+        self._fed = b""
+
+    def _take(self, index: int, size: int) -> bytes:
+        assert self._out is not None
+        part, self._out[index] = self._out[index][:size], self._out[index][size:]
+        return part
+
+
+class LocalClient:
+    """As much of an SSH client as the shell uses; `said` are the command lines that the far end saw."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def get_transport(self) -> "LocalClient":
+        return self
+
+    def open_session(self, timeout: float) -> LocalChannel:
+        assert timeout > 0
+        return LocalChannel(self.said)
+
+
+class CutChannel(LocalChannel):
+    """The far end's shell died after its first answer."""
+
+    def shutdown_write(self) -> None:
+        super().shutdown_write()
+        assert self._out is not None
+        self._out[0] = self._out[0][: self._out[0].index(b"two")]
+
+
+class CutClient(LocalClient):
+    """A connection to a node whose shell dies."""
+
+    def open_session(self, timeout: float) -> LocalChannel:
+        assert timeout > 0
+        return CutChannel(self.said)
+
+
+class DeadClient(LocalClient):
+    """A connection that broke."""
+
+    def open_session(self, timeout: float) -> LocalChannel:
+        raise paramiko.SSHException(f"no session in {timeout:g} s")
+
+
+def shell_on(client: LocalClient) -> Shell:
+    return Shell("node", cast("paramiko.SSHClient", client), sudo=False)
+
+
+@pytest.fixture
+def client() -> LocalClient:
+    return LocalClient()
+
+
+@pytest.fixture
+def here(client: LocalClient) -> Shell:
+    return shell_on(client)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    contents=st.lists(texts, min_size=1, max_size=5), name=texts.map(lambda text: text.replace("/", "-")[:40])
+)
+def test_any_text_written_comes_back(tmp_path: Path, contents: list[str], name: str) -> None:
+    """Whatever a file holds and is called: the rendered script, read by a plain `sh -s`, writes these bytes."""
+    files = [WriteFile(f"{tmp_path}/in a 'folder'/{i} {name}", text) for i, text in enumerate(contents)]
+    script = "".join(_render(file, MARK, stop=True) for file in files)
+    done = subprocess.run(("sh", "-s"), input=script.encode(), capture_output=True, check=True)
+    assert [text.encode() for text in contents] == [Path(file.path).read_bytes() for file in files]
+    assert [0] * len(files) == [
+        one.exit_code for one in _split(files, MARK, done.stdout.decode(), done.stderr.decode())
+    ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(stdin=texts, word=texts)
+def test_any_stdin_and_argument_come_through(stdin: str, word: str) -> None:
+    """A command gets its arguments and its input as they are, and its output comes back without another byte."""
+    steps = [Command(("printf", "%s", word)), Command(("cat",), stdin=stdin)]
+    done = shell_on(LocalClient()).run_all(steps)
+    assert [word, stdin] == [one.stdout for one in done]
+
+
+@pytest.mark.parametrize("text", UGLY)
+def test_ugly_texts(here: Shell, tmp_path: Path, text: str) -> None:
+    """Quotes, marks, control characters and scripts, as a file and as an input at once."""
+    path = tmp_path / "file"
+    done = here.run_all(
+        [WriteFile(str(path), text), Command(("cat",), stdin=text), Command(("cat", str(path)))]
+    )
+    assert text.encode() == path.read_bytes()
+    assert ["", text, text] == [one.stdout for one in done]
+
+
+def test_files_are_private_and_replaced_in_one_move(here: Shell, tmp_path: Path) -> None:
+    """Mode 0600 unless asked otherwise, folders 0700, and nothing half-written beside it."""
+    here.run_all([WriteFile(f"{tmp_path}/new/a", "1"), WriteFile(f"{tmp_path}/new/b", "2", mode=0o644)])
+    here.run_all([WriteFile(f"{tmp_path}/new/a", "3")])
+    folder = tmp_path / "new"
+    assert {one.name: one.stat().st_mode & 0o777 for one in folder.iterdir()} == {"a": 0o600, "b": 0o644}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "a").read_text() == "3"
+
+
+def test_a_command_without_input_reads_nothing_of_the_script(here: Shell) -> None:
+    """`cat` in the middle does not eat the steps that follow."""
+    assert [one.stdout for one in here.run_all([Command(("cat",)), Command(("printf", "after"))])] == [
+        "",
+        "after",
+    ]
+
+
+def test_the_first_failure_stops_the_rest(here: Shell, tmp_path: Path) -> None:
+    """The error names the command, its exit code and its last words; nothing after it ran."""
+    steps: list[Step] = [
+        Command(("true",)),
+        Command(("sh", "-c", "echo first >&2; echo last words >&2; exit 7")),
+        Command(("touch", f"{tmp_path}/never")),
+    ]
+    with pytest.raises(CommandError, match=r"exit 7: first \| last words") as caught:
+        here.run_all(steps)
+    assert caught.value.exit_code == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exit_code_that_is_allowed_goes_on(here: Shell) -> None:
+    """`ok` lists what counts as success."""
+    done = here.run_all([Command(("sh", "-c", "exit 3"), ok=(0, 3)), Command(("printf", "on"))])
+    assert [(one.exit_code, one.stdout) for one in done] == [(3, ""), (0, "on")]
+
+
+def test_a_file_that_cannot_be_written_is_an_error(here: Shell) -> None:
+    """A folder that is none."""
+    with pytest.raises(CommandError, match="write /dev/null/file"):
+        here.run_all([WriteFile("/dev/null/file", "x")])
+
+
+def test_a_fact_sees_every_exit_code(here: Shell) -> None:
+    """Questions may fail: a missing tool is 127, and each keeps its own stdout and stderr."""
+    asked = (
+        Command(("sh", "-c", "echo out; echo err >&2; exit 4")),
+        Command(("no-such-program",)),
+        Command(("printf", "\nno newline")),
+    )
+    found = here.gather(Fact(asked, lambda completed: [(one.exit_code, one.stdout) for one in completed]))
+    assert found == [(4, "out\n"), (127, ""), (0, "\nno newline")]
+    assert here.gather(Fact(asked, lambda completed: completed[0].stderr)) == "err\n"
+    assert "no-such-program" in here.gather(Fact(asked, lambda completed: completed[1].stderr))
+
+
+def test_a_fact_without_questions_needs_no_connection() -> None:
+    """What the inventory knows is not asked of a node."""
+    assert shell_on(DeadClient()).gather(Fact((), lambda _: 1)) == 1
+
+
+def test_bytes_that_are_no_text_are_replaced(here: Shell) -> None:
+    """Output in no encoding is still an answer, with U+FFFD where a byte made no sense."""
+    assert here.run("printf", r"a\377b").stdout == "a\ufffdb"
+
+
+def test_a_command_that_hangs_is_ended_on_the_node(here: Shell) -> None:
+    """`timeout` on the node ends it, and the error says so."""
+    with pytest.raises(CommandError, match="timed out"):
+        here.run("sleep", "30", timeout_s=0.2)
+
+
+def test_a_shell_that_ends_early_is_an_error() -> None:
+    """A step without an answer is no success: neither as a change nor as a question."""
+    here = shell_on(CutClient())
+    steps = (Command(("printf", "one")), Command(("printf", "two")))
+    with pytest.raises(CommandError, match="printf two: exit -1: the node's shell ended early"):
+        here.run_all(steps)
+    with pytest.raises(CommandError, match="the node's shell ended early"):
+        here.gather(Fact(steps, len))
+
+
+def test_secrets_are_on_no_command_line(client: LocalClient, tmp_path: Path) -> None:
+    """What is written and fed travels on stdin only: sshd's command line never holds it."""
+    secret = Secret("hunter2")
+    shell_on(client).run_all([WriteFile(f"{tmp_path}/key", secret), Command(("cat",), stdin=secret)])
+    assert (tmp_path / "key").read_text() == "hunter2"
+    assert [line for line in client.said if "hunter2" in line] == []
+
+
+def test_a_password_goes_to_sudo_on_stdin() -> None:
+    """The command line asks sudo to read it there; it is in no argument."""
+    client = LocalClient()
+    here = Shell("node", cast("paramiko.SSHClient", client), sudo=True, password=Secret("open sesame"))
+    assert here._prologue() == "open sesame\n"
+    with pytest.raises((CommandError, NodeUnreachableError)):
+        Shell("node", cast("paramiko.SSHClient", DeadClient()), sudo=True, password=Secret("x")).run("true")
+    here._channel(("true",), 5)
+    assert client.said == ["sudo -k -S -p '' -- true"]
+
+
+def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
+    """paramiko's errors become ours, with the host's name."""
+    with pytest.raises(NodeUnreachableError, match="node: no SSH: SSHException no session in 10 s"):
+        shell_on(DeadClient()).run("true")
+
+
+def test_splitting_what_was_cut_off() -> None:
+    """Only steps whose end was seen count, each with its own text."""
+    steps: list[Step] = [Command(("a",)), WriteFile("/b", ""), Command(("c",))]
+    whole = f"x\ny\n\n{MARK} 0\n\n{MARK} 5\nhalf of c"
+    errors = f"e\n\n{MARK}\n\n{MARK}\n"
+    wanted = [Completed(("a",), 0, "x\ny\n", "e\n"), Completed(("write", "/b"), 5, "", "")]
+    assert wanted == _split(steps, MARK, whole, errors)
+    assert _split(steps, MARK, "", "") == []
+    assert _split((), MARK, "", "") == []
+
+
+def test_every_step_says_its_end_once() -> None:
+    """The mark with the exit code on stdout, the mark alone on stderr; a stop only where asked for."""
+    for step in (Command(("true",)), Command(("true",), stdin="x", ok=(0, 2)), WriteFile("/a", "b")):
+        script = _render(step, MARK, stop=False)
+        assert (script.count(f"{MARK} %d"), script.count(MARK)) == (1, 2)
+        assert "exit 1" not in script
+        assert "exit 1" in _render(step, MARK, stop=True)

@@ -1,0 +1,122 @@
+"""What the command line says becomes a profile; what it says wrong is one sentence with the right words."""
+
+from dataclasses import replace
+
+import pytest
+
+from vpnmesh.errors import InputError, UnknownNameError
+from vpnmesh.matrix import PROFILES
+from vpnmesh.model import Condition, End, Place, Placement, Test
+from vpnmesh.scenarios import PAPER_SCENARIOS
+from workflows.options import MatrixOptions, parse_placement, split
+
+QUICK, PAPER = PROFILES["quick"], PROFILES["paper"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("vxlan", Placement(Place.VXLAN, End.CLIENT, None)),
+        ("underlay:both", Placement(Place.UNDERLAY, End.BOTH, None)),
+        ("underlay:client:1000", Placement(Place.UNDERLAY, End.CLIENT, 1000)),
+        ("pod:server:auto", Placement(Place.POD, End.SERVER, None)),
+        ("vlan-pair::77", Placement(Place.VLAN_PAIR, End.CLIENT, 77)),
+    ],
+)
+def test_placements(text: str, wanted: Placement) -> None:
+    """PLACE[:END][:LIMIT]; what is left out is the default's."""
+    assert wanted == parse_placement(text, Placement())
+
+
+def test_a_placement_keeps_the_profiles_own_end_and_limit() -> None:
+    """Only `auto` takes a profile's fixed limit away."""
+    default = Placement(Place.UNDERLAY, End.SERVER, 1000)
+    assert Placement(Place.POD, End.SERVER, 1000) == parse_placement("pod", default)
+    assert Placement(Place.POD, End.SERVER, None) == parse_placement("pod::auto", default)
+
+
+@pytest.mark.parametrize("text", ["", "cable", "vxlan:middle", "vxlan:client:many", ":client", "Underlay"])
+def test_a_wrong_placement_lists_the_right_ones(text: str) -> None:
+    """Places, ends and what a limit may be."""
+    with pytest.raises(InputError) as caught:
+        parse_placement(text, Placement())
+    said = str(caught.value)
+    assert f"'{text}' is not PLACE[:END][:LIMIT]" in said
+    assert all(word in said for word in (*Place, *End, "auto"))
+
+
+def test_no_option_is_the_profile_itself() -> None:
+    """The quick profile is the default."""
+    assert MatrixOptions().build() == QUICK
+    assert MatrixOptions(profile="paper").build() == PAPER
+
+
+def test_options_change_what_they_name() -> None:
+    """Repetitions count for clean and impaired cells alike; everything else stays."""
+    options = MatrixOptions(
+        profile="paper", tests="udp,tcp,udp", conditions="loss-5pct,none", repetitions=7, duration=9, blocks=3
+    )
+    wanted = replace(
+        PAPER,
+        tests=(Test.UDP, Test.TCP),
+        conditions=(Condition(loss_pct=5), Condition()),
+        repetitions_clean=7,
+        repetitions_impaired=7,
+        duration_s=9,
+        blocks=3,
+    )
+    assert wanted == options.build()
+
+
+def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:
+    """Twice the same is once."""
+    built = MatrixOptions(scenarios=" nebula-relay, native-1450,,nebula-relay").build()
+    assert built.scenarios == ("native-1450", "nebula-relay")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (MatrixOptions(), QUICK.budget_min),
+        (MatrixOptions(scenarios="native-1450"), 2.0),
+        (MatrixOptions(scenarios=",".join(PAPER_SCENARIOS)), 16.0),
+        (MatrixOptions(scenarios="native-1450", budget=3.5), 3.5),
+        (MatrixOptions(profile="paper"), None),
+        (MatrixOptions(profile="paper", scenarios="native-1450"), None),
+        (MatrixOptions(profile="paper", budget=60), 60),
+    ],
+    ids=["quick", "one", "eight", "asked", "paper", "paper-one", "paper-asked"],
+)
+def test_budgets(options: MatrixOptions, wanted: float | None) -> None:
+    """Two minutes a scenario in the quick profile; what is asked for counts; the paper has none."""
+    assert wanted == options.build().budget_min
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "known"),
+    [
+        (MatrixOptions(profile="slow"), "--profile", "quick"),
+        (MatrixOptions(scenarios="native-1450,native-9000"), "--scenarios", "native-1450"),
+        (MatrixOptions(tests="tcp,sctp"), "--tests", "udp"),
+    ],
+)
+def test_an_unknown_name_lists_the_right_ones(options: MatrixOptions, place: str, known: str) -> None:
+    """Where it was written, and what could be."""
+    with pytest.raises(UnknownNameError) as caught:
+        options.build()
+    assert caught.value.place == place
+    assert known in caught.value.known
+
+
+def test_an_unknown_condition_says_how_conditions_look() -> None:
+    """The paper's, or any loss and delay."""
+    with pytest.raises(InputError, match=r"unknown condition 'slow'; known are: none, loss-1pct"):
+        MatrixOptions(conditions="none,slow").build()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("", []), (",,", []), ("a", ["a"]), (" a , b,", ["a", "b"]), ("a b", ["a b"])]
+)
+def test_lists(text: str, wanted: list[str]) -> None:
+    """Commas part, spaces around are nothing."""
+    assert wanted == split(text)
