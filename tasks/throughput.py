@@ -10,6 +10,7 @@ from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import Attached, Shell, shell_of
+from tasks.path import sent_bytes
 from vpnmesh.errors import CommandError
 from vpnmesh.model import Condition, Test, Testbed
 from vpnmesh.plan import Command
@@ -40,6 +41,7 @@ class RawThroughput:
     error: str
     server: str
     loads: Mapping[str, str]
+    relay_sent_bytes: int
     elapsed_s: float
 
 
@@ -60,12 +62,17 @@ def measure_throughput(task: Task, ask: Throughput, others: Mapping[str, Host]) 
         stack.callback(server.channel.close)
         samplers = {end: _sampler(bed, ends[end], shells[end], limit_s, stack) for end in ends}
         banner = server.wait_for(iperf3.LISTENING)
+        # read around the client, since samples every half second would miss the end of a short test
+        sent_before = sent_bytes(shells["relay"], bed.relay.leg.interface)
         started = time.monotonic()
         client = _run_client(shells["client"], ask, address, limit_s)
         elapsed_s = time.monotonic() - started
+        relayed = sent_bytes(shells["relay"], bed.relay.leg.interface) - sent_before
         loads = {end: sampler.stop().stdout for end, sampler in samplers.items()}
         said = banner + server.stop().stdout
-    raw = RawThroughput(ask.tool.client(ask.test, address), client[0], client[1], said, loads, elapsed_s)
+    raw = RawThroughput(
+        ask.tool.client(ask.test, address), client[0], client[1], said, loads, relayed, elapsed_s
+    )
     return Result(host=task.host, result=raw)
 
 

@@ -190,7 +190,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
         raise ToolError("iperf3", raw.error)
     findings.loads = _loads(bench, raw)
     measured = iperf3.parse(raw.client, test)
-    findings.relay_share = findings.loads["relay"].tx_bytes / (measured.get("received_bytes") or 1)
+    findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
     check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
     return measured
 
