@@ -29,7 +29,8 @@ engine: venv
 	@$(PYTHON) -m vpnmesh.lab.nfqueue.build
 
 matrix: setup  ## build the lab, run the quick matrix on real packets, print the result
-	$(PYTHON) -m workflows.full_matrix --require-all
+	@# exit code 3: some repetitions failed, which is a result; a scenario that is missing after set-up is an error
+	$(PYTHON) -m workflows.full_matrix --require-all || [ $$? -eq 3 ]
 
 test: setup check  ## pass every check and every test
 	$(PYTHON) -m pytest

@@ -18,6 +18,7 @@ from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
 from tasks.relay import start_relay, stop_relay
 from tasks.resources import sample_load
+from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
 from tasks.throughput import measure_throughput
 
@@ -43,11 +44,13 @@ __all__ = [
     "probe_relay_share",
     "read_footprint",
     "read_impairment",
+    "read_ports",
     "read_provenance",
     "renew_impairment",
     "roll_back_firewall",
     "run_command",
     "sample_load",
+    "set_access_vlans",
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",

@@ -33,7 +33,9 @@ class Journal:
         # one lock for all runs, wherever they keep their journals
         locks = default_directory()
         locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (locks / f"{_file_name(origin.firewall)}.lock").open("w") as lock:
+        # the same address in another network namespace is another firewall: two labs may stand side by side
+        network = Path("/proc/thread-self/ns/net").stat().st_ino
+        with (locks / f"{_file_name(origin.firewall)}-{network}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -34,15 +34,16 @@ def probe_relay_share(task: Task, testbed: Testbed, server: str, others: Mapping
     interface = testbed.relay.leg.interface
     address = str(pod_address(testbed, testbed.node(server)))
     argv = ping.argv(address, PROBE_PACKETS, interval_s=0.0005, payload_bytes=PROBE_BYTES)
-    before = _sent_bytes(relay, interface)
+    before = sent_bytes(relay, interface)
     command = Command(in_pod(*argv), timeout_s=30, ok=(0, 1, 2))
     summary = shell(task).gather(Fact((command,), lambda completed: ping.parse(completed[0].stdout)))
-    after = _sent_bytes(relay, interface)
+    after = sent_bytes(relay, interface)
     if summary.received < PROBE_PACKETS / 2:
         raise CheckError("path", f"pod to pod: {summary.received} of {summary.sent} probes came back")
     carried = (summary.sent + summary.received) * (PROBE_BYTES + _HEADERS_BYTES)
     return Result(host=task.host, result=(after - before) / carried)
 
 
-def _sent_bytes(here: Shell, interface: str) -> int:
+def sent_bytes(here: Shell, interface: str) -> int:
+    """All bytes that an interface of the node has sent so far."""
     return int(here.run("cat", f"/sys/class/net/{interface}/statistics/tx_bytes").stdout)

@@ -10,22 +10,26 @@ from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import Attached, Shell, shell_of
+from tasks.path import sent_bytes
 from vpnmesh.errors import CommandError
-from vpnmesh.model import Test, Testbed
+from vpnmesh.model import Condition, Test, Testbed
 from vpnmesh.plan import Command
 from vpnmesh.pods import in_pod, pod_address
 from vpnmesh.tools import iperf3, load
 
+UNDISTURBED = Condition()
+TIMED_OUT = (124, 137)
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What to ask: the test, iperf3's arguments, the server node, and how slow the way there may be."""
+    """What to ask: the test, iperf3's arguments, the server node, and the condition that it is asked under."""
 
     testbed: Testbed
     test: Test
     tool: iperf3.Iperf3
     server: str
-    delay_ms: float = 0.0
+    condition: Condition = UNDISTURBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class RawThroughput:
     error: str
     server: str
     loads: Mapping[str, str]
+    relay_sent_bytes: int
     elapsed_s: float
 
 
@@ -49,7 +54,7 @@ def measure_throughput(task: Task, ask: Throughput, others: Mapping[str, Host]) 
     """
     bed = ask.testbed
     address = pod_address(bed, bed.node(ask.server))
-    limit_s = ask.tool.seconds(ask.delay_ms)
+    limit_s = ask.tool.seconds(ask.condition)
     ends = {"client": task.host.name, "server": ask.server, "relay": bed.relay.name}
     shells = {end: shell_of(task, others[name]) for end, name in ends.items()}
     with ExitStack() as stack:
@@ -57,12 +62,17 @@ def measure_throughput(task: Task, ask: Throughput, others: Mapping[str, Host]) 
         stack.callback(server.channel.close)
         samplers = {end: _sampler(bed, ends[end], shells[end], limit_s, stack) for end in ends}
         banner = server.wait_for(iperf3.LISTENING)
+        # read around the client, since samples every half second would miss the end of a short test
+        sent_before = sent_bytes(shells["relay"], bed.relay.leg.interface)
         started = time.monotonic()
         client = _run_client(shells["client"], ask, address, limit_s)
         elapsed_s = time.monotonic() - started
+        relayed = sent_bytes(shells["relay"], bed.relay.leg.interface) - sent_before
         loads = {end: sampler.stop().stdout for end, sampler in samplers.items()}
         said = banner + server.stop().stdout
-    raw = RawThroughput(ask.tool.client(ask.test, address), client[0], client[1], said, loads, elapsed_s)
+    raw = RawThroughput(
+        ask.tool.client(ask.test, address), client[0], client[1], said, loads, relayed, elapsed_s
+    )
     return Result(host=task.host, result=raw)
 
 
@@ -78,5 +88,6 @@ def _run_client(here: Shell, ask: Throughput, address: IPv4Address, limit_s: flo
     try:
         done = here.run_all([command])[0]
     except CommandError as error:
-        return "", str(error)
+        late = error.exit_code in TIMED_OUT
+        return "", f"not done after {limit_s:.0f} s" if late else str(error)
     return done.stdout, done.stderr.strip()

@@ -41,6 +41,11 @@ class Record:
         """What makes the attempt the same one after a restart."""
         return (self.cell.key, self.repetition)
 
+    def further_samples(self) -> dict[str, float]:
+        """The figures that the results table has no column for: a ping's RTT, how long a fallback took."""
+        samples = self.outcome.samples if isinstance(self.outcome, Measured) else ()
+        return {sample.name: sample.value for sample in samples if sample.name not in _SAMPLES}
+
     def row(self) -> dict[str, object]:
         """The record under the column names of the results table, JSON-ready but for the time stamp."""
         failed = self.outcome if isinstance(self.outcome, Failed) else None
@@ -80,9 +85,11 @@ class Record:
 
 
 def journal_line(record: Record) -> dict[str, object]:
-    """The record as one JSON object; columns without a value are left out."""
+    """The record as one JSON object; columns without a value are left out, figures without a column are `samples`."""
     row = {name: value for name, value in record.row().items() if value is not None}
     row["started_at"] = record.started_at.isoformat()
+    if further := record.further_samples():
+        row["samples"] = further
     return {"schema_version": SCHEMA_VERSION, "type": "repetition", **row}
 
 

@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 
 from inventory.testbed import load
-from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
 from vpnmesh.matrix import MatrixPlan, plan_matrix
 from vpnmesh.model import NodeKind, Testbed
@@ -61,7 +61,7 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 )
 @click.option("--out", type=click.Path(path_type=Path), help="the run directory; default: runs/DATE-TIME")
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with a run that was interrupted")
-@click.option("--require-all", is_flag=True, help="fail if a chosen scenario is unavailable here")
+@click.option("--require-all", is_flag=True, help="exit code 1 if a chosen scenario is unavailable here")
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @click.option("--plan", "only_plan", is_flag=True, help="list every cell with repetitions and estimated time")
 @click.option("--json", "as_json", is_flag=True, help="with --plan: only a JSON list on stdout")
@@ -107,8 +107,8 @@ def main(
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
-    if require_all and any(line.get("stage") == UNAVAILABLE for line in store.lines):
-        code = SOME_FAILED
+    if require_all and (missing := _missing(store)):
+        raise UnavailableError(f"chosen scenarios are unavailable here: {missing}")
     sys.exit(code)
 
 
@@ -210,6 +210,14 @@ def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
             left = lab.close()
             if left:
                 console.print(f"left behind by the lab: {', '.join(left)}", style="red", highlight=False)
+
+
+def _missing(store: Store) -> str:
+    """The scenarios that could not be attempted, with the reason of each."""
+    reasons = {
+        str(line["scenario"]): str(line["reason"]) for line in store.lines if line.get("stage") == UNAVAILABLE
+    }
+    return "; ".join(f"{scenario} ({reason})" for scenario, reason in reasons.items())
 
 
 def _default_out() -> Path:

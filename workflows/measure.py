@@ -177,8 +177,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
     tool = iperf3.Iperf3(
         profile.duration_s, profile.omit_s, profile.congestion, profile.udp_rate, profile.udp_window
     )
-    delay_ms = Condition.parse(attempt.cell.condition).delay_ms
-    ask = Throughput(bed, test, tool, attempt.cell.pair.server, delay_ms)
+    ask = Throughput(bed, test, tool, attempt.cell.pair.server, Condition.parse(attempt.cell.condition))
     client = attempt.cell.pair.client
     results = run_on(
         bench.site.nr, [client], tasks.measure_throughput, ask=ask, others=bench.site.nr.inventory.hosts
@@ -191,7 +190,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
         raise ToolError("iperf3", raw.error)
     findings.loads = _loads(bench, raw)
     measured = iperf3.parse(raw.client, test)
-    findings.relay_share = findings.loads["relay"].tx_bytes / (measured.get("received_bytes") or 1)
+    findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
     check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
     return measured
 

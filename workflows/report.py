@@ -16,7 +16,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import InputError, VpnmeshError
-from vpnmesh.frames.aggregate import cell_samples
+from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.report.advice import Advice
 from vpnmesh.report.changes import Gate, changes, differences, gate_failures
@@ -127,7 +127,7 @@ def write_report(study: Study, out: Path) -> None:
     _write_parquet(study.samples, out / "results.parquet")
     for note in study.notes:
         click.echo(f"note: {note}", err=True)
-    counts = study.samples["outcome"].value_counts().rows()
+    counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
 

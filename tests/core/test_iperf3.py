@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Test
+from vpnmesh.model import Condition, Test
 from vpnmesh.tools.iperf3 import Iperf3, parse
 
 POD = IPv4Address("10.136.0.129")
@@ -86,5 +86,7 @@ def test_argv_is_the_papers() -> None:
 
 def test_the_time_limit_follows_the_specification() -> None:
     """A timeout is computed: longer tests and longer ways get more."""
-    assert Iperf3(60).seconds(0) - Iperf3(10).seconds(0) == 50
-    assert Iperf3(10).seconds(350) > Iperf3(10).seconds(0) + 4
+    clean = Condition()
+    assert Iperf3(60).seconds(clean) - Iperf3(10).seconds(clean) == 50
+    assert Iperf3(10).seconds(Condition(delay_ms=350)) > Iperf3(10).seconds(clean) + 4
+    assert Iperf3(10).seconds(Condition(loss_pct=10)) > Iperf3(10).seconds(clean) + 7

@@ -48,6 +48,13 @@ RELEASE_CHECK_URL = None
 CENSUS_REPORTING_ENABLED = False
 """
 
+# every worker would load all URLs by itself at its first request; loaded before the fork, they share them
+WARM = """
+from django.urls import get_resolver
+from netbox.wsgi import application
+get_resolver().url_patterns
+"""
+
 ADMIN = f"""
 from django.contrib.auth import get_user_model
 from users.models import Token
@@ -215,12 +222,21 @@ class NetBoxServer:
         self._wait(lambda: not subprocess.run(ask, env=environment(self.directory), check=False).returncode)
 
     def _start_web(self) -> None:
+        (self.directory / "warm.py").write_text(WARM)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         gunicorn = (str(self.venv / "bin" / "gunicorn"), "--bind", f"fd://{listener.fileno()}")
         self._spawn(
             *("web", *gunicorn, "--workers", str(self.workers), "--threads", "2", "--timeout", "120"),
-            *("--preload", "--worker-tmp-dir", str(self.directory), "--no-control-socket", "netbox.wsgi"),
+            *(
+                "--preload",
+                "--worker-tmp-dir",
+                str(self.directory),
+                "--no-control-socket",
+                "--pythonpath",
+                str(self.directory),
+                "warm",
+            ),
             fds=(listener.fileno(),),
         )
         listener.close()

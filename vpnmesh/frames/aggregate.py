@@ -7,6 +7,7 @@ import polars as pl
 
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.schemas import ENDS
+from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.stats.describe import Floats, Tally
 
 Cell = tuple[str, str, str]
@@ -15,13 +16,19 @@ Cell = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class CellSample:
-    """A cell's figures: how many were attempted, and the measured rates in their order."""
+    """A cell's figures: how many were attempted, and the measured rates in their order.
+
+    `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` is the run's own word on
+    most of its repetitions (it knew the queue's true limit), None where it gave none.
+    """
 
     scenario: str
     condition: str
     test: str
     attempted: int
     rates: Floats
+    unavailable: str | None = None
+    near_cap: bool | None = None
 
     @property
     def tally(self) -> Tally:
@@ -40,16 +47,32 @@ def measured_rows() -> pl.Expr:
     return ((pl.col("outcome") == "measured") & rate.is_finite() & (rate > 0)).fill_null(value=False)
 
 
+def unavailable() -> pl.Expr:
+    """True for rows that stand for a cell which the machine could not attempt: neither attempts nor failures."""
+    return ((pl.col("outcome") == "failed") & (pl.col("stage") == UNAVAILABLE)).fill_null(value=False)
+
+
 def cell_samples(samples: pl.DataFrame) -> dict[Cell, CellSample]:
     """The TCP and UDP cells in the order of all tables: scenario, then condition, then protocol."""
     rows = samples.filter(pl.col("test").is_in(PROTOCOLS)).sort("sequence", "repetition", nulls_last=True)
     groups = rows.partition_by("scenario", "condition", "test", as_dict=True, maintain_order=True)
     found = {}
     for (scenario, condition, test), group in groups.items():
-        rates = group.filter(measured_rows())["rate_mbit_s"].to_numpy()
         cell = (str(scenario), str(condition), str(test))
-        found[cell] = CellSample(*cell, attempted=group.height, rates=rates)
+        found[cell] = _cell_sample(cell, group)
     return {cell: found[cell] for cell in in_order(list(found))}
+
+
+def _cell_sample(cell: Cell, group: pl.DataFrame) -> CellSample:
+    measured, lacking = group.filter(measured_rows()), group.filter(unavailable())
+    attempted, flags = group.height - lacking.height, measured["near_cap"].drop_nulls()
+    return CellSample(
+        *cell,
+        attempted=attempted,
+        rates=measured["rate_mbit_s"].to_numpy(),
+        unavailable=None if attempted else str(lacking["reason"].first()),
+        near_cap=2 * int(flags.sum()) > flags.len() if flags.len() else None,
+    )
 
 
 def in_order(cells: list[Cell]) -> list[Cell]:
@@ -80,6 +103,7 @@ def resources(samples: pl.DataFrame) -> pl.DataFrame:
 
 def failures(samples: pl.DataFrame) -> pl.DataFrame:
     """How many repetitions failed in each cell, at which stage and why."""
+    samples = samples.filter(~unavailable())
     failed = (
         samples.filter(pl.col("outcome") != "measured")
         .group_by("scenario", "condition", pl.col("test").alias("protocol"), "stage", "reason")

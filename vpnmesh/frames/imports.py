@@ -10,6 +10,7 @@ import polars as pl
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.names import Source
 from vpnmesh.frames.schemas import RESULTS
+from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.tools import knb
 
 Row = dict[str, object]
@@ -139,17 +140,22 @@ def _as_results(rows: Sequence[Row]) -> pl.DataFrame:
 
 
 def failure_notes(samples: pl.DataFrame) -> list[str]:
-    """One sentence per cell and reason for repetitions that failed."""
+    """One sentence per cell and reason for repetitions that failed, or that could not be attempted here."""
     failed = (
         samples.filter(pl.col("outcome") != "measured")
         .group_by("scenario", "condition", "test", "stage", "reason", maintain_order=True)
         .len()
     )
     return [
-        f"{row['scenario']} {row['condition']} {row['test']}: {row['len']} failed at {row['stage']}:"
-        f" {row['reason']}"
+        f"{row['scenario']} {row['condition']} {row['test']}: {_what_became(row)}"
         for row in failed.iter_rows(named=True)
     ]
+
+
+def _what_became(row: Row) -> str:
+    if row["stage"] == UNAVAILABLE:
+        return str(row["reason"])
+    return f"{row['len']} failed at {row['stage']}: {row['reason']}"
 
 
 def unit_notes(samples: pl.DataFrame) -> list[str]:

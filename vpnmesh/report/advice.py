@@ -25,6 +25,7 @@ from vpnmesh.report.ranking import (
     rank,
     solution_of,
 )
+from vpnmesh.report.usability import Fallback, Finding, fallbacks, usability
 from vpnmesh.stats.compare import ALPHA
 
 
@@ -55,6 +56,7 @@ class Advice:
     needs: tuple[NeedAdvice, ...]
     excluded: tuple[str, ...]
     conclusions: tuple[Claim, ...]
+    usability: tuple[Finding, ...]
 
     def need(self, need_id: str) -> NeedAdvice | None:
         """The advice on one need."""
@@ -70,7 +72,8 @@ def advise(
     excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
     answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: _by_cpu, Kind.FACT: _by_fact}
     conclusions = tuple(claim for claim in claims(readings, catalogue, on) if claim.section == "5")
-    return Advice(on, basis, tuple(answers[need.kind](known, need) for need in needs), excluded, conclusions)
+    answered = tuple(answers[need.kind](known, need) for need in needs)
+    return Advice(on, basis, answered, excluded, conclusions, usability(known))
 
 
 # ---- needs that throughput decides
@@ -267,27 +270,54 @@ def _cpu_cells(
 # ---- needs that dated facts decide
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is known of one solution's answer to a need; measuring beats knowing."""
+
+    solution: str
+    value: Value
+    seconds: float
+    sentences: tuple[Sentence, ...]
+
+
 def _by_fact(known: Knowledge, need: Need) -> NeedAdvice:
-    rows = []
-    for product in known.catalogue.products:
-        fact = known.fact(product.id, need.topic)
-        if fact and _asked(known, product.id):
-            rows.append((product.id, fact))
+    answers = _answers(known, need)
     order = {Value.MET: 0, Value.UNKNOWN: 1, Value.UNMET: 2}
-    rows.sort(
-        key=lambda row: (not qualifies(known, row[0]), order[_word(known, row[1])], row[1].seconds or 0.0)
+    answers.sort(
+        key=lambda answer: (not qualifies(known, answer.solution), order[answer.value], answer.seconds)
     )
-    met = [(solution, fact) for solution, fact in rows if _word(known, fact) is Value.MET]
+    met = [answer.solution for answer in answers if answer.value is Value.MET]
     ranking = [
         Ranked(place, solution, None, qualifies(known, solution), fails(known, solution))
-        for place, (solution, _) in enumerate(met, start=1)
+        for place, solution in enumerate(met, start=1)
     ]
-    sentences = [
-        Sentence(_fact_text(known, solution, fact), (cite_fact(solution, fact),)) for solution, fact in rows
-    ]
+    sentences = [sentence for answer in answers for sentence in answer.sentences]
     if not met:
         sentences.append(Sentence("Nothing known on this date meets this need.", ()))
     return NeedAdvice(need.id, need.question, tuple(ranking), tuple(sentences))
+
+
+def _answers(known: Knowledge, need: Need) -> list[_Answer]:
+    """Of each product, and of whatever the run measured for this need beyond those."""
+    measured = fallbacks(known.readings.study) if need.topic == "fast-fallback" else {}
+    names = dict.fromkeys([*(product.id for product in known.catalogue.products), *measured])
+    answers = []
+    for solution in names:
+        fact = known.fact(solution, need.topic)
+        dated = [Sentence(_fact_text(known, solution, fact), (cite_fact(solution, fact),))] if fact else []
+        if one := measured.get(solution):
+            value = Value.MET if one.fast else Value.UNMET
+            tried = Sentence(_fallback_text(known, solution, one), (one.evidence(),))
+            answers.append(_Answer(solution, value, one.seconds or 0.0, (tried, *dated)))
+        elif fact and _asked(known, solution):
+            answers.append(_Answer(solution, _word(known, fact), fact.seconds or 0.0, tuple(dated)))
+    return answers
+
+
+def _fallback_text(known: Knowledge, solution: str, one: Fallback) -> str:
+    took = f" in {one.seconds:.1f} s" if one.seconds is not None else ""
+    text = f"{_name(known, solution)} fell back to its relay{took}, {one.succeeded} of {one.attempted} times"
+    return f"{text}: {Value.MET if one.fast else Value.UNMET}, measured by this run."
 
 
 def _asked(known: Knowledge, solution: str) -> bool:

@@ -190,7 +190,10 @@ def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
     for cell in (cell for cell in in_order(list(cells_a)) if cell in cells_b and cells_a[cell].measured):
         name = " ".join(cell)
         if not cells_b[cell].measured:
-            failures.append(f"{name}: none of {cells_b[cell].attempted} repetitions was measured")
+            found = cells_b[cell]
+            failures.append(
+                f"{name}: {found.unavailable or f'none of {found.attempted} repetitions was measured'}"
+            )
             continue
         ratio = log_ratio(cell, cells_a, cells_b, relative=relative)
         sure = ratio.certainty_below(limit) if ratio else 0.0

@@ -18,6 +18,7 @@ from vpnmesh.report.page import (
     table_block,
 )
 from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
+from vpnmesh.report.usability import Finding
 from vpnmesh.report.wording import cell
 
 _PROTOCOL_FIGURES = {
@@ -196,7 +197,10 @@ def _pairs(study: Study) -> Section:
 
 def _resources(study: Study) -> Section:
     unit = study.provenance.get("cpu_unit", "percent of one core, summed over the node")
-    caption = f"CPU ({unit}) and RAM while throughput was measured. The client's machine sends, the server's receives."
+    caption = (
+        f"CPU ({unit}) and RAM while throughput was measured, or nothing (idle). The client's machine sends, the "
+        "server's receives."
+    )
     return Section(
         "resources", "CPU and RAM", (table_block("resources", caption, study.tables["resources"]),)
     )
@@ -229,6 +233,12 @@ def _further(study: Study) -> list[Section]:
 
 _FURTHER = {
     "failures": "Failed repetitions by stage and reason.",
+    "setup": "What standing each scenario up took, measured by this run: steps are changes of nodes, seconds run from "
+    "the first step until every pair stood on the scenario's path; then the seconds of each phase.",
+    "convergence": "How long paths took to change, measured by this run: to the relay once UDP was blocked, back to "
+    "direct, and after the client's daemons were killed; an outage is the longest silence meanwhile. What never "
+    "settled is attempted and not measured.",
+    "ping": "Round trips between the pods, measured by this run.",
     "published": "These results beside the published Tables A1 and A2, as ratios to each one's own baseline, since the "
     "machines differ. Rows whose data plane differs (kernel, userspace) compare two things: no ranking is drawn there.",
 }
@@ -293,6 +303,8 @@ def _advice(advice: Advice) -> Section:
     ]
     for need in advice.needs:
         blocks += _need(need)
+    if advice.usability:
+        blocks += [Heading("Living with it"), _usability_table(advice.usability)]
     blocks.append(Heading("What the paper concludes (section 5), held against these data"))
     for claim in advice.conclusions:
         why = (claim.because, *(evidence.text for evidence in claim.evidence))
@@ -319,6 +331,22 @@ def _ranking_table(needs: Sequence[NeedAdvice]) -> TableBlock:
     return TableBlock(
         "advice", "The ranking for each need.", ("need", "when", "ranking"), tuple(rows), "advice.json"
     )
+
+
+def _usability_table(findings: Sequence[Finding]) -> TableBlock:
+    rows = tuple(
+        (
+            cell("solution", found.solution),
+            cell("topic", found.topic),
+            cell("finding", found.text),
+            cell("known by", "this run" if found.measured else "dated fact"),
+            cell("evidence", "" if found.measured else found.evidence.text),
+        )
+        for found in findings
+    )
+    columns = ("solution", "topic", "finding", "known by", "evidence")
+    caption = "Set-up and fallback as this run measured them, beside dated facts that nobody measured here."
+    return TableBlock("usability", caption, columns, rows, "advice.json")
 
 
 def _need(need: NeedAdvice) -> list[Block]:

@@ -139,7 +139,7 @@ def _mean_bars(means: pl.DataFrame) -> Figure:
 def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) -> None:
     style = look(scenario)
     if not cell or cell["mean_mbit_s"] is None:
-        why = f"0 of {cell['attempted']} measured" if cell else "not run"
+        why = f"0 of {cell['attempted']} measured" if cell and cell["attempted"] else "not run"
         canvas.label(panel, 0, row, why, italic=True)
         return
     mean, sd = cell["mean_mbit_s"], cell["sd_mbit_s"] or 0.0

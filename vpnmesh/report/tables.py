@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
+from vpnmesh.frames.events import Lines, further_samples, setup
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.report.environment import ENVIRONMENT, environment
+from vpnmesh.report.operation import convergence, ping
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import throughput
@@ -123,13 +125,16 @@ def build_study(
     api: pl.LazyFrame,
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
+    journal: Lines = (),
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
-    not netem), and `environment` (what Table 2 is made of). InputError if the samples are not in the schema
-    of results.
+    not netem), and `environment` (what Table 2 is made of). `journal` = a run's lines, for what has no column
+    in the samples. InputError if the samples are not in the schema of results.
     """
+    lines = tuple(journal)
+    further = further_samples(lines)
     known = dict(provenance or {})
     cells = cell_samples(check_results(samples, "results"))
     requests = api_cells(api)
@@ -145,6 +150,9 @@ def build_study(
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples),
+        "setup": setup(lines),
+        "convergence": convergence(samples, further),
+        "ping": ping(samples, further),
     }
     tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
     return Study(samples, api, tables, tuple(notes), known, scenarios)

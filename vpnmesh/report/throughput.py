@@ -42,8 +42,10 @@ def throughput(
         row = _described(cells[key], summaries[key])
         row |= {f"ratio_{name.replace('-', '_')}": _ratio(summaries, key, name) for name in BASELINES}
         row |= _capped(key, summaries[key].mean, pod_mtu.get(key[0]), netem_limit)
+        # a run that read the queue's limit from the kernel knows better than one figure for all cells
+        row["near_cap"] = row.get("near_cap") or cells[key].near_cap
         row |= _in_time(cells[key])
-        row["warning"] = _warning(row) or None
+        row["warning"] = _warning(row, cells[key].unavailable) or None
         rows.append(row)
     return pl.DataFrame(rows, schema={**schema, **BEYOND}, orient="row")
 
@@ -100,17 +102,19 @@ def _in_time(cell: CellSample) -> dict[str, object]:
     }
 
 
-def _warning(row: Mapping[str, object]) -> str:
+def _warning(row: Mapping[str, object], unavailable: str | None) -> str:
     attempted, measured = row["attempted"], row["measured"]
     parts = []
-    if not measured:
+    if unavailable:
+        parts.append(unavailable)
+    elif not measured:
         parts.append("nothing measured")
     elif attempted != measured:
         parts.append(f"{attempted} attempted, {measured} measured")
     if row.get("near_cap"):
-        share = row["cap_share"]
+        share = row.get("cap_share")
+        place = "near" if share is None else f"at {share:.0%} of"
         parts.append(
-            f"at {share:.0%} of what netem's queue lets through:"
-            " that says more about the queue than about the VPN"
+            f"{place} what netem's queue lets through: that says more about the queue than about the VPN"
         )
     return "; ".join(part for part in (*parts, str(row["warning"])) if part)

@@ -132,6 +132,11 @@ def _failed(throughput: pl.DataFrame) -> Figure:
         panel.set_title(f"{protocol.upper()}: failed of attempted")
         for cell in throughput.filter(pl.col("protocol") == protocol).to_dicts():
             place = (conditions.index(cell["condition"]), scenarios.index(cell["scenario"]))
+            if not cell["attempted"]:
+                panel.text(
+                    *place, "not run", ha="center", va="center", fontsize=7.5, style="italic", alpha=0.55
+                )
+                continue
             failed = cell["attempted"] - cell["measured"]
             if failed:
                 panel.barh(place[1], 0.94, left=place[0] - 0.47, height=0.86, facecolor="#c8453b", alpha=0.3)

@@ -41,6 +41,15 @@ _HEADINGS = {
     "cpu_pct_sd": "CPU sd, %",
     "ram_mb_mean": "RAM, MB",
     "ram_mb_sd": "RAM sd, MB",
+    "setup_steps_mean": "steps, mean",
+    "setup_s_mean": "set-up, s",
+    "setup_s_sd": "sd, s",
+    "seconds_mean": "mean, s",
+    "seconds_sd": "sd, s",
+    "seconds_max": "longest, s",
+    "rtt_ms_mean": "RTT, ms",
+    "rtt_ms_sd": "RTT sd, ms",
+    "lost_pct_mean": "lost, %",
 }
 
 _SMALLEST_P = 1e-99

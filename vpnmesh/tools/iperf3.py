@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Test
+from vpnmesh.model import Condition, Test
 from vpnmesh.outcome import Measured, Sample
 
 PORT = 5201
@@ -18,6 +18,11 @@ LISTENING = "Server listening"
 CONNECT_TIMEOUT_MS = 10_000
 EXCHANGE_ROUND_TRIPS = 12
 """Round trips on the control connection before and after the streams, with room for lost ones."""
+
+
+SLACK_S = 8
+LOSS_S_PER_PCT = 1.5
+"""At 10 % a segment in a thousand is lost three times over, after 1 + 2 + 4 seconds; and some more than one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,14 @@ class Iperf3:
         """The argv of the answering side: one client, then it ends."""
         return ("iperf3", "-s", "-1", "-B", str(address), "-p", str(PORT), "--forceflush")
 
-    def seconds(self, delay_ms: float) -> float:
-        """How long the client may take at most, from the specification: streams, control round trips, slack."""
-        return self.omit_s + self.duration_s + 8 + EXCHANGE_ROUND_TRIPS * delay_ms / 1000
+    def seconds(self, condition: Condition) -> float:
+        """How long the client may take at most, from the specification: streams, control round trips, slack.
+
+        The control connection is impaired too: a lost segment of it costs a retransmission timeout, which doubles.
+        """
+        streams = self.omit_s + self.duration_s
+        control = EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000 + LOSS_S_PER_PCT * condition.loss_pct
+        return streams + SLACK_S + control
 
 
 def parse(raw: str, test: Test) -> Measured:

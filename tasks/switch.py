@@ -1,0 +1,155 @@
+"""Which VLAN the nodes' ports are in, on a switch: read, diff, apply, verify, undo; by scrapli, or SSH for a bridge."""
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from nornir.core.inventory import Host
+from nornir.core.task import Result, Task
+from scrapli import Cli
+from scrapli.auth import Options as AuthOptions
+from scrapli.exceptions import ScrapliException
+from scrapli.session import Options as SessionOptions
+from scrapli.transport import Ssh2Options
+
+from tasks.connection import Shell, shell
+from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError
+from vpnmesh.plan import Command
+from vpnmesh.switch.access import Port, System, plan, system_named
+
+CALL_S = 30
+KNOWN_HOSTS = "~/.ssh/known_hosts"
+BRIDGE = "linux_bridge"
+
+
+class Console(Protocol):
+    """Where lines are typed."""
+
+    def ask(self, line: str) -> str:
+        """What a command shows."""
+
+    def configure(self, lines: Sequence[str]) -> None:
+        """Send the lines in configuration mode; CheckError at the first that is refused."""
+
+    def save(self, lines: Sequence[str]) -> None:
+        """Have the running configuration outlive a restart."""
+
+
+def set_access_vlans(
+    task: Task,
+    ports: tuple[Port, ...],
+    dry_run: bool | None = None,
+    save: bool = False,  # noqa: FBT002
+) -> Result:
+    """Have each port of the switch in its VLAN; `result` is what they were before, to be given to this task to undo.
+
+    The host's platform names the system (cisco_iosxe, arista_eos, cisco_nxos, juniper_junos, linux_bridge).
+    Raises CheckError for a trunk and for a refused line, VerifyError where the switch then shows otherwise.
+    """
+    system = system_named(str(task.host.platform))
+    with console(task, system) as here:
+        before = read(here, system, ports)
+        wanted = plan(system, before, ports)
+        if wanted and not task.is_dry_run(dry_run):
+            here.configure(wanted.lines)
+            verify(task.host.name, read(here, system, ports), ports)
+            if save:
+                here.save(system.save)
+    return Result(host=task.host, changed=bool(wanted), diff=wanted.diff, result=before)
+
+
+def read_ports(task: Task, names: tuple[str, ...]) -> Result:
+    """The ports as they are; changes nothing."""
+    system = system_named(str(task.host.platform))
+    with console(task, system) as here:
+        found = read(here, system, [Port(name, None) for name in names])
+    return Result(host=task.host, result=found)
+
+
+def read(here: Console, system: System, ports: Sequence[Port]) -> tuple[Port, ...]:
+    """What the switch shows of these ports."""
+    return tuple(system.read(port.name, here.ask(system.show(port.name))) for port in ports)
+
+
+def verify(host: str, found: Sequence[Port], wanted: Sequence[Port]) -> None:
+    """VerifyError names the first port that is not as wanted."""
+    for one, other in zip(found, wanted, strict=True):
+        if one != other:
+            raise VerifyError(host, str(other), str(one))
+
+
+@contextlib.contextmanager
+def console(task: Task, system: System) -> Iterator[Console]:
+    """A console of the task's host; NodeUnreachableError when there is no login."""
+    if system.name == BRIDGE:
+        yield BridgeConsole(shell(task))
+        return
+    try:
+        with _cli(task.host, system) as cli:
+            yield CliConsole(task.host.name, cli)
+    except ScrapliException as error:
+        raise NodeUnreachableError(task.host.name, " ".join(str(error).split())[:300]) from error
+
+
+def _cli(host: Host, system: System) -> Cli:
+    known_hosts = Path(str(host.get("known_hosts") or KNOWN_HOSTS)).expanduser()
+    key = host.get("key_file")
+    return Cli(
+        str(host.hostname),
+        port=host.port or 22,
+        definition_file_or_name=system.name,
+        auth_options=AuthOptions(
+            username=host.username, password=host.password, private_key_path=str(key) if key else None
+        ),
+        transport_options=Ssh2Options(known_hosts_path=str(known_hosts)),
+        session_options=SessionOptions(operation_timeout_s=CALL_S),
+    )
+
+
+class CliConsole:
+    """A network system's command line, by scrapli."""
+
+    def __init__(self, host: str, cli: Cli) -> None:
+        self.host = host
+        self.cli = cli
+
+    def ask(self, line: str) -> str:
+        """What a command shows."""
+        return self._checked(self.cli.send_input(line).result, line)
+
+    def configure(self, lines: Sequence[str]) -> None:
+        """Send the lines one by one, so that the refused one can be named."""
+        for line in lines:
+            answer = self.cli.send_input(line, requested_mode="configuration")
+            if answer.failed:
+                raise CheckError("switch", f"{self.host}: refused '{line}': {answer.result.strip()[:160]}")
+
+    def save(self, lines: Sequence[str]) -> None:
+        """Write the startup configuration."""
+        for line in lines:
+            self.cli.send_input(line)
+
+    def _checked(self, text: str, line: str) -> str:
+        if text.lstrip().startswith(("% ", "unknown command", "syntax error")):
+            raise CheckError("switch", f"{self.host}: refused '{line}': {text.strip()[:160]}")
+        return text
+
+
+class BridgeConsole:
+    """A Linux bridge, whose lines are commands."""
+
+    def __init__(self, here: Shell) -> None:
+        self.here = here
+
+    def ask(self, line: str) -> str:
+        """What a command prints."""
+        return self.here.run(*shlex.split(line)).stdout
+
+    def configure(self, lines: Sequence[str]) -> None:
+        """Run the lines in one round trip."""
+        self.here.run_all([Command(tuple(shlex.split(line))) for line in lines])
+
+    def save(self, lines: Sequence[str]) -> None:
+        """A bridge keeps nothing over a restart: that is the network configuration's business."""

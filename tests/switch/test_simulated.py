@@ -1,0 +1,146 @@
+"""The task over real SSH to simulated systems (FakeNOS, in a process and an environment of its own)."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+import paramiko
+import pytest
+from nornir.core import Nornir
+from nornir.core.inventory import Host, Inventory
+from nornir.core.task import AggregatedResult
+from nornir.plugins.runners import SerialRunner
+
+from tasks.switch import read_ports, set_access_vlans
+from tests.conftest import needs
+from vpnmesh.errors import CheckError, NodeUnreachableError
+from vpnmesh.switch.access import Port
+
+HERE = Path(__file__).parent
+NAMES = {
+    "cisco_iosxe": "GigabitEthernet1/0/{}",
+    "arista_eos": "Ethernet{}",
+    "cisco_nxos": "Ethernet1/{}",
+    "juniper_junos": "ge-0/0/{}",
+}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The systems that listen here, by name, and the file with their host keys."""
+
+    ports: dict[str, int]
+    known_hosts: Path
+
+    def run(self, name: str, task: object, **parameters: object) -> AggregatedResult:
+        """Run a task on one of them."""
+        host = Host(
+            name,
+            "127.0.0.1",
+            self.ports[name],
+            "mesh",
+            "mesh",
+            name,
+            data={"known_hosts": str(self.known_hosts)},
+        )
+        inventory = Inventory(hosts={name: host})  # type: ignore[arg-type]
+        return Nornir(inventory, runner=SerialRunner()).run(task=task, **parameters)  # type: ignore[arg-type]
+
+    def port(self, name: str, number: int, vid: int | None = 20, *, access: bool = True) -> Port:
+        """One of a system's three ports."""
+        return Port(NAMES[name].format(number), vid, access)
+
+    def now(self, name: str) -> tuple[Port, ...]:
+        """Its first two ports as they are."""
+        names = tuple(NAMES[name].format(number) for number in (1, 2))
+        found: tuple[Port, ...] = self.run(name, read_ports, names=names)[name][0].result
+        return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on right now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return found
+
+
+def host_key(port: int) -> str:
+    """The line of known_hosts for who listens there."""
+    transport = paramiko.Transport(("127.0.0.1", port))
+    transport.start_client(timeout=10)
+    key = transport.get_remote_server_key()
+    transport.close()
+    return f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n"
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
+    """The four systems, each on a port of its own."""
+    needs(which("uv") is not None, "no uv, which brings FakeNOS")
+    ports = free_ports(len(NAMES))
+    uv = ("uv", "run", "--quiet", "--no-project", "--with-requirements", str(HERE / "simulator.txt"))
+    argv = (*uv, "python", str(HERE / "simulator.py"), *map(str, ports))
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            needs(process.stdout.readline() == "ready\n", "FakeNOS cannot be had from the package index")
+            known_hosts = tmp_path_factory.mktemp("switch") / "known_hosts"
+            known_hosts.write_text("".join(host_key(port) for port in ports))
+            yield Simulated(dict(zip(NAMES, ports, strict=True)), known_hosts)
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vlan_is_set_verified_and_undone(simulated: Simulated, name: str) -> None:
+    """Dry run shows the diff and changes nothing; then set; again unchanged; the former ports undo it."""
+    former = (simulated.port(name, 1, 30), simulated.port(name, 2, None, access=False))
+    wanted = (simulated.port(name, 1), simulated.port(name, 2))
+    dry = simulated.run(name, set_access_vlans, ports=wanted, dry_run=True)[name][0]
+    assert (dry.changed, dry.result) == (True, former), dry.exception
+    assert f"-{former[0]}\n" in dry.diff
+    done = simulated.run(name, set_access_vlans, ports=wanted)[name][0]
+    assert (done.changed, done.result) == (True, former), done.exception
+    again = simulated.run(name, set_access_vlans, ports=wanted)[name][0]
+    assert (again.changed, again.result) == (False, wanted)
+    undone = simulated.run(name, set_access_vlans, ports=done.result, save=True)[name][0]
+    assert undone.changed, undone.exception
+    assert simulated.now(name) == former
+
+
+@pytest.mark.parametrize("name", ["arista_eos", "juniper_junos"])
+def test_a_trunk_is_refused_before_anything_is_written(simulated: Simulated, name: str) -> None:
+    """Port 3 is a trunk: neither it nor the port before it is changed."""
+    ports = (simulated.port(name, 1), simulated.port(name, 3))
+    result = simulated.run(name, set_access_vlans, ports=ports)[name][0]
+    assert isinstance(result.exception, CheckError)
+    assert "is a trunk" in str(result.exception)
+    assert simulated.now(name)[0] == simulated.port(name, 1, 30)
+
+
+def test_a_refused_line_is_named(simulated: Simulated) -> None:
+    """A VLAN that the switch does not take is said with the switch's own words."""
+    name = "arista_eos"
+    result = simulated.run(name, set_access_vlans, ports=(simulated.port(name, 1, 4000),))[name][0]
+    assert isinstance(result.exception, CheckError)
+    assert "refused 'switchport access vlan 4000': % Invalid input" in str(result.exception)
+
+
+def test_an_unknown_host_key_stops_the_login(simulated: Simulated, tmp_path: Path) -> None:
+    """A switch whose key is not in known_hosts gets no password."""
+    empty = tmp_path / "known_hosts"
+    empty.write_text(simulated.known_hosts.read_text().replace("AAAA", "AAAB", 1).splitlines()[0] + "\n")
+    stranger = Simulated(simulated.ports, empty)
+    started = time.monotonic()
+    result = stranger.run("arista_eos", read_ports, names=("Ethernet1",))["arista_eos"][0]
+    assert isinstance(result.exception, NodeUnreachableError), time.monotonic() - started
