@@ -17,9 +17,10 @@ from vpnmesh.solutions.protocol import Mesh
 
 HUSH = "hush-hush"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-BUILT = [scenario for scenario in SCENARIOS if scenario.solution in SOLUTIONS]
+# netmaker refuses every mesh (tests/solutions/test_netmaker.py): nothing of it can be joined
+BUILT = [one for one in SCENARIOS if one.solution in SOLUTIONS and one.solution != "netmaker"]
 every_scenario = pytest.mark.parametrize("scenario", BUILT, ids=lambda one: one.name)
-every_solution = pytest.mark.parametrize("name", SOLUTIONS)
+every_solution = pytest.mark.parametrize("name", [name for name in SOLUTIONS if name != "netmaker"])
 
 
 class _Everything(Mapping[tuple[str, str], Text]):
