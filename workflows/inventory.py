@@ -1,4 +1,4 @@
-r"""Inventories: look at one, judge it, and keep YAML and NetBox the same.
+"""Inventories: look at one, judge it, and keep YAML and NetBox the same.
 
 An INVENTORY is a folder with hosts.yaml, the name of a built-in one, or `netbox`, which reads what $NETBOX_URL
 holds with the token in $NETBOX_TOKEN; `netbox:site=lab,tag=study` reads a part of it.
@@ -11,7 +11,7 @@ examples:
   python -m workflows.inventory seed lab
   python -m workflows.inventory diff lab netbox:site=lab   exit code 1 where they differ
   python -m workflows.inventory export netbox:site=lab copy
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import json
 import sys

@@ -1,0 +1,91 @@
+"""A prompt with a testbed in it: `python -m workflows.repl [--inventory lab | FOLDER | netbox:site=...]`.
+
+IPython where it is installed, else Python's own prompt. Nothing is read from or written to a node until you run a
+task. Everything at the prompt is what a script would import; docs/repl.md is a tour.
+"""
+
+import code
+import importlib
+import importlib.util
+from collections.abc import Mapping
+
+import click
+from nornir.core.filter import F
+from nornir_utils.plugins.functions import print_result
+
+import tasks
+from inventory.testbed import load
+from vpnmesh.impairment.engine import impairment_for
+from vpnmesh.model import Condition, Placement
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
+from workflows.impair import choose_engine
+from workflows.options import bad_input_exits_2
+from workflows.provision import Site
+
+BANNER = """\
+{count} hosts of {inventory} in `nr`; the typed testbed in `testbed`, both in `site`.
+`tasks`, `F` and `print_result` as in Nornir, for example:
+  workers = nr.filter(F(groups__contains="role__k8s-worker"))
+  print_result(workers.run(task=tasks.ping_address, address=str(testbed.relay.underlay)))
+For tasks that want them: Mesh, scenario_named, solution_named, Condition, Placement, impairment_for, choose_engine.
+"""
+
+
+def namespace(inventory: str) -> dict[str, object]:
+    """What the prompt knows; InputError where the inventory is wrong."""
+    nr, testbed = load(inventory)
+    return {
+        "nr": nr,
+        "testbed": testbed,
+        "site": Site(nr, testbed),
+        "tasks": tasks,
+        "F": F,
+        "print_result": print_result,
+        "Mesh": Mesh,
+        "scenario_named": scenario_named,
+        "solution_named": solution_named,
+        "Condition": Condition,
+        "Placement": Placement,
+        "impairment_for": impairment_for,
+        "choose_engine": choose_engine,
+    }
+
+
+def prompt(names: Mapping[str, object], banner: str) -> None:
+    """Hand the terminal over, until it is left."""
+    if importlib.util.find_spec("IPython"):
+        shell = importlib.import_module("IPython.terminal.embed")
+        shell.InteractiveShellEmbed(banner1=banner)(local_ns=dict(names))
+        return
+    known = dict(names)
+    if importlib.util.find_spec("readline"):
+        completer = importlib.import_module("rlcompleter").Completer(known)
+        readline = importlib.import_module("readline")
+        readline.set_completer(completer.complete)
+        readline.parse_and_bind("tab: complete")
+    code.interact(banner=banner, local=known, exitmsg="")
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--inventory",
+    default="lab",
+    show_default=True,
+    help="a built-in one, a folder, netbox, or netbox:FILTERS",
+)
+@bad_input_exits_2
+def main(inventory: str) -> None:
+    """See the module's docstring."""
+    names = namespace(inventory)
+    site = names["site"]
+    assert isinstance(site, Site)
+    try:
+        prompt(names, BANNER.format(count=len(site.nr.inventory.hosts), inventory=inventory))
+    finally:
+        site.nr.close_connections()
+
+
+if __name__ == "__main__":
+    main()
