@@ -20,6 +20,8 @@ LIFETIME = timedelta(hours=2)
 """How long rules hold without being renewed."""
 APPLY_DEADLINE_S = 300.0
 _ATTEMPTS = 3
+_ROUNDS = 5
+_IN_FLIGHT_S = 1.0
 _ABSENT = (403, 404)
 NO_EXPIRY = (
     "the rules will not end by themselves, since this API has no schedules or no clock for us: after a crash"
@@ -104,22 +106,34 @@ class PfsenseRest:
             self._check_loaded(made)
 
     def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
-        """Delete what this run made, load, and compare with the snapshot; CheckError says what differs."""
-        held = self.observe()
-        requests = rest.roll_back(held, self.mark)
-        pending = not requests and snapshot is not None and self._pending()
+        """Delete what this run made, load, and compare with the snapshot; CheckError says what differs.
+
+        pfSense goes on with a call whose caller is dead, so what appears meanwhile is deleted in another round.
+        """
+        anything = self._delete_all(load_anyway=snapshot is not None)
+        for _ in range(_ROUNDS):
+            after = self.observe()
+            if not after.marked(self.mark.prefix):
+                break
+            time.sleep(_IN_FLIGHT_S)
+            self._delete_all(load_anyway=True)
+        if after.marked(self.mark.prefix):
+            raise CheckError("firewall", f"after the roll back objects of run {self.mark.run} are left")
+        if snapshot is not None and (different := differences(snapshot, after.snapshot())):
+            raise CheckError(
+                "firewall", f"after the roll back these differ from the snapshot: {'; '.join(different)}"
+            )
+        return anything
+
+    def _delete_all(self, *, load_anyway: bool) -> bool:
+        """Delete this run's objects and load; `load_anyway`: a deletion that was not loaded yet may be our own."""
+        requests = rest.roll_back(self.observe(), self.mark)
+        pending = not requests and load_anyway and self._pending()
         for request in (*requests, *((rest.APPLY_NOW,) if pending else ())):
             self._settle(request)
         if requests or pending:
             self._await_applied()
             self._end_states(requests, ())
-        after = self.observe()
-        if snapshot is not None and (different := differences(snapshot, after.snapshot())):
-            raise CheckError(
-                "firewall", f"after the roll back these differ from the snapshot: {'; '.join(different)}"
-            )
-        if after.marked(self.mark.prefix):
-            raise CheckError("firewall", f"after the roll back objects of run {self.mark.run} are left")
         return bool(requests)
 
     def _end_states(self, made: tuple[Request, ...], blocked: tuple[Request, ...]) -> None:

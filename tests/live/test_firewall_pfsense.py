@@ -150,6 +150,7 @@ def test_a_killed_run_is_taken_back_by_its_directory(standing: Standing, tmp_pat
         os.kill(process.pid, signal.SIGKILL)
     assert before != standing.content()
     teardown = (sys.executable, "-m", "workflows.teardown", "--run", str(run))
-    done = subprocess.run(teardown, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(teardown, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert "firewall: rolled back of run run" in done.stdout
     assert before == standing.content()
