@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime
 from importlib import resources
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
 from vpnmesh.criteria.evaluate import Verdict, evaluate, table
@@ -50,6 +48,10 @@ def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
 
 
 def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
+    # only who looks at the table pays for what draws it; the report needs the catalogue alone
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     console = Console()
     grid = Table(
         "VPN", "qualifies", "fails", "unknown", "optional", title=f"Table 1 on {day.isoformat()}, as {basis}"

@@ -101,8 +101,8 @@ def _as_requests() -> dict[str, pl.Expr]:
 
 def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
     """Every scenario, condition and mode that has requests; reads the rows twice, in batches."""
-    counts = _by_run(requests)
-    tallies = _tallies(requests)
+    counts, counted = pl.collect_all([_by_run(requests), _counted(requests)], engine="streaming")
+    tallies = _tallies(counted)
     load = _load(requests, counts)
     return [
         ApiCell(
@@ -123,35 +123,38 @@ def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
     return [((str(key[0]), str(key[1]), str(key[2])), group) for key, group in groups.items()]
 
 
-def _by_run(requests: pl.LazyFrame) -> pl.DataFrame:
+def _by_run(requests: pl.LazyFrame) -> pl.LazyFrame:
     """A row per run: how many requests, how they went, from when to when."""
     ok, end = pl.col("ok"), pl.col("offset_s") + pl.col("response_s")
+    # whole nanoseconds: batches are added in any order, and only whole numbers then give the same sum every time
+    busy_s = (pl.col("response_s").filter(ok) * 1e9).round().cast(pl.Int64).sum() / 1e9
     return (
         requests.group_by(*KEYS, "run")
         .agg(
             pl.len().cast(pl.Int64).alias("requests"),
             (~ok).sum().cast(pl.Int64).alias("failed"),
-            pl.col("response_s").filter(ok).mean().alias("mean_s"),
-            pl.col("response_s").filter(ok).sum().alias("busy_s"),
+            pl.when(ok.any()).then(busy_s / ok.sum()).alias("mean_s"),
+            busy_s.alias("busy_s"),
             pl.col("offset_s").filter(ok).min().alias("first_s"),
             pl.col("offset_s").filter(ok).max().alias("last_s"),
             end.filter(ok).min().alias("first_answer_s"),
             end.filter(ok).max().alias("last_answer_s"),
         )
         .sort(*KEYS, "run")
-        .collect(engine="streaming")
     )
 
 
-def _tallies(requests: pl.LazyFrame) -> Mapping[Key, Tally]:
+def _counted(requests: pl.LazyFrame) -> pl.LazyFrame:
     """How often each response time occurred."""
-    counted = (
+    return (
         requests.filter("ok")
         .group_by(*KEYS, "response_s")
         .agg(pl.len().cast(pl.Int64).alias("count"))
         .sort(*KEYS, "response_s")
-        .collect(engine="streaming")
     )
+
+
+def _tallies(counted: pl.DataFrame) -> Mapping[Key, Tally]:
     return {
         key: Tally(group["response_s"].to_numpy(), group["count"].to_numpy().astype(np.int64))
         for key, group in _split(counted)

@@ -5,13 +5,16 @@ Ink is drawn in one marked colour and then becomes `currentColor`, so that a fig
 dark; the standalone files carry a style of their own.
 """
 
+import contextlib
+import gc
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -27,6 +30,8 @@ _STYLE = (
 )
 _RC: Any = {
     "svg.fonttype": "none",
+    # names are names, also with a dollar in them; and looking for formulas costs time
+    "text.parse_math": False,
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "font.size": 8.5,
@@ -64,11 +69,23 @@ INK = _INK
 
 def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
     """Run `paint` under the house style and return its figure as SVG; `title` is what a screen reader says."""
-    with mpl.rc_context(_RC), mpl.rc_context({"svg.hashsalt": name}):
+    with _without_collection(), mpl.rc_context({**_RC, "svg.hashsalt": name}):
         figure = paint()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _tidy(stream.getvalue(), name, title)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection meanwhile: a figure is some ten thousand objects that all live until it is drawn."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _tidy(text: str, name: str, title: str) -> str:
@@ -118,10 +135,19 @@ def label(axes: Axes, x: float, y: float, text: str, *, italic: bool = False) ->
     axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=7.5, style=style)
 
 
+def strokes(
+    axes: Axes, lines: Sequence[tuple[tuple[float, float], tuple[float, float]]], **style: Any
+) -> None:
+    """Many straight strokes as one artist: an artist each costs more than all its ink."""
+    if lines:
+        axes.add_collection(LineCollection(lines, **style))
+
+
 def rows(axes: Axes, labels: Sequence[str], *, named: bool = True) -> None:
     """Turn the y axis into one row per label, the first on top."""
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(range(len(labels)), labels if named else [""] * len(labels))
+    # a tick without a name shows nothing and costs as much as one with
+    axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
 

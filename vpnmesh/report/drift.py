@@ -49,19 +49,23 @@ def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figur
     panel.grid(visible=False)
     panel.set_frame_on(False)
     order = measured.sort("started_at", "sequence", "repetition", nulls_last=True)
+    lines, colours, grounds = [], [], []
     for (scenario, condition), cell in order.group_by(["scenario", "condition"], maintain_order=True):
         place = (conditions.index(str(condition)), scenarios.index(str(scenario)))
         warning = flagged.get((str(scenario), str(condition)))
-        _sparkline(panel, place, str(scenario), cell["rate_mbit_s"].to_numpy(), warning)
+        lines.append(_sparkline(panel, place, cell["rate_mbit_s"].to_numpy(), warning))
+        colours.append(look(str(scenario)).colour)
+        grounds.append(((place[0] + 0.03, place[1] + 0.08), (place[0] + 0.91, place[1] + 0.08)))
+    canvas.strokes(panel, grounds, colors=INK, linewidths=0.5, alpha=0.35)
+    panel.add_collection(LineCollection(lines, colors=colours, linewidths=1.1))
     panel.set_xlabel(
         "repetitions in the order they were taken; the number is the widest deviation from the cell's mean"
     )
     return figure
 
 
-def _sparkline(
-    panel: Axes, place: tuple[int, int], scenario: str, values: np.ndarray, warning: str | None
-) -> None:
+def _sparkline(panel: Axes, place: tuple[int, int], values: np.ndarray, warning: str | None) -> np.ndarray:
+    """The line of one cell; what is written above it is written at once."""
     column, row = place
     if len(values) > _MOST_STEPS:
         values = np.array([part.mean() for part in np.array_split(values, _MOST_STEPS)])
@@ -70,10 +74,7 @@ def _sparkline(
     widest = np.abs(deviation).max() or 1.0
     x = column + 0.03 + 0.88 * (np.arange(len(values)) + 0.5) / len(values)
     y = row + 0.08 - 0.3 * deviation / widest
-    panel.plot([column + 0.03, column + 0.91], [row + 0.08, row + 0.08], color=INK, linewidth=0.5, alpha=0.35)
-    panel.add_collection(
-        LineCollection([np.column_stack([x, y])], colors=[look(scenario).colour], linewidths=1.1)
-    )
     text = f"±{100 * widest:.2g} %" + (f"  ▲ {warning}" if warning else "")
     weight = "bold" if warning else "normal"
     panel.text(column + 0.03, row - 0.3, text, fontsize=7, va="center", weight=weight)
+    return np.column_stack([x, y])

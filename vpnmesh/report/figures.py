@@ -4,7 +4,8 @@ Each function takes rows and returns SVG text. Figures 1 and 2 keep readings of 
 notebook did; the tables keep readings above 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,8 @@ from vpnmesh.report.tables import Study
 
 _RATE = "throughput, Mbit/s"
 _COLUMNS = 4
+_FEW_REQUESTS = 1_000_000
+"""Up to here requests take less than some 100 MB; beyond, every figure reads them from the files again."""
 
 
 def figures(study: Study) -> dict[str, str]:
@@ -37,10 +40,19 @@ def figures(study: Study) -> dict[str, str]:
         drawn[f"fig{number + 3}-{protocol}-means"] = mean_bars(means, protocol)
         drawn[f"distribution-{protocol}"] = distribution(study.measured(protocol), protocol)
         drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
+    study = _read_once(study)
     if not unseen.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api)
         drawn["distribution-api"] = api_distribution(study.api)
     return {**drawn, **unseen.figures(study)}
+
+
+def _read_once(study: Study) -> Study:
+    """The study with its answered requests in memory where they are few; each API figure asks for all of them."""
+    if study.tables["api"]["requests"].sum() > _FEW_REQUESTS:
+        return study
+    needed = ("scenario", "condition", "mode", "run", "response_s", "ok")
+    return replace(study, api=study.api.filter("ok").select(needed).collect().lazy())
 
 
 def _order(frame: pl.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -66,11 +78,14 @@ def _throughput_cpu(kept: pl.DataFrame) -> Figure:
     scenarios, conditions = _order(kept)
     figure, axes = canvas.panels(2 * len(conditions), 4, (2.85, 2.35), 0.6)
     paint = _crosses if kept.height > MAX_POINTS else _points
+    cells = _cells(kept)
     for index, condition in enumerate(conditions):
-        here = kept.filter(pl.col("condition") == condition)
+        here = {
+            scenario: cells[scenario, condition] for scenario in scenarios if (scenario, condition) in cells
+        }
         for offset, end in enumerate(("client", "server")):
             panel = axes[2 * index + offset]
-            paint(panel, here, f"{end}_cpu_pct", scenarios)
+            paint(panel, here, f"{end}_cpu_pct")
             panel.set_title(f"{condition_title(condition)}: {end}")
             panel.set_xlabel(f"CPU of the {end}, %")
             panel.set_xlim(left=0)
@@ -80,9 +95,15 @@ def _throughput_cpu(kept: pl.DataFrame) -> Figure:
     return figure
 
 
-def _points(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str]) -> None:
-    for scenario in scenarios:
-        mine, style = here.filter(pl.col("scenario") == scenario), look(scenario)
+def _cells(frame: pl.DataFrame) -> dict[tuple[str, str], pl.DataFrame]:
+    """The rows by scenario and condition."""
+    groups = frame.partition_by("scenario", "condition", as_dict=True, maintain_order=True)
+    return {(str(scenario), str(condition)): rows for (scenario, condition), rows in groups.items()}
+
+
+def _points(panel: Axes, here: Mapping[str, pl.DataFrame], cpu: str) -> None:
+    for scenario, mine in here.items():
+        style = look(scenario)
         panel.plot(
             mine[cpu].to_numpy(),
             mine["rate_mbit_s"].to_numpy(),
@@ -95,12 +116,10 @@ def _points(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str])
         )
 
 
-def _crosses(panel: Axes, here: pl.DataFrame, cpu: str, scenarios: Sequence[str]) -> None:
+def _crosses(panel: Axes, here: Mapping[str, pl.DataFrame], cpu: str) -> None:
     """The middle 90 % in both directions, crossing at the medians: for more repetitions than an eye can tell."""
-    for scenario in scenarios:
-        mine, style = here.filter(pl.col("scenario") == scenario), look(scenario)
-        if mine.is_empty():
-            continue
+    for scenario, mine in here.items():
+        style = look(scenario)
         x, y = (np.quantile(mine[name], (0.05, 0.5, 0.95)) for name in (cpu, "rate_mbit_s"))
         panel.plot(x[[0, 2]], y[[1, 1]], color=style.colour, linewidth=1.4)
         panel.plot(x[[1, 1]], y[[0, 2]], color=style.colour, linewidth=1.4)
@@ -163,13 +182,19 @@ def _distribution(measured: pl.DataFrame) -> Figure:
     scenarios, conditions = _order(measured)
     height = 0.75 + 0.27 * len(scenarios)
     figure, axes = _condition_panels(len(conditions), height)
-    points = measured.height <= MAX_POINTS
+    points, cells = measured.height <= MAX_POINTS, _cells(measured)
+    nothing = np.empty(0)
     for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
-        here = measured.filter(pl.col("condition") == condition)
         canvas.rows(panel, scenarios, named=index % _COLUMNS == 0)
+        medians = []
         for row, scenario in enumerate(scenarios):
-            values = here.filter(pl.col("scenario") == scenario)["rate_mbit_s"].to_numpy()
+            found = cells.get((scenario, condition))
+            values = nothing if found is None else found["rate_mbit_s"].to_numpy()
             _strip(panel, row, scenario, values, points=points)
+            if values.size:
+                median = float(np.median(values))
+                medians.append(((median, row - 0.38), (median, row + 0.38)))
+        canvas.strokes(panel, medians, colors=INK, linewidths=1.3, zorder=2.5)
         panel.set_title(condition_title(condition))
         panel.set_xlabel(_RATE)
         panel.set_xlim(left=0)
@@ -181,13 +206,12 @@ def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: 
         canvas.label(panel, 0, row, "nothing measured", italic=True)
         return
     style = look(scenario)
-    low, first, median, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
     if points:
         # a fixed pattern, not chance: the same data give the same picture
         spread = row + 0.3 * np.sin(2.4 * np.arange(len(values)))
         panel.plot(values, spread, style.marker, markersize=2.6, color=style.colour, markerfacecolor=style.face,
                    markeredgewidth=0.5, alpha=0.7)  # fmt: skip
     else:
+        low, first, third, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
         panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
         panel.plot([first, third], [row, row], color=style.colour, linewidth=6, alpha=0.55)
-    panel.plot([median, median], [row - 0.38, row + 0.38], color=INK, linewidth=1.3)

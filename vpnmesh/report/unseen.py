@@ -68,14 +68,15 @@ def _cap(capped: pl.DataFrame) -> Figure:
     figure.subplots_adjust(left=1.2 / figure.get_figwidth())
     for panel, protocol in zip(axes, protocols, strict=True):
         canvas.rows(panel, scenarios)
+        stems, colours = [], []
         for cell in capped.filter(pl.col("protocol") == protocol).to_dicts():
             row, style = scenarios.index(cell["scenario"]), look(cell["scenario"])
             offset = 0.24 * (conditions.index(cell["condition"]) - (len(conditions) - 1) / 2)
-            panel.plot(
-                [0, cell["share_pct"]], [row + offset] * 2, color=style.colour, linewidth=0.7, alpha=0.5
-            )
+            stems.append(((0.0, row + offset), (cell["share_pct"], row + offset)))
+            colours.append(style.colour)
             panel.plot(cell["share_pct"], row + offset, style.marker, color=style.colour,
                        markerfacecolor=style.face, markersize=4.5)  # fmt: skip
+        canvas.strokes(panel, stems, colors=colours, linewidths=0.7, alpha=0.5)
         panel.axvline(100, color=INK, linewidth=1)
         panel.axvline(100 * NEAR_CAP, color=INK, linewidth=1, linestyle=(0, (2, 2)), alpha=0.6)
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
