@@ -11,7 +11,7 @@ from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir.core.inventory import ConnectionOptions
 from nornir.core.task import Result
-from nornir_utils.plugins.functions import print_result  # type: ignore[import-untyped]
+from nornir_utils.plugins.functions import print_result
 
 import tasks
 from inventory.testbed import load
