@@ -19,7 +19,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.report.advice import Advice
-from vpnmesh.report.changes import Gate, changes, differences, gate_failures
+from vpnmesh.report.changes import Gate, changes, differences, gate_failures, lost_cells, unjudged_cells
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
@@ -101,6 +101,8 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     """Report on RUN, or on results that others published."""
     origin = Origin(run, knb, hey)
     try:
+        if gate and not compare:
+            raise InputError("--gate", "there is nothing to hold it against", "name two runs with --compare")
         if compare:
             sys.exit(_compare(*compare, gate, out))
         study = origin.study()
@@ -201,8 +203,8 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
     """Print what changed between two runs; 1 when a gate is given and a cell fails it."""
     a, b = study_from_run(before), study_from_run(after)
     rule = read_gate(gate) if gate else None
-    for difference in differences(a, b, (*MACHINE_KEYS, "versions")):
-        click.echo(f"note: {difference}", err=True)
+    for note in (*differences(a, b, (*MACHINE_KEYS, "versions")), *lost_cells(a, b)):
+        click.echo(f"note: {note}", err=True)
     table = changes(a, b)
     if out:
         write_tables({"changes": table}, out)
@@ -213,7 +215,14 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
         )
     counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))
     click.echo(f"{table.height} cells: {counts}")
-    failures = gate_failures(a, b, rule) if rule else []
+    return _hold(a, b, rule) if rule else 0
+
+
+def _hold(a: Study, b: Study, gate: Gate) -> int:
+    """Tell what fails the gate and what it could not judge; 1 where something fails."""
+    for cell in unjudged_cells(a, b):
+        click.echo(f"note: not judged by the gate: {cell}: too few figures, or no baseline", err=True)
+    failures = gate_failures(a, b, gate)
     for failure in failures:
         click.echo(f"gate: {failure}")
     return 1 if failures else 0

@@ -140,6 +140,15 @@ def test_files_that_are_no_results_are_listed(tmp_path: Path) -> None:
     assert "11-x/summary.json: left out: its name states no loss and delay" in study.notes
 
 
+def test_folders_too_deep_are_listed(tmp_path: Path) -> None:
+    """Results a folder deeper than a scenario's own are not read, and the folder is named."""
+    folder = knb(tmp_path / "k", {"11-x": [1, 2]})
+    knb(folder / "21-y-direct", {"old": [3, 4]})
+    study = study_from_imports(folder)
+    assert study.scenario_order == ("x",)
+    assert "21-y-direct/old: left out: a folder inside a scenario's" in study.notes
+
+
 def test_hey_without_answers(tmp_path: Path) -> None:
     """A file of which every row was cut or failed is nothing usable."""
     (tmp_path / "h" / "03-x-k8s-api-bench").mkdir(parents=True)

@@ -246,7 +246,7 @@ _FURTHER = {
 
 def _unseen(figures: Mapping[str, str]) -> Section:
     blocks = [_figure(figures, name, text, _UNSEEN_MISSING[name]) for name, text in _UNSEEN.items()]
-    return Section("unseen", "Unseen by the paper", tuple(blocks))
+    return Section("unseen", "What the paper could not see", tuple(blocks))
 
 
 def _criteria(study: Study) -> Section:
