@@ -159,7 +159,7 @@ def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> 
     figure = Figure(figsize=(width, height))
     # margins by hand: constrained layout draws everything twice, and that is most of the time a report takes
     figure.subplots_adjust(
-        left=0.55 / width,
+        left=0.62 / width,
         right=1 - 0.12 / width,
         bottom=(foot + 0.42) / height,
         top=1 - 0.3 / height,

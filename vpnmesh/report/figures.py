@@ -209,8 +209,8 @@ def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: 
     if points:
         # a fixed pattern, not chance: the same data give the same picture
         spread = row + 0.3 * np.sin(2.4 * np.arange(len(values)))
-        panel.plot(values, spread, style.marker, markersize=2.6, color=style.colour, markerfacecolor=style.face,
-                   markeredgewidth=0.5, alpha=0.7)  # fmt: skip
+        panel.plot(values, spread, style.marker, markersize=2.9, color=style.colour, markerfacecolor=style.face,
+                   markeredgewidth=0.7, alpha=0.85)  # fmt: skip
     else:
         low, first, third, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
         panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
