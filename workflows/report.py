@@ -106,6 +106,8 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         if compare:
             sys.exit(_compare(*compare, gate, out))
         study = origin.study()
+        for note in study.notes:
+            click.echo(f"note: {note}", err=True)
         target = origin.out(out)
         if replayed:
             _replay(study, target, orders, seed)
@@ -124,11 +126,9 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
 
 
 def write_report(study: Study, out: Path) -> None:
-    """Write the tables and the repetitions below `out`, and tell what was left out."""
+    """Write the tables and the repetitions below `out`, and tell how many there are."""
     write_tables(study.tables, out)
     _write_parquet(study.samples, out / "results.parquet")
-    for note in study.notes:
-        click.echo(f"note: {note}", err=True)
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")

@@ -157,6 +157,27 @@ def test_hey_without_answers(tmp_path: Path) -> None:
     complained(report("--import-hey", tmp_path / "h", "--out", tmp_path / "o"), "nothing usable")
 
 
+def test_replays_of_what_is_there(tmp_path: Path) -> None:
+    """Two scenarios that differ are replayed into tables, what failed is told; one alone is no replay."""
+    rates: list[object] = [300.0, 301.0, 302.0, 303.0, 304.0, 305.0, 306.0, 307.0, -1]
+    folder = knb(tmp_path / "k", {"11-x": rates, "12-y": [rate + 90 for rate in range(300, 309)]})
+    out = tmp_path / "o"
+    told = report("--import-knb", folder, "--out", out, "--replay", "--orders", 20)
+    assert told.exit_code == 0, told.output
+    assert "tcp: 20 orders" in told.stdout
+    assert "note: x none tcp: 1 failed at tool" in told.stderr
+    (pair,) = pl.read_csv(out / "tables" / "replay-tcp.csv").to_dicts()
+    assert (pair["a"], pair["b"], pair["full_rejects"], pair["differ"], pair["wrong"]) == (
+        "x",
+        "y",
+        True,
+        20,
+        0,
+    )
+    alone = knb(tmp_path / "one", {"11-x": rates})
+    complained(report("--import-knb", alone, "--out", out, "--replay"), "no two scenarios")
+
+
 def test_command_lines_without_sense(tmp_path: Path) -> None:
     """Nothing named, both kinds named, a run that is none: each has its own words."""
     complained(report(), "nothing to report on")
