@@ -1,6 +1,8 @@
 """The page: what it says, that it escapes what it is given, and that words of missing data take the place of gaps."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 
@@ -78,6 +80,13 @@ def test_a_warning_stands_beside_the_papers_columns(page: Page) -> None:
         if isinstance(block, TableBlock) and block.name == "throughput-tcp"
     )
     assert table.columns.index("warning") == 9
+
+
+def test_only_drawing_loads_what_draws() -> None:
+    """Comparing, replaying and refusing bad input take no second for matplotlib."""
+    asked = "import sys, workflows.report; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_every_table_is_there_once(page: Page) -> None:
