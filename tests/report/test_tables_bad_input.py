@@ -123,6 +123,15 @@ def test_a_condition_with_one_value(tmp_path: Path) -> None:
     assert (pair["u"], pair["p"], pair["ratio"], pair["ratio_low"]) == (1.0, None, 2.0, None)
 
 
+def test_a_scenario_in_another_unit(tmp_path: Path) -> None:
+    """A whole scenario in Gbit/s among others in Mbit/s is pointed out; what is merely slow is not."""
+    rates = {"11-x": [700, 701], "12-y": [690, 691], "13-slow": [20, 21], "14-z": [0.7, 0.71]}
+    notes = [note for note in study_from_imports(knb(tmp_path / "k", rates)).notes if "unit" in note]
+    assert [note.partition(" by more")[0] for note in notes] == [
+        "z none tcp: all rates differ from those of the other scenarios"
+    ]
+
+
 def test_two_folders_of_one_scenario(tmp_path: Path) -> None:
     """Two folders that name the same scenario are not pooled in silence: the second is left out, and said so."""
     study = study_from_imports(knb(tmp_path / "k", {"11-x": [1, 2], "12-x": [900]}))
