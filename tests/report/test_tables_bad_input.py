@@ -125,7 +125,12 @@ def test_a_condition_with_one_value(tmp_path: Path) -> None:
 
 def test_a_scenario_in_another_unit(tmp_path: Path) -> None:
     """A whole scenario in Gbit/s among others in Mbit/s is pointed out; what is merely slow is not."""
-    rates = {"11-x": [700, 701], "12-y": [690, 691], "13-slow": [20, 21], "14-z": [0.7, 0.71]}
+    rates: dict[str, list[object]] = {
+        "11-x": [700, 701],
+        "12-y": [690, 691],
+        "13-slow": [20, 21],
+        "14-z": [0.7, 0.71],
+    }
     notes = [note for note in study_from_imports(knb(tmp_path / "k", rates)).notes if "unit" in note]
     assert [note.partition(" by more")[0] for note in notes] == [
         "z none tcp: all rates differ from those of the other scenarios"
