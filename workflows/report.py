@@ -60,7 +60,18 @@ class Origin:
         return wanted or (self.run / "report" if self.run else Path("report"))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+\b
+examples:
+  python -m workflows.report runs/20260101-120000                          report.html beside the run
+  python -m workflows.report runs/20260101-120000 --advise --bundle        with advice, and an archive to share
+  python -m workflows.report --import-knb knb --import-hey hey --out paper the paper's own files
+  python -m workflows.report --import-knb knb --replay                     what sequential stopping would have cost
+  python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
+"""
+
+
+@click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=_FOLDER, required=False)
 @click.option(
     "--import-knb", "knb", type=_FOLDER, help="Folder of k8s-bench-suite JSON, a folder per scenario."
