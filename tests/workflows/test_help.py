@@ -12,7 +12,6 @@ COMMANDS = [
         "workflows.firewall",
         "workflows.teardown",
         "workflows.repl",
-        "workflows.doctor",
         "vpnmesh.lab.__main__",
     ),
 ]
