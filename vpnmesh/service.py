@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vpnmesh.errors import CheckError
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
@@ -134,6 +135,14 @@ def made(path: str, script: Command, what: str) -> Fact[Plan]:
         return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))
 
     return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
+
+
+def content(completed: Completed) -> str:
+    """What a command printed that has to print something, a key or a certificate; CheckError when it did not."""
+    if completed.exit_code or not completed.stdout.strip():
+        said = completed.stderr.strip() or f"exit {completed.exit_code}"
+        raise CheckError("provision", f"{' '.join(completed.argv[:4])} gave nothing: {said}")
+    return completed.stdout.strip()
 
 
 def until(*argv: str, deadline_s: float) -> Command:

@@ -127,3 +127,14 @@ def test_the_network_has_the_tunnels_mtu(bed: Testbed) -> None:
         config["private"],
         config["routes"],
     ) == (1280, True, [{"target": "10.213.0.0/24", "via": None}])
+
+
+@pytest.mark.parametrize("paths", [3, [None], [{"active": True, "preferred": True}], "x"])
+def test_ugly_paths_are_no_direct_path(paths: object, bed: Testbed, captured: Path) -> None:
+    """Paths of another shape, or without an address: never direct, nothing raised."""
+    mesh, text = recorded(bed, captured, "zerotier-direct")
+    entries = json.loads(text)
+    for entry in entries:
+        entry["paths"] = paths
+    found = zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))
+    assert Way.DIRECT not in {peer.path for peer in found}

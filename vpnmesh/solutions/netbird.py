@@ -9,15 +9,14 @@ NetBird 0.74, turnserver.conf(5) of coturn 4.6.
 
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 
 from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.rest import Api, Json, answer, asked, pretty, records
-from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
+from vpnmesh.rest import Api, Json, answer, asked, field_of, fields, pretty, records
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -26,6 +25,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    endpoint_address,
     interface_fact,
 )
 
@@ -76,8 +76,8 @@ class NetBird:
     name = "netbird"
     binaries = (
         Binary("netbird", version=("netbird", "version")),
-        Binary("netbird-mgmt", at=Seat.CONTROL),
-        Binary("netbird-signal", at=Seat.CONTROL),
+        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=Seat.CONTROL),
+        Binary("netbird-signal", version=("netbird-signal", "--version"), at=Seat.CONTROL),
         Binary("curl", "curl", at=Seat.CONTROL),
         Binary("netbird-relay", at=Seat.RELAY),
         Binary("turnserver", "coturn", ("turnserver", "--version"), at=Seat.RELAY),
@@ -277,10 +277,8 @@ def daemon(mesh: Mesh) -> Service:
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `netbird status --json`; a member that is not connected has neither path nor endpoint."""
-    try:
-        details = records(json.loads(text or "{}").get("peers", {}).get("details"))
-    except (json.JSONDecodeError, AttributeError):
-        details = []
+    peers = fields(text).get("peers")
+    details = records(peers.get("details")) if isinstance(peers, dict) else []
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("publicKey")): entry for entry in details}
     return tuple(
@@ -295,17 +293,12 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     kinds, ends = entry.get("iceCandidateType"), entry.get("iceCandidateEndpoint")
     kinds = kinds if isinstance(kinds, dict) else {}
     ends = ends if isinstance(ends, dict) else {}
-    endpoint = _address(str(ends.get("remote") or ""))
+    endpoint = endpoint_address(str(ends.get("remote") or ""))
     if "relay" in kinds.values() or endpoint == relay:
         return Peer(peer.name, Path.RELAY, relay, via="TURN")
     if entry.get("connectionType") == "Relayed":
         return Peer(peer.name, Path.RELAY, relay, via=str(entry.get("relayAddress") or "relay"))
     return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint)
-
-
-def _address(endpoint: str) -> IPv4Address | None:
-    host = endpoint.rsplit(":", 1)[0]
-    return IPv4Address(host) if host.count(".") else None
 
 
 def _netbird(*words: str) -> tuple[str, ...]:
@@ -328,7 +321,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _read_relay_secrets(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     del mesh, node
     questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", f"{RELAY}/tls.crt")))
-    return Fact(questions, lambda c: {"secret": Secret(c[0].stdout.strip()), "certificate": c[1].stdout})
+    return Fact(questions, lambda c: {"secret": Secret(content(c[0])), "certificate": f"{content(c[1])}\n"})
 
 
 def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -434,9 +427,7 @@ def _key() -> Fact[Plan]:
 
 def _read_key() -> Fact[dict[str, Text]]:
     question = Command(("cat", SETUP_KEY))
-    return Fact(
-        (question,), lambda completed: {"setup-key": Secret(str(json.loads(completed[0].stdout)["key"]))}
-    )
+    return Fact((question,), lambda completed: {"setup-key": Secret(field_of(completed[0].stdout, "key"))})
 
 
 def _nftables() -> Fact[Plan]:
@@ -463,10 +454,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     question = Command(_netbird("status", "--json"), ok=(0, 1))
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        try:
-            state = str(json.loads(completed[0].stdout)["daemonStatus"])
-        except (json.JSONDecodeError, KeyError):
-            state = "not known"
+        state = str(fields(completed[0].stdout).get("daemonStatus", "not known"))
         if state == "Connected":
             return Plan()
         return Plan(_join_steps(mesh, node), unified_diff("netbird", state, "Connected"))
@@ -476,7 +464,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def _read_self() -> Fact[dict[str, Text]]:
     def parse(completed: Sequence[Completed]) -> dict[str, Text]:
-        return {"node-key": str(json.loads(completed[0].stdout)["publicKey"])}
+        return {"node-key": field_of(completed[0].stdout, "publicKey")}
 
     return Fact((Command(_netbird("status", "--json")),), parse)
 
