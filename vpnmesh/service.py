@@ -34,6 +34,18 @@ fi
 rm -f "$d.pid" "$d.spec" "$d.log"
 """
 
+_LOGS = """
+for f in "$1"/*.pid; do
+  [ -e "$f" ] || continue
+  base="${f%.pid}"; name="${base##*/}"; echo "@log $name"
+  if [ -e "$base.log" ]; then tail -c "$2" "$base.log"
+  else journalctl -q -u "vpnmesh-$name" -n 500 -o cat 2> /dev/null; fi
+  echo
+done
+true
+"""
+LOG_BYTES = 65_536
+"""How much of the end of a log is read."""
 _EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
 _UNTIL = 'until "$@" > /dev/null 2>&1; do sleep 0.2; done'
 
@@ -143,6 +155,16 @@ def content(completed: Completed) -> str:
         said = completed.stderr.strip() or f"exit {completed.exit_code}"
         raise CheckError("provision", f"{' '.join(completed.argv[:4])} gave nothing: {said}")
     return completed.stdout.strip()
+
+
+def logs() -> Fact[dict[str, str]]:
+    """The ends of the logs of all our services on a node, by name; as they are, so mask them before keeping them."""
+
+    def parse(completed: Sequence[Completed]) -> dict[str, str]:
+        _, *parts = f"\n{completed[0].stdout}".split("\n@log ")
+        return {name: text.strip("\n") for name, _, text in (part.partition("\n") for part in parts)}
+
+    return Fact((Command(("sh", "-c", _LOGS, "sh", RUN_DIRECTORY, str(LOG_BYTES))),), parse)
 
 
 def until(*argv: str, deadline_s: float) -> Command:
