@@ -47,7 +47,13 @@ true
 LOG_BYTES = 65_536
 """How much of the end of a log is read."""
 _EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
-_UNTIL = 'until "$@" > /dev/null 2>&1; do sleep 0.2; done'
+# a daemon that ended, because its port was taken or its configuration wrong, is not waited for
+_UNTIL = """
+until "$@" > /dev/null 2>&1; do
+  kill -0 "$(cat "$0.pid")" 2> /dev/null || { tail -n 3 "$0.log" >&2; exit 1; }
+  sleep 0.2
+done
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +174,8 @@ def logs() -> Fact[dict[str, str]]:
 
 
 def until(*argv: str, deadline_s: float) -> Command:
-    """A command tried five times a second until it succeeds; it fails when the deadline passes."""
-    return Command(("sh", "-c", _UNTIL, "sh", *argv), timeout_s=deadline_s)
+    """A service's `ready`: tried five times a second until it succeeds, the daemon ends or the deadline passes."""
+    return Command(argv, timeout_s=deadline_s)
 
 
 def stop(name: str) -> Command:
@@ -186,9 +192,13 @@ def _start_plan(service: Service, found: str) -> Plan:
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,
         start,
-        *((service.ready,) if service.ready else ()),
+        *((_awaited(service.base, service.ready),) if service.ready else ()),
         WriteFile(f"{service.base}.spec", service.digest),
     )
     diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]
     diffs += [unified_diff(file.path, None, file.content) for file in service.files]
     return Plan(steps, "\n".join(diffs))
+
+
+def _awaited(base: str, ready: Command) -> Command:
+    return Command(("sh", "-c", _UNTIL, base, *ready.argv), timeout_s=ready.timeout_s)

@@ -17,7 +17,7 @@ from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.rest import Api, held, records
-from vpnmesh.service import Service, content, made, removed, running, until
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -143,11 +143,10 @@ class ZeroTier:
 
         def plan(completed: Sequence[Completed]) -> Plan:
             held = completed[0].stdout if completed[0].exit_code == 0 else ""
-            return (
-                Plan()
-                if held == wanted
-                else Plan((WriteFile(path, wanted),), unified_diff(path, held, wanted))
-            )
+            if held == wanted:
+                return Plan()
+            notice = Command(("sh", "-c", _NOTICED, "sh", f"{RUN_DIRECTORY}/{SERVICE}.pid", path))
+            return Plan((WriteFile(path, wanted), notice), unified_diff(path, held, wanted))
 
         return Fact((Command(("cat", path), ok=(0, 1)),), plan)
 
