@@ -128,7 +128,7 @@ class ZeroTier:
             Stage("token", control, lambda _mesh, _node: _header()),
             Stage("network", control, lambda mesh, _node: _network(mesh)),
             Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
-            Stage("members", members, lambda mesh, _node: running(_member(mesh))),
+            Stage("members", members, lambda mesh, _node: running(member(mesh))),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -296,7 +296,8 @@ def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
     return Service(SERVICE, ("zerotier-one", f"-p{PORT}", HOME), files, environment, ready)
 
 
-def _member(mesh: Mesh) -> Service:
+def member(mesh: Mesh) -> Service:
+    """A member's daemon, in our network from its start."""
     network = network_id(mesh)
     # a network's own file makes ZeroTier join it at the start, the device map names its interface
     return _daemon(
