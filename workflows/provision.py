@@ -9,8 +9,10 @@ from ipaddress import IPv4Address
 from nornir.core import Nornir
 
 import tasks
+from vpnmesh.binaries import way_to
 from vpnmesh.checks import check_mesh, check_share
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.lab.binaries import pinned
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Secret, Text
@@ -140,9 +142,15 @@ def _require_at(site: Site, nodes: list[str], wanted: Mapping[str, Binary]) -> N
     for host, result in run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted)).items():
         for name, path in result.result.items():
             if not path:
-                package = wanted[name].package
-                brings = f" (Debian package {package})" if package else " (see docs/binaries.md)"
-                raise UnavailableError(f"no binary {name} on {host}{brings}")
+                raise UnavailableError(f"no binary {name} on {host} ({_way(site, host, wanted[name])})")
+
+
+def _way(site: Site, host: str, wanted: Binary) -> str:
+    if wanted.package:
+        return f"Debian package {wanted.package}"
+    # each node by its own processor: a mesh may mix them
+    machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
+    return way_to(pinned(), wanted.name, str(machine).strip())
 
 
 @contextlib.contextmanager

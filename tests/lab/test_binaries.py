@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from vpnmesh.binaries import Arch, Product, parse_paper, parse_products, published_sum
+from vpnmesh.binaries import Arch, Product, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
@@ -229,6 +229,31 @@ def test_releases_by_architecture() -> None:
         ): f"{github}/netbirdio/netbird/releases/download/v0.74.0/netbird_0.74.0_linux_arm64.tar.gz",
         ("nebula", "amd64"): f"{github}/slackhq/nebula/releases/download/v1.6.1/nebula-linux-amd64.tar.gz",
         ("nebula", "arm64"): f"{github}/slackhq/nebula/releases/download/v1.6.1/nebula-linux-arm64.tar.gz",
+    }
+
+
+def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
+    """Two amd64, an arm64 and a processor that nobody builds for, each with what it lacks."""
+    lacks = {
+        "hypervisor": ("headscale", "x86_64"),
+        "worker1": ("tailscaled", "aarch64"),
+        "relay": ("derper", "aarch64"),
+        "master": ("zerotier-one", "x86_64"),
+        "worker2": ("netbird", "riscv64"),
+        "firewall": ("turnserver", "riscv64"),
+        "nobody": ("nosuch", "x86_64"),
+    }
+    install = "or python -m vpnmesh.lab binaries --install --only"
+    assert {node: way_to(binaries.pinned(), *asked) for node, asked in lacks.items()} == {
+        "hypervisor": "https://github.com/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_amd64,"
+        f" {install} headscale --arch amd64",
+        "worker1": f"https://pkgs.tailscale.com/stable/tailscale_1.98.10_arm64.tgz, {install} tailscale --arch arm64",
+        "relay": f"built as a Go module, {install} derper --arch arm64",
+        "master": "the vendor signs an apt repository and publishes no checksum of a release; add that repository;"
+        " see https://www.zerotier.com/download/",
+        "worker2": "nothing is pinned for riscv64; see https://github.com/netbirdio/netbird/releases",
+        "firewall": "Debian: coturn",
+        "nobody": "see docs/binaries.md",
     }
 
 
