@@ -79,6 +79,14 @@ def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> Non
     assert nobody == netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), text)
 
 
+def test_management_keeps_its_database_key_over_restarts(bed: Testbed) -> None:
+    """It writes a key of its own into a configuration without one, which the next start would overwrite."""
+    assert (
+        netbird.management_config(mesh_of(bed, "netbird-direct"))["DataStoreEncryptionKey"]
+        == "store-key-of-this-test"
+    )
+
+
 def test_management_names_one_kind_of_relay(bed: Testbed) -> None:
     """With coturn there is no own relay to fall back to, and the other way round."""
     turn = netbird.management_config(mesh_of(bed, "netbird-relay"))
@@ -113,7 +121,8 @@ def test_no_secret_shows_in_any_plan(scenario: str, bed: Testbed) -> None:
             fact = stage.hold(mesh, bed.node(name))
             plans.append(fact.parse(said(*("" for _ in fact.commands), exit_code=1)))
     shown = "\n".join(texts(plan) for plan in plans)
-    secrets = [reveal(mesh.got("relay", "secret")), reveal(mesh.got("hypervisor", "setup-key"))]
+    named = (("relay", "secret"), ("hypervisor", "setup-key"), ("hypervisor", "store-key"))
+    secrets = [reveal(mesh.got(*one)) for one in named]
     assert [secret for secret in secrets if secret in shown] == []
     assert all(isinstance(plan, Plan) for plan in plans)
 

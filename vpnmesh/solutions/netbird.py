@@ -50,6 +50,8 @@ SIGNAL = f"{STATE_DIRECTORY}/netbird-signal"
 RELAY = f"{STATE_DIRECTORY}/netbird-relay"
 CLIENT = f"{STATE_DIRECTORY}/netbird"
 SETUP_KEY = f"{SERVER}/setup-key.json"
+STORE_KEY = f"{SERVER}/store.key"
+"""Left to itself management makes one and writes it into its configuration, which we write anew at every start."""
 API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 SOCKET = f"unix://{RUN_DIRECTORY}/netbird.sock"
 JOIN_S = 40.0
@@ -67,6 +69,13 @@ rm -f "$2.answer"; test -s "$2.new" && mv "$2.new" "$2"
 _MAKE_RANDOM = (
     'umask 077; mkdir -p "$(dirname "$1")"; head -c 24 /dev/urandom | base64 | tr -d "+/=\\n" > "$1"'
 )
+_MAKE_STORE_KEY = 'umask 077; mkdir -p "$(dirname "$1")"; head -c 32 /dev/urandom | base64 -w 0 > "$1"'
+# the client tries again and again without a word: what its daemon logged last is why
+_CONNECT = """
+timeout "$0" "$@" && exit
+{ tail -n 2 "$log" || journalctl -q -u vpnmesh-netbird -n 2 -o cat; } 2> /dev/null | cut -c1-300 >&2
+exit 1
+"""
 _WITH_IT = 'NB_AUTH_SECRET=$(cat "$0"); export NB_AUTH_SECRET; exec "$@"'
 
 
@@ -101,6 +110,12 @@ class NetBird:
             Stage("relay's secrets", relay, _relay_secrets, _read_relay_secrets),
             Stage("relay", relay, _relay),
             Stage("signal", control, lambda _mesh, _node: running(signal_service())),
+            Stage(
+                "store key",
+                control,
+                lambda _mesh, _node: _store_key(),
+                lambda _mesh, _node: _read_store_key(),
+            ),
             Stage("management", control, lambda mesh, _node: running(management_service(mesh))),
             Stage("owner", control, lambda _mesh, _node: _owner()),
             Stage("settings", control, lambda mesh, _node: _settings(mesh)),
@@ -164,6 +179,7 @@ def management_config(mesh: Mesh) -> Json:
         "Signal": {"Proto": "http", "URI": f"{control}:{SIGNAL_PORT}"},
         "Datadir": SERVER,
         "StoreConfig": {"Engine": "sqlite"},
+        "DataStoreEncryptionKey": reveal(mesh.got(bed.control_plane.name, "store-key")),
         "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
         "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
         "DisableDefaultPolicy": True,
@@ -343,6 +359,17 @@ def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
     return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)))
 
 
+def _store_key() -> Fact[Plan]:
+    """Have the key that management's database is encrypted with; without it a restart finds no owner and no peer."""
+    return made(STORE_KEY, Command(("sh", "-ec", _MAKE_STORE_KEY, "sh", STORE_KEY)), "<a new key>")
+
+
+def _read_store_key() -> Fact[dict[str, Text]]:
+    return Fact(
+        (Command(("cat", STORE_KEY)),), lambda completed: {"store-key": Secret(content(completed[0]))}
+    )
+
+
 def _owner() -> Fact[Plan]:
     """Have an owner with a token of one day, made by the setup call that works only once."""
     script = Command(("sh", "-ec", _MAKE_OWNER, "sh", API.url, API.header_file), timeout_s=30)
@@ -493,7 +520,10 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
     return (
         WriteFile(key, mesh.got(control.name, "setup-key")),
         Command(_netbird("down"), ok=(0, 1)),
-        Command(up, timeout_s=JOIN_S),
+        Command(
+            ("env", f"log={RUN_DIRECTORY}/netbird.log", "sh", "-c", _CONNECT, f"{JOIN_S:.0f}", *up),
+            timeout_s=JOIN_S + 5,
+        ),
         Command(("rm", "-f", key)),
         WriteFile(f"{CLIENT}/blacklist", listed),
     )
