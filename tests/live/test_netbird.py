@@ -66,7 +66,7 @@ def test_the_policy_changes_without_a_restart(site: Site) -> None:
 
 
 def test_secrets_lie_where_they_must_and_are_gone_afterwards(site: Site) -> None:
-    """Setup key, TURN password and the key of management's database: 0600, on no command line and in no text of ours, gone after leaving."""
+    """Setup key, TURN password, database key: 0600, on no command line, in no text of ours, gone after leaving."""
     need(site, "netbird-relay")
     with provisioned(site, scenario_named("netbird-relay")) as standing:
         secrets = secrets_of(standing.mesh)
