@@ -72,8 +72,8 @@ _MAKE_RANDOM = (
 _MAKE_STORE_KEY = 'umask 077; mkdir -p "$(dirname "$1")"; head -c 32 /dev/urandom | base64 -w 0 > "$1"'
 # the client tries again and again without a word: what its daemon logged last is why
 _CONNECT = """
-timeout "$0" "$@" && exit
-{ tail -n 2 "$log" || journalctl -q -u vpnmesh-netbird -n 2 -o cat; } 2> /dev/null | cut -c1-300 >&2
+timeout "$@" && exit
+{ tail -n 2 "$0" || journalctl -q -u vpnmesh-netbird -n 2 -o cat; } 2> /dev/null | cut -c1-300 >&2
 exit 1
 """
 _WITH_IT = 'NB_AUTH_SECRET=$(cat "$0"); export NB_AUTH_SECRET; exec "$@"'
@@ -521,7 +521,7 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
         WriteFile(key, mesh.got(control.name, "setup-key")),
         Command(_netbird("down"), ok=(0, 1)),
         Command(
-            ("env", f"log={RUN_DIRECTORY}/netbird.log", "sh", "-c", _CONNECT, f"{JOIN_S:.0f}", *up),
+            ("sh", "-c", _CONNECT, f"{RUN_DIRECTORY}/netbird.log", f"{JOIN_S:.0f}", *up),
             timeout_s=JOIN_S + 5,
         ),
         Command(("rm", "-f", key)),
