@@ -48,7 +48,7 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 )
 @click.option("--scenarios", help="comma-separated; default: the profile's")
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
-@click.option("--tests", help="comma-separated of tcp, udp, ping, idle")
+@click.option("--tests", help="comma-separated of tcp, udp, ping, idle, convergence")
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
