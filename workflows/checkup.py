@@ -11,7 +11,7 @@ from nornir.core.task import Result
 
 import tasks
 from tasks.firewall_journal import default_directory
-from vpnmesh.doctor.alike import differences
+from vpnmesh.doctor.alike import differences, versions
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
@@ -121,6 +121,8 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
         yield judge_clock(name, result.result)
     if appliances := sorted({node.name for node in site.testbed.nodes} - set(site.all_nodes)):
         yield good(Check.SSH, ", ".join(appliances), "not asked: see workflows.doctor --firewall")
+    if not names:
+        return
     yield from _look_at_answers(site, names, wanted)
     yield from _look_at_programs(site, names)
     if not refused:
@@ -143,8 +145,9 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
         yield from judge_mtu(bed, bed.node(name), result.result)
     for name, error in {**failed, **lost, **mute}.items():
         yield fatal(Check.SSH, name, str(error), "look at the node by hand: it answered before")
-    if len(names) > 1:
-        yield from judge_alike(differences(provenance.node_answers(site, names)))
+    about = provenance.node_answers(site, names)
+    yield good(Check.BINARIES, "versions", "; ".join(versions(about)))
+    yield from judge_alike(differences(about))
 
 
 def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:

@@ -33,7 +33,27 @@ def _compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         feature, colon, value = line.strip().partition(": ")
         if colon:
             yield f"offload {feature}", value.split()[0]
-    # a program's version is asked by its command line; not every node needs every program
+    yield from _versions(answers)
+
+
+def versions(nodes: Answers) -> list[str]:
+    """What every program calls itself, each once; where nodes differ, each of its versions."""
+    tools = ("iperf3", "ping", "iproute2")
+    return list(
+        dict.fromkeys(
+            value
+            for answers in nodes.values()
+            for value in (
+                *(answers.get(name, NOT_KNOWN).partition("\n")[0] for name in tools),
+                *(f"{name.split()[0]} {value}" for name, value in _versions(answers)),
+            )
+            if not value.startswith(NOT_KNOWN)
+        )
+    )
+
+
+def _versions(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A program's version is asked by its command line; not every node needs every program."""
     for name, value in answers.items():
         if " " in name and not value.startswith(NOT_KNOWN):
             yield name, value.partition("\n")[0]

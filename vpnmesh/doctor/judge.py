@@ -134,9 +134,8 @@ def judge_leftovers(
         "interface": tuple(one for one in map(str.strip, footprint["interfaces"]) if one in names),
         "file": tuple(one for one in footprint["files"] if one),
         "namespace": tuple(one for one in footprint["namespaces"] if one.split(" ")[0] == POD),
-        "firewall": tuple(
-            one for one in footprint["firewall"] if one.startswith("table ") and "vpnmesh" in one
-        ),
+        # tables by name, rules of the lab's engine by comment
+        "firewall": tuple(one.strip() for one in footprint["firewall"] if "vpnmesh" in one),
         "impairment": tuple(one for one in footprint["qdiscs"] if " netem " in one),
     }
     found = [f"{kind} {one}" for kind, lines in rules.items() for one in lines]
