@@ -30,7 +30,7 @@ from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.firewall import pfsense_rest as rest
 from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, privileges
 from vpnmesh.model import Testbed
-from workflows.checkup import CONTROLLER, Wanted, look_at_machine, look_at_nodes, refused_inventory
+from workflows.checkup import CONTROLLER, Wanted, emulated, look_at_machine, look_at_nodes, refused_inventory
 from workflows.full_matrix import lab_for
 from workflows.interrupts import InterruptedRunError, interruptible
 from workflows.options import MatrixOptions, bad_input_exits_2
@@ -83,7 +83,8 @@ def examine(site: Site, wanted: Wanted) -> list[Finding]:
         with lab_for(bed, Console(stderr=True)):
             found += look_at_nodes(site, wanted)
     except VpnmeshError as error:
-        found.append(fatal(Check.MACHINE, CONTROLLER, str(error), "docs/lab.md says what a lab needs"))
+        do = "docs/lab.md says what a lab needs" if emulated(bed) else "look at the node, then ask again"
+        found.append(fatal(Check.MACHINE, CONTROLLER, str(error), do))
     finally:
         site.nr.close_connections()
     return found

@@ -74,14 +74,22 @@ class Answers:
     lacks: Mapping[str, str]
 
 
+_Names = tuple[str, ...]
+_Busy = tuple[tuple[Rate, ...], Load]
+_Foreign = tuple[_Names, tuple[_Names, _Names]]
+
+
 def answers(node: Node, features: Sequence[str]) -> Fact[Answers]:
     """Everything that can be asked in one round trip."""
     busy = both(traffic(node), load())
     foreign = both(processes(), both(tunnels(), objects()))
     lacking = together({name: feature(name) for name in features})
-    return both(busy, both(foreign, lacking)).map(
-        lambda all_: Answers(*all_[0], all_[1][0][0], *all_[1][0][1], all_[1][1])
-    )
+    return both(busy, both(foreign, lacking)).map(_answers)
+
+
+def _answers(found: tuple[_Busy, tuple[_Foreign, dict[str, str]]]) -> Answers:
+    (rates, average), ((names, (overlays, there)), lacks) = found
+    return Answers(rates, average, names, overlays, there, lacks)
 
 
 def clock() -> Fact[float]:
