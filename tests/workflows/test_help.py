@@ -12,6 +12,7 @@ COMMANDS = [
         "workflows.firewall",
         "workflows.teardown",
         "workflows.repl",
+        "workflows.doctor",
         "vpnmesh.lab.__main__",
     ),
 ]
