@@ -116,7 +116,7 @@ class PfsenseRest:
             if not after.marked(self.mark.prefix):
                 break
             time.sleep(_IN_FLIGHT_S)
-            self._delete_all(load_anyway=True)
+            anything |= self._delete_all(load_anyway=True)
         if after.marked(self.mark.prefix):
             raise CheckError("firewall", f"after the roll back objects of run {self.mark.run} are left")
         if snapshot is not None and (different := differences(snapshot, after.snapshot())):

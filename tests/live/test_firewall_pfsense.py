@@ -152,5 +152,5 @@ def test_a_killed_run_is_taken_back_by_its_directory(standing: Standing, tmp_pat
     teardown = (sys.executable, "-m", "workflows.teardown", "--run", str(run))
     done = subprocess.run(teardown, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "firewall: rolled back of run run" in done.stdout
+    assert "firewall: changes of run run: removed" in done.stdout
     assert before == standing.content()
