@@ -69,6 +69,16 @@ def test_another_run_on_the_firewall_is_an_error_before_the_first_write(pf: Benc
     assert writes == len([call for call in pf.appliance.calls if call.method != "GET"])
 
 
+def test_one_process_at_a_time_writes_to_a_firewall(pf: Bench) -> None:
+    """While another process of this machine changes the firewall, under whatever run, nothing is written."""
+    with (
+        pf.journal.writer(pf.origin("run-10")),
+        pytest.raises(CheckError, match="another process of this machine"),
+    ):
+        pf.change("block-udp")
+    assert {"GET"} == {call.method for call in pf.appliance.calls}
+
+
 def test_roll_back_of_one_run_leaves_anothers_objects(pf: Bench) -> None:
     """Rolling back run `run-1` deletes nothing of run `run-10`."""
     pf.change("block-udp", run="run-10")
