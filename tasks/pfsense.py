@@ -68,8 +68,14 @@ class PfsenseRest:
         return without(held, self.mark).snapshot()
 
     def revision(self, held: Held) -> str:
-        """A digest of the configuration as it was; the API of the shared schema tells no revision of its own."""
-        return hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
+        """The newest entry of pfSense's history where the API shows it, and a digest of the configuration as it was."""
+        digest = hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
+        try:
+            history = self.api.send(Request("GET", rest.REVISIONS, why="read the revisions")).data
+        except ApiError:
+            # absent, not for us, or broken (pfSense Plus 25.11 answers 500): nothing that a change depends on
+            history = None
+        return f"{rest.newest_revision(history)} sha256:{digest}".strip()
 
     def plan(self, held: Held, wanted: Ruleset) -> ChangePlan:
         """The calls, checked against what the firewall holds and what its API can do."""

@@ -15,7 +15,7 @@ from tasks.firewall_drivers import access, driver_name
 from tasks.pfsense_api import Api, ApiError
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, privileges
+from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, package_lack, privileges
 from workflows.options import bad_input_exits_2
 
 HEALTHY, ILL = 0, 1
@@ -53,7 +53,9 @@ def look_at_firewall(host: Host) -> int:
 
 
 def _compare(api: Api) -> int:
-    click.echo(f"version: {_version(api)}")
+    package = _version(api, rest.PACKAGE, "current_version")
+    click.echo(f"pfSense: {_version(api, rest.VERSION, 'version')}")
+    click.echo(f"REST API package: {package}")
     try:
         document = api.send(rest.Request("GET", SCHEMA, why="read the API's schema")).data
     except ApiError as error:
@@ -62,15 +64,19 @@ def _compare(api: Api) -> int:
     found = lacks(document if isinstance(document, dict) else {})
     for lack in found:
         click.echo(f"{'MISSING' if lack.fatal else 'without'}: {lack.text}")
+    if old := package_lack(package):
+        click.echo(f"{'WRONG' if old.fatal else 'note'}: {old.text}")
+        found = (*found, old)
+    click.echo(f"least privileges: {', '.join(privileges())}")
     return ILL if any(lack.fatal for lack in found) else HEALTHY
 
 
-def _version(api: Api) -> str:
+def _version(api: Api, path: str, key: str) -> str:
     try:
-        data = api.send(rest.Request("GET", rest.VERSION, why="read the version")).data
+        data = api.send(rest.Request("GET", path, why="read the version")).data
     except ApiError as error:
         return f"unknown ({error})"
-    return str(data.get("version")) if isinstance(data, dict) else "unknown"
+    return str(data.get(key)) if isinstance(data, dict) else "unknown"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """The REST driver against the stand-in: what it writes, what packets then do, and how it comes back."""
 
+import json
+
 import pytest
 
+from tasks.firewall_journal import HISTORY
 from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
 from tests.pfsense_server.config import Item
+from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.firewall.pfsense_rest import SCHEMA_PATHS
+from vpnmesh.firewall.pfsense_rest import REVISIONS, SCHEMA_PATHS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 
 pytestmark = needs_schema
@@ -67,6 +71,28 @@ def test_another_run_on_the_firewall_is_an_error_before_the_first_write(pf: Benc
     with pytest.raises(CheckError, match="run run-10 holds this firewall"):
         pf.change("block-udp")
     assert writes == len([call for call in pf.appliance.calls if call.method != "GET"])
+
+
+def test_revision_is_in_the_journal_and_stays_on_record(pf: Bench) -> None:
+    """pfSense's newest revision before the first write is journalled, and found in the history after the way back."""
+    newest = pf.appliance.config.history[-1]
+    pf.change("block-udp")
+    begun = pf.journal.read(pf.origin())
+    assert begun is not None
+    assert f"{newest['time']} {newest['description']} sha256:" == begun.revision[:-16]
+    pf.change("allow-all")
+    lines = (pf.journal.directory / HISTORY).read_text().splitlines()
+    assert [(RUN, begun.revision)] == [(one["run"], one["revision"]) for one in map(json.loads, lines)]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_box_that_shows_no_revisions_gets_a_digest(pf: Bench, status: int) -> None:
+    """Without the history, or where it is broken, the change is made all the same."""
+    pf.appliance.faults = [Fault("GET", REVISIONS, "status", status)]
+    pf.change("block-udp")
+    begun = pf.journal.read(pf.origin())
+    assert begun is not None
+    assert begun.revision.startswith("sha256:")
 
 
 def test_one_process_at_a_time_writes_to_a_firewall(pf: Bench) -> None:

@@ -26,8 +26,12 @@ SCHEDULE, SCHEDULES = f"{API}/firewall/schedule", f"{API}/firewall/schedules"
 MAPPING, MAPPINGS = f"{API}/firewall/nat/outbound/mapping", f"{API}/firewall/nat/outbound/mappings"
 NAT_MODE = f"{API}/firewall/nat/outbound/mode"
 VERSION, TIMEZONE = f"{API}/system/version", f"{API}/system/timezone"
+PACKAGE, REVISIONS = f"{API}/system/restapi/version", f"{API}/diagnostics/config_history/revisions"
 SCHEMA_PATHS = (RULE, RULES, ALIAS, ALIASES, APPLY, STATES, COMMAND)
-BEYOND_SCHEMA = (SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE, VERSION, TIMEZONE)
+BEYOND_SCHEMA = (
+    *(SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE),
+    *(VERSION, TIMEZONE, PACKAGE, REVISIONS),
+)
 
 Json = Dict[str, object]
 
@@ -183,6 +187,13 @@ def _kill(address: IPv4Address, protocol: Protocol | None) -> Request:
     only = (("protocol", str(protocol)),) if protocol else ()
     query = (*only, ("source__startswith", f"{address}:"), ("limit", "0"))
     return Request("DELETE", STATES, query, why="end old states")
+
+
+def newest_revision(data: object) -> str:
+    """The newest entry of the configuration history, as `seconds description`; empty when there is none."""
+    found = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    newest = max(found, key=lambda one: int(str(one.get("time") or 0)), default=None)
+    return f"{newest.get('time')} {newest.get('description', '')}".strip() if newest else ""
 
 
 def check_alone(held: Held, mark: Mark) -> None:
