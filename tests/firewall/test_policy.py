@@ -1,7 +1,9 @@
 """The policy model: what it means for a packet, and that every driver renders that meaning."""
 
+import base64
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 
 import pytest
@@ -10,7 +12,7 @@ from tests.firewall.appliance import six_nodes
 from tests.firewall.goldens import golden
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, words
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, objects
+from vpnmesh.firewall.pfsense_objects import Mark, Objects, lease, objects
 from vpnmesh.firewall.policy import (
     POLICIES,
     Action,
@@ -151,6 +153,19 @@ def test_php_golden(name: str) -> None:
     wanted = objects(resolve(policy_named(name), with_servers()), with_servers(), MARK, schedule=False)
     text = "".join(f"{line}\n" for line in pfsense_php.lines(wanted))
     assert golden(f"{name}.php", text) == text
+
+
+@pytest.mark.parametrize("name", ["allow-all", "block-udp-k8s"])
+def test_php_script_golden(name: str) -> None:
+    """The whole script is the reviewed one, its job in clear; allow-all writes no object and ends no state."""
+    ruleset, bed = resolve(policy_named(name), with_servers()), with_servers()
+    wanted = objects(ruleset, bed, MARK, schedule=True) if ruleset else Objects()
+    until = lease(datetime(2026, 11, 23, 23, 10, tzinfo=UTC), timedelta(hours=2), MARK) if ruleset else None
+    script = pfsense_php.change_script(wanted, ruleset, bed, MARK, until)
+    job = script.split("base64_decode('")[1].split("'")[0]
+    clear = json.dumps(json.loads(base64.b64decode(job)), indent=1)
+    text = script.replace(job, clear)
+    assert golden(f"{name}.script.php", text) == text
 
 
 @pytest.mark.parametrize("name", NAMES)
