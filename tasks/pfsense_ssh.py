@@ -15,6 +15,7 @@ from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Plan, unified_diff
 
+_NO_PFSENSE = "Failed opening required 'config.inc'"
 NOT_FOUND = 127
 """A shell's exit code for a program that is not there."""
 
@@ -108,7 +109,7 @@ class PfsenseSsh:
         try:
             done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
         except CommandError as error:
-            if error.exit_code != NOT_FOUND and "config.inc" not in error.stderr:
+            if error.exit_code != NOT_FOUND and _NO_PFSENSE not in error.stderr:
                 raise
             what = "no php" if error.exit_code == NOT_FOUND else "a php without pfSense's functions"
             raise CheckError(

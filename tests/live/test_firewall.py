@@ -9,6 +9,7 @@ import pytest
 
 import tasks
 from inventory.testbed import load
+from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from vpnmesh.firewall import nftables
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from vpnmesh.lab.lifecycle import Lab
@@ -65,6 +66,11 @@ def test_packets_do_what_the_policy_says(site: Site, name: str) -> None:
         firewall.set_policy(site.nr, site.testbed, policy, site.firewall)
         lines = firewall.prove(site.nr, site.testbed, policy)
         assert [str(line) for line in lines if not line.holds] == []
+
+
+def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
+    """Where only TCP 443 may be opened, DNS and NTP reach the named servers, at their ports alone."""
+    assert reached_under_tcp_443_only(site) == EXPECTED
 
 
 def test_a_second_time_changes_nothing_and_others_rules_stay(site: Site) -> None:

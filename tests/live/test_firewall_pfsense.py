@@ -1,6 +1,8 @@
 """The REST driver over HTTPS to the stand-in, which runs in the lab's firewall node: real packets, a real cell."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,12 +13,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import tasks
 from inventory.testbed import load
 from tests.firewall.appliance import needs_schema
+from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.pfsense_node import ROOT, Standing, stand_in
 from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
 from workflows import firewall
+from workflows.hosts import run_on
 from workflows.provision import Site
 
 pytestmark = [pytest.mark.live, needs_schema]
@@ -47,6 +52,36 @@ def test_packets_do_what_the_policy_says(site: Site, standing: Standing, name: s
         lines = firewall.prove(site.nr, site.testbed, policy)
         assert [str(line) for line in lines if not line.holds] == []
     assert before == standing.content()
+
+
+def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
+    """As with nftables: DNS and NTP reach the named servers, at their ports alone."""
+    assert reached_under_tcp_443_only(site) == EXPECTED
+
+
+def test_pfsense_over_real_ssh(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inventory chooses pfsense-ssh: its script runs by PHP on the firewall node, over stand-in functions."""
+    place, name = "/run/pfsense", site.testbed.firewall.name
+
+    def shell(line: str) -> str:
+        done = run_on(site.nr, [name], tasks.run_command, argv=("sh", "-c", line))[name].result
+        return str(getattr(done, "stdout", done))
+
+    theirs = {"filter": {"rule": [{"descr": "theirs"}]}, "revision": {"time": "41"}}
+    stubs = {one.name: one.read_text() for one in (ROOT / "tests" / "firewall" / "php").iterdir()}
+    for file, text in {**stubs, "config.json": json.dumps(theirs)}.items():
+        shell(f"mkdir -p {place} && printf %s {shlex.quote(text)} > {place}/{file}")
+    words = ("env", f"STUB_CONFIG={place}/config.json", "php", "-d", f"include_path={place}", "-q")
+    monkeypatch.setattr("vpnmesh.firewall.pfsense_php.ARGV", words)
+    monkeypatch.setitem(site.nr.inventory.hosts[name].data, "firewall_driver", "pfsense-ssh")
+    firewall.set_policy(site.nr, site.testbed, "block-udp-k8s", site.firewall)
+    held = json.loads(shell(f"cat {place}/config.json"))
+    rules = [rule["descr"] for rule in held["filter"]["rule"]]
+    assert rules[:2] == ["theirs", "vpnmesh:vpnmesh:block-udp-k8s 00"]
+    assert firewall.roll_back(site.nr, site.testbed, site.firewall)
+    held = json.loads(shell(f"cat {place}/config.json"))
+    assert held["filter"] == theirs["filter"]
+    shell(f"rm -r {place}")
 
 
 def test_a_matrix_cell_behind_it(standing: Standing, tmp_path: Path) -> None:
