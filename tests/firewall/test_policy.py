@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -192,6 +194,19 @@ def test_foreign_rule_in_our_table_is_a_difference() -> None:
         [Completed((), 0, json.dumps(listing), "")]
     )
     assert 'foreign rule [{"accept": null}]' in plan.diff
+
+
+def test_there_is_no_second_way_to_block_a_packet() -> None:
+    """Of all that runs on nodes only the nftables rendering of a policy holds a verdict that stops packets."""
+    root = Path(__file__).parents[2]
+    verdict = re.compile(r"\b(DROP|REJECT|blackhole|prohibit)\b|counter drop|policy drop|[\"' ]drop[\"']")
+    files = [
+        path for top in ("vpnmesh", "tasks", "workflows", "inventory") for path in (root / top).rglob("*.py")
+    ]
+    found = {
+        str(path.relative_to(root)) for path in files if verdict.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"vpnmesh/firewall/nftables.py"}
 
 
 def test_replies_are_tracked_only_where_a_block_would_stop_them() -> None:

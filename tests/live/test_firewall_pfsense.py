@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import tasks
 from inventory.testbed import load
+from tests.conftest import needs
 from tests.firewall.appliance import needs_schema
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.pfsense_node import ROOT, Standing, stand_in
@@ -61,6 +63,7 @@ def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
 
 def test_pfsense_over_real_ssh(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The inventory chooses pfsense-ssh: its script runs by PHP on the firewall node, over stand-in functions."""
+    needs(shutil.which("php") is not None, "no php (Debian package php-cli)")
     place, name = "/run/pfsense", site.testbed.firewall.name
 
     def shell(line: str) -> str:
