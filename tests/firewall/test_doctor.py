@@ -3,33 +3,16 @@
 import copy
 import re
 from pathlib import Path
-from shutil import copytree
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
-from tests.firewall.appliance import KEY, Bench, needs_schema, schema
+from tests.firewall.appliance import KEY, Bench, inventory, needs_schema, schema
 from vpnmesh.firewall.pfsense_needs import lacks, needs, privileges
 from vpnmesh.firewall.pfsense_rest import BEYOND_SCHEMA, SCHEMA_PATHS
 from workflows.doctor import main
 
 pytestmark = needs_schema
-
-
-def inventory(pf: Bench, folder: Path) -> str:
-    """The lab's inventory with the stand-in for a firewall."""
-    copied = copytree(Path(__file__).parents[2] / "inventory" / "lab", folder / "inventory")
-    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
-    (folder / "key").write_text(KEY)
-    hosts["firewall"]["data"] |= {
-        "firewall_driver": "pfsense-rest",
-        "pfsense_url": pf.url,
-        "pfsense_tls_ca": str(pf.ca_file),
-        "pfsense_key_file": str(folder / "key"),
-    }
-    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
-    return str(copied)
 
 
 def test_shared_schema_has_all_that_is_fatal_and_lacks_what_is_marked() -> None:

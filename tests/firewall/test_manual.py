@@ -29,6 +29,7 @@ def test_person_is_led_there_and_back() -> None:
     driver.apply(driver.plan(driver.observe(), wanted), wanted)
     assert "is blocked (IPv4 and IPv6)" in told[0]
     assert told[1].startswith("  1. Firewall > Aliases > IP > Add: Name 'vpnmesh_")
+    assert "do not end by themselves: `python -m workflows.teardown --run run-1`" in told[-2]
     assert not driver.plan(driver.observe(), wanted)
     driver.roll_back(None)
     assert "delete every rule whose description begins 'vpnmesh:run-1:'" in "".join(told)

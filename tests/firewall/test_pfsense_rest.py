@@ -1,16 +1,19 @@
 """The REST driver against the stand-in: what it writes, what packets then do, and how it comes back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from inventory.testbed import load
 from tasks.firewall_journal import HISTORY
-from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, inventory, needs_schema
 from tests.pfsense_server.config import Item
 from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import REVISIONS, SCHEMA_PATHS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
+from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
 
 pytestmark = needs_schema
 
@@ -129,6 +132,21 @@ def test_foreign_rule_above_ours_is_reported(pf: Bench) -> None:
         pf.change("block-udp")
 
 
+@pytest.mark.parametrize(
+    ("source", "conflicts"), [("any", True), ("192.88.99.8/29", True), ("10.9.0.0/16", False)]
+)
+def test_foreign_mapping_above_ours_is_reported(pf: Bench, source: str, *, conflicts: bool) -> None:
+    """A foreign outbound mapping for a worker's addresses would translate first: refused; others' are no concern."""
+    mapping: Item = {"interface": "vlan40", "source": source, "destination": "any", "target": "vlan40:ip"}
+    pf.appliance.config.create("mappings", {**mapping, "static_nat_port": False, "descr": "theirs"})
+    pf.appliance.config.dirty.clear()
+    if conflicts:
+        with pytest.raises(CheckError, match="foreign outbound mapping 'theirs' stands above"):
+            pf.change("nat-endpoint-independent")
+    else:
+        assert pf.change("nat-endpoint-independent")
+
+
 def test_somebodys_pending_changes_are_not_loaded_with_ours(pf: Bench) -> None:
     """Changes that wait for Apply Changes are somebody's: the driver refuses to load them."""
     pf.appliance.config.create("aliases", {"name": "half", "type": "host", "address": ["192.0.2.1"]})
@@ -159,6 +177,21 @@ def test_rules_are_renewed_when_half_of_their_time_has_gone(pf: Bench) -> None:
     pf.appliance.config.clock = lambda: start + 3 * 3600
     pf.appliance.reload_on_the_quarter()
     assert not pf.udp(WORKER1, WORKER2)
+
+
+def test_a_run_renews_its_policy_by_itself(pf: Bench, tmp_path: Path) -> None:
+    """Between repetitions a run looks at most every ten minutes, and renews once half of the time has gone."""
+    nr, testbed = load(inventory(pf, tmp_path))
+    mark = FirewallRun(RUN, pf.journal)
+    start = pf.appliance.config.clock()
+    set_policy(nr, testbed, "block-udp", mark)
+    calls = len(pf.appliance.calls)
+    keep_policy(nr, testbed, "block-udp", mark)
+    assert calls == len(pf.appliance.calls)
+    pf.appliance.config.clock = lambda: start + 1.6 * 3600
+    mark.looked_at -= RENEW_EVERY_S
+    keep_policy(nr, testbed, "block-udp", mark)
+    assert [call.method for call in pf.appliance.calls[calls:] if call.method != "GET"] == ["PATCH"]
 
 
 def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:

@@ -19,6 +19,7 @@ from inventory.testbed import load
 from tests.conftest import needs
 from tests.firewall.appliance import needs_schema
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
+from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from tests.live.pfsense_node import ROOT, Standing, stand_in
 from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
@@ -59,6 +60,13 @@ def test_packets_do_what_the_policy_says(site: Site, standing: Standing, name: s
 def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
     """As with nftables: DNS and NTP reach the named servers, at their ports alone."""
     assert reached_under_tcp_443_only(site) == EXPECTED
+
+
+@pytest.mark.parametrize(("name", "ports"), NAT_PORTS)
+def test_kinds_of_nat_differ_in_the_port_that_peers_see(site: Site, name: str, ports: int) -> None:
+    """The outbound mappings that the driver makes keep the source port, or do not, as the policy says."""
+    firewall.set_policy(site.nr, site.testbed, name, site.firewall)
+    assert ports == len(ports_outside(site))
 
 
 def test_pfsense_over_real_ssh(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

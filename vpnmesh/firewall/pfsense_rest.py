@@ -6,10 +6,10 @@ found by their description alone; deletions go by query; nothing is ever replace
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_objects import PREFIX, Alias, FloatingRule, Mapping, Mark, Objects, Schedule
@@ -217,7 +217,7 @@ def check_held(held: Held, wanted: Objects, mark: Mark) -> None:
 
 
 def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
-    """Foreign floating quick rules that would decide a packet before our rule with another verdict."""
+    """Foreign floating quick rules and outbound mappings that would decide a packet before ours, and otherwise."""
     found = []
     for entry in held.rules:
         if entry.descr.startswith(PREFIX):
@@ -230,7 +230,30 @@ def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
                 f"the foreign floating rule '{entry.descr or entry.place}' ({fields.get('type')}) stands above"
                 f" '{rule.descr}' ({rule.action}) and decides first: move it down or disable it"
             )
-    return tuple(found)
+    return (*found, *_mapping_conflicts(held, wanted))
+
+
+def _mapping_conflicts(held: Held, wanted: Objects) -> Iterator[str]:
+    """The first mapping that fits translates, and the foreign ones stand first."""
+    for entry in held.mappings or ():
+        fields = entry.fields
+        if entry.descr.startswith(PREFIX) or fields.get("disabled"):
+            continue
+        for mapping in wanted.mappings:
+            if fields.get("interface") == mapping.interface and _same_source(fields.get("source"), mapping):
+                yield (
+                    f"the foreign outbound mapping '{entry.descr or entry.place}' stands above '{mapping.descr}'"
+                    " and translates first: disable it"
+                )
+                break
+
+
+def _same_source(source: object, mapping: Mapping) -> bool:
+    """Whether one packet may come from both; a name that cannot be judged here counts."""
+    try:
+        return ip_network(str(source)).overlaps(ip_network(mapping.source))
+    except (ValueError, TypeError):
+        return True
 
 
 def _overlap(fields: Json, rule: FloatingRule) -> bool:
