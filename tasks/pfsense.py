@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tasks.pfsense_api import Api, ApiError, CutError, Reply
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall import pfsense_rest as rest
+from vpnmesh.firewall import pfsense_states as states
 from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
 from vpnmesh.firewall.pfsense_rest import ChangePlan, Held, Request
 from vpnmesh.firewall.policy import Ruleset
@@ -97,7 +98,7 @@ class PfsenseRest:
         for request in plan.requests:
             self._settle(request)
         if rest.APPLY_NOW in plan.requests:
-            self._end_states(plan.requests, rest.kill_states(wanted, self.testbed))
+            self._end_states(plan.requests, states.kill_states(wanted, self.testbed))
 
     def verify(self, wanted: Ruleset) -> None:
         """Our objects are there, in order; nothing pends; the schedule counts; if we may look, the rules are loaded."""
@@ -145,7 +146,7 @@ class PfsenseRest:
     def _end_states(self, made: tuple[Request, ...], blocked: tuple[Request, ...]) -> None:
         """End the states of what is now blocked, and all of our nodes' where a translation was taken away."""
         untranslated = any(request.path == rest.MAPPINGS for request in made)
-        for request in rest.kill_all_states(self.testbed) if untranslated else blocked:
+        for request in states.kill_all_states(self.testbed) if untranslated else blocked:
             self._settle(request)
 
     def _settle(self, request: Request) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.firewall.appliance import six_nodes
 from tests.firewall.goldens import golden
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, words
+from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, pfsense_states, words
 from vpnmesh.firewall.pfsense_objects import Mark, Objects, lease, objects
 from vpnmesh.firewall.policy import (
     POLICIES,
@@ -143,7 +143,7 @@ def test_rest_golden(name: str) -> None:
     ruleset = resolve(policy_named(name), with_servers())
     wanted = objects(ruleset, with_servers(), MARK, schedule=True)
     plan = pfsense_rest.plan(pfsense_rest.Held((), ()), wanted, MARK)
-    kills = pfsense_rest.kill_states(ruleset, with_servers()) if plan else ()
+    kills = pfsense_states.kill_states(ruleset, with_servers()) if plan else ()
     calls = [(one.method, one.path, one.query, one.body) for one in (*plan.requests, *kills)]
     text = "\n".join(json.dumps(call) for call in calls) + "\n"
     assert golden(f"{name}.rest", text) == text

@@ -9,12 +9,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_objects import PREFIX, Alias, FloatingRule, Mapping, Mark, Objects, Schedule
-from vpnmesh.firewall.policy import Action, Protocol, Ruleset
-from vpnmesh.model import Testbed
+from vpnmesh.firewall.policy import Action
 
 API = "/api/v2"
 RULE, RULES = f"{API}/firewall/rule", f"{API}/firewall/rules"
@@ -161,32 +160,6 @@ def roll_back(held: Held, mark: Mark) -> tuple[Request, ...]:
     rules = [*_deletions(held, mark, aliases=False, schedules=False)]
     rest = [*_deletions(held, mark, rules=False)]
     return (*rules, *([APPLY_NOW] if rules else ()), *rest, *([APPLY_NOW] if rest else ()))
-
-
-def kill_states(ruleset: Ruleset, testbed: Testbed) -> tuple[Request, ...]:
-    """End the states of what is now blocked: a reload leaves them, and old flows would pass for ever.
-
-    By source address and port separator (`10.0.0.1` begins `10.0.0.10` too), without the default limit of 100.
-    The API ends states by pair of IPv4 addresses; it cannot end IPv6 states.
-    """
-    blocks = [rule for rule in ruleset.rules if rule.action is Action.BLOCK]
-    sources = {vid for rule in blocks for vid in rule.sources} | {one.vid for one in ruleset.translations}
-    protocols = {rule.protocol for rule in blocks} or {None}
-    if None in protocols:
-        protocols = {None}
-    nodes = [node for node in testbed.nodes if node != testbed.firewall and node.leg.vid in sources]
-    return tuple(_kill(node.underlay, protocol) for node in nodes for protocol in sorted(protocols, key=str))
-
-
-def kill_all_states(testbed: Testbed) -> tuple[Request, ...]:
-    """End all states that the testbed's nodes made: a translation goes on for a flow that has one."""
-    return tuple(_kill(node.underlay, None) for node in testbed.nodes if node != testbed.firewall)
-
-
-def _kill(address: IPv4Address, protocol: Protocol | None) -> Request:
-    only = (("protocol", str(protocol)),) if protocol else ()
-    query = (*only, ("source__startswith", f"{address}:"), ("limit", "0"))
-    return Request("DELETE", STATES, query, why="end old states")
 
 
 def newest_revision(data: object) -> str:
@@ -404,10 +377,3 @@ def _line(fields: Json) -> str:
 
 def _word(value: object) -> str:
     return ",".join(sorted(str(one) for one in value)) if isinstance(value, list) else str(value)
-
-
-def states_query(address: IPv4Address) -> Request:
-    """The states that this node's packets made."""
-    return Request(
-        "GET", STATES, (("source__startswith", f"{address}:"), ("limit", "0")), why="read the states"
-    )
