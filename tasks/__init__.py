@@ -2,6 +2,7 @@
 
 from tasks.convergence import kill_services, probe_path, start_ping, watch_path
 from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.health import probe_path_mtu, read_answers, read_clock
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -11,7 +12,7 @@ from tasks.impairment import (
     set_impairment,
 )
 from tasks.look import look_at_node
-from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status
+from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
@@ -40,10 +41,14 @@ __all__ = [
     "ping_address",
     "ping_burst",
     "probe_path",
+    "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "read_answers",
+    "read_clock",
     "read_footprint",
     "read_impairment",
+    "read_logs",
     "read_ports",
     "read_provenance",
     "renew_impairment",
