@@ -96,6 +96,9 @@ def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> list
         engine = choose_engine(site)
     except UnavailableError as error:
         found.append(("impairments", "", False, str(error)))
+    except VpnmeshError as error:
+        # a node that does not answer must not keep the others, and the firewall, as they are
+        found.append(("impairments", "", None, str(error)))
     else:
         targets = every_target(engine, bed, bed.pairs[0])
         nodes = list(dict.fromkeys(target.node for target in targets))

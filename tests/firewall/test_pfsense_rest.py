@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
 from inventory.testbed import load
 from tasks.firewall_journal import HISTORY
@@ -14,6 +16,7 @@ from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import REVISIONS, SCHEMA_PATHS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
+from workflows.teardown import main as teardown
 
 pytestmark = needs_schema
 
@@ -192,6 +195,28 @@ def test_a_run_renews_its_policy_by_itself(pf: Bench, tmp_path: Path) -> None:
     mark.looked_at -= RENEW_EVERY_S
     keep_policy(nr, testbed, "block-udp", mark)
     assert [call.method for call in pf.appliance.calls[calls:] if call.method != "GET"] == ["PATCH"]
+
+
+def test_teardown_takes_the_firewall_back_though_no_node_answers(
+    pf: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`workflows.teardown --run` says which nodes it could not clean, exit code 1, and rolls the firewall back."""
+    monkeypatch.setenv("VPNMESH_STATE_DIR", str(tmp_path / "state"))
+    folder = Path(inventory(pf, tmp_path))
+    hosts = yaml.safe_load((folder / "hosts.yaml").read_text())
+    # nobody listens on port 1
+    nowhere = {
+        name: {**host, "hostname": f"127.0.0.{place}", "port": 1}
+        for place, (name, host) in enumerate(hosts.items(), start=1)
+    }
+    (folder / "hosts.yaml").write_text(yaml.safe_dump(nowhere))
+    before = pf.appliance.config.content()
+    set_policy(*load(str(folder)), "block-udp", FirewallRun(RUN))
+    assert before != pf.appliance.config.content()
+    done = CliRunner().invoke(teardown, ["--run", RUN, "--inventory", str(folder)])
+    assert (done.exit_code, before) == (1, pf.appliance.config.content()), done.output
+    assert f"firewall: changes of run {RUN}: removed" in done.output
+    assert "pod network: " in done.output
 
 
 def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:
