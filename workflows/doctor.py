@@ -28,7 +28,7 @@ from tasks.pfsense_api import Api, ApiError
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, privileges
+from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, package_lack, privileges
 from vpnmesh.model import Testbed
 from workflows.checkup import CONTROLLER, Wanted, emulated, look_at_machine, look_at_nodes, refused_inventory
 from workflows.full_matrix import lab_for
@@ -128,7 +128,9 @@ def look_at_firewall(host: Host) -> int:
 
 
 def _compare(api: Api) -> int:
-    click.echo(f"version: {_version(api)}")
+    package = _version(api, rest.PACKAGE, "current_version")
+    click.echo(f"pfSense: {_version(api, rest.VERSION, 'version')}")
+    click.echo(f"REST API package: {package}")
     try:
         document = api.send(rest.Request("GET", SCHEMA, why="read the API's schema")).data
     except ApiError as error:
@@ -137,15 +139,19 @@ def _compare(api: Api) -> int:
     found = lacks(document if isinstance(document, dict) else {})
     for lack in found:
         click.echo(f"{'MISSING' if lack.fatal else 'without'}: {lack.text}")
+    if old := package_lack(package):
+        click.echo(f"{'WRONG' if old.fatal else 'note'}: {old.text}")
+        found = (*found, old)
+    click.echo(f"least privileges: {', '.join(privileges())}")
     return ILL if any(lack.fatal for lack in found) else HEALTHY
 
 
-def _version(api: Api) -> str:
+def _version(api: Api, path: str, key: str) -> str:
     try:
-        data = api.send(rest.Request("GET", rest.VERSION, why="read the version")).data
+        data = api.send(rest.Request("GET", path, why="read the version")).data
     except ApiError as error:
         return f"unknown ({error})"
-    return str(data.get("version")) if isinstance(data, dict) else "unknown"
+    return str(data.get(key)) if isinstance(data, dict) else "unknown"
 
 
 if __name__ == "__main__":
