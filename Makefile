@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
-  ca-certificates chromium conntrack coturn curl ethtool gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
+  ca-certificates chromium conntrack coturn curl ethtool faketime gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
   nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv \
   redis-server sudo tini util-linux wireguard-go wireguard-tools
 

@@ -12,7 +12,7 @@ from tasks.impairment import (
     set_impairment,
 )
 from tasks.look import look_at_node
-from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status
+from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
@@ -48,6 +48,7 @@ __all__ = [
     "read_clock",
     "read_footprint",
     "read_impairment",
+    "read_logs",
     "read_ports",
     "read_provenance",
     "renew_impairment",

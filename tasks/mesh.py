@@ -5,6 +5,7 @@ from nornir.core.task import Result, Task
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.plan import Text
+from vpnmesh.service import logs
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage
 
 SETTLE_S = 10.0
@@ -36,6 +37,11 @@ def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bo
     if wanted is None:
         return Result(host=task.host, changed=False, result="not needed: no interface is ever chosen")
     return converge(task, wanted, dry_run)
+
+
+def read_logs(task: Task) -> Result:
+    """The ends of our services' logs on this node; `result` maps a service's name to its text, not masked."""
+    return Result(host=task.host, result=shell(task).gather(logs()))
 
 
 def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:

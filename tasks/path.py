@@ -1,6 +1,6 @@
 """Which way packets really take: knocking on peers, and counting at the relay node."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
@@ -17,10 +17,10 @@ PROBE_BYTES = 1000
 _HEADERS_BYTES = 28
 
 
-def knock(task: Task, addresses: tuple[str, ...]) -> Result:
-    """Send one ping to each address at the same time, whether answered or not."""
+def knock(task: Task, targets: Mapping[str, Sequence[str]]) -> Result:
+    """Send one ping to each of this host's targets at the same time, whether answered or not."""
     script = 'for a in "$@"; do ping -n -q -c 1 -W 1 "$a" > /dev/null 2>&1 & done; wait'
-    shell(task).run("sh", "-c", script, "sh", *addresses, timeout_s=5)
+    shell(task).run("sh", "-c", script, "sh", *targets[task.host.name], timeout_s=5)
     return Result(host=task.host)
 
 

@@ -1,7 +1,7 @@
 """Where the programs of VPN solutions come from: versions, releases, checksums; as values, without fetching any."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,6 +70,24 @@ def parse_products(text: str) -> tuple[Product, ...]:
     """Read binaries.toml; InputError names the table and the key that is wrong."""
     tables = {name: table for name, table in _document(text).items() if name != "paper"}
     return tuple(_product(name, table) for name, table in tables.items())
+
+
+def way_to(products: Sequence[Product], program: str, machine: str) -> str:
+    """How a node of that architecture (`uname -m`) gets a program, in words: package, release or page."""
+    product = next((one for one in products if program in one.programs), None)
+    if product is None:
+        return "see docs/binaries.md"
+    if product.debian:
+        return product.way()
+    try:
+        arch = Arch.parse(machine)
+    except UnknownNameError:
+        return f"nothing is pinned for {machine}; see {product.page}"
+    release = product.release(arch)
+    if release is None and not product.go:
+        return product.way()
+    source = release[0] if release else "built as a Go module"
+    return f"{source}, or python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
 
 
 def parse_paper(text: str) -> dict[str, PaperVersion]:

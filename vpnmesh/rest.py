@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from vpnmesh.errors import CheckError
 from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
 
 T = TypeVar("T")
@@ -88,6 +89,25 @@ def held(api: Api, path: str, wanted: Mapping[str, object]) -> Fact[Plan]:
         return Plan((api.send("POST", path, wanted),), unified_diff(path, before, pretty(wanted)))
 
     return Fact((api.get(path),), plan)
+
+
+def fields(text: str) -> Json:
+    """The JSON object that a program printed; {} for a list, null, half an answer or other words."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def field_of(text: str, *names: str) -> str:
+    """A text inside the JSON object that a program printed; CheckError names what is missing in it."""
+    found: object = fields(text)
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, str) or not found:
+        raise CheckError("provision", f"no {'.'.join(names)} in the answer")
+    return found
 
 
 def asked(api: Api, paths: Sequence[str], parse: Callable[[Sequence[object]], T]) -> Fact[T]:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vpnmesh.errors import CheckError
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
@@ -33,8 +34,26 @@ fi
 rm -f "$d.pid" "$d.spec" "$d.log"
 """
 
+_LOGS = """
+for f in "$1"/*.pid; do
+  [ -e "$f" ] || continue
+  base="${f%.pid}"; name="${base##*/}"; echo "@log $name"
+  if [ -e "$base.log" ]; then tail -c "$2" "$base.log"
+  else journalctl -q -u "vpnmesh-$name" -n 500 -o cat 2> /dev/null; fi
+  echo
+done
+true
+"""
+LOG_BYTES = 65_536
+"""How much of the end of a log is read."""
 _EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
-_UNTIL = 'until "$@" > /dev/null 2>&1; do sleep 0.2; done'
+# a daemon that ended, because its port was taken or its configuration wrong, is not waited for
+_UNTIL = """
+until "$@" > /dev/null 2>&1; do
+  kill -0 "$(cat "$0.pid")" 2> /dev/null || { tail -n 3 "$0.log" >&2; exit 1; }
+  sleep 0.2
+done
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +155,27 @@ def made(path: str, script: Command, what: str) -> Fact[Plan]:
     return Fact((Command(("test", "-s", path), ok=(0, 1)),), plan)
 
 
+def content(completed: Completed) -> str:
+    """What a command printed that has to print something, a key or a certificate; CheckError when it did not."""
+    if completed.exit_code or not completed.stdout.strip():
+        said = completed.stderr.strip() or f"exit {completed.exit_code}"
+        raise CheckError("provision", f"{' '.join(completed.argv[:4])} gave nothing: {said}")
+    return completed.stdout.strip()
+
+
+def logs() -> Fact[dict[str, str]]:
+    """The ends of the logs of all our services on a node, by name; as they are, so mask them before keeping them."""
+
+    def parse(completed: Sequence[Completed]) -> dict[str, str]:
+        _, *parts = f"\n{completed[0].stdout}".split("\n@log ")
+        return {name: text.strip("\n") for name, _, text in (part.partition("\n") for part in parts)}
+
+    return Fact((Command(("sh", "-c", _LOGS, "sh", RUN_DIRECTORY, str(LOG_BYTES))),), parse)
+
+
 def until(*argv: str, deadline_s: float) -> Command:
-    """A command tried five times a second until it succeeds; it fails when the deadline passes."""
-    return Command(("sh", "-c", _UNTIL, "sh", *argv), timeout_s=deadline_s)
+    """A service's `ready`: tried five times a second until it succeeds, the daemon ends or the deadline passes."""
+    return Command(argv, timeout_s=deadline_s)
 
 
 def stop(name: str) -> Command:
@@ -155,9 +192,13 @@ def _start_plan(service: Service, found: str) -> Plan:
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,
         start,
-        *((service.ready,) if service.ready else ()),
+        *((_awaited(service.base, service.ready),) if service.ready else ()),
         WriteFile(f"{service.base}.spec", service.digest),
     )
     diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]
     diffs += [unified_diff(file.path, None, file.content) for file in service.files]
     return Plan(steps, "\n".join(diffs))
+
+
+def _awaited(base: str, ready: Command) -> Command:
+    return Command(("sh", "-c", _UNTIL, base, *ready.argv), timeout_s=ready.timeout_s)

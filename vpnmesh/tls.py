@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 
 from vpnmesh.plan import Command, Fact, Plan, Text
-from vpnmesh.service import made
+from vpnmesh.service import content, made
 
 VALID_DAYS = 30
 
@@ -24,5 +24,6 @@ def certificate(folder: str, address: IPv4Address) -> Fact[Plan]:
 def read_certificate(folder: str) -> Fact[dict[str, Text]]:
     """What others need to trust it."""
     return Fact(
-        (Command(("cat", f"{folder}/tls.crt")),), lambda completed: {"certificate": completed[0].stdout}
+        (Command(("cat", f"{folder}/tls.crt")),),
+        lambda completed: {"certificate": f"{content(completed[0])}\n"},
     )

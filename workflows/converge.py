@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 
 import tasks
@@ -31,24 +31,35 @@ class Settled:
     outage_s: float
 
 
-def measure_convergence(site: Site, standing: Provisioned) -> tuple[Measured, dict[str, str]]:
-    """Measure all that this scenario can show, and return it with what was seen; the mesh stands as before.
+def measure_convergence(site: Site, standing: Provisioned, raw: dict[str, str]) -> Measured:
+    """Measure all that this scenario can show; the mesh stands as before. `raw` gathers what was seen, by file name.
 
-    CheckError names the change after which the wanted path did not come.
+    CheckError: "stability" when the path is not steady to begin with, "path" with the change after which the
+    wanted path did not come.
     """
-    watch = _Watch(site, standing)
-    samples = [Sample("join_s", standing.join_s)]
+    watch = _Watch(site, standing, raw)
+    steady = prove_stability(site, standing, standing.scenario.path, raw=raw)
+    if not steady.included:
+        raise CheckError("stability", steady.reason)
+    samples = [Sample("steady_outage_s", steady.longest_outage_s), Sample("join_s", standing.join_s)]
     fallback_s = standing.solution.fallback_s
     if fallback_s is not None and standing.scenario.path is Path.DIRECT:
         samples += _fall_back(watch, fallback_s)
     samples += _restart(watch)
-    return Measured(tuple(samples)), watch.raw
+    return Measured(tuple(samples))
 
 
 def prove_stability(
-    site: Site, standing: Provisioned, wanted: Path, limits: Limits = DEFAULT_LIMITS
+    site: Site,
+    standing: Provisioned,
+    wanted: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    raw: dict[str, str] | None = None,
 ) -> Verdict:
-    """Include or exclude what stands by evidence from both ends of the measured pair; the worse end speaks."""
+    """Include or exclude what stands by evidence from both ends of the measured pair; the worse end speaks.
+
+    The probes go into `raw`, by file name.
+    """
     results = run_on(
         site.nr,
         _pair(site),
@@ -58,6 +69,8 @@ def prove_stability(
         peers=_peers(site, standing),
         limits=limits,
     )
+    if raw is not None:
+        raw |= {f"steady-{host}.json": _probes_text(result.result) for host, result in results.items()}
     verdicts = [judge(result.result, wanted, limits) for result in results.values()]
     return min(verdicts, key=lambda verdict: (verdict.included, -verdict.off_path))
 
@@ -68,7 +81,7 @@ class _Watch:
 
     site: Site
     standing: Provisioned
-    raw: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, str]
 
     def until(self, wanted: Path, deadline_s: float, name: str, after: str) -> Settled:
         """Wait until both ends are on that path; CheckError when the deadline passes before."""
@@ -87,7 +100,7 @@ class _Watch:
         self.raw[f"{name}-ping.txt"] = said[0]
         slowest = 0.0
         for host, result in results.items():
-            self.raw[f"{name}-{host}.json"] = json.dumps([asdict(probe) for probe in result.result])
+            self.raw[f"{name}-{host}.json"] = _probes_text(result.result)
             seconds = settled_s(result.result, wanted, HOLD_S)
             if seconds is None:
                 found = _last(result.result)
@@ -125,6 +138,10 @@ def _restart(watch: _Watch) -> list[Sample]:
     again_s = time.monotonic() - started
     settled = watch.until(standing.scenario.path, RESTART_S, "restart", f"{client}'s daemons were killed")
     return [Sample("restart_s", round(again_s + settled.seconds, 3))]
+
+
+def _probes_text(probes: tuple[Probe, ...]) -> str:
+    return json.dumps([asdict(probe) for probe in probes])
 
 
 def _last(probes: tuple[Probe, ...]) -> str:

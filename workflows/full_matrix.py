@@ -1,4 +1,4 @@
-r"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
+"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
 
 \b
 examples:
@@ -7,7 +7,7 @@ examples:
   python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
   python -m workflows.full_matrix --resume runs/20260101-120000
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 )
 @click.option("--scenarios", help="comma-separated; default: the profile's")
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
-@click.option("--tests", help="comma-separated of tcp, udp, ping, idle")
+@click.option("--tests", help="comma-separated of tcp, udp, ping, idle, convergence")
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")

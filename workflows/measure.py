@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import tasks
@@ -64,7 +64,7 @@ class _Findings:
     rtt_ms_after: float | None = None
     relay_share: float | None = None
     late_ms: float | None = None
-    loads: Mapping[str, load.Load] | None = None
+    loads: Mapping[str, load.Load] = field(default_factory=dict)
     raw: str = ""
 
 
@@ -108,7 +108,7 @@ def measure(
         relay_share=findings.relay_share,
         near_cap=_near_cap(bench, outcome, impaired),
         impairment_late_ms=findings.late_ms,
-        loads=findings.loads or {},
+        loads=findings.loads,
         raw=findings.raw,
     )
     return record, Checked(findings.rtt_ms_after) if isinstance(outcome, Measured) else None
@@ -188,7 +188,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
     )
     if raw.error and not raw.client.strip():
         raise ToolError("iperf3", raw.error)
-    findings.loads = _loads(bench, raw)
+    findings.loads = _loads(bench, raw.loads)
     measured = iperf3.parse(raw.client, test)
     findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
     check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
@@ -205,26 +205,31 @@ def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
 
 
 def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
+    raw = _sample_idle(bench)
+    findings.raw = _keep(bench, attempt, _named(raw))
+    findings.loads = _loads(bench, raw)
+    return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
+
+
+def _sample_idle(bench: Bench) -> dict[str, str]:
+    """What the nodes spend while nothing is asked of them, as sampled, by end."""
     bed = bench.site.testbed
     ends = {"client": bed.client.name, "server": bed.server.name, "relay": bed.relay.name}
     results = run_on(
         bench.site.nr, ends.values(), tasks.sample_load, testbed=bed, seconds=float(bench.profile.duration_s)
     )
-    raw = {end: str(results[name].result) for end, name in ends.items()}
-    findings.raw = _keep(bench, attempt, _named(raw))
-    findings.loads = {
-        end: load.parse(
-            text, bed.node(ends[end]).kind, bench.standing.solution.processes, bench.profile.duration_s
-        )
-        for end, text in raw.items()
-    }
-    return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
+    return {end: str(results[name].result) for end, name in ends.items()}
 
 
 def _convergence(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
-    measured, raw = measure_convergence(bench.site, bench.standing)
-    findings.raw = _keep(bench, attempt, raw)
-    return measured
+    raw: dict[str, str] = {}
+    try:
+        idle = _sample_idle(bench)
+        raw |= _named(idle)
+        findings.loads = _loads(bench, idle)
+        return measure_convergence(bench.site, bench.standing, raw)
+    finally:
+        findings.raw = _keep(bench, attempt, raw)
 
 
 _TESTS = {
@@ -236,13 +241,11 @@ _TESTS = {
 }
 
 
-def _loads(bench: Bench, raw: RawThroughput) -> dict[str, load.Load]:
+def _loads(bench: Bench, raw: Mapping[str, str]) -> dict[str, load.Load]:
     bed = bench.site.testbed
     kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
     names = bench.standing.solution.processes
-    return {
-        end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.loads.items()
-    }
+    return {end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.items()}
 
 
 def _named(loads: Mapping[str, str]) -> dict[str, str]:

@@ -9,10 +9,13 @@ from ipaddress import IPv4Address
 from nornir.core import Nornir
 
 import tasks
+from vpnmesh.binaries import way_to
 from vpnmesh.checks import check_mesh, check_share
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.lab.binaries import pinned
+from vpnmesh.masks import masked
 from vpnmesh.model import Scenario, Testbed
-from vpnmesh.plan import Fact, Plan, Text
+from vpnmesh.plan import Fact, Plan, Secret, Text
 from vpnmesh.pods import pod_network
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
@@ -33,6 +36,8 @@ class Site:
     nr: Nornir
     testbed: Testbed
     complaints: list[str] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    secrets: set[Secret] = field(default_factory=set)
     firewall: FirewallRun = field(default_factory=FirewallRun)
 
     @property
@@ -53,6 +58,11 @@ class Site:
     def take_complaints(self) -> list[str]:
         """What teardowns could not clean since the last time this was asked."""
         said, self.complaints = self.complaints, []
+        return said
+
+    def take_logs(self) -> dict[str, str]:
+        """What daemons logged in scenarios that did not stand or fell, by file name, since the last time."""
+        said, self.logs = self.logs, {}
         return said
 
 
@@ -132,9 +142,15 @@ def _require_at(site: Site, nodes: list[str], wanted: Mapping[str, Binary]) -> N
     for host, result in run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted)).items():
         for name, path in result.result.items():
             if not path:
-                package = wanted[name].package
-                brings = f" (Debian package {package})" if package else " (see docs/binaries.md)"
-                raise UnavailableError(f"no binary {name} on {host}{brings}")
+                raise UnavailableError(f"no binary {name} on {host} ({_way(site, host, wanted[name])})")
+
+
+def _way(site: Site, host: str, wanted: Binary) -> str:
+    if wanted.package:
+        return f"Debian package {wanted.package}"
+    # each node by its own processor: a mesh may mix them
+    machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
+    return way_to(pinned(), wanted.name, str(machine).strip())
 
 
 @contextlib.contextmanager
@@ -151,7 +167,8 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         # the last stage starts the members: from then on it is a join, before it is infrastructure
         *infrastructure, members = solution.stages(mesh) or (_NO_STAGE,)
         with set_up.phase("infrastructure"):
-            mesh = run_stages(site, infrastructure, mesh, set_up)
+            for stage in infrastructure:
+                mesh = run_stages(site, [stage], mesh, set_up)
         with set_up.phase("members"):
             mesh = run_stages(site, [members], mesh, set_up)
         with set_up.phase("ready"):
@@ -162,6 +179,9 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
             firewall.prove_policy(site.nr, site.testbed, scenario.policy)
             share = prove_path(site, mesh)
         yield Provisioned(scenario, solution, mesh, statuses, share, set_up)
+    except VpnmeshError:
+        save_logs(site)
+        raise
     finally:
         take_off(site, solution, mesh)
 
@@ -184,6 +204,7 @@ def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | 
             (host, key): value for host, result in results.items() for key, value in result.result.items()
         }
         mesh = mesh.with_published(found)
+        site.secrets |= {value for value in found.values() if isinstance(value, Secret)}
         if set_up is not None:
             set_up.steps += sum(bool(result.changed) for result in results.values())
     return mesh
@@ -255,6 +276,16 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
             site.complaints.append(str(error))
 
 
+def save_logs(site: Site) -> None:
+    """Read what our daemons logged on every node, before leaving takes it away; a node that is gone has none."""
+    for node in site.all_nodes:
+        with contextlib.suppress(VpnmeshError):
+            found = run_on(site.nr, [node], tasks.read_logs)[node].result
+            site.logs |= {
+                f"{node}-{service}.log": masked(text, site.secrets) for service, text in found.items()
+            }
+
+
 @contextlib.contextmanager
 def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
     """Set the paper's kernel settings where the kernel has them, and set the former ones again at the end."""
@@ -270,9 +301,19 @@ def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
 
 
 def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
-    """Send a packet to every peer, since some solutions connect only when there is something to carry."""
-    addresses = {name: status.address for name, status in statuses.items() if status.address}
-    ready = [name for name in site.k8s if name in addresses]
-    del mesh
-    run_on(site.nr, ready, tasks.knock, addresses=tuple(str(address) for address in addresses.values()))
+    """Send a packet to every peer, since some solutions connect only when there is something to carry.
+
+    One end of each pair knocks: Nebula 1.6.1 never connects two members that ask the relay for each other at
+    once (its log: "Failed to update relay for target: unknown relay").
+    """
+    addresses = [
+        (node.name, str(status.address))
+        for node in mesh.members
+        if (status := statuses[node.name]).address is not None
+    ]
+    targets = {
+        name: [address for _, address in addresses[place + 1 :]]
+        for place, (name, _) in enumerate(addresses[:-1])
+    }
+    run_on(site.nr, list(targets), tasks.knock, targets=targets)
     time.sleep(0.2)

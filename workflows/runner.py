@@ -1,10 +1,11 @@
 """The loop over visits, conditions, jobs and repetitions; a failure ends what it must, never the run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
+from vpnmesh.masks import masked
 from vpnmesh.matrix import Job, MatrixPlan, Visit
 from vpnmesh.model import Condition
 from vpnmesh.outcome import UNAVAILABLE, Failed
@@ -34,6 +35,7 @@ class MatrixRun:
 
     def __post_init__(self) -> None:
         """Take in what an earlier session of this run has finished."""
+        self.store.hide = lambda text: masked(text, self.site.secrets)
         self._finished = self.store.finished
         self._sequence = len(self._finished)
         self.failed = sum(
@@ -79,7 +81,9 @@ class MatrixRun:
             self._unavailable(visit, str(error), progress)
         except VpnmeshError as error:
             rest = [job for job in visit.jobs if job.cell.key not in made]
-            self._fail(visit, rest, stage_of(error, "provision"), str(error), progress)
+            self._fail(
+                visit, rest, stage_of(error, "provision"), str(error), progress, self._keep_logs(visit)
+            )
         for complaint in self.site.take_complaints():
             self.store.note("teardown", scenario=scenario.name, problem=complaint)
             progress.say(f"teardown of {scenario.name}: {complaint}")
@@ -114,22 +118,35 @@ class MatrixRun:
             keep_policy(self.site.nr, self.site.testbed, bench.standing.scenario.policy, self.site.firewall)
             attempt = Attempt(job.cell, repetition, visit.number, self._next())
             record, checked = measure(bench, attempt, impairment, checked)
-            self._keep(record, progress)
-            records.append(record)
+            records.append(self._keep(record, progress))
         progress.finished(job, records)
 
-    def _keep(self, record: Record, progress: RunProgress) -> None:
+    def _keep(self, record: Record, progress: RunProgress) -> Record:
+        """Journal the record, its reason without secrets, and show it; returns what was kept."""
+        if isinstance(record.outcome, Failed):
+            reason = self.store.hide(record.outcome.reason)
+            record = replace(record, outcome=Failed(record.outcome.stage, reason))
         self.store.append(record)
         self.failed += isinstance(record.outcome, Failed)
         progress.advance(record)
+        return record
 
-    def _fail(self, visit: Visit, jobs: list[Job], stage: str, reason: str, progress: RunProgress) -> None:
+    def _keep_logs(self, visit: Visit) -> str:
+        """Keep what the daemons of a scenario that did not stand logged; returns that folder, "" without any."""
+        logs = self.site.take_logs()
+        folder = f"{visit.scenario}/logs/visit-{visit.number}"
+        for name, text in logs.items():
+            self.store.keep_raw(f"{folder}/{name}", text)
+        return f"raw/{folder}" if logs else ""
+
+    def _fail(
+        self, visit: Visit, jobs: list[Job], stage: str, reason: str, progress: RunProgress, raw: str = ""
+    ) -> None:
         """Every repetition that could not be tried is an attempt that failed, with the reason."""
         for job in jobs:
             attempts = [n for n in job.repetitions if (job.cell.key, n) not in self.store.finished]
-            records = [self._failure(visit, job, n, stage, reason) for n in attempts]
-            for record in records:
-                self._keep(record, progress)
+            failures = [self._failure(visit, job, n, Failed(stage, reason), raw) for n in attempts]
+            records = [self._keep(failure, progress) for failure in failures]
             if records:
                 progress.finished(job, records)
 
@@ -139,16 +156,19 @@ class MatrixRun:
         known = {(line.get("scenario"), line.get("condition"), line.get("test")) for line in self.store.lines}
         for job in visit.jobs:
             if (job.cell.scenario, job.cell.condition, str(job.cell.test)) not in known:
-                self.store.append(self._failure(visit, job, 0, UNAVAILABLE, f"unavailable: {missing}"))
+                self.store.append(
+                    self._failure(visit, job, 0, Failed(UNAVAILABLE, f"unavailable: {missing}"))
+                )
 
-    def _failure(self, visit: Visit, job: Job, repetition: int, stage: str, reason: str) -> Record:
+    def _failure(self, visit: Visit, job: Job, repetition: int, failed: Failed, raw: str = "") -> Record:
         return Record(
             job.cell,
             repetition,
-            Failed(stage, reason),
+            failed,
             datetime.now(UTC),
             visit=visit.number,
             sequence=self._next(),
+            raw=raw,
         )
 
     def _next(self) -> int:

@@ -3,13 +3,14 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.masks import masked
 from vpnmesh.record import Record, finished, frame_of, journal_line
 
 
@@ -23,6 +24,8 @@ class Store:
 
     directory: Path
     lines: list[dict[str, object]] = field(default_factory=list)
+    hide: Callable[[str], str] = masked
+    """Takes secrets out of all that is written; a run tells it those that it met."""
 
     @classmethod
     def create(cls, directory: Path, manifest: Mapping[str, object]) -> "Store":
@@ -70,7 +73,7 @@ class Store:
     def write_manifest(self, manifest: Mapping[str, object]) -> None:
         """Replace the manifest in one move."""
         text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
-        self._replace(self.directory / "manifest.json", text.encode())
+        self._replace(self.directory / "manifest.json", self.hide(text).encode())
 
     def update_manifest(self, **entries: object) -> None:
         """Add entries to the manifest."""
@@ -95,7 +98,7 @@ class Store:
         path = self.directory / "raw" / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(self.hide(text), encoding="utf-8")
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         return str(path.relative_to(self.directory))
@@ -109,9 +112,10 @@ class Store:
         return path
 
     def _append(self, line: dict[str, object]) -> None:
+        text = self.hide(json.dumps(line, default=str))
         try:
             with (self.directory / "journal.jsonl").open("ab") as journal:
-                journal.write(json.dumps(line, default=str).encode() + b"\n")
+                journal.write(text.encode() + b"\n")
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
@@ -119,7 +123,7 @@ class Store:
             raise StoreError(
                 f"{place}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error
-        self.lines.append(line)
+        self.lines.append(json.loads(text))
 
     def _read_journal(self) -> list[dict[str, object]]:
         """All whole lines; a last line that a kill cut off is taken away, so that appending goes on cleanly."""

@@ -1,4 +1,4 @@
-r"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
+"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
 RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
@@ -9,7 +9,7 @@ examples:
   python -m workflows.teardown --run runs/20260101-120000          what that run left
   python -m workflows.teardown --inventory my-testbed              clean everything of ours
   python -m workflows.teardown --inventory my-testbed --dry-run    show what would go
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
 from pathlib import Path

@@ -3,19 +3,22 @@
 import hashlib
 import http.server
 import io
+import shutil
 import ssl
 import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
-from vpnmesh.binaries import Arch, Product, parse_paper, parse_products, published_sum
+from vpnmesh.binaries import Arch, Product, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError
 from vpnmesh.lab import binaries
+from vpnmesh.lab.__main__ import main
 from vpnmesh.solutions import SOLUTIONS
 
 
@@ -229,6 +232,31 @@ def test_releases_by_architecture() -> None:
     }
 
 
+def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
+    """Two amd64, an arm64 and a processor that nobody builds for, each with what it lacks."""
+    lacks = {
+        "hypervisor": ("headscale", "x86_64"),
+        "worker1": ("tailscaled", "aarch64"),
+        "relay": ("derper", "aarch64"),
+        "master": ("zerotier-one", "x86_64"),
+        "worker2": ("netbird", "riscv64"),
+        "firewall": ("turnserver", "riscv64"),
+        "nobody": ("nosuch", "x86_64"),
+    }
+    install = "or python -m vpnmesh.lab binaries --install --only"
+    assert {node: way_to(binaries.pinned(), *asked) for node, asked in lacks.items()} == {
+        "hypervisor": "https://github.com/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_amd64,"
+        f" {install} headscale --arch amd64",
+        "worker1": f"https://pkgs.tailscale.com/stable/tailscale_1.98.10_arm64.tgz, {install} tailscale --arch arm64",
+        "relay": f"built as a Go module, {install} derper --arch arm64",
+        "master": "the vendor signs an apt repository and publishes no checksum of a release; add that repository;"
+        " see https://www.zerotier.com/download/",
+        "worker2": "nothing is pinned for riscv64; see https://github.com/netbirdio/netbird/releases",
+        "firewall": "Debian: coturn",
+        "nobody": "see docs/binaries.md",
+    }
+
+
 def test_every_program_of_a_solution_has_a_row() -> None:
     """No scenario may be out of a user's reach because nobody says where a program comes from."""
     known = {program for product in binaries.pinned() for program in product.programs}
@@ -274,3 +302,111 @@ def test_architectures() -> None:
     ]
     with pytest.raises(UnknownNameError, match="amd64, arm64"):
         Arch.parse("riscv64")
+
+
+def command(monkeypatch: pytest.MonkeyPatch, product: Product, *arguments: str) -> Result:
+    """`python -m vpnmesh.lab binaries` where that product is the only one pinned."""
+    monkeypatch.setattr(binaries, "pinned", lambda: (product,))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    return CliRunner(env={"COLUMNS": "300"}).invoke(main, ["binaries", *arguments])
+
+
+def test_the_command_shows_and_fetches_nothing(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --install: a row with the way to it, exit code 0, and an empty cache."""
+    publish(vendor, archive(meshd=b"daemon", mesh=b"client"))
+    said = command(monkeypatch, mesh_vpn(vendor))
+    assert (said.exit_code, "see https://vendor.invalid/" in said.output) == (0, True)
+    assert not binaries.look(mesh_vpn(vendor), Arch.AMD64, Arch.ARM64)
+
+
+def test_the_command_installs(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --install the programs are in the folder, verified, and the row says where they came from."""
+    publish(vendor, archive(meshd=b"daemon", mesh=b"client"))
+    said = command(monkeypatch, mesh_vpn(vendor), "--install", "--to", str(tmp_path / "bin"))
+    assert said.exit_code == 0, said.output
+    assert "fetched" in said.output
+    assert {path.name: path.read_bytes() for path in (tmp_path / "bin").iterdir()} == {
+        "meshd": b"daemon",
+        "mesh": b"client",
+    }
+
+
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_what_cannot_be_had_is_a_row_and_exit_code_1(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str
+) -> None:
+    """A wrong sum (amd64) and a release without one (arm64): the reason in the row, nothing installed."""
+    publish(vendor, archive(meshd=b"evil", mesh=b"client"), wrong="ab" * 32)
+    arguments = ("--install", "--to", str(tmp_path / "bin"), "--arch", arch)
+    said = command(monkeypatch, mesh_vpn(vendor), *arguments)
+    assert said.exit_code == 1
+    assert ("published is" if arch == "amd64" else "no one SHA-256 of mesh_1.2_linux_arm64") in " ".join(
+        said.output.split()
+    )
+    assert not (tmp_path / "bin").exists()
+
+
+def test_what_is_on_path_is_taken(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of this architecture on PATH are used as they are: nothing is fetched or copied."""
+    for name in ("meshd", "mesh"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = command(monkeypatch, mesh_vpn(vendor), "--install", "--to", str(tmp_path / "bin"))
+    assert (said.exit_code, "on PATH" in said.output) == (0, True)
+    assert not (tmp_path / "bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("--only", "mesch"), "unknown product 'mesch'; known are: mesh"), (("--arch", "mips"), "amd64, arm64")],
+)
+def test_a_wrong_name_is_one_sentence(
+    arguments: tuple[str, ...], says: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 and the list of right ones."""
+    said = command(monkeypatch, mesh_vpn(vendor), *arguments)
+    assert said.exit_code == 2
+    assert says in said.output
+    assert len(said.output.splitlines()) == 1
+
+
+GO = """#!/bin/sh
+if [ "$1" = env ]; then echo go1.{minor}.0; exit; fi
+mkdir -p "$GOPATH/bin/linux_$GOARCH"
+echo "$GOOS $GOARCH $CGO_ENABLED $*" > "$GOPATH/../asked"
+for program in meshd mesh; do echo "$program by go" > "$GOPATH/bin/linux_$GOARCH/$program"; done
+"""
+
+
+def go_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, minor: int) -> None:
+    """A client that answers like Go 1.`minor` and "builds" what it is asked for; the only program but the shell's."""
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "go").write_text(GO.replace("{minor}", str(minor)))
+    (tools / "go").chmod(0o755)
+    for tool in ("sh", "mkdir"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    monkeypatch.setenv("PATH", str(tools))
+
+
+def test_a_go_module_is_built_where_there_is_no_release(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ordinary Go client is asked for the pinned version and the node's architecture, without cgo."""
+    go_on_path(tmp_path, monkeypatch, minor=24)
+    module = replace(
+        mesh_vpn(vendor), go=("example.org/mesh/cmd/meshd@v{version}", "example.org/mesh@v{version}")
+    )
+    found = binaries.fetch(module, Arch.ARM64)
+    assert [Path(place).read_text() for place in found.places] == ["meshd by go\n", "mesh by go\n"]
+    asked = (binaries.cache_directory(Arch.ARM64) / "asked").read_text()
+    assert asked == "linux arm64 0 install -trimpath example.org/mesh/cmd/meshd@v1.2 example.org/mesh@v1.2\n"
+
+
+def test_a_go_that_is_too_old_is_not_used(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without uv to get another one there is no Go, and that is said."""
+    go_on_path(tmp_path, monkeypatch, minor=19)
+    with pytest.raises(UnavailableError, match=r"no Go 1.24 or newer on PATH"):
+        binaries.fetch(replace(mesh_vpn(vendor), url="", go=("example.org/mesh@v1",)), Arch.AMD64)

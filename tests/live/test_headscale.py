@@ -74,12 +74,14 @@ def test_the_policy_changes_without_a_restart(site: Site) -> None:
 
 
 def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
-    """All five times are measured, and the mesh is steady on the direct path afterwards."""
+    """All times are measured, and the mesh is steady on the direct path afterwards."""
     need(site, "headscale-direct")
     with provisioned(site, scenario_named("headscale-direct")) as standing:
-        measured, raw = measure_convergence(site, standing)
+        raw: dict[str, str] = {}
+        measured = measure_convergence(site, standing, raw)
         names = [sample.name for sample in measured.samples]
         assert names == [
+            "steady_outage_s",
             "join_s",
             "to_relay_s",
             "to_relay_outage_s",
@@ -87,6 +89,7 @@ def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
             "to_direct_outage_s",
             "restart_s",
         ]
+        assert {"steady-worker1.json", "steady-worker2.json"} <= set(raw)
         assert {"to-relay", "to-direct", "restart"} == {
             name.rsplit("-", 1)[0] for name in raw if "ping" in name
         }

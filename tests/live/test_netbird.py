@@ -66,11 +66,11 @@ def test_the_policy_changes_without_a_restart(site: Site) -> None:
 
 
 def test_secrets_lie_where_they_must_and_are_gone_afterwards(site: Site) -> None:
-    """Setup key and TURN password: 0600, on no command line and in no text of ours, gone after leaving."""
+    """Setup key, TURN password, database key: 0600, on no command line, in no text of ours, gone after leaving."""
     need(site, "netbird-relay")
     with provisioned(site, scenario_named("netbird-relay")) as standing:
         secrets = secrets_of(standing.mesh)
-        assert len(secrets) == 2
+        assert len(secrets) == 3
         held = files_with(site, secrets)
         control, relay = site.testbed.control_plane.name, site.testbed.relay.name
         assert {control, relay} <= set(held)

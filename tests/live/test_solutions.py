@@ -4,6 +4,7 @@ import pytest
 
 import tasks
 from tests.conftest import needs
+from tests.solutions import walk_through
 from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.model import Path, Scenario
@@ -99,3 +100,10 @@ def test_a_scenario_stands_as_it_says(scenario: Scenario, site: Site) -> None:
         with pytest.raises(CheckError, match=r"path: .* of the bytes"):
             prove_path(site, claimed)
     assert site.take_complaints() == []
+
+
+def test_the_walk_through_ends_with_a_green_contract(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that docs/add-a-solution.md shows, registered as it says, on real nodes."""
+    monkeypatch.setitem(SOLUTIONS, "plainvxlan", walk_through.solution())
+    test_join_twice_then_leave_without_trace(walk_through.SCENARIO, site)
+    test_a_scenario_stands_as_it_says(walk_through.SCENARIO, site)

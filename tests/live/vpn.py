@@ -1,5 +1,8 @@
 """What the live tests of single solutions share."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import tasks
@@ -9,6 +12,8 @@ from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
 from workflows.hosts import run_on
 from workflows.provision import Site, require
+
+LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 
 
 def need(site: Site, scenario: str) -> None:
@@ -38,3 +43,23 @@ def files_with(site: Site, secrets: list[str]) -> dict[str, str]:
     )
     found = {node: said(site, node, script, *secrets) for node in site.all_nodes}
     return {node: text for node, text in found.items() if text}
+
+
+def secrets_on(site: Site) -> list[str]:
+    """What the nodes keep secret on their own: the long words in files of ours that hold keys, tokens or passwords."""
+    script = (
+        "find /var/lib/vpnmesh -type f | grep -E"
+        " '/(.*[.]key|.*secret|.*token|header|state|console|authkey|.*-key.json|config[.]json|management[.]json)$'"
+        ' | while read -r f; do cat "$f"; echo; done; true'
+    )
+    words = {word for node in site.all_nodes for word in LONG_WORD.findall(said(site, node, script))}
+    return sorted(
+        word for word in words if sum(letter.isdigit() for letter in word) > 1 and "vpnmesh" not in word
+    )
+
+
+def with_any(directory: Path, secrets: list[str]) -> list[str]:
+    """The files below a directory that hold any of these secrets."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    texts = {path: path.read_bytes() for path in files}
+    return [str(path) for path, text in texts.items() if any(secret.encode() in text for secret in secrets)]

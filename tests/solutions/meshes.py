@@ -20,6 +20,7 @@ def mesh_of(bed: Testbed, scenario: str, published: Mapping[tuple[str, str], Tex
         (RELAY, "planet"): "AQ==",
         (CONTROL, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (CONTROL, "auth-key"): Secret("auth-key-of-this-test"),
+        (CONTROL, "store-key"): Secret("store-key-of-this-test"),
         (CONTROL, "setup-key"): Secret("setup-key-of-this-test"),
     }
     for number, node in enumerate(bed.nodes):

@@ -74,6 +74,18 @@ def test_a_relay_that_is_no_node_of_ours_is_named(bed: Testbed, captured: Path) 
     assert Peer("worker2", Way.RELAY, None, via="10.213.0.77") == nebula(bed, text)[1]
 
 
+@pytest.mark.parametrize(
+    "remote",
+    ["[2001:db8::7]:4242", "fe80::1", "192.88.99:4242", "nonsense", {"ip": "2001:db8::7", "port": 4242}, 7],
+)
+def test_a_remote_that_is_no_ipv4_is_named_and_no_path(bed: Testbed, captured: Path, remote: object) -> None:
+    """IPv6 and what cannot be read: the path is unknown with Nebula's own word for it, and nothing is raised."""
+    entries = json.loads(hostmap(captured, "direct"))
+    for entry in entries:
+        entry["currentRemote"] = remote
+    assert Peer("worker2", None, None, via=str(remote)) == nebula(bed, json.dumps(entries))[1]
+
+
 def wireguard_mesh(bed: Testbed, captured: Path) -> Mesh:
     keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
     published = {(node, "public-key"): key for node, key in keys.items()}

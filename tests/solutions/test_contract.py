@@ -3,14 +3,16 @@
 Every fact is parsed from canned answers; every published value is a secret, so that none can slip into a diff.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.golden.goldens import answered
+from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.model import Node, Scenario, Testbed
-from vpnmesh.plan import Command, Fact, Plan, Secret, Text
+from vpnmesh.plan import Command, Fact, Plan, Secret, Text, reveal
 from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
@@ -78,6 +80,58 @@ def test_no_answer_is_no_error(scenario: Scenario, bed: Testbed, exit_code: int)
     """Missing tools (127), timeouts (124) and empty outputs become plans, never exceptions."""
     for _, _, fact in holds(mesh_of(bed, scenario)):
         assert isinstance(answered(fact, exit_code), Plan)
+
+
+UGLY = (
+    "",
+    "null\n",
+    "[]\n",
+    "{}\n",
+    "3\n",
+    '["a"]\n',
+    '{"Self": null, "key": []}\n',
+    "[[{\n",
+    "200 OK <html>\n",
+)
+"""What a program may print with exit code 0 that is not what was asked for."""
+ugly_words = pytest.mark.parametrize("words", UGLY, ids=repr)
+
+
+@every_scenario
+@ugly_words
+def test_ugly_words_become_plans_or_our_errors(scenario: Scenario, words: str, bed: Testbed) -> None:
+    """A list, null, half an answer with exit code 0: planned again, or said in one of our sentences, never a crash."""
+    for _, _, fact in holds(mesh_of(bed, scenario)):
+        with contextlib.suppress(VpnmeshError):
+            assert isinstance(answered(fact, 0, words), Plan)
+
+
+@every_scenario
+@ugly_words
+def test_ugly_words_are_no_path_or_our_errors(scenario: Scenario, words: str, bed: Testbed) -> None:
+    """The same asked of the status: no peer has a path, or the error is one of ours."""
+    mesh = mesh_of(bed, scenario)
+    for node in mesh.members if scenario.solution != "native" else ():
+        with contextlib.suppress(VpnmeshError):
+            status = answered(SOLUTIONS[scenario.solution].status(mesh, node), 0, words)
+            assert {None} == {peer.path for peer in status.peers}
+
+
+@every_scenario
+@ugly_words
+@pytest.mark.parametrize("exit_code", [0, 1, 127])
+def test_nothing_empty_is_published(scenario: Scenario, words: str, exit_code: int, bed: Testbed) -> None:
+    """A key that was not printed is CheckError("provision"), never an empty key that later stages would use."""
+    mesh = mesh_of(bed, scenario)
+    for stage in SOLUTIONS[scenario.solution].stages(mesh):
+        for name in stage.nodes:
+            try:
+                found = answered(stage.publish(mesh, mesh.testbed.node(name)), exit_code, words)
+            except CheckError as error:
+                assert error.stage == "provision"  # noqa: PT017 - some stages publish nothing, and raise nothing
+            else:
+                assert [key for key, value in found.items() if not reveal(value).strip()] == []
+                assert not (found and exit_code)
 
 
 @every_scenario

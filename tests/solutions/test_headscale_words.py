@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.goldens import answered
 from tests.solutions.meshes import CONTROL, mesh_of, named_keys
+from vpnmesh.errors import CheckError
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
+from vpnmesh.plan import Command
 from vpnmesh.solutions import headscale
 from vpnmesh.solutions.protocol import Peer
 
@@ -123,3 +126,24 @@ def test_a_peer_left_from_an_earlier_run_is_not_taken_for_its_successor(bed: Tes
     said["Peer"]["nodekey:zzzz"] = {**old, "PublicKey": "nodekey:zzzz", "CurAddr": "", "Online": False}
     found = headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), json.dumps(said))
     assert Peer("worker2", Way.DIRECT, IPv4Address("192.88.99.18")) in found
+
+
+@pytest.mark.parametrize("words", ["[]", "null", "{", "3", '["Running"]'])
+def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbed) -> None:
+    """A list or null in place of the state: the stage plans the join, and its diff says what was known before."""
+    mesh = mesh_of(bed, "headscale-direct")
+    stage = headscale.Headscale().stages(mesh)[-1]
+    plan = answered(stage.hold(mesh, bed.node("worker1")), 0, words)
+    assert [step.argv[0] for step in plan.steps if isinstance(step, Command)][:1] == ["tailscale"]
+    assert plan.diff.splitlines()[-2:] == ["-not known", "+Running"]
+    with pytest.raises(CheckError, match=r"no .* in the answer"):
+        answered(stage.publish(mesh, bed.node("worker1")), 0, words)
+
+
+def test_an_ipv6_address_of_a_peer_is_no_path(bed: Testbed, captured: Path) -> None:
+    """Where a peer is reached over IPv6 cannot be told here: named, and on no scenario's path."""
+    said = json.loads(worker1_said(captured, "headscale-direct"))
+    for entry in said["Peer"].values():
+        entry["CurAddr"] = "[fe80::1]:41641"
+    found = headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), json.dumps(said))
+    assert found[0] == Peer("k8s-master", None, None, via="[fe80::1]:41641")

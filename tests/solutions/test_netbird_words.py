@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.goldens import answered
 from tests.solutions.meshes import mesh_of, named_keys, said, texts
+from vpnmesh.errors import CheckError
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Plan, reveal
+from vpnmesh.plan import Command, Plan, reveal
 from vpnmesh.solutions import netbird, solution_named
 from vpnmesh.solutions.protocol import Peer
 
@@ -77,6 +79,14 @@ def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> Non
     assert nobody == netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), text)
 
 
+def test_management_keeps_its_database_key_over_restarts(bed: Testbed) -> None:
+    """It writes a key of its own into a configuration without one, which the next start would overwrite."""
+    assert (
+        netbird.management_config(mesh_of(bed, "netbird-direct"))["DataStoreEncryptionKey"]
+        == "store-key-of-this-test"
+    )
+
+
 def test_management_names_one_kind_of_relay(bed: Testbed) -> None:
     """With coturn there is no own relay to fall back to, and the other way round."""
     turn = netbird.management_config(mesh_of(bed, "netbird-relay"))
@@ -111,7 +121,8 @@ def test_no_secret_shows_in_any_plan(scenario: str, bed: Testbed) -> None:
             fact = stage.hold(mesh, bed.node(name))
             plans.append(fact.parse(said(*("" for _ in fact.commands), exit_code=1)))
     shown = "\n".join(texts(plan) for plan in plans)
-    secrets = [reveal(mesh.got("relay", "secret")), reveal(mesh.got("hypervisor", "setup-key"))]
+    named = (("relay", "secret"), ("hypervisor", "setup-key"), ("hypervisor", "store-key"))
+    secrets = [reveal(mesh.got(*one)) for one in named]
     assert [secret for secret in secrets if secret in shown] == []
     assert all(isinstance(plan, Plan) for plan in plans)
 
@@ -128,3 +139,25 @@ def test_policies_are_replaced_by_name(bed: Testbed) -> None:
     assert methods == ["POST", "POST", "POST", "DELETE"]
     names = [{"name": name, "id": name} for name in ("vxlan", "kubernetes", "ping")]
     assert not fact.parse(said(groups, json.dumps(names)))
+
+
+@pytest.mark.parametrize("words", ["[]", "null", "{", "3", '["Running"]'])
+def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbed) -> None:
+    """A list or null in place of the state: the stage plans the join, and its diff says what was known before."""
+    mesh = mesh_of(bed, "netbird-direct")
+    stage = netbird.NetBird().stages(mesh)[-1]
+    plan = answered(stage.hold(mesh, bed.node("worker1")), 0, words)
+    assert [step.argv[0] for step in plan.steps if isinstance(step, Command)][:1] == ["netbird"]
+    assert plan.diff.splitlines()[-2:] == ["-not known", "+Connected"]
+    with pytest.raises(CheckError, match=r"no .* in the answer"):
+        answered(stage.publish(mesh, bed.node("worker1")), 0, words)
+
+
+def test_a_peer_left_from_an_earlier_run_is_not_taken_for_its_successor(bed: Testbed, captured: Path) -> None:
+    """A node that joined anew has its old name twice in the list; only its present key counts."""
+    document = json.loads(worker1_said(captured, "netbird-direct"))
+    details = document["peers"]["details"]
+    old = dict(next(entry for entry in details if entry["fqdn"].startswith("worker2.")))
+    details.append({**old, "publicKey": "the old one", "status": "Connecting"})
+    found = netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), json.dumps(document))
+    assert Peer("worker2", Way.DIRECT, WORKER2) in found

@@ -1,16 +1,19 @@
 """ZeroTier: the world file, the refusal of private underlays, and what is read from its own words."""
 
 import json
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
 
-from tests.solutions.meshes import RELAY, mesh_of
+from tests.golden.goldens import answered
+from tests.solutions.meshes import RELAY, mesh_of, said
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, WriteFile
 from vpnmesh.solutions import zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer
 
@@ -127,3 +130,26 @@ def test_the_network_has_the_tunnels_mtu(bed: Testbed) -> None:
         config["private"],
         config["routes"],
     ) == (1280, True, [{"target": "10.213.0.0/24", "via": None}])
+
+
+@pytest.mark.parametrize("paths", [3, [None], [{"active": True, "preferred": True}], "x"])
+def test_ugly_paths_are_no_direct_path(paths: object, bed: Testbed, captured: Path) -> None:
+    """Paths of another shape, or without an address: never direct, nothing raised."""
+    mesh, text = recorded(bed, captured, "zerotier-direct")
+    entries = json.loads(text)
+    for entry in entries:
+        entry["paths"] = paths
+    found = zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))
+    assert Way.DIRECT not in {peer.path for peer in found}
+
+
+def test_a_running_daemon_cannot_miss_a_new_blacklist(bed: Testbed) -> None:
+    """It looks every ten seconds for a file of at most ten seconds: the plan keeps it young for longer than that."""
+    mesh = mesh_of(bed, "zerotier-direct")
+    fact = zerotier.ZeroTier().blacklist(mesh, bed.node("worker1"))
+    write, notice = answered(fact).steps
+    assert isinstance(write, WriteFile)
+    assert isinstance(notice, Command)
+    assert notice.argv[-2:] == ("/run/vpnmesh/zerotier-one.pid", write.path)
+    assert re.search(r"-lt (\d+) \]; do sleep 1; touch", notice.argv[2])[1] == "12"  # type: ignore[index]
+    assert not fact.parse(said(str(write.content)))

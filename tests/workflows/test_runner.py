@@ -13,6 +13,7 @@ from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.matrix import PROFILES, MatrixPlan, plan_matrix
 from vpnmesh.model import Condition, Testbed
+from vpnmesh.plan import Secret
 from workflows import runner
 from workflows.progress import RunProgress
 from workflows.provision import Site
@@ -85,3 +86,32 @@ def test_a_scenario_that_does_not_stand_fails_every_attempt_and_the_run_goes_on(
     assert "FAILED path" in said
     again, _ = run(plan, bed, Store.open(tmp_path / "run"))
     assert plan.repetitions == again.done == again.failed
+
+
+def test_the_logs_of_a_scenario_that_does_not_stand_are_kept_without_secrets(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row names the folder below raw/; neither log, journal nor results hold what a node published as secret."""
+
+    @contextlib.contextmanager
+    def provisioned(site: Site, scenario: Any) -> Iterator[None]:
+        site.secrets.add(Secret("sesame-of-this-run"))
+        site.logs["worker1-tailscaled.log"] = "timeout; key sesame-of-this-run"
+        raise CheckError("provision", "worker1: refused sesame-of-this-run")
+        yield
+
+    monkeypatch.setattr(runner, "provisioned", provisioned)
+    store = Store.create(tmp_path / "run", {})
+    _, said = run(plan, bed, store)
+    assert "refused <secret" in said
+    assert "sesame" not in said
+    store.write_results()
+    rows = [line for line in Store.open(tmp_path / "run").lines if line["type"] == "repetition"]
+    assert {row["raw"] for row in rows} == {
+        f"raw/{visit.scenario}/logs/visit-{visit.number}" for visit in plan.visits
+    }
+    for row in rows:
+        text = (tmp_path / "run" / str(row["raw"]) / "worker1-tailscaled.log").read_text()
+        assert text.startswith("timeout; key <secret sha256:")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"sesame" in path.read_bytes()] == []

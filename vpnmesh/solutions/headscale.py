@@ -11,17 +11,17 @@ import hashlib
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 
 import yaml
 
 from vpnmesh import tls
+from vpnmesh.errors import CheckError
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.rest import records
-from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
+from vpnmesh.rest import field_of, fields, records
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -30,6 +30,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    endpoint_address,
     interface_fact,
 )
 
@@ -215,11 +216,7 @@ def daemon(mesh: Mesh) -> Service:
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `tailscale status --json`; a member it does not name has neither path nor endpoint."""
-    try:
-        found = json.loads(text or "{}")
-    except json.JSONDecodeError:
-        found = {}
-    said = found.get("Peer") if isinstance(found, dict) else None
+    said = fields(text).get("Peer")
     peers = records(list(said.values())) if isinstance(said, dict) else []
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("PublicKey")): entry for entry in peers}
@@ -232,19 +229,16 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     if entry is None:
         return Peer(peer.name, None, None)
     if current := str(entry.get("CurAddr") or ""):
-        return Peer(peer.name, Path.DIRECT, _address(current))
+        endpoint = endpoint_address(current)
+        # over IPv6 nothing here can tell a VLAN from the management network: no path that a scenario has
+        return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint, via="" if endpoint else current)
     if through := str(entry.get("PeerRelay") or ""):
         # a member that relays over UDP is neither the direct path nor the relay of any scenario here
-        return Peer(peer.name, None, _address(through), via="peer relay")
+        return Peer(peer.name, None, endpoint_address(through), via="peer relay")
     # the home relay is always named; only a peer with recent traffic and no address is really reached through it
     if entry.get("Relay") and entry.get("Active"):
         return Peer(peer.name, Path.RELAY, mesh.testbed.relay.underlay, via=f"DERP {entry['Relay']}")
     return Peer(peer.name, None, None)
-
-
-def _address(endpoint: str) -> IPv4Address | None:
-    host = endpoint.split(":", 1)[0]
-    return IPv4Address(host) if host.count(".") else None
 
 
 def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -261,12 +255,15 @@ def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     del mesh
     question = Command(("cat", f"{DERP}/{node.underlay}.crt"))
-    return Fact((question,), lambda completed: {"fingerprint": fingerprint(completed[0].stdout)})
+    return Fact((question,), lambda completed: {"fingerprint": fingerprint(content(completed[0]))})
 
 
 def fingerprint(certificate: str) -> str:
-    """What a DERP map pins: the SHA-256 of a certificate's DER bytes, in hexadecimal."""
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+    """What a DERP map pins: the SHA-256 of a certificate's DER bytes, in hexadecimal; CheckError if it is none."""
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+    except ValueError as error:
+        raise CheckError("provision", f"the relay's certificate: {error}") from error
 
 
 def _tls(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -291,9 +288,7 @@ def _key() -> Fact[Plan]:
 
 def _read_key() -> Fact[dict[str, Text]]:
     question = Command(("cat", AUTH_KEY))
-    return Fact(
-        (question,), lambda completed: {"auth-key": Secret(str(json.loads(completed[0].stdout)["key"]))}
-    )
+    return Fact((question,), lambda completed: {"auth-key": Secret(field_of(completed[0].stdout, "key"))})
 
 
 def _policy_set(mesh: Mesh) -> Fact[Plan]:
@@ -321,7 +316,7 @@ def _read_self() -> Fact[dict[str, Text]]:
     question = Command(("tailscale", f"--socket={SOCKET}", "status", "--json", "--peers=false"))
 
     def parse(completed: Sequence[Completed]) -> dict[str, Text]:
-        return {"node-key": str(json.loads(completed[0].stdout)["Self"]["PublicKey"])}
+        return {"node-key": field_of(completed[0].stdout, "Self", "PublicKey")}
 
     return Fact((question,), parse)
 
@@ -347,10 +342,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     )
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        try:
-            state = str(json.loads(completed[0].stdout)["BackendState"])
-        except (json.JSONDecodeError, KeyError):
-            state = "not known"
+        state = str(fields(completed[0].stdout).get("BackendState", "not known"))
         return Plan() if state == "Running" else Plan(steps, unified_diff("tailscale", state, "Running"))
 
     return Fact((Command((*tool, "status", "--json"), ok=(0, 1)),), plan)

@@ -7,13 +7,12 @@ own debug console (an sshd on loopback), `list-hostmap -json`. Source: the examp
 
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 
 import yaml
 
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.service import RUN_DIRECTORY, Service, made, running, stop
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, running, stop
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -22,6 +21,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    endpoint_address,
     interface_fact,
 )
 
@@ -194,8 +194,11 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         return Peer(peer.name, None, None)
     remote = entry.get("currentRemote")
     if remote:
-        text = str(remote["ip"]) if isinstance(remote, dict) else str(remote).rsplit(":", 1)[0]
-        return Peer(peer.name, Path.DIRECT, IPv4Address(text.removeprefix("::ffff:")))
+        endpoint = endpoint_address(str(remote.get("ip") if isinstance(remote, dict) else remote))
+        # an IPv6 remote, or one that cannot be read, is on no path that a scenario has
+        return Peer(
+            peer.name, Path.DIRECT if endpoint else None, endpoint, via="" if endpoint else str(remote)
+        )
     relays = entry.get("currentRelaysToMe")
     names = {str(mesh.overlay(node).ip): node for node in mesh.testbed.nodes}
     if isinstance(relays, list) and relays:
@@ -224,12 +227,14 @@ def _keys() -> Fact[Plan]:
 
 
 def _read_ca() -> Fact[dict[str, Text]]:
-    return Fact((Command(("cat", f"{AUTHORITY}/ca.crt")),), lambda completed: {"ca": completed[0].stdout})
+    return Fact(
+        (Command(("cat", f"{AUTHORITY}/ca.crt")),), lambda completed: {"ca": f"{content(completed[0])}\n"}
+    )
 
 
 def _read_keys() -> Fact[dict[str, Text]]:
     questions = (Command(("cat", f"{DIRECTORY}/host.pub")), Command(("cat", f"{DIRECTORY}/console.pub")))
-    return Fact(questions, lambda c: {"public-key": c[0].stdout, "console-key": c[1].stdout.strip()})
+    return Fact(questions, lambda c: {"public-key": f"{content(c[0])}\n", "console-key": content(c[1])})
 
 
 def _signed(mesh: Mesh) -> Fact[Plan]:
@@ -275,7 +280,8 @@ def _read_certs(mesh: Mesh) -> Fact[dict[str, Text]]:
     names = [node.name for node in participants(mesh)]
     questions = tuple(Command(("cat", f"{AUTHORITY}/{name}.crt")) for name in names)
     return Fact(
-        questions, lambda found: {f"crt/{name}": one.stdout for name, one in zip(names, found, strict=True)}
+        questions,
+        lambda found: {f"crt/{name}": f"{content(one)}\n" for name, one in zip(names, found, strict=True)},
     )
 
 

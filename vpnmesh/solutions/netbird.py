@@ -9,15 +9,14 @@ NetBird 0.74, turnserver.conf(5) of coturn 4.6.
 
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 
 from vpnmesh import tls
 from vpnmesh.firewall import leftovers
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.rest import Api, Json, answer, asked, pretty, records
-from vpnmesh.service import RUN_DIRECTORY, Service, made, removed, running, until
+from vpnmesh.rest import Api, Json, answer, asked, field_of, fields, pretty, records
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -26,6 +25,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    endpoint_address,
     interface_fact,
 )
 
@@ -50,6 +50,8 @@ SIGNAL = f"{STATE_DIRECTORY}/netbird-signal"
 RELAY = f"{STATE_DIRECTORY}/netbird-relay"
 CLIENT = f"{STATE_DIRECTORY}/netbird"
 SETUP_KEY = f"{SERVER}/setup-key.json"
+STORE_KEY = f"{SERVER}/store.key"
+"""Left to itself management makes one and writes it into its configuration, which we write anew at every start."""
 API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 SOCKET = f"unix://{RUN_DIRECTORY}/netbird.sock"
 JOIN_S = 40.0
@@ -67,6 +69,13 @@ rm -f "$2.answer"; test -s "$2.new" && mv "$2.new" "$2"
 _MAKE_RANDOM = (
     'umask 077; mkdir -p "$(dirname "$1")"; head -c 24 /dev/urandom | base64 | tr -d "+/=\\n" > "$1"'
 )
+_MAKE_STORE_KEY = 'umask 077; mkdir -p "$(dirname "$1")"; head -c 32 /dev/urandom | base64 -w 0 > "$1"'
+# the client tries again and again without a word: what its daemon logged last is why
+_CONNECT = """
+timeout "$@" && exit
+{ tail -n 2 "$0" || journalctl -q -u vpnmesh-netbird -n 2 -o cat; } 2> /dev/null | cut -c1-300 >&2
+exit 1
+"""
 _WITH_IT = 'NB_AUTH_SECRET=$(cat "$0"); export NB_AUTH_SECRET; exec "$@"'
 
 
@@ -76,8 +85,8 @@ class NetBird:
     name = "netbird"
     binaries = (
         Binary("netbird", version=("netbird", "version")),
-        Binary("netbird-mgmt", at=Seat.CONTROL),
-        Binary("netbird-signal", at=Seat.CONTROL),
+        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=Seat.CONTROL),
+        Binary("netbird-signal", version=("netbird-signal", "--version"), at=Seat.CONTROL),
         Binary("curl", "curl", at=Seat.CONTROL),
         Binary("netbird-relay", at=Seat.RELAY),
         Binary("turnserver", "coturn", ("turnserver", "--version"), at=Seat.RELAY),
@@ -101,6 +110,12 @@ class NetBird:
             Stage("relay's secrets", relay, _relay_secrets, _read_relay_secrets),
             Stage("relay", relay, _relay),
             Stage("signal", control, lambda _mesh, _node: running(signal_service())),
+            Stage(
+                "store key",
+                control,
+                lambda _mesh, _node: _store_key(),
+                lambda _mesh, _node: _read_store_key(),
+            ),
             Stage("management", control, lambda mesh, _node: running(management_service(mesh))),
             Stage("owner", control, lambda _mesh, _node: _owner()),
             Stage("settings", control, lambda mesh, _node: _settings(mesh)),
@@ -164,6 +179,7 @@ def management_config(mesh: Mesh) -> Json:
         "Signal": {"Proto": "http", "URI": f"{control}:{SIGNAL_PORT}"},
         "Datadir": SERVER,
         "StoreConfig": {"Engine": "sqlite"},
+        "DataStoreEncryptionKey": reveal(mesh.got(bed.control_plane.name, "store-key")),
         "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
         "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
         "DisableDefaultPolicy": True,
@@ -277,10 +293,8 @@ def daemon(mesh: Mesh) -> Service:
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `netbird status --json`; a member that is not connected has neither path nor endpoint."""
-    try:
-        details = records(json.loads(text or "{}").get("peers", {}).get("details"))
-    except (json.JSONDecodeError, AttributeError):
-        details = []
+    peers = fields(text).get("peers")
+    details = records(peers.get("details")) if isinstance(peers, dict) else []
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("publicKey")): entry for entry in details}
     return tuple(
@@ -295,17 +309,12 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     kinds, ends = entry.get("iceCandidateType"), entry.get("iceCandidateEndpoint")
     kinds = kinds if isinstance(kinds, dict) else {}
     ends = ends if isinstance(ends, dict) else {}
-    endpoint = _address(str(ends.get("remote") or ""))
+    endpoint = endpoint_address(str(ends.get("remote") or ""))
     if "relay" in kinds.values() or endpoint == relay:
         return Peer(peer.name, Path.RELAY, relay, via="TURN")
     if entry.get("connectionType") == "Relayed":
         return Peer(peer.name, Path.RELAY, relay, via=str(entry.get("relayAddress") or "relay"))
     return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint)
-
-
-def _address(endpoint: str) -> IPv4Address | None:
-    host = endpoint.rsplit(":", 1)[0]
-    return IPv4Address(host) if host.count(".") else None
 
 
 def _netbird(*words: str) -> tuple[str, ...]:
@@ -328,7 +337,7 @@ def _relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _read_relay_secrets(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     del mesh, node
     questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", f"{RELAY}/tls.crt")))
-    return Fact(questions, lambda c: {"secret": Secret(c[0].stdout.strip()), "certificate": c[1].stdout})
+    return Fact(questions, lambda c: {"secret": Secret(content(c[0])), "certificate": f"{content(c[1])}\n"})
 
 
 def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -348,6 +357,17 @@ def _relay(mesh: Mesh, node: Node) -> Fact[Plan]:
         *("--tls-cert-file", f"{RELAY}/tls.crt", "--tls-key-file", f"{RELAY}/tls.key"),
     )
     return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)))
+
+
+def _store_key() -> Fact[Plan]:
+    """Have the key that management's database is encrypted with; without it a restart finds no owner and no peer."""
+    return made(STORE_KEY, Command(("sh", "-ec", _MAKE_STORE_KEY, "sh", STORE_KEY)), "<a new key>")
+
+
+def _read_store_key() -> Fact[dict[str, Text]]:
+    return Fact(
+        (Command(("cat", STORE_KEY)),), lambda completed: {"store-key": Secret(content(completed[0]))}
+    )
 
 
 def _owner() -> Fact[Plan]:
@@ -434,9 +454,7 @@ def _key() -> Fact[Plan]:
 
 def _read_key() -> Fact[dict[str, Text]]:
     question = Command(("cat", SETUP_KEY))
-    return Fact(
-        (question,), lambda completed: {"setup-key": Secret(str(json.loads(completed[0].stdout)["key"]))}
-    )
+    return Fact((question,), lambda completed: {"setup-key": Secret(field_of(completed[0].stdout, "key"))})
 
 
 def _nftables() -> Fact[Plan]:
@@ -463,10 +481,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     question = Command(_netbird("status", "--json"), ok=(0, 1))
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        try:
-            state = str(json.loads(completed[0].stdout)["daemonStatus"])
-        except (json.JSONDecodeError, KeyError):
-            state = "not known"
+        state = str(fields(completed[0].stdout).get("daemonStatus", "not known"))
         if state == "Connected":
             return Plan()
         return Plan(_join_steps(mesh, node), unified_diff("netbird", state, "Connected"))
@@ -476,7 +491,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def _read_self() -> Fact[dict[str, Text]]:
     def parse(completed: Sequence[Completed]) -> dict[str, Text]:
-        return {"node-key": str(json.loads(completed[0].stdout)["publicKey"])}
+        return {"node-key": field_of(completed[0].stdout, "publicKey")}
 
     return Fact((Command(_netbird("status", "--json")),), parse)
 
@@ -505,7 +520,10 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
     return (
         WriteFile(key, mesh.got(control.name, "setup-key")),
         Command(_netbird("down"), ok=(0, 1)),
-        Command(up, timeout_s=JOIN_S),
+        Command(
+            ("sh", "-c", _CONNECT, f"{RUN_DIRECTORY}/netbird.log", f"{JOIN_S:.0f}", *up),
+            timeout_s=JOIN_S + 5,
+        ),
         Command(("rm", "-f", key)),
         WriteFile(f"{CLIENT}/blacklist", listed),
     )

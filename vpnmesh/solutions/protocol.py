@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Protocol
+from typing import Any, Protocol
 
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import CheckError, ToolError
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text
 from vpnmesh.pods import CALICO_INTERFACES
@@ -190,20 +190,31 @@ def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int |
 
     def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
         text = completed[0].stdout
-        links = (
-            [link for link in json.loads(text) if link]
-            if completed[0].exit_code == 0 and text.strip()
-            else []
-        )
-        if not links:
+        if completed[0].exit_code or not text.strip():
             return DataPlane.NONE, None, None
-        link = links[0]
-        kind = link.get("linkinfo", {}).get("info_kind")
-        addresses = [a["local"] for a in link.get("addr_info", []) if a.get("family") == "inet"]
-        plane = DataPlane.KERNEL if kind == "wireguard" else DataPlane.USERSPACE
-        return plane, IPv4Address(addresses[0]) if addresses else None, int(link["mtu"])
+        try:
+            links = [link for link in json.loads(text) if link]
+            return _link(links[0]) if links else (DataPlane.NONE, None, None)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # an interface that cannot be read is not one that is not there
+            raise ToolError("ip", f"{name}: {text.strip()[:80]!r} is no interface: {error}") from error
 
     return Fact((Command(("ip", "-j", "-d", "address", "show", "dev", name), ok=(0, 1)),), parse)
+
+
+def _link(link: Mapping[str, Any]) -> tuple[DataPlane, IPv4Address | None, int]:
+    kind = link.get("linkinfo", {}).get("info_kind")
+    addresses = [one["local"] for one in link.get("addr_info", []) if one.get("family") == "inet"]
+    plane = DataPlane.KERNEL if kind == "wireguard" else DataPlane.USERSPACE
+    return plane, IPv4Address(addresses[0]) if addresses else None, int(link["mtu"])
+
+
+def endpoint_address(endpoint: str) -> IPv4Address | None:
+    """The IPv4 address of `address:port` or `address`; None for IPv6 and for what is none, since it is unknown."""
+    try:
+        return IPv4Address(endpoint.removeprefix("[").removeprefix("::ffff:").split("]")[0].split(":")[0])
+    except ValueError:
+        return None
 
 
 def check_endpoints(

@@ -8,7 +8,17 @@ from ipaddress import IPv4Address
 
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
-from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Stage, Status, interface_fact
+from vpnmesh.service import content
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    Peer,
+    Stage,
+    Status,
+    endpoint_address,
+    interface_fact,
+)
 
 INTERFACE = "vmwg0"
 PORT = 51821
@@ -81,7 +91,7 @@ def _key() -> Fact[Plan]:
 
 def _public_key() -> Fact[dict[str, Text]]:
     question = Command(("sh", "-c", 'wg pubkey < "$1"', "sh", KEY))
-    return Fact((question,), lambda completed: {"public-key": completed[0].stdout.strip()})
+    return Fact((question,), lambda completed: {"public-key": content(completed[0])})
 
 
 def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -163,5 +173,5 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
     endpoint = endpoints.get(key, "(none)")
     if endpoint == "(none)" or handshakes.get(key, "0") == "0":
         return Peer(peer.name, None, None)
-    address = IPv4Address(endpoint.rsplit(":", 1)[0])
+    address = endpoint_address(endpoint)
     return Peer(peer.name, Path.DIRECT if address == peer.underlay else None, address)

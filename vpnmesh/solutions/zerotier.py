@@ -11,13 +11,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.rest import Api, held
-from vpnmesh.service import Service, made, removed, running, until
+from vpnmesh.rest import Api, held, records
+from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
@@ -26,6 +26,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    endpoint_address,
     interface_fact,
 )
 
@@ -127,7 +128,7 @@ class ZeroTier:
             Stage("token", control, lambda _mesh, _node: _header()),
             Stage("network", control, lambda mesh, _node: _network(mesh)),
             Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
-            Stage("members", members, lambda mesh, _node: running(_member(mesh))),
+            Stage("members", members, lambda mesh, _node: running(member(mesh))),
         )
 
     def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -142,11 +143,10 @@ class ZeroTier:
 
         def plan(completed: Sequence[Completed]) -> Plan:
             held = completed[0].stdout if completed[0].exit_code == 0 else ""
-            return (
-                Plan()
-                if held == wanted
-                else Plan((WriteFile(path, wanted),), unified_diff(path, held, wanted))
-            )
+            if held == wanted:
+                return Plan()
+            notice = Command(("sh", "-c", _NOTICED, "sh", f"{RUN_DIRECTORY}/{SERVICE}.pid", path))
+            return Plan((WriteFile(path, wanted), notice), unified_diff(path, held, wanted))
 
         return Fact((Command(("cat", path), ok=(0, 1)),), plan)
 
@@ -206,7 +206,7 @@ def address_of(mesh: Mesh, node: Node) -> str:
 
 def planet(moon: bytes) -> bytes:
     """The same world as a planet: another type, and no tail (node/World.hpp, `serialize`)."""
-    if len(moon) < _MOON_TAIL_BYTES or moon[0] != _MOON_TYPE:
+    if len(moon) <= _MOON_TAIL_BYTES or moon[0] != _MOON_TYPE:
         raise CheckError("provision", "zerotier-idtool made no moon")
     return _PLANET_TYPE + moon[1:-_MOON_TAIL_BYTES]
 
@@ -214,9 +214,10 @@ def planet(moon: bytes) -> bytes:
 def parse_peers(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `zerotier-cli -j peers`; a member it does not list has neither path nor endpoint."""
     try:
-        entries = {str(entry["address"]): entry for entry in json.loads(text or "[]")}
-    except (json.JSONDecodeError, KeyError, TypeError):
-        entries = {}
+        found = records(json.loads(text))
+    except json.JSONDecodeError:
+        found = []
+    entries = {str(entry.get("address")): entry for entry in found}
     return tuple(_peer(mesh, peer, entries.get(address_of(mesh, peer))) for peer in mesh.peers(node))
 
 
@@ -225,23 +226,18 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         return Peer(peer.name, None, None)
     relay = mesh.testbed.relay.underlay
     way = "TCP proxy" if entry.get("tunneled") else "root"
-    paths = entry.get("paths")
-    used = (
-        [one for one in paths if one.get("active") and one.get("preferred")]
-        if isinstance(paths, list)
-        else []
-    )
+    used = [one for one in records(entry.get("paths")) if one.get("active") and one.get("preferred")]
     if not used:
         # no path of its own, but it answered: what it gets comes through the root
         known = entry.get("role") == "LEAF" and entry.get("versionMajor") != -1
         return Peer(
             peer.name, Path.RELAY if known else None, relay if known else None, via=way if known else ""
         )
-    endpoint = IPv4Address(str(used[0]["address"]).split("/", 1)[0])
+    endpoint = endpoint_address(str(used[0].get("address")).split("/", 1)[0])
     # behind the proxy, members see each other at the relay node's address
     if endpoint == relay and relay != peer.underlay:
         return Peer(peer.name, Path.RELAY, endpoint, via=way)
-    return Peer(peer.name, Path.DIRECT, endpoint)
+    return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint)
 
 
 def _identity() -> Fact[Plan]:
@@ -256,7 +252,7 @@ def _header() -> Fact[Plan]:
 
 def _read_identity() -> Fact[dict[str, Text]]:
     question = Command(("cat", f"{HOME}/identity.public"))
-    return Fact((question,), lambda completed: {"identity": completed[0].stdout.strip()})
+    return Fact((question,), lambda completed: {"identity": content(completed[0])})
 
 
 def _world(mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -270,7 +266,7 @@ def _read_world() -> Fact[dict[str, Text]]:
 
     def parse(completed: Sequence[Completed]) -> dict[str, Text]:
         try:
-            return {"planet": base64.b64encode(planet(base64.b64decode(completed[0].stdout))).decode()}
+            return {"planet": base64.b64encode(planet(base64.b64decode(content(completed[0])))).decode()}
         except binascii.Error as error:
             raise CheckError("provision", f"the root's world is no base64: {error}") from error
 
@@ -300,7 +296,8 @@ def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
     return Service(SERVICE, ("zerotier-one", f"-p{PORT}", HOME), files, environment, ready)
 
 
-def _member(mesh: Mesh) -> Service:
+def member(mesh: Mesh) -> Service:
+    """A member's daemon, in our network from its start."""
     network = network_id(mesh)
     # a network's own file makes ZeroTier join it at the start, the device map names its interface
     return _daemon(
