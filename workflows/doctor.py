@@ -1,4 +1,4 @@
-r"""What stands in the way of a run, said before it: this machine, every node, the inventory, and what is foreign.
+"""What stands in the way of a run, said before it: this machine, every node, the inventory, and what is foreign.
 
 Nothing is changed: nodes are read, features are tried in throw-away namespaces, full packets are pinged from node to
 node. A lab that does not stand is brought up for the look and taken down after. Every finding that is not good says
@@ -10,7 +10,7 @@ examples:
   python -m workflows.doctor --inventory my-testbed --json
   python -m workflows.doctor --scenarios headscale-direct,nebula-relay
   python -m workflows.doctor --firewall --inventory my-testbed      only the firewall: its API against what is needed
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import json
 import sys
