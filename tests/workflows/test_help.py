@@ -11,6 +11,7 @@ COMMANDS = [
     *(
         "workflows.firewall",
         "workflows.teardown",
+        "workflows.doctor",
         "workflows.repl",
         "workflows.doctor",
         "vpnmesh.lab.__main__",
