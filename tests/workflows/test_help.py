@@ -11,7 +11,6 @@ COMMANDS = [
     *(
         "workflows.firewall",
         "workflows.teardown",
-        "workflows.doctor",
         "workflows.repl",
         "workflows.doctor",
         "vpnmesh.lab.__main__",
