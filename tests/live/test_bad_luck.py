@@ -22,7 +22,7 @@ from vpnmesh.model import Condition, Test
 from vpnmesh.plan import Fact, Plan, Secret
 from vpnmesh.scenarios import scenario_named
 from vpnmesh.service import running
-from vpnmesh.solutions import headscale, netbird, solution_named, zerotier
+from vpnmesh.solutions import headscale, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Stage
 from workflows import provision
 from workflows.hosts import HostsFailedError, run_on
@@ -125,7 +125,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
     ("scenario", "port"),
     [
         ("headscale-direct", headscale.CONTROL_PORT),
-        ("netbird-direct", netbird.MANAGEMENT_PORT),
+        ("netbird-direct", netbird_control.MANAGEMENT_PORT),
         ("zerotier-direct", 9993),
     ],
 )
