@@ -76,7 +76,8 @@ def test_a_relay_that_died_is_found_again(scenario: str, site: Site) -> None:
         for member in site.k8s if scenario.startswith("zerotier") else ():
             kill(site, member)
         join(site, standing.solution, standing.mesh)
-        assert until(lambda: pods_answer(site, standing) and stands(site, standing), seconds=120)
+        await_mesh(site, standing.solution, standing.mesh, ready_s=120)
+        assert until(lambda: pods_answer(site, standing), seconds=60)
 
 
 @contextmanager
