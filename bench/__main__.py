@@ -14,7 +14,7 @@ from rich.console import Console
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from workflows.progress import make_console
 
-ORDER = ("lab", "datapath", "measuring", "impairment", "report", "netbox")
+ORDER = ("lab", "datapath", "measuring", "impairment", "firewall", "report", "netbox")
 """All benchmarks, by the name of their module here; one that is not there is left out of the list."""
 
 

@@ -76,8 +76,9 @@ def read_documents(netbox: NetBox, filters: Mapping[str, Values]) -> Documents:
 def _active(hosts: Iterable[RawHost]) -> tuple[RawHost, ...]:
     """The hosts in use; of the others a warning says that they are left out."""
     chosen = active(hosts := tuple(hosts))
+    ids = {host.id for host in chosen}
     for host in hosts:
-        if host not in chosen:
+        if host.id not in ids:
             log.warning("left out: %s is %s", host.name, host.status.value)
     return tuple(chosen)
 

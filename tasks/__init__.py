@@ -2,6 +2,7 @@
 
 from tasks.convergence import kill_services, probe_path, start_ping, watch_path
 from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.health import probe_path_mtu, read_answers, read_clock
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -40,8 +41,11 @@ __all__ = [
     "ping_address",
     "ping_burst",
     "probe_path",
+    "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "read_answers",
+    "read_clock",
     "read_footprint",
     "read_impairment",
     "read_logs",

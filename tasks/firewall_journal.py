@@ -13,6 +13,9 @@ from pathlib import Path
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.protocol import Begun, Origin
 
+HISTORY = "changes.jsonl"
+"""Where a line is left for every change that was taken back."""
+
 
 def default_directory() -> Path:
     """Where changes are journalled: `$VPNMESH_STATE_DIR`, else the user's state directory."""
@@ -78,7 +81,11 @@ class Journal:
             raise InputError(str(path), f"not a firewall journal: {error}") from error
 
     def end(self, origin: Origin) -> None:
-        """The firewall is as it was: nothing is left to take back."""
+        """The firewall is as it was: nothing is left to take back; when and from which revision stays on record."""
+        if begun := self.read(origin):
+            done = {**asdict(origin), "begun": begun.at, "ended": datetime.now(UTC).isoformat()}
+            with (self.directory / HISTORY).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**done, "revision": begun.revision}) + "\n")
         self._path(origin).unlink(missing_ok=True)
 
     def _path(self, origin: Origin) -> Path:

@@ -11,6 +11,9 @@ from vpnmesh.firewall.words import clicks, sentences
 from vpnmesh.model import Testbed
 
 ASK = "Press Enter when done, or write 'stop' to give up: "
+NO_EXPIRY = (
+    "These rules do not end by themselves: `python -m workflows.teardown --run {run}` says what to take away."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Manual:
         self.tell(f"Please set the firewall to policy '{wanted.name}':\n{plan.diff}")
         for number, step in enumerate(plan.steps, start=1):
             self.tell(f"{number:3}. {step}")
+        if wanted:
+            self.tell(NO_EXPIRY.format(run=self.mark.run))
         self.tell(ASK)
         answer = self.answers.readline()
         if not answer or answer.strip().lower() == "stop":

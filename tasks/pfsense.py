@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tasks.pfsense_api import Api, ApiError, CutError, Reply
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall import pfsense_rest as rest
+from vpnmesh.firewall import pfsense_states as states
 from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
 from vpnmesh.firewall.pfsense_rest import ChangePlan, Held, Request
 from vpnmesh.firewall.policy import Ruleset
@@ -68,8 +69,14 @@ class PfsenseRest:
         return without(held, self.mark).snapshot()
 
     def revision(self, held: Held) -> str:
-        """A digest of the configuration as it was; the API of the shared schema tells no revision of its own."""
-        return hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
+        """The newest entry of pfSense's history where the API shows it, and a digest of the configuration as it was."""
+        digest = hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
+        try:
+            history = self.api.send(Request("GET", rest.REVISIONS, why="read the revisions")).data
+        except ApiError:
+            # absent, not for us, or broken (pfSense Plus 25.11 answers 500): nothing that a change depends on
+            history = None
+        return f"{rest.newest_revision(history)} sha256:{digest}".strip()
 
     def plan(self, held: Held, wanted: Ruleset) -> ChangePlan:
         """The calls, checked against what the firewall holds and what its API can do."""
@@ -91,7 +98,7 @@ class PfsenseRest:
         for request in plan.requests:
             self._settle(request)
         if rest.APPLY_NOW in plan.requests:
-            self._end_states(plan.requests, rest.kill_states(wanted, self.testbed))
+            self._end_states(plan.requests, states.kill_states(wanted, self.testbed))
 
     def verify(self, wanted: Ruleset) -> None:
         """Our objects are there, in order; nothing pends; the schedule counts; if we may look, the rules are loaded."""
@@ -116,7 +123,7 @@ class PfsenseRest:
             if not after.marked(self.mark.prefix):
                 break
             time.sleep(_IN_FLIGHT_S)
-            self._delete_all(load_anyway=True)
+            anything |= self._delete_all(load_anyway=True)
         if after.marked(self.mark.prefix):
             raise CheckError("firewall", f"after the roll back objects of run {self.mark.run} are left")
         if snapshot is not None and (different := differences(snapshot, after.snapshot())):
@@ -139,7 +146,7 @@ class PfsenseRest:
     def _end_states(self, made: tuple[Request, ...], blocked: tuple[Request, ...]) -> None:
         """End the states of what is now blocked, and all of our nodes' where a translation was taken away."""
         untranslated = any(request.path == rest.MAPPINGS for request in made)
-        for request in rest.kill_all_states(self.testbed) if untranslated else blocked:
+        for request in states.kill_all_states(self.testbed) if untranslated else blocked:
             self._settle(request)
 
     def _settle(self, request: Request) -> None:

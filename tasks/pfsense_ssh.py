@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tasks.connection import Shell
 from tasks.pfsense import LIFETIME, Say, differences, ends_after, without
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import CheckError, CommandError
 from vpnmesh.firewall import pfsense_php as php
 from vpnmesh.firewall import pfsense_rest as rest
 from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
@@ -14,6 +14,10 @@ from vpnmesh.firewall.pfsense_php import Answer
 from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Plan, unified_diff
+
+_NO_PFSENSE = "Failed opening required 'config.inc'"
+NOT_FOUND = 127
+"""A shell's exit code for a program that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,15 @@ class PfsenseSsh:
             )
 
     def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
-        """Take away what this run made in one write, and compare with the snapshot."""
-        anything = bool(self.observe().held.marked(self.mark.prefix))
-        after = self._run(php.roll_back_script(self.mark)) if anything else self.observe()
+        """Take away what this run made in one write, load the rules, and compare with the snapshot.
+
+        Where a change of ours was begun, rules that wait to be loaded may be a dead caller's way back.
+        """
+        after = self.observe()
+        anything = bool(after.held.marked(self.mark.prefix))
+        load = snapshot is not None and after.pending
+        if anything or load:
+            after = self._run(php.roll_back_script(self.mark, load=load))
         if snapshot is not None and (different := differences(snapshot, after.held.snapshot())):
             raise CheckError(
                 "firewall", f"after the roll back these differ from the snapshot: {'; '.join(different)}"
@@ -96,5 +106,14 @@ class PfsenseSsh:
         return bool(ours) and ends_after(ours[0].fields, half)
 
     def _run(self, script: str) -> Answer:
-        done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
+        try:
+            done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
+        except CommandError as error:
+            if error.exit_code != NOT_FOUND and _NO_PFSENSE not in error.stderr:
+                raise
+            what = "no php" if error.exit_code == NOT_FOUND else "a php without pfSense's functions"
+            raise CheckError(
+                "firewall",
+                f"{error.host}: {what}: the driver pfsense-ssh needs a root shell on a pfSense; see firewall_driver",
+            ) from error
         return php.parse(done[0].stdout)

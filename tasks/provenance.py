@@ -35,6 +35,8 @@ _QUESTIONS = {
     **{key: ("sysctl", "-n", key) for key in PAPER_SYSCTLS},
 }
 
+# driver and firmware; the address on the bus is another one in every machine
+_NIC = 'ethtool -i "$1" | grep -E "^(driver|firmware-version):" | cut -d: -f2 | xargs'
 
 _FOOTPRINT = {
     "interfaces": ("sh", "-c", "ip -o link | cut -d: -f2 | cut -d@ -f1"),
@@ -50,7 +52,10 @@ _FOOTPRINT = {
 def read_provenance(task: Task, testbed: Testbed, versions: tuple[tuple[str, ...], ...] = ()) -> Result:
     """Everything that a result must be read with; `result` maps a name to what the node said."""
     questions: dict[str, Fact[Completed]] = {name: ask(*argv) for name, argv in _QUESTIONS.items()}
-    questions["offloads"] = ask("ethtool", "-k", testbed.node(task.host.name).leg.interface)
+    port = testbed.node(task.host.name).leg.interface
+    questions["offloads"] = ask("ethtool", "-k", port)
+    questions["nic"] = ask("sh", "-c", _NIC, "sh", port)
+    questions["speed"] = ask("cat", f"/sys/class/net/{port}/speed")
     questions |= {shlex.join(argv): ask(*argv) for argv in versions}
     answers = shell(task).gather(together(questions))
     return Result(host=task.host, result={name: _said(one) for name, one in answers.items()})

@@ -23,7 +23,16 @@ def load() -> Catalogue:
     return parse(text())
 
 
-@click.command()
+_EXAMPLES = """
+\b
+examples:
+  python -m workflows.criteria                                       by what is known today
+  python -m workflows.criteria --date 2023-06-17                     as the paper's authors saw it
+  python -m workflows.criteria --date 2023-06-17 --basis verified --csv
+"""
+
+
+@click.command(epilog=_EXAMPLES)
 @click.option("--date", "on", type=click.DateTime(["%Y-%m-%d"]), help="Judge by what was known then [today].")
 @click.option(
     "--basis",

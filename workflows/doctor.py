@@ -1,36 +1,111 @@
-"""What stands in the way, said before it does: `python -m workflows.doctor --firewall`.
+"""What stands in the way of a run, said before it: this machine, every node, the inventory, and what is foreign.
 
-Connects to the firewall of the inventory as the driver would, reads only, and compares what its API shows (schema,
-version, privileges as far as reading shows them) with what the driver needs. Exit code 0 when all is there, 1 when
-something is missing that the driver cannot do without.
-"""
+Nothing is changed: nodes are read, features are tried in throw-away namespaces, full packets are pinged from node to
+node. A lab that does not stand is brought up for the look and taken down after. Every finding that is not good says
+what to do. Exit code 0 when a run would work (warnings included), 1 when it would fail, 2 for bad input.
 
+\b
+examples:
+  python -m workflows.doctor                                        the lab
+  python -m workflows.doctor --inventory my-testbed --json
+  python -m workflows.doctor --scenarios headscale-direct,nebula-relay
+  python -m workflows.doctor --firewall --inventory my-testbed      only the firewall: its API against what is needed
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
+
+import json
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 
 import click
 from nornir.core.inventory import Host
+from rich.console import Console
+from rich.table import Table
 
 from inventory.testbed import load
 from tasks.firewall_drivers import access, driver_name
 from tasks.pfsense_api import Api, ApiError
-from vpnmesh.errors import CheckError
+from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
+from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, privileges
-from workflows.options import bad_input_exits_2
+from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, package_lack, privileges
+from vpnmesh.model import Testbed
+from workflows.checkup import CONTROLLER, Wanted, emulated, look_at_machine, look_at_nodes, refused_inventory
+from workflows.full_matrix import lab_for
+from workflows.interrupts import InterruptedRunError, interruptible
+from workflows.options import MatrixOptions, bad_input_exits_2
+from workflows.progress import make_console
+from workflows.provision import Site
 
-HEALTHY, ILL = 0, 1
+HEALTHY, ILL, BAD_INPUT = 0, 1, 2
+_STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
 
 
 @click.command(help=__doc__)
-@click.option("--firewall", "firewall", is_flag=True, help="look at the firewall's API")
-@click.option("--inventory", default="lab", show_default=True, help="a folder, or a built-in one")
+@click.option(
+    "--inventory",
+    default="lab",
+    show_default=True,
+    help="a folder, a built-in one, netbox, or netbox:FILTERS",
+)
+@click.option(
+    "--scenarios", help="comma-separated; those that must be possible; default: the quick profile's"
+)
+@click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
+@click.option("--firewall", "firewall", is_flag=True, help="look only at the firewall's API")
 @bad_input_exits_2
-def main(inventory: str, *, firewall: bool) -> None:
-    """Parse and look."""
-    nr, testbed = load(inventory)
-    if not firewall:
-        raise click.UsageError("say what to look at: --firewall")
-    sys.exit(look_at_firewall(nr.inventory.hosts[testbed.firewall.name]))
+def main(inventory: str, *, scenarios: str | None, as_json: bool, firewall: bool) -> None:
+    """Parse, look, show."""
+    wanted = Wanted(inventory, MatrixOptions(scenarios=scenarios).build().scenarios)
+    try:
+        nr, testbed = load(inventory)
+    except InputError as error:
+        if as_json:
+            show([refused_inventory(error, inventory)], [], as_json=True)
+            sys.exit(BAD_INPUT)
+        raise
+    if firewall:
+        sys.exit(look_at_firewall(nr.inventory.hosts[testbed.firewall.name]))
+    try:
+        with interruptible(nr):
+            found = examine(Site(nr, testbed), wanted)
+    except InterruptedRunError as interrupt:
+        sys.exit(128 + interrupt.signum)
+    show(found, [node.name for node in testbed.nodes], as_json=as_json)
+    sys.exit(ILL if would_fail(found) else HEALTHY)
+
+
+def examine(site: Site, wanted: Wanted) -> list[Finding]:
+    """All findings; a lab is brought up for it if none stands."""
+    bed = site.testbed
+    found = [good(Check.INVENTORY, wanted.inventory, _described(bed)), *look_at_machine(bed)]
+    try:
+        with lab_for(bed, Console(stderr=True)):
+            found += look_at_nodes(site, wanted)
+    except VpnmeshError as error:
+        do = "docs/lab.md says what a lab needs" if emulated(bed) else "look at the node, then ask again"
+        found.append(fatal(Check.MACHINE, CONTROLLER, str(error), do))
+    finally:
+        site.nr.close_connections()
+    return found
+
+
+def _described(testbed: Testbed) -> str:
+    return f"valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs"
+
+
+def show(findings: Iterable[Finding], everywhere: list[str], *, as_json: bool) -> None:
+    """As JSON one object per node and finding; as a table the same finding of several nodes is one row."""
+    found = list(findings)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    table = Table("", "check", "where", "found", "what to do")
+    for one in joined(found, everywhere):
+        table.add_row(f"[{_STYLES[one.grade]}]{one.grade}[/]", one.check, one.where, one.said, one.do)
+    make_console().print(table)
+    count = sum(one.grade is Grade.FATAL for one in found)
+    click.echo(f"a run would fail: {count} findings are fatal" if count else "a run can start")
 
 
 def look_at_firewall(host: Host) -> int:
@@ -53,7 +128,9 @@ def look_at_firewall(host: Host) -> int:
 
 
 def _compare(api: Api) -> int:
-    click.echo(f"version: {_version(api)}")
+    package = _version(api, rest.PACKAGE, "current_version")
+    click.echo(f"pfSense: {_version(api, rest.VERSION, 'version')}")
+    click.echo(f"REST API package: {package}")
     try:
         document = api.send(rest.Request("GET", SCHEMA, why="read the API's schema")).data
     except ApiError as error:
@@ -62,15 +139,19 @@ def _compare(api: Api) -> int:
     found = lacks(document if isinstance(document, dict) else {})
     for lack in found:
         click.echo(f"{'MISSING' if lack.fatal else 'without'}: {lack.text}")
+    if old := package_lack(package):
+        click.echo(f"{'WRONG' if old.fatal else 'note'}: {old.text}")
+        found = (*found, old)
+    click.echo(f"least privileges: {', '.join(privileges())}")
     return ILL if any(lack.fatal for lack in found) else HEALTHY
 
 
-def _version(api: Api) -> str:
+def _version(api: Api, path: str, key: str) -> str:
     try:
-        data = api.send(rest.Request("GET", rest.VERSION, why="read the version")).data
+        data = api.send(rest.Request("GET", path, why="read the version")).data
     except ApiError as error:
         return f"unknown ({error})"
-    return str(data.get("version")) if isinstance(data, dict) else "unknown"
+    return str(data.get(key)) if isinstance(data, dict) else "unknown"
 
 
 if __name__ == "__main__":

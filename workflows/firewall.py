@@ -1,4 +1,4 @@
-r"""The firewall between the VLANs: set a policy, prove it by packets, take it back.
+"""The firewall between the VLANs: set a policy, prove it by packets, take it back.
 
 \b
 examples:
@@ -7,7 +7,7 @@ examples:
   python -m workflows.firewall set block-udp --run try-1      set it and prove it
   python -m workflows.firewall prove allow-all                who gets to whom now
   python -m workflows.teardown --run try-1                    take back what try-1 made
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import re
 import sys
@@ -143,7 +143,7 @@ def show(policy: str, inventory: str) -> None:
         click.echo(line)
 
 
-@main.command()
+@main.command("prove")
 @click.argument("policy")
 @_inventory
 @bad_input_exits_2
@@ -151,9 +151,6 @@ def prove_(policy: str, inventory: str) -> None:
     """Show who gets to whom now beside what the policy says; exit code 1 where they differ."""
     nr, testbed = load(inventory)
     sys.exit(_show_proof(nr, testbed, policy))
-
-
-main.add_command(prove_, "prove")
 
 
 @main.command("set")

@@ -1,4 +1,4 @@
-r"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
+"""The whole study, unattended: every scenario, condition and test of a profile, on real packets.
 
 \b
 examples:
@@ -7,7 +7,7 @@ examples:
   python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
   python -m workflows.full_matrix --resume runs/20260101-120000
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import contextlib
 import json

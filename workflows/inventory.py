@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from inventory.documents import Documents, diff, read_folder
@@ -30,6 +29,7 @@ from inventory.testbed import NETBOX, folder_of, load, netbox_filters
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
 from workflows.options import bad_input_exits_2
+from workflows.progress import make_console
 
 SAME, DIFFERENT = 0, 1
 
@@ -49,7 +49,7 @@ def show(inventory: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(testbed), indent=1, default=_plain))
         return
-    console = Console()
+    console = make_console()
     for table in tables(testbed):
         console.print(table)
 

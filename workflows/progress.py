@@ -12,12 +12,19 @@ from rich.table import Table
 
 from vpnmesh.frames.summary import summarize
 from vpnmesh.matrix import Job, MatrixPlan
-from vpnmesh.model import Condition
+from vpnmesh.model import Condition, Test
 from vpnmesh.outcome import Failed, Measured
 from vpnmesh.record import Record
 from vpnmesh.scenarios import SCENARIO_ORDER
 
 PLAIN_WIDTH = 150
+_RATE = ("rate_mbit_s", "Mbit/s")
+_SHOWN = {
+    Test.PING: ("rtt_ms", "ms"),
+    Test.IDLE: ("cpu_pct", "% CPU"),
+    Test.CONVERGENCE: ("join_s", "s join"),
+}
+"""What a finished cell's line says where it is not the receiver's rate: field and unit."""
 
 
 def make_console() -> Console:
@@ -78,12 +85,9 @@ class RunProgress:
     def finished(self, job: Job, records: Sequence[Record]) -> None:
         """All attempts of a job are done: say what came out."""
         cell = job.cell
-        rates = [
-            rate
-            for one in records
-            if isinstance(one.outcome, Measured) and (rate := rate_of(one)) is not None
-        ]
-        shown = f"{sum(rates) / len(rates):9.1f} Mbit/s" if rates else f"{'-':>9}       "
+        name, unit = _SHOWN.get(cell.test, _RATE)
+        values = [value for one in records if (value := _value(one, name)) is not None]
+        shown = f"{sum(values) / len(values):9.1f} {unit:6}" if values else f"{'-':>9}       "
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
@@ -101,9 +105,8 @@ class RunProgress:
         return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004
 
 
-def rate_of(record: Record) -> float | None:
-    """The receiver's rate of a measured record."""
-    return record.outcome.get("rate_mbit_s") if isinstance(record.outcome, Measured) else None
+def _value(record: Record, name: str) -> float | None:
+    return record.outcome.get(name) if isinstance(record.outcome, Measured) else None
 
 
 def result_tables(results: pl.DataFrame) -> Iterable[Table]:

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
+from vpnmesh.doctor.alike import differences
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
@@ -56,18 +57,24 @@ def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, i
 
 
 def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
-    """The controller and every node, as they are before the first cell."""
-    versions = tuple(
-        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
-    )
-    results = run_on(site.nr, site.all_nodes, tasks.read_provenance, testbed=site.testbed, versions=versions)
-    nodes = {name: result.result for name, result in results.items()}
+    """The controller and every node, as they are before the first cell, and in what the nodes are not alike."""
+    nodes = node_answers(site, site.all_nodes)
     return {
         "controller": {"kernel": platform.platform(), "machine": platform.machine()},
         "engine": engine.name,
         "lab": lab_facts(lab),
         "nodes": nodes,
+        "node_differences": differences(nodes),
     }
+
+
+def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What these nodes are and run, by node and by question."""
+    versions = tuple(
+        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
+    )
+    results = run_on(site.nr, names, tasks.read_provenance, testbed=site.testbed, versions=versions)
+    return {name: result.result for name, result in results.items()}
 
 
 def footprint(site: Site) -> dict[str, dict[str, list[str]]]:

@@ -1,8 +1,14 @@
-"""A prompt with a testbed in it: `python -m workflows.repl [--inventory lab | FOLDER | netbox:site=...]`.
+"""A prompt with a testbed in it.
 
 IPython where it is installed, else Python's own prompt. Nothing is read from or written to a node until you run a
 task. Everything at the prompt is what a script would import; docs/repl.md is a tour.
-"""
+
+\b
+examples:
+  python -m workflows.repl                              the lab
+  python -m workflows.repl --inventory my-testbed
+  python -m workflows.repl --inventory netbox:site=lab
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import code
 import importlib

@@ -19,7 +19,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.report.advice import Advice
-from vpnmesh.report.changes import Gate, changes, differences, gate_failures
+from vpnmesh.report.changes import Gate, changes, differences, gate_failures, lost_cells, unjudged_cells
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
@@ -60,7 +60,18 @@ class Origin:
         return wanted or (self.run / "report" if self.run else Path("report"))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+\b
+examples:
+  python -m workflows.report runs/20260101-120000                          report.html beside the run
+  python -m workflows.report runs/20260101-120000 --advise --bundle        with advice, and an archive to share
+  python -m workflows.report --import-knb knb --import-hey hey --out paper the paper's own files
+  python -m workflows.report --import-knb knb --replay                     what sequential stopping would have cost
+  python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
+"""
+
+
+@click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=_FOLDER, required=False)
 @click.option(
     "--import-knb", "knb", type=_FOLDER, help="Folder of k8s-bench-suite JSON, a folder per scenario."
@@ -101,9 +112,13 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     """Report on RUN, or on results that others published."""
     origin = Origin(run, knb, hey)
     try:
+        if gate and not compare:
+            raise InputError("--gate", "there is nothing to hold it against", "name two runs with --compare")
         if compare:
             sys.exit(_compare(*compare, gate, out))
         study = origin.study()
+        for note in study.notes:
+            click.echo(f"note: {note}", err=True)
         target = origin.out(out)
         if replayed:
             _replay(study, target, orders, seed)
@@ -122,11 +137,9 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
 
 
 def write_report(study: Study, out: Path) -> None:
-    """Write the tables and the repetitions below `out`, and tell what was left out."""
+    """Write the tables and the repetitions below `out`, and tell how many there are."""
     write_tables(study.tables, out)
     _write_parquet(study.samples, out / "results.parquet")
-    for note in study.notes:
-        click.echo(f"note: {note}", err=True)
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
@@ -201,8 +214,8 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
     """Print what changed between two runs; 1 when a gate is given and a cell fails it."""
     a, b = study_from_run(before), study_from_run(after)
     rule = read_gate(gate) if gate else None
-    for difference in differences(a, b, (*MACHINE_KEYS, "versions")):
-        click.echo(f"note: {difference}", err=True)
+    for note in (*differences(a, b, (*MACHINE_KEYS, "versions")), *lost_cells(a, b)):
+        click.echo(f"note: {note}", err=True)
     table = changes(a, b)
     if out:
         write_tables({"changes": table}, out)
@@ -213,7 +226,14 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
         )
     counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))
     click.echo(f"{table.height} cells: {counts}")
-    failures = gate_failures(a, b, rule) if rule else []
+    return _hold(a, b, rule) if rule else 0
+
+
+def _hold(a: Study, b: Study, gate: Gate) -> int:
+    """Tell what fails the gate and what it could not judge; 1 where something fails."""
+    for cell in unjudged_cells(a, b):
+        click.echo(f"note: not judged by the gate: {cell}: too few figures, or no baseline", err=True)
+    failures = gate_failures(a, b, gate)
     for failure in failures:
         click.echo(f"gate: {failure}")
     return 1 if failures else 0

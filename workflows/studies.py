@@ -115,6 +115,11 @@ def _sources(folder: Path, ending: str, skipped: _Skipped) -> Iterator[Source]:
         skipped.notes += [
             f"{place.name}/{path.name}: left out: not {ending}" for path in files if path not in wanted
         ]
+        if place != folder:
+            inner = sorted(path.name for path in place.iterdir() if path.is_dir())
+            skipped.notes += [
+                f"{place.name}/{name}: left out: a folder inside a scenario's" for name in inner
+            ]
         scenario = scenario_of(place.resolve().name)
         if wanted and owners.setdefault(scenario, place.name) != place.name:
             skipped.notes.append(f"{place.name}: left out: {owners[scenario]} is scenario {scenario} already")
@@ -124,8 +129,9 @@ def _sources(folder: Path, ending: str, skipped: _Skipped) -> Iterator[Source]:
 
 
 def study_from_run(run: Path) -> Study:
-    """A study of a run's directory: its manifest, its repetitions, and `api.parquet` where requests were
-    measured.
+    """A study of a run's directory: its manifest, its repetitions, and its requests in `api.parquet`.
+
+    The matrix has no API test yet, so no run writes the latter: whoever measures requests may put it there.
     """
     if not run.is_dir():
         raise InputError(

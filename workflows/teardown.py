@@ -1,4 +1,4 @@
-r"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
+"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
 RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
@@ -9,7 +9,7 @@ examples:
   python -m workflows.teardown --run runs/20260101-120000          what that run left
   python -m workflows.teardown --inventory my-testbed              clean everything of ours
   python -m workflows.teardown --inventory my-testbed --dry-run    show what would go
-"""
+"""  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
 from pathlib import Path
@@ -46,9 +46,7 @@ def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
     """Clean all nodes."""
     mark, name = _found(run) if run else (None, "lab")
     site = Site(*load(inventory or name))
-    found = sweep(site, dry_run=dry_run)
-    if mark is not None and not dry_run:
-        found.append(_roll_back(site, mark))
+    found = sweep(site, mark, dry_run=dry_run)
     for what, host, changed, diff in found:
         if changed is None:
             click.echo(f"{what}: {diff}", err=True)
@@ -81,8 +79,8 @@ Finding = tuple[str, str, bool | None, str]
 """What, on which host, whether it was (or would be) removed, and the diff; None with the reason where it failed."""
 
 
-def sweep(site: Site, *, dry_run: bool) -> list[Finding]:
-    """Clean everything on every node."""
+def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> list[Finding]:
+    """Clean everything on every node; `mark` is the run whose firewall changes are rolled back."""
     bed, nr = site.testbed, site.nr
     found: list[Finding] = []
 
@@ -98,6 +96,9 @@ def sweep(site: Site, *, dry_run: bool) -> list[Finding]:
         engine = choose_engine(site)
     except UnavailableError as error:
         found.append(("impairments", "", False, str(error)))
+    except VpnmeshError as error:
+        # a node that does not answer must not keep the others, and the firewall, as they are
+        found.append(("impairments", "", None, str(error)))
     else:
         targets = every_target(engine, bed, bed.pairs[0])
         nodes = list(dict.fromkeys(target.node for target in targets))
@@ -107,8 +108,18 @@ def sweep(site: Site, *, dry_run: bool) -> list[Finding]:
         scenario = next(one for one in SCENARIOS if one.solution == solution.name)
         mesh = Mesh(bed, scenario)
         attempt(solution.name, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh)
-    allow = policy_named("allow-all")
-    attempt("firewall policy", [bed.firewall.name], tasks.set_firewall_policy, policy=allow, testbed=bed)
+    if mark is not None and not dry_run:
+        return [*found, _roll_back(site, mark)]
+    whose, allow = mark or FirewallRun(), policy_named("allow-all")
+    attempt(
+        "firewall policy",
+        [bed.firewall.name],
+        tasks.set_firewall_policy,
+        policy=allow,
+        testbed=bed,
+        run=whose.run,
+        journal=whose.journal,
+    )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The scenarios are the paper's eight and four beyond, in the order of every table."""
+"""The scenarios are the paper's eight and six beyond, in the order of every table."""
 
 import pytest
 
@@ -22,6 +22,8 @@ TABLE = [
     ("wireguard-direct", "wireguard", "direct", 1230, 1280, "allow-all"),
     ("nebula-direct", "nebula", "direct", 1230, 1280, "allow-all"),
     ("nebula-relay", "nebula", "relay", 1230, 1280, "block-udp-k8s"),
+    ("netmaker-direct", "netmaker", "direct", 1230, 1280, "allow-all"),
+    ("netmaker-relay", "netmaker", "relay", 1230, 1280, "block-udp-k8s"),
 ]
 
 
@@ -52,9 +54,9 @@ def test_netbirds_relays_differ_by_their_options() -> None:
     assert scenario_named("netbird-relay-tcp").options == {"relay": "own"}
 
 
-@pytest.mark.parametrize("name", ["", "native", "Native-1450", "nebula-relay ", "netmaker-direct"])
+@pytest.mark.parametrize("name", ["", "native", "Native-1450", "nebula-relay ", "innernet-direct"])
 def test_an_unknown_scenario_lists_the_right_ones(name: str) -> None:
-    """All twelve are in the message."""
+    """All fourteen are in the message."""
     with pytest.raises(UnknownNameError) as caught:
         scenario_named(name)
     assert list(SCENARIO_ORDER) == caught.value.known

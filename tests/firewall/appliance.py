@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from shutil import copytree
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -149,6 +151,21 @@ def bench(folder: Path) -> Bench:
     assert isinstance(appliance.kernel, MemoryKernel)
     url = f"https://127.0.0.1:{server.server_address[1]}"
     return Bench(appliance, appliance.kernel, url, ca_file, Journal(folder / "journal"), testbed)
+
+
+def inventory(pf: Bench, folder: Path) -> str:
+    """The lab's inventory with the stand-in for a firewall."""
+    copied = copytree(Path(__file__).parents[2] / "inventory" / "lab", folder / "inventory")
+    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
+    (folder / "key").write_text(KEY)
+    hosts["firewall"]["data"] |= {
+        "firewall_driver": "pfsense-rest",
+        "pfsense_url": pf.url,
+        "pfsense_tls_ca": str(pf.ca_file),
+        "pfsense_key_file": str(folder / "key"),
+    }
+    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
+    return str(copied)
 
 
 def make_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:

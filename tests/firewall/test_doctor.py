@@ -1,34 +1,18 @@
 """workflows.doctor --firewall: what it says of a box that has all, less, or the wrong thing."""
 
 import copy
+import re
 from pathlib import Path
-from shutil import copytree
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
-from tests.firewall.appliance import KEY, Bench, needs_schema, schema
+from tests.firewall.appliance import KEY, Bench, inventory, needs_schema, schema
 from vpnmesh.firewall.pfsense_needs import lacks, needs, privileges
 from vpnmesh.firewall.pfsense_rest import BEYOND_SCHEMA, SCHEMA_PATHS
 from workflows.doctor import main
 
 pytestmark = needs_schema
-
-
-def inventory(pf: Bench, folder: Path) -> str:
-    """The lab's inventory with the stand-in for a firewall."""
-    copied = copytree(Path(__file__).parents[2] / "inventory" / "lab", folder / "inventory")
-    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
-    (folder / "key").write_text(KEY)
-    hosts["firewall"]["data"] |= {
-        "firewall_driver": "pfsense-rest",
-        "pfsense_url": pf.url,
-        "pfsense_tls_ca": str(pf.ca_file),
-        "pfsense_key_file": str(folder / "key"),
-    }
-    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
-    return str(copied)
 
 
 def test_shared_schema_has_all_that_is_fatal_and_lacks_what_is_marked() -> None:
@@ -59,6 +43,12 @@ def test_privileges_are_pfsenses_own_names() -> None:
     assert len(privileges()) == len(set(privileges()))
 
 
+def test_docs_list_the_least_privileges() -> None:
+    """Whoever makes the API's user finds exactly these names in the documentation."""
+    text = (Path(__file__).parents[2] / "docs" / "firewall.md").read_text(encoding="utf-8")
+    assert set(privileges()) == set(re.findall(r"api-v2-[a-z0-9-]+", text))
+
+
 def test_least_privileges_suffice_for_a_change(pf: Bench) -> None:
     """With exactly these privileges and no page-all a policy is set and taken back."""
     pf.appliance.keys[KEY] = set(privileges())
@@ -71,9 +61,27 @@ def test_doctor_on_a_healthy_box(pf: Bench, tmp_path: Path) -> None:
     """Exit code 0, the version, and what this API does without."""
     done = CliRunner().invoke(main, ["--firewall", "--inventory", inventory(pf, tmp_path)])
     assert done.exit_code == 0, done.output
-    assert "version: 2.8.1-RELEASE" in done.output
+    assert "pfSense: 2.8.1-RELEASE\nREST API package: v2.9.0\n" in done.output
     assert "without: no GET /api/v2/firewall/schedules: rules cannot end by themselves" in done.output
     assert {call.method for call in pf.appliance.calls} == {"GET"}
+    assert "package version" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"),
+    [
+        ("v3.0.0", 1, "WRONG: wrong package version: 3.0.0 is there, this driver follows 2.9.0"),
+        ("v2.3.1", 0, "note: another package version: 2.3.1 is there, this driver follows 2.9.0"),
+        ("unknown", 0, "note: the package's version is unknown"),
+    ],
+)
+def test_doctor_compares_the_packages_version(
+    pf: Bench, tmp_path: Path, version: str, code: int, said: str
+) -> None:
+    """Another major version is an error, another minor one is said."""
+    pf.appliance.package_version = version
+    done = CliRunner().invoke(main, ["--firewall", "--inventory", inventory(pf, tmp_path)])
+    assert (code, True) == (done.exit_code, said in done.output), done.output
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,22 @@
 """The REST driver against the stand-in: what it writes, what packets then do, and how it comes back."""
 
-import pytest
+import json
+from pathlib import Path
 
-from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from inventory.testbed import load
+from tasks.firewall_journal import HISTORY
+from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, inventory, needs_schema
 from tests.pfsense_server.config import Item
+from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.firewall.pfsense_rest import SCHEMA_PATHS
+from vpnmesh.firewall.pfsense_rest import REVISIONS, SCHEMA_PATHS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
+from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
+from workflows.teardown import main as teardown
 
 pytestmark = needs_schema
 
@@ -69,6 +79,38 @@ def test_another_run_on_the_firewall_is_an_error_before_the_first_write(pf: Benc
     assert writes == len([call for call in pf.appliance.calls if call.method != "GET"])
 
 
+def test_revision_is_in_the_journal_and_stays_on_record(pf: Bench) -> None:
+    """pfSense's newest revision before the first write is journalled, and found in the history after the way back."""
+    newest = pf.appliance.config.history[-1]
+    pf.change("block-udp")
+    begun = pf.journal.read(pf.origin())
+    assert begun is not None
+    assert f"{newest['time']} {newest['description']} sha256:" == begun.revision[:-16]
+    pf.change("allow-all")
+    lines = (pf.journal.directory / HISTORY).read_text().splitlines()
+    assert [(RUN, begun.revision)] == [(one["run"], one["revision"]) for one in map(json.loads, lines)]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_box_that_shows_no_revisions_gets_a_digest(pf: Bench, status: int) -> None:
+    """Without the history, or where it is broken, the change is made all the same."""
+    pf.appliance.faults = [Fault("GET", REVISIONS, "status", status)]
+    pf.change("block-udp")
+    begun = pf.journal.read(pf.origin())
+    assert begun is not None
+    assert begun.revision.startswith("sha256:")
+
+
+def test_one_process_at_a_time_writes_to_a_firewall(pf: Bench) -> None:
+    """While another process of this machine changes the firewall, under whatever run, nothing is written."""
+    with (
+        pf.journal.writer(pf.origin("run-10")),
+        pytest.raises(CheckError, match="another process of this machine"),
+    ):
+        pf.change("block-udp")
+    assert {"GET"} == {call.method for call in pf.appliance.calls}
+
+
 def test_roll_back_of_one_run_leaves_anothers_objects(pf: Bench) -> None:
     """Rolling back run `run-1` deletes nothing of run `run-10`."""
     pf.change("block-udp", run="run-10")
@@ -91,6 +133,21 @@ def test_foreign_rule_above_ours_is_reported(pf: Bench) -> None:
     pf.appliance.config.dirty.clear()
     with pytest.raises(CheckError, match=r"foreign floating rule 'VoIP' \(pass\) stands above"):
         pf.change("block-udp")
+
+
+@pytest.mark.parametrize(
+    ("source", "conflicts"), [("any", True), ("192.88.99.8/29", True), ("10.9.0.0/16", False)]
+)
+def test_foreign_mapping_above_ours_is_reported(pf: Bench, source: str, *, conflicts: bool) -> None:
+    """A foreign outbound mapping for a worker's addresses would translate first: refused; others' are no concern."""
+    mapping: Item = {"interface": "vlan40", "source": source, "destination": "any", "target": "vlan40:ip"}
+    pf.appliance.config.create("mappings", {**mapping, "static_nat_port": False, "descr": "theirs"})
+    pf.appliance.config.dirty.clear()
+    if conflicts:
+        with pytest.raises(CheckError, match="foreign outbound mapping 'theirs' stands above"):
+            pf.change("nat-endpoint-independent")
+    else:
+        assert pf.change("nat-endpoint-independent")
 
 
 def test_somebodys_pending_changes_are_not_loaded_with_ours(pf: Bench) -> None:
@@ -123,6 +180,43 @@ def test_rules_are_renewed_when_half_of_their_time_has_gone(pf: Bench) -> None:
     pf.appliance.config.clock = lambda: start + 3 * 3600
     pf.appliance.reload_on_the_quarter()
     assert not pf.udp(WORKER1, WORKER2)
+
+
+def test_a_run_renews_its_policy_by_itself(pf: Bench, tmp_path: Path) -> None:
+    """Between repetitions a run looks at most every ten minutes, and renews once half of the time has gone."""
+    nr, testbed = load(inventory(pf, tmp_path))
+    mark = FirewallRun(RUN, pf.journal)
+    start = pf.appliance.config.clock()
+    set_policy(nr, testbed, "block-udp", mark)
+    calls = len(pf.appliance.calls)
+    keep_policy(nr, testbed, "block-udp", mark)
+    assert calls == len(pf.appliance.calls)
+    pf.appliance.config.clock = lambda: start + 1.6 * 3600
+    mark.looked_at -= RENEW_EVERY_S
+    keep_policy(nr, testbed, "block-udp", mark)
+    assert [call.method for call in pf.appliance.calls[calls:] if call.method != "GET"] == ["PATCH"]
+
+
+def test_teardown_takes_the_firewall_back_though_no_node_answers(
+    pf: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`workflows.teardown --run` says which nodes it could not clean, exit code 1, and rolls the firewall back."""
+    monkeypatch.setenv("VPNMESH_STATE_DIR", str(tmp_path / "state"))
+    folder = Path(inventory(pf, tmp_path))
+    hosts = yaml.safe_load((folder / "hosts.yaml").read_text())
+    # nobody listens on port 1
+    nowhere = {
+        name: {**host, "hostname": f"127.0.0.{place}", "port": 1}
+        for place, (name, host) in enumerate(hosts.items(), start=1)
+    }
+    (folder / "hosts.yaml").write_text(yaml.safe_dump(nowhere))
+    before = pf.appliance.config.content()
+    set_policy(*load(str(folder)), "block-udp", FirewallRun(RUN))
+    assert before != pf.appliance.config.content()
+    done = CliRunner().invoke(teardown, ["--run", RUN, "--inventory", str(folder)])
+    assert (done.exit_code, before) == (1, pf.appliance.config.content()), done.output
+    assert f"firewall: changes of run {RUN}: removed" in done.output
+    assert "pod network: " in done.output
 
 
 def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:

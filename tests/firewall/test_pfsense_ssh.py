@@ -17,7 +17,7 @@ from tasks.firewall_journal import Journal
 from tasks.pfsense_ssh import PfsenseSsh
 from tests.conftest import needs
 from tests.firewall.appliance import six_nodes
-from vpnmesh.errors import CheckError, ToolError, UnavailableError
+from vpnmesh.errors import CheckError, CommandError, ToolError, UnavailableError
 from vpnmesh.firewall import pfsense_php
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
@@ -43,19 +43,22 @@ class LocalPhp:
 
     host = "pf"
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, stubs: Path = STUBS) -> None:
         self.config = config
+        self.stubs = stubs
 
     def run_all(self, steps: Sequence[Command]) -> list[Completed]:
         """As the SSH shell does it, without SSH."""
         return [self._run(step) for step in steps]
 
     def _run(self, step: Command) -> Completed:
-        argv = (step.argv[0], "-d", f"include_path={STUBS}", *step.argv[1:])
+        argv = (step.argv[0], "-d", f"include_path={self.stubs}", *step.argv[1:])
         environment = {**os.environ, "STUB_CONFIG": str(self.config)}
         done = subprocess.run(
-            argv, input=reveal(step.stdin), capture_output=True, text=True, check=True, env=environment
+            argv, input=reveal(step.stdin), capture_output=True, text=True, check=False, env=environment
         )
+        if done.returncode:
+            raise CommandError(self.host, step.argv, done.returncode, done.stderr or done.stdout)
         return Completed(step.argv, done.returncode, done.stdout, done.stderr)
 
 
@@ -98,7 +101,7 @@ def test_policy_is_written_once_and_taken_back(config: Path, name: str) -> None:
     ran = config.with_name("config.json.ran").read_text().splitlines()
     assert ran[0] == "filter_configure_sync"
     assert ran.count("filter_configure_sync") == 1
-    assert any(line.startswith("/sbin/pfctl -k '192.88.99.10' -k '192.88.99.18'") for line in ran)
+    assert any(line.startswith("/sbin/pfctl -k '192.88.99.10' -k ") for line in ran)
     assert not set_policy(config, name)
     assert set_policy(config, "allow-all")
     assert rules(config) == [THEIRS]
@@ -110,6 +113,29 @@ def test_crash_is_taken_back_by_the_run_id(config: Path) -> None:
     set_policy(config, "block-udp")
     assert take_back(driver(config), ORIGIN, Journal(config.parent / "journal"))
     assert rules(config) == [THEIRS]
+
+
+def test_php_that_dies_before_the_rules_are_loaded_is_taken_back(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between write and load, in a change and again in its way back: the next way back loads the rules."""
+    journal = Journal(config.parent / "journal")
+    monkeypatch.setenv("STUB_DIES", "yes")
+    with pytest.raises(CheckError, match="the roll back failed"):
+        set_policy(config, "block-udp")
+    assert rules(config) == [THEIRS]
+    assert not config.with_name("config.json.ran").exists()
+    monkeypatch.delenv("STUB_DIES")
+    assert take_back(driver(config), ORIGIN, journal) is False
+    assert config.with_name("config.json.ran").read_text() == "filter_configure_sync\n"
+    assert journal.read(ORIGIN) is None
+
+
+def test_old_states_to_anywhere_are_ended_where_a_block_names_no_destination(config: Path) -> None:
+    """Under tcp-443-only a worker's old flow to the relay, or to the world, ends too."""
+    set_policy(config, "tcp-443-only")
+    ran = config.with_name("config.json.ran").read_text()
+    assert "/sbin/pfctl -k '192.88.99.10' -k '0.0.0.0/0'" in ran
 
 
 def test_another_run_and_pending_changes_are_refused(config: Path) -> None:
@@ -149,6 +175,26 @@ def test_nat_over_ssh_says_what_to_use_instead(config: Path) -> None:
     with pytest.raises(UnavailableError, match="use the driver pfsense-rest or manual"):
         set_policy(config, "nat-symmetric")
     assert config.read_text() == before
+
+
+def test_a_php_that_is_not_pfsenses_is_named(config: Path, tmp_path: Path) -> None:
+    """Another FreeBSD, or a plain web server: one clear sentence, no PHP error page."""
+    here = cast("Shell", LocalPhp(config, stubs=tmp_path))
+    stranger = PfsenseSsh(here, six_nodes(), Mark("run-1"), lambda _text: None)
+    with pytest.raises(CheckError, match=r"pf: a php without pfSense's functions: .* needs a root shell"):
+        stranger.observe()
+
+
+def test_a_host_without_php_is_named() -> None:
+    """A shell that knows no php is no pfSense's."""
+
+    class NoPhp:
+        def run_all(self, steps: Sequence[Command]) -> list[Completed]:
+            raise CommandError("pf", steps[0].argv, 127, "php: not found")
+
+    stranger = PfsenseSsh(cast("Shell", NoPhp()), six_nodes(), Mark("run-1"), lambda _text: None)
+    with pytest.raises(CheckError, match="pf: no php: the driver pfsense-ssh needs"):
+        stranger.observe()
 
 
 def test_a_php_that_prints_no_answer_is_an_error() -> None:

@@ -1,16 +1,20 @@
 """The policy model: what it means for a packet, and that every driver renders that meaning."""
 
+import base64
 import json
+import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from tests.firewall.appliance import six_nodes
 from tests.firewall.goldens import golden
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, words
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, objects
+from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, pfsense_states, words
+from vpnmesh.firewall.pfsense_objects import Mark, Objects, lease, objects
 from vpnmesh.firewall.policy import (
     POLICIES,
     Action,
@@ -139,7 +143,7 @@ def test_rest_golden(name: str) -> None:
     ruleset = resolve(policy_named(name), with_servers())
     wanted = objects(ruleset, with_servers(), MARK, schedule=True)
     plan = pfsense_rest.plan(pfsense_rest.Held((), ()), wanted, MARK)
-    kills = pfsense_rest.kill_states(ruleset, with_servers()) if plan else ()
+    kills = pfsense_states.kill_states(ruleset, with_servers()) if plan else ()
     calls = [(one.method, one.path, one.query, one.body) for one in (*plan.requests, *kills)]
     text = "\n".join(json.dumps(call) for call in calls) + "\n"
     assert golden(f"{name}.rest", text) == text
@@ -151,6 +155,19 @@ def test_php_golden(name: str) -> None:
     wanted = objects(resolve(policy_named(name), with_servers()), with_servers(), MARK, schedule=False)
     text = "".join(f"{line}\n" for line in pfsense_php.lines(wanted))
     assert golden(f"{name}.php", text) == text
+
+
+@pytest.mark.parametrize("name", ["allow-all", "block-udp-k8s"])
+def test_php_script_golden(name: str) -> None:
+    """The whole script is the reviewed one, its job in clear; allow-all writes no object and ends no state."""
+    ruleset, bed = resolve(policy_named(name), with_servers()), with_servers()
+    wanted = objects(ruleset, bed, MARK, schedule=True) if ruleset else Objects()
+    until = lease(datetime(2026, 11, 23, 23, 10, tzinfo=UTC), timedelta(hours=2), MARK) if ruleset else None
+    script = pfsense_php.change_script(wanted, ruleset, bed, MARK, until)
+    job = script.split("base64_decode('")[1].split("'")[0]
+    clear = json.dumps(json.loads(base64.b64decode(job)), indent=1)
+    text = script.replace(job, clear)
+    assert golden(f"{name}.script.php", text) == text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,6 +194,20 @@ def test_foreign_rule_in_our_table_is_a_difference() -> None:
         [Completed((), 0, json.dumps(listing), "")]
     )
     assert 'foreign rule [{"accept": null}]' in plan.diff
+
+
+def test_there_is_no_second_way_to_block_a_packet() -> None:
+    """Of all that runs on nodes only the nftables rendering of a policy holds a verdict that stops packets.
+
+    `vpnmesh/lab` stands apart: it keeps the management ports from each other, which is cabling, not policy.
+    """
+    root = Path(__file__).parents[2]
+    verdict = re.compile(r"\b(DROP|REJECT|blackhole|prohibit)\b|counter drop|policy drop|[\"' ]drop[\"']")
+    files = [
+        path for top in ("vpnmesh", "tasks", "workflows", "inventory") for path in (root / top).rglob("*.py")
+    ]
+    found = {path.relative_to(root) for path in files if verdict.search(path.read_text(encoding="utf-8"))}
+    assert {str(one) for one in found if one.parts[1] != "lab"} == {"vpnmesh/firewall/nftables.py"}
 
 
 def test_replies_are_tracked_only_where_a_block_would_stop_them() -> None:

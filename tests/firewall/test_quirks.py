@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.firewall.appliance import RELAY, WORKER1, WORKER2, Bench, needs_schema
-from tests.pfsense_server.server import Fault
+from tasks.firewall import take_back
+from tasks.pfsense_api import CutError
+from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.pfsense_server.server import LOCKED_OUT_AFTER, Fault
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_rest import (
     ALIAS,
@@ -192,6 +194,69 @@ def test_a_schedule_in_use_cannot_be_deleted(pf: Bench) -> None:
         naive(pf, "DELETE", SCHEDULES, descr__startswith="vpnmesh")
     pf.change("allow-all")
     assert pf.appliance.config.sections["schedules"] == []
+
+
+def test_a_call_repeated_after_a_cut_is_made_twice(pf: Bench) -> None:
+    """Whoever repeats what got no answer has the rule twice: the first call did its work; ours looks first."""
+    pf.appliance.faults = [Fault("POST", RULE, "cut after")]
+    with pytest.raises(CutError, match="no answer"):
+        naive(pf, "POST", RULE, BLOCK)
+    naive(pf, "POST", RULE, BLOCK)
+    descrs = [entry.descr for entry in entries(naive(pf, "GET", RULES))]
+    assert descrs.count("naive block") == 2
+
+
+def test_a_change_given_up_in_the_middle_stays_half_made(pf: Bench) -> None:
+    """A 500 in mid-change leaves whoever stops there with rules that wait to be loaded; ours goes on or goes back."""
+    naive(pf, "POST", RULE, BLOCK)
+    pf.appliance.faults = [Fault("POST", RULE, "status", 500)]
+    with pytest.raises(CheckError, match="HTTP 500"):
+        naive(pf, "POST", RULE, {**BLOCK, "interface": ["vlan30"]})
+    assert pf.appliance.config.dirty == {"filter"}
+
+
+def test_an_id_that_is_gone_is_404(pf: Bench) -> None:
+    """The last id is gone once anything before it was deleted; a deletion by query can be made again."""
+    for _ in range(2):
+        naive(pf, "POST", RULE, BLOCK)
+    naive(pf, "DELETE", RULE, id=str(FOREIGN))
+    with pytest.raises(CheckError, match="HTTP 404"):
+        naive(pf, "DELETE", RULE, id=str(FOREIGN + 1))
+    for _ in range(2):
+        naive(pf, "DELETE", RULES, descr="naive block")
+    assert len(pf.appliance.config.sections["rules"]) == FOREIGN
+
+
+def test_a_refused_key_that_is_tried_again_locks_everybody_out(pf: Bench) -> None:
+    """After three tries with a wrong key the right one gets no answer any more; ours tries once."""
+    with pytest.raises(CheckError, match="not accepted"):
+        pf.change("block-udp", driver=pf.driver(key="wrong"))
+    assert pf.change("block-udp")
+    for _ in range(LOCKED_OUT_AFTER):
+        with pytest.raises(CheckError):
+            pf.driver(key="wrong").api.send(Request("GET", RULES))
+    with pytest.raises(CutError, match="no answer"):
+        naive(pf, "GET", RULES)
+
+
+def test_a_dead_callers_write_that_lands_late_is_taken_back(
+    pf: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pfSense finishes the call of a caller that was killed, after the roll back deleted everything: it is seen."""
+    monkeypatch.setattr("tasks.pfsense._IN_FLIGHT_S", 0.0)
+    before = pf.appliance.config.content()
+    pf.change("block-udp-k8s")
+    late = [{**BLOCK, "descr": f"vpnmesh:{RUN}:late"}]
+
+    def land(_number: int) -> None:
+        if late and pf.appliance.calls[-1].path == SCHEDULES and pf.appliance.calls[-1].method == "DELETE":
+            pf.appliance.config.create("rules", late.pop())
+
+    pf.appliance.on_call = land
+    assert take_back(pf.driver(), pf.origin(), pf.journal)
+    assert late == []
+    assert before == pf.appliance.config.content()
+    assert set() == pf.appliance.config.dirty
 
 
 @pytest.mark.parametrize("kind", ["cut before", "cut in", "cut after", "status"])

@@ -9,6 +9,8 @@ import pytest
 
 import tasks
 from inventory.testbed import load
+from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
+from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from vpnmesh.firewall import nftables
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from vpnmesh.lab.lifecycle import Lab
@@ -19,9 +21,6 @@ from workflows.provision import Site
 pytestmark = pytest.mark.live
 
 NAMES = [policy.name for policy in POLICIES]
-# a flow's address and port as the firewall has translated it: the destination of the reply
-_FLOWS = "conntrack -L -p udp --orig-port-src 7777 2>/dev/null"
-
 _IPV6 = (
     "sysctl -qw net.ipv6.conf.{0}.disable_ipv6=0 net.ipv6.conf.{0}.accept_dad=0;"
     " ip -6 addr add {1}/64 dev {0} nodad"
@@ -67,6 +66,11 @@ def test_packets_do_what_the_policy_says(site: Site, name: str) -> None:
         assert [str(line) for line in lines if not line.holds] == []
 
 
+def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
+    """Where only TCP 443 may be opened, DNS and NTP reach the named servers, at their ports alone."""
+    assert reached_under_tcp_443_only(site) == EXPECTED
+
+
 def test_a_second_time_changes_nothing_and_others_rules_stay(site: Site) -> None:
     """The task says unchanged the second time; another table is as before when the policy has gone."""
     name = site.testbed.firewall.name
@@ -103,23 +107,11 @@ def test_ipv6_is_blocked_too(site: Site) -> None:
     assert said(site, one.name, f"{_UDP6}; {_TCP6}").split() == ["silent", "reached"]
 
 
-@pytest.mark.parametrize(("name", "ports"), [("nat-endpoint-independent", 1), ("nat-symmetric", 2)])
+@pytest.mark.parametrize(("name", "ports"), NAT_PORTS)
 def test_kinds_of_nat_differ_in_the_port_that_peers_see(site: Site, name: str, ports: int) -> None:
     """One source port towards two peers: one port outside where it is endpoint-independent, two where symmetric."""
     firewall.set_policy(site.nr, site.testbed, name, site.firewall)
-    peers = [str(site.testbed.relay.underlay), str(site.testbed.control_plane.underlay)]
-    python = (
-        "import socket; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 7777));"
-        f" [s.sendto(b'x', (peer, 9999)) for peer in {peers}]"
-    )
-    said(site, site.testbed.client.name, f'python3 -c "{python}"')
-    flows = said(site, site.testbed.firewall.name, _FLOWS).splitlines()
-    replies = [line.split("dport=")[2].split()[0] for line in flows]
-    outside = [line.split("dst=")[2].split()[0] for line in flows]
-    assert len(flows) == 2
-    assert ports == len(set(replies))
-    gateways = {str(leg.address.ip) for leg in site.testbed.firewall.legs}
-    assert set(outside) <= gateways
+    assert ports == len(ports_outside(site))
 
 
 def test_an_established_flow_does_not_outlive_a_stateful_policy(site: Site) -> None:

@@ -2,93 +2,39 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from shutil import copytree
 
 import polars as pl
 import pytest
-import yaml
 
+import tasks
 from inventory.testbed import load
-from tests.firewall.appliance import FOREIGN_ALIAS, OPENAPI, foreign_pass, make_certificate, needs_schema
+from tests.conftest import needs
+from tests.firewall.appliance import needs_schema
+from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
+from tests.live.nat_kinds import NAT_PORTS, ports_outside
+from tests.live.pfsense_node import ROOT, Standing, stand_in
 from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
 from workflows import firewall
+from workflows.hosts import run_on
 from workflows.provision import Site
 
 pytestmark = [pytest.mark.live, needs_schema]
 
-ROOT = Path(__file__).resolve().parents[2]
-KEY = "a key"
-PORT = 8443
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The stand-in in the firewall node, and the inventory that names it."""
-
-    inventory: Path
-    config: Path
-
-    def content(self) -> dict[str, object]:
-        """Its configuration on disk."""
-        found: dict[str, object] = json.loads(self.config.read_text(encoding="utf-8"))
-        return found
-
 
 @pytest.fixture(scope="module")
 def standing(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    """The stand-in serves on the firewall node's management address; its kernel side loads nftables there."""
-    folder = tmp_path_factory.mktemp("pfsense")
-    _, testbed = load("lab")
-    legs = {leg.interface: [str(leg.address.network)] for leg in testbed.firewall.legs}
-    certificate, ca_file = make_certificate(folder, testbed.firewall.management)
-    settings = {
-        "address": testbed.firewall.management,
-        "port": PORT,
-        "certificate": str(certificate),
-        "schema": str(OPENAPI),
-        "config": str(folder / "config.json"),
-        "key": KEY,
-        "interfaces": legs,
-        "aliases": [FOREIGN_ALIAS],
-        "rules": [foreign_pass(name) for name in legs],
-    }
-    path = folder / "settings.json"
-    path.write_text(json.dumps(settings), encoding="utf-8")
-    inside = ("nsenter", "-t", str(lab.node_pid("firewall")), "-n")
-    argv = (*inside, sys.executable, "-m", "tests.pfsense_server", str(path))
-    with subprocess.Popen(
-        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        yield Standing(_inventory(folder, testbed.firewall.management, ca_file), folder / "config.json")
-        assert process.stdin
-        process.stdin.close()
-        subprocess.run((*inside, "nft", "delete", "table", "inet", "pfsense"), check=True)
-
-
-def _inventory(folder: Path, address: str, ca_file: Path) -> Path:
-    """The lab's inventory with a pfSense for a firewall."""
-    copied = copytree(ROOT / "inventory" / "lab", folder / "inventory")
-    hosts = yaml.safe_load((copied / "hosts.yaml").read_text())
-    key = folder / "key"
-    key.write_text(KEY)
-    hosts["firewall"]["data"] |= {
-        "firewall_driver": "pfsense-rest",
-        "pfsense_url": f"https://{address}:{PORT}",
-        "pfsense_tls_ca": str(ca_file),
-        "pfsense_key_file": str(key),
-    }
-    (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
-    return copied
+    """The stand-in in the lab's firewall node."""
+    with stand_in(lab, tmp_path_factory.mktemp("pfsense")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -109,6 +55,44 @@ def test_packets_do_what_the_policy_says(site: Site, standing: Standing, name: s
         lines = firewall.prove(site.nr, site.testbed, policy)
         assert [str(line) for line in lines if not line.holds] == []
     assert before == standing.content()
+
+
+def test_named_servers_stay_open_and_nothing_else(site: Site) -> None:
+    """As with nftables: DNS and NTP reach the named servers, at their ports alone."""
+    assert reached_under_tcp_443_only(site) == EXPECTED
+
+
+@pytest.mark.parametrize(("name", "ports"), NAT_PORTS)
+def test_kinds_of_nat_differ_in_the_port_that_peers_see(site: Site, name: str, ports: int) -> None:
+    """The outbound mappings that the driver makes keep the source port, or do not, as the policy says."""
+    firewall.set_policy(site.nr, site.testbed, name, site.firewall)
+    assert ports == len(ports_outside(site))
+
+
+def test_pfsense_over_real_ssh(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inventory chooses pfsense-ssh: its script runs by PHP on the firewall node, over stand-in functions."""
+    needs(shutil.which("php") is not None, "no php (Debian package php-cli)")
+    place, name = "/run/pfsense", site.testbed.firewall.name
+
+    def shell(line: str) -> str:
+        done = run_on(site.nr, [name], tasks.run_command, argv=("sh", "-c", line))[name].result
+        return str(getattr(done, "stdout", done))
+
+    theirs = {"filter": {"rule": [{"descr": "theirs"}]}, "revision": {"time": "41"}}
+    stubs = {one.name: one.read_text() for one in (ROOT / "tests" / "firewall" / "php").iterdir()}
+    for file, text in {**stubs, "config.json": json.dumps(theirs)}.items():
+        shell(f"mkdir -p {place} && printf %s {shlex.quote(text)} > {place}/{file}")
+    words = ("env", f"STUB_CONFIG={place}/config.json", "php", "-d", f"include_path={place}", "-q")
+    monkeypatch.setattr("vpnmesh.firewall.pfsense_php.ARGV", words)
+    monkeypatch.setitem(site.nr.inventory.hosts[name].data, "firewall_driver", "pfsense-ssh")
+    firewall.set_policy(site.nr, site.testbed, "block-udp-k8s", site.firewall)
+    held = json.loads(shell(f"cat {place}/config.json"))
+    rules = [rule["descr"] for rule in held["filter"]["rule"]]
+    assert rules[:2] == ["theirs", "vpnmesh:vpnmesh:block-udp-k8s 00"]
+    assert firewall.roll_back(site.nr, site.testbed, site.firewall)
+    held = json.loads(shell(f"cat {place}/config.json"))
+    assert held["filter"] == theirs["filter"]
+    shell(f"rm -r {place}")
 
 
 def test_a_matrix_cell_behind_it(standing: Standing, tmp_path: Path) -> None:
@@ -152,5 +136,5 @@ def test_a_killed_run_is_taken_back_by_its_directory(standing: Standing, tmp_pat
     teardown = (sys.executable, "-m", "workflows.teardown", "--run", str(run))
     done = subprocess.run(teardown, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "firewall: rolled back of run run" in done.stdout
+    assert "firewall: changes of run run: removed" in done.stdout
     assert before == standing.content()

@@ -108,7 +108,16 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
         assert missing.height == 8
         assert all(reason.startswith("unavailable: ") for reason in missing["reason"])
     manifest = json.loads((run / "manifest.json").read_text())
-    assert {"profile", "seed", "nodes", "engine", "git_commit", "testbed", "schema_version"} <= set(manifest)
+    assert {
+        "profile",
+        "seed",
+        "nodes",
+        "node_differences",
+        "engine",
+        "git_commit",
+        "testbed",
+        "schema_version",
+    } <= set(manifest)
     assert "iperf 3" in manifest["nodes"]["worker1"]["iperf3"]
     raw = run / str(rates["raw"][0])
     assert {"client.json", "server.txt", "load-client.txt", "load-relay.txt", "load-server.txt"} == {

@@ -1,6 +1,7 @@
 """docs/repl.md, executed: what it shows is what happens."""
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -75,12 +76,31 @@ def test_a_script_needs_no_prompt(lab: Lab, tmp_path: Path) -> None:
     assert done.stdout == "{'worker1': True, 'worker2': True}\n", done.stderr
 
 
-def test_prompt_without_a_terminal_reads_its_commands(lab: Lab) -> None:
-    """`python -m workflows.repl` takes commands from a pipe, and ends with it."""
-    argv = (sys.executable, "-m", "workflows.repl", "--inventory", "lab")
-    command = 'print(nr.filter(name="relay").run(task=tasks.has_netem)["relay"].failed)\n'
+@pytest.mark.parametrize("prompt", ["IPython", "plain"])
+def test_prompt_without_a_terminal_reads_its_commands(prompt: str, lab: Lab, tmp_path: Path) -> None:
+    """`python -m workflows.repl` takes commands from a pipe, functions among them, and ends with it.
+
+    It is IPython's prompt where that is installed, and Python's own where it is not.
+    """
+    del lab
+    without = "" if prompt == "IPython" else "sys.modules['IPython'] = None; "
+    start = f"import runpy, sys; {without}runpy.run_module('workflows.repl', run_name='__main__')"
+    command = (
+        "def failed(name):\n"
+        "    return nr.filter(name=name).run(task=tasks.has_netem)[name].failed\n"
+        "\n"
+        "print('failed:', failed('relay'))\n"
+    )
     done = subprocess.run(
-        argv, input=command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        (sys.executable, "-c", start, "--inventory", "lab"),
+        input=command,
+        cwd=ROOT,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "False" in COLOUR.sub("", done.stdout)
+    assert re.search(r"failed:(\x1b\[\d*m|\s)*False", done.stdout), done.stdout
+    assert ("In [1]" in done.stdout) == (prompt == "IPython")

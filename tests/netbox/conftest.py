@@ -11,7 +11,7 @@ from inventory.netbox_client import NetBox
 from inventory.sync import apply
 from tests.conftest import needs
 from tests.netbox.admin import Admin
-from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer, NoPythonError
+from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer, NoPythonError, remains
 
 # the server gives no more rows than this at once, whatever is asked for
 PAGE_SIZE = 25
@@ -29,6 +29,8 @@ def server() -> Iterator[NetBoxServer]:
         except CannotRunError as error:
             needs(condition=False, reason=str(error))
         yield running
+        running.stop()
+        assert remains(running) == []
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ the database dump where `$VPNMESH_SHARED` has none; `NetBoxServer` runs it. Ever
 hears only unix sockets or a loopback port chosen by the kernel, and dies with the process that started it.
 """
 
+import contextlib
 import lzma
 import os
 import shutil
@@ -316,6 +317,16 @@ class NetBoxServer:
             process.wait()
         self.processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remains(server: NetBoxServer) -> list[str]:
+    """What is left of a server that was stopped: its directory, and processes that name it."""
+    left = [str(server.directory)] if server.directory.exists() else []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            left += [line] if str(server.directory) in line else []
+    return left
 
 
 def remove_orphans() -> None:

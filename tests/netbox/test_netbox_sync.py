@@ -1,5 +1,6 @@
 """Seeding a real NetBox: idempotent, shown before it is done, and careful with what others made."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,22 @@ def test_export_is_an_inventory_again(seeded: NetBoxServer, tmp_path: Path, lab_
         CliRunner().invoke(main, more).exit_code for more in (command, command, [*command, "--force"])
     ] == [0, 2, 0]
     assert read_folder(tmp_path / "copy") == read_folder(lab_folder)
+
+
+def test_show_and_validate_see_one_testbed_in_both(seeded: NetBoxServer) -> None:
+    """`show --json` prints the same from YAML and from NetBox; `validate` counts; a broken rule is exit code 2."""
+    shown = [CliRunner().invoke(main, ["show", name, "--json"]) for name in ("lab", "netbox:site=lab")]
+    assert [one.exit_code for one in shown] == [0, 0]
+    assert shown[0].output == shown[1].output
+    assert [node["name"] for node in json.loads(shown[1].output)["nodes"]][:2] == ["k8s-master", "worker1"]
+    assert "192.88.99.10/29" in CliRunner().invoke(main, ["show", "netbox:site=lab"]).output
+    valid = CliRunner().invoke(main, ["validate", "netbox:site=lab"])
+    assert (valid.exit_code, valid.output) == (0, "netbox:site=lab: valid: 6 nodes in 5 VLANs\n")
+
+
+def test_validate_names_the_rule_that_is_broken(seeded: NetBoxServer, admin: Admin) -> None:
+    """A testbed without its relay is refused with exit code 2 and one sentence."""
+    admin.change("dcim/devices", admin.one("dcim/devices", name="relay"), status="offline")
+    broken = CliRunner().invoke(main, ["validate", "netbox:site=lab"])
+    assert broken.exit_code == 2
+    assert "relay" in broken.output.splitlines()[-1]

@@ -1,5 +1,6 @@
 """The client against servers that misbehave: what it retries, where it goes, and what it says."""
 
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from inventory import netbox_client
 from inventory.netbox import NetBoxInventory
 from inventory.netbox_client import NetBox, Query
 from inventory.testbed import load
@@ -157,6 +159,15 @@ def test_unreachable_server_is_a_sentence() -> None:
     """A closed port names the URL and the reason."""
     with pytest.raises(InputError, match=r"http://127.0.0.1:1: no answer: .*refused"):
         NetBox("http://127.0.0.1:1", "token").read(DEVICES)
+
+
+def test_silent_server_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the connection and says nothing is a sentence, not a wait for ever."""
+    monkeypatch.setattr(netbox_client, "READ_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"no answer: .*timed out"):
+            NetBox(url, "token").read(DEVICES)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ class Config:
     sections: dict[str, list[Item]] = field(default_factory=lambda: {name: [] for name in SECTIONS})
     nat_mode: str = "hybrid"
     timezone: str = "Etc/UTC"
-    revision: int = 0
+    history: list[Item] = field(default_factory=list)
     dirty: set[str] = field(default_factory=set)
     path: Path | None = None
     clock: Callable[[], float] = time.time
@@ -97,7 +97,10 @@ class Config:
             return json.loads(json.dumps({**self.sections, "nat_mode": self.nat_mode}))  # type: ignore[no-any-return]
 
     def _wrote(self, section: str) -> None:
-        self.revision += 1
+        now = int(self.clock())
+        # a backup is a file named by its second: two writes of one second leave one
+        self.history = [one for one in self.history if one["time"] != now]
+        self.history.append({"time": now, "description": f"api@test: {section} changed"})
         subsystem = {"rules": "filter", "aliases": "aliases", "mappings": "natconf"}.get(section)
         self.dirty |= {subsystem} if subsystem else set()
         if self.path:

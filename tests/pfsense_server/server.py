@@ -81,6 +81,7 @@ class Appliance:
     hidden: set[str] = field(default_factory=set)
     package: bool = True
     version: str = "2.8.1-RELEASE"
+    package_version: str = "v2.9.0"
     faults: list[Fault] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     on_call: Callable[[int], None] = lambda _number: None
@@ -146,6 +147,8 @@ class Appliance:
                 "version": self.version,
                 "base": self.version.split("-")[0],
             },
+            "/api/v2/system/restapi/version": lambda _call, _body: {"current_version": self.package_version},
+            "/api/v2/diagnostics/config_history/revisions": lambda _call, _body: self.config.history,
             "/api/v2/system/timezone": lambda _call, _body: {"timezone": self.config.timezone},
         }
         if call.path not in special:

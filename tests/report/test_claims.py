@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 
+import polars as pl
+
+from tests.report.conftest import made
 from vpnmesh.criteria.catalogue import Catalogue
 from vpnmesh.reference import paper_tables
 from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim, claims, table
 from vpnmesh.report.evidence import Readings
-from vpnmesh.report.tables import Study
+from vpnmesh.report.tables import Study, build_study
 from workflows import criteria
 from workflows.presenting import PAPER_DATE
 
@@ -51,6 +54,34 @@ def test_a_study_of_others_is_judged_by_its_own_figures(handmade: Study) -> None
     assert verdicts["tcp-best"] is not Verdict.HOLDS
     # what only the paper's own text and table can decide is left open
     assert verdicts["zerotier-193"] is Verdict.UNDECIDED
+
+
+def of_planes(study: Study, netbird: str) -> Study:
+    """The study as if NetBird had been carried by another data plane; the order of solutions as the paper's."""
+    plane = pl.when(pl.col("scenario").str.starts_with("netbird")).then(pl.lit(netbird))
+    rates = pl.col("rate_mbit_s") * pl.when(pl.col("scenario") == "netbird-direct").then(2.0).otherwise(1.0)
+    samples = study.samples.with_columns(plane.otherwise("data_plane").alias("data_plane"), rates)
+    return build_study(samples, study.api)
+
+
+def test_no_ranking_across_data_planes(handmade: Study) -> None:
+    """NetBird first, as in the paper: that holds in the kernel, and is left open where it ran in userspace."""
+    here = {claim.id: claim for claim in found(of_planes(handmade, "kernel"))}
+    assert here["stable"].verdict is Verdict.HOLDS
+    there = {claim.id: claim for claim in found(of_planes(handmade, "userspace"))}
+    assert there["stable"].verdict is Verdict.UNDECIDED
+    assert "netbird-direct: userspace here, kernel there" in there["stable"].because
+    assert (there["loss-relay"].verdict, there["loss-relay"].because) == (
+        here["loss-relay"].verdict, here["loss-relay"].because,
+    )  # fmt: skip
+
+
+def test_samples_too_small_for_a_test_decide_nothing() -> None:
+    """Three repetitions a cell (four, one failed) have no p: no claim on an order holds or fails by them."""
+    verdicts = {claim.id: claim.verdict for claim in found(of_planes(made(4), "kernel"))}
+    assert {verdicts[name] for name in ("stable", "delay", "tcp-relays-lossy", "loss-relay", "loss-tcp")} == {
+        Verdict.UNDECIDED
+    }
 
 
 def test_no_data_is_no_verdict(handmade: Study) -> None:

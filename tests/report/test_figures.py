@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from tests.report.conftest import SCENARIOS, made
-from vpnmesh.report import canvas
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.figures import distribution, figures, throughput_cpu
 from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.svg import inline
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.report.unseen import near_cap, retention
 
@@ -85,7 +85,7 @@ def test_a_figure_names_every_scenario(drawn: dict[str, str]) -> None:
 def test_ink_follows_the_page(drawn: dict[str, str]) -> None:
     """No black is baked in, and a page gets the figure without its own background."""
     assert [name for name, svg in drawn.items() if "#010203" in svg or "#000000" in svg] == []
-    assert [name for name, svg in drawn.items() if "<style>svg{" in canvas.inline(svg)] == []
+    assert [name for name, svg in drawn.items() if "<style>svg{" in inline(svg)] == []
 
 
 def test_the_look_of_a_solution_is_one_colour_and_a_fill_per_path() -> None:

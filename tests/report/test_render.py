@@ -1,6 +1,8 @@
 """The page: what it says, that it escapes what it is given, and that words of missing data take the place of gaps."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 
@@ -67,6 +69,33 @@ def test_markdown_tables_have_as_many_cells_as_headings(page: Page) -> None:
         bars = bars or found
         wrong += [line] if found != bars else []
     assert wrong == []
+
+
+def test_a_warning_stands_beside_the_papers_columns(page: Page) -> None:
+    """What must be known before a row is used comes right after the paper's ratios, not past the edge of the screen."""
+    table = next(
+        block
+        for section in page.sections
+        for block in section.blocks
+        if isinstance(block, TableBlock) and block.name == "throughput-tcp"
+    )
+    assert table.columns.index("warning") == 9
+
+
+def test_only_drawing_loads_what_draws() -> None:
+    """Comparing, replaying and refusing bad input take no second for matplotlib."""
+    asked = "import sys, workflows.report; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_table_is_there_once(page: Page) -> None:
+    """A table that has a section of its own is not among the further ones."""
+    names = [
+        block.name for section in page.sections for block in section.blocks if isinstance(block, TableBlock)
+    ]
+    assert "claims" in names
+    assert [name for name in names if names.count(name) > 1] == []
 
 
 def test_missing_udp_is_said_at_the_top_and_in_its_place() -> None:

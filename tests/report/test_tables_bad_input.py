@@ -123,6 +123,20 @@ def test_a_condition_with_one_value(tmp_path: Path) -> None:
     assert (pair["u"], pair["p"], pair["ratio"], pair["ratio_low"]) == (1.0, None, 2.0, None)
 
 
+def test_a_scenario_in_another_unit(tmp_path: Path) -> None:
+    """A whole scenario in Gbit/s among others in Mbit/s is pointed out; what is merely slow is not."""
+    rates: dict[str, list[object]] = {
+        "11-x": [700, 701],
+        "12-y": [690, 691],
+        "13-slow": [20, 21],
+        "14-z": [0.7, 0.71],
+    }
+    notes = [note for note in study_from_imports(knb(tmp_path / "k", rates)).notes if "unit" in note]
+    assert [note.partition(" by more")[0] for note in notes] == [
+        "z none tcp: all rates differ from those of the other scenarios"
+    ]
+
+
 def test_two_folders_of_one_scenario(tmp_path: Path) -> None:
     """Two folders that name the same scenario are not pooled in silence: the second is left out, and said so."""
     study = study_from_imports(knb(tmp_path / "k", {"11-x": [1, 2], "12-x": [900]}))
@@ -140,12 +154,42 @@ def test_files_that_are_no_results_are_listed(tmp_path: Path) -> None:
     assert "11-x/summary.json: left out: its name states no loss and delay" in study.notes
 
 
+def test_folders_too_deep_are_listed(tmp_path: Path) -> None:
+    """Results a folder deeper than a scenario's own are not read, and the folder is named."""
+    folder = knb(tmp_path / "k", {"11-x": [1, 2]})
+    knb(folder / "21-y-direct", {"old": [3, 4]})
+    study = study_from_imports(folder)
+    assert study.scenario_order == ("x",)
+    assert "21-y-direct/old: left out: a folder inside a scenario's" in study.notes
+
+
 def test_hey_without_answers(tmp_path: Path) -> None:
     """A file of which every row was cut or failed is nothing usable."""
     (tmp_path / "h" / "03-x-k8s-api-bench").mkdir(parents=True)
     text = ",".join(hey.COLUMNS) + "\n0.1,0.0\n0.2,0,0,0,0,0,,0.5\n"
     (tmp_path / "h" / "03-x-k8s-api-bench" / "run1.csv").write_text(text)
     complained(report("--import-hey", tmp_path / "h", "--out", tmp_path / "o"), "nothing usable")
+
+
+def test_replays_of_what_is_there(tmp_path: Path) -> None:
+    """Two scenarios that differ are replayed into tables, what failed is told; one alone is no replay."""
+    rates: list[object] = [300.0, 301.0, 302.0, 303.0, 304.0, 305.0, 306.0, 307.0, -1]
+    folder = knb(tmp_path / "k", {"11-x": rates, "12-y": [rate + 90 for rate in range(300, 309)]})
+    out = tmp_path / "o"
+    told = report("--import-knb", folder, "--out", out, "--replay", "--orders", 20)
+    assert told.exit_code == 0, told.output
+    assert "tcp: 20 orders" in told.stdout
+    assert "note: x none tcp: 1 failed at tool" in told.stderr
+    (pair,) = pl.read_csv(out / "tables" / "replay-tcp.csv").to_dicts()
+    assert (pair["a"], pair["b"], pair["full_rejects"], pair["differ"], pair["wrong"]) == (
+        "x",
+        "y",
+        True,
+        20,
+        0,
+    )
+    alone = knb(tmp_path / "one", {"11-x": rates})
+    complained(report("--import-knb", alone, "--out", out, "--replay"), "no two scenarios")
 
 
 def test_command_lines_without_sense(tmp_path: Path) -> None:

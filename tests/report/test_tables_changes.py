@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
-from vpnmesh.report.changes import Gate, changes, gate_failures, refuse_to_pool
+from vpnmesh.report.changes import Gate, changes, gate_failures, refuse_to_pool, unjudged_cells
 from workflows.report import main, read_gate
 from workflows.studies import study_from_run
 
@@ -120,6 +120,56 @@ def test_a_noisy_cell_does_not_fail_by_chance(tmp_path: Path) -> None:
     a = study_from_run(run(tmp_path / "a", BEFORE, n=5, sd=0.6))
     b = study_from_run(run(tmp_path / "b", {k: v * 0.9 for k, v in BEFORE.items()}, n=5, sd=0.6))
     assert gate_failures(a, b, Gate(margin_pct=5, certainty=0.99)) == []
+
+
+def test_a_gate_on_another_substrate_goes_by_the_baseline(tmp_path: Path) -> None:
+    """Half as fast throughout on another substrate passes; slower against its own baseline fails with exit 1."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("margin_pct: 5\n")
+    half = {name: rate / 2 for name, rate in BEFORE.items()}
+    a, other = run(tmp_path / "a", BEFORE), {"substrate": "vm"}
+    same = compare(a, run(tmp_path / "b", half, manifest=other), "--gate", gate)
+    assert (same.exit_code, "note: substrate: namespaces against vm" in same.stderr) == (0, True), same.output
+    slower = half | {"zerotier-direct": 100.0}
+    worse = compare(a, run(tmp_path / "c", slower, manifest=other), "--gate", gate)
+    assert (worse.exit_code, "gate: zerotier-direct none tcp: 0.8" in worse.stdout) == (1, True), worse.output
+
+
+def test_cells_of_one_run_alone_are_named(tmp_path: Path) -> None:
+    """A scenario that the second run has not, and one that it has more, are told: nothing falls out in silence."""
+    a = run(tmp_path / "a", BEFORE)
+    b = run(tmp_path / "b", {"native-1450": 900.0, "headscale-direct": 300.0, "nebula-direct": 90.0})
+    told = compare(a, b)
+    assert told.exit_code == 0
+    assert "note: 1 cells only in the first run: zerotier-direct none tcp" in told.stderr
+    assert "note: 1 cells only in the second run: nebula-direct none tcp" in told.stderr
+
+
+def test_a_gate_that_can_judge_nothing_is_no_pass(tmp_path: Path) -> None:
+    """One figure per cell has no spread: exit 2 in words; a single such cell among others is named."""
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("")
+    single = compare(run(tmp_path / "a", BEFORE, n=1), run(tmp_path / "b", BEFORE, n=1), "--gate", gate)
+    assert (single.exit_code, "no cell can be judged" in single.stderr) == (2, True), single.output
+    no_baseline = {"headscale-direct": 300.0}
+    elsewhere = run(tmp_path / "d", no_baseline, manifest={"machine": "m2"})
+    without = compare(run(tmp_path / "c", no_baseline), elsewhere, "--gate", gate)
+    assert (without.exit_code, "of a native baseline" in without.stderr) == (2, True), without.output
+
+
+def test_the_cells_a_gate_cannot_judge_are_named(tmp_path: Path) -> None:
+    """Of three cells one was measured once: the gate judges two and says which it leaves out."""
+    a, b = (run(tmp_path / name, BEFORE) for name in "ab")
+    frame = pl.read_parquet(b / "results.parquet")
+    once = (pl.col("scenario") != "zerotier-direct") | (pl.col("repetition") == 1)
+    frame.filter(once).write_parquet(b / "results.parquet")
+    assert unjudged_cells(study_from_run(a), study_from_run(b)) == ["zerotier-direct none tcp"]
+
+
+def test_a_gate_without_two_runs_is_refused(tmp_path: Path) -> None:
+    """A gate that would be left out in silence is an error."""
+    told = CliRunner().invoke(main, [str(run(tmp_path / "a", BEFORE)), "--gate", str(tmp_path / "gate.yaml")])
+    assert (told.exit_code, "nothing to hold it against" in told.stderr) == (2, True)
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def test_nodes_that_differ_are_all_named() -> None:
     assert dict(environment(found).rows())["Kernel"] == "Linux 6.1 x86_64; Linux 6.6 x86_64"
 
 
+def test_what_is_not_alike_is_a_row_of_table_2() -> None:
+    """The run's own list of differences between its nodes is shown; a run without any has no such row."""
+    differing = ["kernel: 6.1 (a); 6.6 (b)", "cores: 4 (a); 8 (b)"]
+    rows = [
+        dict(environment(identity({"nodes": {"a": NODE}, "node_differences": found})).rows())
+        for found in (differing, [])
+    ]
+    assert rows[0]["Nodes differ in"] == "cores: 4 (a); 8 (b); kernel: 6.1 (a); 6.6 (b)"
+    assert "Nodes differ in" not in rows[1]
+
+
 def test_long_answers_stay_out_of_table_2() -> None:
     """Rulesets and addresses are provenance, not a row of Table 2."""
     assert "table ip x" not in str(environment(identity({"nodes": {"a": NODE}})).rows())

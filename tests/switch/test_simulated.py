@@ -4,7 +4,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -12,7 +14,7 @@ import paramiko
 import pytest
 from nornir.core import Nornir
 from nornir.core.inventory import Host, Inventory
-from nornir.core.task import AggregatedResult
+from nornir.core.task import AggregatedResult, Result
 from nornir.plugins.runners import SerialRunner
 
 from tasks.switch import read_ports, set_access_vlans
@@ -101,21 +103,50 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
             process.wait(30)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_vlan_is_set_verified_and_undone(simulated: Simulated, name: str) -> None:
-    """Dry run shows the diff and changes nothing; then set; again unchanged; the former ports undo it."""
+@dataclass(frozen=True)
+class Trip:
+    """What the task said of a dry run, a change, the same again and the way back; then the ports."""
+
+    dry: Result
+    done: Result
+    again: Result
+    undone: Result
+    now: tuple[Port, ...]
+
+
+def ports_of(simulated: Simulated, name: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The first two ports as they are at first, and as they are wanted."""
     former = (simulated.port(name, 1, 30), simulated.port(name, 2, None, access=False))
-    wanted = (simulated.port(name, 1), simulated.port(name, 2))
+    return former, (simulated.port(name, 1), simulated.port(name, 2))
+
+
+def there_and_back(simulated: Simulated, name: str) -> Trip:
+    """Set two ports and undo it."""
+    former, wanted = ports_of(simulated, name)
     dry = simulated.run(name, set_access_vlans, ports=wanted, dry_run=True)[name][0]
-    assert (dry.changed, dry.result) == (True, former), dry.exception
-    assert f"-{former[0]}\n" in dry.diff
     done = simulated.run(name, set_access_vlans, ports=wanted)[name][0]
-    assert (done.changed, done.result) == (True, former), done.exception
     again = simulated.run(name, set_access_vlans, ports=wanted)[name][0]
-    assert (again.changed, again.result) == (False, wanted)
-    undone = simulated.run(name, set_access_vlans, ports=done.result, save=True)[name][0]
-    assert undone.changed, undone.exception
-    assert simulated.now(name) == former
+    undone = simulated.run(name, set_access_vlans, ports=done.result or former, save=True)[name][0]
+    return Trip(dry, done, again, undone, simulated.now(name))
+
+
+@pytest.fixture(scope="module")
+def trips(simulated: Simulated) -> dict[str, Trip]:
+    """All four systems at once, for a login takes seconds of waiting."""
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        return dict(zip(NAMES, pool.map(partial(there_and_back, simulated), NAMES), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vlan_is_set_verified_and_undone(simulated: Simulated, trips: dict[str, Trip], name: str) -> None:
+    """Dry run shows the diff and changes nothing; then set; again unchanged; the former ports undo it."""
+    (former, wanted), trip = ports_of(simulated, name), trips[name]
+    assert (trip.dry.changed, trip.dry.result) == (True, former), trip.dry.exception
+    assert f"-{former[0]}\n" in trip.dry.diff
+    assert (trip.done.changed, trip.done.result) == (True, former), trip.done.exception
+    assert (trip.again.changed, trip.again.result) == (False, wanted)
+    assert trip.undone.changed, trip.undone.exception
+    assert trip.now == former
 
 
 @pytest.mark.parametrize("name", ["arista_eos", "juniper_junos"])

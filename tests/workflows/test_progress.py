@@ -11,7 +11,7 @@ from vpnmesh.matrix import PROFILES, Job, plan_matrix
 from vpnmesh.model import Cell, Pair, Test
 from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.record import Record, frame_of, journal_line
-from workflows.progress import PLAIN_WIDTH, RunProgress, rate_of, result_tables
+from workflows.progress import PLAIN_WIDTH, RunProgress, result_tables
 
 PAIR = Pair("worker1", "worker2")
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -108,7 +108,19 @@ def test_the_line_of_a_finished_job(outcomes: tuple[Outcome, ...], wanted: str) 
     assert progress.failures == sum(isinstance(one, Failed) for one in outcomes)
 
 
-def test_a_failure_has_no_rate() -> None:
-    """None, not 0."""
-    (good, bad) = records("native-1450", "none", Test.TCP, measured(4), Failed("tool", "x"))
-    assert (rate_of(good), rate_of(bad)) == (4.0, None)
+@pytest.mark.parametrize(
+    ("test", "sample", "wanted"),
+    [
+        (Test.PING, Sample("rtt_ms", 0.25), "ping       0.2 ms      1/1"),
+        (Test.IDLE, Sample("cpu_pct", 3.0), "idle       3.0 % CPU   1/1"),
+        (Test.CONVERGENCE, Sample("join_s", 2.5), "convergence       2.5 s join  1/1"),
+    ],
+)
+def test_other_tests_show_what_they_measure(test: Test, sample: Sample, wanted: str) -> None:
+    """A round trip, a load and a time to join are no rates."""
+    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
+    made = records("native-1450", "none", test, Measured((sample,)))
+    with RunProgress(console, plan_matrix(PROFILES["quick"], [PAIR], 1), 0) as progress:
+        progress.finished(Job(made[0].cell, (1,)), made)
+    assert isinstance(console.file, io.StringIO)
+    assert f"native-1450       none          {wanted}\n" == console.file.getvalue()

@@ -10,6 +10,8 @@ from vpnmesh.firewall.pfsense_objects import Mapping as NatMapping
 from vpnmesh.firewall.policy import Action
 
 SCHEMA = "/api/v2/schema/openapi"
+PACKAGE_READ = "2.9.0"
+"""The version of pfSense-pkg-RESTAPI whose source the driver follows."""
 _ALIAS = Alias("a", (IPv4Address("192.0.2.1"),), "d")
 _RULE = FloatingRule(Action.BLOCK, ("a", "b"), "udp", "any", 53, "d", "s")
 _MAPPING = NatMapping("a", "192.0.2.0/24", keeps_port=True, descr="d")
@@ -54,6 +56,8 @@ def needs() -> tuple[Need, ...]:
         Need("DELETE", rest.MAPPINGS, loss=nat),
         Need("GET", rest.NAT_MODE, loss=nat),
         Need("GET", rest.VERSION, loss="the version cannot be recorded"),
+        Need("GET", rest.PACKAGE, loss="the package's version cannot be compared"),
+        Need("GET", rest.REVISIONS, loss="the revision is recorded as a digest alone"),
     )
 
 
@@ -74,6 +78,18 @@ def lacks(document: Mapping[str, object]) -> tuple[Lack, ...]:
     """What the driver needs and the OpenAPI document does not have, the fatal first."""
     found = [lack for need in needs() for lack in _lacks(document, need)]
     return tuple(sorted(found, key=lambda lack: not lack.fatal))
+
+
+def package_lack(version: str) -> Lack | None:
+    """What is to be said of the REST API package's version (`v2.9.0`); None when it is the one that was read."""
+    found = version.removeprefix("v")
+    if found == PACKAGE_READ:
+        return None
+    if not found[:1].isdigit():
+        return Lack(f"the package's version is unknown; this driver follows {PACKAGE_READ}", fatal=False)
+    other = found.split(".")[0] != PACKAGE_READ.split(".", maxsplit=1)[0]
+    words = "wrong package version" if other else "another package version"
+    return Lack(f"{words}: {found} is there, this driver follows {PACKAGE_READ}", fatal=other)
 
 
 def _lacks(document: Mapping[str, object], need: Need) -> Iterator[Lack]:

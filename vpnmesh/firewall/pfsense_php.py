@@ -6,13 +6,14 @@ the rules and ends old states; a connection cut in mid-change cannot leave half 
 
 import base64
 import json
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 
 from vpnmesh.errors import ToolError, UnavailableError
 from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, Mark, Objects, Schedule
 from vpnmesh.firewall.pfsense_rest import Entry, Held
-from vpnmesh.firewall.policy import Ruleset
+from vpnmesh.firewall.policy import Action, Ruleset
 from vpnmesh.model import Testbed
 
 ARGV = ("php", "-q")
@@ -46,9 +47,12 @@ if ($job['write']) {
     }
     if ($after !== $before) { config_set_path($path, $after); $changed = true; }
   }
-  if (!empty($changed)) {
-    write_config($job['why']);
+  if (!empty($changed) || $job['load']) {
+    // whoever dies before the rules are loaded leaves this mark, which the next roll back sees
+    mark_subsystem_dirty('filter');
+    if (!empty($changed)) { write_config($job['why']); }
     filter_configure_sync();
+    clear_subsystem_dirty('filter');
     foreach ($job['kill'] as $pair) {
       mwexec('/sbin/pfctl -k ' . escapeshellarg($pair[0]) . ' -k ' . escapeshellarg($pair[1]));
     }
@@ -75,7 +79,7 @@ class Answer:
 
 def observe_script() -> str:
     """The script that only reads."""
-    return _script({"write": False, "prefix": "", "objects": {}, "why": "", "kill": []})
+    return _script({"write": False, "load": False, "prefix": "", "objects": {}, "why": "", "kill": []})
 
 
 def change_script(
@@ -94,19 +98,29 @@ def change_script(
         "aliases": [_alias(alias) for alias in wanted.aliases],
         "rules": [_rule(rule) for rule in wanted.rules],
     }
-    sources = {vid for rule in ruleset.rules for vid in rule.sources}
-    nodes = [
-        str(node.underlay) for node in testbed.nodes if node != testbed.firewall and node.leg.vid in sources
-    ]
-    kill = [[one, other] for one in nodes for other in nodes if one != other]
     why = f"{mark.prefix} firewall policy {ruleset.name}"
-    return _script({"write": True, "prefix": mark.prefix, "objects": found, "why": why, "kill": kill})
+    kill = list(dict.fromkeys(_old_states(ruleset, testbed)))
+    job = {"write": True, "load": False, "prefix": mark.prefix, "objects": found, "why": why, "kill": kill}
+    return _script(job)
 
 
-def roll_back_script(mark: Mark) -> str:
-    """The script that leaves nothing of this run."""
+def _old_states(ruleset: Ruleset, testbed: Testbed) -> Iterator[tuple[str, str]]:
+    """Source and destination of the states that would carry what is now blocked."""
+    nodes = [node for node in testbed.nodes if node != testbed.firewall]
+    for rule in ruleset.rules:
+        if rule.action is not Action.BLOCK:
+            continue
+        sources = [str(node.underlay) for node in nodes if node.leg.vid in rule.sources]
+        named = [str(node.underlay) for node in nodes if node.leg.vid in rule.destinations]
+        ends = named if rule.destinations else ["0.0.0.0/0"]
+        yield from ((one, other) for one in sources for other in ends if one != other)
+
+
+def roll_back_script(mark: Mark, *, load: bool = False) -> str:
+    """The script that leaves nothing of this run; `load`: have the rules loaded though nothing was there."""
+    why = f"{mark.prefix} roll back"
     return _script(
-        {"write": True, "prefix": mark.prefix, "objects": {}, "why": f"{mark.prefix} roll back", "kill": []}
+        {"write": True, "load": load, "prefix": mark.prefix, "objects": {}, "why": why, "kill": []}
     )
 
 

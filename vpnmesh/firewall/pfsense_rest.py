@@ -6,15 +6,14 @@ found by their description alone; deletions go by query; nothing is ever replace
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import ip_network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_objects import PREFIX, Alias, FloatingRule, Mapping, Mark, Objects, Schedule
-from vpnmesh.firewall.policy import Action, Protocol, Ruleset
-from vpnmesh.model import Testbed
+from vpnmesh.firewall.policy import Action
 
 API = "/api/v2"
 RULE, RULES = f"{API}/firewall/rule", f"{API}/firewall/rules"
@@ -26,8 +25,12 @@ SCHEDULE, SCHEDULES = f"{API}/firewall/schedule", f"{API}/firewall/schedules"
 MAPPING, MAPPINGS = f"{API}/firewall/nat/outbound/mapping", f"{API}/firewall/nat/outbound/mappings"
 NAT_MODE = f"{API}/firewall/nat/outbound/mode"
 VERSION, TIMEZONE = f"{API}/system/version", f"{API}/system/timezone"
+PACKAGE, REVISIONS = f"{API}/system/restapi/version", f"{API}/diagnostics/config_history/revisions"
 SCHEMA_PATHS = (RULE, RULES, ALIAS, ALIASES, APPLY, STATES, COMMAND)
-BEYOND_SCHEMA = (SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE, VERSION, TIMEZONE)
+BEYOND_SCHEMA = (
+    *(SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE),
+    *(VERSION, TIMEZONE, PACKAGE, REVISIONS),
+)
 
 Json = Dict[str, object]
 
@@ -159,30 +162,11 @@ def roll_back(held: Held, mark: Mark) -> tuple[Request, ...]:
     return (*rules, *([APPLY_NOW] if rules else ()), *rest, *([APPLY_NOW] if rest else ()))
 
 
-def kill_states(ruleset: Ruleset, testbed: Testbed) -> tuple[Request, ...]:
-    """End the states of what is now blocked: a reload leaves them, and old flows would pass for ever.
-
-    By source address and port separator (`10.0.0.1` begins `10.0.0.10` too), without the default limit of 100.
-    The API ends states by pair of IPv4 addresses; it cannot end IPv6 states.
-    """
-    blocks = [rule for rule in ruleset.rules if rule.action is Action.BLOCK]
-    sources = {vid for rule in blocks for vid in rule.sources} | {one.vid for one in ruleset.translations}
-    protocols = {rule.protocol for rule in blocks} or {None}
-    if None in protocols:
-        protocols = {None}
-    nodes = [node for node in testbed.nodes if node != testbed.firewall and node.leg.vid in sources]
-    return tuple(_kill(node.underlay, protocol) for node in nodes for protocol in sorted(protocols, key=str))
-
-
-def kill_all_states(testbed: Testbed) -> tuple[Request, ...]:
-    """End all states that the testbed's nodes made: a translation goes on for a flow that has one."""
-    return tuple(_kill(node.underlay, None) for node in testbed.nodes if node != testbed.firewall)
-
-
-def _kill(address: IPv4Address, protocol: Protocol | None) -> Request:
-    only = (("protocol", str(protocol)),) if protocol else ()
-    query = (*only, ("source__startswith", f"{address}:"), ("limit", "0"))
-    return Request("DELETE", STATES, query, why="end old states")
+def newest_revision(data: object) -> str:
+    """The newest entry of the configuration history, as `seconds description`; empty when there is none."""
+    found = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    newest = max(found, key=lambda one: int(str(one.get("time") or 0)), default=None)
+    return f"{newest.get('time')} {newest.get('description', '')}".strip() if newest else ""
 
 
 def check_alone(held: Held, mark: Mark) -> None:
@@ -206,7 +190,7 @@ def check_held(held: Held, wanted: Objects, mark: Mark) -> None:
 
 
 def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
-    """Foreign floating quick rules that would decide a packet before our rule with another verdict."""
+    """Foreign floating quick rules and outbound mappings that would decide a packet before ours, and otherwise."""
     found = []
     for entry in held.rules:
         if entry.descr.startswith(PREFIX):
@@ -219,7 +203,30 @@ def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
                 f"the foreign floating rule '{entry.descr or entry.place}' ({fields.get('type')}) stands above"
                 f" '{rule.descr}' ({rule.action}) and decides first: move it down or disable it"
             )
-    return tuple(found)
+    return (*found, *_mapping_conflicts(held, wanted))
+
+
+def _mapping_conflicts(held: Held, wanted: Objects) -> Iterator[str]:
+    """The first mapping that fits translates, and the foreign ones stand first."""
+    for entry in held.mappings or ():
+        fields = entry.fields
+        if entry.descr.startswith(PREFIX) or fields.get("disabled"):
+            continue
+        for mapping in wanted.mappings:
+            if fields.get("interface") == mapping.interface and _same_source(fields.get("source"), mapping):
+                yield (
+                    f"the foreign outbound mapping '{entry.descr or entry.place}' stands above '{mapping.descr}'"
+                    " and translates first: disable it"
+                )
+                break
+
+
+def _same_source(source: object, mapping: Mapping) -> bool:
+    """Whether one packet may come from both; a name that cannot be judged here counts."""
+    try:
+        return ip_network(str(source)).overlaps(ip_network(mapping.source))
+    except (ValueError, TypeError):
+        return True
 
 
 def _overlap(fields: Json, rule: FloatingRule) -> bool:
@@ -370,10 +377,3 @@ def _line(fields: Json) -> str:
 
 def _word(value: object) -> str:
     return ",".join(sorted(str(one) for one in value)) if isinstance(value, list) else str(value)
-
-
-def states_query(address: IPv4Address) -> Request:
-    """The states that this node's packets made."""
-    return Request(
-        "GET", STATES, (("source__startswith", f"{address}:"), ("limit", "0")), why="read the states"
-    )

@@ -159,19 +159,28 @@ def _what_became(row: Row) -> str:
 
 
 def unit_notes(samples: pl.DataFrame) -> list[str]:
-    """A warning per cell that holds figures a hundred times its median: they look like another unit."""
-    rate, median = pl.col("rate_mbit_s"), pl.col("rate_mbit_s").median()
-    odd = (
+    """A warning per cell with figures a hundred times its median, or itself so far from the other scenarios: they look
+    like another unit.
+    """
+    rate = pl.col("rate_mbit_s")
+    cells = (
         samples.filter((pl.col("outcome") == "measured") & rate.is_not_null())
         .group_by("scenario", "condition", "test", maintain_order=True)
-        .agg(
-            ((rate > _OUTLIER_FACTOR * median) | (rate * _OUTLIER_FACTOR < median)).sum().alias("odd"),
-            pl.len(),
-        )
-        .filter(pl.col("odd") > 0)
+        .agg(_far_from(rate, rate.median()).sum().alias("odd"), pl.len(), rate.median().alias("median"))
+        .with_columns(far=_far_from(pl.col("median"), pl.col("median").median().over("condition", "test")))
     )
+    beyond = f"by more than a factor of {_OUTLIER_FACTOR:g}: mixed units? They are kept"
     return [
-        f"{row['scenario']} {row['condition']} {row['test']}: {row['odd']} of {row['len']} rates differ"
-        f" from the median by more than a factor of {_OUTLIER_FACTOR:g}: mixed units? They are kept"
-        for row in odd.iter_rows(named=True)
+        f"{row['scenario']} {row['condition']} {row['test']}: {_differing(row)} {beyond}"
+        for row in cells.filter(pl.col("far") | (pl.col("odd") > 0)).iter_rows(named=True)
     ]
+
+
+def _differing(row: Row) -> str:
+    if row["odd"]:
+        return f"{row['odd']} of {row['len']} rates differ from the median"
+    return "all rates differ from those of the other scenarios"
+
+
+def _far_from(figure: pl.Expr, usual: pl.Expr) -> pl.Expr:
+    return (figure > _OUTLIER_FACTOR * usual) | (figure * _OUTLIER_FACTOR < usual)

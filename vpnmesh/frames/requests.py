@@ -100,9 +100,12 @@ def _as_requests() -> dict[str, pl.Expr]:
 
 
 def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
-    """Every scenario, condition and mode that has requests; reads the rows twice, in batches."""
-    counts, counted = pl.collect_all([_by_run(requests), _counted(requests)], engine="streaming")
-    tallies = _tallies(counted)
+    """Every scenario, condition and mode that has requests; reads the rows three times, in batches.
+
+    Each question by itself: asked together, Polars keeps all rows between them.
+    """
+    counts = _by_run(requests).collect(engine="streaming")
+    tallies = _tallies(_counted(requests).collect(engine="streaming"))
     load = _load(requests, counts)
     return [
         ApiCell(
@@ -124,22 +127,33 @@ def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
 
 
 def _by_run(requests: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per run: how many requests, how they went, from when to when."""
-    ok, end = pl.col("ok"), pl.col("offset_s") + pl.col("response_s")
-    # whole nanoseconds: batches are added in any order, and only whole numbers then give the same sum every time
-    busy_s = (pl.col("response_s").filter(ok) * 1e9).round().cast(pl.Int64).sum() / 1e9
+    """A row per run: how many requests, how they went, from when to when.
+
+    Only bare columns are aggregated, for an expression over a group has Polars hold all rows of it.
+    """
+    ok, response, offset = pl.col("ok"), pl.col("response_s"), pl.col("offset_s")
+    answered = {
+        # whole nanoseconds: batches are added in any order, and only whole numbers then give the same sum every time
+        "busy_ns": (response * 1e9).round().cast(pl.Int64),
+        "sent_s": offset,
+        "answered_s": offset + response,
+    }
     return (
-        requests.group_by(*KEYS, "run")
+        requests.select(
+            *KEYS, "run", "ok", **{name: pl.when(ok).then(value) for name, value in answered.items()}
+        )
+        .group_by(*KEYS, "run")
         .agg(
             pl.len().cast(pl.Int64).alias("requests"),
-            (~ok).sum().cast(pl.Int64).alias("failed"),
-            pl.when(ok.any()).then(busy_s / ok.sum()).alias("mean_s"),
-            busy_s.alias("busy_s"),
-            pl.col("offset_s").filter(ok).min().alias("first_s"),
-            pl.col("offset_s").filter(ok).max().alias("last_s"),
-            end.filter(ok).min().alias("first_answer_s"),
-            end.filter(ok).max().alias("last_answer_s"),
+            pl.col("ok").sum().cast(pl.Int64).alias("ok"),
+            pl.col("busy_ns").sum(),
+            pl.col("sent_s").min().alias("first_s"),
+            pl.col("sent_s").max().alias("last_s"),
+            pl.col("answered_s").min().alias("first_answer_s"),
+            pl.col("answered_s").max().alias("last_answer_s"),
         )
+        .with_columns(busy_s=pl.col("busy_ns") / 1e9, failed=pl.col("requests") - pl.col("ok"))
+        .with_columns(mean_s=pl.when(pl.col("ok") > 0).then(pl.col("busy_s") / pl.col("ok")))
         .sort(*KEYS, "run")
     )
 

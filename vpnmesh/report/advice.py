@@ -128,8 +128,14 @@ def _throughput_sentences(
         sentences.append(Sentence(_compare(known, better, worse, pairs), tuple(pairs)))
     if len(ranking) == 1 and choices:
         only = ranking[0]
+        cells = tuple(
+            known.readings.cite_cell(choice.protocol, choice.condition, scenario)
+            for choice in choices
+            for solution, scenario, _ in choice.best
+            if solution == only.solution
+        )
         sentences.append(
-            Sentence(f"{_name(known, only.solution)} alone was measured in every cell of this need.", ())
+            Sentence(f"{_name(known, only.solution)} alone was measured in every cell of this need.", cells)
         )
     return sentences
 

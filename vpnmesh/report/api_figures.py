@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.canvas import INK
 from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.svg import INK
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STEPS = tuple(np.round(np.linspace(0.0, 0.995, 100), 4))

@@ -1,14 +1,12 @@
 """From drawing calls to one SVG text: no global state, no dates, the same bytes for the same data.
 
 Text stays text (`svg.fonttype: none`): it can be searched, it scales, and the files are a third of the size.
-Ink is drawn in one marked colour and then becomes `currentColor`, so that a figure follows its page, light or
-dark; the standalone files carry a style of their own.
+What becomes of the text afterwards is in `vpnmesh.report.svg`.
 """
 
 import contextlib
 import gc
 import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,15 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vpnmesh.report.look import look
+from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000
 """Above this many points a figure shows quantiles; points would only hide each other."""
 
-_INK = "#010203"
-_STYLE = (
-    "<style>svg{color:#16191d;background:#fff}"
-    "@media(prefers-color-scheme:dark){svg{color:#e4e7ea;background:#14171a}}</style>"
-)
 _RC: Any = {
     "svg.fonttype": "none",
     # names are names, also with a dollar in them; and looking for formulas costs time
@@ -60,11 +54,9 @@ _RC: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
     **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
     ),
 }
-
-INK = _INK
 
 
 def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
@@ -73,7 +65,7 @@ def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
         figure = paint()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return _tidy(stream.getvalue(), name, title)
+    return tidy(stream.getvalue(), name, title)
 
 
 @contextlib.contextmanager
@@ -86,25 +78,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
-
-
-def _tidy(text: str, name: str, title: str) -> str:
-    text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(_INK, "currentColor")
-    # coordinates to a hundredth of a point, inside tags only: what is written in the figure stays as it is
-    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
-    # several figures share one page, so their ids must not meet
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
-    head, _, body = text.partition(">")
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
-    return f'{head} role="img">\n{_STYLE}\n<title>{escaped}</title>{body}'
-
-
-def inline(svg: str) -> str:
-    """The same figure for a page that has colours of its own."""
-    return svg.replace(_STYLE + "\n", "", 1)
 
 
 def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> None:
@@ -159,7 +132,7 @@ def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> 
     figure = Figure(figsize=(width, height))
     # margins by hand: constrained layout draws everything twice, and that is most of the time a report takes
     figure.subplots_adjust(
-        left=0.55 / width,
+        left=0.62 / width,
         right=1 - 0.12 / width,
         bottom=(foot + 0.42) / height,
         top=1 - 0.3 / height,

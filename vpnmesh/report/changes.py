@@ -178,6 +178,39 @@ def _change(row: Mapping[str, object]) -> str:
     return ("faster" if ratio > 1 else "slower") if changed else "none seen"
 
 
+def lost_cells(a: Study, b: Study) -> list[str]:
+    """A sentence per study that has cells which the other has not: those are compared with nothing."""
+    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
+    sides = (("first", cells_a, cells_b), ("second", cells_b, cells_a))
+    alone = [(side, [" ".join(cell) for cell in own if cell not in other]) for side, own, other in sides]
+    return [
+        f"{len(names)} cells only in the {side} run: {', '.join(names)}" for side, names in alone if names
+    ]
+
+
+def unjudged_cells(a: Study, b: Study) -> list[str]:
+    """The cells that both measured, yet with too few figures, or without a baseline, for a gate to judge.
+
+    InputError where that is so of every cell: a gate that judges nothing must not look like a pass.
+    """
+    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
+    relative = bool(differences(a, b, MACHINE_KEYS))
+    both = [
+        cell
+        for cell in in_order(list(cells_a))
+        if cell in cells_b and cells_a[cell].measured and not (relative and cell[0] in BASELINES)
+    ]
+    gaps = [
+        cell
+        for cell in both
+        if cells_b[cell].measured and log_ratio(cell, cells_a, cells_b, relative=relative) is None
+    ]
+    if len(gaps) == len(both):
+        wanted = "two figures or more of each cell" + (" and of a native baseline" if relative else "")
+        raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
+    return [" ".join(cell) for cell in gaps]
+
+
 def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
     """A sentence per cell that got slower than the margin with the gate's certainty, from a to b.
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
 from vpnmesh.frames.order import BASELINES
-from vpnmesh.report.evidence import Evidence, Readings, cite_fact
+from vpnmesh.report.evidence import PUBLISHED, Evidence, Readings, cite_fact
 from vpnmesh.report.look import condition_title
 from vpnmesh.report.wording import p_text
 from vpnmesh.stats.compare import ALPHA
@@ -44,7 +44,7 @@ class Found:
     evidence: tuple[Evidence, ...] = ()
 
 
-_NO_DATA = Found(Verdict.UNDECIDED, "these data hold nothing on it")
+_NO_DATA = Found(Verdict.UNDECIDED, "these data hold nothing that decides it")
 
 
 def _judge(right: int, of: int, because: str, evidence: Sequence[Evidence] = ()) -> Found:
@@ -77,30 +77,39 @@ def all_but(r: Readings, test: str, conditions: Sequence[str], exception: frozen
     return Found(Verdict.PARTLY if wrong < len(rows) / 2 else Verdict.CONTRADICTED, text)
 
 
+def _pair(r: Readings, protocol: str, condition: str, a: str, b: str) -> list[Evidence]:
+    """The two cells against each other; none where one is unknown, or samples are too small for a test."""
+    if not (r.cell(protocol, condition, a) and r.cell(protocol, condition, b)):
+        return []
+    cited = r.cite_pair(protocol, condition, a, b)
+    return [cited] if cited.table == PUBLISHED or "p_holm" in cited.figures else []
+
+
 def order(r: Readings, protocol: str, conditions: Sequence[str], scenarios: Sequence[str]) -> Found:
     """The scenarios stand in this order of means, each before the next with a test that rejects."""
     cited = [
-        r.cite_pair(protocol, condition, a, b)
+        pair
         for condition in conditions
         for a, b in pairwise(scenarios)
-        if r.cell(protocol, condition, a) and r.cell(protocol, condition, b)
+        for pair in _pair(r, protocol, condition, a, b)
     ]
     right = sum(_ahead(pair) for pair in cited)
     return _judge(right, len(cited), f"{right} of {len(cited)} steps hold", cited)
 
 
 def _ahead(pair: Evidence) -> bool:
+    """The first is larger, by the test after Holm's correction where there are samples (`_pair`)."""
     return pair.figures["ratio"] > 1 and pair.figures.get("p_holm", 0.0) < ALPHA
 
 
 def relays_beat_baselines(r: Readings) -> Found:
     """Both TCP relays are ahead of both baselines at every loss."""
     cited = [
-        r.cite_pair("tcp", condition, relay, baseline)
+        pair
         for condition in LOSSES
         for relay in ("headscale-relay", "zerotier-relay")
         for baseline in BASELINES
-        if r.cell("tcp", condition, relay) and r.cell("tcp", condition, baseline)
+        for pair in _pair(r, "tcp", condition, relay, baseline)
     ]
     right = sum(_ahead(pair) for pair in cited)
     low = [pair.text.split(", ratio")[0] for pair in cited if not _ahead(pair)]
@@ -217,11 +226,11 @@ def _cells(
     r: Readings, protocols: Sequence[str], conditions: Sequence[str], a: str, b: str
 ) -> list[Evidence]:
     return [
-        r.cite_pair(protocol, condition, f"{a}-{path}", f"{b}-{path}")
+        pair
         for protocol in protocols
         for condition in conditions
         for path in PATHS
-        if r.cell(protocol, condition, f"{a}-{path}") and r.cell(protocol, condition, f"{b}-{path}")
+        for pair in _pair(r, protocol, condition, f"{a}-{path}", f"{b}-{path}")
     ]
 
 
@@ -270,13 +279,11 @@ def winners(r: Readings, expected: Sequence[tuple[str, str, str]]) -> Found:
         own = [name for name in known if name.startswith(solution)]
         if not own or not others:
             continue
-        pair = r.cite_pair(
-            protocol, condition, max(own, key=lambda n: known[n]), max(others, key=lambda n: known[n])
-        )
-        of, right = of + 1, right + (pair.figures["ratio"] > 1)
-        if not _ahead(pair):
-            unsure.append(pair.text)
-        cited.append(pair)
+        best, rival = (max(names, key=lambda n: known[n]) for names in (own, others))
+        for pair in _pair(r, protocol, condition, best, rival):
+            of, right = of + 1, right + (pair.figures["ratio"] > 1)
+            unsure += [] if _ahead(pair) else [pair.text]
+            cited.append(pair)
     text = f"the best mean in {right} of {of} cells" + (f"; not shown: {'; '.join(unsure)}" if unsure else "")
     found = _judge(right, of, text, cited)
     return Found(Verdict.PARTLY, text, tuple(cited)) if found.verdict is Verdict.HOLDS and unsure else found
@@ -285,10 +292,10 @@ def winners(r: Readings, expected: Sequence[tuple[str, str, str]]) -> Found:
 def relay_beats_direct(r: Readings) -> Found:
     """The TCP relays are ahead of the same solution's direct path at every loss."""
     cited = [
-        r.cite_pair("tcp", condition, f"{name}-relay", f"{name}-direct")
+        pair
         for condition in LOSSES
         for name in ("headscale", "zerotier")
-        if r.cell("tcp", condition, f"{name}-relay") and r.cell("tcp", condition, f"{name}-direct")
+        for pair in _pair(r, "tcp", condition, f"{name}-relay", f"{name}-direct")
     ]
     right = sum(_ahead(pair) for pair in cited)
     return _judge(right, len(cited), f"the relay is ahead in {right} of {len(cited)} cells", cited)

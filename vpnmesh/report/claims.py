@@ -36,7 +36,20 @@ class Claim:
 def claims(readings: Readings, catalogue: Catalogue, on: date) -> tuple[Claim, ...]:
     """Every claim with its verdict on these data, in the order of the paper."""
     asked = (*_measured_checks(readings), *_fact_checks(catalogue, on))
-    return tuple(Claim(name, section, text, *_parts(check())) for name, section, text, check in asked)
+    return tuple(
+        Claim(name, section, text, *_parts(_same_planes(readings, check())))
+        for name, section, text, check in asked
+    )
+
+
+def _same_planes(readings: Readings, found: Found) -> Found:
+    """No ranking is held against the paper's where it rests on a scenario that another data plane carried."""
+    scenarios = {value for evidence in found.evidence for value in evidence.row.values()}
+    other = {name: text for name, text in readings.other_planes.items() if name in scenarios}
+    if not other:
+        return found
+    named = "; ".join(f"{name}: {text}" for name, text in sorted(other.items()))
+    return Found(Verdict.UNDECIDED, f"another data plane than the paper's ({named})", found.evidence)
 
 
 def table(found: Iterable[Claim]) -> pl.DataFrame:

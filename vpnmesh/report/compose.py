@@ -17,7 +17,8 @@ from vpnmesh.report.page import (
     TableBlock,
     table_block,
 )
-from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
+from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, THROUGHPUT, Study
+from vpnmesh.report.throughput import BEYOND
 from vpnmesh.report.usability import Finding
 from vpnmesh.report.wording import cell
 
@@ -75,7 +76,7 @@ def compose(
         _pairs(study),
         _resources(study),
         *([_claims(claims)] if claims else []),
-        *_further(study),
+        *_further(study, "claims" if claims else ""),
         _unseen(figures),
         _criteria(study),
         _environment(study),
@@ -141,7 +142,9 @@ def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number:
         words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
         key, text = pattern.format(**words), caption.format(**words)
         blocks.append(_figure(figures, key, text, f"no {name} repetitions with these readings"))
-    shown = [column for column in rows.columns if column != "protocol"]
+    paper = [column for column in THROUGHPUT if column != "protocol"]
+    # a warning that has to be scrolled to is none
+    shown = [*paper, "warning", *(name for name in BEYOND if name != "warning")]
     caption = (
         f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. "
         "Beyond those: the 95 % interval of the mean, netem's cap, autocorrelation and trend."
@@ -221,12 +224,12 @@ def _claims(claims: Sequence[Claim]) -> Section:
     )
 
 
-def _further(study: Study) -> list[Section]:
-    """Tables that a study has beyond the usual ones, each with what it says."""
+def _further(study: Study, shown: str) -> list[Section]:
+    """Tables that a study has beyond the usual ones, each with what it says; `shown` has a section of its own."""
     blocks = [
         table_block(name, _FURTHER.get(name, name.replace("_", " ").capitalize() + "."), frame)
         for name, frame in study.tables.items()
-        if name not in TABLES and not frame.is_empty()
+        if name not in TABLES and name != shown and not frame.is_empty()
     ]
     return [Section("further", "Further tables", tuple(blocks))] if blocks else []
 
@@ -246,7 +249,7 @@ _FURTHER = {
 
 def _unseen(figures: Mapping[str, str]) -> Section:
     blocks = [_figure(figures, name, text, _UNSEEN_MISSING[name]) for name, text in _UNSEEN.items()]
-    return Section("unseen", "Unseen by the paper", tuple(blocks))
+    return Section("unseen", "What the paper could not see", tuple(blocks))
 
 
 def _criteria(study: Study) -> Section:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.canvas import INK
 from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.svg import INK
 
 _MOST_STEPS = 120
 

@@ -11,7 +11,9 @@ from functools import cached_property
 import polars as pl
 
 from vpnmesh.criteria.catalogue import Fact
+from vpnmesh.reference import DATA_PLANES
 from vpnmesh.report.look import condition_title
+from vpnmesh.report.published import own_planes
 from vpnmesh.report.tables import Study
 from vpnmesh.report.wording import p_text
 
@@ -109,6 +111,15 @@ class Readings:
             own = self._measured.get(("tcp", row["condition"], row["scenario"]))
             same += own is not None and abs(own.mean_mbit_s - row["mean_mbit_s"]) < _PRINTED
         return 2 * same >= len(rows) > 0
+
+    @cached_property
+    def other_planes(self) -> Mapping[str, str]:
+        """The scenarios whose data plane is known to differ from the paper's, each with what it is here and there."""
+        return {
+            scenario: f"{own} here, {DATA_PLANES[scenario]} there"
+            for scenario, own in own_planes(self.study.samples).rows()
+            if own != DATA_PLANES.get(scenario, own)
+        }
 
     @cached_property
     def _pairs(self) -> dict[tuple[str, str, str, str], Mapping[str, float | bool | None]]:

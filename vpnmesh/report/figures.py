@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
 from vpnmesh.report import canvas, unseen
 from vpnmesh.report.api_figures import api_distribution, api_means
-from vpnmesh.report.canvas import INK, MAX_POINTS
+from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
 from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 
 _RATE = "throughput, Mbit/s"
@@ -209,8 +210,8 @@ def _strip(panel: Axes, row: int, scenario: str, values: np.ndarray, *, points: 
     if points:
         # a fixed pattern, not chance: the same data give the same picture
         spread = row + 0.3 * np.sin(2.4 * np.arange(len(values)))
-        panel.plot(values, spread, style.marker, markersize=2.6, color=style.colour, markerfacecolor=style.face,
-                   markeredgewidth=0.5, alpha=0.7)  # fmt: skip
+        panel.plot(values, spread, style.marker, markersize=2.9, color=style.colour, markerfacecolor=style.face,
+                   markeredgewidth=0.7, alpha=0.85)  # fmt: skip
     else:
         low, first, third, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
         panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)

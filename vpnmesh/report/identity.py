@@ -51,6 +51,10 @@ def _joined(texts: Iterable[str]) -> str:
     return "; ".join(sorted(set(texts)))
 
 
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
 def _substrate(manifest: Mapping[str, object]) -> str:
     """`lab` or `hosts`, and the engine that impairs; empty where the manifest names neither."""
     if "lab" not in manifest and "engine" not in manifest:
@@ -78,6 +82,7 @@ def _environment(manifest: Mapping[str, object], nodes: list[Mapping[str, object
         **{title: _joined(_answers(nodes, name)) for name, title in _OF_NODES.items()},
         "Substrate": _substrate(manifest),
         "Nodes": str(len(nodes)) if nodes else "",
+        "Nodes differ in": _joined(_texts(manifest.get("node_differences"))),
         "Profile": str(_mapping(manifest.get("profile")).get("name", "")),
         "Seed": str(manifest.get("seed", "")),
         "Started": str(manifest.get("started_at", "")),

@@ -34,12 +34,12 @@ def published(samples: pl.DataFrame, throughput: pl.DataFrame, pairs: pl.DataFra
     `agrees`: the published ratio, rounded to two digits as it is, meets the own ratio's 95 % interval; null
     where there is no interval or the data planes are known to differ.
     """
-    planes = _own_planes(samples)
+    planes = own_planes(samples)
     parts = [_against(baseline, column, throughput, pairs, planes) for baseline, column in _BASELINES.items()]
     return pl.concat(parts).select(list(PUBLISHED))
 
 
-def _own_planes(samples: pl.DataFrame) -> pl.DataFrame:
+def own_planes(samples: pl.DataFrame) -> pl.DataFrame:
     """Each scenario's data plane as the run recorded it, several joined by a slash."""
     return (
         samples.filter(pl.col("data_plane").is_not_null())

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import jinja2
 
-from vpnmesh.report.canvas import inline
 from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
+from vpnmesh.report.svg import inline
 
 _WIDE = 20
 """Tables with more rows than this get a filter."""

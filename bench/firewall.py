@@ -1,0 +1,230 @@
+"""What a firewall change proves and costs: packets before, during and after; calls and seconds; kill -9 at every step.
+
+On the lab, with the nftables driver and with the pfSense REST driver over HTTPS to the stand-in in the firewall node.
+`python -m bench.firewall INVENTORY RUN POLICY STEP` sets the policy and kills itself with -9 after that many calls
+(pfSense) or SSH round trips (nftables); it is how this benchmark makes its crashes.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.place import lab_site
+from inventory.testbed import load
+from tasks.connection import Shell
+from tasks.pfsense_api import Api
+from tests.firewall.appliance import OPENAPI
+from tests.live.pfsense_node import Standing, stand_in
+from vpnmesh.errors import UnavailableError
+from vpnmesh.firewall.policy import POLICIES
+from vpnmesh.firewall.proof import Proven
+from vpnmesh.lab.lifecycle import find
+from vpnmesh.scenarios import SCENARIOS
+from workflows import firewall
+from workflows.firewall import FirewallRun
+from workflows.provision import Site
+
+KILLED = "block-udp-k8s"
+"""The policy whose change is killed: it has passes, blocks, an alias and a schedule."""
+_STEPS = {"pfsense-rest": ((Api, "send"),), "nftables": ((Shell, "gather"), (Shell, "run_all"))}
+_OPEN = "allow-all"
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The lab behind one driver, and how to read all that the firewall holds."""
+
+    driver: str
+    site: Site
+    inventory: str
+    held: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Steps and seconds of one change."""
+
+    steps: int
+    seconds: float
+
+
+def run(console: Console) -> None:
+    """Proof tables, costs, kills."""
+    if not OPENAPI.is_file():
+        raise UnavailableError(f"no pfSense schema at {OPENAPI}")
+    with lab_site() as site, tempfile.TemporaryDirectory() as folder, _state_in(folder):
+        lab = find()
+        assert lab is not None
+        inside = ("nsenter", "-t", str(lab.node_pid("firewall")), "-n")
+        # the nftables lab first: behind the stand-in, two tables would decide
+        seen = {"nftables": _proofs(console, Behind("nftables", site, "lab", lambda: _ruleset(inside)))}
+        with stand_in(lab, Path(folder)) as stood:
+            behind = Site(*load(str(stood.inventory)))
+            held = _held_by(stood, inside)
+            seen["pfsense-rest"] = _proofs(
+                console, Behind("pfsense-rest", behind, str(stood.inventory), held)
+            )
+            behind.nr.close_connections()
+    for policy in POLICIES:
+        console.print(_proof_table(policy.name, {name: found[policy.name] for name, found in seen.items()}))
+
+
+def _held_by(stood: Standing, inside: tuple[str, ...]) -> Callable[[], object]:
+    return lambda: (stood.content(), _ruleset(inside))
+
+
+def _ruleset(inside: tuple[str, ...]) -> str:
+    done = subprocess.run(
+        (*inside, "nft", "-s", "list", "ruleset"), capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@contextmanager
+def _state_in(folder: str) -> Iterator[None]:
+    former = os.environ.get("VPNMESH_STATE_DIR")
+    os.environ["VPNMESH_STATE_DIR"] = f"{folder}/state"
+    try:
+        yield
+    finally:
+        os.environ.pop("VPNMESH_STATE_DIR")
+        if former is not None:
+            os.environ["VPNMESH_STATE_DIR"] = former
+
+
+Proofs = dict[str, list[tuple[Proven, ...]]]
+"""By policy: what packets did before, during and after."""
+
+
+def _proofs(console: Console, behind: Behind) -> Proofs:
+    """Every policy set, proven and taken back; prints what each change cost, then what kills did."""
+    mark, bed, nr = FirewallRun("bench"), behind.site.testbed, behind.site.nr
+    found: Proofs = {}
+    unit = "calls" if behind.driver == "pfsense-rest" else "round trips"
+    costs = Table(
+        "policy", f"set: {unit}", "s", f"taken back: {unit}", "s", title=f"changes by {behind.driver}"
+    )
+    steps = 0
+    for policy in POLICIES:
+        seen = [firewall.prove(nr, bed, policy.name)]
+        there = _timed(behind, lambda name=policy.name: firewall.set_policy(nr, bed, name, mark))
+        seen.append(firewall.prove(nr, bed, policy.name))
+        back = _timed(behind, lambda: firewall.set_policy(nr, bed, _OPEN, mark))
+        seen.append(firewall.prove(nr, bed, policy.name))
+        found[policy.name] = seen
+        steps = there.steps if policy.name == KILLED else steps
+        cells = (str(there.steps), f"{there.seconds:.2f}", str(back.steps), f"{back.seconds:.2f}")
+        costs.add_row(policy.name, *cells)
+    console.print(costs)
+    _kills(console, behind, steps)
+    return found
+
+
+def _timed(behind: Behind, change: Callable[[], object]) -> Cost:
+    with _counted(behind.driver, lambda _steps: None) as steps:
+        begun = time.monotonic()
+        change()
+        return Cost(len(steps), time.monotonic() - begun)
+
+
+@contextmanager
+def _counted(driver: str, after: Callable[[int], None]) -> Iterator[list[str]]:
+    """Note every step that the driver makes, and call `after` with their number."""
+    made: list[str] = []
+    former = [(owner, name, getattr(owner, name)) for owner, name in _STEPS[driver]]
+
+    def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any) -> Any:
+            answer = real(*arguments)
+            made.append(name)
+            after(len(made))
+            return answer
+
+        return step
+
+    for owner, name, real in former:
+        setattr(owner, name, noting(name, real))
+    try:
+        yield made
+    finally:
+        for owner, name, real in former:
+            setattr(owner, name, real)
+
+
+def _kills(console: Console, behind: Behind, steps: int) -> None:
+    """Kill a change after each of its steps; `workflows.teardown --run` must bring the snapshot back every time."""
+    before, equal, dirty = behind.held(), 0, 0
+    begun = time.monotonic()
+    for step in range(1, steps + 1):
+        name = f"killed-{step}"
+        victim = ("bench.firewall", behind.inventory, name, KILLED, str(step))
+        died = subprocess.run((sys.executable, "-m", *victim), check=False).returncode
+        if died != -signal.SIGKILL:
+            raise OSError(f"the change was not killed after step {step}: exit code {died}")
+        dirty += behind.held() != before
+        teardown = ("workflows.teardown", "--run", name, "--inventory", behind.inventory)
+        done = subprocess.run((sys.executable, "-m", *teardown), check=False, capture_output=True, text=True)
+        same = done.returncode == 0 and behind.held() == before
+        equal += same
+        if not same:
+            console.print(f"after step {step}: {done.stdout}{done.stderr}", style="red", highlight=False)
+    console.print(
+        f"{behind.driver}: {KILLED} killed with -9 after each of its {steps} steps ({dirty} times something was left),"
+        f" then teardown --run: {equal} of {steps} times all that the firewall holds equals the snapshot"
+        f" ({(time.monotonic() - begun) / steps:.1f} s each)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _proof_table(policy: str, seen: dict[str, list[tuple[Proven, ...]]]) -> Table:
+    """One line for all destinations of a node that fared alike."""
+    users = ", ".join(one.name for one in SCENARIOS if one.policy == policy) or "no scenario"
+    heads = [f"{driver}: before, during, after" for driver in seen]
+    table = Table("from", "to", "protocol", "expected", *heads, title=f"policy {policy} ({users})")
+    rows: dict[tuple[str, ...], list[str]] = {}
+    # two inventories may name the nodes in another order
+    three = [[{line.expected: line.seen for line in found} for found in moments] for moments in seen.values()]
+    for line in next(iter(seen.values()))[0]:
+        one = line.expected
+        words = [", ".join(_word(found[one]) for found in moments) for moments in three]
+        key = (one.source, f"{one.protocol.upper()} {one.port}", _word(one.passes), *words)
+        rows.setdefault(key, []).append(one.destination)
+    for (source, protocol, expected, *words), destinations in rows.items():
+        right = all(word == f"passes, {expected}, passes" for word in words)
+        table.add_row(
+            source, " ".join(destinations), protocol, expected, *words, style="" if right else "bold red"
+        )
+    return table
+
+
+def _word(passes: bool) -> str:  # noqa: FBT001 - one value, one word
+    return "passes" if passes else "blocked"
+
+
+def _die(inventory: str, name: str, policy: str, step: int) -> None:
+    """Set the policy and be killed after that many steps."""
+
+    def strike(made: int) -> None:
+        if made == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    nr, testbed = load(inventory)
+    driver = str(nr.inventory.hosts[testbed.firewall.name].get("firewall_driver") or "nftables")
+    with _counted(driver, strike):
+        firewall.set_policy(nr, testbed, policy, FirewallRun(name))
+
+
+if __name__ == "__main__":
+    _die(*sys.argv[1:4], int(sys.argv[4]))

@@ -1,0 +1,155 @@
+"""From what nodes said to findings: pure, so that every rule can be tried on values."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
+from vpnmesh.doctor.questions import MTUS, Answers, Load, Rate
+from vpnmesh.model import K8S_ROLES, Node, Role, Testbed
+from vpnmesh.pods import HOST_VETH, POD, VXLAN
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.protocol import STATE_DIRECTORY
+
+MUCH_SKEW_S = 1.0
+"""Beyond it, CPU figures of a repetition are of other seconds than its traffic."""
+TOO_MUCH_SKEW_S = 60.0
+"""Beyond it, certificates made on one node are not valid yet on another."""
+MUCH_TRAFFIC_MBIT_S = 1.0
+MUCH_LOAD_PER_CORE = 0.5
+
+# as `ps -o comm` shows them; what runs containers, other VPNs, and other people's measurements
+_SERVICES = {
+    "Kubernetes": ("kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microk8s"),
+    "containers": ("dockerd", "containerd-shim", "conmon", "docker-proxy"),
+    "another VPN": ("openvpn", "charon", "charon-systemd", "wg-quick", "boringtun-cli", "cloudflared"),
+    "a measurement": ("iperf", "iperf3", "netperf", "netserver", "hey", "flent"),
+}
+
+FEATURES: Mapping[str, tuple[frozenset[Role], str]] = {
+    "namespaces": (K8S_ROLES, "a kernel with network namespaces: Debian's has them"),
+    "vxlan": (K8S_ROLES, "modprobe vxlan, or another kernel"),
+    "tun": (K8S_ROLES, "modprobe tun, or another kernel"),
+    "nftables": (frozenset({Role.FIREWALL}), "modprobe nf_tables, or name another firewall_driver"),
+}
+"""Kernel features without which no run is possible, the roles whose nodes need them, and the way to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """How far a node's clock is ahead of the controller's, and how far this may be wrong."""
+
+    ahead_s: float
+    within_s: float
+
+
+def features_of(node: Node) -> tuple[str, ...]:
+    """The kernel features that the node is asked for."""
+    return tuple(name for name, (roles, _) in FEATURES.items() if node.roles & roles)
+
+
+def judge(node: Node, said: Answers, traces: Iterable[str]) -> Iterator[Finding]:
+    """All findings of one node's answers; `traces` are the interfaces of solutions, which are leftovers."""
+    yield from judge_features(node.name, said.lacks)
+    yield from judge_traffic(node.name, said.traffic)
+    yield judge_load(node.name, said.load)
+    yield from judge_foreign(node.name, said, frozenset({*traces, VXLAN}))
+
+
+def judge_features(where: str, lacks: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the kernel can carry what the node is for."""
+    for name, why in lacks.items():
+        if why:
+            yield fatal(Check.KERNEL, where, f"no {name}: {why}", FEATURES[name][1])
+    if lacks and not any(lacks.values()):
+        yield good(Check.KERNEL, where, f"has {', '.join(lacks)}")
+
+
+def judge_clock(where: str, skew: Skew) -> Finding:
+    """Whether the node's clock goes as the controller's."""
+    said = f"{skew.ahead_s:+.3f} s from the controller's, within {skew.within_s:.3f} s"
+    surely = abs(skew.ahead_s) - skew.within_s
+    do = "let NTP set both clocks (timedatectl set-ntp true, or chronyc makestep)"
+    if surely > TOO_MUCH_SKEW_S:
+        return fatal(Check.CLOCK, where, said, do)
+    if surely > MUCH_SKEW_S:
+        return warning(Check.CLOCK, where, said, do)
+    return good(Check.CLOCK, where, f"less than {MUCH_SKEW_S:g} s from the controller's")
+
+
+def judge_mtu(testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None]) -> Iterator[Finding]:
+    """Whether full packets get to every other node: native's pods need all of them."""
+    names = {other.underlay: other.name for other in testbed.nodes}
+    for address, mtu in found.items():
+        way = f"to {names[address]} ({address})"
+        if mtu is None:
+            do = "look at cables, VLANs, routes, and at the router's rules (ICMP echo must pass)"
+            yield fatal(Check.MTU, node.name, f"nothing gets {way} and back", do)
+        elif mtu < MTUS[0]:
+            do = f"set MTU {MTUS[0]} on nodes, switch and router: native-1450 cannot work below"
+            yield fatal(Check.MTU, node.name, f"packets of {mtu} bytes, not {MTUS[0]}, get {way}", do)
+    if found and all(mtu == MTUS[0] for mtu in found.values()):
+        yield good(Check.MTU, node.name, f"{MTUS[0]} bytes get to every other node")
+
+
+def judge_traffic(where: str, rates: Sequence[Rate]) -> Iterator[Finding]:
+    """Whether others use the network that is to be measured."""
+    much = [rate for rate in rates if rate.received_mbit_s + rate.sent_mbit_s > MUCH_TRAFFIC_MBIT_S]
+    for rate in much:
+        said = f"{rate.interface} receives {rate.received_mbit_s:.1f} and sends {rate.sent_mbit_s:.1f} Mbit/s"
+        yield warning(Check.TRAFFIC, where, said, "see whose it is (tcpdump), and stop it or measure later")
+    if not much:
+        yield good(Check.TRAFFIC, where, f"less than {MUCH_TRAFFIC_MBIT_S:g} Mbit/s on the underlay")
+
+
+def judge_load(where: str, load: Load) -> Finding:
+    """Whether others use the cores that encrypt and forward."""
+    if load.average > MUCH_LOAD_PER_CORE * load.cores:
+        said = f"load average {load.average:g} on {load.cores} cores"
+        return warning(Check.LOAD, where, said, "see what runs (top), and stop it or measure later")
+    return good(Check.LOAD, where, f"load average below half of {load.cores} cores")
+
+
+def judge_foreign(where: str, said: Answers, ours: frozenset[str]) -> Iterator[Finding]:
+    """Whether somebody else's pods, services or overlays are on the node."""
+    stop = "stop it while you measure: it shares cores, routes and packet filter with the run"
+    vpns = {name[:15] for solution in SOLUTIONS.values() for name in solution.processes}
+    kinds = {name: kind for kind, names in _SERVICES.items() for name in names} | dict.fromkeys(
+        vpns, "another VPN"
+    )
+    found = [f"service {name} ({kinds[name]})" for name in said.processes if name in kinds]
+    found += [f"overlay {name}" for name in said.tunnels if name.split(" ")[0] not in ours]
+    found += list(said.objects)
+    yield from (warning(Check.FOREIGN, where, one, stop) for one in found)
+    if not found:
+        yield good(Check.FOREIGN, where, "no foreign pods, services or overlays")
+
+
+def judge_leftovers(
+    where: str, footprint: Mapping[str, Sequence[str]], traces: Iterable[str], inventory: str
+) -> Iterator[Finding]:
+    """Whether an earlier run left something, by what `tasks.read_footprint` saw."""
+    names = {*traces, VXLAN, HOST_VETH}
+    rules: dict[str, tuple[str, ...]] = {
+        "interface": tuple(one for one in map(str.strip, footprint["interfaces"]) if one in names),
+        "file": tuple(one for one in footprint["files"] if one),
+        "namespace": tuple(one for one in footprint["namespaces"] if one.split(" ")[0] == POD),
+        # tables by name, rules of the lab's engine by comment
+        "firewall": tuple(one.strip() for one in footprint["firewall"] if "vpnmesh" in one),
+        "impairment": tuple(one for one in footprint["qdiscs"] if " netem " in one),
+    }
+    found = [f"{kind} {one}" for kind, lines in rules.items() for one in lines]
+    do = f"python -m workflows.teardown --inventory {inventory}"
+    yield from (fatal(Check.LEFTOVERS, where, one, do) for one in found)
+    if not found:
+        yield good(
+            Check.LEFTOVERS, where, f"nothing of a run (files below {STATE_DIRECTORY} and /run/vpnmesh)"
+        )
+
+
+def judge_alike(differing: Sequence[str]) -> Iterator[Finding]:
+    """Whether figures of one node can stand beside those of another."""
+    do = "make them alike, or read the figures with it: the run's manifest and report name it"
+    yield from (warning(Check.ALIKE, "nodes", one, do) for one in differing)
+    if not differing:
+        yield good(Check.ALIKE, "nodes", "CPU, memory, NIC, speed, offloads, governor, kernel and versions")
