@@ -24,7 +24,7 @@ AT_LEAST = {
     "headscale-direct": 6,  # auth key, noise key, TLS key, relay's key, and a state file a member
     "netbird-relay": 6,  # relay's secret, owner's token, setup key, and a private key a member
     "netbird-relay-tcp": 6,
-    "zerotier-direct": 10,  # identity and token of five nodes
+    "zerotier-relay": 10,  # identity and token of five nodes
     "wireguard-direct": 3,
     "nebula-relay": 6,
 }

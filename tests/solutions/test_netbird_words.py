@@ -13,7 +13,7 @@ from vpnmesh.errors import CheckError
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Plan, reveal
-from vpnmesh.solutions import netbird, solution_named
+from vpnmesh.solutions import netbird, netbird_control, solution_named
 from vpnmesh.solutions.protocol import Peer
 
 RELAY = IPv4Address("192.88.99.26")
@@ -82,15 +82,15 @@ def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> Non
 def test_management_keeps_its_database_key_over_restarts(bed: Testbed) -> None:
     """It writes a key of its own into a configuration without one, which the next start would overwrite."""
     assert (
-        netbird.management_config(mesh_of(bed, "netbird-direct"))["DataStoreEncryptionKey"]
+        netbird_control.management_config(mesh_of(bed, "netbird-direct"))["DataStoreEncryptionKey"]
         == "store-key-of-this-test"
     )
 
 
 def test_management_names_one_kind_of_relay(bed: Testbed) -> None:
     """With coturn there is no own relay to fall back to, and the other way round."""
-    turn = netbird.management_config(mesh_of(bed, "netbird-relay"))
-    own = netbird.management_config(mesh_of(bed, "netbird-relay-tcp"))
+    turn = netbird_control.management_config(mesh_of(bed, "netbird-relay"))
+    own = netbird_control.management_config(mesh_of(bed, "netbird-relay-tcp"))
     assert "Relay" not in turn
     assert own["TURNConfig"]["Turns"] == []  # type: ignore[index]
     assert own["Relay"]["Addresses"] == [OWN]  # type: ignore[index]
