@@ -135,7 +135,7 @@ class Bench:
 
     def origin(self, run: str = RUN) -> Origin:
         """Whose changes they are."""
-        return Origin(run, "pf", "pfsense-rest", self.url)
+        return Origin(run, "firewall", "pfsense-rest", self.url)
 
     def udp(self, source: str, destination: str) -> bool:
         """Whether a UDP packet gets through the stand-in."""
@@ -166,6 +166,16 @@ def inventory(pf: Bench, folder: Path) -> str:
     }
     (copied / "hosts.yaml").write_text(yaml.safe_dump(hosts))
     return str(copied)
+
+
+def without_nodes(folder: Path) -> None:
+    """Have no node of that inventory answer: nobody listens on port 1."""
+    hosts = yaml.safe_load((folder / "hosts.yaml").read_text())
+    nowhere = {
+        name: {**host, "hostname": f"127.0.0.{place}", "port": 1}
+        for place, (name, host) in enumerate(hosts.items(), start=1)
+    }
+    (folder / "hosts.yaml").write_text(yaml.safe_dump(nowhere))
 
 
 def make_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:

@@ -26,7 +26,7 @@ def work(job: dict[str, str]) -> None:
     access = Access("pf", job["url"], Secret(job["key"]), job["ca_file"])
     driver = PfsenseRest(Api(access), TESTBED, Mark(job["run"]), lambda _text: None)
     journal = Journal(Path(job["journal"]))
-    origin = Origin(job["run"], "pf", "pfsense-rest", job["url"])
+    origin = Origin(job["run"], "firewall", "pfsense-rest", job["url"])
     if job["policy"]:
         wanted = resolve(policy_named(job["policy"]), TESTBED)
         change(driver, wanted, origin, journal, dry_run=False)

@@ -4,12 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from inventory.testbed import load
 from tasks.firewall_journal import HISTORY
-from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, inventory, needs_schema
+from tests.firewall.appliance import (
+    RELAY,
+    RUN,
+    WORKER1,
+    WORKER2,
+    Bench,
+    inventory,
+    needs_schema,
+    without_nodes,
+)
 from tests.pfsense_server.config import Item
 from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
@@ -203,13 +211,7 @@ def test_teardown_takes_the_firewall_back_though_no_node_answers(
     """`workflows.teardown --run` says which nodes it could not clean, exit code 1, and rolls the firewall back."""
     monkeypatch.setenv("VPNMESH_STATE_DIR", str(tmp_path / "state"))
     folder = Path(inventory(pf, tmp_path))
-    hosts = yaml.safe_load((folder / "hosts.yaml").read_text())
-    # nobody listens on port 1
-    nowhere = {
-        name: {**host, "hostname": f"127.0.0.{place}", "port": 1}
-        for place, (name, host) in enumerate(hosts.items(), start=1)
-    }
-    (folder / "hosts.yaml").write_text(yaml.safe_dump(nowhere))
+    without_nodes(folder)
     before = pf.appliance.config.content()
     set_policy(*load(str(folder)), "block-udp", FirewallRun(RUN))
     assert before != pf.appliance.config.content()
