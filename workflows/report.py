@@ -21,6 +21,7 @@ from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.report.advice import Advice
 from vpnmesh.report.changes import Gate, changes, differences, gate_failures, lost_cells, unjudged_cells
 from vpnmesh.report.identity import MACHINE_KEYS
+from vpnmesh.report.ranking import Ranked
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
 from workflows.presenting import judge, present, write_bundle
@@ -147,8 +148,14 @@ def write_report(study: Study, out: Path) -> None:
 
 def _tell(advice: Advice) -> None:
     for need in advice.needs:
-        places = ", ".join(f"{found.rank}. {found.solution}" for found in need.ranking) or "undecided"
+        places = ", ".join(place(found) for found in need.ranking) or "undecided"
         click.echo(f"{need.need}: {places}")
+
+
+def place(found: Ranked) -> str:
+    """Rank and name, and why it stands behind what qualifies."""
+    reason = "" if found.qualifies else f" (fails {', '.join(found.fails)})"
+    return f"{found.rank}. {found.solution}{reason}"
 
 
 def _bundle(study: Study, out: Path, origin: Origin) -> None:

@@ -17,6 +17,7 @@ from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim, claims
 from vpnmesh.report.evidence import Readings
 from vpnmesh.report.needs import NEEDS, needs_named
+from vpnmesh.report.ranking import Ranked
 from vpnmesh.report.tables import Study
 from workflows import criteria, report
 from workflows.presenting import PAPER_DATE, advice_json, facts_date
@@ -281,6 +282,13 @@ def test_advice_json_holds_everything(paper: Study) -> None:
     assert "holds" in {conclusion["verdict"] for conclusion in found["conclusions"]}
 
 
+def test_who_fails_a_criterion_is_told_with_it() -> None:
+    """A better score behind a worse one is explained on the spot."""
+    failing = Ranked(3, "zerotier", 1.0, qualifies=False, fails=("open-source", "recent-release"))
+    assert report.place(failing) == "3. zerotier (fails open-source, recent-release)"
+    assert report.place(Ranked(1, "netbird", 0.6, qualifies=True, fails=())) == "1. netbird"
+
+
 def test_the_command_writes_the_advice_for_the_needs_asked(shared: Path, tmp_path: Path) -> None:
     """--need picks needs; figures, page and archive are there, and the archive holds no secret name."""
     out = tmp_path / "out"
@@ -295,6 +303,7 @@ def test_the_command_writes_the_advice_for_the_needs_asked(shared: Path, tmp_pat
     ]
     result = CliRunner().invoke(report.main, arguments)
     assert result.exit_code == 0, result.output
+    assert "stable: 1. netbird, 2. zerotier, 3. headscale\n" in result.output
     assert [need["need"] for need in json.loads((out / "advice.json").read_text())["needs"]] == [
         "stable",
         "web-ui",
