@@ -18,9 +18,11 @@ from vpnmesh.firewall.pfsense_objects import Mark, Objects, lease, objects
 from vpnmesh.firewall.policy import (
     POLICIES,
     Action,
+    Nat,
     Packet,
     Policy,
     Protocol,
+    Translation,
     blocked,
     cut_paths,
     expectations,
@@ -28,7 +30,7 @@ from vpnmesh.firewall.policy import (
     policy_named,
     resolve,
 )
-from vpnmesh.model import Testbed
+from vpnmesh.model import Role, Testbed
 from vpnmesh.plan import Completed
 
 MASTER, WORKER1, WORKER2, RELAY, CONTROL = 10, 20, 30, 40, 50
@@ -147,6 +149,37 @@ def test_rest_golden(name: str) -> None:
     calls = [(one.method, one.path, one.query, one.body) for one in (*plan.requests, *kills)]
     text = "\n".join(json.dumps(call) for call in calls) + "\n"
     assert golden(f"{name}.rest", text) == text
+
+
+EASY, HARD = Nat.ENDPOINT_INDEPENDENT, Nat.SYMMETRIC
+
+
+@pytest.mark.parametrize(
+    ("nat", "wanted"),
+    [
+        (((WORKER1, EASY), (WORKER2, HARD)), (Translation(WORKER1, EASY), Translation(WORKER2, HARD))),
+        (((WORKER2, None), (Role.K8S_WORKER, HARD)), (Translation(WORKER1, HARD),)),
+        (
+            ((Role.K8S_WORKER, HARD), (WORKER2, EASY)),
+            (Translation(WORKER1, HARD), Translation(WORKER2, EASY)),
+        ),
+        (((Role.K8S_WORKER, None),), ()),
+    ],
+)
+def test_every_vlan_can_have_a_nat_of_its_own(
+    nat: tuple[tuple[Role | int, Nat | None], ...], wanted: tuple[Translation, ...]
+) -> None:
+    """A VLAN's own entry wins over its node's role wherever it stands, None is no translation, in rules too."""
+    ruleset = resolve(Policy("mixed", nat=nat), six_nodes())
+    assert wanted == ruleset.translations
+    assert [(one.vid,) for one in wanted] == [rule.destinations for rule in ruleset.rules]
+
+
+def test_a_nat_of_a_vlan_that_is_not_there_lists_those_that_are() -> None:
+    """A typing error must not leave a VLAN untranslated."""
+    with pytest.raises(UnknownNameError, match="31") as caught:
+        resolve(Policy("mixed", nat=((31, HARD),)), six_nodes())
+    assert [str(vid) for vid in (MASTER, WORKER1, WORKER2, RELAY, CONTROL)] == sorted(caught.value.known)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("nat-")])

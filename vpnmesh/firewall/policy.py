@@ -47,15 +47,16 @@ class Block:
 class Policy:
     """A named set of blocks and translations; everything else passes.
 
-    `allow_to` names the nodes to which the blocked protocols stay open, `nat` the roles whose VLANs hide behind
-    the firewall's address, `tcp_443_only` those that may open nothing but TCP connections to port 443.
+    `allow_to` names the nodes to which the blocked protocols stay open, `tcp_443_only` those that may open nothing
+    but TCP connections to port 443. `nat` says how VLANs hide behind the firewall's address, by the role of their
+    nodes or by VLAN id; None is no translation, and a VLAN's own entry wins over its nodes' role.
     """
 
     name: str
     blocks: tuple[Block, ...] = ()
     words: str = ""
     allow_to: frozenset[Role] = frozenset()
-    nat: tuple[tuple[Role, Nat], ...] = ()
+    nat: tuple[tuple[Role | int, Nat | None], ...] = ()
     tcp_443_only: frozenset[Role] = frozenset()
 
 
@@ -187,11 +188,13 @@ def policy_named(name: str) -> Policy:
 
 
 def resolve(policy: Policy, testbed: Testbed) -> Ruleset:
-    """The policy in VLAN ids and addresses of this testbed; passes come before blocks."""
+    """The policy in VLAN ids and addresses of this testbed; passes come before blocks.
+
+    Raises UnknownNameError where the policy names a VLAN that the testbed does not have.
+    """
     blocks = (*_between(policy, testbed), *_behind_nat(policy, testbed), *_only_443(policy, testbed))
     passes = _passes(policy, testbed, blocks)
-    translations = tuple(Translation(vid, nat) for role, nat in policy.nat for vid in _vids(testbed, {role}))
-    return Ruleset(policy.name, (*passes, *blocks), translations)
+    return Ruleset(policy.name, (*passes, *blocks), _translations(policy, testbed))
 
 
 def passes(ruleset: Ruleset, packet: Packet) -> bool:
@@ -262,9 +265,24 @@ def _between(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
 
 def _behind_nat(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
     """Nothing new gets in to a translated VLAN, as behind any NAT."""
-    hidden = _vids(testbed, {role for role, _ in policy.nat})
+    hidden = [one.vid for one in _translations(policy, testbed)]
     legs = sorted(leg.vid for leg in testbed.firewall.legs)
     return tuple(Rule(Action.BLOCK, None, tuple(v for v in legs if v != vid), (vid,)) for vid in hidden)
+
+
+def _translations(policy: Policy, testbed: Testbed) -> tuple[Translation, ...]:
+    """Every translated VLAN once, in the order of ids."""
+    by_role: dict[int, Nat | None] = {}
+    by_vlan: dict[int, Nat | None] = {}
+    for place, nat in policy.nat:
+        if isinstance(place, Role):
+            by_role |= dict.fromkeys(_vids(testbed, {place}), nat)
+        elif any(leg.vid == place for leg in testbed.firewall.legs):
+            by_vlan[place] = nat
+        else:
+            known = [str(leg.vid) for leg in testbed.firewall.legs]
+            raise UnknownNameError(f"policy {policy.name}: nat", "VLAN", str(place), known)
+    return tuple(Translation(vid, nat) for vid, nat in sorted((by_role | by_vlan).items()) if nat)
 
 
 def _only_443(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
