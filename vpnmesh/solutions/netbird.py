@@ -22,6 +22,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    checksum,
     endpoint_address,
     interface_fact,
 )
@@ -51,7 +52,7 @@ class NetBird:
         Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=Seat.CONTROL),
         Binary("netbird-signal", version=("netbird-signal", "--version"), at=Seat.CONTROL),
         Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("netbird-relay", at=Seat.RELAY),
+        Binary("netbird-relay", version=checksum("netbird-relay"), at=Seat.RELAY),
         Binary("turnserver", "coturn", ("turnserver", "--version"), at=Seat.RELAY),
         Binary("openssl", "openssl", at=Seat.RELAY),
     )

@@ -136,6 +136,11 @@ class Binary:
     at: Seat = Seat.MEMBER
 
 
+def checksum(name: str) -> tuple[str, ...]:
+    """What tells one build from another where a program prints no version: its SHA-256."""
+    return ("sh", "-c", 'sha256sum "$(command -v "$1")"', "sh", name)
+
+
 class Solution(Protocol):
     """A VPN (or none) that can carry the pod network."""
 

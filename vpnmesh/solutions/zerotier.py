@@ -26,6 +26,7 @@ from vpnmesh.solutions.protocol import (
     Seat,
     Stage,
     Status,
+    checksum,
     endpoint_address,
     interface_fact,
 )
@@ -86,7 +87,7 @@ class ZeroTier:
         *(Binary(one, at=seat) for seat in Seat for one in ("zerotier-idtool",)),
         Binary("zerotier-cli"),
         Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("tcp-proxy", at=Seat.RELAY),
+        Binary("tcp-proxy", version=checksum("tcp-proxy"), at=Seat.RELAY),
     )
     processes = ("zerotier-one", "tcp-proxy")
     traces = (INTERFACE,)
