@@ -35,10 +35,12 @@ PORT = 51820
 CLIENT = f"{STATE_DIRECTORY}/netbird"
 SOCKET = f"unix://{RUN_DIRECTORY}/netbird.sock"
 JOIN_S = 40.0
-# the client tries again and again without a word: what its daemon logged last is why
+# the client tries again and again without a word: what its daemon complained of last is why, and not that our
+# time limit then cancelled it
 _CONNECT = """
 timeout "$@" && exit
-{ tail -n 2 "$0" || journalctl -q -u vpnmesh-netbird -n 2 -o cat; } 2> /dev/null | cut -c1-300 >&2
+{ cat "$0" || journalctl -q -u vpnmesh-netbird -o cat; } 2> /dev/null \\
+  | grep -E 'ERRO|WARN' | grep -v -e 'context canceled' -e caller_not_available | tail -n 2 | cut -c1-300 >&2
 exit 1
 """
 
