@@ -267,6 +267,8 @@ def uplink_step() -> Step:
 OUTER_SYSCTLS = (
     ("net/ipv4/ip_forward", "0"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
+    # the controller's link may have arrived before the line above was written
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
 )
 
 
