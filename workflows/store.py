@@ -45,7 +45,16 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path) -> "Store":
-        """A run that is there already; InputError when it is none, or one of another schema version."""
+        """A run to go on with: as `read`, and a last line that a kill cut off is taken away for good."""
+        store = cls.read(directory)
+        path = store.journal_path
+        if path.exists() and (whole := _whole(content := path.read_bytes())) != content:
+            store._replace(path, whole)
+        return store
+
+    @classmethod
+    def read(cls, directory: Path) -> "Store":
+        """A run to look at, left as it is, for it may still be writing; InputError when it is none of ours."""
         store = cls(directory)
         manifest = store.manifest()
         if manifest.get("schema_version") != SCHEMA_VERSION:
@@ -56,6 +65,11 @@ class Store:
             )
         store.lines = store._read_journal()
         return store
+
+    @property
+    def journal_path(self) -> Path:
+        """Where every attempt has its line."""
+        return self.directory / "journal.jsonl"
 
     def manifest(self) -> dict[str, object]:
         """The provenance of the run; InputError if the directory is no run."""
@@ -114,30 +128,26 @@ class Store:
     def _append(self, line: dict[str, object]) -> None:
         text = self.hide(json.dumps(line, default=str))
         try:
-            with (self.directory / "journal.jsonl").open("ab") as journal:
+            with self.journal_path.open("ab") as journal:
                 journal.write(text.encode() + b"\n")
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
-            place = self.directory / "journal.jsonl"
+            place = self.journal_path
             raise StoreError(
                 f"{place}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error
         self.lines.append(json.loads(text))
 
     def _read_journal(self) -> list[dict[str, object]]:
-        """All whole lines; a last line that a kill cut off is taken away, so that appending goes on cleanly."""
-        path = self.directory / "journal.jsonl"
-        if not path.exists():
+        """All whole lines; none where there is no journal yet."""
+        if not self.journal_path.exists():
             return []
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            self._replace(path, whole)
         try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
-            raise InputError(str(path), f"a line is no JSON: {error}") from error
+            lines = [json.loads(line) for line in _whole(self.journal_path.read_bytes()).splitlines()]
+        except ValueError as error:
+            raise InputError(str(self.journal_path), f"a line is no JSON: {error}") from error
+        return [line for line in lines if isinstance(line, dict)]
 
     def _replace(self, path: Path, content: bytes) -> None:
         """Write beside it, flush, and move; what could not be written whole is taken away again."""
@@ -153,3 +163,8 @@ class Store:
             raise StoreError(
                 f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error
+
+
+def _whole(content: bytes) -> bytes:
+    """A journal without a last line that is not ended."""
+    return content[: content.rfind(b"\n") + 1]

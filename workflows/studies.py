@@ -1,6 +1,5 @@
 """Makes a Study from files: the paper's published folders, or the directory of a run."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.imports import Imported, failure_notes, import_knb
 from vpnmesh.frames.names import Source, scenario_of
 from vpnmesh.frames.requests import RunFile, scan_hey
-from vpnmesh.frames.schemas import API, RESULTS, SCHEMA_VERSION, check_results, empty
+from vpnmesh.frames.schemas import API, RESULTS, check_results, empty
 from vpnmesh.model import Condition
 from vpnmesh.record import frame_of
 from vpnmesh.report.environment import differing, environment_of
@@ -137,10 +136,8 @@ def study_from_run(run: Path) -> Study:
         raise InputError(
             str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
         )
-    manifest, journal = Store(run).manifest(), _journal(run)
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        found = manifest.get("schema_version")
-        raise InputError(str(run), f"a run of schema version {found}, this is {SCHEMA_VERSION}")
+    store = Store.read(run)
+    manifest, journal = store.manifest(), store.lines
     samples = _results(run, journal)
     api_path = run / "api.parquet"
     api = pl.scan_parquet(api_path).select(list(API)) if api_path.exists() else empty(API).lazy()
@@ -150,19 +147,6 @@ def study_from_run(run: Path) -> Study:
             str(run), "holds no repetition and no request", "let the run measure something first"
         )
     return _with_api_notes(study)
-
-
-def _journal(run: Path) -> list[dict[str, object]]:
-    """The journal's whole lines, left as they are: the run may still be writing. None where there is no journal."""
-    path = run / "journal.jsonl"
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    try:
-        lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
-    except ValueError as error:
-        raise InputError(str(path), f"a line is no JSON: {error}") from error
-    return [line for line in lines if isinstance(line, dict)]
 
 
 def _results(run: Path, journal: list[dict[str, object]]) -> pl.DataFrame:
