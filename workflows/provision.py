@@ -167,8 +167,7 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         # the last stage starts the members: from then on it is a join, before it is infrastructure
         *infrastructure, members = solution.stages(mesh) or (_NO_STAGE,)
         with set_up.phase("infrastructure"):
-            for stage in infrastructure:
-                mesh = run_stages(site, [stage], mesh, set_up)
+            mesh = run_stages(site, infrastructure, mesh, set_up)
         with set_up.phase("members"):
             mesh = run_stages(site, [members], mesh, set_up)
         with set_up.phase("ready"):

@@ -8,12 +8,10 @@ from ipaddress import IPv4Address
 import pytest
 
 import tasks
-from inventory.testbed import load
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from vpnmesh.firewall import nftables
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
-from vpnmesh.lab.lifecycle import Lab
 from workflows import firewall
 from workflows.hosts import HostsFailedError, run_on
 from workflows.provision import Site
@@ -33,15 +31,6 @@ _TCP6 = (
     "timeout 1 bash -c 'exec 3<>/dev/tcp/2001:db8:2::2/33999' 2>/dev/null;"
     " [ $? -ne 124 ] && echo reached || echo silent"
 )
-
-
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    """The lab as workflows see it."""
-    del lab
-    site = Site(*load("lab"))
-    yield site
-    site.nr.close_connections()
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from inventory.testbed import load
 from vpnmesh.frames.schemas import check_results
-from vpnmesh.lab.lifecycle import Lab, find
+from vpnmesh.lab.lifecycle import find
 from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Cell, Condition, Placement, Test
 from vpnmesh.outcome import Failed, Measured
@@ -193,15 +192,6 @@ def test_a_node_that_dies_fails_its_cells_and_the_run_goes_on(clean: Path, tmp_p
     assert rows[0]["outcome"] == "measured"
     assert {"node"} == {row["stage"] for row in rows if row["outcome"] == "failed"}
     assert "relay" in str(rows[-1]["reason"])
-
-
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    """The module's lab as workflows see it."""
-    del lab
-    site = Site(*load("lab"))
-    yield site
-    site.nr.close_connections()
 
 
 def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> None:

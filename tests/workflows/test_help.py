@@ -7,14 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 COMMANDS = [
-    *("workflows.full_matrix", "workflows.report", "workflows.criteria", "workflows.inventory"),
-    *(
-        "workflows.firewall",
-        "workflows.teardown",
-        "workflows.repl",
-        "workflows.doctor",
-        "vpnmesh.lab.__main__",
-    ),
+    "workflows.full_matrix",
+    "workflows.report",
+    "workflows.criteria",
+    "workflows.inventory",
+    "workflows.firewall",
+    "workflows.teardown",
+    "workflows.repl",
+    "workflows.doctor",
+    "vpnmesh.lab.__main__",
 ]
 
 

@@ -192,9 +192,10 @@ def resolve(policy: Policy, testbed: Testbed) -> Ruleset:
 
     Raises UnknownNameError where the policy names a VLAN that the testbed does not have.
     """
-    blocks = (*_between(policy, testbed), *_behind_nat(policy, testbed), *_only_443(policy, testbed))
+    translations = _translations(policy, testbed)
+    blocks = (*_between(policy, testbed), *_behind_nat(translations, testbed), *_only_443(policy, testbed))
     passes = _passes(policy, testbed, blocks)
-    return Ruleset(policy.name, (*passes, *blocks), _translations(policy, testbed))
+    return Ruleset(policy.name, (*passes, *blocks), translations)
 
 
 def passes(ruleset: Ruleset, packet: Packet) -> bool:
@@ -263,10 +264,10 @@ def _between(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
     return tuple(Rule(Action.BLOCK, protocol, vids, vids) for protocol, vids in groups)
 
 
-def _behind_nat(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
+def _behind_nat(translations: Iterable[Translation], testbed: Testbed) -> tuple[Rule, ...]:
     """Nothing new gets in to a translated VLAN, as behind any NAT."""
-    hidden = [one.vid for one in _translations(policy, testbed)]
     legs = sorted(leg.vid for leg in testbed.firewall.legs)
+    hidden = [one.vid for one in translations]
     return tuple(Rule(Action.BLOCK, None, tuple(v for v in legs if v != vid), (vid,)) for vid in hidden)
 
 
