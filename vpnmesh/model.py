@@ -295,6 +295,10 @@ class Placement:
     end: End = End.CLIENT
     limit: int | None = None
 
+    def __str__(self) -> str:
+        """As `--placement` takes it, e.g. `underlay:client:auto`."""
+        return f"{self.place}:{self.end}:{'auto' if self.limit is None else self.limit}"
+
 
 class Test(StrEnum):
     """What is asked of a pair; the tool that answers is a matter of the task."""

@@ -33,6 +33,8 @@ class Record:
     relay_share: float | None = None
     near_cap: bool | None = None
     impairment_late_ms: float | None = None
+    placement: str = ""
+    engine: str = ""
     loads: Mapping[str, Load] = field(default_factory=dict)
     raw: str = ""
 
@@ -70,6 +72,8 @@ class Record:
             "relay_share": self.relay_share,
             "near_cap": self.near_cap,
             "impairment_late_ms": self.impairment_late_ms,
+            "placement": self.placement or None,
+            "engine": self.engine or None,
             "raw": self.raw,
         }
         if measured:

@@ -108,6 +108,8 @@ def measure(
         relay_share=findings.relay_share,
         near_cap=_near_cap(bench, outcome, impaired),
         impairment_late_ms=findings.late_ms,
+        placement=str(bench.profile.placement),
+        engine=impaired.engine.name,
         loads=findings.loads,
         raw=findings.raw,
     )

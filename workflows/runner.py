@@ -168,6 +168,8 @@ class MatrixRun:
             datetime.now(UTC),
             visit=visit.number,
             sequence=self._next(),
+            placement=str(self.plan.profile.placement),
+            engine=self.engine.name,
             raw=raw,
         )
 

@@ -34,6 +34,8 @@ FULL = Record(
     relay_share=0.001,
     near_cap=False,
     impairment_late_ms=0.05,
+    placement="underlay:client:auto",
+    engine="netem",
     loads=dict.fromkeys(ENDS, LOAD),
     raw="raw/there",
 )
@@ -50,6 +52,7 @@ def test_a_full_record_fills_its_columns() -> None:
     assert list(RESULTS) == list(row)
     assert {name for name, value in row.items() if value is None} == {"stage", "reason", "retransmits"}
     assert (row["rate_mbit_s"], row["client_cpu_pct"], row["relay_ram_mb"]) == (12.5, 1.0, 4.0)
+    assert (row["placement"], row["engine"]) == ("underlay:client:auto", "netem")
     assert (row["machine_cpu_pct"], row["machine_softirq_pct"]) == (7.0, 8.0)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.matrix import PROFILES
@@ -120,3 +122,9 @@ def test_an_unknown_condition_says_how_conditions_look() -> None:
 def test_lists(text: str, wanted: list[str]) -> None:
     """Commas part, spaces around are nothing."""
     assert wanted == split(text)
+
+
+@given(st.builds(Placement, st.sampled_from(Place), st.sampled_from(End), st.none() | st.integers(1, 10**6)))
+def test_a_placement_is_written_as_it_is_read(placement: Placement) -> None:
+    """The column of the results is what `--placement` takes."""
+    assert placement == parse_placement(str(placement), Placement())

@@ -4,7 +4,7 @@ import polars as pl
 
 from vpnmesh.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ENDS = ("client", "server", "relay")
 """The nodes whose load is recorded; the relay goes beyond the paper."""
@@ -41,6 +41,10 @@ RESULTS: dict[str, pl.DataType] = {
     "near_cap": pl.Boolean(),
     # how much later than asked packets left the impairment on average: an engine that shares the CPU can fall behind
     "impairment_late_ms": pl.Float64(),
+    # where the impairment is, PLACE:END:LIMIT as on the command line, and what makes it: figures of different
+    # places or engines are never pooled
+    "placement": pl.String(),
+    "engine": pl.String(),
     "raw": pl.String(),
 }
 
