@@ -1,75 +1,66 @@
 """Print what the lab, the data path, the measuring and the report cost, as ratios taken within one run."""
 
 import importlib
-import importlib.util
-import subprocess
 import sys
 import time
 import traceback
-from types import ModuleType
+from collections.abc import Callable
 
 import click
 from rich.console import Console
 
-from vpnmesh.errors import UnavailableError, VpnmeshError
+from bench.figures import Figure, Size, summary
+from vpnmesh.errors import UnavailableError
 from workflows.progress import make_console
 
-ORDER = ("lab", "datapath", "measuring", "impairment", "firewall", "report", "netbox")
-"""All benchmarks, by the name of their module here; one that is not there is left out of the list."""
+NAMES = ("lab", "datapath", "measuring", "impairment", "firewall", "report", "netbox")
+"""All benchmarks, by the name of their module here: each has `run(console, size)`."""
 
-
-def known() -> dict[str, str]:
-    """The benchmarks that are there, each with the first line of what it says of itself."""
-    found = {}
-    for name in ORDER:
-        if importlib.util.find_spec(f"bench.{name}"):
-            words = importlib.import_module(f"bench.{name}").__doc__ or ""
-            found[name] = words.partition("\n")[0]
-    return found
+Run = Callable[[Console, Size], list[Figure]]
 
 
 def _help() -> str:
-    listed = "\n".join(f"  {name:11} {words}" for name, words in known().items())
+    docs = {name: importlib.import_module(f"bench.{name}").__doc__ or "" for name in NAMES}
+    listed = "\n".join(f"  {name:11} {text.partition(chr(10))[0]}" for name, text in docs.items())
     return f"{__doc__}\n\n\b\n{listed}\n\nNothing is judged: it exits with 1 only where a benchmark broke."
 
 
-@click.command(help=_help())
-@click.argument("names", nargs=-1, type=click.Choice(tuple(known())), metavar="[NAME]...")
-def main(names: tuple[str, ...]) -> None:
-    """Run the named benchmarks, or all."""
-    console = make_console()
+@click.command(help=_help(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, type=click.Choice(NAMES), metavar="[NAME]...")
+@click.option(
+    "--smoke", is_flag=True, help="The least of everything: proves that it runs, its figures say nothing."
+)
+def main(names: tuple[str, ...], *, smoke: bool) -> None:
+    """Run the named benchmarks, or all; one that breaks does not keep the others from running."""
+    console, size = make_console(), Size.SMOKE if smoke else Size.FULL
+    figures: list[tuple[str, Figure]] = []
     broken = []
-    for name in names or tuple(known()):
+    for name in names or NAMES:
         console.rule(name)
         begun = time.monotonic()
-        if not _run(console, name):
+        found = _run(console, name, size)
+        if found is None:
             broken.append(name)
+        figures += [(name, figure) for figure in found or ()]
         console.print(f"{name}: {time.monotonic() - begun:.0f} s", style="dim", highlight=False)
+    console.rule()
+    console.print(summary(figures))
     if broken:
         console.print(f"broke: {', '.join(broken)}", style="red", highlight=False)
         sys.exit(1)
 
 
-def _run(console: Console, name: str) -> bool:
-    """Whether the benchmark came to its end, or cannot run here, which is said."""
-    module = importlib.import_module(f"bench.{name}")
+def _run(console: Console, name: str, size: Size) -> list[Figure] | None:
+    """What the benchmark found, nothing where it cannot run here, which is said; None where it broke."""
+    run: Run = importlib.import_module(f"bench.{name}").run
     try:
-        _call(console, name, module)
+        return run(console, size)
     except UnavailableError as missing:
         console.print(f"{name}: skipped, not available here: {missing}", highlight=False)
-    except (VpnmeshError, OSError, subprocess.SubprocessError):
+        return [Figure("skipped", f"not available here: {missing}")]
+    except Exception:  # noqa: BLE001 - whatever broke one, the others still run, and the exit code says so
         traceback.print_exc()
-        return False
-    return True
-
-
-def _call(console: Console, name: str, module: ModuleType) -> None:
-    """By its `run(console)`; a module without one is a program of its own."""
-    run = getattr(module, "run", None)
-    if run is not None:
-        run(console)
-    else:
-        subprocess.run((sys.executable, "-m", f"bench.{name}"), check=True)
+        return None
 
 
 if __name__ == "__main__":

@@ -11,20 +11,18 @@ from ipaddress import IPv4Address
 from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 
 import tasks
+from bench.figures import Figure, Size, spread
 from bench.place import lab_site
 from tasks.throughput import Throughput
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Test
+from vpnmesh.model import Condition, Test
 from vpnmesh.scenarios import scenario_named
 from vpnmesh.tools import iperf3
 from workflows.hosts import run_on
 from workflows.provision import Site, provisioned
 
-ROUNDS = 3
-TOOL = iperf3.Iperf3(duration_s=4)
 ADDRESSES = (IPv4Address("10.99.0.1"), IPv4Address("10.99.0.2"))
 _FLAGS = ("--net", "--mount", "--fork", "--kill-child")
 
@@ -64,50 +62,48 @@ def bare_pair() -> Iterator[tuple[str, ...]]:
             holder.kill()
 
 
-def bare_rate(inside: Sequence[str], test: Test) -> float:
+def bare_rate(inside: Sequence[str], tool: iperf3.Iperf3, test: Test) -> float:
     """Mbit/s at the receiver."""
     argv = (*inside, "ip", "netns", "exec")
-    serve = (*argv, "b", *TOOL.server(ADDRESSES[1]))
+    serve = (*argv, "b", *tool.server(ADDRESSES[1]))
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         while iperf3.LISTENING not in (line := server.stdout.readline()):
             if not line:
                 raise ToolError("iperf3", "the bare pair's server ended early")
-        ask = (*argv, "a", *TOOL.client(test, ADDRESSES[1]))
-        done = subprocess.run(ask, capture_output=True, text=True, timeout=TOOL.seconds(0), check=False)
+        ask = (*argv, "a", *tool.client(test, ADDRESSES[1]))
+        limit_s = tool.seconds(Condition())
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=limit_s, check=False)
         server.kill()  # ended with its one client, unless that failed
     return iperf3.parse(done.stdout, test).get("rate_mbit_s") or 0.0
 
 
-def pod_rate(site: Site, test: Test) -> float:
+def pod_rate(site: Site, tool: iperf3.Iperf3, test: Test) -> float:
     """Mbit/s at the receiver, by the very task that the matrix uses."""
     bed = site.testbed
-    ask = Throughput(bed, test, TOOL, bed.server.name)
+    ask = Throughput(bed, test, tool, bed.server.name)
     others = site.nr.inventory.hosts
     done = run_on(site.nr, [bed.client.name], tasks.measure_throughput, ask=ask, others=others)
     return iperf3.parse(done[bed.client.name].result.client, test).get("rate_mbit_s") or 0.0
 
 
-def run(console: Console) -> None:
-    """Print both sides' medians and their ratio."""
+def run(console: Console, size: Size) -> list[Figure]:
+    """Both sides' medians and their ratio."""
+    rounds, tool = size.of(3, 1), iperf3.Iperf3(duration_s=size.of(4, 1))
     rates: dict[tuple[Test, str], list[float]] = {}
     with bare_pair() as inside, lab_site(None) as site, provisioned(site, scenario_named("native-1450")):
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for test in (Test.TCP, Test.UDP):
-                console.print(f"datapath: {test} {number + 1} of {ROUNDS}", style="dim", highlight=False)
-                rates.setdefault((test, "bare"), []).append(bare_rate(inside, test))
-                rates.setdefault((test, "pods"), []).append(pod_rate(site, test))
-    table = Table(
-        title=f"native-1450 unshaped, Mbit/s, median of {ROUNDS} x {TOOL.duration_s} s (least to most)",
-        title_justify="left",
+                console.print(f"datapath: {test} {number + 1} of {rounds}", style="dim", highlight=False)
+                rates.setdefault((test, "bare"), []).append(bare_rate(inside, tool, test))
+                rates.setdefault((test, "pods"), []).append(pod_rate(site, tool, test))
+    return [_figure(test, rates[test, "pods"], rates[test, "bare"]) for test in (Test.TCP, Test.UDP)]
+
+
+def _figure(test: Test, pods: Sequence[float], bare: Sequence[float]) -> Figure:
+    return Figure(
+        f"native-1450 unshaped, {test}",
+        f"{spread(pods, 0)} Mbit/s pod to pod",
+        f"{spread(bare, 0)} Mbit/s bare VXLAN pair",
+        f"{median(pods) / median(bare):.2f}",
     )
-    for column in ("test", "pod to pod", "bare VXLAN pair", "ratio"):
-        table.add_column(column, justify="left" if column == "test" else "right")
-    for test in (Test.TCP, Test.UDP):
-        pods, bare = rates[test, "pods"], rates[test, "bare"]
-        table.add_row(test, _spread(pods), _spread(bare), f"{median(pods) / median(bare):.2f}")
-    console.print(table)
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"

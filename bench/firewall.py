@@ -5,13 +5,14 @@ On the lab, with the nftables driver and with the pfSense REST driver over HTTPS
 (pfSense) or SSH round trips (nftables); it is how this benchmark makes its crashes.
 """
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import Figure, Size
 from bench.place import lab_site
 from inventory.testbed import load
 from tasks.connection import Shell
 from tasks.pfsense_api import Api
-from tests.firewall.appliance import OPENAPI
 from tests.live.pfsense_node import Standing, stand_in
-from vpnmesh.errors import UnavailableError
-from vpnmesh.firewall.policy import POLICIES
+from vpnmesh.firewall.policy import POLICIES, Policy
 from vpnmesh.firewall.proof import Proven
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.scenarios import SCENARIOS
@@ -59,25 +59,24 @@ class Cost:
     seconds: float
 
 
-def run(console: Console) -> None:
-    """Proof tables, costs, kills."""
-    if not OPENAPI.is_file():
-        raise UnavailableError(f"no pfSense schema at {OPENAPI}")
+def run(console: Console, size: Size) -> list[Figure]:
+    """What kills left and what changes cost; prints the proof tables."""
+    figures: list[Figure] = []
     with lab_site() as site, tempfile.TemporaryDirectory() as folder, _state_in(folder):
         lab = find()
         assert lab is not None
         inside = ("nsenter", "-t", str(lab.node_pid("firewall")), "-n")
         # the nftables lab first: behind the stand-in, two tables would decide
-        seen = {"nftables": _proofs(console, Behind("nftables", site, "lab", lambda: _ruleset(inside)))}
+        behind = Behind("nftables", site, "lab", lambda: _ruleset(inside))
+        seen = {"nftables": _proofs(console, size, behind, figures)}
         with stand_in(lab, Path(folder)) as stood:
-            behind = Site(*load(str(stood.inventory)))
-            held = _held_by(stood, inside)
-            seen["pfsense-rest"] = _proofs(
-                console, Behind("pfsense-rest", behind, str(stood.inventory), held)
-            )
-            behind.nr.close_connections()
-    for policy in POLICIES:
+            other = Site(*load(str(stood.inventory)))
+            behind = Behind("pfsense-rest", other, str(stood.inventory), _held_by(stood, inside))
+            seen["pfsense-rest"] = _proofs(console, size, behind, figures)
+            other.nr.close_connections()
+    for policy in _policies(size):
         console.print(_proof_table(policy.name, {name: found[policy.name] for name, found in seen.items()}))
+    return figures
 
 
 def _held_by(stood: Standing, inside: tuple[str, ...]) -> Callable[[], object]:
@@ -107,27 +106,28 @@ Proofs = dict[str, list[tuple[Proven, ...]]]
 """By policy: what packets did before, during and after."""
 
 
-def _proofs(console: Console, behind: Behind) -> Proofs:
-    """Every policy set, proven and taken back; prints what each change cost, then what kills did."""
+def _policies(size: Size) -> list[Policy]:
+    return [policy for policy in POLICIES if size is Size.FULL or policy.name == KILLED]
+
+
+def _proofs(console: Console, size: Size, behind: Behind, figures: list[Figure]) -> Proofs:
+    """Every policy set, proven and taken back; what each change cost and what kills did goes to `figures`."""
     mark, bed, nr = FirewallRun("bench"), behind.site.testbed, behind.site.nr
     found: Proofs = {}
     unit = "calls" if behind.driver == "pfsense-rest" else "round trips"
-    costs = Table(
-        "policy", f"set: {unit}", "s", f"taken back: {unit}", "s", title=f"changes by {behind.driver}"
-    )
     steps = 0
-    for policy in POLICIES:
+    for policy in _policies(size):
         seen = [firewall.prove(nr, bed, policy.name)]
-        there = _timed(behind, lambda name=policy.name: firewall.set_policy(nr, bed, name, mark))
+        there = _timed(behind, functools.partial(firewall.set_policy, nr, bed, policy.name, mark))
         seen.append(firewall.prove(nr, bed, policy.name))
-        back = _timed(behind, lambda: firewall.set_policy(nr, bed, _OPEN, mark))
+        back = _timed(behind, functools.partial(firewall.set_policy, nr, bed, _OPEN, mark))
         seen.append(firewall.prove(nr, bed, policy.name))
         found[policy.name] = seen
         steps = there.steps if policy.name == KILLED else steps
-        cells = (str(there.steps), f"{there.seconds:.2f}", str(back.steps), f"{back.seconds:.2f}")
-        costs.add_row(policy.name, *cells)
-    console.print(costs)
-    _kills(console, behind, steps)
+        told = [f"{one.steps} {unit}, {one.seconds:.2f} s" for one in (there, back)]
+        figures.append(Figure(f"{behind.driver}: {policy.name}", f"set: {told[0]}", f"taken back: {told[1]}"))
+    chosen = range(1, steps + 1) if size is Size.FULL else (1, steps)
+    figures.append(_kills(console, behind, chosen))
     return found
 
 
@@ -162,11 +162,11 @@ def _counted(driver: str, after: Callable[[int], None]) -> Iterator[list[str]]:
             setattr(owner, name, real)
 
 
-def _kills(console: Console, behind: Behind, steps: int) -> None:
-    """Kill a change after each of its steps; `workflows.teardown --run` must bring the snapshot back every time."""
+def _kills(console: Console, behind: Behind, steps: Sequence[int]) -> Figure:
+    """Kill a change after each of these steps; `workflows.teardown --run` must bring the snapshot back every time."""
     before, equal, dirty = behind.held(), 0, 0
     begun = time.monotonic()
-    for step in range(1, steps + 1):
+    for step in steps:
         name = f"killed-{step}"
         victim = ("bench.firewall", behind.inventory, name, KILLED, str(step))
         died = subprocess.run((sys.executable, "-m", *victim), check=False).returncode
@@ -179,12 +179,11 @@ def _kills(console: Console, behind: Behind, steps: int) -> None:
         equal += same
         if not same:
             console.print(f"after step {step}: {done.stdout}{done.stderr}", style="red", highlight=False)
-    console.print(
-        f"{behind.driver}: {KILLED} killed with -9 after each of its {steps} steps ({dirty} times something was left),"
-        f" then teardown --run: {equal} of {steps} times all that the firewall holds equals the snapshot"
-        f" ({(time.monotonic() - begun) / steps:.1f} s each)",
-        highlight=False,
-        soft_wrap=True,
+    seconds = (time.monotonic() - begun) / len(steps)
+    return Figure(
+        f"{behind.driver}: {KILLED} killed with -9 after {len(steps)} different steps, then torn down",
+        f"{equal} of {len(steps)} times as before ({seconds:.1f} s each)",
+        f"{dirty} times something was left by the kill",
     )
 
 
@@ -227,4 +226,5 @@ def _die(inventory: str, name: str, policy: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    _die(*sys.argv[1:4], int(sys.argv[4]))
+    _inventory, _name, _policy, _step = sys.argv[1:]
+    _die(_inventory, _name, _policy, int(_step))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import Figure, Size
 from bench.place import private_place
 from tests.live.routed import PAIR, Routed, routed, small_testbed
 from vpnmesh.errors import ToolError, UnavailableError
@@ -25,16 +26,34 @@ from vpnmesh.lab.nfqueue.build import binary_path, build
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Placement, Test
 from vpnmesh.tools import iperf3
 
-PACKETS, PER_SECOND = 50_000, 20_000
-LIGHT_PACKETS, LIGHT_PER_SECOND = 2_000, 2_000
+PER_SECOND, LIGHT_PER_SECOND = 20_000, 2_000
 CONDITIONS = (Condition(), *PAPER_CONDITIONS[1:], Condition(delay_ms=1))
 SHAPE = ("root", "tbf", "rate", "1gbit", "burst", "256k", "latency", "20ms")
-TCP, UDP = iperf3.Iperf3(duration_s=4), iperf3.Iperf3(duration_s=3, udp_rate="100M")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How much is sent: numbered datagrams for loss, a light stream for delay, and two streams for rates."""
+
+    packets: int
+    light_packets: int
+    tcp: iperf3.Iperf3
+    udp: iperf3.Iperf3
+
+    @classmethod
+    def of(cls, size: Size) -> "Asked":
+        """The amounts for that size."""
+        return cls(
+            size.of(50_000, 2_000),
+            size.of(2_000, 200),
+            iperf3.Iperf3(duration_s=size.of(4, 1)),
+            iperf3.Iperf3(duration_s=size.of(3, 1), udp_rate="100M"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a condition: losses of PACKETS, median one-way delay in ms, receivers' rates in Mbit/s."""
+    """What came of a condition: losses of the numbered packets, median one-way delay in ms, rates in Mbit/s."""
 
     lost: int
     median_ms: float
@@ -68,9 +87,9 @@ def impaired(net: Routed, engine: Engine, condition: Condition) -> Iterator[None
             net.apply(target.node, engine.clear(target, net.gather(target.node, engine.observe(target))))
 
 
-def rate(net: Routed, tool: iperf3.Iperf3, test: Test, delay_ms: float) -> float:
+def rate(net: Routed, tool: iperf3.Iperf3, test: Test, condition: Condition) -> float:
     """Mbit/s at the receiver, worker to worker."""
-    address, limit_s = net.address("worker2"), tool.seconds(delay_ms) + 5
+    address, limit_s = net.address("worker2"), tool.seconds(condition) + 5
     # killing nsenter would leave iperf3 behind: it ends with its one client, or by its own bound
     serve = net.argv("worker2", ("timeout", f"{limit_s:g}", *tool.server(address)))
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
@@ -83,21 +102,23 @@ def rate(net: Routed, tool: iperf3.Iperf3, test: Test, delay_ms: float) -> float
     return iperf3.parse(done.stdout, test).get("rate_mbit_s") or 0.0
 
 
-def look(net: Routed, engine: Engine, condition: Condition) -> Seen:
+def look(net: Routed, engine: Engine, condition: Condition, asked: Asked) -> Seen:
     """All figures of one condition."""
     with impaired(net, engine, condition):
-        many = net.meter("worker1", "worker2", PACKETS, per_second=PER_SECOND)
-        light = net.meter("worker1", "worker2", LIGHT_PACKETS, per_second=LIGHT_PER_SECOND)
+        many = net.meter("worker1", "worker2", asked.packets, per_second=PER_SECOND)
+        light = net.meter("worker1", "worker2", asked.light_packets, per_second=LIGHT_PER_SECOND)
         return Seen(
-            PACKETS - many["received"],
+            asked.packets - many["received"],
             light["median_ms"],
-            rate(net, TCP, Test.TCP, condition.delay_ms),
-            rate(net, UDP, Test.UDP, condition.delay_ms),
+            rate(net, asked.tcp, Test.TCP, condition),
+            rate(net, asked.udp, Test.UDP, condition),
         )
 
 
-def run(console: Console) -> None:
+def run(console: Console, size: Size) -> list[Figure]:
     """Print one table an engine; UnavailableError where none can run."""
+    asked, figures = Asked.of(size), list[Figure]()
+    conditions = CONDITIONS[: size.of(len(CONDITIONS), 2)]
     with private_place(), routed(small_testbed()) as net:
         for leg in net.testbed.firewall.legs:
             net.check("firewall", "tc", "qdisc", "add", "dev", leg.interface, *SHAPE)
@@ -107,18 +128,34 @@ def run(console: Console) -> None:
             raise UnavailableError(f"an engine: {error}") from error
         for engine in found:
             seen = {}
-            for condition in CONDITIONS:
+            for condition in conditions:
                 console.print(f"impairment: {engine.name} {condition.name}", style="dim", highlight=False)
-                seen[condition] = look(net, engine, condition)
-            console.print(_table(engine.name, seen))
+                seen[condition] = look(net, engine, condition, asked)
+            console.print(_table(engine.name, seen, asked))
+            figures += _figures(engine.name, seen, asked)
         if not any(engine.name == "netem" for engine in found):
             console.print("impairment: no netem in this kernel, so nfqueue alone", highlight=False)
+    return figures
 
 
-def _table(engine: str, seen: dict[Condition, Seen]) -> Table:
+def _figures(engine: str, seen: dict[Condition, Seen], asked: Asked) -> list[Figure]:
+    """The largest error of loss and of delay over all conditions."""
+    losses = {one.name: 100 * it.lost / asked.packets - one.loss_pct for one, it in seen.items()}
+    delays = {one.name: it.median_ms - one.delay_ms for one, it in seen.items()}
+    where = {
+        kind: max(found, key=lambda name: abs(found[name]))
+        for kind, found in (("loss", losses), ("delay", delays))
+    }
+    return [
+        Figure(f"{engine}: largest error of loss", f"{losses[where['loss']]:+.3f} points", where["loss"]),
+        Figure(f"{engine}: largest error of delay", f"{delays[where['delay']]:+.3f} ms", where["delay"]),
+    ]
+
+
+def _table(engine: str, seen: dict[Condition, Seen], asked: Asked) -> Table:
     clean = seen[Condition()]
     table = Table(
-        title=f"{engine}: loss over {PACKETS:,} packets, median delay over {LIGHT_PACKETS:,}",
+        title=f"{engine}: loss over {asked.packets:,} packets, median delay over {asked.light_packets:,}",
         title_justify="left",
     )
     columns = (
@@ -128,8 +165,8 @@ def _table(engine: str, seen: dict[Condition, Seen]) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column == "condition" else "right")
     for condition, one in seen.items():
-        lost_pct = 100 * one.lost / PACKETS
-        low, high = loss_bounds(PACKETS, condition.loss_pct)
+        lost_pct = 100 * one.lost / asked.packets
+        low, high = loss_bounds(asked.packets, condition.loss_pct)
         table.add_row(
             condition.name,
             f"{lost_pct:.3f}",

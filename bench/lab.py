@@ -13,11 +13,11 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import Figure, Size, spread
 from bench.place import embedded, private_place
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, up
 from vpnmesh.lab.topology import Topology, build_steps, plan_topology
 
-ROUNDS = 7
 _FLAGS = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
@@ -60,31 +60,27 @@ def lab_round() -> tuple[float, float, dict[str, float]]:
     return built - begun, gone - built, {timing.step: timing.seconds for timing in lab.timings}
 
 
-def run(console: Console) -> None:
-    """Print the rounds' medians and their ratios."""
-    topology = plan_topology(embedded(), port_rate_mbit_s=DEFAULT_PORT_RATE_MBIT_S)
+def run(console: Console, size: Size) -> list[Figure]:
+    """The rounds' medians and their ratios; prints what up's own steps took."""
+    topology, rounds = plan_topology(embedded(), port_rate_mbit_s=DEFAULT_PORT_RATE_MBIT_S), size.of(7, 1)
     script, bare, ours, steps = bare_script(topology), [], [], []
-    for number in range(ROUNDS):
-        console.print(f"lab: round {number + 1} of {ROUNDS}", style="dim", highlight=False)
+    for number in range(rounds):
+        console.print(f"lab: round {number + 1} of {rounds}", style="dim", highlight=False)
         bare.append(bare_round(script))
         up_s, down_s, timings = lab_round()
         ours.append((up_s, down_s))
         steps.append(timings)
-    table = Table(
-        title=f"lab of {len(topology.nodes)} nodes, median of {ROUNDS} rounds (least to most)",
-        title_justify="left",
-    )
-    for column in ("", "lab, s", "bare commands, s", "ratio"):
-        table.add_column(column, justify="left" if not column else "right")
-    for index, name in enumerate(("up (until all sshd greet)", "down (until nothing is left)")):
-        a, b = [one[index] for one in ours], [one[index] for one in bare]
-        table.add_row(name, _spread(a), _spread(b), f"{median(a) / median(b):.2f}")
-    console.print(table)
     console.print(_steps(steps))
+    nodes = len(topology.nodes)
+    return [
+        _figure(f"{nodes} nodes {what}", [one[i] for one in ours], [one[i] for one in bare])
+        for i, what in enumerate(("up (until all sshd greet)", "down (until nothing is left)"))
+    ]
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+def _figure(what: str, ours: Sequence[float], bare: Sequence[float]) -> Figure:
+    ratio = median(ours) / median(bare)
+    return Figure(what, f"{spread(ours, 3)} s", f"{spread(bare, 3)} s bare commands", f"{ratio:.2f}")
 
 
 def _steps(rounds: Sequence[dict[str, float]]) -> Table:

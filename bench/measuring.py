@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 from nornir.core.task import Result
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tasks
+from bench.figures import Figure, Size
 from bench.place import lab_site
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
@@ -26,27 +28,28 @@ from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Cell, Condition, Placement, Test
 from vpnmesh.outcome import Failed
 from vpnmesh.scenarios import scenario_named
-from workflows import measure, provision
+from workflows import firewall, measure, provision
 from workflows.impair import choose_engine, impaired
 from workflows.measure import Attempt, Bench, Checked
 from workflows.provision import Provisioned, Site, provisioned
 from workflows.store import Store
 
 SCENARIOS = ("native-1450", "wireguard-direct")
-DURATIONS_S = (10, 10, 60)
-PAPER_SHARES = {10: None, 60: 0.75}
+DURATIONS_S = {Size.FULL: (10, 10, 60), Size.SMOKE: (1, 1, 2)}
+"""The first of a visit also checks anew, and is not counted."""
+PAPER_SHARES = {60: 0.75}
 IMPAIRED = Condition(loss_pct=1)
 VISIT_REPETITIONS = 10
 """Of one condition in one visit of the paper profile: 10 repetitions, tcp and udp, in two blocks."""
-SWITCHING = {
-    "require": "find binaries",
-    "firewall_policy": "set firewall",
-    "join": "join",
-    "await_mesh": "await path",
-    "attach": "attach pods",
-    "prove_policy": "prove firewall",
-    "prove_path": "prove path",
-    "take_off": "teardown",
+SWITCHING: dict[tuple[ModuleType, str], str] = {
+    (provision, "require"): "find binaries",
+    (provision, "firewall_policy"): "set firewall",
+    (provision, "run_stages"): "join",
+    (provision, "await_mesh"): "await path",
+    (provision, "attach"): "attach pods",
+    (firewall, "prove_policy"): "prove firewall",
+    (provision, "prove_path"): "prove path",
+    (provision, "take_off"): "teardown",
 }
 
 
@@ -92,8 +95,8 @@ def watching(watch: Stopwatch) -> Iterator[None]:
         before.append((owner, name, getattr(owner, name)))
         setattr(owner, name, function)
 
-    for name, stage in SWITCHING.items():
-        put(provision, name, watch.around(stage, getattr(provision, name)))
+    for (owner, name), stage in SWITCHING.items():
+        put(owner, name, watch.around(stage, getattr(owner, name)))
     put(measure, "check", watch.around("check", measure.check))
     put(tasks, "measure_throughput", _iperf_told(watch, tasks.measure_throughput))
     try:
@@ -136,14 +139,16 @@ class Visit:
     condition_s: float
 
 
-def visit(site: Site, engine: Engine, name: str, store: Store, watch: Stopwatch) -> Visit:
+def visit(
+    site: Site, engine: Engine, name: str, store: Store, watch: Stopwatch, durations_s: Sequence[int]
+) -> Visit:
     """Stand a scenario up, measure, enter a condition once, and take all off."""
     watch.take()
     begun = time.monotonic()
     with provisioned(site, scenario_named(name)) as standing:
         switching = watch.take() | {"other": 0.0}
         switching["other"] = time.monotonic() - begun - sum(switching.values())
-        repetitions = tuple(_repetitions(site, engine, standing, store, watch))
+        repetitions = tuple(_repetitions(site, engine, standing, store, watch, durations_s))
         entered = time.monotonic()
         with impaired(site, engine, IMPAIRED, Placement()):
             pass
@@ -156,13 +161,18 @@ def visit(site: Site, engine: Engine, name: str, store: Store, watch: Stopwatch)
 
 
 def _repetitions(
-    site: Site, engine: Engine, standing: Provisioned, store: Store, watch: Stopwatch
+    site: Site,
+    engine: Engine,
+    standing: Provisioned,
+    store: Store,
+    watch: Stopwatch,
+    durations_s: Sequence[int],
 ) -> Iterator[Repetition]:
     """As the runner makes them: the check after one is the check before the next."""
     cell = Cell(standing.scenario.name, "none", Test.TCP, site.testbed.pairs[0])
     checked: Checked | None = None
     with impaired(site, engine, Condition(), Placement()) as impairment:
-        for number, duration_s in enumerate(DURATIONS_S, start=1):
+        for number, duration_s in enumerate(durations_s, start=1):
             profile = replace(PROFILES["paper"], duration_s=duration_s)
             watch.take()
             begun = time.monotonic()
@@ -188,19 +198,19 @@ def _stages(told: dict[str, float], duration_s: int, omit_s: int, wall_s: float)
     return stages | {"parse, keep, journal": wall_s - sum(stages.values())}
 
 
-def run(console: Console) -> None:
-    """Print shares and breakdowns of each scenario."""
-    watch, visits = Stopwatch(), {}
+def run(console: Console, size: Size) -> list[Figure]:
+    """The share spent measuring of each scenario; prints breakdowns."""
+    watch, visits, durations_s = Stopwatch(), dict[str, Visit](), DURATIONS_S[size]
     with lab_site() as site, TemporaryDirectory() as folder, watching(watch):
         engine = choose_engine(site)
         store = Store.create(Path(folder) / "run", {})
         for name in SCENARIOS:
-            console.print(f"measuring: {name}, repetitions of {DURATIONS_S} s", style="dim", highlight=False)
+            console.print(f"measuring: {name}, repetitions of {durations_s} s", style="dim", highlight=False)
             with console.status(name) if console.is_terminal else nullcontext():
-                visits[name] = visit(site, engine, name, store, watch)
-    console.print(_shares(visits))
+                visits[name] = visit(site, engine, name, store, watch, durations_s)
     console.print(_breakdown(visits))
     console.print(_switching(visits))
+    return _shares(visits, durations_s)
 
 
 def _of(visited: Visit, duration_s: int) -> list[Repetition]:
@@ -212,32 +222,21 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _shares(visits: dict[str, Visit]) -> Table:
-    table = Table(
-        title="share of a repetition's wall time spent measuring, within a visit", title_justify="left"
-    )
-    columns = ("scenario", "at", "share", "with the omitted second", "with entering a condition", "paper's")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "scenario" else "right")
+def _shares(visits: dict[str, Visit], durations_s: Sequence[int]) -> list[Figure]:
+    """Entering and leaving a condition is spread over the repetitions that a visit makes under it."""
+    found = []
     for name, visited in visits.items():
-        for duration_s in dict.fromkeys(DURATIONS_S):
+        for duration_s in dict.fromkeys(durations_s):
             wall_s = _mean([one.wall_s for one in _of(visited, duration_s)])
             spread_s = wall_s + visited.condition_s / VISIT_REPETITIONS
-            paper = PAPER_SHARES[duration_s]
-            table.add_row(
-                name,
-                f"{duration_s} s",
-                f"{duration_s / wall_s:.1%}",
-                f"{(duration_s + 1) / wall_s:.1%}",
-                f"{duration_s / spread_s:.1%}",
-                f"{paper:.0%}" if paper else "",
+            shares = (duration_s / wall_s, (duration_s + 1) / wall_s, duration_s / spread_s)
+            told = "{:.1%} ({:.1%} with the omitted second, {:.1%} with entering a condition)".format(*shares)
+            paper = PAPER_SHARES.get(duration_s)
+            against = f"{paper:.0%} with the paper's tools" if paper else ""
+            found.append(
+                Figure(f"{name}: share of the time spent measuring at {duration_s} s", told, against)
             )
-    table.caption = (
-        f"entering and leaving a condition is spread over the {VISIT_REPETITIONS} repetitions that a visit of the "
-        "paper profile makes under it"
-    )
-    table.caption_justify = "left"
-    return table
+    return found
 
 
 def _breakdown(visits: dict[str, Visit]) -> Table:

@@ -11,10 +11,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from rich.console import Console
+
+from bench.figures import Figure, Size, spread
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEVICES = 1000
@@ -79,10 +83,11 @@ def runners() -> dict[str, float]:
         time.sleep(WAIT_S)
         return Result(host=task.host)
 
-    hosts = Hosts({f"h{number}": Host(name=f"h{number}") for number in range(HOSTS)})
+    count = int(os.environ.get("BENCH_HOSTS", HOSTS))
+    hosts = Hosts({f"h{number}": Host(name=f"h{number}") for number in range(count)})
     nr = Nornir(inventory=Inventory(hosts=hosts, groups=Groups(), defaults=Defaults()))
-    found: dict[str, float] = {"workers": workers_for(HOSTS)}
-    for name, workers in (("chosen", workers_for(HOSTS)), ("twenty", 20)):
+    found: dict[str, float] = {"workers": workers_for(count)}
+    for name, workers in (("chosen", workers_for(count)), ("twenty", 20)):
         for task in (nothing, waiting):
             start = time.monotonic()
             nr.with_runner(ThreadedRunner(workers)).run(task)
@@ -104,45 +109,58 @@ def measure(task: str, environment: Mapping[str, str]) -> dict[str, float]:
     return {str(name): float(value) for name, value in json.loads(done.stdout).items()}
 
 
-def main() -> None:
-    """Print the comparison; without a Python for NetBox print why, and the runners alone."""
+def run(console: Console, size: Size) -> list[Figure]:
+    """The readings side by side, unless no NetBox can run here, and the runners."""
     from tests.netbox.server import CannotRunError  # noqa: PLC0415 - only the whole bench needs the server
 
     try:
-        _print_readings()
+        figures = _readings(console, size)
     except CannotRunError as error:
-        print(f"reading NetBox: not measured: {error}")
-    found = measure("runners", {})
-    print(f"runner on {HOSTS} hosts, seconds: {found['workers']:.0f} workers (chosen) | ThreadedRunner(20)")
-    print(f"  task that does nothing      {found['chosen_nothing']:8.2f} | {found['twenty_nothing']:8.2f}")
-    print(
-        f"  task that waits {WAIT_S} s       {found['chosen_waiting']:8.2f} | {found['twenty_waiting']:8.2f}"
-    )
+        figures = [Figure("reading NetBox", f"not measured: {error}")]
+    return [*figures, *_runner_figures(size)]
 
 
-def _print_readings() -> None:
+def _runner_figures(size: Size) -> list[Figure]:
+    hosts = size.of(HOSTS, 100)
+    found = measure("runners", {"BENCH_HOSTS": str(hosts)})
+    what = {"nothing": "a task that does nothing", "waiting": f"a task that waits {WAIT_S} s"}
+    return [
+        Figure(
+            f"{words} on {hosts} hosts",
+            f"{found[f'chosen_{name}']:.2f} s with {found['workers']:.0f} workers (chosen)",
+            f"{found[f'twenty_{name}']:.2f} s with ThreadedRunner(20)",
+            f"{found[f'chosen_{name}'] / found[f'twenty_{name}']:.2f}",
+        )
+        for name, words in what.items()
+    ]
+
+
+def _readings(console: Console, size: Size) -> list[Figure]:
     from tests.netbox.fleet import script  # noqa: PLC0415
     from tests.netbox.server import TOKEN_V1, NetBoxServer  # noqa: PLC0415
 
+    devices, turns = size.of(DEVICES, 10), size.of(TURNS, 1)
     with NetBoxServer() as server:
-        server.shell(script(DEVICES))
+        server.shell(script(devices))
         environment = {"NETBOX_URL": server.url, "NETBOX_TOKEN": TOKEN_V1}
-        sides: dict[str, list[dict[str, float]]] = {name: [] for name in TASKS if name != "runners"}
+        sides: dict[str, list[dict[str, float]]] = {"vpnmesh": [], "nornir_netbox": []}
         for side in sides:
             measure(side, environment)  # fills NetBox's caches, and is not counted
-        for side in list(sides) * TURNS:
+        for side in list(sides) * turns:
+            console.print(f"netbox: {side}", style="dim", highlight=False)
             sides[side].append(measure(side, environment))
-    for side, readings in sides.items():
-        typical = {name: median(one[name] for one in readings) for name in readings[0]}
-        print(
-            f"{side:14} {typical['hosts']:.0f} devices, {typical.get('vlans', 0):.0f} VLANs: "
-            f"{typical['requests']:.0f} requests, {typical['seconds']:.2f} s (median of {TURNS}), "
-            f"{typical['mb']:.0f} MB"
-        )
+    ours, theirs = sides["vpnmesh"], sides["nornir_netbox"]
+    ratio = median(one["seconds"] for one in ours) / median(one["seconds"] for one in theirs)
+    what = (
+        f"reading {devices} devices: ours with interfaces, VLANs and addresses, nornir-netbox devices alone"
+    )
+    return [Figure(what, _told(ours), _told(theirs), f"{ratio:.2f}")]
+
+
+def _told(readings: Sequence[Mapping[str, float]]) -> str:
+    seconds, typical = [one["seconds"] for one in readings], readings[0]
+    return f"{spread(seconds)} s, {typical['requests']:.0f} requests, {median(one['mb'] for one in readings):.0f} MB"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(TASKS[sys.argv[1]]()))
-    else:
-        main()
+    print(json.dumps(TASKS[sys.argv[1]]()))
