@@ -62,7 +62,9 @@ def test_independent_figures_are_seldom_flagged(rng: np.random.Generator) -> Non
     assert sum(one.drifting for one in found) / 2000 < 0.02
 
 
-@pytest.mark.parametrize(("n", "least", "most"), [(5, 0, 0), (7, 0.0004, 0.003), (8, 0.005, 0.01), (10, 0.005, 0.01)])
+@pytest.mark.parametrize(
+    ("n", "least", "most"), [(5, 0, 0), (7, 0.0004, 0.003), (8, 0.005, 0.01), (10, 0.005, 0.01)]
+)
 def test_the_approximation_keeps_its_promise_from_eight_on(n: int, least: float, most: float) -> None:
     """The exact chance that independent figures are flagged at 1 %, over all orders of n by their inversions."""
     ways = np.ones(1)

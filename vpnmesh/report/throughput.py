@@ -25,6 +25,7 @@ BEYOND: dict[str, pl.DataType] = {
     "cap_mbit_s": pl.Float64(),
     "cap_share": pl.Float64(),
     "near_cap": pl.Boolean(),
+    "slow_start_s": pl.Float64(),
     "slow_start_share": pl.Float64(),
     "slow_start": pl.Boolean(),
     "lag1": pl.Float64(),
@@ -122,7 +123,9 @@ def _started(
     first lost packet ends slow start), without a delay, nor where the seconds or the MTU are not recorded.
     """
     condition, pod_mtu = _condition(cell.condition), how.pod_mtu.get(cell.scenario)
-    judged = cell.test == "tcp" and cell.measured and condition and condition.delay_ms and not condition.loss_pct
+    judged = (
+        cell.test == "tcp" and cell.measured and condition and condition.delay_ms and not condition.loss_pct
+    )
     if not judged or condition is None or not how.duration_s or not pod_mtu:
         return {}
     undisturbed = summaries.get((cell.scenario, "none", cell.test))

@@ -24,5 +24,5 @@ def cap_mbit_s(delay_ms: float, pod_mtu: int, limit: int | None = NETEM_DEFAULT_
 
 
 def near_cap(rate_mbit_s: float, cap: float | None) -> bool:
-    """Whether a figure (of a repetition, or a cell's mean) is the queue's rather than the VPN's; never without a cap."""
+    """Whether a figure (a repetition's, a cell's mean) is the queue's rather than the VPN's; never without a cap."""
     return cap is not None and rate_mbit_s >= NEAR_CAP * cap

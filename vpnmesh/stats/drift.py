@@ -9,9 +9,9 @@ from scipy import special
 from vpnmesh.stats.describe import Floats
 
 FEWEST_FOR_TREND = 8
-"""From here on the normal approximation errs as promised: flagged at 1 %, its exact error is 0.6 to 0.9 % (counted over
-all orders, tests/stats). With 7 or fewer it is below 0.3 %: only a row with hardly a pair out of order could be flagged,
-so "no trend" would say nothing; with 5 or fewer nothing can be.
+"""From here on the normal approximation errs as promised: flagged at 1 %, its exact error is 0.5 to 0.9 % (counted
+over all orders, tests/stats). With 7 or fewer it is below 0.3 %: only a row with hardly a pair out of order could be
+flagged, so "no trend" would say nothing; with 5 or fewer nothing can be.
 """
 FEWEST_FOR_DEPENDENCE = 20
 """Below this a lag-1 autocorrelation is not tested: two odd neighbours decide it."""
