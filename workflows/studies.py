@@ -15,6 +15,7 @@ from vpnmesh.model import Condition
 from vpnmesh.record import frame_of
 from vpnmesh.report.environment import differing, environment_of
 from vpnmesh.report.identity import identity
+from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.tools import hey, knb
@@ -154,8 +155,8 @@ def _results(store: Store) -> tuple[pl.DataFrame, list[str]]:
     """
     path = store.directory / "results.parquet"
     if store.journal_path.exists() or not path.exists():
-        return frame_of(store.lines), []
-    samples = check_results(_read(path), str(path))
+        return refuse_mixed(frame_of(store.lines), str(store.journal_path)), []
+    samples = refuse_mixed(check_results(_read(path), str(path)), str(path))
     return samples, ["no journal.jsonl: read from results.parquet, which nothing here can be held against"]
 
 

@@ -6,6 +6,7 @@ from vpnmesh.report.advice import Advice
 from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim
 from vpnmesh.report.claims import table as claims_table
+from vpnmesh.report.first_screen import facts
 from vpnmesh.report.page import (
     Block,
     FigureBlock,
@@ -39,6 +40,7 @@ _PROTOCOL_FIGURES = {
 }
 
 _MANY = 10
+_HINT = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
 
 _UNSEEN = {
     "unseen-netem-cap": "The queue of netem holds 1000 packets unless told otherwise, so a delay lets through at most "
@@ -85,7 +87,7 @@ def compose(
         _environment(study),
         _method(study),
     ]
-    return Page(title, _lead(study), tuple(sections))
+    return Page(title, _lead(study), tuple(sections), facts(study))
 
 
 def _lead(study: Study) -> str:
@@ -122,14 +124,7 @@ def _overview(study: Study) -> Section:
     if study.notes:
         title = f"{len(study.notes)} notes on what was dropped, repaired or failed"
         blocks.append(Items(title, study.notes, folded=len(study.notes) > _MANY))
-    return Section("overview", "Overview", (*blocks, Paragraph(_hint(study))))
-
-
-def _hint(study: Study) -> str:
-    planes = study.samples.drop_nulls("data_plane").select("scenario", "data_plane").unique().sort("scenario")
-    text = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
-    named = ", ".join(f"{name} ({plane})" for name, plane in planes.iter_rows())
-    return f"{text} Data planes: {named}." if named else text
+    return Section("overview", "Overview", (*blocks, Paragraph(_HINT)))
 
 
 def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number: int) -> Section:
