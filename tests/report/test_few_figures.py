@@ -88,7 +88,10 @@ def test_two_figures_advise_nothing(tmp_path: Path) -> None:
     assert "No ranking and no recommendation" in text
     assert "at least 5 repetitions of each cell (there are 2)" in text
     # five of each of the four scenarios at 15 s
-    assert "To measure, about 5 minutes: python -m workflows.full_matrix --repetitions 5 --duration 1" in text
+    assert (
+        "To measure, about 5 minutes: python -m workflows.full_matrix --repetitions 5 --blocks 2 --duration 1"
+        in text
+    )
     assert (
         "--conditions none --tests tcp --scenarios native-1450,headscale-direct,netbird-direct,zerotier"
         in text
@@ -138,7 +141,7 @@ def test_slow_start_ranks_nobody(tmp_path: Path) -> None:
     assert (need.ranking, "Take" in text) == ((), False)
     assert "TCP under delay-250ms was slow start, not the VPN" in text
     # 11 round trips (400 Mbit/s and less) are 2.75 s, one of them omitted: 1.75 s are less than half of 4 s
-    assert "--repetitions 5 --duration 4 --conditions delay-250ms" in text
+    assert "--repetitions 5 --blocks 2 --duration 4 --conditions delay-250ms" in text
 
 
 def test_a_minute_under_a_long_delay_is_the_vpns(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_most_extreme_order_has_the_smallest_p() -> None:
 
 @pytest.mark.parametrize("pairs", [1, 2, 6, 10, 15, 28, 91])
 def test_the_fewest_values_that_can_reject(pairs: int) -> None:
-    """With that many the most extreme order rejects after Holm's correction over all pairs, with one fewer it cannot."""
+    """With that many the most extreme order rejects after Holm's correction over all pairs; one fewer never do."""
     n = fewest_for_test(pairs)
     least = [mann_whitney(Tally.of(range(k)), Tally.of(range(k, 2 * k))).p for k in (n - 1, n)]
     adjusted = [holm([p, *[1.0] * (pairs - 1)])[0] or 0.0 for p in least]

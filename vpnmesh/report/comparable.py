@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vpnmesh.frames.aggregate import mean_of
+from vpnmesh.matrix import DEFAULT_PLACEMENT
 from vpnmesh.report.evidence import Readings
 from vpnmesh.stats.compare import fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
@@ -87,11 +88,13 @@ class Cells:
         cells = [key for key in self._rows if key[0] in tests and key[1] in conditions]
         once = {key: self._elapsed_s[key] for key in cells if key in self._elapsed_s}
         seconds = repetitions * sum(elapsed + longer for elapsed in once.values())
+        places = self.readings.study.samples["placement"].drop_nulls().unique().to_list()
+        where = f" --placement {places[0]}" if places and places[0] != str(DEFAULT_PLACEMENT) else ""
         took = f", about {math.ceil(seconds / 60)} minutes" if once else ""
         return (
-            f" To measure{took}: python -m workflows.full_matrix --repetitions {repetitions}"
+            f" To measure{took}: python -m workflows.full_matrix --repetitions {repetitions} --blocks 2"
             f" --duration {max(asked, duration_s or 0):g} --conditions {','.join(conditions)}"
-            f" --tests {','.join(tests)} --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
+            f"{where} --tests {','.join(tests)} --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
         )
 
     @cached_property
