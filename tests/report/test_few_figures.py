@@ -132,6 +132,15 @@ def test_one_second_under_a_long_delay_is_slow_start(tmp_path: Path) -> None:
     assert {cell for cell, yes in tested.items() if not yes} == {("delay-250ms", "tcp")}
 
 
+def test_a_bar_of_slow_start_says_so(tmp_path: Path) -> None:
+    """The figure that readers look at first does not show TCP's own figure as the VPN's."""
+    folder = tmp_path / "run"
+    study(folder, lines(2, ("none", "delay-250ms")))
+    assert report(folder).exit_code == 0
+    drawn = (folder / "report" / "figures" / "fig4-tcp-means.svg").read_text()
+    assert drawn.count("slow start<") == len(RATES)
+
+
 def test_slow_start_ranks_nobody(tmp_path: Path) -> None:
     """A run whose delays are all slow start says for how long to measure instead of who is best."""
     made = study(tmp_path / "run", lines(6, ("none", "delay-250ms")))

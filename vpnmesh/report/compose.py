@@ -28,7 +28,8 @@ from vpnmesh.stats.intervals import fewest_for_interval
 
 _PROTOCOL_FIGURES = {
     "fig{means}-{protocol}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
-    "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were.",
+    "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were. "
+    "\"slow start\": TCP's figure there, not the VPN's.",
     "fig{cpu}-{protocol}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
     "every repetition with readings of at least 0, as in the authors' notebook (the tables keep those above 0). "
     "Upper left is better.",

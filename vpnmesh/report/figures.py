@@ -171,7 +171,8 @@ def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) ->
     )
     panel.plot([max(mean - sd, 0), mean + sd], [row, row], color=INK, linewidth=1)
     short = "" if cell["measured"] == cell["attempted"] else f" ({cell['measured']} of {cell['attempted']})"
-    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}")
+    slow = " slow start" if cell.get("slow_start") else ""
+    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}{slow}", italic=bool(slow))
 
 
 def distribution(measured: pl.DataFrame, protocol: str) -> str:
