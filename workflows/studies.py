@@ -177,5 +177,5 @@ def _read(path: Path, rows: int | None = None) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, n_rows=rows)
     except (pl.exceptions.PolarsError, OSError) as error:
-        problem = f"is no whole parquet file: {str(error).splitlines()[0][:120]}"
+        problem = f"is no parquet file, or a part of one: {str(error).splitlines()[0][:120]}"
         raise InputError(str(path), problem, "take it away, or let whatever made it make it again") from error

@@ -1,7 +1,7 @@
 """What two runs must share to be compared, what may differ and is said, and what the first screen names."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -35,10 +35,9 @@ MANIFEST: dict[str, object] = {
     "testbed": {"nodes": [{"name": "worker1", "kind": "netns"}]},
     "nodes": {"worker1": {"kernel": "6.1", "cpu": "One", "cores": "2", "nebula -version": "1.9"}},
 }
-Change = Callable[[dict[str, object]], dict[str, object]]
 
 
-def run(folder: Path, change: dict[str, object] | None = None, **columns: object) -> Path:
+def run(folder: Path, change: Mapping[str, object] | None = None, **columns: object) -> Path:
     """Two scenarios, eight repetitions each in two visits; `change` is of the manifest, `columns` of all lines."""
     events: list[Line] = [
         {**line(name, "tcp", rate(mean + n), n), **PLACED, "visit": 1 + n % 2, "data_plane": plane, **columns}
@@ -46,7 +45,7 @@ def run(folder: Path, change: dict[str, object] | None = None, **columns: object
         for n in range(1, 9)
     ]
     made = journaled(folder, events)
-    known = json.loads((made / "manifest.json").read_text()) | MANIFEST | (change or {})
+    known = {**json.loads((made / "manifest.json").read_text()), **MANIFEST, **(change or {})}
     (made / "manifest.json").write_text(json.dumps(known))
     return made
 
