@@ -109,6 +109,22 @@ def test_enough_figures_advise(tmp_path: Path) -> None:
     assert need.sentences[0].text.startswith("Take Netbird")
 
 
+def test_a_lead_that_no_test_shows_is_said(tmp_path: Path) -> None:
+    """NetBird's mean is a tenth above Headscale's in figures that scatter by a half: it leads, and nothing shows it."""
+    spread = {
+        "headscale-direct": (100.0, 200.0, 300.0, 400.0, 500.0),
+        "netbird-direct": (110.0, 220.0, 330.0, 440.0, 550.0),
+    }
+    events = [
+        {**line(name, "tcp", rate(value), n), "elapsed_s": 15.0}
+        for name, values in spread.items()
+        for n, value in enumerate(values, start=1)
+    ]
+    need = advice_on(study(tmp_path / "run", events)).need("stable")
+    assert need is not None
+    assert "no test shows a lead over Headscale" in need.sentences[0].text
+
+
 def test_one_cell_with_few_figures_spoils_only_its_solution(tmp_path: Path) -> None:
     """ZeroTier was measured twice: it is not ranked, the others are, and a sentence says so."""
     events = [one for one in lines(6) if one["scenario"] != "zerotier-direct" or one["repetition"] in {1, 2}]

@@ -96,7 +96,29 @@ def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequen
     cells = [
         known.readings.cite_cell(choice.protocol, choice.condition, scenario) for choice, scenario in best
     ]
-    return [Sentence(f"Take {names} ({paths}){matched}.", tuple(cells))]
+    lead = _unshown_lead(known, choices, ranking)
+    return [Sentence(f"Take {names} ({paths}){matched}{lead}.", tuple(cells))]
+
+
+def _unshown_lead(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> str:
+    """That no test tells the first rank from who comes next, in words; "" where one does, or nobody is next."""
+    for better, worse in pairwise(ranking):
+        if better.rank == 1 != worse.rank and better.qualifies == worse.qualifies:
+            pairs = _pairs(known, choices, better, worse)
+            tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
+            if tested and min(tested) >= ALPHA:
+                return f"; but no test shows a lead over {name_of(known, worse.solution)}"
+    return ""
+
+
+def _pairs(known: Knowledge, choices: Sequence[Choice], better: Ranked, worse: Ranked) -> list[Evidence]:
+    """The two against each other in every cell, each at its best scenario there."""
+    pairs = []
+    for choice in choices:
+        named = {solution: scenario for solution, scenario, _ in choice.best}
+        cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
+        pairs.append(known.readings.cite_pair(*cell))
+    return pairs
 
 
 def _throughput_sentences(
@@ -105,11 +127,7 @@ def _throughput_sentences(
     """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
     sentences = []
     for better, worse in pairwise(ranking):
-        pairs = []
-        for choice in choices:
-            named = {solution: scenario for solution, scenario, _ in choice.best}
-            cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
-            pairs.append(known.readings.cite_pair(*cell))
+        pairs = _pairs(known, choices, better, worse)
         sentences.append(Sentence(_compare(known, better, worse, pairs), tuple(pairs)))
     if len(ranking) == 1 and choices:
         only = ranking[0]
