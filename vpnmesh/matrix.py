@@ -1,6 +1,7 @@
 """What a run asks, in which order, and how long that takes: profiles, cells, visits (paper, section 3.3)."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -237,6 +238,23 @@ def _jobs(cells: Sequence[PlannedCell], block: int, blocks: int, order: random.R
     shuffled = order.sample(names, len(names))
     mixed = order.sample(jobs, len(jobs))
     return tuple(job for name in shuffled for job in mixed if job.cell.condition == name)
+
+
+VISITED_ONCE = (
+    "each scenario was visited once: whatever the machine did meanwhile looks like the scenario; two visits or more"
+    " (--blocks 2) tell them apart"
+)
+"""What a reader must know of a run whose scenarios were measured at one time each."""
+
+
+def confounded(plan: MatrixPlan) -> str:
+    """That scenario and time will not be told apart by this plan, as a sentence; "" where they will.
+
+    A scenario of one visit is measured at one time: drift of the machine is then a difference between scenarios.
+    """
+    visits = Counter(visit.scenario for visit in plan.visits)
+    alone = len(visits) > 1 and min(visits.values()) == 1
+    return f"warning: {VISITED_ONCE.replace(' was ', ' is ').replace(' did ', ' does ')}" if alone else ""
 
 
 def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:

@@ -13,6 +13,7 @@ from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome
 from vpnmesh.tools.load import Load
 
 _SAMPLES = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")
+_PLAIN: dict[pl.DataType, type] = {pl.String(): str, pl.Int64(): int, pl.Boolean(): bool}
 _LOADS = ("cpu_pct", "cpu_user_pct", "cpu_system_pct", "ram_mb", "solution_cpu_pct", "solution_ram_mb")
 
 
@@ -128,8 +129,21 @@ def _key(line: Mapping[str, object]) -> tuple[str, int]:
 
 
 def _value(name: str, value: object) -> object:
+    """A line's value in its column's type; InputError where it is none of that type."""
     if value is None:
         return None
-    if name == "started_at":
-        return datetime.fromisoformat(str(value)).astimezone(UTC)
-    return float(str(value)) if RESULTS[name] == pl.Float64() else value
+    try:
+        if name == "started_at":
+            return datetime.fromisoformat(str(value)).astimezone(UTC)
+        if RESULTS[name] == pl.Float64():
+            return float(str(value))
+    except ValueError:
+        pass
+    else:
+        if isinstance(value, _PLAIN[RESULTS[name]]) and (name == "near_cap" or not isinstance(value, bool)):
+            return value
+    raise InputError(
+        "journal.jsonl",
+        f"{name} is {str(value)[:60]!r}, wanted {RESULTS[name]}",
+        "this is no run of this version",
+    )

@@ -46,6 +46,28 @@ SCENARIO_ORDER = tuple(scenario.name for scenario in SCENARIOS)
 PAPER_SCENARIOS = SCENARIO_ORDER[:8]
 
 
+_BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def declared(name: str) -> Scenario | None:
+    """The scenario of that name, None where it is none of ours (results of others may be named as they like)."""
+    return _BY_NAME.get(name)
+
+
+def solution_of(name: str) -> str:
+    """Whose scenario it is; of one that nobody declared, what stands before `-direct` or `-relay` in its name."""
+    if scenario := declared(name):
+        return scenario.solution
+    return next((name.removesuffix(f"-{path}") for path in Path if name.endswith(f"-{path}")), name)
+
+
+def path_of(name: str) -> Path | None:
+    """The scenario's path; of one that nobody declared, what its name ends in, None where that is no path."""
+    if scenario := declared(name):
+        return scenario.path
+    return next((path for path in Path if name.endswith(f"-{path}")), None)
+
+
 def scenario_named(name: str) -> Scenario:
     """The scenario of that name; UnknownNameError lists the known ones."""
     for scenario in SCENARIOS:

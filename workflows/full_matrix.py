@@ -23,7 +23,7 @@ from rich.console import Console
 from inventory.testbed import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
-from vpnmesh.matrix import MatrixPlan, plan_matrix
+from vpnmesh.matrix import MatrixPlan, confounded, plan_matrix
 from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.record import frame_of
@@ -190,6 +190,8 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
         f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
         highlight=False,
     )
+    if said := confounded(plan):
+        console.print(said, highlight=False)
 
 
 @contextlib.contextmanager

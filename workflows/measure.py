@@ -16,7 +16,7 @@ from vpnmesh.checks import (
     forbidden_endpoints,
 )
 from vpnmesh.errors import ToolError, VpnmeshError
-from vpnmesh.impairment.engine import late_ms_between, near_cap
+from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.matrix import Profile
 from vpnmesh.model import Cell, Condition, Test
 from vpnmesh.outcome import Failed, Measured, Outcome, Sample
@@ -24,6 +24,7 @@ from vpnmesh.pods import pod_address
 from vpnmesh.record import Record
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import check_endpoints
+from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.tools import iperf3, load
 from vpnmesh.tools.ping import PingSummary
 from workflows.converge import measure_convergence
@@ -122,7 +123,8 @@ def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None
     if rate is None:
         return None
     wanted = impaired.impairment
-    return near_cap(wanted.limit_packets, wanted.condition.delay_ms, bench.standing.scenario.pod_mtu, rate)
+    pod_mtu = bench.standing.scenario.pod_mtu
+    return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets))
 
 
 def check(bench: Bench, impaired: Impaired) -> float | None:

@@ -126,8 +126,11 @@ def _members(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> Iterat
 
 
 def _masked_parquet(path: Path) -> bytes:
-    """A parquet file with its words masked as text files are."""
-    frame = pl.read_parquet(path)
+    """A parquet file with its words masked as text files are; nothing where it is no whole parquet file."""
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return b""
     words = [name for name, kind in frame.schema.items() if kind == pl.String]
     masked = frame.with_columns(
         pl.col(name).replace_strict(_masked_words(frame[name]), return_dtype=pl.String, default=None)

@@ -18,11 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.report import first_screen
 from vpnmesh.report.advice import Advice
-from vpnmesh.report.changes import Gate, changes, differences, gate_failures, lost_cells, unjudged_cells
-from vpnmesh.report.identity import MACHINE_KEYS
+from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
 from vpnmesh.report.ranking import Ranked
 from vpnmesh.report.replay import Replay, replay
+from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
 from workflows.presenting import judge, present, write_bundle
 from workflows.studies import study_from_imports, study_from_run
@@ -144,6 +145,7 @@ def write_report(study: Study, out: Path) -> None:
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
+    click.echo(first_screen.line(study))
 
 
 def _tell(advice: Advice) -> None:
@@ -221,9 +223,11 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
     """Print what changed between two runs; 1 when a gate is given and a cell fails it."""
     a, b = study_from_run(before), study_from_run(after)
     rule = read_gate(gate) if gate else None
-    for note in (*differences(a, b, (*MACHINE_KEYS, "versions")), *lost_cells(a, b)):
-        click.echo(f"note: {note}", err=True)
     table = changes(a, b)
+    for note in (*notes(a, b), *lost_cells(a, b)):
+        click.echo(f"note: {note}", err=True)
+    for name, study in (("first", a), ("second", b)):
+        click.echo(f"{name}: {first_screen.line(study)}")
     if out:
         write_tables({"changes": table}, out)
     for row in table.filter(pl.col("change").is_in(["faster", "slower"])).iter_rows(named=True):

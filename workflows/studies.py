@@ -15,6 +15,7 @@ from vpnmesh.model import Condition
 from vpnmesh.record import frame_of
 from vpnmesh.report.environment import differing, environment_of
 from vpnmesh.report.identity import identity
+from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.tools import hey, knb
@@ -137,11 +138,9 @@ def study_from_run(run: Path) -> Study:
             str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
         )
     store = Store.read(run)
-    manifest, journal = store.manifest(), store.lines
-    samples = _results(run, journal)
-    api_path = run / "api.parquet"
-    api = pl.scan_parquet(api_path).select(list(API)) if api_path.exists() else empty(API).lazy()
-    study = build_study(samples, api, failure_notes(samples), identity(manifest), journal)
+    samples, notes = _results(store)
+    notes += failure_notes(samples)
+    study = build_study(samples, _requests(run), notes, identity(store.manifest()), store.lines)
     if study.samples.is_empty() and study.tables["api"].is_empty():
         raise InputError(
             str(run), "holds no repetition and no request", "let the run measure something first"
@@ -149,12 +148,34 @@ def study_from_run(run: Path) -> Study:
     return _with_api_notes(study)
 
 
-def _results(run: Path, journal: list[dict[str, object]]) -> pl.DataFrame:
-    """The repetitions: the table, or what the journal of an unfinished run holds."""
-    path = run / "results.parquet"
+def _results(store: Store) -> tuple[pl.DataFrame, list[str]]:
+    """The repetitions, from the journal wherever there is one: a table may be older than the last attempt.
+
+    Without a journal (a table that somebody exported) `results.parquet` stands in, and a note says so.
+    """
+    path = store.directory / "results.parquet"
+    if store.journal_path.exists() or not path.exists():
+        return refuse_mixed(frame_of(store.lines), str(store.journal_path)), []
+    samples = refuse_mixed(check_results(_read(path), str(path)), str(path))
+    return samples, ["no journal.jsonl: read from results.parquet, which nothing here can be held against"]
+
+
+def _requests(run: Path) -> pl.LazyFrame:
+    """The requests of `api.parquet`, lazily, for there may be millions; none where there is no such file."""
+    path = run / "api.parquet"
     if not path.exists():
-        return frame_of(journal)
+        return empty(API).lazy()
+    found = _read(path, rows=0).schema
+    for name, dtype in API.items():
+        if found.get(name) != dtype:
+            raise InputError(str(path), f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
+    return pl.scan_parquet(path).select(list(API))
+
+
+def _read(path: Path, rows: int | None = None) -> pl.DataFrame:
+    """A parquet file, or its first rows; InputError where it is none, cut off, or cannot be read."""
     try:
-        return check_results(pl.read_parquet(path), str(path))
-    except pl.exceptions.ComputeError as error:
-        raise InputError(str(path), "is no parquet file") from error
+        return pl.read_parquet(path, n_rows=rows)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        problem = f"is no parquet file, or a part of one: {str(error).splitlines()[0][:120]}"
+        raise InputError(str(path), problem, "take it away, or let whatever made it make it again") from error

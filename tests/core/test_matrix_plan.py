@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
-from vpnmesh.matrix import PROFILES, THROUGHPUT_TESTS, MatrixPlan, Profile, plan_matrix
+from vpnmesh.matrix import PROFILES, THROUGHPUT_TESTS, MatrixPlan, Profile, confounded, plan_matrix
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
 from vpnmesh.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 
@@ -100,3 +100,10 @@ def test_nonsense_is_refused(change: dict[str, object]) -> None:
     """A matrix that cannot be run says which option is wrong."""
     with pytest.raises(InputError):
         plan_matrix(replace(PROFILES["quick"], **change), [PAIR], 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("blocks", "scenarios", "warned"), [(1, 3, True), (2, 3, False), (1, 1, False)])
+def test_one_visit_confounds_scenario_and_time(blocks: int, scenarios: int, *, warned: bool) -> None:
+    """Said before the run where scenarios are visited once each; one scenario alone is held against nothing."""
+    profile = replace(PROFILES["quick"], blocks=blocks, scenarios=SCENARIO_ORDER[:scenarios])
+    assert ("--blocks 2" in confounded(plan_matrix(profile, [PAIR], 1))) is warned

@@ -6,7 +6,7 @@ from vpnmesh.errors import UnknownNameError
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.model import Path
 from vpnmesh.pods import VXLAN
-from vpnmesh.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER, SCENARIOS, scenario_named
+from vpnmesh.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER, SCENARIOS, path_of, scenario_named, solution_of
 
 TABLE = [
     # scenario, solution, path, pod MTU, tunnel MTU, policy
@@ -61,3 +61,18 @@ def test_an_unknown_scenario_lists_the_right_ones(name: str) -> None:
         scenario_named(name)
     assert list(SCENARIO_ORDER) == caught.value.known
     assert all(known in str(caught.value) for known in SCENARIO_ORDER)
+
+
+@pytest.mark.parametrize(
+    ("name", "solution", "path"),
+    [
+        ("netbird-relay-tcp", "netbird", Path.RELAY),
+        ("headscale-direct", "headscale", Path.DIRECT),
+        ("native-1450", "native", Path.DIRECT),
+        ("tinc-relay", "tinc", Path.RELAY),
+        ("my-own-vpn", "my-own-vpn", None),
+    ],
+)
+def test_a_scenario_says_its_own_path(name: str, solution: str, path: Path | None) -> None:
+    """What is declared is looked up; only what nobody declared is told by its name, and says nothing else."""
+    assert (solution_of(name), path_of(name)) == (solution, path)

@@ -261,6 +261,39 @@ def test_a_path_of_one_solution_alone_does_not_push_the_others_out(handmade: Stu
     assert ranks(advice_on(study), "delay") == [(1, "headscale"), (2, "netbird")]
 
 
+def test_a_relay_over_tcp_is_a_relayed_path(handmade: Study) -> None:
+    """NetBird's relay over TCP is held against other relays, whatever its name ends in; a scenario says its path."""
+    frame = handmade.tables["throughput"]
+    rows = [
+        {
+            **row,
+            "scenario": row["scenario"].replace("zerotier-relay", "netbird-relay-tcp"),
+            "mean_mbit_s": 500.0 if row["scenario"] == "zerotier-relay" else row["mean_mbit_s"],
+        }
+        for row in frame.to_dicts()
+        if row["scenario"] != "netbird-direct"
+    ]
+    study = replace(
+        handmade, tables={**handmade.tables, "throughput": type(frame)(rows, schema=frame.schema)}
+    )
+    assert ranks(advice_on(study), "delay")[0] == (1, "netbird")
+
+
+def test_a_relay_is_held_against_its_own_direct_path(handmade: Study) -> None:
+    """Headscale's relay, made faster than its direct path, is preferred; the two are found by what they are."""
+    frame = handmade.tables["throughput"]
+    rows = [
+        {**row, "mean_mbit_s": 800.0 if row["scenario"] == "headscale-relay" else row["mean_mbit_s"]}
+        for row in frame.to_dicts()
+    ]
+    study = replace(
+        handmade, tables={**handmade.tables, "throughput": type(frame)(rows, schema=frame.schema)}
+    )
+    assert "Headscale: prefer its relay to the direct path, in 2 of 2 cells." in texts(
+        advice_on(study), "stable"
+    )
+
+
 # ---- the command
 
 

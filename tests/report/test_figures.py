@@ -96,6 +96,28 @@ def test_the_look_of_a_solution_is_one_colour_and_a_fill_per_path() -> None:
     assert (direct.hatch == relay.hatch, direct.dashes == relay.dashes) == (False, False)
 
 
+def test_two_relays_of_one_solution_differ() -> None:
+    """NetBird's relays over UDP and over TCP are open both, and told apart in grey."""
+    udp, tcp = look("netbird-relay"), look("netbird-relay-tcp")
+    assert (udp.filled, tcp.filled, udp.colour == tcp.colour) == (False, False, True)
+    assert (udp.hatch == tcp.hatch, udp.dashes == tcp.dashes) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "filled"),
+    [
+        ("native-1450", True),
+        ("native-1230", False),
+        ("tinc", True),
+        ("tinc-direct", True),
+        ("tinc-relay", False),
+    ],
+)
+def test_what_nobody_declared_still_has_a_look(name: str, *, filled: bool) -> None:
+    """The baseline with the smaller MTU is open; a scenario of others is relayed only if its name says so."""
+    assert look(name).filled is filled
+
+
 def test_solutions_differ_in_colour_and_in_marker() -> None:
     """No two of the seven solutions share either."""
     looks = [

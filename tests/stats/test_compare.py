@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vpnmesh.stats.compare import Comparison, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, Comparison, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Tally
 
 COARSE = st.lists(st.integers(0, 12).map(float), min_size=5, max_size=40)
@@ -64,11 +64,25 @@ def test_delta_counts_every_pair() -> None:
     assert math.isclose(float(np.mean(signs)), mann_whitney(Tally.of(a), Tally.of(b)).cliffs_delta or 0)
 
 
-def test_p_is_withheld_below_five() -> None:
-    """Four figures get U and delta, and no p-value."""
-    assert Comparison(4, 6, 24.0, None, 1.0) == mann_whitney(
-        Tally.of([7, 8, 9, 10]), Tally.of([1, 2, 3, 4, 5, 6])
-    )
+def test_the_most_extreme_order_has_the_smallest_p() -> None:
+    """Four above six: two of the C(10, 4) orders are as extreme."""
+    found = mann_whitney(Tally.of([7, 8, 9, 10]), Tally.of([1, 2, 3, 4, 5, 6]))
+    assert (found.u, found.cliffs_delta) == (24.0, 1.0)
+    assert found.p == pytest.approx(2 / 210)
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 6, 10, 15, 28, 91])
+def test_the_fewest_values_that_can_reject(pairs: int) -> None:
+    """With that many the most extreme order rejects after Holm's correction over all pairs; one fewer never do."""
+    n = fewest_for_test(pairs)
+    least = [mann_whitney(Tally.of(range(k)), Tally.of(range(k, 2 * k))).p for k in (n - 1, n)]
+    adjusted = [holm([p, *[1.0] * (pairs - 1)])[0] or 0.0 for p in least]
+    assert adjusted[0] >= ALPHA > adjusted[1]
+
+
+def test_the_fewest_values_by_hand() -> None:
+    """2 / 70 = 0.029 for one pair; 2 x 10 / 924 = 0.022 for ten, 2 x 28 / 3432 = 0.016 for the paper's 28."""
+    assert [fewest_for_test(pairs) for pairs in (0, 1, 10, 28)] == [4, 4, 6, 7]
 
 
 def test_nothing_against_something() -> None:

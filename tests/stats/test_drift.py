@@ -1,12 +1,14 @@
 """Dependence and trend of figures in the order they were measured."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
-from vpnmesh.stats.drift import Drift, drift, lag1_autocorrelation, mann_kendall
+from vpnmesh.stats.drift import FEWEST_FOR_TREND, Drift, drift, lag1_autocorrelation, mann_kendall
 
 
 @settings(deadline=None)
@@ -60,7 +62,22 @@ def test_independent_figures_are_seldom_flagged(rng: np.random.Generator) -> Non
     assert sum(one.drifting for one in found) / 2000 < 0.02
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0], [5.0] * 50])
+@pytest.mark.parametrize(
+    ("n", "least", "most"), [(5, 0, 0), (7, 0.0004, 0.003), (8, 0.005, 0.01), (10, 0.005, 0.01)]
+)
+def test_the_approximation_keeps_its_promise_from_eight_on(n: int, least: float, most: float) -> None:
+    """The exact chance that independent figures are flagged at 1 %, over all orders of n by their inversions."""
+    ways = np.ones(1)
+    for k in range(2, n + 1):
+        ways = np.convolve(ways, np.ones(k))
+    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    scores = ways.size - 1 - 2 * np.arange(ways.size)
+    flagged = 2 * special.ndtr(-np.abs(scores) / deviation) < 0.01
+    assert least <= float(ways[flagged].sum() / ways.sum()) <= most
+    assert (n >= FEWEST_FOR_TREND) == (most == 0.01)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 3.0], [3.0, 1.0, 4.0, 1.0, 5.0], [5.0] * 50])
 def test_too_little_to_tell(values: list[float]) -> None:
     """Few figures, or none that differ, are not tested and never flagged."""
     found = drift(np.array(values))

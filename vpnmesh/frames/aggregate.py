@@ -19,7 +19,8 @@ class CellSample:
     """A cell's figures: how many were attempted, and the measured rates in their order.
 
     `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` is the run's own word on
-    most of its repetitions (it knew the queue's true limit), None where it gave none.
+    most of its repetitions (it knew the queue's true limit), None where it gave none. `rtt_ms` is the mean round trip
+    between the pods around the measured repetitions, None where none was recorded.
     """
 
     scenario: str
@@ -29,6 +30,7 @@ class CellSample:
     rates: Floats
     unavailable: str | None = None
     near_cap: bool | None = None
+    rtt_ms: float | None = None
 
     @property
     def tally(self) -> Tally:
@@ -72,7 +74,14 @@ def _cell_sample(cell: Cell, group: pl.DataFrame) -> CellSample:
         rates=measured["rate_mbit_s"].to_numpy(),
         unavailable=None if attempted else str(lacking["reason"].first()),
         near_cap=2 * int(flags.sum()) > flags.len() if flags.len() else None,
+        rtt_ms=mean_of(measured, "rtt_ms_before", "rtt_ms_after"),
     )
+
+
+def mean_of(rows: pl.DataFrame, *columns: str) -> float | None:
+    """The mean over all values of these columns, None where there is none."""
+    value = pl.concat([rows[name] for name in columns]).drop_nulls().mean()
+    return value if isinstance(value, float) else None
 
 
 def in_order(cells: list[Cell]) -> list[Cell]:
@@ -95,6 +104,9 @@ def resources(samples: pl.DataFrame) -> pl.DataFrame:
             pl.col(f"{end}_cpu_pct").std().alias("cpu_pct_sd"),
             pl.col(f"{end}_ram_mb").mean().alias("ram_mb_mean"),
             pl.col(f"{end}_ram_mb").std().alias("ram_mb_sd"),
+            pl.col(f"{end}_solution_cpu_pct").mean().alias("solution_cpu_pct_mean"),
+            pl.col(f"{end}_solution_cpu_pct").std().alias("solution_cpu_pct_sd"),
+            pl.col(f"{end}_solution_ram_mb").mean().alias("solution_ram_mb_mean"),
         )
         for end in ENDS
     ]

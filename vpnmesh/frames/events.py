@@ -57,8 +57,8 @@ def setup(lines: Lines) -> pl.DataFrame:
 
 
 def _standing(line: Mapping[str, object]) -> dict[str, object] | None:
-    scenario, steps, seconds = line.get("scenario"), _number(line.get("setup_steps")), line.get("setup_s")
-    if not isinstance(scenario, str) or steps is None or _number(seconds) is None:
+    scenario, steps, seconds = line.get("scenario"), number(line.get("setup_steps")), line.get("setup_s")
+    if not isinstance(scenario, str) or steps is None or number(seconds) is None:
         return None
     phases = line.get("setup_seconds")
     timed = phases.items() if isinstance(phases, Mapping) else ()
@@ -67,12 +67,13 @@ def _standing(line: Mapping[str, object]) -> dict[str, object] | None:
         "scenario": scenario,
         "data_plane": plane if isinstance(plane, str) else None,
         "steps": steps,
-        "s": _number(seconds),
-        **{f"{name}_s_mean": number for name, value in timed if (number := _number(value)) is not None},
+        "s": number(seconds),
+        **{f"{name}_s_mean": found for name, value in timed if (found := number(value)) is not None},
     }
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """A finite number of a document as such; None for whatever else stands there."""
     whole = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     return float(value) if whole else None  # type: ignore[arg-type]  # a number by the line above
 
@@ -86,6 +87,6 @@ def further_samples(lines: Lines) -> pl.DataFrame:
             continue
         key = {name: line.get(name) for name in ("scenario", "condition", "test", "repetition")}
         for figure, value in samples.items():
-            if (number := _number(value)) is not None:
-                rows[(*key.values(), figure)] = {**key, "figure": str(figure), "value": number}
+            if (found := number(value)) is not None:
+                rows[(*key.values(), figure)] = {**key, "figure": str(figure), "value": found}
     return pl.DataFrame(list(rows.values()), schema=SAMPLES, orient="row")

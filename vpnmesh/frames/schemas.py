@@ -37,7 +37,7 @@ RESULTS: dict[str, pl.DataType] = {
     **{f"{end}_{figure}": pl.Float64() for end in ENDS for figure in _LOAD},
     "machine_cpu_pct": pl.Float64(),
     "machine_softirq_pct": pl.Float64(),
-    # the figure is that of the impairment's queue, not of the VPN: within 10 % of limit x packet / delay
+    # the figure is that of the impairment's queue, not of the VPN (`vpnmesh.stats.caps`)
     "near_cap": pl.Boolean(),
     # how much later than asked packets left the impairment on average: an engine that shares the CPU can fall behind
     "impairment_late_ms": pl.Float64(),

@@ -108,16 +108,6 @@ def every_target(engine: Engine, testbed: Testbed, pair: Pair) -> tuple[Target, 
     return tuple(target for placement in placements for target in engine.targets(testbed, pair, placement))
 
 
-def cap_mbit_s(limit_packets: int, delay_ms: float, packet_bytes: int) -> float:
-    """The most that a queue of `limit_packets` lets through at that delay; inf without delay."""
-    return limit_packets * packet_bytes * 8 / delay_ms / 1000 if delay_ms else math.inf
-
-
-def near_cap(limit_packets: int, delay_ms: float, packet_bytes: int, measured_mbit_s: float) -> bool:
-    """Whether a figure is that of the queue and not of the VPN: within 10 % of limit x packet / delay."""
-    return measured_mbit_s >= 0.9 * cap_mbit_s(limit_packets, delay_ms, packet_bytes)
-
-
 def check_held(held: Held, wanted: Impairment) -> None:
     """Raise CheckError("impairment") unless the kernel holds what was asked, and holds it in working order."""
     if held.faults:

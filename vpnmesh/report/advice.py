@@ -10,41 +10,28 @@ from itertools import pairwise
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
 from vpnmesh.criteria.evaluate import evaluate
+from vpnmesh.model import Path
 from vpnmesh.report.claims import Claim, claims
+from vpnmesh.report.comparable import Cells
+from vpnmesh.report.cpu_advice import by_cpu
 from vpnmesh.report.evidence import Evidence, Readings, cite_fact
 from vpnmesh.report.needs import Kind, Need
 from vpnmesh.report.ranking import (
     Choice,
+    Group,
     Knowledge,
     Ranked,
     choices_for,
     fails,
-    path_of,
+    groups_for,
     protocols_for,
     qualifies,
     rank,
-    solution_of,
 )
+from vpnmesh.report.sentences import NeedAdvice, Sentence, name_of, nothing, to_measure
 from vpnmesh.report.usability import Fallback, Finding, fallbacks, usability
+from vpnmesh.scenarios import path_of, solution_of
 from vpnmesh.stats.compare import ALPHA
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A statement and what it rests on."""
-
-    text: str
-    evidence: tuple[Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NeedAdvice:
-    """The advice on one need; without data the ranking is empty and the sentence says what is missing."""
-
-    need: str
-    question: str
-    ranking: tuple[Ranked, ...]
-    sentences: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +55,9 @@ def advise(
 ) -> Advice:
     """The advice on each need from a study's figures and the facts known on a date."""
     verdicts = {verdict.product.id: verdict for verdict in evaluate(catalogue, on, basis)}
-    known = Knowledge(readings, catalogue, on, basis, verdicts)
+    known = Knowledge(readings, catalogue, on, basis, verdicts, Cells(readings))
     excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
-    answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: _by_cpu, Kind.FACT: _by_fact}
+    answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: by_cpu, Kind.FACT: _by_fact}
     conclusions = tuple(claim for claim in claims(readings, catalogue, on) if claim.section == "5")
     answered = tuple(answers[need.kind](known, need) for need in needs)
     return Advice(on, basis, answered, excluded, conclusions, usability(known))
@@ -81,15 +68,18 @@ def advise(
 
 def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
     protocols = protocols_for(known.readings, need)
-    choices = [choice for protocol in protocols for choice in choices_for(known, need, protocol)]
+    groups = [group for protocol in protocols for group in groups_for(known, need, protocol)]
+    if missing := to_measure(known, groups):
+        return NeedAdvice(need.id, need.question, (), (missing, *_topic_sentences(known, need)))
+    choices = choices_for(known, groups)
     ranking = rank(known, [choice.best for choice in choices])
     sentences = _recommendation(known, choices, ranking)
     sentences += _throughput_sentences(known, choices, ranking)
-    sentences += _unranked(known, choices, ranking)
+    sentences += _unranked(known, groups, ranking)
     sentences += _supplement(known, need, protocols)
     sentences += _path_sentences(known, need, choices)
     sentences += _topic_sentences(known, need)
-    return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (_nothing(need),))
+    return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (nothing(need),))
 
 
 def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
@@ -101,17 +91,34 @@ def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequen
         (choice, scenario) for choice in choices for solution, scenario, _ in choice.best if solution in first
     ]
     paths = ", ".join(dict.fromkeys(scenario for _, scenario in best))
-    names = " or ".join(_name(known, solution) for solution in first)
+    names = " or ".join(name_of(known, solution) for solution in first)
     matched = "; within five percent of each other" if len(first) > 1 else ""
     cells = [
         known.readings.cite_cell(choice.protocol, choice.condition, scenario) for choice, scenario in best
     ]
-    return [Sentence(f"Take {names} ({paths}){matched}.", tuple(cells))]
+    lead = _unshown_lead(known, choices, ranking)
+    return [Sentence(f"Take {names} ({paths}){matched}{lead}.", tuple(cells))]
 
 
-def _name(known: Knowledge, solution: str) -> str:
-    product = known.catalogue.product(solution)
-    return product.name if product else solution
+def _unshown_lead(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> str:
+    """That no test tells the first rank from who comes next, in words; "" where one does, or nobody is next."""
+    for better, worse in pairwise(ranking):
+        if better.rank == 1 != worse.rank and better.qualifies == worse.qualifies:
+            pairs = _pairs(known, choices, better, worse)
+            tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
+            if tested and min(tested) >= ALPHA:
+                return f"; but no test shows a lead over {name_of(known, worse.solution)}"
+    return ""
+
+
+def _pairs(known: Knowledge, choices: Sequence[Choice], better: Ranked, worse: Ranked) -> list[Evidence]:
+    """The two against each other in every cell, each at its best scenario there."""
+    pairs = []
+    for choice in choices:
+        named = {solution: scenario for solution, scenario, _ in choice.best}
+        cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
+        pairs.append(known.readings.cite_pair(*cell))
+    return pairs
 
 
 def _throughput_sentences(
@@ -120,11 +127,7 @@ def _throughput_sentences(
     """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
     sentences = []
     for better, worse in pairwise(ranking):
-        pairs = []
-        for choice in choices:
-            named = {solution: scenario for solution, scenario, _ in choice.best}
-            cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
-            pairs.append(known.readings.cite_pair(*cell))
+        pairs = _pairs(known, choices, better, worse)
         sentences.append(Sentence(_compare(known, better, worse, pairs), tuple(pairs)))
     if len(ranking) == 1 and choices:
         only = ranking[0]
@@ -135,7 +138,7 @@ def _throughput_sentences(
             if solution == only.solution
         )
         sentences.append(
-            Sentence(f"{_name(known, only.solution)} alone was measured in every cell of this need.", cells)
+            Sentence(f"{name_of(known, only.solution)} alone was measured in every cell of this need.", cells)
         )
     return sentences
 
@@ -155,28 +158,38 @@ def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Ev
         else "no test is possible"
     )
     return (
-        f"{_name(known, better.solution)} {verb} {_name(known, worse.solution)}: "
+        f"{name_of(known, better.solution)} {verb} {name_of(known, worse.solution)}: "
         f"its mean is higher in {ahead} of {len(pairs)} cells, "
         f"ratio {span}; {test}."
     )
 
 
-def _unranked(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
-    """Who was measured in some cells only, and so stands in no ranking."""
+def _unranked(known: Knowledge, groups: Sequence[Group], ranking: Sequence[Ranked]) -> list[Sentence]:
+    """Who was measured in some cells only, or with too few figures, and so stands in no ranking."""
     ranked = {found.solution for found in ranking}
     cells: dict[str, list[Evidence]] = {}
-    for choice in choices:
-        for solution, scenario, _ in choice.best:
-            if solution not in ranked:
-                cited = known.readings.cite_cell(choice.protocol, choice.condition, scenario)
+    measured: dict[str, set[Group]] = {}
+    for group in groups:
+        for name in group.scenarios:
+            if (solution := solution_of(name)) not in ranked:
+                cited = known.readings.cite_cell(group.protocol, group.condition, name)
                 cells.setdefault(solution, []).append(cited)
+                measured.setdefault(solution, set()).add(group)
     return [
         Sentence(
-            f"{_name(known, solution)} is not ranked: measured in {len(cited)} of {len(choices)} cells.",
+            f"{name_of(known, solution)} is not ranked: {_why_not(len(measured[solution]), len(groups))}.",
             tuple(cited),
         )
         for solution, cited in cells.items()
     ]
+
+
+def _why_not(measured: int, of: int) -> str:
+    return (
+        f"measured in {measured} of {of} cells"
+        if measured < of
+        else "too few figures for a test, or slow start"
+    )
 
 
 def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
@@ -185,7 +198,7 @@ def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sente
     for protocol in need.protocols:
         if protocol in used or protocol not in known.readings.protocols():
             continue
-        choices = choices_for(known, need, protocol)
+        choices = choices_for(known, groups_for(known, need, protocol))
         ranking = rank(known, [choice.best for choice in choices])
         if ranking:
             order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
@@ -206,71 +219,20 @@ def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> 
     found: dict[str, list[Evidence]] = {}
     for choice in choices:
         for solution, scenario, _ in choice.best:
-            direct = f"{solution}-direct"
-            if scenario != direct and known.readings.cell(choice.protocol, choice.condition, direct):
-                cell = (choice.protocol, choice.condition, scenario, direct)
-                found.setdefault(solution, []).append(known.readings.cite_pair(*cell))
+            if path_of(scenario) is Path.DIRECT:
+                continue
+            for direct in known.readings.scenarios(choice.protocol, choice.condition):
+                if path_of(direct) is Path.DIRECT and solution_of(direct) == solution:
+                    cell = (choice.protocol, choice.condition, scenario, direct)
+                    found.setdefault(solution, []).append(known.readings.cite_pair(*cell))
     return [
         Sentence(
-            f"{_name(known, solution)}: prefer its relay to the direct path, in {len(pairs)} of {len(choices)} cells.",
+            f"{name_of(known, solution)}: prefer its relay to the direct path,"
+            f" in {len(pairs)} of {len(choices)} cells.",
             tuple(pairs),
         )
         for solution, pairs in found.items()
     ]
-
-
-def _nothing(need: Need) -> Sentence:
-    cells = f"{'/'.join(need.protocols)} under {'/'.join(need.conditions)}"
-    return Sentence(f"Undecided: no two solutions were measured for this need ({cells}).", ())
-
-
-# ---- the need for little CPU
-
-
-def _by_cpu(known: Knowledge, need: Need) -> NeedAdvice:
-    """Ranks by CPU of both ends, as the paper; and says where CPU per Mbit/s would rank otherwise."""
-    plain, each, cited = _cpu_cells(known, need)
-    if not plain:
-        return NeedAdvice(need.id, need.question, (), (_nothing(need),))
-    ranking = rank(known, plain)
-    per_rate = rank(known, each)
-    sentences = [Sentence(_cpu_text(ranking), tuple(cited))]
-    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in per_rate)
-    sentences.append(
-        Sentence(
-            f"By CPU per Mbit/s carried the order is: {order}. Plain CPU favours whoever carries little.",
-            tuple(cited),
-        )
-    )
-    return NeedAdvice(need.id, need.question, ranking, tuple(sentences))
-
-
-def _cpu_text(ranking: Sequence[Ranked]) -> str:
-    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
-    return f"Least CPU of client and server together, on direct paths (1 = least in every cell): {order}."
-
-
-def _cpu_cells(
-    known: Knowledge, need: Need
-) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Evidence]]:
-    """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
-    plain, each, cited = [], [], []
-    readings = known.readings
-    for protocol in (name for name in readings.protocols() if not readings.published(name)):
-        for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
-            rows = []
-            for scenario in readings.scenarios(protocol, condition):
-                load, reading = (
-                    readings.load(protocol, condition, scenario),
-                    readings.cell(protocol, condition, scenario),
-                )
-                if path_of(scenario) == "direct" and load and reading and load.both_pct > 0:
-                    rows.append((solution_of(scenario), scenario, load.both_pct, reading.mean_mbit_s))
-            if len(rows) > 1:
-                plain.append([(solution, scenario, 1 / cpu) for solution, scenario, cpu, _ in rows])
-                each.append([(solution, scenario, rate / cpu) for solution, scenario, cpu, rate in rows])
-                cited += [readings.cite_load(protocol, condition, scenario) for _, scenario, _, _ in rows]
-    return plain, each, cited
 
 
 # ---- needs that dated facts decide
@@ -322,7 +284,9 @@ def _answers(known: Knowledge, need: Need) -> list[_Answer]:
 
 def _fallback_text(known: Knowledge, solution: str, one: Fallback) -> str:
     took = f" in {one.seconds:.1f} s" if one.seconds is not None else ""
-    text = f"{_name(known, solution)} fell back to its relay{took}, {one.succeeded} of {one.attempted} times"
+    text = (
+        f"{name_of(known, solution)} fell back to its relay{took}, {one.succeeded} of {one.attempted} times"
+    )
     return f"{text}: {Value.MET if one.fast else Value.UNMET}, measured by this run."
 
 
@@ -347,7 +311,7 @@ def _claim(fact: Fact) -> Value:
 
 def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
     value = _word(known, fact)
-    text = f"{_name(known, solution)}: {value}"
+    text = f"{name_of(known, solution)}: {value}"
     text += f", {fact.seconds:g} s" if fact.seconds is not None else ""
     if fact.verified not in {Value.UNKNOWN, fact.claimed}:
         text += f" (claimed {fact.claimed}, found {fact.verified})"
@@ -362,7 +326,7 @@ def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
     for solution in dict.fromkeys(solution_of(name) for name in known.readings.study.scenario_order):
         fact = known.fact(solution, need.topic)
         if fact and fact.value(Basis.VERIFIED) is Value.UNMET:
-            text = f"{_name(known, solution)} is left out: {need.topic} is unmet where somebody looked."
+            text = f"{name_of(known, solution)} is left out: {need.topic} is unmet where somebody looked."
             sentences.append(Sentence(text, (cite_fact(solution, fact),)))
         slow = known.fact(solution, "fast-fallback")
         if (
@@ -371,6 +335,6 @@ def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
             and fact.value(Basis.VERIFIED) is Value.MET
             and slow.value(Basis.VERIFIED) is Value.UNMET
         ):
-            text = f"{_name(known, solution)} needs long to fall back to its relay."
+            text = f"{name_of(known, solution)} needs long to fall back to its relay."
             sentences.append(Sentence(text, (cite_fact(solution, slow),)))
     return sentences

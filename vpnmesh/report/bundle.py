@@ -91,6 +91,8 @@ def pack(members: Iterable[Member], stream: BinaryIO) -> tuple[Packed, ...]:
 def _clean(member: Member) -> tuple[bytes, Packed]:
     if is_secret_by_name(member.path):
         return b"", Packed(member.path, left_out="its name says that it holds a secret")
+    if member.path.suffix == ".parquet" and not member.content:
+        return b"", Packed(member.path, left_out="it is no whole parquet file")
     if member.path.suffix == ".parquet":
         # its words were masked as a frame, by `mask_frame`
         return member.content, Packed(member.path, _digest(member.content))

@@ -1,9 +1,9 @@
 """Two studies side by side: which cells changed, by how much, with which certainty; and the gate a release
 must pass.
 
-Rates are compared as they are when both studies come from the same substrate, kernel and machine; otherwise
-each is first divided by its own baseline's mean, since machines differ. Versions of what is under test may
-differ: that is what a comparison is for. Pooling is another matter (`refuse_to_pool`).
+What a figure means must be the same in both (`vpnmesh.report.setting.refuse_unlike`). Rates are compared as they are
+when both come from the same kernel, machine and pair of nodes; otherwise each is first divided by its own baseline's
+mean, since machines differ. Versions of what is under test may differ: that is what a comparison is for.
 """
 
 import math
@@ -16,10 +16,12 @@ from scipy import special
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import Cell, CellSample, cell_samples, in_order
 from vpnmesh.frames.order import BASELINES
-from vpnmesh.report.identity import MACHINE_KEYS, POOL_KEYS
+from vpnmesh.report.identity import MACHINE_KEYS
+from vpnmesh.report.setting import refuse_unlike
 from vpnmesh.report.tables import Study
-from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary
+from vpnmesh.stats.intervals import fewest_for_interval
 
 CHANGES: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -83,17 +85,14 @@ def differences(a: Study, b: Study, keys: Sequence[str]) -> list[str]:
     ]
 
 
-def refuse_to_pool(a: Study, b: Study) -> None:
-    """InputError when the two were not measured alike: then their repetitions are not of one population."""
-    found = differences(a, b, POOL_KEYS)
-    if found:
-        raise InputError(
-            "pool", f"the runs differ in {'; '.join(found)}", "compare them instead of pooling them"
-        )
-
-
 def _shown(value: object) -> str:
     return "not recorded" if value is None else str(value)[:120]
+
+
+def another_machine(a: Study, b: Study) -> bool:
+    """Whether rates can only be compared by each run's own baseline: other machines, kernel or nodes."""
+    pairs = [set(study.samples["pair"].drop_nulls().unique()) for study in (a, b)]
+    return pairs[0] != pairs[1] or bool(differences(a, b, MACHINE_KEYS))
 
 
 def changes(a: Study, b: Study) -> pl.DataFrame:
@@ -102,14 +101,18 @@ def changes(a: Study, b: Study) -> pl.DataFrame:
 
     Changed = Mann-Whitney rejects after Holm over all cells (same machine), or the 95 % interval of the ratio
     excludes 1 (relative to the baseline, where single figures cannot be compared). InputError without a
-    common cell.
+    common cell, or where the two measured different things.
     """
+    refuse_unlike(a, b)
     cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
     common = [cell for cell in in_order(list(cells_a)) if cell in cells_b]
     if not common:
         raise InputError("--compare", "the two have no cell in common")
-    relative = bool(differences(a, b, MACHINE_KEYS))
-    rows = [row for cell in common if (row := _row(cell, cells_a, cells_b, relative=relative)) is not None]
+    relative = another_machine(a, b)
+    # a p that figures of this number can never bring below 0.05 would only look like equality
+    fewest = fewest_for_test(len(common))
+    made = (_row(cell, cells_a, cells_b, relative=relative, fewest=fewest) for cell in common)
+    rows = [row for row in made if row is not None]
     adjusted = holm([row["p"] for row in rows])  # type: ignore[misc]  # p is float or None by construction
     for row, p_holm in zip(rows, adjusted, strict=True):
         row["p_holm"] = p_holm
@@ -118,7 +121,7 @@ def changes(a: Study, b: Study) -> pl.DataFrame:
 
 
 def _row(
-    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool
+    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool, fewest: int
 ) -> dict[str, object] | None:
     if relative and cell[0] in BASELINES:
         return None
@@ -137,15 +140,15 @@ def _row(
         "b_over_a": math.exp(ratio.value) if ratio else None,
         "low": ratio.bound(1 - tail) if ratio else None,
         "high": ratio.bound(tail) if ratio else None,
-        "p": None if relative else test.p,
+        "p": None if relative or min(test.n_a, test.n_b) < fewest else test.p,
     }
 
 
 def log_ratio(
     cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool
 ) -> LogRatio | None:
-    """The change from a to b; `relative` divides each by its own native baseline. None without enough
-    figures.
+    """The change from a to b; `relative` divides each by its own native baseline. None below the figures that an
+    interval needs (`fewest_for_interval`).
     """
     parts = [b[cell], a[cell]]
     if relative:
@@ -154,7 +157,7 @@ def log_ratio(
             return None
         parts += [a[baseline], b[baseline]]
     summaries = [part.tally.summary() for part in parts]
-    if any(summary.sd is None or not summary.mean for summary in summaries):
+    if any(summary.n < fewest_for_interval() or not summary.mean for summary in summaries):
         return None
     signs = (1, -1, 1, -1)
     value = sum(sign * math.log(s.mean or 1.0) for sign, s in zip(signs, summaries, strict=False))
@@ -173,6 +176,8 @@ def _relative_variance(summary: Summary) -> float:
 def _change(row: Mapping[str, object]) -> str:
     low, high, ratio, p_holm = row["low"], row["high"], row["b_over_a"], row["p_holm"]
     if not isinstance(low, float) or not isinstance(high, float) or not isinstance(ratio, float):
+        return "too few"
+    if row["basis"] == "rate" and p_holm is None:
         return "too few"
     changed = p_holm < ALPHA if isinstance(p_holm, float) else not low <= 1 <= high
     return ("faster" if ratio > 1 else "slower") if changed else "none seen"
@@ -194,7 +199,7 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
     InputError where that is so of every cell: a gate that judges nothing must not look like a pass.
     """
     cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
-    relative = bool(differences(a, b, MACHINE_KEYS))
+    relative = another_machine(a, b)
     both = [
         cell
         for cell in in_order(list(cells_a))
@@ -206,7 +211,9 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
         if cells_b[cell].measured and log_ratio(cell, cells_a, cells_b, relative=relative) is None
     ]
     if len(gaps) == len(both):
-        wanted = "two figures or more of each cell" + (" and of a native baseline" if relative else "")
+        wanted = f"{fewest_for_interval()} figures or more of each cell" + (
+            " and of a native baseline" if relative else ""
+        )
         raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
     return [" ".join(cell) for cell in gaps]
 
@@ -216,8 +223,9 @@ def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
 
     A cell that a measured and b attempted in vain fails too: a release that breaks a path is no pass.
     """
+    refuse_unlike(a, b)
     cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
-    relative = bool(differences(a, b, MACHINE_KEYS))
+    relative = another_machine(a, b)
     limit = 1 - gate.margin_pct / 100
     failures = []
     for cell in (cell for cell in in_order(list(cells_a)) if cell in cells_b and cells_a[cell].measured):

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from vpnmesh.report.advice import Advice, NeedAdvice
+from vpnmesh.report.advice import Advice
 from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim
 from vpnmesh.report.claims import table as claims_table
+from vpnmesh.report.first_screen import facts
 from vpnmesh.report.page import (
     Block,
     FigureBlock,
@@ -17,25 +18,30 @@ from vpnmesh.report.page import (
     TableBlock,
     table_block,
 )
+from vpnmesh.report.sentences import NeedAdvice
 from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, THROUGHPUT, Study
 from vpnmesh.report.throughput import BEYOND
 from vpnmesh.report.usability import Finding
 from vpnmesh.report.wording import cell
+from vpnmesh.stats.drift import FEWEST_FOR_TREND
+from vpnmesh.stats.intervals import fewest_for_interval
 
 _PROTOCOL_FIGURES = {
     "fig{means}-{protocol}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
-    "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were.",
+    "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were. "
+    "\"slow start\": TCP's figure there, not the VPN's.",
     "fig{cpu}-{protocol}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
     "every repetition with readings of at least 0, as in the authors' notebook (the tables keep those above 0). "
     "Upper left is better.",
     "distribution-{protocol}": "Distribution of {name} throughput: every measured repetition, the median as a line. "
     "(Above 2,000 repetitions: the middle half and the middle 90 %.)",
-    "drift-{protocol}": "Drift: each cell's {name} repetitions in the order they were taken, around the cell's mean. "
+    "drift-{protocol}": "Drift. Each cell's {name} repetitions in the order they were taken, around the cell's mean. "
     "A triangle marks cells whose repetitions depend on each other (lag-1 autocorrelation beyond the 99 % limit) or "
     "follow a trend (Mann-Kendall, p < 0.01).",
 }
 
 _MANY = 10
+_HINT = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
 
 _UNSEEN = {
     "unseen-netem-cap": "The queue of netem holds 1000 packets unless told otherwise, so a delay lets through at most "
@@ -82,7 +88,7 @@ def compose(
         _environment(study),
         _method(study),
     ]
-    return Page(title, _lead(study), tuple(sections))
+    return Page(title, _lead(study), tuple(sections), facts(study))
 
 
 def _lead(study: Study) -> str:
@@ -119,14 +125,7 @@ def _overview(study: Study) -> Section:
     if study.notes:
         title = f"{len(study.notes)} notes on what was dropped, repaired or failed"
         blocks.append(Items(title, study.notes, folded=len(study.notes) > _MANY))
-    return Section("overview", "Overview", (*blocks, Paragraph(_hint(study))))
-
-
-def _hint(study: Study) -> str:
-    planes = study.samples.drop_nulls("data_plane").select("scenario", "data_plane").unique().sort("scenario")
-    text = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
-    named = ", ".join(f"{name} ({plane})" for name, plane in planes.iter_rows())
-    return f"{text} Data planes: {named}." if named else text
+    return Section("overview", "Overview", (*blocks, Paragraph(_HINT)))
 
 
 def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number: int) -> Section:
@@ -141,13 +140,16 @@ def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number:
     for pattern, caption in _PROTOCOL_FIGURES.items():
         words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
         key, text = pattern.format(**words), caption.format(**words)
-        blocks.append(_figure(figures, key, text, f"no {name} repetitions with these readings"))
+        few = f"no cell of {name} has the {FEWEST_FOR_TREND} repetitions that a trend can be seen in"
+        why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
+        blocks.append(_figure(figures, key, text, why))
     paper = [column for column in THROUGHPUT if column != "protocol"]
     # a warning that has to be scrolled to is none
-    shown = [*paper, "warning", *(name for name in BEYOND if name != "warning")]
+    shown = [*paper, "warning", *(one for one in BEYOND if one != "warning" and rows[one].count())]
     caption = (
-        f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. "
-        "Beyond those: the 95 % interval of the mean, netem's cap, autocorrelation and trend."
+        f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. Beyond those: "
+        f"the lowest and highest figure; the 95 % interval of the mean (from {fewest_for_interval()} figures), netem's "
+        f"cap, the share in slow start, autocorrelation and trend (from {FEWEST_FOR_TREND}), where there are any."
     )
     blocks.insert(1, table_block(f"throughput-{protocol}", caption, rows, shown, "throughput"))
     return Section(protocol, f"{name} throughput", tuple(blocks))
@@ -188,12 +190,13 @@ def _pairs(study: Study) -> Section:
         "condition; Cliff's δ is positive where a is larger; ratio of means a/b with its 95 % interval. "
         "api takes requests as independent, as the paper; api-runs takes runs."
     )
+    shown = [name for name in PAIRWISE if name != "reject"] + ["withheld"] * (pairs["withheld"].count() > 0)
     return Section(
         "pairs",
         "Pairs",
         (
             Paragraph(f"{plain} of {tested} tested pairs differ at 0.05, {holm} after Holm's correction."),
-            table_block("pairwise", caption, pairs, [name for name in PAIRWISE if name != "reject"]),
+            table_block("pairwise", caption, pairs, shown),
         ),
     )
 
@@ -202,7 +205,8 @@ def _resources(study: Study) -> Section:
     unit = study.provenance.get("cpu_unit", "percent of one core, summed over the node")
     caption = (
         f"CPU ({unit}) and RAM while throughput was measured, or nothing (idle). The client's machine sends, the "
-        "server's receives."
+        "server's receives. The VPN's own: its processes at that end alone, so the rest is pods, tool and kernel; "
+        "empty where the kernel carries the traffic, or where nobody recorded it."
     )
     return Section(
         "resources", "CPU and RAM", (table_block("resources", caption, study.tables["resources"]),)
@@ -286,7 +290,10 @@ def _method(study: Study) -> Section:
             Paragraph(
                 f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
                 "Standard deviations are of samples. Intervals of a ratio are Fieller's unless a table says so. "
-                "A pair with fewer than five figures in either sample gets no p-value."
+                f"An interval is shown from {fewest_for_interval()} figures on, a trend from {FEWEST_FOR_TREND}. A "
+                "pair gets a p-value where both samples are as large as a test needs that can reject after Holm's "
+                "correction over all pairs of the condition, and where neither is slow start; otherwise the column "
+                "withheld says why."
             ),
             Paragraph(
                 "The paper: Kjorveziroski V, Bernad C, Gilly K, Filiposka S. Full-mesh VPN performance evaluation for "

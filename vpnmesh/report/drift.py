@@ -12,6 +12,7 @@ from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
 from vpnmesh.report import canvas
 from vpnmesh.report.look import condition_title, look
 from vpnmesh.report.svg import INK
+from vpnmesh.stats.drift import FEWEST_FOR_TREND
 
 _MOST_STEPS = 120
 
@@ -52,6 +53,12 @@ def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figur
     lines, colours, grounds = [], [], []
     for (scenario, condition), cell in order.group_by(["scenario", "condition"], maintain_order=True):
         place = (conditions.index(str(condition)), scenarios.index(str(scenario)))
+        if cell.height < FEWEST_FOR_TREND:
+            text = f"{cell.height}: too few"
+            panel.text(
+                place[0] + 0.03, place[1] - 0.3, text, fontsize=7, va="center", style="italic", alpha=0.6
+            )
+            continue
         warning = flagged.get((str(scenario), str(condition)))
         lines.append(_sparkline(panel, place, cell["rate_mbit_s"].to_numpy(), warning))
         colours.append(look(str(scenario)).colour)

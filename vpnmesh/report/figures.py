@@ -21,6 +21,7 @@ from vpnmesh.report.drift import drift
 from vpnmesh.report.look import condition_title, look
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
+from vpnmesh.stats.drift import FEWEST_FOR_TREND
 
 _RATE = "throughput, Mbit/s"
 _COLUMNS = 4
@@ -40,7 +41,8 @@ def figures(study: Study) -> dict[str, str]:
             drawn[f"fig{number}-{protocol}"] = throughput_cpu(samples, protocol)
         drawn[f"fig{number + 3}-{protocol}-means"] = mean_bars(means, protocol)
         drawn[f"distribution-{protocol}"] = distribution(study.measured(protocol), protocol)
-        drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
+        if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
+            drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
     study = _read_once(study)
     if not unseen.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api)
@@ -169,7 +171,8 @@ def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) ->
     )
     panel.plot([max(mean - sd, 0), mean + sd], [row, row], color=INK, linewidth=1)
     short = "" if cell["measured"] == cell["attempted"] else f" ({cell['measured']} of {cell['attempted']})"
-    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}")
+    slow = " slow start" if cell.get("slow_start") else ""
+    canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}{slow}", italic=bool(slow))
 
 
 def distribution(measured: pl.DataFrame, protocol: str) -> str:

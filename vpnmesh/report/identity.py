@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 CPU_UNIT = "percent of one core"
 MACHINE_KEYS = ("kind", "substrate", "kernel", "machine", "cpu_unit")
 """Where these agree, rates may be compared as they are."""
-POOL_KEYS = (*MACHINE_KEYS, "versions", "profile")
-"""Only where these agree as well are repetitions of one population."""
 
 _OF_NODES = {"os": "Operating system", "memory_kb": "Memory (kB)", "tcp_congestion": "TCP congestion control"}
 _UNKNOWN = "not known"

@@ -6,6 +6,10 @@ meaning, so that nothing is lost in grey.
 
 from dataclasses import dataclass
 
+from vpnmesh.frames.order import BASELINES
+from vpnmesh.model import Path
+from vpnmesh.scenarios import SCENARIOS, path_of, solution_of
+
 _SOLUTIONS = {
     "native": ("#767b82", "o"),
     "headscale": ("#3b7dd8", "s"),
@@ -17,13 +21,8 @@ _SOLUTIONS = {
 }
 _OTHERS = (("#8a6d1f", "p"), ("#3f8f9c", "h"), ("#7a6f9b", "*"), ("#a0694f", "d"))
 
-_DASHES: dict[str, tuple[float, ...]] = {
-    "direct": (1, 0),
-    "1450": (1, 0),
-    "relay": (4, 1.5),
-    "1230": (4, 1.5),
-    "relay-tcp": (1, 1.5),
-}
+_SOLID, _DASHED, _DOTTED = (1.0, 0.0), (4.0, 1.5), (1.0, 1.5)
+_LARGER_MTU = BASELINES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,21 @@ class Look:
 
 def look(scenario: str) -> Look:
     """The look of a scenario, known or not; the same in every figure of every report."""
-    solution, _, path = scenario.partition("-")
+    solution = solution_of(scenario)
     colour, marker = _SOLUTIONS.get(solution) or _OTHERS[sum(solution.encode()) % len(_OTHERS)]
-    filled = path in {"", "direct", "1450"}
-    hatch = "" if filled else "xxx" if path == "relay-tcp" else "////"
-    return Look(colour, marker, filled, hatch, _DASHES.get(path, (4, 1.5)))
+    smaller_mtu = scenario in BASELINES and scenario != _LARGER_MTU
+    if path_of(scenario) is not Path.RELAY and not smaller_mtu:
+        return Look(colour, marker, filled=True, hatch="", dashes=_SOLID)
+    hatch, dashes = ("xxx", _DOTTED) if _second_relay(scenario) else ("////", _DASHED)
+    return Look(colour, marker, filled=False, hatch=hatch, dashes=dashes)
+
+
+def _second_relay(scenario: str) -> bool:
+    """Whether its solution has another relayed scenario before it, from which it has to be told apart."""
+    relayed = [
+        one.name for one in SCENARIOS if one.path is Path.RELAY and one.solution == solution_of(scenario)
+    ]
+    return scenario in relayed[1:]
 
 
 def condition_title(condition: str) -> str:

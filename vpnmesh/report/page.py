@@ -71,6 +71,8 @@ class Page:
     title: str
     lead: str
     sections: tuple[Section, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    """What a reader must know before any figure, shown before the contents."""
 
 
 def table_block(

@@ -1,17 +1,18 @@
 """Every pair of scenarios under every condition: whether they differ, how far, and by what ratio."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from math import comb
 
 import polars as pl
 
 from vpnmesh.frames.aggregate import Cell, CellSample
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.requests import ApiCell
-from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
-from vpnmesh.stats.intervals import ratio_interval
+from vpnmesh.stats.intervals import fewest_for_interval, ratio_interval
 
 API_TEST = "api"
 API_RUNS_TEST = "api-runs"
@@ -39,14 +40,26 @@ class Family:
     condition: str
     groups: tuple[Group, ...]
     mode: str | None = None
+    unfit: frozenset[str] = frozenset()
+    """Scenarios whose figures are slow start's, not theirs: they are shown and not tested."""
+
+    @property
+    def fewest(self) -> int:
+        """How many figures both scenarios of a pair need, so that a test of all pairs can reject at all."""
+        return fewest_for_test(comb(sum(group.sample.n > 0 for group in self.groups), 2))
 
 
-def throughput_families(cells: Mapping[Cell, CellSample]) -> list[Family]:
-    """TCP, then UDP, each condition by itself."""
+def throughput_families(
+    cells: Mapping[Cell, CellSample], slow_start: frozenset[Cell] = frozenset()
+) -> list[Family]:
+    """TCP, then UDP, each condition by itself; cells in slow start take no part in tests."""
     conditions = conditions_in_order(cell.condition for cell in cells.values())
     return [
-        _family(
-            test, condition, {s.scenario: s.tally for s in cells.values() if (s.condition, s.test) == key}
+        replace(
+            _family(
+                test, condition, {s.scenario: s.tally for s in cells.values() if (s.condition, s.test) == key}
+            ),
+            unfit=frozenset(scenario for scenario, *where in slow_start if tuple(where) == key),
         )
         for test in PROTOCOLS
         for condition in conditions
@@ -81,7 +94,9 @@ def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> p
     """A row per pair of each family, every pair once, in the order of scenarios."""
     rows = [row for family in families for row in _rows(family)]
     return pl.DataFrame(
-        rows, schema={**schema, "mode": pl.String(), "ratio_method": pl.String()}, orient="row"
+        rows,
+        schema={**schema, "mode": pl.String(), "ratio_method": pl.String(), "withheld": pl.String()},
+        orient="row",
     )
 
 
@@ -96,7 +111,10 @@ def _rows(family: Family) -> list[dict[str, object]]:
 
 def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
     test = mann_whitney(a.sample, b.sample)
-    interval = ratio_interval(a.summary, b.summary)
+    withheld = _withheld(family, a, b)
+    p = None if withheld else test.p
+    enough = min(test.n_a, test.n_b) >= fewest_for_interval() and not {a.scenario, b.scenario} & family.unfit
+    interval = ratio_interval(a.summary, b.summary) if enough else None
     ratio = a.summary.mean / b.summary.mean if a.summary.mean is not None and b.summary.mean else None
     return {
         "test": family.test,
@@ -106,12 +124,22 @@ def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
         "n_a": test.n_a,
         "n_b": test.n_b,
         "u": test.u,
-        "p": test.p,
-        "reject": None if test.p is None else test.p < ALPHA,
+        "p": p,
+        "reject": None if p is None else p < ALPHA,
         "cliffs_delta": test.cliffs_delta,
         "ratio": ratio,
         "ratio_low": interval.low if interval else None,
         "ratio_high": interval.high if interval else None,
         "mode": family.mode,
         "ratio_method": interval.method if interval else None,
+        "withheld": withheld or None,
     }
+
+
+def _withheld(family: Family, a: Group, b: Group) -> str:
+    """Why a pair gets no p, "" where it gets one."""
+    if slow := [group.scenario for group in (a, b) if group.scenario in family.unfit]:
+        return f"slow start: {', '.join(slow)}"
+    if (fewest := min(a.sample.n, b.sample.n)) < family.fewest:
+        return f"{fewest} figures, a test of these pairs needs {family.fewest}"
+    return ""

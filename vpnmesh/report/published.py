@@ -45,6 +45,7 @@ def own_planes(samples: pl.DataFrame) -> pl.DataFrame:
         samples.filter(pl.col("data_plane").is_not_null())
         .group_by("scenario")
         .agg(pl.col("data_plane").unique().sort().str.join("/").alias("own_data_plane"))
+        .sort("scenario")
     )
 
 

@@ -11,8 +11,11 @@ from math import exp, log
 
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
 from vpnmesh.criteria.evaluate import Verdict
+from vpnmesh.model import Path
+from vpnmesh.report.comparable import Cells
 from vpnmesh.report.evidence import Readings
 from vpnmesh.report.needs import TCP_RELAYS, Need
+from vpnmesh.scenarios import path_of, solution_of
 
 MATCHED = 0.05
 """Scores closer than this are called matched: no ranking is worth less than five percent."""
@@ -38,6 +41,7 @@ class Knowledge:
     on: date
     basis: Basis
     verdicts: Mapping[str, Verdict]
+    cells: Cells
 
     def fact(self, solution: str, topic: str) -> Fact | None:
         """What is known of a solution on a topic on the date."""
@@ -53,16 +57,6 @@ class Choice:
     best: tuple[tuple[str, str, float], ...]
 
 
-def solution_of(scenario: str) -> str:
-    """`headscale-relay` -> `headscale`."""
-    return scenario.partition("-")[0]
-
-
-def path_of(scenario: str) -> str:
-    """`headscale-relay` -> `relay`."""
-    return scenario.partition("-")[2]
-
-
 def protocols_for(readings: Readings, need: Need) -> list[str]:
     """Measured protocols decide; published means do so only where nothing of the need was measured."""
     found = [name for name in need.protocols if name in readings.protocols()]
@@ -70,19 +64,46 @@ def protocols_for(readings: Readings, need: Need) -> list[str]:
     return measured or found
 
 
-def choices_for(known: Knowledge, need: Need, protocol: str) -> list[Choice]:
-    """The cells that a need compares: per protocol, condition and, where asked, path."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The scenarios that a need holds against each other in one cell, and those of them that can be compared."""
+
+    protocol: str
+    condition: str
+    scenarios: tuple[str, ...]
+    comparable: tuple[str, ...]
+
+    @property
+    def lacking(self) -> bool:
+        """Whether two solutions or more were measured, and fewer than two can be compared."""
+        measured, left = (
+            {solution_of(name) for name in names} for names in (self.scenarios, self.comparable)
+        )
+        return len(measured) > 1 and len(left) < 2  # noqa: PLR2004 - a comparison
+
+
+def groups_for(known: Knowledge, need: Need, protocol: str) -> list[Group]:
+    """What a need compares: per protocol, condition and, where asked, path."""
     readings = known.readings
-    choices = []
+    groups = []
     for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
-        scenarios = [name for name in readings.scenarios(protocol, condition) if _fits(known, need, name)]
-        groups = sorted({path_of(name) for name in scenarios}) if need.per_path else [""]
-        for path in groups:
-            group = [name for name in scenarios if path in {"", path_of(name)}]
-            best = _best_of_each(readings, protocol, condition, group)
-            choices += [Choice(protocol, condition, best)] if best else []
+        names = [name for name in readings.scenarios(protocol, condition) if _fits(known, need, name)]
+        paths = [path for path in Path if path in map(path_of, names)] if need.per_path else [None]
+        for path in paths:
+            mine = tuple(name for name in names if path is None or path_of(name) is path)
+            fit = tuple(name for name in mine if known.cells.lack((protocol, condition, name)) is None)
+            groups.append(Group(protocol, condition, mine, fit))
     # a path that one solution alone has is no comparison, unless there is nothing else
-    return [choice for choice in choices if len(choice.best) > 1] or choices
+    return [group for group in groups if len({solution_of(name) for name in group.scenarios}) > 1] or groups
+
+
+def choices_for(known: Knowledge, groups: Sequence[Group]) -> list[Choice]:
+    """The best comparable scenario of each solution in each group."""
+    return [
+        Choice(group.protocol, group.condition, best)
+        for group in groups
+        if (best := _best_of_each(known.readings, group.protocol, group.condition, group.comparable))
+    ]
 
 
 def _fits(known: Knowledge, need: Need, scenario: str) -> bool:

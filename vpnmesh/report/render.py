@@ -21,7 +21,8 @@ def render_html(page: Page) -> str:
 
 def render_markdown(page: Page) -> str:
     """The page as Markdown; figures are links to `figures/*.svg`."""
-    parts = [f"# {page.title}", page.lead]
+    facts = "\n".join(f"- **{name}:** {text}" for name, text in page.facts)
+    parts = [f"# {page.title}", page.lead, facts]
     for section in page.sections:
         parts.append(f"## {section.title}")
         parts.extend(_markdown(block) for block in section.blocks)

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
-from vpnmesh.frames.events import Lines, further_samples, setup
+from vpnmesh.frames.events import Lines, further_samples, number, setup
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
+from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.operation import convergence, ping
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
-from vpnmesh.report.throughput import throughput
+from vpnmesh.report.throughput import Measuring, throughput
 from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.stats.describe import describe
 
@@ -82,6 +83,13 @@ RESOURCES: dict[str, pl.DataType] = {
     "ram_mb_sd": pl.Float64(),
 }
 
+RESOURCES_BEYOND: dict[str, pl.DataType] = {
+    "solution_cpu_pct_mean": pl.Float64(),
+    "solution_cpu_pct_sd": pl.Float64(),
+    "solution_ram_mb_mean": pl.Float64(),
+}
+"""Of the VPN's own processes at that end; null where the kernel carries the traffic, or nobody asked."""
+
 CRITERIA: dict[str, pl.DataType] = {
     "name": pl.String(),
     "qualifies": pl.String(),
@@ -139,14 +147,14 @@ def build_study(
     cells = cell_samples(check_results(samples, "results"))
     requests = api_cells(api)
     scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
-    pod_mtu = {scenario.name: scenario.pod_mtu for scenario in SCENARIOS} | _numbers(known.get("pod_mtu"))
-    limit = known.get("netem_limit")
-    families = [*throughput_families(cells), *api_families(requests)]
+    by_cell = throughput(cells, THROUGHPUT, _measuring(known))
+    slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "protocol").rows())
+    families = [*throughput_families(cells, slow), *api_families(requests)]
     tables = {
-        "throughput": throughput(cells, THROUGHPUT, pod_mtu, limit if isinstance(limit, int) else None),
+        "throughput": by_cell,
         "pairwise": pairwise(families, PAIRWISE),
         "api": _api_table(requests),
-        "resources": resources(samples).select(*RESOURCES),
+        "resources": resources(samples).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples),
@@ -156,6 +164,20 @@ def build_study(
     }
     tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
     return Study(samples, api, tables, tuple(notes), known, scenarios)
+
+
+def _measuring(known: Mapping[str, object]) -> Measuring:
+    """What provenance says of how cells were measured; what it does not say is left at its default."""
+    limit, profile, lab = known.get("netem_limit"), known.get("profile"), known.get("lab")
+    asked = profile if isinstance(profile, Mapping) else {}
+    port_rate = number(lab.get("port_rate_mbit_s")) if isinstance(lab, Mapping) else None
+    return Measuring(
+        {one.name: one.pod_mtu for one in SCENARIOS} | _numbers(known.get("pod_mtu")),
+        limit if isinstance(limit, int) else None,
+        number(asked.get("duration_s")),
+        number(asked.get("omit_s")) or 0.0,
+        port_rate or PORT_RATE_MBIT_S,
+    )
 
 
 def _numbers(value: object) -> dict[str, int]:

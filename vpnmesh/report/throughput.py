@@ -1,25 +1,33 @@
 """Throughput by cell: Tables A1 and A2, and beside them what those leave out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import Cell, CellSample, in_order
 from vpnmesh.frames.order import BASELINES
+from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.model import Condition
-from vpnmesh.stats.caps import NEAR_CAP, cap_mbit_s
+from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.stats.describe import Summary
 from vpnmesh.stats.drift import drift
-from vpnmesh.stats.intervals import mean_interval
+from vpnmesh.stats.intervals import fewest_for_interval, mean_interval
+from vpnmesh.stats.slow_start import MOSTLY, share_in_slow_start, slow_start_s
 
 BEYOND: dict[str, pl.DataType] = {
     "median_mbit_s": pl.Float64(),
+    "lowest_mbit_s": pl.Float64(),
+    "highest_mbit_s": pl.Float64(),
     "mean_low": pl.Float64(),
     "mean_high": pl.Float64(),
     "cap_mbit_s": pl.Float64(),
     "cap_share": pl.Float64(),
     "near_cap": pl.Boolean(),
+    "slow_start_s": pl.Float64(),
+    "slow_start_share": pl.Float64(),
+    "slow_start": pl.Boolean(),
     "lag1": pl.Float64(),
     "trend_tau": pl.Float64(),
     "trend_p": pl.Float64(),
@@ -29,11 +37,22 @@ BEYOND: dict[str, pl.DataType] = {
 """Columns after the paper's; `warning` says in words what a reader must know before using the row."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """How cells were measured: what decides whether a figure is the VPN's, the queue's or slow start's.
+
+    `netem_limit` in packets, None = sized to the delay or not netem; `duration_s` None = not recorded.
+    """
+
+    pod_mtu: Mapping[str, int] = field(default_factory=dict)
+    netem_limit: int | None = None
+    duration_s: float | None = None
+    omit_s: float = 0.0
+    port_rate_mbit_s: float = PORT_RATE_MBIT_S
+
+
 def throughput(
-    cells: Mapping[Cell, CellSample],
-    schema: Mapping[str, pl.DataType],
-    pod_mtu: Mapping[str, int],
-    netem_limit: int | None,
+    cells: Mapping[Cell, CellSample], schema: Mapping[str, pl.DataType], how: Measuring
 ) -> pl.DataFrame:
     """A row per cell, also where nothing was measured; ratios are baseline mean / scenario mean."""
     summaries = {key: cell.tally.summary() for key, cell in cells.items()}
@@ -41,17 +60,19 @@ def throughput(
     for key in in_order(list(cells)):
         row = _described(cells[key], summaries[key])
         row |= {f"ratio_{name.replace('-', '_')}": _ratio(summaries, key, name) for name in BASELINES}
-        row |= _capped(key, summaries[key].mean, pod_mtu.get(key[0]), netem_limit)
+        row |= _capped(key, summaries[key].mean, how)
         # a run that read the queue's limit from the kernel knows better than one figure for all cells
-        row["near_cap"] = row.get("near_cap") or cells[key].near_cap
+        if (said := cells[key].near_cap) is not None:
+            row["near_cap"] = said
+        row |= _started(cells[key], summaries, how)
         row |= _in_time(cells[key])
         row["warning"] = _warning(row, cells[key].unavailable) or None
-        rows.append(row)
+        rows.append({name: row.get(name) for name in (*schema, *BEYOND)})
     return pl.DataFrame(rows, schema={**schema, **BEYOND}, orient="row")
 
 
 def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
-    interval = mean_interval(summary)
+    interval = mean_interval(summary) if summary.n >= fewest_for_interval() else None
     return {
         "scenario": cell.scenario,
         "condition": cell.condition,
@@ -62,6 +83,8 @@ def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
         "sd_mbit_s": summary.sd,
         "cv": summary.cv,
         "median_mbit_s": cell.tally.quantile(0.5),
+        "lowest_mbit_s": cell.tally.quantile(0),
+        "highest_mbit_s": cell.tally.quantile(1),
         "mean_low": interval.low if interval else None,
         "mean_high": interval.high if interval else None,
     }
@@ -73,15 +96,44 @@ def _ratio(summaries: Mapping[Cell, Summary], key: Cell, baseline: str) -> float
     return base.mean / own if base is not None and base.mean is not None and own else None
 
 
-def _capped(key: Cell, mean: float | None, pod_mtu: int | None, limit: int | None) -> dict[str, object]:
+def _capped(key: Cell, mean: float | None, how: Measuring) -> dict[str, object]:
     """How near the mean is to netem's ceiling (`stats.caps`); nothing where there is none."""
-    try:
-        delay_ms = Condition.parse(key[1]).delay_ms
-    except InputError:
+    condition, pod_mtu = _condition(key[1]), how.pod_mtu.get(key[0])
+    if condition is None:
         return {}
-    cap = cap_mbit_s(delay_ms, pod_mtu, limit) if pod_mtu else None
-    share = mean / cap if cap and mean is not None else None
-    return {"cap_mbit_s": cap, "cap_share": share, "near_cap": None if share is None else share >= NEAR_CAP}
+    cap = cap_mbit_s(condition.delay_ms, pod_mtu, how.netem_limit) if pod_mtu else None
+    if cap is None or mean is None:
+        return {"cap_mbit_s": cap}
+    return {"cap_mbit_s": cap, "cap_share": mean / cap, "near_cap": near_cap(mean, cap)}
+
+
+def _condition(name: str) -> Condition | None:
+    try:
+        return Condition.parse(name)
+    except InputError:
+        return None
+
+
+def _started(
+    cell: CellSample, summaries: Mapping[Cell, Summary], how: Measuring
+) -> dict[str, float | bool | None]:
+    """How much of the measured seconds TCP spends in slow start under the delay (`stats.slow_start`).
+
+    The path's rate is the scenario's own undisturbed mean, else what the ports carry. Nothing is said under loss (the
+    first lost packet ends slow start), without a delay, nor where the seconds or the MTU are not recorded.
+    """
+    condition, pod_mtu = _condition(cell.condition), how.pod_mtu.get(cell.scenario)
+    judged = (
+        cell.test == "tcp" and cell.measured and condition and condition.delay_ms and not condition.loss_pct
+    )
+    if not judged or condition is None or not how.duration_s or not pod_mtu:
+        return {}
+    undisturbed = summaries.get((cell.scenario, "none", cell.test))
+    rate = undisturbed.mean if undisturbed and undisturbed.mean else how.port_rate_mbit_s
+    rate = min(rate, cap_mbit_s(condition.delay_ms, pod_mtu, how.netem_limit) or rate)
+    needed = slow_start_s(rate, cell.rtt_ms or condition.delay_ms, pod_mtu)
+    share = share_in_slow_start(needed, how.omit_s, how.duration_s)
+    return {"slow_start_share": share, "slow_start": share >= MOSTLY, "slow_start_s": needed}
 
 
 def _in_time(cell: CellSample) -> dict[str, object]:
@@ -116,5 +168,10 @@ def _warning(row: Mapping[str, object], unavailable: str | None) -> str:
         place = "near" if share is None else f"at {share:.0%} of"
         parts.append(
             f"{place} what netem's queue lets through: that says more about the queue than about the VPN"
+        )
+    if row.get("slow_start"):
+        parts.append(
+            f"slow start, not the VPN: TCP needs {row['slow_start_s']:.1f} s here to fill the path, and"
+            f" {row['slow_start_share']:.0%} of the measured seconds lie before that"
         )
     return "; ".join(part for part in (*parts, str(row["warning"])) if part)

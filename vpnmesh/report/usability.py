@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpnmesh.criteria.catalogue import Basis
+from vpnmesh.frames.order import BASELINES
+from vpnmesh.model import Path
 from vpnmesh.report.evidence import Evidence, cite_fact
-from vpnmesh.report.ranking import Knowledge, qualifies, solution_of
+from vpnmesh.report.ranking import Knowledge, qualifies
 from vpnmesh.report.tables import Study
+from vpnmesh.scenarios import path_of, solution_of
 
 FAST_FALLBACK_S = 30.0
 """Up to here traffic counts as moved quickly; the paper calls minutes slow (section 3.2.4) and seconds fast."""
@@ -63,7 +66,8 @@ def fallbacks(study: Study) -> dict[str, Fallback]:
         name, figures = str(scenario[0]), {row["figure"]: row for row in rows.to_dicts()}
         there, silent = figures.get("to_relay_s"), figures.get("to_relay_outage_s")
         first = next(iter(figures.values()))
-        if there or (not first["measured"] and name.endswith("-direct")):
+        fallible = path_of(name) is Path.DIRECT and name not in BASELINES
+        if there or (not first["measured"] and fallible):
             found[solution_of(name)] = Fallback(
                 name,
                 first["attempted"],

@@ -1,8 +1,8 @@
 """Whether two samples differ, and how far: Mann-Whitney U, Cliff's delta, Holm's correction.
 
-Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. Below five values in
-a group no p-value is given: the smallest one that 4 against 4 can reach is 0.029, and after correction over
-28 pairs it could never reject, so it would only look like evidence of equality.
+Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. How few values can reject at
+all, alone or in a family under Holm's correction, follows from its exact distribution (`fewest_for_test`): whoever
+shows a p from fewer shows what could only look like evidence of equality.
 """
 
 import math
@@ -15,7 +15,6 @@ from scipy import special
 from vpnmesh.stats.describe import Tally
 
 ALPHA = 0.05
-FEWEST_FOR_P = 5
 _EXACT_UP_TO = 8
 
 
@@ -33,13 +32,24 @@ class Comparison:
 
 
 def mann_whitney(a: Tally, b: Tally) -> Comparison:
-    """Two-sided Mann-Whitney U as scipy's defaults have it; p is None below five values in a group."""
+    """Two-sided Mann-Whitney U as scipy's defaults have it; p is None where a group is empty."""
     n_a, n_b = a.n, b.n
     if not n_a or not n_b:
         return Comparison(n_a, n_b, None, None, None)
     u, ties = _u_and_ties(a, b)
-    p = _p_value(u, n_a, n_b, ties) if min(n_a, n_b) >= FEWEST_FOR_P else None
-    return Comparison(n_a, n_b, u, p, cliffs_delta(u, n_a, n_b))
+    return Comparison(n_a, n_b, u, _p_value(u, n_a, n_b, ties), cliffs_delta(u, n_a, n_b))
+
+
+def fewest_for_test(pairs: int, alpha: float = ALPHA) -> int:
+    """From how many values in each of two groups on a test can reject at all, as one of `pairs` under Holm.
+
+    The most extreme order of n and n values has the two-sided exact p 2 / C(2n, n); Holm's first step takes that times
+    the number of pairs. One pair: 4 values; 10 pairs: 6; 28 pairs: 7.
+    """
+    n = 1
+    while 2 * max(pairs, 1) / math.comb(2 * n, n) >= alpha:
+        n += 1
+    return n
 
 
 def cliffs_delta(u: float, n_a: int, n_b: int) -> float:

@@ -9,8 +9,12 @@ from scipy import special
 from vpnmesh.stats.describe import Floats
 
 FEWEST_FOR_TREND = 8
+"""From here on the normal approximation errs as promised: flagged at 1 %, its exact error is 0.5 to 0.9 % (counted
+over all orders, tests/stats). With 7 or fewer it is below 0.3 %: only a row with hardly a pair out of order could be
+flagged, so "no trend" would say nothing; with 5 or fewer nothing can be.
+"""
 FEWEST_FOR_DEPENDENCE = 20
-"""Below this a lag-1 autocorrelation is given but not tested: two odd neighbours decide it."""
+"""Below this a lag-1 autocorrelation is not tested: two odd neighbours decide it."""
 ALPHA = 0.01
 FEWEST_PAIRS = 3
 NO_SPREAD = 1e-20
@@ -64,9 +68,9 @@ def lag1_autocorrelation(values: Floats) -> float | None:
 def drift(values: Floats) -> Drift:
     """The drift of figures given in the order they were measured."""
     n = int(values.size)
-    lag1 = lag1_autocorrelation(values)
-    if lag1 is None or n < FEWEST_FOR_TREND:
-        return Drift(n, lag1)
+    lag1 = lag1_autocorrelation(values) if n >= FEWEST_FOR_TREND else None
+    if lag1 is None:
+        return Drift(n)
     tau, p = mann_kendall(values)
     rho = min(max(lag1, 0.0), MOST_DEPENDENT)
     worth = n * (1 - rho) / (1 + rho) if n >= FEWEST_FOR_DEPENDENCE else None

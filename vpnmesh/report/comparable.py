@@ -1,0 +1,111 @@
+"""Which cells can be compared at all, and what would have to be measured where they cannot.
+
+A cell can be compared when it has the figures that a test over all pairs of its condition needs (`fewest_for_test`) and
+when they are the VPN's: not slow start's. Published means (Table A2) rest on the paper's own repetitions.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from vpnmesh.frames.aggregate import mean_of
+from vpnmesh.matrix import DEFAULT_PLACEMENT
+from vpnmesh.report.evidence import Readings
+from vpnmesh.stats.compare import fewest_for_test
+from vpnmesh.stats.slow_start import MOSTLY
+
+Key = tuple[str, str, str]
+"""Protocol, condition, scenario."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a cell cannot be compared: figures it has and needs, and the seconds that outlast slow start (None = do)."""
+
+    key: Key
+    measured: int
+    wanted: int
+    duration_s: int | None
+
+
+class Cells:
+    """The cells of a study, each comparable or lacking something."""
+
+    def __init__(self, readings: Readings) -> None:
+        self.readings = readings
+
+    @cached_property
+    def _rows(self) -> Mapping[Key, Mapping[str, object]]:
+        rows = self.readings.study.tables["throughput"].to_dicts()
+        return {(row["protocol"], row["condition"], row["scenario"]): row for row in rows}
+
+    def lack(self, key: Key) -> Lack | None:
+        """What the cell lacks; None where it can be compared, or holds no figure at all."""
+        reading = self.readings.cell(*key)
+        if reading is None or reading.published:
+            return None
+        measured, row = reading.measured or 0, self._rows[key]
+        wanted = fewest_for_test(math.comb(len(self.readings.scenarios(*key[:2])), 2))
+        slow = self._outlasting(row) if row.get("slow_start") else None
+        return Lack(key, measured, wanted, slow) if measured < wanted or slow else None
+
+    def _outlasting(self, row: Mapping[str, object]) -> int:
+        """The fewest whole seconds of measuring of which slow start takes less than half."""
+        needed, profile = row.get("slow_start_s"), self._profile
+        left = float(str(needed)) - float(str(profile.get("omit_s", 0)))
+        return math.floor(left / MOSTLY) + 1
+
+    @property
+    def _profile(self) -> Mapping[str, object]:
+        found = self.readings.study.provenance.get("profile")
+        return found if isinstance(found, Mapping) else {}
+
+    def to_measure(self, lacks: Sequence[Lack]) -> str:
+        """What has to be measured before these cells can be compared; for runs as a command, and how long it takes."""
+        few = [lack for lack in lacks if lack.measured < lack.wanted]
+        slow = [lack.duration_s for lack in lacks if lack.duration_s]
+        wanted, why = max(lack.wanted for lack in lacks), []
+        if few:
+            have = _span(lack.measured for lack in few)
+            why.append(
+                f"a test needs at least {wanted} repetitions of each cell (there are {have}): with fewer no"
+                " difference, however large, can be shown at 0.05 after Holm's correction"
+            )
+        if slow:
+            where = ", ".join(dict.fromkeys(lack.key[1] for lack in lacks if lack.duration_s))
+            why.append(f"TCP under {where} was slow start, not the VPN: measure {max(slow)} s or more")
+        tail = self._command(lacks, wanted, max(slow, default=None))
+        return f"No ranking and no recommendation: {'; '.join(why)}.{tail}"
+
+    def _command(self, lacks: Sequence[Lack], repetitions: int, duration_s: int | None) -> str:
+        """How to measure the cells anew, and for how long; "" where the study is no run of ours."""
+        asked = float(str(self._profile.get("duration_s") or 0))
+        if not asked:
+            return ""
+        longer = max((duration_s or 0) - asked, 0.0)
+        tests, conditions = (dict.fromkeys(lack.key[place] for lack in lacks) for place in (0, 1))
+        cells = [key for key in self._rows if key[0] in tests and key[1] in conditions]
+        once = {key: self._elapsed_s[key] for key in cells if key in self._elapsed_s}
+        seconds = repetitions * sum(elapsed + longer for elapsed in once.values())
+        places = self.readings.study.samples["placement"].drop_nulls().unique().to_list()
+        where = f" --placement {places[0]}" if places and places[0] != str(DEFAULT_PLACEMENT) else ""
+        took = f", about {math.ceil(seconds / 60)} minutes" if once else ""
+        return (
+            f" To measure{took}: python -m workflows.full_matrix --repetitions {repetitions} --blocks 2"
+            f" --duration {max(asked, duration_s or 0):g} --conditions {','.join(conditions)}"
+            f"{where} --tests {','.join(tests)} --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
+        )
+
+    @cached_property
+    def _elapsed_s(self) -> Mapping[Key, float]:
+        """How long a repetition of each cell took with its checks, where that was recorded."""
+        samples = self.readings.study.samples
+        groups = samples.partition_by("test", "condition", "scenario", as_dict=True)
+        found = {key: mean_of(rows.filter(outcome="measured"), "elapsed_s") for key, rows in groups.items()}
+        return {(str(k[0]), str(k[1]), str(k[2])): seconds for k, seconds in found.items() if seconds}
+
+
+def _span(numbers: Iterable[int]) -> str:
+    found = sorted(set(numbers))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -1,0 +1,102 @@
+"""What a reader must know before any figure: where it was impaired and by what, how long, how often, on what."""
+
+import re
+
+import polars as pl
+
+from vpnmesh.frames.aggregate import unavailable
+from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.matrix import VISITED_ONCE
+from vpnmesh.report.published import own_planes
+from vpnmesh.report.setting import NOT_RECORDED, mapping, meaning
+from vpnmesh.report.tables import Study
+
+_PLACES = {
+    "underlay": "below the VPN",
+    "vxlan": "inside the VPN, at the pods' VXLAN",
+    "pod": "inside the VPN, at the pod",
+    "vlan-pair": "at the firewall between two VLANs",
+}
+_ENDS = {"client": "what the client sends", "server": "what the server sends", "both": "what both ends send"}
+Facts = tuple[tuple[str, str], ...]
+
+
+def facts(study: Study) -> Facts:
+    """Name and value of each matter, in the order they are shown; what nobody recorded says so."""
+    known, said = meaning(study), study.provenance
+    duration = known["seconds per repetition"]
+    omitted = known["omitted seconds"]
+    planes = ", ".join(
+        f"{name} {plane}" for name, plane in own_planes(study.samples).rows() if plane != "none"
+    )
+    rows = [
+        ("Impaired at", _placement(known["placement"])),
+        ("Impaired by", known["engine"]),
+        (
+            "Seconds per repetition",
+            duration if NOT_RECORDED in duration else f"{duration}, after {omitted} omitted",
+        ),
+        ("Repetitions per cell", _repetitions(study)),
+        ("Data planes", planes or NOT_RECORDED),
+        ("Machines", _machines(study)),
+    ]
+    if said.get("allow_virtual_forwarding"):
+        rows.append(
+            (
+                "Virtual forwarding",
+                "allowed: nodes that forward may be virtual, so these are no bare-metal results",
+            )
+        )
+    if visited_once(study):
+        rows.append(("Order", VISITED_ONCE))
+    return tuple(rows)
+
+
+def line(study: Study) -> str:
+    """The same in one line for a terminal, what was not recorded left out."""
+    return "; ".join(f"{name.lower()}: {text}" for name, text in facts(study) if text != NOT_RECORDED)
+
+
+def visited_once(study: Study) -> bool:
+    """Whether scenarios are held against each other though one of them was visited at one time only."""
+    tried = study.samples.filter(~unavailable()).drop_nulls("visit")
+    visits = tried.group_by("scenario").agg(pl.col("visit").n_unique())
+    return visits.height > 1 and int(visits["visit"].min()) == 1  # type: ignore[arg-type]  # counts are numbers
+
+
+def _placement(placement: str) -> str:
+    """`underlay:client:auto` and what that means."""
+    place, _, rest = placement.partition(":")
+    end, _, limit = rest.partition(":")
+    if place not in _PLACES or end not in _ENDS:
+        return placement
+    queue = "queue sized to the delay" if limit == "auto" else f"queue of {limit} packets"
+    return f"{placement} ({_PLACES[place]}; {_ENDS[end]}; {queue})"
+
+
+def _repetitions(study: Study) -> str:
+    cells = study.tables["throughput"].filter(pl.col("protocol").is_in(PROTOCOLS), pl.col("attempted") > 0)
+    parts = []
+    for title, rows in (
+        ("undisturbed", cells.filter(condition="none")),
+        ("impaired", cells.filter(pl.col("condition") != "none")),
+    ):
+        counts = rows["attempted"].unique().sort().to_list()
+        if counts:
+            parts.append((title, str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"))
+    told = {count for _, count in parts}
+    if len(told) == 1:
+        return told.pop()
+    return ", ".join(f"{count} {title}" for title, count in parts) or "none"
+
+
+def _machines(study: Study) -> str:
+    """What the nodes run on; in a lab, that they share it: a busy relay takes CPU from both ends."""
+    said = study.provenance
+    machine = str(said.get("machine") or mapping(said.get("environment")).get("CPU") or NOT_RECORDED)
+    if not said.get("lab"):
+        return machine
+    cores = re.search(r"(\d+) cores", machine)
+    return f"one: all nodes share its {cores[1] if cores else ''} cores and kernel ({machine})".replace(
+        "  ", " "
+    )
