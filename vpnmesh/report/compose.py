@@ -6,6 +6,7 @@ from vpnmesh.report.advice import Advice, NeedAdvice
 from vpnmesh.report.checks import Verdict
 from vpnmesh.report.claims import Claim
 from vpnmesh.report.claims import table as claims_table
+from vpnmesh.report.identity import VIRTUAL_FORWARDING
 from vpnmesh.report.page import (
     Block,
     FigureBlock,
@@ -109,6 +110,7 @@ def _overview(study: Study) -> Section:
         blocks.append(
             Paragraph("No API requests are in these data: Figure 3 and its rows are left out.", "warning")
         )
+    blocks += _virtual_forwarding(study)
     warned = throughput.drop_nulls("warning").to_dicts()
     texts = [
         f"{row['scenario']}, {row['protocol'].upper()}, {row['condition']}: {row['warning']}"
@@ -120,6 +122,12 @@ def _overview(study: Study) -> Section:
         title = f"{len(study.notes)} notes on what was dropped, repaired or failed"
         blocks.append(Items(title, study.notes, folded=len(study.notes) > _MANY))
     return Section("overview", "Overview", (*blocks, Paragraph(_hint(study))))
+
+
+def _virtual_forwarding(study: Study) -> list[Block]:
+    found = study.tables["environment"].filter(component=VIRTUAL_FORWARDING)["description"].to_list()
+    words = "the paper forwards on bare metal only, so these are no bare-metal figures"
+    return [Paragraph(f"{text}: {words}.", "warning") for text in found]
 
 
 def _hint(study: Study) -> str:
