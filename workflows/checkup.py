@@ -11,7 +11,7 @@ from nornir.core.task import Result
 
 import tasks
 from tasks.firewall_journal import default_directory
-from vpnmesh.doctor.alike import differences, versions
+from vpnmesh.doctor.alike import differences, untold, versions
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
@@ -142,12 +142,12 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
     senders = [name for name in names if name != bed.firewall.name]
     mute, mtus = _ask(site, senders, tasks.probe_path_mtu, testbed=bed)
     for name, result in mtus.items():
-        yield from judge_mtu(bed, bed.node(name), result.result)
+        yield from judge_mtu(bed, bed.node(name), result.result, wanted.scenarios)
     for name, error in {**failed, **lost, **mute}.items():
         yield fatal(Check.SSH, name, str(error), "look at the node by hand: it answered before")
     about = provenance.node_answers(site, names)
     yield good(Check.BINARIES, "versions", "; ".join(versions(about)))
-    yield from judge_alike(differences(about))
+    yield from judge_alike(differences(about), untold(about))
 
 
 def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
