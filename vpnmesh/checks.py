@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.model import Path, Scenario, Testbed
+from vpnmesh.model import Path, Place, Placement, Scenario, Testbed
 from vpnmesh.solutions.protocol import Mesh, Peer, Status
 
 RELAYED_SHARE = 0.9
@@ -116,3 +116,16 @@ def check_foreign(name: str, foreign: Sequence[str]) -> None:
     """No other overlay's interface is there beside the scenario's."""
     if foreign:
         raise CheckError("foreign", f"{name}: {', '.join(foreign)} of another overlay is there")
+
+
+def check_on_path(scenario: Scenario, placement: Placement) -> None:
+    """Packets on the scenario's path pass the place of the impairment; its burst, sent below the VPN, cannot tell.
+
+    Between two VLANs only packets from node to node pass; relayed ones go to the relay's VLAN and come from there.
+    """
+    if placement.place is Place.VLAN_PAIR and scenario.path is Path.RELAY:
+        raise CheckError(
+            "impairment",
+            f"{scenario.name}: relayed packets never pass between the two workers' VLANs, so {placement.place} would"
+            " impair none of them; place it at underlay, vxlan or pod",
+        )

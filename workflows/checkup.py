@@ -18,8 +18,9 @@ from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.record import lab_directory
-from vpnmesh.lab.substrate import Program, examine, require
+from vpnmesh.lab.substrate import examine, require
 from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
+from vpnmesh.probes import Program
 from vpnmesh.scenarios import SCENARIO_ORDER, scenario_named
 from vpnmesh.solutions import SOLUTIONS
 from workflows import provenance, provision

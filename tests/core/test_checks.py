@@ -10,13 +10,14 @@ from vpnmesh.checks import (
     check_endpoints,
     check_foreign,
     check_mesh,
+    check_on_path,
     check_path,
     check_pod_mtu,
     check_share,
     seen_path,
 )
 from vpnmesh.errors import CheckError
-from vpnmesh.model import DataPlane, Path, Scenario, Testbed
+from vpnmesh.model import DataPlane, Path, Place, Placement, Scenario, Testbed
 from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Peer, Status, endpoint_address
@@ -257,3 +258,15 @@ def test_another_overlay_beside() -> None:
         check_foreign("worker1", ("wt0", "tailscale0"))
     assert caught.value.stage == "foreign"
     check_foreign("worker1", ())
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_an_impairment_beside_the_path_is_refused(place: Place) -> None:
+    """Relayed packets do not pass between the workers' VLANs: an impairment there would be proven and never met."""
+    check_on_path(DIRECT, Placement(place=place))
+    if place is not Place.VLAN_PAIR:
+        check_on_path(RELAYED, Placement(place=place))
+        return
+    with pytest.raises(CheckError, match="nebula-relay: relayed packets never pass") as caught:
+        check_on_path(RELAYED, Placement(place=place))
+    assert caught.value.stage == "impairment"

@@ -33,7 +33,7 @@ def dns(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (zone[name], 0))] * 2
 
-    monkeypatch.setattr(firewall.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(firewall, "_way_to", lambda address: Way(INSIDE, address))
     return zone
 

@@ -130,8 +130,8 @@ def test_one_of_several_addresses_is_enough_to_be_cut_off() -> None:
     """SSH may use any address of a name: a node is lost when one of them is."""
     bed = six_nodes()
     inside, outside = IPv4Address("192.88.99.11"), IPv4Address("198.18.213.13")
-    ways = {node.name: (Way(inside, outside),) for node in bed.nodes}
-    ways["worker2"] = (Way(inside, outside), Way(inside, bed.node("worker2").underlay))
+    ways = {node.name: [Way(inside, outside)] for node in bed.nodes}
+    ways["worker2"].append(Way(inside, bed.node("worker2").underlay))
     assert cut_paths(resolve(policy_named("tcp-443-only"), bed), bed, ways) == ("worker2",)
 
 
