@@ -79,7 +79,7 @@ def _check_names(records: InventoryRecords) -> None:
     """Names reach file names, commands and pages: nothing that could be more than a name gets there."""
     seen: dict[str, str] = {}
     for host in records.hosts:
-        shown = repr(host.name)[1:81]
+        shown = repr(host.name)[1:-1][:80]
         _text(records.place, shown, "name", host.name, label_problem)
         if other := seen.get(host.name.lower()):
             _refuse(records.place, host.name, "name", f"the same name as {other}", "DNS knows no capitals")
@@ -87,7 +87,7 @@ def _check_names(records: InventoryRecords) -> None:
         for group in host.groups:
             _text(records.place, host.name, "groups", group, slug_problem)
     for group in records.groups:
-        _text(records.place, repr(group)[1:81], "group", group, slug_problem)
+        _text(records.place, repr(group)[1:-1][:80], "group", group, slug_problem)
 
 
 def _network(place: str, host: str, key: str, value: object) -> IPv4Network:
