@@ -210,6 +210,14 @@ def test_leftovers_of_a_run_are_fatal_and_others_things_are_not() -> None:
     assert [one.grade for one in judge_leftovers("a", NOTHING, ["wt0"], "mine")] == ["good"]
 
 
+def test_what_cannot_be_read_is_not_nothing() -> None:
+    """A node that does not answer to a question of its leftovers is a warning, not a clean node."""
+    found = list(
+        judge_leftovers("a", {**NOTHING, "firewall": ["could not be read: denied"]}, ["wt0"], "mine")
+    )
+    assert [(one.grade, one.said) for one in found] == [("warning", "firewall: could not be read: denied")]
+
+
 def test_nodes_alike_have_no_differences() -> None:
     """Memory that only the kernel's own share makes unlike, and another port's name, are no differences."""
     other = {**LIKE, "memory_kb": "16299000", "offloads": "Features for ens3:\ntso: on"}

@@ -54,8 +54,12 @@ class Mesh:
         return IPv4Interface((self.testbed.overlay[number], self.testbed.overlay.prefixlen))
 
     def blacklisted(self, node: Node) -> tuple[str, ...]:
-        """Prefixes of interface names that the solution must not use on that node: Calico's and management's."""
-        apart = node.management_interface and node.management_interface != node.leg.interface
+        """Prefixes of interface names that the solution must not use on that node: Calico's and management's.
+
+        Where the underlay's own name begins with management's (`eno1.20` on `eno1`) a prefix would keep the solution
+        off both: then only what it says of its endpoints tells.
+        """
+        apart = node.management_interface and not node.leg.interface.startswith(node.management_interface)
         return (*self.blacklist, node.management_interface) if self.blacklist and apart else self.blacklist
 
     def got(self, node: str, key: str) -> Text:
