@@ -141,15 +141,17 @@ def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:
 
 
 def controller_ways(testbed: Testbed, policy: str) -> Mapping[str, tuple[Way, ...]]:
-    """Between which addresses each node is managed from here, names resolved; no packet is sent to a node.
+    """Between which addresses inside the VLANs each node is managed from here, names resolved; nothing is sent to it.
 
-    Raises CheckError where a name does not resolve, has no IPv4 address, or no route leads there: then nobody can
-    say whether the policy would cut it off.
+    One outside the VLANs is on no way that a rule could cut. Raises CheckError where a name does not resolve, has no
+    IPv4 address, or no route leads to it: then nobody can say whether the policy would cut the node off.
     """
     ways = {}
     for node in testbed.nodes:
         try:
-            ways[node.name] = tuple(_way_to(address) for address in _addresses(node.management))
+            found = _addresses(node.management)
+            inside = (one for one in found if any(one in vlan.prefix for vlan in testbed.vlans))
+            ways[node.name] = tuple(_way_to(address) for address in inside)
         except OSError as error:
             raise CheckError(
                 "firewall",

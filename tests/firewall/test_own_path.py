@@ -2,7 +2,7 @@
 
 import socket
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
@@ -67,6 +67,23 @@ def test_a_policy_that_cannot_cut_needs_no_names() -> None:
 
 def test_names_are_really_resolved() -> None:
     """Through this machine's resolver, and the kernel says which of its addresses it would use."""
-    bed = replace(six_nodes(), nodes=(replace(six_nodes().nodes[0], management="localhost"),))
-    loopback = IPv4Address("127.0.0.1")
-    assert controller_ways(bed, "any") == {bed.nodes[0].name: (Way(loopback, loopback),)}
+    bed, loopback = six_nodes(), IPv4Address("127.0.0.1")
+    one = replace(bed.nodes[0], management="localhost")
+    local = replace(bed.vlans[0], prefix=IPv4Network("127.0.0.0/8"))
+    found = controller_ways(replace(bed, nodes=(one,), vlans=(local,)), "any")
+    assert found == {one.name: (Way(loopback, loopback),)}
+
+
+def test_management_outside_the_vlans_needs_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rule can cut a way that does not end in a VLAN, so a machine without any network can plan for it."""
+
+    def no_route(address: IPv4Address) -> Way:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(firewall, "_way_to", no_route)
+    refuse_to_cut(resolve(policy_named("tcp-443-only"), six_nodes()), six_nodes())
+    over = replace(
+        six_nodes(), nodes=tuple(replace(n, management=str(n.underlay)) for n in six_nodes().nodes)
+    )
+    with pytest.raises(CheckError, match="Network is unreachable"):
+        refuse_to_cut(resolve(policy_named("tcp-443-only"), six_nodes()), over)
