@@ -1,19 +1,18 @@
 """Nornir's inventory as records, and the one door through which workflows load an inventory."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
 from nornir import InitNornir
 from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.plugins.runners import ThreadedRunner
 
 from vpnmesh.errors import InputError
+from vpnmesh.inventory_text import parse_inventory
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
+from vpnmesh.yaml_text import unreadable
 
 BUILT_IN = Path(__file__).parent
 DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
@@ -84,18 +83,21 @@ def netbox_filters(name: str) -> dict[str, list[str]]:
 
 
 def check_folder(folder: Path) -> dict[str, Path]:
-    """The three files of an inventory folder; InputError says which is missing or no YAML."""
+    """The three files of an inventory folder; InputError says which is missing, no YAML, or of another shape."""
     files = {file: folder / f"{file}.yaml" for _, file in _FILES}
-    contents = {file: _read_yaml(path) for file, path in files.items()}
-    _check_groups(files["hosts"], contents["hosts"], contents["groups"])
+    contents = {file: _content(path) for file, path in files.items()}
+    parse_inventory(contents, {file: str(path) for file, path in files.items()})
     return files
 
 
 def folder_of(name: str) -> Path:
     """The folder that an inventory's name means; InputError lists the built-in ones."""
     for folder in (Path(name), BUILT_IN / name):
-        if (folder / "hosts.yaml").is_file():
-            return folder
+        try:
+            if (folder / "hosts.yaml").is_file():
+                return folder
+        except OSError as error:
+            raise InputError("--inventory", f"'{name[:80]}' cannot be read: {error.strerror}") from error
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/hosts.yaml"))
     raise InputError(
         "--inventory",
@@ -104,29 +106,11 @@ def folder_of(name: str) -> Path:
     )
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    """Say in one sentence what Nornir would say with a traceback."""
+def _content(path: Path) -> bytes:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(path), "missing", "copy it from inventory/lab") from None
-    except yaml.YAMLError as error:
-        raise InputError(str(path), f"no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, Mapping):
-        raise InputError(str(path), "is not a mapping of names", "compare inventory/lab")
-    for name, entry in content.items() if path.name != "defaults.yaml" else ():
-        if not isinstance(entry, Mapping):
-            raise InputError(f"{path}: {name}", "is not a mapping", "write {} for nothing")
-    return content
-
-
-def _check_groups(path: Path, hosts: Mapping[str, Any], groups: Mapping[str, Any]) -> None:
-    for name, entry in hosts.items():
-        for group in entry.get("groups", ()):
-            if group not in groups:
-                raise InputError(
-                    f"{path}: {name}: groups", f"unknown group '{group}'", "define it in groups.yaml"
-                )
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, "copy it from inventory/lab") from error
 
 
 def _use_lab_directory(inventory: Inventory) -> None:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from vpnmesh.checks import seen_path
 from vpnmesh.convergence import Limits, Probe, settled_s
 from vpnmesh.model import Path
 from vpnmesh.plan import Command, Completed, Fact, both
@@ -72,8 +73,8 @@ def _probe(
     asked = both(solution.status(mesh, mesh.testbed.node(task.host.name)), _answered(address))
     status, answered = shell(task).gather(asked)
     assert isinstance(status, Status)
-    found = status.peer(name)
-    return Probe(round(time.monotonic() - started, 3), found.path if found else None, answered)
+    path = seen_path(mesh, task.host.name, status, name)
+    return Probe(round(time.monotonic() - started, 3), path, answered)
 
 
 def _answered(address: IPv4Address) -> Fact[bool]:

@@ -14,7 +14,7 @@ from tasks.firewall_drivers import access, driver_name, driver_of
 from tasks.firewall_journal import Journal, default_directory
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
-from vpnmesh.firewall.policy import Policy, Protocol, Ruleset, cut_paths, resolve
+from vpnmesh.firewall.policy import Policy, Protocol, Ruleset, Way, can_cut, cut_paths, resolve
 from vpnmesh.firewall.protocol import Begun, Driver, Origin
 from vpnmesh.model import Testbed
 
@@ -131,8 +131,8 @@ def _undo(driver: Driver[Any, Any], begun: Begun, journal: Journal, error: Vpnme
 
 
 def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:
-    """CheckError names the nodes that the controller would lose."""
-    if wanted and (lost := cut_paths(wanted, testbed, controller_addresses(testbed))):
+    """CheckError names the nodes that the controller would lose, or those of which that cannot be told."""
+    if can_cut(wanted) and (lost := cut_paths(wanted, testbed, controller_ways(testbed, wanted.name))):
         raise CheckError(
             "firewall",
             f"policy {wanted.name} would cut the controller off from {', '.join(lost)}; give it a management network"
@@ -140,17 +140,39 @@ def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:
         )
 
 
-def controller_addresses(testbed: Testbed) -> Mapping[str, IPv4Address]:
-    """From which of our addresses each node's management address is reached; no packet is sent."""
-    found = {}
+def controller_ways(testbed: Testbed, policy: str) -> Mapping[str, tuple[Way, ...]]:
+    """Between which addresses inside the VLANs each node is managed from here, names resolved; nothing is sent to it.
+
+    One outside the VLANs is on no way that a rule could cut. Raises CheckError where a name does not resolve, has no
+    IPv4 address, or no route leads to it: then nobody can say whether the policy would cut the node off.
+    """
+    ways = {}
     for node in testbed.nodes:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((node.management, 9))
-                found[node.name] = IPv4Address(probe.getsockname()[0])
-            except OSError:
-                continue
-    return found
+        try:
+            found = _addresses(node.management)
+            inside = (one for one in found if any(one in vlan.prefix for vlan in testbed.vlans))
+            ways[node.name] = tuple(_way_to(address) for address in inside)
+        except OSError as error:
+            raise CheckError(
+                "firewall",
+                f"{node.name}: its management address '{node.management}' cannot be used to tell whether policy"
+                f" {policy} would cut the controller off ({error.strerror or error}); write an IPv4 address as its"
+                " hostname, or a name that resolves to one here",
+            ) from error
+    return ways
+
+
+def _addresses(management: str) -> list[IPv4Address]:
+    """All IPv4 addresses of a name or an address; OSError when there are none."""
+    found = socket.getaddrinfo(management, None, socket.AF_INET, socket.SOCK_DGRAM)
+    return list(dict.fromkeys(IPv4Address(answer[4][0]) for answer in found))
+
+
+def _way_to(address: IPv4Address) -> Way:
+    """The way that the kernel would choose; OSError when there is none. A UDP socket that connects sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((str(address), 9))
+        return Way(IPv4Address(probe.getsockname()[0]), address)
 
 
 def probe_reach(task: Task, targets: Mapping[str, tuple[tuple[str, Protocol, int], ...]]) -> Result:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Fact, ask, together
 from vpnmesh.sysctls import PAPER_SYSCTLS
@@ -35,16 +36,22 @@ _QUESTIONS = {
     **{key: ("sysctl", "-n", key) for key in PAPER_SYSCTLS},
 }
 
+_NOT_THERE = 127
 # driver and firmware; the address on the bus is another one in every machine
 _NIC = 'ethtool -i "$1" | grep -E "^(driver|firmware-version):" | cut -d: -f2 | xargs'
 
+# the exit code is the program's own: what could not be read is not nothing
 _FOOTPRINT = {
-    "interfaces": ("sh", "-c", "ip -o link | cut -d: -f2 | cut -d@ -f1"),
+    "interfaces": ("sh", "-c", 'out=$(ip -o link) && printf "%s\\n" "$out" | cut -d: -f2 | cut -d@ -f1'),
     "routes": ("ip", "route"),
     "rules": ("ip", "rule"),
-    "qdiscs": ("sh", "-c", "tc qdisc show | grep -v ' noqueue '"),
-    "firewall": ("sh", "-c", "nft -s list ruleset | sed -E 's/counter packets [0-9]+ bytes [0-9]+/counter/'"),
-    "files": ("sh", "-c", "find /var/lib/vpnmesh /run/vpnmesh -type f 2>/dev/null"),
+    "qdiscs": ("sh", "-c", "out=$(tc qdisc show) && printf '%s\\n' \"$out\" | sed '/ noqueue /d'"),
+    "firewall": (
+        "sh",
+        "-c",
+        "out=$(nft -s list ruleset) && printf '%s\\n' \"$out\" | sed 's/counter packets [0-9]* bytes [0-9]*/counter/'",
+    ),
+    "files": ("sh", "-c", "find /var/lib/vpnmesh /run/vpnmesh -type f 2>/dev/null; true"),
     "namespaces": ("ip", "netns", "list"),
 }
 
@@ -64,12 +71,18 @@ def read_provenance(task: Task, testbed: Testbed, versions: tuple[tuple[str, ...
 def read_footprint(task: Task) -> Result:
     """What a run could leave on a node; read before and after it, and compared.
 
-    `result` maps a name to sorted lines: interfaces, routes, qdiscs, firewall rules, VPN processes' files.
+    `result` maps a name to sorted lines: interfaces, routes, qdiscs, firewall rules, VPN processes' files; one line
+    that begins with UNREAD where the question failed.
     """
     answers = shell(task).gather(together({name: ask(*argv) for name, argv in _FOOTPRINT.items()}))
-    return Result(
-        host=task.host, result={name: sorted(one.stdout.split("\n")) for name, one in answers.items()}
-    )
+    return Result(host=task.host, result={name: footprint_lines(one) for name, one in answers.items()})
+
+
+def footprint_lines(one: Completed) -> list[str]:
+    """What a question found, sorted; a program that is not there (127) has left nothing."""
+    if one.exit_code in (0, _NOT_THERE):
+        return sorted(one.stdout.split("\n"))
+    return [f"{UNREAD}: {(one.stderr.strip().splitlines() or [f'exit {one.exit_code}'])[-1]}"]
 
 
 def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:

@@ -3,13 +3,15 @@
 YAML and NetBox end in the same records, so both are judged by the same rules (paper, section 3.2).
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NoReturn
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import FORWARDING_ROLES, Leg, Node, NodeKind, Role, Testbed, Vlan
+from vpnmesh.names import host_problem, interface_problem, label_problem, slug_problem, title_problem
 
 ROLE_PREFIX = "role__"
 VLAN_PREFIX = "vlan__"
@@ -38,10 +40,13 @@ class InventoryRecords:
 
 def build_testbed(records: InventoryRecords) -> Testbed:
     """Return the testbed that the records describe, or raise InputError at the first thing that is wrong."""
+    _check_names(records)
     vlans = _vlans(records)
     nodes = tuple(_node(records, host, vlans) for host in records.hosts)
     testbed = Testbed(
-        name=str(records.defaults.get("testbed", "testbed")),
+        name=_text(
+            records.place, "defaults", "testbed", records.defaults.get("testbed", "testbed"), label_problem
+        ),
         nodes=nodes,
         vlans=tuple(vlans.values()),
         overlay=_network(records.place, "defaults", "overlay", records.defaults.get("overlay")),
@@ -59,6 +64,30 @@ def build_testbed(records: InventoryRecords) -> Testbed:
 
 def _refuse(place: str, host: str, key: str, problem: str, way_out: str = "") -> NoReturn:
     raise InputError(f"{place}: {host}: {key}", problem, way_out)
+
+
+def _text(place: str, host: str, key: str, value: object, problem_of: Callable[[str], str]) -> str:
+    """The value if it is text in which the rule finds no problem."""
+    if not isinstance(value, str):
+        _refuse(place, host, key, f"{str(value)[:40]!r} is no text", "write it in quotes")
+    if problem := problem_of(value):
+        _refuse(place, host, key, f"{value[:80]!r} {problem}")
+    return value
+
+
+def _check_names(records: InventoryRecords) -> None:
+    """Names reach file names, commands and pages: nothing that could be more than a name gets there."""
+    seen: dict[str, str] = {}
+    for host in records.hosts:
+        shown = repr(host.name)[1:-1][:80]
+        _text(records.place, shown, "name", host.name, label_problem)
+        if other := seen.get(host.name.lower()):
+            _refuse(records.place, host.name, "name", f"the same name as {other}", "DNS knows no capitals")
+        seen[host.name.lower()] = host.name
+        for group in host.groups:
+            _text(records.place, host.name, "groups", group, slug_problem)
+    for group in records.groups:
+        _text(records.place, repr(group)[1:-1][:80], "group", group, slug_problem)
 
 
 def _network(place: str, host: str, key: str, value: object) -> IPv4Network:
@@ -103,13 +132,15 @@ def _vlans(records: InventoryRecords) -> dict[int, Vlan]:
             _refuse(records.place, group, "gateway", f"'{data.get('gateway')}' is no IPv4 address")
         if gateway not in prefix:
             _refuse(records.place, group, "gateway", f"{gateway} is outside the VLAN's prefix {prefix}")
-        vlans[vid] = Vlan(vid, str(data.get("name", group)), prefix, gateway)
+        name = _text(records.place, group, "name", data.get("name") or group, title_problem)
+        vlans[vid] = Vlan(vid, name, prefix, gateway)
     return vlans
 
 
 def _vid(place: str, group: str) -> int:
     text = group.removeprefix(VLAN_PREFIX)
-    if not text.isdecimal() or not 1 <= int(text) <= 4094:  # noqa: PLR2004 - IEEE 802.1Q
+    # 010 would be another group of the same VLAN
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text) or int(text) > 4094:  # noqa: PLR2004 - IEEE 802.1Q
         _refuse(place, group, "group", f"'{text}' is no VLAN id", "VLAN groups are vlan__1 to vlan__4094")
     return int(text)
 
@@ -133,18 +164,19 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         _refuse(place, host.name, "kind", f"'{host.data.get('kind')}' is none of {', '.join(NodeKind)}")
     if not host.hostname:
         _refuse(place, host.name, "hostname", "missing", "write the management address")
+    management = host.data.get("management_interface", records.defaults.get("management_interface"))
     return Node(
         name=host.name,
         kind=kind,
         roles=roles,
-        management=host.hostname,
+        management=_text(place, host.name, "hostname", host.hostname, host_problem),
         legs=legs,
         site=next(
             (group.removeprefix(SITE_PREFIX) for group in host.groups if group.startswith(SITE_PREFIX)), ""
         ),
-        management_interface=str(
-            host.data.get("management_interface", records.defaults.get("management_interface", ""))
-        ),
+        management_interface=_text(place, host.name, "management_interface", management, interface_problem)
+        if management
+        else "",
     )
 
 
@@ -166,9 +198,10 @@ def _roles(place: str, host: HostRecord) -> frozenset[Role]:
 
 def _leg(place: str, host: HostRecord, vlan: Vlan) -> Leg:
     address = _interface(place, host.name, "underlay", host.data.get("underlay"))
-    interface = str(host.data.get("interface") or "")
-    if not interface:
+    named = host.data.get("interface")
+    if named is None or named == "":
         _refuse(place, host.name, "interface", "missing", "write the name of the underlay interface")
+    interface = _text(place, host.name, "interface", named, interface_problem)
     if address.ip not in vlan.prefix:
         _refuse(
             place,
@@ -198,7 +231,10 @@ def _firewall_legs(
         _refuse(
             place, host.name, "legs", "missing", "write {VLAN id: interface} for each VLAN of the firewall"
         )
-    names = {str(vid): str(interface) for vid, interface in declared.items()}
+    names = {
+        str(vid): _text(place, host.name, f"legs: {str(vid)[:10]}", interface, interface_problem)
+        for vid, interface in declared.items()
+    }
     if missing := [vid for vid in vids if str(vid) not in names]:
         _refuse(place, host.name, "legs", f"no interface for VLAN {missing[0]}", "one entry per vlan__ group")
     return tuple(

@@ -11,15 +11,16 @@ from nornir.core.task import Result
 
 import tasks
 from tasks.firewall_journal import default_directory
-from vpnmesh.doctor.alike import differences, versions
+from vpnmesh.doctor.alike import differences, untold, versions
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.record import lab_directory
-from vpnmesh.lab.substrate import Program, examine, require
+from vpnmesh.lab.substrate import examine, require
 from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
+from vpnmesh.probes import Program
 from vpnmesh.scenarios import SCENARIO_ORDER, scenario_named
 from vpnmesh.solutions import SOLUTIONS
 from workflows import provenance, provision
@@ -142,12 +143,12 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
     senders = [name for name in names if name != bed.firewall.name]
     mute, mtus = _ask(site, senders, tasks.probe_path_mtu, testbed=bed)
     for name, result in mtus.items():
-        yield from judge_mtu(bed, bed.node(name), result.result)
+        yield from judge_mtu(bed, bed.node(name), result.result, wanted.scenarios)
     for name, error in {**failed, **lost, **mute}.items():
         yield fatal(Check.SSH, name, str(error), "look at the node by hand: it answered before")
     about = provenance.node_answers(site, names)
     yield good(Check.BINARIES, "versions", "; ".join(versions(about)))
-    yield from judge_alike(differences(about))
+    yield from judge_alike(differences(about), untold(about))
 
 
 def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:

@@ -8,13 +8,7 @@ from datetime import UTC, datetime
 import tasks
 from tasks.look import Look
 from tasks.throughput import RawThroughput, Throughput
-from vpnmesh.checks import (
-    check_foreign,
-    check_path,
-    check_pod_mtu,
-    check_share,
-    forbidden_endpoints,
-)
+from vpnmesh.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
 from vpnmesh.errors import ToolError, VpnmeshError
 from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.matrix import Profile
@@ -23,7 +17,6 @@ from vpnmesh.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.pods import pod_address
 from vpnmesh.record import Record
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.solutions.protocol import check_endpoints
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.tools import iperf3, load
 from vpnmesh.tools.ping import PingSummary
@@ -159,9 +152,7 @@ def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
     check_path(standing.scenario, name, look.status, other)
     check_pod_mtu(standing.scenario, name, look.pod_mtu)
     check_foreign(name, look.foreign)
-    mesh = standing.mesh
-    forbidden = forbidden_endpoints(mesh, standing.statuses)
-    check_endpoints(mesh, mesh.testbed.node(name), look.status, forbidden)
+    check_endpoints(standing.mesh, name, look.status)
 
 
 def _attempt(

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import tasks
 from vpnmesh.doctor.alike import differences
+from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
@@ -92,6 +93,10 @@ def compare_footprints(
     for node, kinds in before.items():
         for kind, lines in kinds.items():
             now = after[node][kind]
+            unread = next((line for line in (*now, *lines) if line.startswith(UNREAD)), "")
+            if unread:
+                said.append(f"{node}: {kind}: {unread}: nobody can say whether something was left behind")
+                continue
             said += [f"{node}: {kind}: left behind: {line}" for line in now if line not in lines]
             said += [f"{node}: {kind}: gone: {line}" for line in lines if line not in now]
     return said

@@ -131,18 +131,21 @@ def require(site: Site, scenario: Scenario) -> Solution:
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.refuse(mesh):
         raise UnavailableError(reason)
-    for seat in Seat:
-        wanted = {binary.name: binary for binary in solution.binaries if binary.at is seat}
-        if wanted:
-            _require_at(site, [node.name for node in mesh.seats(seat)], wanted)
+    if lacking := [text for seat in Seat for text in _lacking(site, solution, mesh, seat)]:
+        raise UnavailableError("; ".join(lacking))
+    # a solution whose deployment is not built says so here, before anything is touched
+    solution.stages(mesh)
     return solution
 
 
-def _require_at(site: Site, nodes: list[str], wanted: Mapping[str, Binary]) -> None:
-    for host, result in run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted)).items():
-        for name, path in result.result.items():
-            if not path:
-                raise UnavailableError(f"no binary {name} on {host} ({_way(site, host, wanted[name])})")
+def _lacking(site: Site, solution: Solution, mesh: Mesh, seat: Seat) -> Iterator[str]:
+    """Each program that a seat's nodes lack, with the nodes and the way to it."""
+    wanted = {binary.name: binary for binary in solution.binaries if binary.at is seat}
+    nodes = [node.name for node in mesh.seats(seat)] if wanted else []
+    found = run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted))
+    for name, binary in wanted.items():
+        if without := [host for host, result in found.items() if not result.result[name]]:
+            yield f"no binary {name} on {', '.join(without)} ({_way(site, without[0], binary)})"
 
 
 def _way(site: Site, host: str, wanted: Binary) -> str:

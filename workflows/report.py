@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 import polars as pl
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import InputError, VpnmeshError
@@ -25,6 +24,7 @@ from vpnmesh.report.ranking import Ranked
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
+from vpnmesh.yaml_text import parse_yaml
 from workflows.presenting import judge, present, write_bundle
 from workflows.studies import study_from_imports, study_from_run
 
@@ -253,12 +253,10 @@ def _hold(a: Study, b: Study, gate: Gate) -> int:
 def read_gate(path: Path) -> Gate:
     """The gate a YAML file states; InputError when it is none."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = parse_yaml(path.read_bytes(), f"--gate: {path}")
         return TypeAdapter(Gate).validate_python(found if found is not None else {})
     except OSError as error:
         raise InputError("--gate", f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("--gate", f"{path} is no YAML") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

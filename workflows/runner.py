@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from vpnmesh.checks import check_on_path
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.masks import masked
@@ -93,12 +94,15 @@ class MatrixRun:
     ) -> None:
         progress.doing(f"{visit.scenario} {name}")
         made: set[str] = set()
+        condition, placement = Condition.parse(name), self.plan.profile.placement
         try:
+            if condition:
+                check_on_path(bench.standing.scenario, placement)
             with impaired(
                 self.site,
                 self.engine,
-                Condition.parse(name),
-                self.plan.profile.placement,
+                condition,
+                placement,
                 seed_for(self.seed, visit.number),
             ) as impairment:
                 for job in jobs:

@@ -21,6 +21,7 @@ from inventory.testbed import load
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.impairment.engine import every_target
+from vpnmesh.model import Scenario
 from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
@@ -75,6 +76,11 @@ def _roll_back(site: Site, mark: FirewallRun) -> "Finding":
     return (f"changes of run {mark.run}", site.testbed.firewall.name, anything, "")
 
 
+def _any_scenario(solution: str) -> Scenario:
+    """One of the solution's scenarios, or of any other: what is left behind depends on none, but a mesh has one."""
+    return next((one for one in SCENARIOS if one.solution == solution), SCENARIOS[0])
+
+
 Finding = tuple[str, str, bool | None, str]
 """What, on which host, whether it was (or would be) removed, and the diff; None with the reason where it failed."""
 
@@ -105,8 +111,7 @@ def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> list
         attempt("impairments", nodes, tasks.clear_impairment, engine=engine, targets=targets)
     attempt("pod network", site.k8s, tasks.detach_pods)
     for solution in SOLUTIONS.values():
-        scenario = next(one for one in SCENARIOS if one.solution == solution.name)
-        mesh = Mesh(bed, scenario)
+        mesh = Mesh(bed, _any_scenario(solution.name))
         attempt(solution.name, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh)
     if mark is not None and not dry_run:
         return [*found, _roll_back(site, mark)]

@@ -5,19 +5,22 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from tests.golden.goldens import answered
 from vpnmesh.checks import (
+    check_endpoints,
     check_foreign,
     check_mesh,
+    check_on_path,
     check_path,
     check_pod_mtu,
     check_share,
-    forbidden_endpoints,
-    management_addresses,
+    seen_path,
 )
 from vpnmesh.errors import CheckError
-from vpnmesh.model import DataPlane, Path, Scenario, Testbed
+from vpnmesh.model import DataPlane, Path, Place, Placement, Scenario, Testbed
 from vpnmesh.scenarios import scenario_named
-from vpnmesh.solutions.protocol import Mesh, Peer, Status, check_endpoints
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh, Peer, Status, endpoint_address
 
 DIRECT, RELAYED = scenario_named("nebula-direct"), scenario_named("nebula-relay")
 
@@ -97,36 +100,123 @@ def test_a_peer_that_is_not_named_is_not_reached(bed: Testbed) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "place"),
     [
-        ("10.136.0.65", "pod network"),
-        ("10.213.0.2", "overlay"),
-        ("198.18.213.13", "management network"),
-        ("100.64.0.7", "overlay"),
+        ("10.136.0.65", "in the pod network"),
+        ("10.213.0.2", "in the overlay"),
+        ("198.18.213.13", "worker2's management address"),
+        ("192.88.99.26", "relay's underlay address"),
+        ("192.88.99.2", "k8s-master's underlay address"),
+        ("192.88.99.17", "no underlay address of this testbed"),
+        ("203.0.113.7", "no underlay address of this testbed"),
+        ("100.64.0.7", "no underlay address of this testbed"),
     ],
 )
-def test_an_endpoint_where_none_may_be(bed: Testbed, endpoint: str, place: str) -> None:
-    """Pods, overlays (ours or the VPN's own choice) and management are no ways to a peer (section 3.2.3)."""
+def test_a_direct_peer_anywhere_but_at_its_underlay(bed: Testbed, endpoint: str, place: str) -> None:
+    """Pods, overlays, management, another port, the relay, another member: all that is not the peer's underlay."""
     mesh = Mesh(bed, DIRECT)
     said = changed(mesh, "worker1", "worker2", endpoint=IPv4Address(endpoint))
-    said["k8s-master"] = replace(said["k8s-master"], address=IPv4Address("100.64.0.7"))
-    with pytest.raises(CheckError, match=f"worker1 reaches worker2 at {endpoint}, in the {place}") as caught:
+    words = f"worker1 reaches worker2 at {endpoint}, {place}, wanted 192.88.99.18"
+    with pytest.raises(CheckError, match=words) as caught:
         check_mesh(mesh, said)
     assert caught.value.stage == "endpoint"
 
 
-def test_an_unknown_endpoint_is_not_judged(bed: Testbed) -> None:
-    """A solution may not say where a relayed peer is."""
+@pytest.mark.parametrize("endpoint", ["192.88.99.18", "198.18.213.14", "203.0.113.7"])
+def test_a_relayed_peer_anywhere_but_at_the_relay(bed: Testbed, endpoint: str) -> None:
+    """The peer's own address is a direct path, whatever the solution calls it; so is the relay's other port."""
     mesh = Mesh(bed, RELAYED)
-    check_mesh(mesh, changed(mesh, "worker1", "worker2", endpoint=None))
+    said = changed(mesh, "worker1", "worker2", endpoint=IPv4Address(endpoint))
+    with pytest.raises(CheckError, match=f"worker2 at {endpoint}, .*wanted 192.88.99.26") as caught:
+        check_mesh(mesh, said)
+    assert caught.value.stage == "endpoint"
 
 
-def test_native_addresses_are_no_overlay(bed: Testbed) -> None:
-    """Without a VPN the members' addresses are the underlay itself, and may be endpoints."""
+@pytest.mark.parametrize("scenario", [DIRECT, RELAYED], ids=lambda one: one.name)
+def test_nodes_that_are_managed_by_name(bed: Testbed, scenario: Scenario) -> None:
+    """A testbed whose inventory has names instead of management addresses is guarded in the same way."""
+    named = replace(
+        bed, nodes=tuple(replace(node, management=f"{node.name}.example.net") for node in bed.nodes)
+    )
+    mesh = Mesh(named, scenario)
+    check_mesh(mesh, statuses(mesh))
+    said = changed(mesh, "worker1", "worker2", endpoint=IPv4Address("198.18.213.13"))
+    with pytest.raises(CheckError, match=r"worker1 reaches worker2 at 198\.18\.213\.13") as caught:
+        check_mesh(mesh, said)
+    assert caught.value.stage == "endpoint"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "passes"),
+    [
+        ("192.88.99.18", True),
+        ("192.88.99.18:51820", True),
+        ("[::ffff:192.88.99.18]:51820", True),
+        ("::ffff:c058:6312", True),
+        ("198.18.213.13:51820", False),
+        ("[::ffff:198.18.213.13]:51820", False),
+        ("[2001:db8::18]:51820", False),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_endpoints_as_solutions_write_them(bed: Testbed, endpoint: str, passes: bool) -> None:  # noqa: FBT001
+    """Ports and IPv4 mapped into IPv6 are read; IPv6 is on no VLAN of the testbed, so it is never right."""
+    mesh = Mesh(bed, DIRECT)
+    said = changed(mesh, "worker1", "worker2", endpoint=endpoint_address(endpoint))
+    if passes:
+        check_mesh(mesh, said)
+    else:
+        with pytest.raises(CheckError, match="worker1 reaches worker2"):
+            check_mesh(mesh, said)
+
+
+@pytest.mark.parametrize("scenario", [DIRECT, RELAYED], ids=lambda one: one.name)
+def test_a_path_without_an_endpoint_is_refused(bed: Testbed, scenario: Scenario) -> None:
+    """A solution that does not say where it sends to cannot be shown to use the underlay; its own words are shown."""
+    mesh = Mesh(bed, scenario)
+    said = changed(mesh, "worker1", "worker2", endpoint=None, via="DERP fra")
+    words = rf"worker1 reaches worker2 {scenario.path} \(DERP fra\) and does not say at which address"
+    with pytest.raises(CheckError, match=words) as caught:
+        check_mesh(mesh, said)
+    assert caught.value.stage == "endpoint"
+
+
+def test_a_third_member_that_is_not_reached_now_does_not_matter(bed: Testbed) -> None:
+    """A peer without path and endpoint carries nothing; one that is somewhere wrong does."""
+    mesh = Mesh(bed, DIRECT)
+    check_endpoints(
+        mesh, "worker1", changed(mesh, "worker1", "k8s-master", path=None, endpoint=None)["worker1"]
+    )
+    pod = changed(mesh, "worker1", "k8s-master", path=None, endpoint=IPv4Address("10.136.0.1"))
+    with pytest.raises(CheckError, match=r"worker1 reaches k8s-master at 10\.136\.0\.1, in the pod network"):
+        check_endpoints(mesh, "worker1", pod["worker1"])
+
+
+def test_behind_a_nat_the_firewalls_address_is_right(bed: Testbed) -> None:
+    """Workers behind a NAT show at the firewall's address in the asking node's VLAN, and at no other VLAN's."""
+    hidden = Mesh(bed, replace(DIRECT, policy="nat-symmetric"))
+    legs = {leg.vid: leg.address.ip for leg in bed.firewall.legs}
+    mine, others = legs[bed.client.leg.vid], legs[bed.server.leg.vid]
+    check_mesh(hidden, changed(hidden, "worker1", "worker2", endpoint=mine))
+    for mesh, endpoint in ((hidden, others), (Mesh(bed, DIRECT), mine)):
+        with pytest.raises(CheckError, match=f"worker1 reaches worker2 at {endpoint}"):
+            check_mesh(mesh, changed(mesh, "worker1", "worker2", endpoint=endpoint))
+
+
+def test_a_path_counts_only_where_its_endpoint_is_right(bed: Testbed) -> None:
+    """What watches a path over time (convergence, stability) takes a direct path over management for none."""
+    mesh = Mesh(bed, DIRECT)
+    assert seen_path(mesh, "worker1", statuses(mesh)["worker1"], "worker2") is Path.DIRECT
+    for endpoint in (None, IPv4Address("198.18.213.13")):
+        said = changed(mesh, "worker1", "worker2", endpoint=endpoint)["worker1"]
+        assert seen_path(mesh, "worker1", said, "worker2") is None
+    assert seen_path(mesh, "worker1", statuses(mesh)["worker1"], "nobody") is None
+
+
+def test_native_addresses_are_right(bed: Testbed) -> None:
+    """Without a VPN the members' addresses are the underlay itself, and are their endpoints."""
     mesh = Mesh(bed, scenario_named("native-1450"))
-    said = {node.name: Status(DataPlane.NONE, "eth0", node.underlay, None, ()) for node in mesh.members}
-    assert forbidden_endpoints(mesh, said)["overlay"] == frozenset()
-    peers = tuple(Peer(peer.name, Path.DIRECT, peer.underlay) for peer in mesh.peers(bed.client))
-    status = replace(said["worker1"], peers=peers)
-    check_endpoints(mesh, bed.client, status, forbidden_endpoints(mesh, said))
+    check_mesh(
+        mesh, {node.name: answered(solution_named("native").status(mesh, node)) for node in mesh.members}
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,14 +260,13 @@ def test_another_overlay_beside() -> None:
     check_foreign("worker1", ())
 
 
-def test_management_addresses_are_those_apart_from_the_underlay(bed: Testbed) -> None:
-    """A node managed over its underlay, or by name, forbids nothing."""
-    mesh = Mesh(bed, DIRECT)
-    assert [IPv4Address(node.management) for node in bed.nodes] == list(management_addresses(mesh))
-    one, two, *rest = bed.nodes
-    odd = replace(
-        bed,
-        nodes=(replace(one, management=str(one.underlay)), replace(two, management="host.example"), *rest),
-    )
-    wanted = [IPv4Address(node.management) for node in rest]
-    assert wanted == list(management_addresses(Mesh(odd, DIRECT)))
+@pytest.mark.parametrize("place", list(Place))
+def test_an_impairment_beside_the_path_is_refused(place: Place) -> None:
+    """Relayed packets do not pass between the workers' VLANs: an impairment there would be proven and never met."""
+    check_on_path(DIRECT, Placement(place=place))
+    if place is not Place.VLAN_PAIR:
+        check_on_path(RELAYED, Placement(place=place))
+        return
+    with pytest.raises(CheckError, match="nebula-relay: relayed packets never pass") as caught:
+        check_on_path(RELAYED, Placement(place=place))
+    assert caught.value.stage == "impairment"

@@ -4,11 +4,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from vpnmesh.doctor.alike import differences, versions
+from vpnmesh.doctor.alike import differences, untold, versions
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, warning, would_fail
 from vpnmesh.doctor.judge import (
     Skew,
     features_of,
+    judge_alike,
     judge_clock,
     judge_features,
     judge_foreign,
@@ -91,22 +92,42 @@ def test_a_clock_is_judged_by_what_is_sure(ahead_s: float, within_s: float, grad
     assert judge_clock("a", Skew(ahead_s, within_s)).grade is grade
 
 
+NATIVE, SMALL = ("native-1450", "native-1230"), ("native-1230",)
+VPNS = ("native-1230", "wireguard-direct", "nebula-relay")
+
+
 @pytest.mark.parametrize(
-    ("reached", "grades", "words"),
+    ("reached", "scenarios", "grades", "words"),
     [
-        ((1500, 1500), [Grade.GOOD], "1500 bytes get to every other node"),
-        ((1500, 1400), [Grade.FATAL], "packets of 1400 bytes, not 1500, get to relay"),
-        ((None, 1500), [Grade.FATAL], "nothing gets to worker2 (192.88.99.18) and back"),
+        ((1500, 1500), NATIVE, [Grade.GOOD], "1500 bytes get to every other node"),
+        ((1500, 1400), NATIVE, [Grade.FATAL], "packets of 1400 bytes, not 1500, get to relay"),
+        ((1500, 1400), VPNS, [Grade.GOOD], "1400 bytes get to every other node"),
+        ((1500, 1280), VPNS, [Grade.FATAL], "packets of 1280 bytes, not 1360, get to relay"),
+        ((1280, 1280), SMALL, [Grade.GOOD], "1280 bytes get to every other node"),
+        ((None, 1500), SMALL, [Grade.FATAL], "nothing gets to worker2 (192.88.99.18) and back"),
     ],
 )
-def test_full_packets_must_reach_every_node(
-    bed: Testbed, reached: tuple[int | None, int | None], grades: list[Grade], words: str
+def test_the_packets_of_the_scenarios_must_reach_every_node(
+    bed: Testbed,
+    reached: tuple[int | None, int | None],
+    scenarios: tuple[str, ...],
+    grades: list[Grade],
+    words: str,
 ) -> None:
-    """A smaller path is fatal, since native-1450 needs 1500 bytes; so is none."""
+    """A smaller path is fatal for those scenarios only whose packets do not fit; one that carries nothing always."""
     answered = dict(zip((bed.server.underlay, bed.relay.underlay), reached, strict=True))
-    found = list(judge_mtu(bed, bed.client, answered))
+    found = list(judge_mtu(bed, bed.client, answered, scenarios))
     assert [one.grade for one in found] == grades
     assert words in found[0].said
+
+
+def test_a_small_mtu_says_what_could_be_left_out(bed: Testbed) -> None:
+    """The way out names the scenarios that cannot work, and those that can."""
+    (found,) = judge_mtu(bed, bed.client, {bed.relay.underlay: 1400}, ("native-1450", "wireguard-direct"))
+    assert found.do == (
+        "set MTU 1500 on nodes, switch and router: native-1450 cannot work below;"
+        " or leave it out: --scenarios wireguard-direct"
+    )
 
 
 def test_path_mtu_is_read_from_ping_sizes() -> None:
@@ -189,10 +210,29 @@ def test_leftovers_of_a_run_are_fatal_and_others_things_are_not() -> None:
     assert [one.grade for one in judge_leftovers("a", NOTHING, ["wt0"], "mine")] == ["good"]
 
 
+def test_what_cannot_be_read_is_not_nothing() -> None:
+    """A node that does not answer to a question of its leftovers is a warning, not a clean node."""
+    found = list(
+        judge_leftovers("a", {**NOTHING, "firewall": ["could not be read: denied"]}, ["wt0"], "mine")
+    )
+    assert [(one.grade, one.said) for one in found] == [("warning", "firewall: could not be read: denied")]
+
+
 def test_nodes_alike_have_no_differences() -> None:
     """Memory that only the kernel's own share makes unlike, and another port's name, are no differences."""
     other = {**LIKE, "memory_kb": "16299000", "offloads": "Features for ens3:\ntso: on"}
     assert differences({"a": LIKE, "b": other}) == []
+
+
+def test_what_no_node_tells_is_not_called_alike() -> None:
+    """Nodes that all fail to say a thing are equal in nothing; the finding names what was not compared."""
+    mute = {"kernel": "Linux 6.1", "nic": "not known: exit 127", "speed": "not known: Invalid argument"}
+    nodes = {"a": mute, "b": {**mute, "nic": "not known: no ethtool"}}
+    assert differences(nodes) == []
+    (found,) = judge_alike(differences(nodes), untold(nodes))
+    assert found.said.startswith(
+        "kernel, offloads and versions; no node could tell: os, cpu, cores, memory, nic, speed"
+    )
 
 
 def test_differences_say_who_has_what() -> None:

@@ -23,7 +23,9 @@ from vpnmesh.firewall.policy import (
     Policy,
     Protocol,
     Translation,
+    Way,
     blocked,
+    can_cut,
     cut_paths,
     expectations,
     passes,
@@ -113,10 +115,32 @@ def test_controller_in_a_cut_off_vlan_is_noticed() -> None:
     nodes = tuple(replace(node, management=str(node.underlay)) for node in bed.nodes)
     bed = replace(bed, nodes=nodes)
     ruleset = resolve(policy_named("tcp-443-only"), bed)
-    inside = {node.name: IPv4Address("192.88.99.11") for node in nodes}
-    assert cut_paths(ruleset, bed, inside) == ("k8s-master", "worker2", "relay", "hypervisor")
-    assert cut_paths(resolve(policy_named("block-udp"), bed), bed, inside) == ()
-    assert cut_paths(ruleset, bed, {node.name: IPv4Address("203.0.113.9") for node in nodes}) == ()
+
+    def ways(source: str) -> dict[str, tuple[Way, ...]]:
+        return {node.name: (Way(IPv4Address(source), node.underlay),) for node in nodes}
+
+    assert cut_paths(ruleset, bed, ways("192.88.99.11")) == ("k8s-master", "worker2", "relay", "hypervisor")
+    assert cut_paths(resolve(policy_named("block-udp"), bed), bed, ways("192.88.99.11")) == ()
+    assert cut_paths(ruleset, bed, ways("203.0.113.9")) == ()
+    with pytest.raises(KeyError, match="k8s-master"):
+        cut_paths(ruleset, bed, {})
+
+
+def test_one_of_several_addresses_is_enough_to_be_cut_off() -> None:
+    """SSH may use any address of a name: a node is lost when one of them is."""
+    bed = six_nodes()
+    inside, outside = IPv4Address("192.88.99.11"), IPv4Address("198.18.213.13")
+    ways = {node.name: [Way(inside, outside)] for node in bed.nodes}
+    ways["worker2"].append(Way(inside, bed.node("worker2").underlay))
+    assert cut_paths(resolve(policy_named("tcp-443-only"), bed), bed, ways) == ("worker2",)
+
+
+@pytest.mark.parametrize(
+    ("name", "can"), [("tcp-443-only", True), ("nat-symmetric", True), ("block-udp", False)]
+)
+def test_only_what_stops_tcp_can_cut_ssh(name: str, can: bool) -> None:  # noqa: FBT001
+    """Under the others no name has to be resolved."""
+    assert can_cut(resolve(policy_named(name), six_nodes())) is can
 
 
 def test_unknown_policy_lists_the_known_ones() -> None:
@@ -232,7 +256,8 @@ def test_foreign_rule_in_our_table_is_a_difference() -> None:
 def test_there_is_no_second_way_to_block_a_packet() -> None:
     """Of all that runs on nodes only the nftables rendering of a policy holds a verdict that stops packets.
 
-    `vpnmesh/lab` stands apart: it keeps the management ports from each other, which is cabling, not policy.
+    `vpnmesh/lab` stands apart: it keeps the management ports from each other, which is cabling, not policy. So do the
+    probes: they try what a kernel can do in a namespace of their own, through which nothing passes.
     """
     root = Path(__file__).parents[2]
     verdict = re.compile(r"\b(DROP|REJECT|blackhole|prohibit)\b|counter drop|policy drop|[\"' ]drop[\"']")
@@ -240,7 +265,8 @@ def test_there_is_no_second_way_to_block_a_packet() -> None:
         path for top in ("vpnmesh", "tasks", "workflows", "inventory") for path in (root / top).rglob("*.py")
     ]
     found = {path.relative_to(root) for path in files if verdict.search(path.read_text(encoding="utf-8"))}
-    assert {str(one) for one in found if one.parts[1] != "lab"} == {"vpnmesh/firewall/nftables.py"}
+    policy = {str(one) for one in found if one.parts[1] != "lab"} - {"vpnmesh/probes.py"}
+    assert policy == {"vpnmesh/firewall/nftables.py"}
 
 
 def test_replies_are_tracked_only_where_a_block_would_stop_them() -> None:

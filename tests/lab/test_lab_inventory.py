@@ -40,8 +40,8 @@ def test_a_group_inside_a_group_passes_its_data_on(tmp_path: Path) -> None:
     ("texts", "sentence"),
     [
         ({"hosts": "a: [1]\n"}, "hosts.yaml: a: is not a mapping"),
-        ({"hosts": "a: {groups: x}\n"}, "hosts.yaml: a: groups: is no list"),
-        ({"hosts": "a: {groups: [nowhere]}\n"}, "hosts.yaml: a: groups: 'nowhere' is not in groups.yaml"),
+        ({"hosts": "a: {groups: x}\n"}, "hosts.yaml: a: groups: 'x' is not a list"),
+        ({"hosts": "a: {groups: [nowhere]}\n"}, "hosts.yaml: a: groups: unknown group 'nowhere'"),
         ({"groups": "{"}, "groups.yaml: no YAML"),
         ({"defaults": "- x\n"}, "defaults.yaml: the file: is not a mapping"),
     ],

@@ -3,16 +3,8 @@
 import pytest
 
 from vpnmesh.errors import UnavailableError
-from vpnmesh.lab.substrate import (
-    NEEDED,
-    PROBES,
-    PROGRAMS,
-    READ_ONLY_ROOT,
-    Capability,
-    Program,
-    Substrate,
-    require,
-)
+from vpnmesh.lab.substrate import NEEDED, READ_ONLY_ROOT, Capability, Substrate, require
+from vpnmesh.probes import PROBES, PROGRAMS, Program
 
 
 def _substrate(*, lacks: tuple[str, ...] = (), missing: tuple[Program, ...] = ()) -> Substrate:

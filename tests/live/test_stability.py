@@ -6,6 +6,7 @@ import time
 import pytest
 
 import tasks
+from tests.live.vpn import cut_off
 from vpnmesh.checks import check_mesh
 from vpnmesh.convergence import Limits
 from vpnmesh.errors import CheckError
@@ -54,15 +55,24 @@ def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
         assert "not on the direct path but relay" in verdict.reason
 
 
-def test_the_guard_catches_a_vpn_that_runs_over_its_own_pods(site: Site) -> None:
-    """A peer's endpoint moved into the pod network, the circular dependency of section 3.2.3, is named as such."""
+@pytest.mark.parametrize("where", ["pod", "management"])
+def test_the_guard_catches_a_vpn_that_left_the_underlay(where: str, site: Site) -> None:
+    """A peer's endpoint moved into the pod network (section 3.2.3) or onto management is refused as such.
+
+    The peer cannot send meanwhile, or WireGuard would take its next packet for the better endpoint; everything else
+    is as it should be, which a look before shows.
+    """
     with provisioned(site, scenario_named("wireguard-direct")) as standing:
         bed = site.testbed
+        address, words = {
+            "pod": (str(pod_address(bed, bed.server)), "in the pod network"),
+            "management": (bed.server.management, "worker2's management address"),
+        }[where]
         key = str(standing.mesh.got(bed.server.name, "public-key"))
-        endpoint = f"{pod_address(bed, bed.server)}:{wireguard.PORT}"
-        argv = ("wg", "set", wireguard.INTERFACE, "peer", key, "endpoint", endpoint)
-        run_on(site.nr, [bed.client.name], tasks.run_command, argv=argv)
-        with pytest.raises(
-            CheckError, match=r"worker1 reaches worker2 (at .*, in the pod network|not at all)"
-        ):
+        argv = ("wg", "set", wireguard.INTERFACE, "peer", key, "endpoint", f"{address}:{wireguard.PORT}")
+        with cut_off(site, bed.server.name):
             check_mesh(standing.mesh, mesh_statuses(site, standing.solution, standing.mesh))
+            run_on(site.nr, [bed.client.name], tasks.run_command, argv=argv)
+            with pytest.raises(CheckError, match=f"worker1 reaches worker2 at {address}, {words}") as caught:
+                check_mesh(standing.mesh, mesh_statuses(site, standing.solution, standing.mesh))
+        assert caught.value.stage == "endpoint"

@@ -1,6 +1,8 @@
 """What the live tests of single solutions share."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,18 @@ def with_any(directory: Path, secrets: list[str]) -> list[str]:
     files = [path for path in directory.rglob("*") if path.is_file()]
     texts = {path: path.read_bytes() for path in files}
     return [str(path) for path, text in texts.items() if any(secret.encode() in text for secret in secrets)]
+
+
+@contextmanager
+def cut_off(site: Site, node: str) -> Iterator[None]:
+    """Have the node send nothing into its VLAN."""
+    leg = site.testbed.node(node).leg.interface
+    rules = (
+        "add table inet cutoff; add chain inet cutoff out { type filter hook output priority 0; };"
+        f' add rule inet cutoff out oifname "{leg}" drop'
+    )
+    said(site, node, 'nft "$1"', rules)
+    try:
+        yield
+    finally:
+        said(site, node, "nft delete table inet cutoff")

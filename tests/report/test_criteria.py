@@ -148,7 +148,7 @@ def test_a_bad_date_is_a_sentence() -> None:
         ("      acl: met", "      acl: yes", "observations.0.cells.acl"),
         ("source: paper-4", "source: paper-44", "unknown source 'paper-44'"),
         ("- product: headscale", "- product: headscal", "unknown product 'headscal'"),
-        ("criteria:", "criteria: [", "not YAML"),
+        ("criteria:", "criteria: [", "no YAML"),
     ],
 )
 def test_a_bad_file_names_the_place(old: str, new: str, expected: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.golden.goldens import answered, replayed
-from vpnmesh.checks import check_mesh
+from vpnmesh.checks import check_endpoints, check_mesh
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
@@ -125,12 +125,43 @@ def test_a_wireguard_peer_that_never_shook_hands_has_no_path(bed: Testbed, captu
         check_mesh(mesh, {"worker1": status, "worker2": status})
 
 
-def test_a_wireguard_peer_that_roamed_is_not_direct(bed: Testbed, captured: Path) -> None:
-    """An endpoint other than the peer's underlay is shown, and is no direct path."""
+@pytest.mark.parametrize(
+    ("endpoint", "place"),
+    [
+        ("192.88.99.26", "relay's underlay address"),
+        ("198.18.213.13", "worker2's management address"),
+        ("10.136.0.65", "in the pod network"),
+        ("203.0.113.7", "no underlay address"),
+    ],
+)
+def test_a_wireguard_peer_that_roamed_is_refused_by_its_endpoint(
+    bed: Testbed, captured: Path, endpoint: str, place: str
+) -> None:
+    """WireGuard knows no other than the direct path; where it leads to is for the endpoint check to judge."""
     mesh = wireguard_mesh(bed, captured)
-    said = changed(captured, 0, "192.88.99.18:51821", "192.88.99.26:51821")
+    said = changed(captured, 0, "192.88.99.18:51821", f"{endpoint}:51821")
     status = WireGuard().status(mesh, bed.node("worker1")).parse(said)
-    assert Peer("worker2", None, RELAY) == status.peer("worker2")
+    assert Peer("worker2", Way.DIRECT, IPv4Address(endpoint)) == status.peer("worker2")
+    with pytest.raises(CheckError, match=f"worker1 reaches worker2 at {endpoint}, {place}") as caught:
+        check_endpoints(mesh, "worker1", status)
+    assert caught.value.stage == "endpoint"
+
+
+def test_a_wireguard_peer_over_ipv6_is_named_and_no_path(bed: Testbed, captured: Path) -> None:
+    """The VLANs have no IPv6: such an endpoint is on no path that a scenario has."""
+    mesh = wireguard_mesh(bed, captured)
+    said = changed(captured, 0, "192.88.99.18:51821", "[2001:db8::18]:51821")
+    status = WireGuard().status(mesh, bed.node("worker1")).parse(said)
+    assert Peer("worker2", None, None, via="[2001:db8::18]:51821") == status.peer("worker2")
+
+
+def test_a_relay_that_nebula_reaches_elsewhere_is_seen(bed: Testbed, captured: Path) -> None:
+    """The endpoint of a relayed peer is where Nebula really sends to, not where the inventory has the relay."""
+    text = hostmap(captured, "relayed").replace(
+        '"currentRemote":{"ip":"192.88.99.26"', '"currentRemote":{"ip":"198.18.213.14"'
+    )
+    peers = nebula(bed, text, "nebula-relay")
+    assert Peer("worker2", Way.RELAY, IPv4Address("198.18.213.14"), via="10.213.0.4") == peers[1]
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -9,12 +9,13 @@ import pytest
 
 from tests.golden.goldens import answered
 from tests.solutions.meshes import CONTROL, mesh_of, named_keys
+from vpnmesh.checks import check_endpoints
 from vpnmesh.errors import CheckError
+from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
-from vpnmesh.model import Testbed
 from vpnmesh.plan import Command
 from vpnmesh.solutions import headscale
-from vpnmesh.solutions.protocol import Peer
+from vpnmesh.solutions.protocol import Peer, Status
 
 RELAY = IPv4Address("192.88.99.26")
 
@@ -147,3 +148,20 @@ def test_an_ipv6_address_of_a_peer_is_no_path(bed: Testbed, captured: Path) -> N
         entry["CurAddr"] = "[fe80::1]:41641"
     found = headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), json.dumps(said))
     assert found[0] == Peer("k8s-master", None, None, via="[fe80::1]:41641")
+
+
+def test_a_direct_path_over_management_is_refused(bed: Testbed, captured: Path) -> None:
+    """Tailscale knows no list of interfaces: every address of a node is a candidate, and the endpoint tells."""
+    text = worker1_said(captured, "headscale-direct").replace("192.88.99.18:41641", "198.18.213.13:41641")
+    mesh = mesh_of(bed, "headscale-direct")
+    peers = headscale.parse_status(mesh, bed.node("worker1"), text)
+    assert Peer("worker2", Way.DIRECT, IPv4Address("198.18.213.13")) in peers
+    with pytest.raises(CheckError, match=r"worker2 at 198\.18\.213\.13, worker2's management address"):
+        check_endpoints(mesh, "worker1", Status(DataPlane.USERSPACE, "tailscale0", None, 1280, peers))
+
+
+def test_another_relay_than_ours_has_no_endpoint(bed: Testbed, captured: Path) -> None:
+    """A DERP region that is not in our map cannot be at our relay's address."""
+    text = worker1_said(captured, "headscale-relay").replace('"Relay": "vpnmesh"', '"Relay": "fra"')
+    found = headscale.parse_status(mesh_of(bed, "headscale-relay"), bed.node("worker1"), text)
+    assert {(peer.path, peer.endpoint, peer.via) for peer in found} == {(Way.RELAY, None, "DERP fra")}

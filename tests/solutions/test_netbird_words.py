@@ -9,12 +9,13 @@ import pytest
 
 from tests.golden.goldens import answered
 from tests.solutions.meshes import mesh_of, named_keys, said, texts
+from vpnmesh.checks import check_endpoints
 from vpnmesh.errors import CheckError
+from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
-from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Plan, reveal
 from vpnmesh.solutions import netbird, netbird_control, solution_named
-from vpnmesh.solutions.protocol import Peer
+from vpnmesh.solutions.protocol import Peer, Status
 
 RELAY = IPv4Address("192.88.99.26")
 MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
@@ -61,6 +62,33 @@ def test_one_end_that_says_p2p_over_turn_is_relayed(bed: Testbed, captured: Path
         entry["iceCandidateType"] = {"local": "host", "remote": "relay"}
     found = netbird.parse_status(mesh_of(bed, "netbird-direct"), bed.node("worker1"), json.dumps(document))
     assert [peer.path for peer in found] == [Way.RELAY, Way.RELAY]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said", "shown"),
+    [
+        ("netbird-relay", '"local":"192.88.99.26:', '"local":"198.18.213.14:'),
+        ("netbird-relay-tcp", "rels://192.88.99.26:443", "rels://198.18.213.14:443"),
+    ],
+)
+def test_a_relay_is_where_netbird_says_it_is(
+    scenario: str, said: str, shown: str, bed: Testbed, captured: Path
+) -> None:
+    """The endpoint of a relayed peer is read, not taken from the inventory: our TURN address, or the relay's URL."""
+    text = worker1_said(captured, scenario)
+    assert said in text
+    found = netbird.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text.replace(said, shown))
+    assert {(peer.path, peer.endpoint) for peer in found} == {(Way.RELAY, IPv4Address("198.18.213.14"))}
+
+
+def test_a_direct_path_over_management_is_shown_as_that(bed: Testbed, captured: Path) -> None:
+    """NetBird's word for it is P2P as well; the endpoint tells."""
+    text = worker1_said(captured, "netbird-direct").replace("192.88.99.18:51820", "198.18.213.13:51820")
+    mesh = mesh_of(bed, "netbird-direct")
+    peers = netbird.parse_status(mesh, bed.node("worker1"), text)
+    assert Peer("worker2", Way.DIRECT, IPv4Address("198.18.213.13")) in peers
+    with pytest.raises(CheckError, match=r"worker2 at 198\.18\.213\.13, worker2's management address"):
+        check_endpoints(mesh, "worker1", Status(DataPlane.USERSPACE, "wt0", None, 1280, peers))
 
 
 def test_a_peer_that_is_connecting_has_no_path(bed: Testbed, captured: Path) -> None:

@@ -1,14 +1,17 @@
 """What all solutions share: a tunnel's interface as `ip` shows it, and endpoints as VPNs write them."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from tests.golden.goldens import answered
 from vpnmesh.errors import ToolError
-from vpnmesh.model import DataPlane
-from vpnmesh.solutions.protocol import endpoint_address, interface_fact
+from vpnmesh.model import DataPlane, Testbed
+from vpnmesh.pods import CALICO_INTERFACES
+from vpnmesh.scenarios import scenario_named
+from vpnmesh.solutions.protocol import Mesh, endpoint_address, interface_fact
 
 LINK = {"ifname": "wt0", "mtu": 1280, "addr_info": [{"family": "inet", "local": "10.213.0.2"}]}
 
@@ -56,3 +59,26 @@ def test_an_interface_that_cannot_be_read_is_said(text: str) -> None:
 def test_endpoints(endpoint: str, address: str | None) -> None:
     """IPv4 with or without port or mapping; IPv6, names and half addresses are not known."""
     assert endpoint_address(endpoint) == (IPv4Address(address) if address else None)
+
+
+@pytest.mark.parametrize(
+    ("management", "underlay", "listed"),
+    [
+        ("mgmt0", "eth0", True),
+        ("eno1", "eno1", False),
+        ("eno1", "eno1.20", False),
+        ("eno1.20", "eno1", True),
+        ("", "eth0", False),
+    ],
+)
+def test_management_is_blacklisted_unless_that_hits_the_underlay(
+    bed: Testbed,
+    management: str,
+    underlay: str,
+    listed: bool,  # noqa: FBT001
+) -> None:
+    """Solutions take the list for prefixes: `eno1` would forbid `eno1.20`, and no peer could be reached at all."""
+    leg = replace(bed.client.leg, interface=underlay)
+    node = replace(bed.client, management_interface=management, legs=(leg,))
+    found = Mesh(bed, scenario_named("nebula-direct")).blacklisted(node)
+    assert found == (*CALICO_INTERFACES, *([management] if listed else []))

@@ -68,6 +68,23 @@ def test_a_member_without_a_path_is_relayed_by_the_root(bed: Testbed, captured: 
     ) == zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))
 
 
+def test_a_root_is_where_zerotier_says_it_is(bed: Testbed, captured: Path) -> None:
+    """Relayed by the root, a member's endpoint is the root's used path; where the root has none, it is not known."""
+    mesh, text = recorded(bed, captured, "zerotier-direct")
+    for paths, endpoint in (
+        (
+            [{"active": True, "preferred": True, "address": "198.18.213.14/9993"}],
+            IPv4Address("198.18.213.14"),
+        ),
+        ([], None),
+    ):
+        entries = json.loads(text)
+        for entry in entries:
+            entry["paths"] = paths if entry["role"] == "PLANET" else []
+        found = zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))
+        assert [(peer.path, peer.endpoint) for peer in found] == [(Way.RELAY, endpoint)] * 2
+
+
 @pytest.mark.parametrize("text", ["", "[", "{}", "null", '[{"no": "address"}]', "200 info"])
 def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
     """No answer is no path, and nothing is raised."""

@@ -3,11 +3,11 @@
 from datetime import date
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vpnmesh.criteria.catalogue import Catalogue, Criterion, Fact, How, Product, Source, Value
 from vpnmesh.errors import InputError, UnknownNameError
+from vpnmesh.yaml_text import parse_yaml
 
 
 class _Strict(BaseModel):
@@ -59,9 +59,7 @@ class _File(_Strict):
 def parse(text: str, place: str = "criteria.yaml") -> Catalogue:
     """The catalogue that a file holds; InputError says which key is wrong, unknown or twice there."""
     try:
-        data = _File.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(place, f"not YAML: {error}") from error
+        data = _File.model_validate(parse_yaml(text.encode(), place))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -23,12 +23,19 @@ def differences(nodes: Answers) -> list[str]:
     ]
 
 
+def untold(nodes: Answers) -> list[str]:
+    """What none of the nodes could tell: equal in all, and yet compared in none."""
+    told = {name for answers in nodes.values() for name, value in _compared(answers) if value != NOT_KNOWN}
+    return [name for name in ALIKE if name not in told]
+
+
 def _compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in ALIKE:
         if name == "memory":
             yield name, memory(answers.get("memory_kb", ""))
         else:
-            yield name, (answers.get(name) or NOT_KNOWN).partition("\n")[0]
+            value = (answers.get(name) or NOT_KNOWN).partition("\n")[0]
+            yield name, NOT_KNOWN if value.startswith(NOT_KNOWN) else value
     for line in answers.get("offloads", "").splitlines():
         feature, colon, value = line.strip().partition(": ")
         if colon:

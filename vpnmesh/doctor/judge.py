@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from vpnmesh.doctor.alike import ALIKE
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
-from vpnmesh.doctor.questions import MTUS, Answers, Load, Rate
-from vpnmesh.model import K8S_ROLES, Node, Role, Testbed
+from vpnmesh.doctor.questions import Answers, Load, Rate
+from vpnmesh.model import K8S_ROLES, Node, Role, Scenario, Testbed
 from vpnmesh.pods import HOST_VETH, POD, VXLAN
+from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
 
@@ -17,6 +19,10 @@ TOO_MUCH_SKEW_S = 60.0
 """Beyond it, certificates made on one node are not valid yet on another."""
 MUCH_TRAFFIC_MBIT_S = 1.0
 MUCH_LOAD_PER_CORE = 0.5
+UNREAD = "could not be read"
+"""How the one line of a footprint begins that a node could not answer."""
+VXLAN_BYTES, TUNNEL_BYTES = 50, 80
+"""What the pod network and a tunnel add to a packet, at most."""
 
 # as `ps -o comm` shows them; what runs containers, other VPNs, and other people's measurements
 _SERVICES = {
@@ -77,19 +83,37 @@ def judge_clock(where: str, skew: Skew) -> Finding:
     return good(Check.CLOCK, where, f"less than {MUCH_SKEW_S:g} s from the controller's")
 
 
-def judge_mtu(testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None]) -> Iterator[Finding]:
-    """Whether full packets get to every other node: native's pods need all of them."""
+def underlay_mtu(scenario: Scenario) -> int:
+    """The packets in bytes that the underlay must carry whole for a scenario's largest pod packet.
+
+    Pods of native ones travel in VXLAN alone. A tunnel of 1280 bytes is 1340 with WireGuard's header (20 of IP, 8 of
+    UDP, 32 of its own) or Nebula's, and TURN adds four: it is asked for 1360, the next size that is tried.
+    """
+    if scenario.tunnel_mtu is None:
+        return scenario.pod_mtu + VXLAN_BYTES
+    return scenario.tunnel_mtu + TUNNEL_BYTES
+
+
+def judge_mtu(
+    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[str]
+) -> Iterator[Finding]:
+    """Whether the packets of these scenarios get whole to every other node."""
+    needs = {name: underlay_mtu(scenario_named(name)) for name in scenarios}
     names = {other.underlay: other.name for other in testbed.nodes}
     for address, mtu in found.items():
         way = f"to {names[address]} ({address})"
         if mtu is None:
             do = "look at cables, VLANs, routes, and at the router's rules (ICMP echo must pass)"
             yield fatal(Check.MTU, node.name, f"nothing gets {way} and back", do)
-        elif mtu < MTUS[0]:
-            do = f"set MTU {MTUS[0]} on nodes, switch and router: native-1450 cannot work below"
-            yield fatal(Check.MTU, node.name, f"packets of {mtu} bytes, not {MTUS[0]}, get {way}", do)
-    if found and all(mtu == MTUS[0] for mtu in found.values()):
-        yield good(Check.MTU, node.name, f"{MTUS[0]} bytes get to every other node")
+        elif lacking := [name for name, need in needs.items() if mtu < need]:
+            most = max(needs[name] for name in lacking)
+            do = f"set MTU {most} on nodes, switch and router: {', '.join(lacking)} cannot work below"
+            if others := [name for name in needs if name not in lacking]:
+                do += f"; or leave it out: --scenarios {','.join(others)}"
+            yield fatal(Check.MTU, node.name, f"packets of {mtu} bytes, not {most}, get {way}", do)
+    least = min((mtu or 0 for mtu in found.values()), default=0)
+    if least and least >= max(needs.values(), default=0):
+        yield good(Check.MTU, node.name, f"{least} bytes get to every other node")
 
 
 def judge_traffic(where: str, rates: Sequence[Rate]) -> Iterator[Finding]:
@@ -138,18 +162,25 @@ def judge_leftovers(
         "firewall": tuple(one.strip() for one in footprint["firewall"] if "vpnmesh" in one),
         "impairment": tuple(one for one in footprint["qdiscs"] if " netem " in one),
     }
+    unread = [
+        f"{kind}: {one}" for kind, lines in footprint.items() for one in lines if one.startswith(UNREAD)
+    ]
+    look = "look there by hand: what an earlier run left of this kind would not be seen"
+    yield from (warning(Check.LEFTOVERS, where, one, look) for one in unread)
     found = [f"{kind} {one}" for kind, lines in rules.items() for one in lines]
     do = f"python -m workflows.teardown --inventory {inventory}"
     yield from (fatal(Check.LEFTOVERS, where, one, do) for one in found)
-    if not found:
+    if not found and not unread:
         yield good(
             Check.LEFTOVERS, where, f"nothing of a run (files below {STATE_DIRECTORY} and /run/vpnmesh)"
         )
 
 
-def judge_alike(differing: Sequence[str]) -> Iterator[Finding]:
-    """Whether figures of one node can stand beside those of another."""
+def judge_alike(differing: Sequence[str], unknown: Sequence[str]) -> Iterator[Finding]:
+    """Whether figures of one node can stand beside those of another; what no node told was not compared."""
     do = "make them alike, or read the figures with it: the run's manifest and report name it"
     yield from (warning(Check.ALIKE, "nodes", one, do) for one in differing)
     if not differing:
-        yield good(Check.ALIKE, "nodes", "CPU, memory, NIC, speed, offloads, governor, kernel and versions")
+        compared = ", ".join(name for name in ALIKE if name not in unknown)
+        without = f"; no node could tell: {', '.join(unknown)}" if unknown else ""
+        yield good(Check.ALIKE, "nodes", f"{compared}, offloads and versions{without}")

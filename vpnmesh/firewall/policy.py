@@ -144,6 +144,14 @@ class Expectation:
     passes: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The two addresses between which the controller's SSH goes to a node."""
+
+    source: IPv4Address
+    destination: IPv4Address
+
+
 NODE_ROLES = K8S_ROLES | {Role.RELAY, Role.HYPERVISOR, Role.CONTROL_PLANE}
 DNS_PORT, NTP_PORT, HTTPS_PORT, SSH_PORT = 53, 123, 443, 22
 CLOSED_PORT = 33999
@@ -237,26 +245,32 @@ def expectations(policy: Policy, testbed: Testbed) -> tuple[Expectation, ...]:
     )
 
 
-def cut_paths(ruleset: Ruleset, testbed: Testbed, controllers: Mapping[str, IPv4Address]) -> tuple[str, ...]:
-    """The nodes to which the controller would lose its way, by name; empty when none.
+def can_cut(ruleset: Ruleset) -> bool:
+    """Whether the ruleset stops TCP anywhere: only then can it take the controller's way to a node."""
+    blocks = (rule for rule in ruleset.rules if rule.action is Action.BLOCK)
+    return any(rule.protocol in (None, Protocol.TCP) for rule in blocks)
 
-    `controllers` maps a node's name to the address from which the controller reaches its management address. One
-    outside the testbed's VLANs enters by an interface that no rule names. What is sent to the firewall itself is
-    decided only by rules that name destinations.
+
+def cut_paths(ruleset: Ruleset, testbed: Testbed, ways: Mapping[str, Iterable[Way]]) -> tuple[str, ...]:
+    """The nodes to which the controller would lose a way, by name; empty when none.
+
+    `ways` has the addresses between which SSH to each node goes; KeyError for a node of which they are not known. An
+    address outside the testbed's VLANs enters by an interface that no rule names. What is sent to the firewall
+    itself is decided only by rules that name destinations.
     """
     named = replace(ruleset, rules=tuple(rule for rule in ruleset.rules if rule.destinations))
-    lost = []
-    for node in testbed.nodes:
-        if node.name not in controllers or not _is_ipv4(node.management):
-            continue
-        there = IPv4Address(node.management)
-        source, destination = _vid_of(testbed, controllers[node.name]), _vid_of(testbed, there)
-        if source is None or destination is None:
-            continue
-        judged = named if node == testbed.firewall else ruleset
-        if not passes(judged, Packet(Protocol.TCP, source, destination, SSH_PORT, there)):
-            lost.append(node.name)
-    return tuple(lost)
+    return tuple(
+        node.name
+        for node in testbed.nodes
+        if any(_cuts(named if node == testbed.firewall else ruleset, testbed, way) for way in ways[node.name])
+    )
+
+
+def _cuts(ruleset: Ruleset, testbed: Testbed, way: Way) -> bool:
+    source, destination = _vid_of(testbed, way.source), _vid_of(testbed, way.destination)
+    if source is None or destination is None:
+        return False
+    return not passes(ruleset, Packet(Protocol.TCP, source, destination, SSH_PORT, way.destination))
 
 
 def _between(policy: Policy, testbed: Testbed) -> tuple[Rule, ...]:
@@ -335,11 +349,3 @@ def _host_in(testbed: Testbed, vid: int) -> IPv4Address | None:
 
 def _vid_of(testbed: Testbed, address: IPv4Address) -> int | None:
     return next((vlan.vid for vlan in testbed.vlans if address in vlan.prefix), None)
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True

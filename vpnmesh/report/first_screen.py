@@ -7,6 +7,7 @@ import polars as pl
 from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.matrix import VISITED_ONCE
+from vpnmesh.report.identity import VIRTUAL_FORWARDING, virtual_forwarding
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.setting import NOT_RECORDED, mapping, meaning
 from vpnmesh.report.tables import Study
@@ -18,12 +19,13 @@ _PLACES = {
     "vlan-pair": "at the firewall between two VLANs",
 }
 _ENDS = {"client": "what the client sends", "server": "what the server sends", "both": "what both ends send"}
+_NO_METAL = "the paper forwards on bare metal only, so these are no bare-metal results"
 Facts = tuple[tuple[str, str], ...]
 
 
 def facts(study: Study) -> Facts:
     """Name and value of each matter, in the order they are shown; what nobody recorded says so."""
-    known, said = meaning(study), study.provenance
+    known = meaning(study)
     duration = known["seconds per repetition"]
     omitted = known["omitted seconds"]
     planes = ", ".join(
@@ -40,13 +42,8 @@ def facts(study: Study) -> Facts:
         ("Data planes", planes or NOT_RECORDED),
         ("Machines", _machines(study)),
     ]
-    if said.get("allow_virtual_forwarding"):
-        rows.append(
-            (
-                "Virtual forwarding",
-                "allowed: nodes that forward may be virtual, so these are no bare-metal results",
-            )
-        )
+    if virtual := virtual_forwarding(study.provenance):
+        rows.append((VIRTUAL_FORWARDING, f"{virtual}: {_NO_METAL}"))
     if visited_once(study):
         rows.append(("Order", VISITED_ONCE))
     return tuple(rows)

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
+from vpnmesh.model import FORWARDING_ROLES, NodeKind
+
 CPU_UNIT = "percent of one core"
 MACHINE_KEYS = ("kind", "substrate", "kernel", "machine", "cpu_unit")
 """Where these agree, rates may be compared as they are."""
 
 _OF_NODES = {"os": "Operating system", "memory_kb": "Memory (kB)", "tcp_congestion": "TCP congestion control"}
 _UNKNOWN = "not known"
+VIRTUAL_FORWARDING = "Virtual forwarding"
 Nodes = Iterable[Mapping[str, object]]
 
 
@@ -80,6 +83,7 @@ def _environment(manifest: Mapping[str, object], nodes: list[Mapping[str, object
         **{title: _joined(_answers(nodes, name)) for name, title in _OF_NODES.items()},
         "Substrate": _substrate(manifest),
         "Nodes": str(len(nodes)) if nodes else "",
+        VIRTUAL_FORWARDING: virtual_forwarding(manifest),
         "Nodes differ in": _joined(_texts(manifest.get("node_differences"))),
         "Profile": str(_mapping(manifest.get("profile")).get("name", "")),
         "Seed": str(manifest.get("seed", "")),
@@ -88,3 +92,18 @@ def _environment(manifest: Mapping[str, object], nodes: list[Mapping[str, object
         **_versions(manifest, nodes),
     }
     return {name: text for name, text in table.items() if text}
+
+
+def virtual_forwarding(manifest: Mapping[str, object]) -> str:
+    """Where `allow_virtual_forwarding` let a VM forward, empty without it: the paper forwards on bare metal only."""
+    if manifest.get("allow_virtual_forwarding") is not True:
+        return ""
+    listed = _mapping(manifest.get("testbed")).get("nodes")
+    nodes = [_mapping(node) for node in listed] if isinstance(listed, list) else []
+    forwarding = {str(role) for role in FORWARDING_ROLES}
+    names = [
+        _text(node, "name")
+        for node in nodes
+        if node.get("kind") == NodeKind.VM and forwarding & set(_texts(node.get("roles")))
+    ]
+    return f"allow_virtual_forwarding is set; on a VM: {', '.join(names) or 'none of them'}"

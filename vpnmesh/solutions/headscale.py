@@ -37,7 +37,7 @@ from vpnmesh.solutions.protocol import (
 INTERFACE = "tailscale0"
 PORT = 41641
 CONTROL_PORT = 443
-REGION = 900
+REGION, REGION_CODE = 900, "vpnmesh"
 RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
 USER = "mesh"
@@ -178,7 +178,7 @@ def derp_map(mesh: Mesh) -> dict[str, object]:
         "derpport": 443,
         "certname": f"sha256-raw:{mesh.got(relay.name, 'fingerprint')}",
     }
-    region = {"regionid": REGION, "regioncode": "vpnmesh", "regionname": "vpnmesh", "nodes": [node]}
+    region = {"regionid": REGION, "regioncode": REGION_CODE, "regionname": REGION_CODE, "nodes": [node]}
     return {"regions": {REGION: region}}
 
 
@@ -237,7 +237,9 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         return Peer(peer.name, None, endpoint_address(through), via="peer relay")
     # the home relay is always named; only a peer with recent traffic and no address is really reached through it
     if entry.get("Relay") and entry.get("Active"):
-        return Peer(peer.name, Path.RELAY, mesh.testbed.relay.underlay, via=f"DERP {entry['Relay']}")
+        # our map has that one region, and the region that one address
+        ours = mesh.testbed.relay.underlay if entry["Relay"] == REGION_CODE else None
+        return Peer(peer.name, Path.RELAY, ours, via=f"DERP {entry['Relay']}")
     return Peer(peer.name, None, None)
 
 

@@ -7,6 +7,7 @@ own debug console (an sshd on loopback), `list-hostmap -json`. Source: the examp
 
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 
 import yaml
 
@@ -186,25 +187,28 @@ def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         entries = {entry["vpnIp"]: entry for entry in json.loads(text or "[]")}
     except (json.JSONDecodeError, KeyError, TypeError):
         entries = {}
-    return tuple(_peer(mesh, peer, entries.get(str(mesh.overlay(peer).ip))) for peer in mesh.peers(node))
+    return tuple(_peer(mesh, peer, entries) for peer in mesh.peers(node))
 
 
-def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
-    if entry is None:
-        return Peer(peer.name, None, None)
-    remote = entry.get("currentRemote")
-    if remote:
-        endpoint = endpoint_address(str(remote.get("ip") if isinstance(remote, dict) else remote))
+def _peer(mesh: Mesh, peer: Node, entries: Mapping[str, Mapping[str, object]]) -> Peer:
+    entry = entries.get(str(mesh.overlay(peer).ip), {})
+    if remote := entry.get("currentRemote"):
+        endpoint = _remote(entry)
         # an IPv6 remote, or one that cannot be read, is on no path that a scenario has
         return Peer(
             peer.name, Path.DIRECT if endpoint else None, endpoint, via="" if endpoint else str(remote)
         )
     relays = entry.get("currentRelaysToMe")
-    names = {str(mesh.overlay(node).ip): node for node in mesh.testbed.nodes}
     if isinstance(relays, list) and relays:
-        through = names.get(str(relays[0]))
-        return Peer(peer.name, Path.RELAY, through.underlay if through else None, via=str(relays[0]))
+        through = str(relays[0])
+        return Peer(peer.name, Path.RELAY, _remote(entries.get(through, {})), via=through)
     return Peer(peer.name, None, None)
+
+
+def _remote(entry: Mapping[str, object]) -> IPv4Address | None:
+    """Where packets to that host are really sent."""
+    remote = entry.get("currentRemote")
+    return endpoint_address(str(remote.get("ip") if isinstance(remote, dict) else remote))
 
 
 def _console(*words: str) -> tuple[str, ...]:

@@ -164,16 +164,19 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     if entry is None or entry.get("status") != "Connected":
         return Peer(peer.name, None, None)
-    relay = mesh.testbed.relay.underlay
     kinds, ends = entry.get("iceCandidateType"), entry.get("iceCandidateEndpoint")
     kinds = kinds if isinstance(kinds, dict) else {}
     ends = ends if isinstance(ends, dict) else {}
-    endpoint = endpoint_address(str(ends.get("remote") or ""))
-    if "relay" in kinds.values() or endpoint == relay:
-        return Peer(peer.name, Path.RELAY, relay, via="TURN")
+    local, remote = (endpoint_address(str(ends.get(end) or "")) for end in ("local", "remote"))
+    if kinds.get("local") == "relay":
+        # an address of our own at the TURN server: that is where packets go first
+        return Peer(peer.name, Path.RELAY, local, via="TURN")
+    if kinds.get("remote") == "relay" or remote == mesh.testbed.relay.underlay != peer.underlay:
+        return Peer(peer.name, Path.RELAY, remote, via="TURN")
     if entry.get("connectionType") == "Relayed":
-        return Peer(peer.name, Path.RELAY, relay, via=str(entry.get("relayAddress") or "relay"))
-    return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint)
+        url = str(entry.get("relayAddress") or "")
+        return Peer(peer.name, Path.RELAY, endpoint_address(url.partition("://")[2]), via=url or "relay")
+    return Peer(peer.name, Path.DIRECT if remote else None, remote)
 
 
 def _netbird(*words: str) -> tuple[str, ...]:

@@ -174,4 +174,4 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
     if endpoint == "(none)" or handshakes.get(key, "0") == "0":
         return Peer(peer.name, None, None)
     address = endpoint_address(endpoint)
-    return Peer(peer.name, Path.DIRECT if address == peer.underlay else None, address)
+    return Peer(peer.name, Path.DIRECT if address else None, address, via="" if address else endpoint)

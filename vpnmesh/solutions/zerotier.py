@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Path
@@ -219,26 +219,34 @@ def parse_peers(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     except json.JSONDecodeError:
         found = []
     entries = {str(entry.get("address")): entry for entry in found}
-    return tuple(_peer(mesh, peer, entries.get(address_of(mesh, peer))) for peer in mesh.peers(node))
+    root = next((_endpoint(entry) for entry in found if entry.get("role") == "PLANET"), None)
+    return tuple(_peer(mesh, peer, entries.get(address_of(mesh, peer)), root) for peer in mesh.peers(node))
 
 
-def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None, root: IPv4Address | None) -> Peer:
     if entry is None:
         return Peer(peer.name, None, None)
     relay = mesh.testbed.relay.underlay
     way = "TCP proxy" if entry.get("tunneled") else "root"
-    used = [one for one in records(entry.get("paths")) if one.get("active") and one.get("preferred")]
-    if not used:
+    if not _used(entry):
         # no path of its own, but it answered: what it gets comes through the root
         known = entry.get("role") == "LEAF" and entry.get("versionMajor") != -1
-        return Peer(
-            peer.name, Path.RELAY if known else None, relay if known else None, via=way if known else ""
-        )
-    endpoint = endpoint_address(str(used[0].get("address")).split("/", 1)[0])
+        return Peer(peer.name, Path.RELAY, root, via=way) if known else Peer(peer.name, None, None)
+    endpoint = _endpoint(entry)
     # behind the proxy, members see each other at the relay node's address
     if endpoint == relay and relay != peer.underlay:
         return Peer(peer.name, Path.RELAY, endpoint, via=way)
     return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint)
+
+
+def _used(entry: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The paths that packets to that node take."""
+    return [one for one in records(entry.get("paths")) if one.get("active") and one.get("preferred")]
+
+
+def _endpoint(entry: Mapping[str, object]) -> IPv4Address | None:
+    used = _used(entry)
+    return endpoint_address(str(used[0].get("address")).split("/", 1)[0]) if used else None
 
 
 def _identity() -> Fact[Plan]:

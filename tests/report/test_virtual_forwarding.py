@@ -1,0 +1,37 @@
+"""A run whose packets were forwarded by virtual machines says so: the paper forwards on bare metal only."""
+
+import html
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inventory.testbed import load
+from tests.report.test_runs import line, rate, report, run
+from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.matrix import PROFILES
+from vpnmesh.model import NodeKind
+from workflows import provenance
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_forwarding_on_virtual_machines_is_on_the_page(tmp_path: Path, allowed: bool) -> None:  # noqa: FBT001
+    """A run that `allow_virtual_forwarding` let onto VMs names them in its first section and in Table 2."""
+    bed = load("lab")[1]
+    kinds = {"worker1": NodeKind.VM, "relay": NodeKind.VM, "hypervisor": NodeKind.VM}
+    nodes = tuple(replace(node, kind=kinds.get(node.name, NodeKind.METAL)) for node in bed.nodes)
+    virtual = replace(bed, nodes=nodes, allow_virtual_forwarding=allowed)
+    folder = run(tmp_path / "run", [line("native-1450", "tcp", rate(900.0))])
+    asked = provenance.request(PROFILES["quick"], 1, "mine", virtual)
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asked}))
+    done = report(folder, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    page = html.unescape((tmp_path / "out" / "report.html").read_text())
+    words = "allow_virtual_forwarding is set; on a VM: worker1, relay"
+    overview, environment = (
+        page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
+        for name in ("overview", "environment")
+    )
+    assert "Seed" in environment
+    assert [words in overview, words in environment] == [allowed, allowed]
