@@ -214,7 +214,8 @@ def _claims(claims: Sequence[Claim]) -> Section:
     counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
     text = "Verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
     caption = (
-        "What the paper says and what these data say to it; every verdict is computed from the tables above."
+        "What the paper says and what these data say to it, computed from the tables above. Claims about features rest "
+        "on dated facts: 'as the paper says' where nothing but the paper's own word speaks for one."
     )
     columns = ["section", "claim", "verdict", "because"]
     return Section(
@@ -276,6 +277,14 @@ def _environment(study: Study) -> Section:
     return Section("environment", "Environment", (block,))
 
 
+_COUNTS = {
+    "import": "A repetition counts as measured only with its rate and all CPU and RAM readings above 0.",
+    "run": "A repetition counts as measured only where the tool gave its figure and every check before and after it "
+    "held: the path, the impairment, the pods' MTU; a load that could not be read is left empty.",
+}
+"""What makes a repetition a measurement, by where the results come from."""
+
+
 def _method(study: Study) -> Section:
     limit = study.provenance.get("netem_limit")
     cap = f"netem's queue: {limit} packets. " if limit else ""
@@ -284,7 +293,7 @@ def _method(study: Study) -> Section:
         "Method",
         (
             Paragraph(
-                f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
+                f"{cap}{_COUNTS.get(str(study.provenance.get('kind')), _COUNTS['run'])} "
                 "Standard deviations are of samples. Intervals of a ratio are Fieller's unless a table says so. "
                 "A pair with fewer than five figures in either sample gets no p-value."
             ),
