@@ -25,7 +25,7 @@ from vpnmesh.reference.data import (
     SCHEMA_VERSION,
     Published,
 )
-from workflows.studies import find_hey, read_imports
+from workflows.studies import find_hey, read_imports, refuse_empty, study_of
 
 _FOLDER = click.Path(path_type=Path)
 _EXAMPLES = """
@@ -72,6 +72,7 @@ def export(knb: Path, hey: Path, archives: Iterable[Path], out: Path) -> dict[st
     InputError where a folder is missing, nothing in it is usable, or `out` cannot be written.
     """
     published = read_imports(knb, hey)
+    refuse_empty(study_of(published), knb, hey)
     frames = {REPETITIONS: published.samples, REQUESTS: _requests(hey)}
     about = {
         "inputs": {"knb": _folder(knb), "hey": _folder(hey)},

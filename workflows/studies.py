@@ -25,7 +25,7 @@ from workflows.store import Store
 def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
     """A study of published results; either folder may be missing. InputError when nothing is usable."""
     study = study_of(read_imports(knb_dir, hey_dir))
-    _refuse_empty(study, knb_dir, hey_dir)
+    refuse_empty(study, knb_dir, hey_dir)
     return study
 
 
@@ -44,7 +44,7 @@ def read_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Pu
     return Published(imported.samples, scan_hey(runs), notes, provenance)
 
 
-def _refuse_empty(study: Study, *folders: Path | None) -> None:
+def refuse_empty(study: Study, *folders: Path | None) -> None:
     """InputError with the first reasons when no repetition and no request can be used."""
     usable = study.samples.filter(pl.col("outcome") == "measured").height
     answered = (study.tables["api"]["requests"] - study.tables["api"]["failed"]).sum()
