@@ -146,7 +146,9 @@ def test_the_claims_on_udp_cpu_rest_on_both_ends(paper: Study) -> None:
     verdicts = {claim.id: claim for claim in found(paper)}
     assert "than headscale in 20 of 28 cells" in verdicts["udp-low-cpu"].because
     assert "most CPU of both ends in 7 of 14 cells" in verdicts["udp-high-cpu"].because
-    cited = {one.row["scenario"]: one for one in verdicts["udp-low-cpu"].evidence if one.row["condition"] == "none"}
+    cited = {
+        one.row["scenario"]: one for one in verdicts["udp-low-cpu"].evidence if one.row["condition"] == "none"
+    }
     both = {name: sum(one.figures.values()) for name, one in cited.items()}
     assert both["netbird-relay"] == max(both.values())
     assert (round(both["netbird-relay"], 2), round(both["headscale-relay"], 2)) == (81.64, 72.57)

@@ -35,7 +35,7 @@ def exported(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_that_was_published_is_there() -> None:
-    """2,560 throughput repetitions of 112 cells, 1,280 idle readings, ten runs of the API test, failed ones included."""
+    """2,560 throughput repetitions of 112 cells, 1,280 idle readings, ten runs of the API test, failures included."""
     found = paper_data()
     counts = dict(found.samples["test"].value_counts().rows())
     assert counts == {"tcp": 1280, "udp": 1280, "idle": 1280}
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte more than what was shipped: named, and no figure comes of it."""
     whole = data._bytes
     monkeypatch.setattr(data, "_bytes", lambda name: whole(name) + b" " * (name == REQUESTS))
-    with pytest.raises(InputError, match="requests.parquet: is not the file that was shipped"):
+    with pytest.raises(InputError, match=r"requests\.parquet: is not the file that was shipped"):
         paper_data()
 
 

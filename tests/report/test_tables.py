@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from vpnmesh.frames.aggregate import failures
 from vpnmesh.frames.schemas import RESULTS
 from vpnmesh.reference import FIGURES, paper_rows
 from vpnmesh.report.replay import Replay, replay
@@ -96,6 +97,16 @@ def test_attempted_and_measured(study: Study) -> None:
     assert "netbird-relay none tcp: 1 failed at tool: no reading of client CPU, client RAM" in study.notes
 
 
+def test_failures_are_in_the_same_order_every_time(study: Study) -> None:
+    """Reasons of one cell are sorted: the same results never give two different files."""
+    rows = study.tables["failures"].filter(scenario="zerotier-direct", condition="none", protocol="udp")
+    assert rows["reason"].to_list() == [
+        "no reading of client CPU, client RAM",
+        "no reading of server CPU, server RAM",
+    ]
+    assert all(failures(study.samples).equals(study.tables["failures"]) for _ in range(30))
+
+
 def test_the_failed_repetition_keeps_what_was_read(study: Study) -> None:
     """The figures' rule (at least 0) still sees the bandwidth of the repetition that the tables leave out."""
     failed = study.samples.filter(pl.col("outcome") != "measured", pl.col("test") == "tcp")
@@ -122,7 +133,7 @@ def test_requests(study: Study) -> None:
 
 
 def test_requests_of_original_files_by_hand(originals: Path) -> None:
-    """Mean, spread and quantile of a published CSV are those of its whole rows; the cut last row is a failed request."""
+    """Mean, spread and quantile of a published CSV are those of its whole rows; the cut last row is a failure."""
     api = study_from_imports(None, originals / "hey").tables["api"]
     (path,) = (originals / "hey" / "02-native-mtu1450-k8s-api-bench").glob("*.csv")
     lines = path.read_text().splitlines()[1:]
