@@ -133,11 +133,12 @@ def heavy(rng: np.random.Generator) -> Floats:
 def right(rng: np.random.Generator) -> Floats:
     """A log-normal: a long tail above (skewness 1.75)."""
     mean, variance = np.exp(0.125), np.exp(0.25) * (np.exp(0.25) - 1)
-    return np.asarray((rng.lognormal(0, 0.5, 100) - mean) / np.sqrt(variance))
+    drawn: Floats = (rng.lognormal(0, 0.5, 100) - mean) / np.sqrt(variance)
+    return drawn
 
 
 def left(rng: np.random.Generator) -> Floats:
-    return -right(rng)
+    return right(rng) * -1.0
 
 
 def dips(rng: np.random.Generator) -> Floats:

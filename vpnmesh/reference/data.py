@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import polars as pl
 
@@ -55,7 +56,7 @@ def paper_data() -> Published:
     )
 
 
-def paper_metadata() -> dict[str, object]:
+def paper_metadata() -> dict[str, Any]:
     """Source, licence, checksums and row counts of the data, and the notes of the import that made them."""
     found = json.loads(_bytes(METADATA))
     if found.get("schema_version") != SCHEMA_VERSION:
@@ -67,10 +68,9 @@ def _bytes(name: str) -> bytes:
     return resources.files(__package__ or "vpnmesh.reference").joinpath(name).read_bytes()
 
 
-def _whole(name: str, known: Mapping[str, object]) -> bytes:
+def _whole(name: str, known: Mapping[str, Any]) -> bytes:
     """The file's content; InputError where its checksum is another than the metadata's."""
     content = _bytes(name)
-    files = known["files"]
-    if not isinstance(files, Mapping) or hashlib.sha256(content).hexdigest() != files[name]["sha256"]:
+    if hashlib.sha256(content).hexdigest() != known["files"][name]["sha256"]:
         raise InputError(name, "is not the file that was shipped (sha256)", "install vpnmesh anew")
     return content
