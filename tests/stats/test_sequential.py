@@ -127,7 +127,8 @@ def normal(rng: np.random.Generator) -> Floats:
 
 def heavy(rng: np.random.Generator) -> Floats:
     """Student's t with four degrees of freedom: outliers to both sides."""
-    return rng.standard_t(4, 100) / np.sqrt(2)
+    drawn: Floats = rng.standard_t(4, 100) / np.sqrt(2)
+    return drawn
 
 
 def right(rng: np.random.Generator) -> Floats:
