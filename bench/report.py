@@ -16,15 +16,20 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-SHARED = Path(os.environ.get("VPNMESH_SHARED", Path(__file__).parents[2] / "shared")) / "paper"
-TIMES = 100
+from rich.console import Console
+
+from bench.figures import Figure, Size
+
+TIMES = int(os.environ.get("BENCH_TIMES", "100"))
+"""How often the rows are repeated in the large tables."""
+RUNS = 3
+"""How many of each scenario's ten runs are repeated a hundredfold: 12 million requests are enough to see."""
 
 
 def whole_report() -> dict[str, float]:
-    """Tables, figures, HTML and Markdown from the shared files, by the command that users run."""
+    """The paper's study with tables, figures, advice, HTML and Markdown, by the command that users run."""
     with tempfile.TemporaryDirectory() as out:
-        argv = [sys.executable, "-m", "workflows.report", "--out", out]
-        argv += ["--import-knb", str(SHARED / "knb"), "--import-hey", str(SHARED / "hey")]
+        argv = [sys.executable, "-m", "workflows.report", "--paper", "--out", out]
         start = time.monotonic()
         subprocess.run(argv, check=True, capture_output=True)
         seconds = time.monotonic() - start
@@ -33,11 +38,12 @@ def whole_report() -> dict[str, float]:
 
 
 def statistics() -> dict[str, float]:
-    """All tables from the shared files in this process, imports of modules apart."""
-    from workflows.studies import study_from_imports  # noqa: PLC0415 - each task loads only what it measures
+    """All tables from the reference data in this process, imports of modules apart."""
+    from vpnmesh.reference.data import paper_data  # noqa: PLC0415 - each task loads only what it measures
+    from workflows.studies import study_of  # noqa: PLC0415
 
     start = time.monotonic()
-    study = study_from_imports(SHARED / "knb", SHARED / "hey")
+    study = study_of(paper_data())
     return {"seconds": time.monotonic() - start, "pairs": float(study.tables["pairwise"].height)}
 
 
@@ -47,13 +53,13 @@ def plain_pandas() -> dict[str, float]:
     from scipy import stats  # noqa: PLC0415
 
     start = time.monotonic()
-    rates, api = pd.DataFrame(_pandas_rates()), _pandas_api()
-    rates.groupby(["scenario", "condition"])["rate"].describe()
-    groups = dict(list(api.groupby("scenario")["response-time"]))
+    rates, api = pd.DataFrame(_pandas_rates()), pd.DataFrame(_pandas_requests())
+    rates.groupby(["scenario", "test", "condition"])["rate"].describe()
+    groups = dict(list(api.groupby("scenario")["response"]))
     for values in groups.values():
         values.describe(percentiles=[0.5, 0.9, 0.99])
     pairs = 0
-    for _, here in rates.groupby("condition"):
+    for _, here in rates.groupby(["test", "condition"]):
         samples = dict(list(here.groupby("scenario")["rate"]))
         for a, b in combinations(samples, 2):
             stats.mannwhitneyu(samples[a], samples[b])
@@ -64,56 +70,68 @@ def plain_pandas() -> dict[str, float]:
     return {"seconds": time.monotonic() - start, "pairs": float(pairs)}
 
 
-def _pandas_rates() -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for path in sorted((SHARED / "knb").glob("*/*.json")):
-        for record in json.loads(path.read_text()):
-            found = record["data"].get("pod2pod", {}).get("tcp")
-            if found and min(found["bandwidth"], *(found[end]["ram"] for end in ("client", "server"))) > 0:
-                condition = path.stem.partition("-loss")[2]
-                rows.append(
-                    {"scenario": path.parent.name, "condition": condition, "rate": found["bandwidth"]}
-                )
-    return rows
+def _pandas_rates() -> dict[str, list[Any]]:
+    import polars as pl  # noqa: PLC0415
+
+    from vpnmesh.reference.data import paper_data  # noqa: PLC0415
+
+    measured = (pl.col("outcome") == "measured") & (pl.col("test") != "idle")
+    found = paper_data().samples.filter(measured)
+    return found.select("scenario", "test", "condition", rate="rate_mbit_s").to_dict(as_series=False)
 
 
-def _pandas_api() -> Any:
-    import pandas as pd  # noqa: PLC0415
+def _pandas_requests() -> Mapping[str, object]:
+    from vpnmesh.reference.data import paper_data  # noqa: PLC0415
 
-    parts = []
-    for path in sorted((SHARED / "hey").glob("*/*.csv")):
-        part = pd.read_csv(path)
-        part["scenario"] = path.parent.name
-        parts.append(part[part["offset"].notna()])
-    return pd.concat(parts)
+    found = paper_data().api.filter("ok").select("scenario", response="response_s").collect()
+    return {name: found[name].to_numpy() for name in found.columns}
 
 
 def hundredfold() -> dict[str, float]:
-    """The API's tables from 100 times the shared files (links to them), by Polars' lazy path."""
+    """The API's tables from 100 times the CSV files of three runs (links to them), by Polars' lazy path."""
     from vpnmesh.frames.requests import api_cells, scan_hey  # noqa: PLC0415
     from workflows.studies import find_hey  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
-        for path in (SHARED / "hey").glob("*/*.csv"):
-            target = Path(folder) / path.parent.name
-            target.mkdir(exist_ok=True)
+        for path in _written_as_csv(Path(folder, "once")):
+            target = Path(folder, "hundredfold", path.parent.name)
+            target.mkdir(parents=True, exist_ok=True)
             for i in range(TIMES):
                 (target / f"{path.stem}{i:03}.csv").symlink_to(path)
         start = time.monotonic()
-        cells = api_cells(scan_hey(find_hey(Path(folder))[0]))
+        cells = api_cells(scan_hey(find_hey(Path(folder, "hundredfold"))[0]))
         seconds = time.monotonic() - start
     return {"seconds": seconds, "rows": float(sum(cell.requests for cell in cells)), **_peak()}
 
 
+def _written_as_csv(folder: Path) -> list[Path]:
+    """The first runs of each scenario in the form of hey's CSV, a folder per scenario."""
+    import polars as pl  # noqa: PLC0415
+
+    from vpnmesh.reference.data import paper_data  # noqa: PLC0415
+    from vpnmesh.tools import hey  # noqa: PLC0415
+
+    known = {"response-time": "response_s", "status-code": "status", "offset": "offset_s"}
+    columns = {name: pl.col(known[name]) if name in known else pl.lit(0.0) for name in hey.COLUMNS}
+    requests = paper_data().api.filter(pl.col("run") <= RUNS).collect()
+    paths = []
+    for (scenario, run), part in requests.group_by("scenario", "run"):
+        path = folder / str(scenario) / f"run{run}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.select(**columns).write_csv(path)
+        paths.append(path)
+    return paths
+
+
 def hundredfold_repetitions() -> dict[str, float]:
-    """All tables from 100 times the shared repetitions."""
+    """All tables from 100 times the paper's repetitions."""
     import polars as pl  # noqa: PLC0415
 
     from vpnmesh.frames.schemas import API, empty  # noqa: PLC0415
+    from vpnmesh.reference.data import paper_data  # noqa: PLC0415
     from vpnmesh.report.tables import build_study  # noqa: PLC0415
-    from workflows.studies import study_from_imports  # noqa: PLC0415
 
-    samples = pl.concat([study_from_imports(SHARED / "knb").samples] * TIMES)
+    samples = pl.concat([paper_data().samples] * TIMES)
     start = time.monotonic()
     build_study(samples, empty(API).lazy())
     return {"seconds": time.monotonic() - start, "rows": float(samples.height), **_peak()}
@@ -129,29 +147,31 @@ TASKS: Mapping[str, Callable[[], dict[str, float]]] = {
 }
 
 
-def measure(task: str) -> dict[str, float]:
+def measure(task: str, times: int) -> dict[str, float]:
     """Run one task in a process of its own."""
     argv = [sys.executable, "-m", "bench.report", task]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout)
-    return {str(name): float(value) for name, value in found.items()}
+    told = {**os.environ, "BENCH_TIMES": str(times)}
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, env=told)
+    return {str(name): float(value) for name, value in json.loads(done.stdout).items()}
 
 
-def main() -> None:
-    """Print all figures, or one task's as JSON where it is named."""
-    if len(sys.argv) > 1:
-        sys.stdout.write(json.dumps(TASKS[sys.argv[1]]()))
-        return
-    if not SHARED.is_dir():
-        sys.stdout.write("report: skipped, the paper's data are not shared on this machine\n")
-        return
-    found = {name: measure(name) for name in TASKS}
-    for name, figures in found.items():
-        told = ", ".join(f"{key} {value:,.2f}" for key, value in figures.items())
-        sys.stdout.write(f"report: {name}: {told}\n")
-    ratio = found["plain_pandas"]["seconds"] / found["statistics"]["seconds"]
-    sys.stdout.write(f"report: plain pandas and scipy take {ratio:.1f} times as long as our statistics\n")
+def run(console: Console, size: Size) -> list[Figure]:
+    """Seconds, rows and peak memory of each task, and ours against plain pandas and scipy."""
+    found = {}
+    for name in TASKS:
+        console.print(f"report: {name}", style="dim", highlight=False)
+        found[name] = measure(name, size.of(100, 2))
+    figures = [
+        Figure(name.replace("_", " "), ", ".join(f"{key} {value:,.2f}" for key, value in told.items()))
+        for name, told in found.items()
+    ]
+    ours, plain = (found[name]["seconds"] for name in ("statistics", "plain_pandas"))
+    against = f"{plain:.2f} s with plain pandas and scipy"
+    return [
+        *figures,
+        Figure("statistics against a notebook's", f"{ours:.2f} s", against, f"{ours / plain:.2f}"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(json.dumps(TASKS[sys.argv[1]]()))

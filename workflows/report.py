@@ -1,4 +1,4 @@
-"""The report of a run or of published results: `python -m workflows.report RUN` or `--import-knb DIR ...
+"""The report of a run or of published results: `python -m workflows.report RUN`, `--paper`, or `--import-knb DIR ...
 --out OUT`.
 
 Exit codes: 0 also when rows were dropped and reported, 1 when a gate fails, 2 when nothing is usable or the
@@ -6,6 +6,7 @@ command line is wrong.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,19 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
 from vpnmesh.report.advice import Advice
 from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
+from vpnmesh.report.checks import Verdict
 from vpnmesh.report.ranking import Ranked
 from vpnmesh.report.replay import Replay, replay
+from vpnmesh.report.reproduction import matches
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
 from vpnmesh.yaml_text import parse_yaml
-from workflows.presenting import judge, present, write_bundle
-from workflows.studies import study_from_imports, study_from_run
+from workflows.presenting import Judged, judge, present, write_bundle
+from workflows.studies import study_from_imports, study_from_run, study_of
 
 REPETITION_S = 60.0
 """What one repetition of the paper measures for (section 3.3)."""
@@ -36,21 +40,40 @@ _FOLDER = click.Path(path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a study comes from: a run's directory, or folders of published results."""
+    """Where a study comes from: a run's directory, folders of published results, or the paper's own data."""
 
     run: Path | None
     knb: Path | None
     hey: Path | None
+    paper: bool = False
 
     def study(self) -> Study:
-        """The study; InputError when nothing, or both kinds, are named."""
-        if self.run and (self.knb or self.hey):
-            raise InputError("command line", "a run and an import at once", "name either RUN or --import-...")
+        """The study; InputError when nothing, or more than one kind, is named."""
+        self.check()
         if self.run:
             return study_from_run(self.run)
-        if self.knb or self.hey:
-            return study_from_imports(self.knb, self.hey)
-        raise InputError("command line", "nothing to report on", "name RUN, or --import-knb or --import-hey")
+        if self.paper:
+            return study_of(paper_data())
+        return study_from_imports(self.knb, self.hey)
+
+    def check(self, *, compared: bool = False, gate: Path | None = None) -> None:
+        """InputError unless exactly one kind of source is named (two runs that are compared are one kind, too), or
+        where a gate has nothing to hold against.
+        """
+        if gate and not compared:
+            raise InputError("--gate", "there is nothing to hold it against", "name two runs with --compare")
+        kinds = {
+            "RUN": self.run is not None,
+            "--import-...": bool(self.knb or self.hey),
+            "--paper": self.paper,
+            "--compare": compared,
+        }
+        named = [name for name, given in kinds.items() if given]
+        if len(named) > 1:
+            raise InputError("command line", f"{' and '.join(named)} at once", "name one of them")
+        if not named:
+            way_out = "name RUN, --paper, --import-knb or --import-hey"
+            raise InputError("command line", "nothing to report on", way_out)
 
     def raw(self) -> tuple[tuple[str, Path], ...]:
         """The folders that the study came from, each with its name in an archive."""
@@ -67,8 +90,9 @@ _EXAMPLES = """
 examples:
   python -m workflows.report runs/20260101-120000                          report.html beside the run
   python -m workflows.report runs/20260101-120000 --advise --bundle        with advice, and an archive to share
-  python -m workflows.report --import-knb knb --import-hey hey --out paper the paper's own files
-  python -m workflows.report --import-knb knb --replay                     what sequential stopping would have cost
+  python -m workflows.report --paper --out paper                           the study itself, from the data in the box
+  python -m workflows.report --paper --replay                              what sequential stopping would have cost
+  python -m workflows.report --import-knb knb --import-hey hey --out theirs   published files of your own
   python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
 """
 
@@ -81,6 +105,7 @@ examples:
 @click.option(
     "--import-hey", "hey", type=_FOLDER, help="Folder of `hey -o csv` files, a folder per scenario."
 )
+@click.option("--paper", is_flag=True, help="The paper's data, which ship with vpnmesh; --advise is then on.")
 @click.option("--out", type=_FOLDER, help="Where the report goes; made if missing.")
 @click.option("--advise", is_flag=True, help="Also say which VPN for which need, and why (advice.json).")
 @click.option("--need", "needs", metavar="ID,...", help="With --advise: only these needs.")
@@ -105,17 +130,17 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     gate: Path | None,
     needs: str | None,
     *,
+    paper: bool,
     advise: bool,
     bundle: bool,
     replayed: bool,
     orders: int,
     seed: int,
 ) -> None:
-    """Report on RUN, or on results that others published."""
-    origin = Origin(run, knb, hey)
+    """Report on RUN, on results that others published, or on the paper's."""
+    origin = Origin(run, knb, hey, paper)
     try:
-        if gate and not compare:
-            raise InputError("--gate", "there is nothing to hold it against", "name two runs with --compare")
+        origin.check(compared=compare is not None, gate=gate)
         if compare:
             sys.exit(_compare(*compare, gate, out))
         study = origin.study()
@@ -126,9 +151,11 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
             _replay(study, target, orders, seed)
             return
         names = tuple(name.strip() for name in (needs or "").split(",") if name.strip())
-        judged = judge(study, names if advise or names else None)
+        judged = judge(study, names if advise or names or paper else None)
         write_report(judged.study, target)
         present(judged, target)
+        if paper:
+            _tell_reproduced(judged)
         if judged.advice:
             _tell(judged.advice)
         if bundle:
@@ -146,6 +173,16 @@ def write_report(study: Study, out: Path) -> None:
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
     click.echo(first_screen.line(study))
+
+
+def _tell_reproduced(judged: Judged) -> None:
+    """How much of what the paper prints its own data give, and what became of its claims."""
+    for sentence in matches(judged.study.tables["throughput"], judged.study.tables["pairwise"]):
+        click.echo(sentence)
+    counts = Counter(claim.verdict for claim in judged.claims)
+    click.echo(
+        "claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    )
 
 
 def _tell(advice: Advice) -> None:

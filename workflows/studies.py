@@ -13,6 +13,7 @@ from vpnmesh.frames.requests import RunFile, scan_hey
 from vpnmesh.frames.schemas import API, RESULTS, check_results, empty
 from vpnmesh.model import Condition
 from vpnmesh.record import frame_of
+from vpnmesh.reference.data import Published
 from vpnmesh.report.environment import differing, environment_of
 from vpnmesh.report.identity import identity
 from vpnmesh.report.setting import refuse_mixed
@@ -24,17 +25,27 @@ from workflows.store import Store
 
 def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
     """A study of published results; either folder may be missing. InputError when nothing is usable."""
-    imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
-    runs, api_notes = find_hey(hey_dir) if hey_dir else ([], [])
-    api = scan_hey(runs)
-    provenance = _import_provenance(imported, knb_dir, hey_dir)
-    notes = [*imported.notes, *differing(imported.facts), *api_notes]
-    study = build_study(imported.samples, api, notes, provenance)
-    _refuse_empty(study, knb_dir, hey_dir)
+    study = study_of(read_imports(knb_dir, hey_dir))
+    refuse_empty(study, knb_dir, hey_dir)
+    return study
+
+
+def study_of(published: Published) -> Study:
+    """A study of results that have been read already, such as the paper's that ship with the product."""
+    study = build_study(published.samples, published.api, published.notes, published.provenance)
     return _with_api_notes(study)
 
 
-def _refuse_empty(study: Study, *folders: Path | None) -> None:
+def read_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Published:
+    """What published files hold and what was dropped or repaired in reading them; either folder may be missing."""
+    imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
+    runs, api_notes = find_hey(hey_dir) if hey_dir else ([], [])
+    provenance = _import_provenance(imported, knb_dir, hey_dir)
+    notes = (*imported.notes, *differing(imported.facts), *api_notes)
+    return Published(imported.samples, scan_hey(runs), notes, provenance)
+
+
+def refuse_empty(study: Study, *folders: Path | None) -> None:
     """InputError with the first reasons when no repetition and no request can be used."""
     usable = study.samples.filter(pl.col("outcome") == "measured").height
     answered = (study.tables["api"]["requests"] - study.tables["api"]["failed"]).sum()

@@ -1,8 +1,10 @@
-"""Studies to render: one made by hand, and the paper's published data where they are; and a browser to open them."""
+"""Studies to render: one made by hand, the paper's, and original files of the paper's; and a browser to open them."""
 
+import lzma
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import pytest
 
 from tests.report.browser import Browser
 from vpnmesh.frames.schemas import API, RESULTS
+from vpnmesh.reference.data import paper_data
 from vpnmesh.report.tables import Study, build_study
-from workflows.studies import study_from_imports
+from workflows.studies import study_of
 
 SCENARIOS = (
     "native-1450",
@@ -24,7 +27,7 @@ SCENARIOS = (
     "zerotier-relay",
 )
 CONDITIONS = {"none": 1.0, "loss-1pct": 0.4, "loss-5pct": 0.1, "delay-50ms": 0.25, "delay-250ms": 0.05}
-SHARED = Path(os.environ.get("VPNMESH_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
+ORIGINALS = Path(__file__).resolve().parents[1] / "captured" / "published"
 
 
 def made(repetitions: int = 8, protocols: tuple[str, ...] = ("tcp", "udp"), runs: int = 4) -> Study:
@@ -90,18 +93,30 @@ def handmade() -> Study:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of the paper's published data; skips where it is absent."""
-    folder = SHARED / "paper"
-    if not (folder / "knb").is_dir():
-        pytest.skip("the paper's published data are not here (VPNMESH_SHARED)")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some of the paper's original files as they were published: `knb` and `hey`, a folder per scenario in each."""
+    folder = tmp_path_factory.mktemp("originals")
+    for path in sorted(path for path in ORIGINALS.rglob("*") if path.is_file() and path.name != "README"):
+        target = folder / path.relative_to(ORIGINALS)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".xz":
+            target.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
+        else:
+            shutil.copyfile(path, target)
     return folder
 
 
 @pytest.fixture(scope="session")
-def paper(shared: Path) -> Study:
-    """The paper's published data as a study."""
-    return study_from_imports(shared / "knb", shared / "hey")
+def paper() -> Study:
+    """The paper's data, which ship with the product, as a study."""
+    return study_of(paper_data())
+
+
+@pytest.fixture(scope="session")
+def tcp_only() -> Study:
+    """The paper's data as if its UDP repetitions had not been published."""
+    found = paper_data()
+    return study_of(replace(found, samples=found.samples.filter(pl.col("test") != "udp")))
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,9 @@ def test_the_papers_four_qualify_on_its_date(catalogue: Catalogue) -> None:
 
 
 def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: Catalogue) -> None:
-    """NetBird's and Netmaker's relaying over TCP did not work then, so two are left."""
-    assert qualified(catalogue, PAPER, Basis.VERIFIED) == ["Headscale", "ZeroTier"]
+    """NetBird's and Netmaker's relays did not work over TCP then, Headscale's carries nothing over UDP: one is left."""
+    assert qualified(catalogue, PAPER, Basis.VERIFIED) == ["ZeroTier"]
+    assert failed(verdict(catalogue, "headscale", PAPER, Basis.VERIFIED)) == ["relay-udp"]
     assert failed(verdict(catalogue, "netbird", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
     assert failed(verdict(catalogue, "netmaker", PAPER, Basis.VERIFIED)) == ["relay-tcp"]
 
@@ -92,6 +93,17 @@ def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
     found = verdict(replace(catalogue, facts=facts), "headscale", PAPER)
     assert failed(found) == ["acl"]
     assert "Access control: unmet (Kjorveziroski et al. 2024, Table 1, 2023-06-17, docs)" in found.explain()
+
+
+def test_no_note_contradicts_its_cell(catalogue: Catalogue) -> None:
+    """A relay that a note calls TCP only is not one over UDP, and what was not tried was not found by hand."""
+    over_udp = [fact for fact in catalogue.facts if fact.topic == "relay-udp"]
+    tcp_alone = [fact for fact in over_udp if "TCP alone" in fact.note]
+    assert [(fact.product, fact.value(Basis.VERIFIED)) for fact in tcp_alone] == [("headscale", Value.UNMET)]
+    assert [fact.product for fact in catalogue.facts if "TCP only" in fact.note] == []
+    untried = [fact for fact in (*catalogue.facts, *catalogue.usability) if "not tried" in fact.note]
+    assert [fact.product for fact in untried] == ["headscale"]
+    assert {fact.how for fact in untried} == {How.DOCS}
 
 
 def test_later_facts_leave_earlier_verdicts_alone(catalogue: Catalogue) -> None:

@@ -51,6 +51,20 @@ def test_what_a_tool_said_cannot_break_the_page(page: Page) -> None:
     assert "invented &lt;one&gt; &amp; only" in html
 
 
+def test_the_rule_of_measuring_is_that_of_the_source(handmade: Study, paper: Study) -> None:
+    """Readings above zero make a published repetition a measurement; a run's own are judged by its checks."""
+    drawn = {"fig1-tcp": "<svg/>"}
+    imported = render_markdown(compose(paper, drawn))
+    own = render_markdown(compose(replace(handmade, provenance={"kind": "run"}), drawn))
+    rule = "only with its rate and all CPU and RAM readings above 0"
+    assert (rule in imported, rule in own) == (True, False)
+    assert ("the tables keep those above 0" in imported, "the tables keep those above 0" in own) == (
+        True,
+        False,
+    )
+    assert "every check before and after it held" in own
+
+
 def test_markdown_has_every_section_and_table(page: Page) -> None:
     """Each section is a heading, each figure a link to its file."""
     text = render_markdown(page)

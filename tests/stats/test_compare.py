@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vpnmesh.stats.compare import ALPHA, Comparison, fewest_for_test, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, Comparison, can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Tally
 
 COARSE = st.lists(st.integers(0, 12).map(float), min_size=5, max_size=40)
@@ -83,6 +83,16 @@ def test_the_fewest_values_that_can_reject(pairs: int) -> None:
 def test_the_fewest_values_by_hand() -> None:
     """2 / 70 = 0.029 for one pair; 2 x 10 / 924 = 0.022 for ten, 2 x 28 / 3432 = 0.016 for the paper's 28."""
     assert [fewest_for_test(pairs) for pairs in (0, 1, 10, 28)] == [4, 4, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("n_a", "n_b", "pairs"), [(6, 7, 28), (5, 8, 28), (3, 5, 1), (2, 30, 1), (4, 20, 91)]
+)
+def test_a_small_group_can_do_beside_a_larger_one(n_a: int, n_b: int, pairs: int) -> None:
+    """What can reject says the most extreme order's p after Holm's correction, whichever group is the smaller."""
+    p = mann_whitney(Tally.of(range(n_a)), Tally.of(range(n_a, n_a + n_b))).p
+    rejects = (holm([p, *[1.0] * (pairs - 1)])[0] or 0.0) < ALPHA
+    assert [rejects, rejects] == [can_reject(n_a, n_b, pairs), can_reject(n_b, n_a, pairs)]
 
 
 def test_nothing_against_something() -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 COMMANDS = [
     "workflows.full_matrix",
     "workflows.report",
+    "workflows.reference",
     "workflows.criteria",
     "workflows.inventory",
     "workflows.firewall",

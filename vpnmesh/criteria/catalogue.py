@@ -44,11 +44,15 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a fact comes from; `url` is empty for what this project tried itself."""
+    """Where a fact comes from; `url` is empty for what this project tried itself.
+
+    `is_the_paper`: the study whose claims are judged, which cannot confirm itself.
+    """
 
     id: str
     text: str
     url: str
+    is_the_paper: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class _Strict(BaseModel):
 class _Source(_Strict):
     text: str
     url: str
+    is_the_paper: bool = False
 
 
 class _Cell(_Strict):
@@ -64,7 +65,9 @@ def parse(text: str, place: str = "criteria.yaml") -> Catalogue:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(place, f"{key or 'file'}: {first['msg']}") from error
-    sources = {key: Source(key, source.text, source.url) for key, source in data.sources.items()}
+    sources = {
+        key: Source(key, found.text, found.url, found.is_the_paper) for key, found in data.sources.items()
+    }
     facts = [fact for block in data.observations for fact in _facts(block, sources, place)]
     usability = [_usability(row, sources, place) for row in data.usability]
     catalogue = Catalogue(data.criteria, data.products, tuple(facts), tuple(usability))

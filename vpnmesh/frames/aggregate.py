@@ -126,7 +126,8 @@ def failures(samples: pl.DataFrame) -> pl.DataFrame:
     )
     joined = failed.join(attempted, on=["scenario", "condition", "protocol"], nulls_equal=True)
     columns = ("scenario", "condition", "protocol", "attempted", "failed", "stage", "reason")
-    return sort_cells(joined.select(columns), "protocol", {})
+    # groups and joins come in any order: without this, reasons of one cell would change places from time to time
+    return sort_cells(joined.select(columns).sort("stage", "reason"), "protocol", {})
 
 
 def sort_cells(frame: pl.DataFrame, protocol: str, ends: Mapping[str, int]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from vpnmesh.frames.order import BASELINES
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.setting import refuse_unlike
 from vpnmesh.report.tables import Study
-from vpnmesh.stats.compare import ALPHA, fewest_for_test, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, can_reject, holm, mann_whitney
 from vpnmesh.stats.describe import Summary
 from vpnmesh.stats.intervals import fewest_for_interval
 
@@ -110,8 +110,7 @@ def changes(a: Study, b: Study) -> pl.DataFrame:
         raise InputError("--compare", "the two have no cell in common")
     relative = another_machine(a, b)
     # a p that figures of this number can never bring below 0.05 would only look like equality
-    fewest = fewest_for_test(len(common))
-    made = (_row(cell, cells_a, cells_b, relative=relative, fewest=fewest) for cell in common)
+    made = (_row(cell, cells_a, cells_b, relative=relative, pairs=len(common)) for cell in common)
     rows = [row for row in made if row is not None]
     adjusted = holm([row["p"] for row in rows])  # type: ignore[misc]  # p is float or None by construction
     for row, p_holm in zip(rows, adjusted, strict=True):
@@ -121,7 +120,7 @@ def changes(a: Study, b: Study) -> pl.DataFrame:
 
 
 def _row(
-    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool, fewest: int
+    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool, pairs: int
 ) -> dict[str, object] | None:
     if relative and cell[0] in BASELINES:
         return None
@@ -140,7 +139,7 @@ def _row(
         "b_over_a": math.exp(ratio.value) if ratio else None,
         "low": ratio.bound(1 - tail) if ratio else None,
         "high": ratio.bound(tail) if ratio else None,
-        "p": None if relative or min(test.n_a, test.n_b) < fewest else test.p,
+        "p": None if relative or not can_reject(test.n_a, test.n_b, pairs) else test.p,
     }
 
 

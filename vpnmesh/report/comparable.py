@@ -1,7 +1,8 @@
 """Which cells can be compared at all, and what would have to be measured where they cannot.
 
-A cell can be compared when it has the figures that a test over all pairs of its condition needs (`fewest_for_test`) and
-when they are the VPN's: not slow start's. Published means (Table A2) rest on the paper's own repetitions.
+A cell can be compared when it has the figures that a test against the best measured of its condition needs, corrected
+over all pairs (`can_reject`), and when they are the VPN's: not slow start's. Published means (Table A2) rest on the
+paper's own repetitions.
 """
 
 import math
@@ -12,7 +13,7 @@ from functools import cached_property
 from vpnmesh.frames.aggregate import mean_of
 from vpnmesh.matrix import DEFAULT_PLACEMENT
 from vpnmesh.report.evidence import Readings
-from vpnmesh.stats.compare import fewest_for_test
+from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
 
 Key = tuple[str, str, str]
@@ -46,9 +47,16 @@ class Cells:
         if reading is None or reading.published:
             return None
         measured, row = reading.measured or 0, self._rows[key]
-        wanted = fewest_for_test(math.comb(len(self.readings.scenarios(*key[:2])), 2))
+        names = self.readings.scenarios(*key[:2])
+        pairs = math.comb(len(names), 2)
+        most = max((self._measured((*key[:2], name)) for name in names if name != key[2]), default=measured)
+        few = not can_reject(measured, most, pairs)
         slow = self._outlasting(row) if row.get("slow_start") else None
-        return Lack(key, measured, wanted, slow) if measured < wanted or slow else None
+        return Lack(key, measured, fewest_for_test(pairs), slow) if few or slow else None
+
+    def _measured(self, key: Key) -> int:
+        reading = self.readings.cell(*key)
+        return (reading.measured or 0) if reading else 0
 
     def _outlasting(self, row: Mapping[str, object]) -> int:
         """The fewest whole seconds of measuring of which slow start takes less than half."""

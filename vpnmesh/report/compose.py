@@ -31,8 +31,7 @@ _PROTOCOL_FIGURES = {
     "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were. "
     "\"slow start\": TCP's figure there, not the VPN's.",
     "fig{cpu}-{protocol}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
-    "every repetition with readings of at least 0, as in the authors' notebook (the tables keep those above 0). "
-    "Upper left is better.",
+    "every repetition with readings of at least 0{rule}. Upper left is better.",
     "distribution-{protocol}": "Distribution of {name} throughput: every measured repetition, the median as a line. "
     "(Above 2,000 repetitions: the middle half and the middle 90 %.)",
     "drift-{protocol}": "Drift. Each cell's {name} repetitions in the order they were taken, around the cell's mean. "
@@ -40,6 +39,7 @@ _PROTOCOL_FIGURES = {
     "follow a trend (Mann-Kendall, p < 0.01).",
 }
 
+_FIGURES_KEEP = ", as in the authors' notebook (the tables keep those above 0)"
 _MANY = 10
 _HINT = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
 
@@ -138,7 +138,8 @@ def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number:
         )
     blocks: list[Block] = []
     for pattern, caption in _PROTOCOL_FIGURES.items():
-        words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name}
+        rule = _FIGURES_KEEP if study.provenance.get("kind") == "import" else ""
+        words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name, "rule": rule}
         key, text = pattern.format(**words), caption.format(**words)
         few = f"no cell of {name} has the {FEWEST_FOR_TREND} repetitions that a trend can be seen in"
         why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
@@ -218,7 +219,8 @@ def _claims(claims: Sequence[Claim]) -> Section:
     counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
     text = "Verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
     caption = (
-        "What the paper says and what these data say to it; every verdict is computed from the tables above."
+        "What the paper says and what these data say to it, computed from the tables above. Claims about features rest "
+        "on dated facts: 'as the paper says' where nothing but the paper's own word speaks for one."
     )
     columns = ["section", "claim", "verdict", "because"]
     return Section(
@@ -280,6 +282,14 @@ def _environment(study: Study) -> Section:
     return Section("environment", "Environment", (block,))
 
 
+_COUNTS = {
+    "import": "A repetition counts as measured only with its rate and all CPU and RAM readings above 0.",
+    "run": "A repetition counts as measured only where the tool gave its figure and every check before and after it "
+    "held: the path, the impairment, the pods' MTU; a load that could not be read is left empty.",
+}
+"""What makes a repetition a measurement, by where the results come from."""
+
+
 def _method(study: Study) -> Section:
     limit = study.provenance.get("netem_limit")
     cap = f"netem's queue: {limit} packets. " if limit else ""
@@ -288,7 +298,7 @@ def _method(study: Study) -> Section:
         "Method",
         (
             Paragraph(
-                f"{cap}A repetition counts as measured only with its rate and all CPU and RAM readings above 0. "
+                f"{cap}{_COUNTS.get(str(study.provenance.get('kind')), _COUNTS['run'])} "
                 "Standard deviations are of samples. Intervals of a ratio are Fieller's unless a table says so. "
                 f"An interval is shown from {fewest_for_interval()} figures on, a trend from {FEWEST_FOR_TREND}. A "
                 "pair gets a p-value where both samples are as large as a test needs that can reject after Holm's "

@@ -1,7 +1,7 @@
 """Looks figures up in a study and cites them: every sentence of advice and every verdict rests on these.
 
-Where the study is the paper's own data and a protocol is missing (its UDP samples are not published), the means of
-Table A2 stand in, and every citation of them says so: they are means without samples, so they carry no p-value.
+Where the study is a part of the paper's own data without the UDP repetitions, the means of Table A2 stand in, and
+every citation of them says so: they are means without samples, so they carry no p-value.
 """
 
 from collections.abc import Mapping

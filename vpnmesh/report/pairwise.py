@@ -10,7 +10,7 @@ import polars as pl
 from vpnmesh.frames.aggregate import Cell, CellSample
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.requests import ApiCell
-from vpnmesh.stats.compare import ALPHA, fewest_for_test, holm, mann_whitney
+from vpnmesh.stats.compare import ALPHA, can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
 from vpnmesh.stats.intervals import fewest_for_interval, ratio_interval
 
@@ -44,9 +44,9 @@ class Family:
     """Scenarios whose figures are slow start's, not theirs: they are shown and not tested."""
 
     @property
-    def fewest(self) -> int:
-        """How many figures both scenarios of a pair need, so that a test of all pairs can reject at all."""
-        return fewest_for_test(comb(sum(group.sample.n > 0 for group in self.groups), 2))
+    def pairs(self) -> int:
+        """How many pairs are corrected together: those of the scenarios that have figures."""
+        return comb(sum(group.sample.n > 0 for group in self.groups), 2)
 
 
 def throughput_families(
@@ -140,6 +140,7 @@ def _withheld(family: Family, a: Group, b: Group) -> str:
     """Why a pair gets no p, "" where it gets one."""
     if slow := [group.scenario for group in (a, b) if group.scenario in family.unfit]:
         return f"slow start: {', '.join(slow)}"
-    if (fewest := min(a.sample.n, b.sample.n)) < family.fewest:
-        return f"{fewest} figures, a test of these pairs needs {family.fewest}"
+    sizes = (a.sample.n, b.sample.n)
+    if not can_reject(*sizes, family.pairs):
+        return f"{min(sizes)} figures, a test of these pairs needs {fewest_for_test(family.pairs)}"
     return ""

@@ -1,7 +1,7 @@
 """Whether two samples differ, and how far: Mann-Whitney U, Cliff's delta, Holm's correction.
 
 Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. How few values can reject at
-all, alone or in a family under Holm's correction, follows from its exact distribution (`fewest_for_test`): whoever
+all, alone or in a family under Holm's correction, follows from its exact distribution (`can_reject`): whoever
 shows a p from fewer shows what could only look like evidence of equality.
 """
 
@@ -40,14 +40,22 @@ def mann_whitney(a: Tally, b: Tally) -> Comparison:
     return Comparison(n_a, n_b, u, _p_value(u, n_a, n_b, ties), cliffs_delta(u, n_a, n_b))
 
 
-def fewest_for_test(pairs: int, alpha: float = ALPHA) -> int:
-    """From how many values in each of two groups on a test can reject at all, as one of `pairs` under Holm.
+def can_reject(n_a: int, n_b: int, pairs: int, alpha: float = ALPHA) -> bool:
+    """Whether a test of groups of these sizes can reject at all, as one of `pairs` under Holm.
 
-    The most extreme order of n and n values has the two-sided exact p 2 / C(2n, n); Holm's first step takes that times
-    the number of pairs. One pair: 4 values; 10 pairs: 6; 28 pairs: 7.
+    The most extreme order of n_a and n_b values has the two-sided exact p 2 / C(n_a + n_b, n_a); Holm's first step
+    takes that times the number of pairs.
+    """
+    return 2 * max(pairs, 1) / math.comb(n_a + n_b, n_a) < alpha
+
+
+def fewest_for_test(pairs: int, alpha: float = ALPHA) -> int:
+    """From how many values in each of two equal groups on a test can reject at all, as one of `pairs` under Holm.
+
+    One pair: 4 values; 10 pairs: 6; 28 pairs: 7. A smaller group can do beside a larger one: `can_reject`.
     """
     n = 1
-    while 2 * max(pairs, 1) / math.comb(2 * n, n) >= alpha:
+    while not can_reject(n, n, pairs, alpha):
         n += 1
     return n
 

@@ -1,0 +1,60 @@
+"""How much of what the paper prints a study gives to the printed digit: Tables A1 and A2, and two p-values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from vpnmesh.reference import FIGURES, Row, paper_rows
+
+NAMES = {"A1": "TCP", "A2": "UDP"}
+PRINTED_P = (("tcp", "native-1230", "netbird-direct", "0.39"), ("api", "native-1450", "native-1230", "0.22"))
+"""The two pairs without a difference, and their p-values (sections 4.1 and 4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """One printed table: rows whose five figures are all as printed, rows in all, and the cells that are not."""
+
+    table: str
+    exact: int
+    of: int
+    others: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """The count in words, with the cells that differ."""
+        text = f"Table {self.table} ({NAMES[self.table]}): {self.exact} of {self.of} rows exact to the printed digit"
+        return text + (f"; not so: {', '.join(self.others)}" if self.others else "")
+
+
+def matches(throughput: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[str]:
+    """A sentence for each printed table, then one for each printed p-value whose pair the study has."""
+    for table in reproduced(throughput):
+        yield table.sentence()
+    for test, a, b, printed in PRINTED_P:
+        for row in pairs.filter(test=test, condition="none", a=a, b=b).drop_nulls("p").to_dicts():
+            yield f"Mann-Whitney, {test.upper()}, {a} and {b}: U {row['u']:.0f}, p {row['p']:.5f} (printed: {printed})"
+
+
+def reproduced(throughput: pl.DataFrame) -> tuple[Reproduced, ...]:
+    """Table A1, then A2; a cell that the study lacks is not exact."""
+    own = {(row["protocol"], row["scenario"], row["condition"]): row for row in throughput.to_dicts()}
+    return tuple(_reproduced(table, own) for table in NAMES)
+
+
+def _reproduced(table: str, own: Mapping[tuple[str, str, str], Mapping[str, object]]) -> Reproduced:
+    rows = [row for row in paper_rows() if row.table == table]
+    others = [row for row in rows if not is_exact(row, own.get((row.protocol, row.scenario, row.condition)))]
+    named = tuple(f"{row.scenario} {row.condition}" for row in others)
+    return Reproduced(table, len(rows) - len(others), len(rows), named)
+
+
+def is_exact(row: Row, own: Mapping[str, object] | None) -> bool:
+    """Whether all five figures of a printed row come out when they are rounded as it is: to two digits."""
+    if own is None:
+        return False
+    found = {name: own[name] for name in FIGURES}
+    return all(
+        isinstance(figure, float) and float(f"{figure:.2f}") == float(row.printed[name])
+        for name, figure in found.items()
+    )
