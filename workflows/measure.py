@@ -190,7 +190,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
     )
     if raw.error and not raw.client.strip():
         raise ToolError("iperf3", raw.error)
-    findings.loads = _loads(bench, raw.loads)
+    findings.loads = _loads(bench, raw.loads, iperf3.PROGRAM)
     measured = iperf3.parse(raw.client, test)
     findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
     check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
@@ -243,11 +243,12 @@ _TESTS = {
 }
 
 
-def _loads(bench: Bench, raw: Mapping[str, str]) -> dict[str, load.Load]:
+def _loads(bench: Bench, raw: Mapping[str, str], tool: str = "") -> dict[str, load.Load]:
     bed = bench.site.testbed
     kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
     names = bench.standing.solution.processes
-    return {end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.items()}
+    seconds = bench.profile.duration_s
+    return {end: load.parse(text, kinds[end], names, seconds, tool) for end, text in raw.items()}
 
 
 def _named(loads: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case: str, tmp_path: Path) ->
     for folder in folders.values():
         folder.mkdir()
     (folders["old"] / "manifest.json").write_text(json.dumps({"schema_version": 0}))
-    (folders["garbled"] / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "profile": 3}))
+    (folders["garbled"] / "manifest.json").write_text(
+        json.dumps({"schema_version": SCHEMA_VERSION, "profile": 3})
+    )
     result = invoke(*case.format(**folders).split(" "))
     assert result.exit_code == 2, result.output
     assert CASES[case] in result.output
