@@ -23,7 +23,7 @@ from rich.console import Console
 from inventory.testbed import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
-from vpnmesh.matrix import MatrixPlan, plan_matrix
+from vpnmesh.matrix import MatrixPlan, plan_matrix, remarks
 from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.record import frame_of
@@ -52,7 +52,11 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
-@click.option("--budget", type=float, help="minutes; conditions that do not fit are dropped, visibly")
+@click.option(
+    "--budget",
+    type=float,
+    help="minutes; conditions that the profile chose and that do not fit are dropped, visibly",
+)
 @click.option(
     "--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000"
 )
@@ -116,8 +120,8 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     """Make all attempts that the store lacks; show tables and path; return the exit code."""
     engine = choose_engine(site)
     matrix = MatrixRun(site, plan, store, engine, seed)
-    for name in plan.dropped:
-        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    for sentence in remarks(plan):
+        console.print(sentence, highlight=False)
     signum = None
     with RunProgress(console, plan, matrix.done) as progress:
         try:
@@ -175,6 +179,8 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
             for one in plan.cells
         ]
         click.echo(json.dumps(rows, indent=1))
+        for sentence in remarks(plan):
+            click.echo(sentence, err=True)
         return
     for one in plan.cells:
         cell = one.cell
@@ -183,8 +189,8 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
             f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
-    for name in plan.dropped:
-        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    for sentence in remarks(plan):
+        console.print(sentence, highlight=False)
     console.print(
         f"{len(plan.cells)} cells, {plan.repetitions} repetitions, {len(plan.visits)} visits "
         f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
