@@ -9,7 +9,7 @@ from vpnmesh.masks import masked
 from vpnmesh.matrix import Job, MatrixPlan, Visit
 from vpnmesh.model import Condition
 from vpnmesh.outcome import UNAVAILABLE, Failed
-from vpnmesh.record import Record
+from vpnmesh.record import Record, last_sequence
 from vpnmesh.scenarios import scenario_named
 from workflows.firewall import keep_policy
 from workflows.hosts import stage_of
@@ -37,7 +37,7 @@ class MatrixRun:
         """Take in what an earlier session of this run has finished."""
         self.store.hide = lambda text: masked(text, self.site.secrets)
         self._finished = self.store.finished
-        self._sequence = len(self._finished)
+        self._sequence = last_sequence(self.store.lines)
         self.failed = sum(
             1
             for line in self.store.lines

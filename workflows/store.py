@@ -89,6 +89,11 @@ class Store:
         text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
         self._replace(self.directory / "manifest.json", self.hide(text).encode())
 
+    def as_kept(self, entries: Mapping[str, object]) -> dict[str, object]:
+        """The entries as the manifest would give them back: masked, and in JSON's types."""
+        kept: dict[str, object] = json.loads(self.hide(json.dumps(entries, default=str)))
+        return kept
+
     def update_manifest(self, **entries: object) -> None:
         """Add entries to the manifest."""
         self.write_manifest({**self.manifest(), **entries})

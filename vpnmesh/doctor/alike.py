@@ -14,7 +14,7 @@ def differences(nodes: Answers) -> list[str]:
     """One sentence for everything that is not the same on all nodes, with who has what."""
     told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for node, answers in nodes.items():
-        for name, value in _compared(answers):
+        for name, value in answers_compared(answers):
             told[name][value].append(node)
     return [
         f"{name}: " + "; ".join(f"{value} ({', '.join(who)})" for value, who in values.items())
@@ -23,7 +23,8 @@ def differences(nodes: Answers) -> list[str]:
     ]
 
 
-def _compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def answers_compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What one node said of all that makes machines alike, by name; "not known" where it said nothing."""
     for name in ALIKE:
         if name == "memory":
             yield name, memory(answers.get("memory_kb", ""))
