@@ -98,7 +98,7 @@ def main(
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
-                show_changes(console, site, plan)
+                show_changes(console, site, plan, seed)
                 return
             if store is None:
                 request = provenance.request(profile, seed, inventory, testbed)

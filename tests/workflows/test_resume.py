@@ -15,7 +15,7 @@ from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.matrix import PROFILES, plan_matrix
 from vpnmesh.model import Cell, Test, Testbed
-from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Sample
+from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.record import Record
 from workflows import full_matrix, provenance, runner, sessions
 from workflows.full_matrix import main
@@ -170,7 +170,8 @@ def test_every_session_is_kept_and_the_first_is_the_runs_own(
     manifest = store.manifest()
     assert manifest["node_differences"] == []
     assert manifest["sysctls_before"] == {"worker1": {"net.core.rmem_max": "212992"}}
-    first, second = manifest["sessions"]  # type: ignore[misc]
+    kept: Any = manifest["sessions"]
+    first, second = kept
     assert (first["node_differences"], second["node_differences"]) == ([], ["firewall: other"])
     assert second["sysctls_before"] == {"worker1": {"net.core.rmem_max": "26214400"}}
     assert {"started_at", "argv", "vpnmesh", "git_commit", "nodes", "engine"} <= set(first)
@@ -215,7 +216,7 @@ def test_sets_in_another_order_are_no_change(store: Store) -> None:
 def test_numbers_go_on_after_rows_of_every_outcome(store: Store, bed: Testbed) -> None:
     """`sequence` is unique in a run: unavailable and failed rows have theirs too."""
     cell = Cell("nebula-direct", "none", Test.TCP, bed.pairs[0])
-    outcomes = (
+    outcomes: tuple[Outcome, ...] = (
         Measured((Sample("rate_mbit_s", 1.0),)),
         Failed("tool", "no"),
         Failed(UNAVAILABLE, "unavailable: x"),
