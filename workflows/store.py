@@ -1,5 +1,6 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
 
+import contextlib
 import io
 import json
 import os
@@ -164,7 +165,8 @@ class Store:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that is read-only by now holds nothing to take away
+                temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error
