@@ -43,9 +43,12 @@ def show_changes(console: Console, site: Site, plan: MatrixPlan, seed: int = 1) 
 def _show(console: Console, title: str, find: Callable[[], Diffs]) -> None:
     console.rule(title, align="left")
     try:
-        for host, diff in find():
+        found = find()
+        for host, diff in found:
             console.print(f"[bold]{host}[/bold]")
             console.print(Syntax(diff, "diff", background_color="default"))
+        if not found:
+            console.print("nothing would change")
     except UnavailableError as error:
         console.print(f"unavailable: {error}", markup=False)
 
