@@ -33,8 +33,8 @@ def test_a_dry_run_shows_all_five_kinds_and_changes_nothing(placement: str, site
     changes = any(result.changed for result in wanted.values())
     assert "kernel settings, for the whole run" in settings
     assert ("+++ sysctl" if changes else "nothing would change") in settings
-    assert "+++ firewall" in scenario
-    assert "+++ /etc/nebula" in scenario
+    assert "+++ firewall policy" in scenario
+    assert "+++ /var/lib/vpnmesh/nebula/" in scenario
     assert "+++ pod network" in scenario
     made_later = "+loss-5pct on" in impairments and placement != "underlay"
     assert f"+++ {site.testbed.client.name}: impairment" in impairments or made_later
