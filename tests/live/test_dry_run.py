@@ -37,4 +37,4 @@ def test_a_dry_run_shows_all_five_kinds_and_changes_nothing(placement: str, site
     assert "+++ /var/lib/vpnmesh/nebula/" in scenario
     assert "+++ pod network" in scenario
     made_later = "+loss-5pct on" in impairments and placement != "underlay"
-    assert f"+++ {site.testbed.client.name}: impairment" in impairments or made_later
+    assert f": impairment {placement.partition(':')[0]}-client" in impairments or made_later
