@@ -138,10 +138,17 @@ class Attached:
             seen += chunk
         return seen
 
-    def stop(self) -> Completed:
-        """End the process and return all that it printed since."""
+    def end(self) -> None:
+        """Tell the process to end, without waiting for it; `stop` then returns what it printed."""
         try:
             self.channel.shutdown_write()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+
+    def stop(self) -> Completed:
+        """End the process and return all that it printed since."""
+        self.end()
+        try:
             stdout, stderr = _drain(self.channel)
             return Completed(self.argv, self.channel.recv_exit_status(), stdout, stderr)
         except (OSError, EOFError, paramiko.SSHException) as error:

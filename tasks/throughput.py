@@ -67,6 +67,9 @@ def measure_throughput(task: Task, ask: Throughput, others: Mapping[str, Host]) 
         started = time.monotonic()
         client = _run_client(shells["client"], ask, address, limit_s)
         elapsed_s = time.monotonic() - started
+        # ended first: every sample after the client's end is of idle nodes
+        for sampler in samplers.values():
+            sampler.end()
         relayed = sent_bytes(shells["relay"], bed.relay.leg.interface) - sent_before
         loads = {end: sampler.stop().stdout for end, sampler in samplers.items()}
         said = banner + server.stop().stdout

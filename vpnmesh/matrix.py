@@ -1,5 +1,6 @@
 """What a run asks, in which order, and how long that takes: profiles, cells, visits (paper, section 3.3)."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +22,21 @@ CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
 
+MAX_REPETITIONS = 10_000
+"""A hundred times the paper's; more is a slip of the finger."""
+MAX_DURATION_S = 86_400
+"""The longest that iperf3 takes (its MAX_TIME)."""
+MAX_SEED = 1_000_000_000
+
 DEFAULT_PLACEMENT = Placement()
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How thorough a run is; durations in seconds, the omitted second not counted."""
+    """How thorough a run is; durations in seconds, the omitted second not counted.
+
+    `conditions_asked` says that somebody named the conditions: then a budget drops none of them.
+    """
 
     name: str
     scenarios: tuple[str, ...]
@@ -42,6 +52,7 @@ class Profile:
     udp_rate: str = "0"
     udp_window: str = ""
     budget_min: float | None = None
+    conditions_asked: bool = False
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated."""
@@ -151,9 +162,12 @@ def plan_matrix(profile: Profile, pairs: Sequence[Pair], seed: int) -> MatrixPla
     """Expand the profile into cells and put them in their seeded order.
 
     Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one scenario.
-    A budget drops conditions from the end, named in `dropped`; `none` is never dropped.
+    A budget drops conditions that the profile chose, from the end, named in `dropped`; never `none`, nor what
+    was asked for by name. InputError for a figure that no run can have.
     """
     _check(profile)
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError("--seed", f"{seed} is not in 0 to {MAX_SEED}")
     conditions, dropped = _within_budget(profile, pairs)
     cells = _cells(profile, conditions, pairs)
     visits = _visits(profile, cells, seed)
@@ -163,15 +177,21 @@ def plan_matrix(profile: Profile, pairs: Sequence[Pair], seed: int) -> MatrixPla
 def _check(profile: Profile) -> None:
     for scenario in profile.scenarios:
         scenario_named(scenario)
-    for option, value in (
-        ("--repetitions", min(profile.repetitions_clean, profile.repetitions_impaired)),
-        ("--duration", profile.duration_s),
-        ("--blocks", profile.blocks),
+    if not profile.conditions or not profile.tests or not profile.scenarios:
+        raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
+    for option, value, most in (
+        ("--repetitions", profile.repetitions_clean, MAX_REPETITIONS),
+        ("--repetitions", profile.repetitions_impaired, MAX_REPETITIONS),
+        ("--duration", profile.duration_s, MAX_DURATION_S),
+        ("--blocks", profile.blocks, MAX_REPETITIONS),
     ):
         if value < 1:
             raise InputError(option, f"{value} is less than 1")
-    if not profile.conditions or not profile.tests or not profile.scenarios:
-        raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
+        if value > most:
+            raise InputError(option, f"{value} is more than {most}")
+    budget = profile.budget_min
+    if budget is not None and not 0 < budget < math.inf:
+        raise InputError("--budget", f"{budget:g} is no number of minutes above 0")
 
 
 def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
@@ -205,7 +225,7 @@ def _cells(
 def _within_budget(profile: Profile, pairs: Sequence[Pair]) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
     conditions, dropped = list(profile.conditions), []
     switching = SWITCH_S * len(profile.scenarios) * profile.blocks
-    while profile.budget_min is not None and len(conditions) > 1:
+    while profile.budget_min is not None and not profile.conditions_asked and len(conditions) > 1:
         seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs))
         if seconds <= 60 * profile.budget_min:
             break
@@ -241,8 +261,8 @@ def _jobs(cells: Sequence[PlannedCell], block: int, blocks: int, order: random.R
 
 
 VISITED_ONCE = (
-    "each scenario was visited once: whatever the machine did meanwhile looks like the scenario; two visits or more"
-    " (--blocks 2) tell them apart"
+    "each scenario was visited once, so differences between scenarios are confounded with time (drift of the machine);"
+    " --blocks 2 with 2 repetitions or more visits each twice"
 )
 """What a reader must know of a run whose scenarios were measured at one time each."""
 
@@ -254,9 +274,23 @@ def confounded(plan: MatrixPlan) -> str:
     """
     visits = Counter(visit.scenario for visit in plan.visits)
     alone = len(visits) > 1 and min(visits.values()) == 1
-    return f"warning: {VISITED_ONCE.replace(' was ', ' is ').replace(' did ', ' does ')}" if alone else ""
+    return VISITED_ONCE.replace("was visited", "is visited") if alone else ""
 
 
 def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:
     """The scenarios of the plan, in the plan's own order."""
     return tuple(scenario_named(name) for name in plan.profile.scenarios)
+
+
+def remarks(plan: MatrixPlan) -> list[str]:
+    """What a reader of the plan has to know beside the cells: what a budget did, and what the order cannot tell."""
+    budget = plan.profile.budget_min
+    said = [f"left out to stay in {budget:g} minutes: {name}" for name in plan.dropped]
+    if budget is not None and plan.seconds > 60 * budget:
+        said.append(
+            f"estimated {plan.seconds / 60:.1f} minutes are more than the budget of {budget:g}; "
+            "nothing that was asked for is left out"
+        )
+    if sentence := confounded(plan):
+        said.append(sentence)
+    return said

@@ -113,6 +113,13 @@ def finished(lines: list[dict[str, object]]) -> frozenset[tuple[str, int]]:
     return frozenset(_key(line) for line in lines if line.get("type") == "repetition" and _attempted(line))
 
 
+def last_sequence(lines: list[dict[str, object]]) -> int:
+    """The number of the last row that the journal holds, of whatever outcome; 0 for an empty one."""
+    return max(
+        (int(str(line.get("sequence", 0))) for line in lines if line.get("type") == "repetition"), default=0
+    )
+
+
 def _attempted(line: Mapping[str, object]) -> bool:
     return line.get("stage") != UNAVAILABLE
 

@@ -23,11 +23,11 @@ from rich.console import Console
 from inventory.testbed import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab, find, up
-from vpnmesh.matrix import MatrixPlan, confounded, plan_matrix
+from vpnmesh.matrix import MatrixPlan, Profile, plan_matrix, remarks
 from vpnmesh.model import NodeKind, Testbed
 from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.record import frame_of
-from workflows import provenance
+from workflows import provenance, sessions
 from workflows.dry_run import show_changes
 from workflows.firewall import FirewallRun
 from workflows.impair import choose_engine
@@ -52,7 +52,11 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
-@click.option("--budget", type=float, help="minutes; conditions that do not fit are dropped, visibly")
+@click.option(
+    "--budget",
+    type=float,
+    help="minutes; conditions that the profile chose and that do not fit are dropped, visibly",
+)
 @click.option(
     "--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000"
 )
@@ -82,13 +86,10 @@ def main(
     if as_json and not only_plan:
         raise InputError("--json", "goes with --plan")
     console = make_console()
-    store = None
-    if resume is not None:
-        store = Store.open(resume)
-        profile, seed, inventory = provenance.read_request(store.manifest(), str(resume))
-    else:
-        profile = MatrixOptions(**changes).build()  # type: ignore[arg-type]
+    store, (profile, seed, inventory) = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
     nr, testbed = load(inventory)
+    if store is not None:
+        sessions.check_request(store, testbed)
     plan = plan_matrix(profile, testbed.pairs, seed)
     if only_plan:
         show_plan(console, plan, as_json=as_json)
@@ -97,7 +98,7 @@ def main(
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
-                show_changes(console, site, plan)
+                show_changes(console, site, plan, seed)
                 return
             if store is None:
                 request = provenance.request(profile, seed, inventory, testbed)
@@ -112,18 +113,31 @@ def main(
     sys.exit(code)
 
 
+def _asked(
+    resume: Path | None, options: MatrixOptions, seed: int, inventory: str
+) -> tuple[Store | None, tuple[Profile, int, str]]:
+    """What the options ask for, or the run to go on with and what was asked when it began."""
+    if resume is None:
+        return None, (options.build(), seed, inventory)
+    sessions.refuse_options(click.get_current_context())
+    store = Store.open(resume)
+    return store, provenance.read_request(store.manifest(), str(resume))
+
+
 def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
     """Make all attempts that the store lacks; show tables and path; return the exit code."""
     engine = choose_engine(site)
     matrix = MatrixRun(site, plan, store, engine, seed)
-    for name in plan.dropped:
-        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    for sentence in remarks(plan):
+        console.print(sentence, highlight=False)
     signum = None
     with RunProgress(console, plan, matrix.done) as progress:
         try:
-            store.update_manifest(**provenance.surroundings(site, lab, engine))
+            for sentence in sessions.begin(store, site, lab, engine):
+                progress.say(sentence)
+            sessions.note(store, remarks=remarks(plan))
             with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:
-                store.update_manifest(sysctls_before=before)
+                sessions.note(store, sysctls_before=before)
                 matrix.run(progress)
         except InterruptedRunError as interrupt:
             signum = interrupt.signum
@@ -147,7 +161,7 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
 def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> Iterator[None]:
     """Compare every node after the run with before, and say what differs; both are kept in the manifest."""
     before = provenance.footprint(site)
-    store.update_manifest(footprint_before=before)
+    sessions.note(store, footprint_before=before)
     try:
         yield
     finally:
@@ -157,6 +171,7 @@ def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> It
             progress.say(f"what is left on the nodes could not be read: {error}")
         else:
             differences = provenance.compare_footprints(before, after)
+            sessions.note(store, footprint_after=after, footprint_differences=differences)
             store.update_manifest(footprint_after=after, footprint_differences=differences)
             for difference in differences:
                 progress.say(f"not as it was found: {difference}")
@@ -175,6 +190,8 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
             for one in plan.cells
         ]
         click.echo(json.dumps(rows, indent=1))
+        for sentence in remarks(plan):
+            click.echo(sentence, err=True)
         return
     for one in plan.cells:
         cell = one.cell
@@ -183,15 +200,13 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
             f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
-    for name in plan.dropped:
-        console.print(f"left out to stay in {plan.profile.budget_min:g} minutes: {name}", highlight=False)
+    for sentence in remarks(plan):
+        console.print(sentence, highlight=False)
     console.print(
         f"{len(plan.cells)} cells, {plan.repetitions} repetitions, {len(plan.visits)} visits "
         f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
         highlight=False,
     )
-    if said := confounded(plan):
-        console.print(said, highlight=False)
 
 
 @contextlib.contextmanager
@@ -215,9 +230,12 @@ def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
 
 
 def _missing(store: Store) -> str:
-    """The scenarios that could not be attempted, with the reason of each."""
+    """The scenarios that could not be attempted, with the reason of each; not those that a later session could."""
+    attempted = {cell.partition("/")[0] for cell, _ in store.finished}
     reasons = {
-        str(line["scenario"]): str(line["reason"]) for line in store.lines if line.get("stage") == UNAVAILABLE
+        str(line["scenario"]): str(line["reason"])
+        for line in store.lines
+        if line.get("stage") == UNAVAILABLE and line["scenario"] not in attempted
     }
     return "; ".join(f"{scenario} ({reason})" for scenario, reason in reasons.items())
 

@@ -26,6 +26,12 @@ ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
 RENEW_AFTER = 1 / 3
 """Which part of the deadman's time may pass before it is renewed."""
 
+Keep = Callable[[str, str], object]
+
+
+def _keep_nothing(name: str, text: str) -> None:
+    del name, text
+
 
 @dataclass(slots=True)
 class Impaired:
@@ -64,28 +70,57 @@ class Impaired:
 
 
 def choose_engine(site: Site) -> Engine:
-    """Netem where the firewall's and the client's kernel have it, else the lab's own; UnavailableError elsewhere."""
-    bed = site.testbed
-    names = (bed.client.name, bed.server.name, bed.firewall.name)
+    """The engine of this testbed, ready on its nodes; UnavailableError where there is none."""
+    engine = find_engine(site)
+    install(site, engine)
+    return engine
+
+
+def find_engine(site: Site) -> Engine:
+    """Netem where the firewall's and the client's kernel have it, else the lab's own; nothing is changed.
+
+    Raises UnavailableError where neither can be.
+    """
+    names = _impairing(site)
     found = run_on(site.nr, names, tasks.has_netem)
     if all(result.result for result in found.values()):
         return NetemEngine()
-    if any(bed.node(name).kind is not NodeKind.NETNS for name in names):
+    if any(site.testbed.node(name).kind is not NodeKind.NETNS for name in names):
         lacking = ", ".join(name for name, result in found.items() if not result.result)
         raise UnavailableError(f"no netem in the kernel of {lacking} (module sch_netem)")
+    return NfqueueEngine(ENGINE_PATH)
+
+
+def install(site: Site, engine: Engine, *, dry_run: bool = False) -> dict[str, Result]:
+    """Bring the lab's own engine to the nodes that impair; netem is in the kernel already."""
+    if not isinstance(engine, NfqueueEngine):
+        return {}
     try:
         program = binary_path().read_bytes()
     except OSError as error:
         raise UnavailableError("no netem in this kernel and no vpnmesh-nfq: run `make setup`") from error
-    run_on(site.nr, names, tasks.install_engine, path=ENGINE_PATH, program=program)
-    return NfqueueEngine(ENGINE_PATH)
+    names = _impairing(site)
+    return run_on(site.nr, names, tasks.install_engine, path=engine.binary, program=program, dry_run=dry_run)
+
+
+def _impairing(site: Site) -> tuple[str, ...]:
+    bed = site.testbed
+    return (bed.client.name, bed.server.name, bed.firewall.name)
 
 
 @contextlib.contextmanager
 def impaired(
-    site: Site, engine: Engine, condition: Condition, placement: Placement, seed: int = 1
+    site: Site,
+    engine: Engine,
+    condition: Condition,
+    placement: Placement,
+    seed: int = 1,
+    keep: Keep = _keep_nothing,
 ) -> Iterator[Impaired]:
-    """Impair the measured pair, prove it by reading back and by a burst, and lift it whatever happens."""
+    """Impair the measured pair, prove it by reading back and by a burst, and lift it whatever happens.
+
+    `keep` gets what ping printed before and in the burst, by file name, before it is judged.
+    """
     bed = site.testbed
     targets = engine.targets(bed, bed.pairs[0], placement)
     impairment = impairment_for(condition, placement, seed)
@@ -93,11 +128,14 @@ def impaired(
     try:
         if condition:
             clean = _ping(site, placement, tasks.ping_address)
+            keep("clean.txt", clean.text)
             for target in targets:
                 parameters = {"engine": engine, "target": target, "impairment": impairment}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
             standing.check()
-            _prove(site, condition, placement, clean)
+            seen = _ping(site, placement, tasks.ping_burst)
+            keep("burst.txt", seen.text)
+            burst.check_burst(seen, condition, placement, clean)
         yield standing
     finally:
         if condition:
@@ -121,11 +159,6 @@ def lift(site: Site, engine: Engine, targets: tuple[Target, ...]) -> None:
 def lift_everything(site: Site, engine: Engine) -> None:
     """Clear every place that any impairment of this testbed can be at."""
     lift(site, engine, every_target(engine, site.testbed, site.testbed.pairs[0]))
-
-
-def _prove(site: Site, condition: Condition, placement: Placement, clean: PingSummary) -> None:
-    """Send a burst along the impaired way and judge its loss and delay."""
-    burst.check_burst(_ping(site, placement, tasks.ping_burst), condition, placement, clean)
 
 
 def _ping(site: Site, placement: Placement, task: Callable[..., Result]) -> PingSummary:

@@ -54,8 +54,8 @@ class Attempt:
 class _Findings:
     """What one attempt gathers on its way; kept even when it fails half-way."""
 
-    rtt_ms_before: float | None = None
-    rtt_ms_after: float | None = None
+    before: PingSummary | None = None
+    after: PingSummary | None = None
     relay_share: float | None = None
     late_ms: float | None = None
     loads: Mapping[str, load.Load] = field(default_factory=dict)
@@ -64,9 +64,9 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """All checks held a moment ago: the pods' RTT then, in ms, None if no ping came back."""
+    """All checks held a moment ago, and what the pods' pings said then."""
 
-    rtt_ms: float | None
+    ping: PingSummary
 
 
 def measure(
@@ -97,8 +97,8 @@ def measure(
         visit=attempt.visit,
         sequence=attempt.sequence,
         data_plane=bench.standing.data_plane,
-        rtt_ms_before=findings.rtt_ms_before,
-        rtt_ms_after=findings.rtt_ms_after,
+        rtt_ms_before=findings.before.rtt_avg_ms if findings.before else None,
+        rtt_ms_after=findings.after.rtt_avg_ms if findings.after else None,
         relay_share=findings.relay_share,
         near_cap=_near_cap(bench, outcome, impaired),
         impairment_late_ms=findings.late_ms,
@@ -107,7 +107,8 @@ def measure(
         loads=findings.loads,
         raw=findings.raw,
     )
-    return record, Checked(findings.rtt_ms_after) if isinstance(outcome, Measured) else None
+    held = findings.after if isinstance(outcome, Measured) else None
+    return record, Checked(held) if held else None
 
 
 def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None:
@@ -120,8 +121,8 @@ def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None
     return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets))
 
 
-def check(bench: Bench, impaired: Impaired) -> float | None:
-    """Raise CheckError unless everything stands as the cell says; returns the pods' RTT in ms, None if lost."""
+def check(bench: Bench, impaired: Impaired) -> PingSummary:
+    """Raise CheckError unless everything is as the cell says; returns what pings between the pods said."""
     site, standing = bench.site, bench.standing
     pair = (site.testbed.client.name, site.testbed.server.name)
     looks = run_on(
@@ -130,8 +131,7 @@ def check(bench: Bench, impaired: Impaired) -> float | None:
     for name, other in (pair, pair[::-1]):
         _check_look(bench, name, other, looks[name].result)
     impaired.check()
-    rtt = ping_pods(bench).rtt
-    return rtt.avg_ms if rtt else None
+    return ping_pods(bench)
 
 
 def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
@@ -158,10 +158,12 @@ def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
 def _attempt(
     bench: Bench, attempt: Attempt, impaired: Impaired, findings: _Findings, checked: Checked | None
 ) -> Outcome:
-    findings.rtt_ms_before = checked.rtt_ms if checked else check(bench, impaired)
+    findings.before = checked.ping if checked else check(bench, impaired)
+    findings.raw = _keep(bench, attempt, {"rtt-before.txt": findings.before.text})
     measured = _TESTS[attempt.cell.test](bench, attempt, findings)
     before = impaired.counters
-    findings.rtt_ms_after = check(bench, impaired)
+    findings.after = check(bench, impaired)
+    _keep(bench, attempt, {"rtt-after.txt": findings.after.text})
     if before is not None and impaired.counters is not None:
         findings.late_ms = late_ms_between(before, impaired.counters)
     return measured
@@ -183,7 +185,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
     )
     if raw.error and not raw.client.strip():
         raise ToolError("iperf3", raw.error)
-    findings.loads = _loads(bench, raw.loads)
+    findings.loads = _loads(bench, raw.loads, iperf3.PROGRAM)
     measured = iperf3.parse(raw.client, test)
     findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
     check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
@@ -192,7 +194,7 @@ def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured
 
 def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
     summary = ping_pods(bench, count=5 * bench.profile.duration_s)
-    findings.raw = _keep(bench, attempt, {"ping.txt": repr(summary)})
+    findings.raw = _keep(bench, attempt, {"ping.txt": summary.text})
     if summary.rtt is None:
         raise ToolError("ping", f"none of {summary.sent} came back")
     lost_pct = 100 * (1 - summary.received / summary.sent)
@@ -236,11 +238,12 @@ _TESTS = {
 }
 
 
-def _loads(bench: Bench, raw: Mapping[str, str]) -> dict[str, load.Load]:
+def _loads(bench: Bench, raw: Mapping[str, str], tool: str = "") -> dict[str, load.Load]:
     bed = bench.site.testbed
     kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
     names = bench.standing.solution.processes
-    return {end: load.parse(text, kinds[end], names, bench.profile.duration_s) for end, text in raw.items()}
+    seconds = bench.profile.duration_s
+    return {end: load.parse(text, kinds[end], names, seconds, tool) for end, text in raw.items()}
 
 
 def _named(loads: Mapping[str, str]) -> dict[str, str]:

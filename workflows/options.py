@@ -11,6 +11,9 @@ from vpnmesh.matrix import Profile, profile_named
 from vpnmesh.model import Condition, End, Place, Placement, Test
 from vpnmesh.scenarios import SCENARIO_ORDER, scenario_named
 
+MAX_LIMIT_PACKETS = 10_000_000
+"""The longest queue that both engines take."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixOptions:
@@ -50,6 +53,7 @@ class MatrixOptions:
             chosen = {scenario_named(name).name for name in split(self.scenarios)}
             changes["scenarios"] = tuple(name for name in SCENARIO_ORDER if name in chosen)
         if self.conditions is not None:
+            changes["conditions_asked"] = True
             changes["conditions"] = tuple(
                 dict.fromkeys(Condition.parse(name) for name in split(self.conditions))
             )
@@ -58,9 +62,15 @@ class MatrixOptions:
         return changes
 
     def _budget(self, profile: Profile) -> dict[str, Any]:
-        """The minutes asked for; else a profile's own budget, which is per scenario, scaled to those chosen."""
+        """The minutes asked for; else a profile's own, scaled to the scenarios chosen.
+
+        A profile's own budget is that of its own matrix: it goes as soon as something is asked for that costs time.
+        """
         if self.budget is not None:
             return {"budget_min": self.budget}
+        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks)
+        if any(value is not None for value in costly):
+            return {"budget_min": None}
         if profile.budget_min is None or self.scenarios is None:
             return {}
         return {"budget_min": profile.budget_min * len(split(self.scenarios)) / len(profile.scenarios)}
@@ -73,19 +83,29 @@ def split(text: str) -> list[str]:
 
 def parse_placement(text: str, default: Placement) -> Placement:
     """Read `PLACE[:END][:LIMIT]`, e.g. `vxlan`, `underlay:both`, `underlay:client:1000`, `pod:server:auto`."""
-    place, end, limit = [*text.split(":"), "", ""][:3]
+    place, end, limit, *more = [*text.split(":"), "", ""]
     try:
-        return Placement(
-            Place(place),
-            End(end) if end else default.end,
-            {"": default.limit, "auto": None}[limit] if limit in ("", "auto") else int(limit),
-        )
+        wanted = Placement(Place(place), End(end) if end else default.end, _limit(limit, default.limit))
     except ValueError:
+        wanted = None
+    # the two that were added above are all that may be left over
+    if wanted is None or any(more):
         raise InputError(
             "--placement",
             f"'{text}' is not PLACE[:END][:LIMIT]",
-            f"places: {', '.join(Place)}; ends: {', '.join(End)}; limit: packets or auto",
-        ) from None
+            f"places: {', '.join(Place)}; ends: {', '.join(End)}; "
+            f"limit: 1 to {MAX_LIMIT_PACKETS} packets, or auto",
+        )
+    return wanted
+
+
+def _limit(text: str, default: int | None) -> int | None:
+    """Packets, None for auto; ValueError for what is neither."""
+    if text in ("", "auto"):
+        return default if not text else None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT_PACKETS):
+        raise ValueError(text)
+    return int(text)
 
 
 def _test(name: str) -> Test:

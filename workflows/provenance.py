@@ -31,7 +31,7 @@ def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> di
     """What was asked for; enough to go on with the run later."""
     return {
         "vpnmesh": version("vpnmesh"),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "started_at": datetime.now(UTC).isoformat(),
         "argv": sys.argv,
         "python": platform.python_version(),
@@ -39,9 +39,15 @@ def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> di
         "profile": _PROFILE.dump_python(profile, mode="json"),
         "seed": seed,
         "inventory": inventory,
-        "testbed": _TESTBED.dump_python(testbed, mode="json"),
+        "testbed": dump_testbed(testbed),
         "allow_virtual_forwarding": testbed.allow_virtual_forwarding,
     }
+
+
+def dump_testbed(testbed: Testbed) -> dict[str, object]:
+    """The testbed as the manifest has it."""
+    dumped: dict[str, object] = _TESTBED.dump_python(testbed, mode="json")
+    return dumped
 
 
 def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
@@ -114,7 +120,7 @@ def lab_facts(lab: Lab | None) -> dict[str, object] | None:
     }
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """The commit of the code that runs, "unknown" outside a checkout; `-dirty` when files differ from it."""
     argv = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12")
     try:

@@ -1,5 +1,6 @@
 """The loop over visits, conditions, jobs and repetitions; a failure ends what it must, never the run."""
 
+import itertools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -10,11 +11,11 @@ from vpnmesh.masks import masked
 from vpnmesh.matrix import Job, MatrixPlan, Visit
 from vpnmesh.model import Condition
 from vpnmesh.outcome import UNAVAILABLE, Failed
-from vpnmesh.record import Record
+from vpnmesh.record import Record, last_sequence
 from vpnmesh.scenarios import scenario_named
 from workflows.firewall import keep_policy
 from workflows.hosts import stage_of
-from workflows.impair import Impaired, impaired, seed_for
+from workflows.impair import Impaired, Keep, impaired, seed_for
 from workflows.measure import Attempt, Bench, Checked, measure
 from workflows.progress import RunProgress
 from workflows.provision import Site, provisioned
@@ -38,7 +39,7 @@ class MatrixRun:
         """Take in what an earlier session of this run has finished."""
         self.store.hide = lambda text: masked(text, self.site.secrets)
         self._finished = self.store.finished
-        self._sequence = len(self._finished)
+        self._sequence = last_sequence(self.store.lines)
         self.failed = sum(
             1
             for line in self.store.lines
@@ -104,6 +105,7 @@ class MatrixRun:
                 condition,
                 placement,
                 seed_for(self.seed, visit.number),
+                self._keeper(f"{visit.scenario}/{name}/impairment/visit-{visit.number}"),
             ) as impairment:
                 for job in jobs:
                     self._job(bench, visit, job, impairment, progress)
@@ -113,6 +115,15 @@ class MatrixRun:
         except VpnmeshError as error:
             rest = [job for job in jobs if job.cell.key not in made]
             self._fail(visit, rest, stage_of(error, "impairment"), str(error), progress)
+
+    def _keeper(self, folder: str) -> Keep:
+        """Keeps files below that folder of raw/; beside what an earlier session kept there, never over it."""
+        free = next(
+            name
+            for name in itertools.chain([folder], (f"{folder}-{n}" for n in itertools.count(2)))
+            if not (self.store.directory / "raw" / name).exists()
+        )
+        return lambda name, text: self.store.keep_raw(f"{free}/{name}", text)
 
     def _job(self, bench: Bench, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress) -> None:
         records: list[Record] = []

@@ -1,5 +1,6 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
 
+import contextlib
 import io
 import json
 import os
@@ -89,6 +90,11 @@ class Store:
         text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
         self._replace(self.directory / "manifest.json", self.hide(text).encode())
 
+    def as_kept(self, entries: Mapping[str, object]) -> dict[str, object]:
+        """The entries as the manifest would give them back: masked, and in JSON's types."""
+        kept: dict[str, object] = json.loads(self.hide(json.dumps(entries, default=str)))
+        return kept
+
     def update_manifest(self, **entries: object) -> None:
         """Add entries to the manifest."""
         self.write_manifest({**self.manifest(), **entries})
@@ -159,7 +165,8 @@ class Store:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that is read-only by now holds nothing to take away
+                temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error

@@ -125,3 +125,18 @@ def test_bounds_by_hand() -> None:
 def test_which_addresses() -> None:
     """Inside the VPN the burst goes from pod to pod, below it from node to node."""
     assert [place for place in Place if goes_between_pods(Placement(place))] == [Place.VXLAN, Place.POD]
+
+
+@pytest.mark.parametrize("case", ["clean", "delay-and-loss", "all-lost"])
+def test_a_summary_keeps_what_ping_printed(captured: Path, case: str) -> None:
+    """The text as printed, which read again is the same summary; a repr of the record shows figures only."""
+    text = read(captured, case)
+    assert ping.parse(text).text == text
+    assert ping.parse(ping.parse(text).text) == ping.parse(text)
+    assert "PING" not in repr(ping.parse(text))
+
+
+def test_a_bursts_summary_keeps_all_four_pings(captured: Path) -> None:
+    """All of it, since the figures are of all four."""
+    text = read(captured, "burst-side-by-side")
+    assert ping.parse_all(text).text == text

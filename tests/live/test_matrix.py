@@ -15,12 +15,14 @@ import polars as pl
 import pytest
 
 from vpnmesh.frames.schemas import check_results
+from vpnmesh.impairment import burst
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Cell, Condition, Placement, Test
 from vpnmesh.outcome import Failed, Measured
 from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.tools import ping
 from workflows.impair import choose_engine, impaired
 from workflows.measure import Attempt, Bench, measure
 from workflows.provision import Site, provisioned
@@ -91,13 +93,15 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
         *("--conditions", "none,loss-5pct", "--tests", "tcp,udp,idle,ping", "--out", str(run), *SHORT),
     )
     said = process.communicate(timeout=DEADLINE_S)[0]
-    assert process.returncode == 0, said
     frame = check_results(pl.read_parquet(run / "results.parquet"), str(run))
     ours = frame.filter(pl.col("scenario") == "nebula-relay")
-    measured = ours.filter(pl.col("outcome") == "measured")
-    assert {
-        ("nebula-relay", c, t) for c in ("none", "loss-5pct") for t in ("tcp", "udp", "idle", "ping")
-    } == set(measured.select("scenario", "condition", "test").iter_rows())
+    measured, failed = (ours.filter(pl.col("outcome") == one) for one in ("measured", "failed"))
+    assert sorted((c, t) for c in ("none", "loss-5pct") for t in ("tcp", "udp", "idle", "ping")) == sorted(
+        ours.select("condition", "test").iter_rows()
+    )
+    # iperf3 never sends the datagram again that opens a UDP stream (its issue 351): no other test may fail
+    assert set(failed.select("test", "stage").iter_rows()) <= {("udp", "tool")}
+    assert process.returncode == (3 if failed.height else 0), said
     rates = measured.filter(pl.col("test").is_in(["tcp", "udp"]))
     assert rates["rate_mbit_s"].min() > 0  # type: ignore[operator]
     assert rates["relay_share"].min() >= 0.9  # type: ignore[operator]
@@ -119,11 +123,31 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     } <= set(manifest)
     assert "iperf 3" in manifest["nodes"]["worker1"]["iperf3"]
     raw = run / str(rates["raw"][0])
-    assert {"client.json", "server.txt", "load-client.txt", "load-relay.txt", "load-server.txt"} == {
-        path.name for path in raw.iterdir()
-    }
+    files = {"client.json", "server.txt", "load-client.txt", "load-relay.txt", "load-server.txt"}
+    assert files | {"rtt-before.txt", "rtt-after.txt"} == {path.name for path in raw.iterdir()}
+    rebuilt_from_raw(run)
     assert "Mbit/s" in said
     assert str(run) in said
+
+
+def rebuilt_from_raw(run: Path) -> None:
+    """What ping printed is kept as printed, and says again what the journal says; the burst is judged again."""
+    for line in journal(run):
+        for when in ("before", "after"):
+            if (said := line.get(f"rtt_ms_{when}")) is not None:
+                text = (run / str(line["raw"]) / f"rtt-{when}.txt").read_text()
+                assert ping.parse(text).rtt_avg_ms == said
+        if line["test"] == "ping" and line["outcome"] == "measured":
+            seen = ping.parse((run / str(line["raw"]) / "ping.txt").read_text())
+            assert {"rtt_ms": seen.rtt_avg_ms} == line["samples"]
+            assert line["lost_pct"] == 100 * (1 - seen.received / seen.sent)
+    (kept,) = (run / "raw" / "nebula-relay" / "loss-5pct" / "impairment").iterdir()
+    many, clean = (
+        ping.parse_all((kept / "burst.txt").read_text()),
+        ping.parse((kept / "clean.txt").read_text()),
+    )
+    burst.check_burst(many, Condition(loss_pct=5), Placement(), clean)
+    assert (kept / "burst.txt").stat().st_size < 10_000
 
 
 def test_kill_9_leaves_nothing_and_resume_repeats_nothing(clean: Path, tmp_path: Path) -> None:
@@ -138,11 +162,16 @@ def test_kill_9_leaves_nothing_and_resume_repeats_nothing(clean: Path, tmp_path:
     assert 1 <= len(before) < 4
     resumed = start("--resume", str(run))
     said = resumed.communicate(timeout=DEADLINE_S)[0]
-    assert resumed.returncode == 0, said
     after = journal(run)
+    # iperf3 may lose its opening datagram at any time: a failed repetition is finished too, and is not repeated
+    assert resumed.returncode == (3 if any(line["outcome"] == "failed" for line in after) else 0), said
     assert before == after[: len(before)]
-    keys = [(line["condition"], line["test"], line["repetition"]) for line in after]
+    keys = [(str(line["condition"]), str(line["test"]), line["repetition"]) for line in after]
     assert sorted({(c, t, 1) for c in ("none", "loss-1pct") for t in ("tcp", "udp")}) == sorted(keys)
+    assert {1, 2, 3, 4} == {line["sequence"] for line in after}
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert len(manifest["sessions"]) == 2
+    assert manifest["sessions"][0]["nodes"] == manifest["nodes"]
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -159,7 +188,7 @@ def test_an_interrupt_is_clean_and_resumable(signum: int, code: int, clean: Path
         time.sleep(0.1)
     time.sleep(3)
     process.send_signal(signum)
-    said = process.communicate(timeout=40)[0]
+    said = process.communicate(timeout=DEADLINE_S)[0]
     assert code == process.returncode, said
     assert f"--resume {run}" in said
     assert "Traceback" not in said

@@ -36,6 +36,21 @@ CASES = {
     "--scenarios ,": "nothing to do",
     "--json": "--json: goes with --plan",
     "--duration soon": "Invalid value for '--duration'",
+    "--duration -1": "--duration: -1 is less than 1",
+    "--duration 86401": "--duration: 86401 is more than 86400",
+    "--repetitions 99999999999": "--repetitions: 99999999999 is more than 10000",
+    "--blocks 0": "--blocks: 0 is less than 1",
+    "--blocks 99999999999": "--blocks: 99999999999 is more than 10000",
+    "--budget 0": "--budget: 0 is no number of minutes above 0",
+    "--budget -5": "--budget: -5 is no number of minutes above 0",
+    "--budget nan": "--budget: nan is no number of minutes above 0",
+    "--budget inf": "--budget: inf is no number of minutes above 0",
+    "--placement underlay:client:-3": "limit: 1 to 10000000 packets, or auto",
+    "--placement underlay:client:0": "limit: 1 to 10000000 packets, or auto",
+    "--seed -1": "--seed: -1 is not in 0 to 1000000000",
+    "--seed 99999999999999999999": "--seed: 99999999999999999999 is not in 0 to 1000000000",
+    "--conditions loss-nanpct": "loss nan % is not in",
+    "--conditions delay-infms": "delay inf ms is not in",
 }
 
 
@@ -89,6 +104,46 @@ def test_the_plan_says_what_a_budget_leaves_out() -> None:
     assert result.exit_code == 0
     assert "left out to stay in 3 minutes: delay-350ms" in result.output
     assert "switching" in result.output
+
+
+def test_conditions_that_were_asked_for_are_never_dropped() -> None:
+    """Neither the profile's own budget nor one that is given takes them away; what cannot be met is said."""
+    asked = ("--plan", "--conditions", "none,loss-10pct", "--duration", "60", "--scenarios", "nebula-direct")
+    free = invoke(*asked)
+    assert "loss-10pct" in free.output
+    assert "left out" not in free.output
+    assert "budget" not in free.output
+    bound = invoke(*asked, "--budget", "3")
+    assert "left out to stay" not in bound.output
+    assert "nebula-direct      loss-10pct" in bound.output
+    assert (
+        "estimated 8.4 minutes are more than the budget of 3; nothing that was asked for is left out"
+        in bound.output
+    )
+
+
+def test_a_budget_that_even_the_undisturbed_condition_exceeds_is_said() -> None:
+    """What the profile chose goes as far as it can; the rest is a sentence."""
+    result = invoke("--plan", "--budget", "0.5")
+    assert result.exit_code == 0
+    assert "left out to stay in 0.5 minutes: loss-1pct" in result.output
+    assert "are more than the budget of 0.5" in result.output
+
+
+def test_the_plan_says_that_one_visit_confounds_scenario_and_time() -> None:
+    """With one visit to each scenario, whatever the machine did meanwhile looks like the scenario's doing."""
+    said = "each scenario is visited once"
+    assert said in invoke("--plan").output
+    assert said not in invoke("--plan", "--blocks", "2").output
+    assert said not in invoke("--plan", "--scenarios", "nebula-direct").output
+    assert said in invoke("--plan", "--blocks", "2", "--repetitions", "1").output
+
+
+def test_remarks_do_not_spoil_the_json() -> None:
+    """They go to stderr."""
+    result = invoke("--plan", "--json", "--budget", "3")
+    assert json.loads(result.stdout)
+    assert "left out to stay in 3 minutes" in result.stderr
 
 
 def test_a_cell_has_one_key() -> None:

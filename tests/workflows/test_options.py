@@ -62,6 +62,7 @@ def test_options_change_what_they_name() -> None:
         PAPER,
         tests=(Test.UDP, Test.TCP),
         conditions=(Condition(loss_pct=5), Condition()),
+        conditions_asked=True,
         repetitions_clean=7,
         repetitions_impaired=7,
         duration_s=9,
@@ -128,3 +129,44 @@ def test_lists(text: str, wanted: list[str]) -> None:
 def test_a_placement_is_written_as_it_is_read(placement: Placement) -> None:
     """The column of the results is what `--placement` takes."""
     assert placement == parse_placement(str(placement), Placement())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "underlay:client:-3",
+        "underlay:client:0",
+        "vxlan::10000001",
+        "pod:both:1:2",
+        "pod:both:1_000",
+        "pod:both:+5",
+    ],
+)
+def test_a_limit_that_no_queue_can_have_is_refused(text: str) -> None:
+    """A queue holds at least one packet; more than ten million, or a fourth part, is a slip of the finger."""
+    with pytest.raises(InputError, match="limit: 1 to 10000000 packets, or auto"):
+        parse_placement(text, Placement())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        MatrixOptions(conditions="none,loss-10pct"),
+        MatrixOptions(duration=60),
+        MatrixOptions(repetitions=20),
+        MatrixOptions(tests="convergence"),
+        MatrixOptions(blocks=4),
+    ],
+    ids=["conditions", "duration", "repetitions", "tests", "blocks"],
+)
+def test_a_profiles_own_budget_goes_when_something_is_asked_for_that_costs_time(
+    options: MatrixOptions,
+) -> None:
+    """The quick profile's ten minutes are those of its own matrix; what somebody asks for has no budget but theirs."""
+    assert options.build().budget_min is None
+
+
+def test_conditions_that_were_asked_for_are_marked_as_such() -> None:
+    """A budget takes away only what the profile chose itself."""
+    assert MatrixOptions(conditions="none", budget=1).build().conditions_asked
+    assert not MatrixOptions(budget=1).build().conditions_asked

@@ -14,7 +14,7 @@ def differences(nodes: Answers) -> list[str]:
     """One sentence for everything that is not the same on all nodes, with who has what."""
     told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for node, answers in nodes.items():
-        for name, value in _compared(answers):
+        for name, value in answers_compared(answers):
             told[name][value].append(node)
     return [
         f"{name}: " + "; ".join(f"{value} ({', '.join(who)})" for value, who in values.items())
@@ -25,11 +25,14 @@ def differences(nodes: Answers) -> list[str]:
 
 def untold(nodes: Answers) -> list[str]:
     """What none of the nodes could tell: equal in all, and yet compared in none."""
-    told = {name for answers in nodes.values() for name, value in _compared(answers) if value != NOT_KNOWN}
+    told = {
+        name for answers in nodes.values() for name, value in answers_compared(answers) if value != NOT_KNOWN
+    }
     return [name for name in ALIKE if name not in told]
 
 
-def _compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def answers_compared(answers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What one node said of all that makes machines alike, by name; "not known" where it said nothing."""
     for name in ALIKE:
         if name == "memory":
             yield name, memory(answers.get("memory_kb", ""))

@@ -13,6 +13,8 @@ from vpnmesh.errors import ToolError
 from vpnmesh.model import Condition, Test
 from vpnmesh.outcome import Measured, Sample
 
+PROGRAM = "iperf3"
+"""The tool's name, as a process has it too."""
 PORT = 5201
 LISTENING = "Server listening"
 CONNECT_TIMEOUT_MS = 10_000

@@ -1,7 +1,7 @@
 """iputils ping: the argv, and what its summary says. Source: ping(8), iputils 20221126 (Debian 12)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import ToolError
@@ -27,11 +27,12 @@ class Rtt:
 
 @dataclass(frozen=True, slots=True)
 class PingSummary:
-    """What ping counted; `rtt` is None when nothing came back."""
+    """What ping counted; `rtt` is None when nothing came back. `text` is what it printed, to be kept as it is."""
 
     sent: int
     received: int
     rtt: Rtt | None
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def rtt_avg_ms(self) -> float | None:
@@ -78,7 +79,7 @@ def parse_all(text: str) -> PingSummary:
     rtts = [(summary.received, summary.rtt) for summary in summaries if summary.rtt]
     sent, received = sum(summary.sent for summary in summaries), sum(count for count, _ in rtts)
     if not rtts:
-        return PingSummary(sent, 0, None)
+        return PingSummary(sent, 0, None, text)
     return PingSummary(
         sent,
         received,
@@ -88,6 +89,7 @@ def parse_all(text: str) -> PingSummary:
             max(rtt.max_ms for _, rtt in rtts),
             max(rtt.mdev_ms for _, rtt in rtts),
         ),
+        text,
     )
 
 
@@ -102,4 +104,4 @@ def parse(text: str) -> PingSummary:
         raise ToolError("ping", "summary without round-trip times")
     if not sent:
         raise ToolError("ping", reason[0] if reason else "sent nothing")
-    return PingSummary(sent, received, Rtt(*map(float, times.groups())) if times else None)
+    return PingSummary(sent, received, Rtt(*map(float, times.groups())) if times else None, text)
