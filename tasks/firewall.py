@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from tasks.firewall_drivers import access, driver_name, driver_of
+from tasks.firewall_drivers import driver_of, origin_of
 from tasks.firewall_journal import Journal, default_directory
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
@@ -58,14 +57,9 @@ def set_firewall_policy(
 
     wanted = resolve(policy, testbed)
     refuse_to_cut(wanted, testbed)
-    driver = driver_of(task, testbed, Mark(run), say)
-    diff = change(
-        driver,
-        wanted,
-        origin_of(task.host, run),
-        journal or Journal(default_directory()),
-        dry_run=task.is_dry_run(dry_run),
-    )
+    journal = journal or Journal(default_directory())
+    driver = driver_of(task, testbed, Mark(run), say, journal)
+    diff = change(driver, wanted, origin_of(task.host, run), journal, dry_run=task.is_dry_run(dry_run))
     return Result(host=task.host, changed=bool(diff), diff=diff, result=tuple(said))
 
 
@@ -73,16 +67,10 @@ def roll_back_firewall(
     task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
 ) -> Result:
     """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
-    driver = driver_of(task, testbed, Mark(run), lambda _text: None)
-    found = take_back(driver, origin_of(task.host, run), journal or Journal(default_directory()))
+    journal = journal or Journal(default_directory())
+    driver = driver_of(task, testbed, Mark(run), lambda _text: None, journal)
+    found = take_back(driver, origin_of(task.host, run), journal)
     return Result(host=task.host, changed=found, result=found)
-
-
-def origin_of(host: Host, run: str) -> Origin:
-    """The run's changes on this host's firewall."""
-    name = driver_name(host)
-    address = access(host).url if name == "pfsense-rest" else str(host.hostname)
-    return Origin(run, host.name, name, address)
 
 
 def take_back(driver: Driver[Any, Any], origin: Origin, journal: Journal) -> bool:
