@@ -1,5 +1,6 @@
 """The impairment engines on real packets, in private namespaces: two workers and the firewall between them."""
 
+import math
 import subprocess
 import time
 from collections.abc import Iterator
@@ -97,6 +98,11 @@ def wanted(condition: Condition, limit: int | None = None, deadman_s: int = 900)
     return impairment_for(condition, Placement(limit=limit), seed=7, deadman_s=deadman_s)
 
 
+def may_overtake(engine: Engine, packets: int) -> int:
+    """What docs/impairment.md promises: none with the nfqueue engine, at most one packet in 1,000 with netem."""
+    return 0 if isinstance(engine, NfqueueEngine) else math.ceil(packets / 1000)
+
+
 def rtt(net: Routed, node: str, address: IPv4Address | str) -> float:
     """The least round trip of five pings, in ms."""
     summary = ping.parse(net.check(node, *ping.argv(address, 5, interval_s=0.02)))
@@ -112,7 +118,7 @@ def is_delayed(trip_ms: float, delay_ms: float) -> bool:
 def traces(net: Routed, node: str) -> tuple[str, ...]:
     """All that an impairment could leave: rules, processes, files."""
     rules = [line for line in net.check(node, "iptables-save").splitlines() if line.startswith("-A")]
-    # processes of all nodes show here, as they share the test's PID namespace; tini and its sleep are the test's own
+    # processes of all nodes show here, as they share the test's PID namespace; tini and its cat are the test's own
     processes = net.check(node, "ps", "-eo", "args=").splitlines()[2:]
     files = net.run(node, "find", "/run/vpnmesh").stdout.splitlines()
     return (*rules, *(text for text in processes if not text.startswith(("ps ", "nsenter "))), *files)
@@ -120,12 +126,12 @@ def traces(net: Routed, node: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("condition", IMPAIRED, ids=lambda condition: condition.name)
 def test_accuracy(net: Routed, engine: Engine, condition: Condition) -> None:
-    """50,000 packets lose what they should within a 1e-6 binomial bound; delays are right to 1 ms, order is kept."""
+    """50,000 packets lose what they should within a 1e-6 binomial bound; delays right to 1 ms, order as promised."""
     impair(net, engine, wanted(condition))
     seen = net.meter("worker1", "worker2", PACKETS)
     low, high = burst.loss_bounds(PACKETS, condition.loss_pct)
     assert low <= PACKETS - seen["received"] <= high
-    assert seen["in_order"]
+    assert seen["overtaken"] <= may_overtake(engine, PACKETS)
     assert condition.delay_ms <= seen["min_ms"] <= condition.delay_ms + 1
 
 
@@ -184,7 +190,7 @@ def test_another_condition_replaces_the_first(net: Routed, engine: Engine) -> No
 def test_the_deadman_lifts(net: Routed, engine: Engine) -> None:
     """Nobody clears it: after its second is over nothing is left, and packets pass at once."""
     impair(net, engine, wanted(Condition(delay_ms=250), deadman_s=1))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while traces(net, "firewall") and time.monotonic() < deadline:
         time.sleep(0.2)
     assert traces(net, "firewall") == ()
@@ -193,11 +199,15 @@ def test_the_deadman_lifts(net: Routed, engine: Engine) -> None:
 
 def test_renewing_puts_the_deadman_off(net: Routed, engine: Engine) -> None:
     """A renewed impairment still stands, as it was, when its first time is over."""
-    asked = wanted(Condition(delay_ms=50), deadman_s=2)
+    asked = wanted(Condition(delay_ms=50), deadman_s=20)
+    set_at = time.monotonic()
     (target,) = impair(net, engine, asked)
     longer = wanted(Condition(delay_ms=50), deadman_s=600)
     net.apply(target.node, engine.renew(target, longer, observe(net, engine, target)))
-    time.sleep(2.5)
+    assert time.monotonic() - set_at < 20, (
+        "too slow a machine to tell: the first time was over before it was renewed"
+    )
+    time.sleep(20.5)
     check_held(observe(net, engine, target), asked)
 
 
@@ -222,7 +232,8 @@ def test_the_limit_drops_the_newest(net: Routed, engine: Engine) -> None:
     """Of 500 packets within the delay the 100 that the queue holds arrive, in order: the limit is exact."""
     (target,) = impair(net, engine, wanted(Condition(delay_ms=350), limit=100))
     seen = net.meter("worker1", "worker2", 500, per_second=10_000)
-    assert (seen["received"], seen["in_order"]) == (100, True)
+    assert seen["received"] == 100
+    assert seen["overtaken"] <= may_overtake(engine, 100)
     counters = observe(net, engine, target).counters
     if counters:
         assert (counters.passed, counters.dropped_limit, counters.max_backlog_packets) == (100, 400, 100)

@@ -1,4 +1,4 @@
-"""The switch task on a real Linux bridge, in a namespace of its own; VLANs where the kernel's bridge can filter them."""
+"""The switch task on a real Linux bridge, in a namespace of its own; VLANs where the kernel can filter them."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +80,7 @@ def test_a_port_whose_vlan_would_separate_nothing_is_refused(
 
 
 def test_vlans_are_set_verified_and_undone(here: HereShell) -> None:
-    """The real `bridge`: from the default VLAN to 20 and back, with the kernel's own table compared; tagged is refused."""
+    """The real `bridge`: from the default VLAN to 20 and back, by the kernel's own table; a tagged port is refused."""
     try:
         here.run("ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "1")
     except CommandError as error:
