@@ -3,7 +3,7 @@
 import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
-from vpnmesh.impairment.engine import Engine, Held, Impairment, check_held, impairment_for
+from vpnmesh.impairment.engine import Counters, Engine, Held, Impairment, check_held, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -263,13 +263,13 @@ def test_clearing_after_a_kill_leaves_nothing(net: Routed, nfqueue: NfqueueEngin
 
 def test_clearing_lets_waiting_packets_go(net: Routed, nfqueue: NfqueueEngine) -> None:
     """Ten pings that wait in the line when it is cleared arrive, instead of being lost with it."""
-    targets = impair(net, nfqueue, wanted(Condition(delay_ms=5000)))
-    listing = net.argv("worker1", ping.argv(net.address("worker2"), 10, interval_s=0.01, wait_s=4))
+    targets = impair(net, nfqueue, wanted(Condition(delay_ms=10_000), limit=100))
+    listing = net.argv("worker1", ping.argv(net.address("worker2"), 10, interval_s=0.01, wait_s=50))
 
     with subprocess.Popen(listing, stdout=subprocess.PIPE, text=True) as pinging:
-        time.sleep(1)
+        await_counters(net, nfqueue, targets[0], lambda seen: seen.max_backlog_packets >= 10)
         clear(net, nfqueue, targets)
-        text, _ = pinging.communicate(timeout=20)
+        text, _ = pinging.communicate(timeout=60)
     assert ping.parse(text).received == 10
 
 
@@ -298,12 +298,34 @@ def test_loss_strikes_wire_packets(net: Routed, nfqueue: NfqueueEngine) -> None:
     for condition in (Condition(loss_pct=0.1), Condition(delay_ms=1)):
         (target,) = impair(net, nfqueue, wanted(condition))
         stream(net, sent_bytes)
-        time.sleep(0.3)
-        counters = observe(net, nfqueue, target).counters
-        assert counters is not None
+        counters = settled(net, nfqueue, target)
         units[condition.name] = counters.passed + counters.dropped_loss
     assert units["loss-0.1pct"] >= sent_bytes / 1460
     assert units["delay-1ms"] < sent_bytes / 1460 / 2
+
+
+def await_counters(
+    net: Routed, engine: Engine, target: Target, ready: Callable[[Counters], bool]
+) -> Counters:
+    """The engine's counters once they are as awaited; it writes them out from time to time."""
+    deadline = time.monotonic() + 45
+    while True:
+        counters = observe(net, engine, target).counters
+        if counters is not None and ready(counters):
+            return counters
+        assert time.monotonic() < deadline, counters
+        time.sleep(0.1)
+
+
+def settled(net: Routed, engine: Engine, target: Target) -> Counters:
+    """The counters after a stream, once they have not moved for a second."""
+    last: list[Counters] = []
+
+    def unmoved(seen: Counters) -> bool:
+        last.append(seen)
+        return len(last) > 10 and seen.passed > 0 and len({one.passed for one in last[-10:]}) == 1
+
+    return await_counters(net, engine, target, unmoved)
 
 
 def stream(net: Routed, count: int) -> None:
