@@ -8,7 +8,7 @@ process list; every command is quoted by `shlex` and bounded by `timeout` on the
 import secrets
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -36,6 +36,8 @@ limit="$1"; shift; timeout -k 2 "$limit" "$@" & p=$!
 cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 """
 
+# By id, for a Host takes no weak reference. Whoever holds a lock holds its host too, so an id that a later host gets
+# belongs to a free lock: at worst a new host has the lock of one that is gone.
 _locks: dict[int, threading.Lock] = {}
 _locks_guard = threading.Lock()
 
@@ -79,7 +81,7 @@ class Shell:
         mark = secrets.token_hex(16)
         channel = self._channel(("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + GRACE_S)
         channel.sendall(f"{self._prologue()}{mark}\n".encode())
-        return Attached(self.host, tuple(argv), channel)
+        return Attached(self.host, tuple(argv), channel, _Stream(channel.recv_stderr))
 
     def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         mark = secrets.token_hex(16)
@@ -122,6 +124,7 @@ class Attached:
     host: str
     argv: tuple[str, ...]
     channel: paramiko.Channel
+    stderr: "_Stream"
 
     def wait_for(self, text: str) -> str:
         """Read until `text` was printed; CommandError when the process ends before."""
@@ -149,8 +152,8 @@ class Attached:
         """End the process and return all that it printed since."""
         self.end()
         try:
-            stdout, stderr = _drain(self.channel)
-            return Completed(self.argv, self.channel.recv_exit_status(), stdout, stderr)
+            stdout, stderr = _read_all(self.channel.recv), self.stderr.all()
+            return Completed(self.argv, self.channel.recv_exit_status(), _text(stdout), _text(stderr))
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
         finally:
@@ -239,19 +242,59 @@ def _write(file: WriteFile) -> str:
     )
 
 
+class _Stream(threading.Thread):
+    """One stream of a channel, read from now on by a thread of its own.
+
+    Both streams share the channel's window (RFC 4254, section 5.2): one that nobody reads stops the other.
+    """
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        super().__init__(daemon=True)
+        self._receive = receive
+        self._content = b""
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Read until the far end closes, or the channel breaks or falls silent for longer than it may."""
+        try:
+            self._content = _read_all(self._receive)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._error = error
+
+    def all(self) -> bytes:
+        """Wait for the end; raises what ended the reading."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._content
+
+
 def _drain(channel: paramiko.Channel) -> tuple[str, str]:
-    stdout = b"".join(iter(lambda: channel.recv(1 << 16), b""))
-    stderr = b"".join(iter(lambda: channel.recv_stderr(1 << 16), b""))
-    return stdout.decode(errors="replace"), stderr.decode(errors="replace")
+    errors = _Stream(channel.recv_stderr)
+    stdout = _read_all(channel.recv)
+    return _text(stdout), _text(errors.all())
+
+
+def _read_all(receive: Callable[[int], bytes]) -> bytes:
+    return b"".join(iter(lambda: receive(1 << 16), b""))
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
 
 
 def _split(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> list[Completed]:
+    """The steps whose end was seen; either stream may have been cut off anywhere."""
     parts = stdout.split(f"\n{mark} ")
     errors = stderr.split(f"\n{mark}\n")
     completed = []
     text = parts[0]
     for index, part in enumerate(parts[1:]):
-        code, _, rest = part.partition("\n")
-        completed.append(Completed(_argv(steps[index]), int(code), text, errors[index]))
+        code, end, rest = part.partition("\n")
+        if not end:
+            break
+        error = errors[index] if index < len(errors) else ""
+        completed.append(Completed(_argv(steps[index]), int(code), text, error))
         text = rest
     return completed

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from tasks.firewall_drivers import access, driver_name, driver_of
+from tasks.firewall_drivers import driver_of, origin_of
 from tasks.firewall_journal import Journal, default_directory
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
@@ -22,14 +21,16 @@ _LOG = logging.getLogger("vpnmesh.firewall")
 RUN = "vpnmesh"
 """The run that changes are marked with when the caller names none."""
 
+WAIT_S, PATIENT_S = 1.0, 10.0
+"""How long a TCP probe waits, and how long where a machine may be too slow for that; UDP waits a third of it."""
 # a connected UDP socket learns by ICMP that nobody listens: the second write is refused if the first got through
-_PROBE = 'exec 3<>"/dev/udp/$0/$1" && echo a >&3; sleep 0.3; echo b >&3 2>/dev/null && exit 7; exit 0'
+_PROBE = 'exec 3<>"/dev/udp/$0/$1" && echo a >&3; sleep "$3"; echo b >&3 2>/dev/null && exit 7; exit 0'
 # a TCP port that refuses was reached as much as one that accepts; only silence means blocked
-_PROBE_TCP = 'timeout 1 bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
+_PROBE_TCP = 'timeout "$2" bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
 _PROBES = {Protocol.UDP: _PROBE, Protocol.TCP: _PROBE_TCP}
 _ALL_AT_ONCE = """
-pids=
-while [ $# -gt 0 ]; do bash -c "$1" "$2" "$3" 2> /dev/null & pids="$pids $!"; shift 3; done
+tcp="$1"; udp="$2"; shift 2; pids=
+while [ $# -gt 0 ]; do bash -c "$1" "$2" "$3" "$tcp" "$udp" 2> /dev/null & pids="$pids $!"; shift 3; done
 for pid in $pids; do wait "$pid"; echo $?; done
 """
 SILENT, REFUSED = 7, 0
@@ -58,14 +59,9 @@ def set_firewall_policy(
 
     wanted = resolve(policy, testbed)
     refuse_to_cut(wanted, testbed)
-    driver = driver_of(task, testbed, Mark(run), say)
-    diff = change(
-        driver,
-        wanted,
-        origin_of(task.host, run),
-        journal or Journal(default_directory()),
-        dry_run=task.is_dry_run(dry_run),
-    )
+    journal = journal or Journal(default_directory())
+    driver = driver_of(task, testbed, Mark(run), say, journal)
+    diff = change(driver, wanted, origin_of(task.host, run), journal, dry_run=task.is_dry_run(dry_run))
     return Result(host=task.host, changed=bool(diff), diff=diff, result=tuple(said))
 
 
@@ -73,16 +69,10 @@ def roll_back_firewall(
     task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
 ) -> Result:
     """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
-    driver = driver_of(task, testbed, Mark(run), lambda _text: None)
-    found = take_back(driver, origin_of(task.host, run), journal or Journal(default_directory()))
+    journal = journal or Journal(default_directory())
+    driver = driver_of(task, testbed, Mark(run), lambda _text: None, journal)
+    found = take_back(driver, origin_of(task.host, run), journal)
     return Result(host=task.host, changed=found, result=found)
-
-
-def origin_of(host: Host, run: str) -> Origin:
-    """The run's changes on this host's firewall."""
-    name = driver_name(host)
-    address = access(host).url if name == "pfsense-rest" else str(host.hostname)
-    return Origin(run, host.name, name, address)
 
 
 def take_back(driver: Driver[Any, Any], origin: Origin, journal: Journal) -> bool:
@@ -175,13 +165,17 @@ def _way_to(address: IPv4Address) -> Way:
         return Way(IPv4Address(probe.getsockname()[0]), address)
 
 
-def probe_reach(task: Task, targets: Mapping[str, tuple[tuple[str, Protocol, int], ...]]) -> Result:
+def probe_reach(
+    task: Task, targets: Mapping[str, tuple[tuple[str, Protocol, int], ...]], wait_s: float = WAIT_S
+) -> Result:
     """What this node's packets get to, all tried at once: `result` maps (address, protocol, port) to True or False.
 
-    `targets` holds every node's own. A TCP port that refuses was reached as much as one that accepts.
+    `targets` holds every node's own. A TCP port that refuses was reached as much as one that accepts. What does not
+    answer within `wait_s` counts as not reached, which on a slow machine need not be the firewall's doing.
     """
     mine = targets[task.host.name]
     words = [word for address, protocol, port in mine for word in (_PROBES[protocol], address, str(port))]
-    done = shell(task).run("bash", "-c", _ALL_AT_ONCE, "probes", *words, timeout_s=15)
+    argv = ("bash", "-c", _ALL_AT_ONCE, "probes", f"{wait_s:g}", f"{wait_s / 3:g}", *words)
+    done = shell(task).run(*argv, timeout_s=15 + 3 * wait_s)
     codes = [int(line) for line in done.stdout.split()]
     return Result(host=task.host, result=dict(zip(mine, (code == REFUSED for code in codes), strict=True)))

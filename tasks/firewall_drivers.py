@@ -11,6 +11,7 @@ from nornir.core.inventory import Host
 from nornir.core.task import Task
 
 from tasks.connection import Shell, shell
+from tasks.firewall_journal import Journal
 from tasks.firewall_manual import Manual
 from tasks.pfsense import PfsenseRest, Say
 from tasks.pfsense_api import Access, Api
@@ -20,7 +21,7 @@ from vpnmesh.firewall import nftables
 from vpnmesh.firewall.nftables import Held
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import Ruleset
-from vpnmesh.firewall.protocol import DRIVERS, Driver
+from vpnmesh.firewall.protocol import DRIVERS, Driver, Origin
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Plan, Secret
 
@@ -87,8 +88,15 @@ def driver_name(host: Host) -> str:
     return name
 
 
-def driver_of(task: Task, testbed: Testbed, mark: Mark, say: Say) -> Driver[Any, Any]:
-    """The driver of the task's host, for one run."""
+def origin_of(host: Host, run: str) -> Origin:
+    """The run's changes on this host's firewall."""
+    name = driver_name(host)
+    address = access(host).url if name == "pfsense-rest" else str(host.hostname)
+    return Origin(run, host.name, name, address)
+
+
+def driver_of(task: Task, testbed: Testbed, mark: Mark, say: Say, journal: Journal) -> Driver[Any, Any]:
+    """The driver of the task's host, for one run; the journal is where a run remembers what cannot be read."""
     makers: dict[str, Callable[[], Driver[Any, Any]]] = {
         "nftables": lambda: Nftables(shell(task), testbed),
         "pfsense-rest": lambda: PfsenseRest(
@@ -99,7 +107,7 @@ def driver_of(task: Task, testbed: Testbed, mark: Mark, say: Say) -> Driver[Any,
             loaded_check=task.host.get("pfsense_command_prompt") is True,
         ),
         "pfsense-ssh": lambda: PfsenseSsh(shell(task), testbed, mark, say),
-        "manual": lambda: Manual(testbed, mark, sys.stdin, print),
+        "manual": lambda: Manual(testbed, mark, sys.stdin, print, journal, origin_of(task.host, mark.run)),
     }
     return makers[driver_name(task.host)]()
 

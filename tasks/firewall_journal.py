@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,26 +55,25 @@ class Journal:
         if not anew and (before := self.read(origin)):
             return before
         begun = Begun(origin, datetime.now(UTC).isoformat(), revision, snapshot)
-        path = self._path(origin)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(begun), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        self._write(begun)
         return begun
+
+    def confirm(self, origin: Origin, policy: str) -> None:
+        """Put on record which policy a person says that the firewall holds, "" while that is not known.
+
+        Nothing where no change was begun: there is nothing to remember of it.
+        """
+        if begun := self.read(origin):
+            self._write(replace(begun, confirmed=policy))
 
     def read(self, origin: Origin) -> Begun | None:
         """What that run began there, None when nothing; InputError for a file that is none of ours."""
         path = self._path(origin)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return Begun(origin, found["at"], found["revision"], found["snapshot"])
+            return Begun(
+                origin, found["at"], found["revision"], found["snapshot"], found.get("confirmed", "")
+            )
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, TypeError, KeyError) as error:
@@ -87,6 +86,21 @@ class Journal:
             with (self.directory / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**done, "revision": begun.revision}) + "\n")
         self._path(origin).unlink(missing_ok=True)
+
+    def _write(self, begun: Begun) -> None:
+        """Replace the record in one move, flushed to the disk with its folder."""
+        path = self._path(begun.origin)
+        temporary = path.with_suffix(".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(begun), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def _path(self, origin: Origin) -> Path:
         return self.directory / f"{_file_name(origin.run)}@{_file_name(origin.firewall)}.json"

@@ -1,6 +1,7 @@
 """Which VLAN the nodes' ports are in, on a switch: read, diff, apply, verify, undo; by scrapli, or SSH for a bridge."""
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,23 +16,32 @@ from scrapli.session import Options as SessionOptions
 from scrapli.transport import Ssh2Options
 
 from tasks.connection import Shell, shell
-from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError
+from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError, VpnmeshError
 from vpnmesh.plan import Command
-from vpnmesh.switch.access import Port, System, plan, system_named
+from vpnmesh.switch.access import Port, System, bridge_ports, plan, system_named
 
 CALL_S = 30
 KNOWN_HOSTS = "~/.ssh/known_hosts"
 BRIDGE = "linux_bridge"
+CONFIGURATION = "configuration"
+_REFUSED = re.compile(
+    r"^\s*(?:% ?(?:Invalid|Incomplete|Ambiguous|Unknown)|error:|unknown command|syntax error)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""How the systems begin a refusal; other lines with a per cent sign only inform (`% Access VLAN does not exist`)."""
 
 
 class Console(Protocol):
     """Where lines are typed."""
 
+    def check(self, ports: Sequence[str]) -> None:
+        """CheckError for the first port whose VLAN would separate nothing."""
+
     def ask(self, line: str) -> str:
         """What a command shows."""
 
     def configure(self, lines: Sequence[str]) -> None:
-        """Send the lines in configuration mode; CheckError at the first that is refused."""
+        """Send the lines in configuration mode and leave it; CheckError at the first that is refused."""
 
     def save(self, lines: Sequence[str]) -> None:
         """Have the running configuration outlive a restart."""
@@ -46,15 +56,16 @@ def set_access_vlans(
     """Have each port of the switch in its VLAN; `result` is what they were before, to be given to this task to undo.
 
     The host's platform names the system (cisco_iosxe, arista_eos, cisco_nxos, juniper_junos, linux_bridge).
-    Raises CheckError for a trunk and for a refused line, VerifyError where the switch then shows otherwise.
+    Raises CheckError for a trunk, for a bridge that does not filter VLANs and for a refused line, VerifyError where
+    the switch then shows otherwise; the ports are then as they were, or the error says that they are not.
     """
     system = system_named(str(task.host.platform))
     with console(task, system) as here:
+        here.check([port.name for port in ports])
         before = read(here, system, ports)
         wanted = plan(system, before, ports)
         if wanted and not task.is_dry_run(dry_run):
-            here.configure(wanted.lines)
-            verify(task.host.name, read(here, system, ports), ports)
+            _apply(task.host.name, here, system, before, ports)
             if save:
                 here.save(system.save)
     return Result(host=task.host, changed=bool(wanted), diff=wanted.diff, result=before)
@@ -64,6 +75,7 @@ def read_ports(task: Task, names: tuple[str, ...]) -> Result:
     """The ports as they are; changes nothing."""
     system = system_named(str(task.host.platform))
     with console(task, system) as here:
+        here.check(names)
         found = read(here, system, [Port(name, None) for name in names])
     return Result(host=task.host, result=found)
 
@@ -80,6 +92,28 @@ def verify(host: str, found: Sequence[Port], wanted: Sequence[Port]) -> None:
             raise VerifyError(host, str(other), str(one))
 
 
+def _apply(host: str, here: Console, system: System, before: Sequence[Port], ports: Sequence[Port]) -> None:
+    try:
+        here.configure(plan(system, before, ports).lines)
+        verify(host, read(here, system, ports), ports)
+    except VpnmeshError as error:
+        _set_back(host, here, system, before, error)
+        raise
+
+
+def _set_back(host: str, here: Console, system: System, before: Sequence[Port], error: VpnmeshError) -> None:
+    """Write the former lines where the ports are not as before; CheckError with both reasons where that fails."""
+    try:
+        if back := plan(system, read(here, system, before), before):
+            here.configure(back.lines)
+            verify(host, read(here, system, before), before)
+    except VpnmeshError as second:
+        was = "; ".join(map(str, before))
+        raise CheckError(
+            "switch", f"{error}; and setting the ports back failed: {second}; they were: {was}"
+        ) from error
+
+
 @contextlib.contextmanager
 def console(task: Task, system: System) -> Iterator[Console]:
     """A console of the task's host; NodeUnreachableError when there is no login."""
@@ -88,7 +122,7 @@ def console(task: Task, system: System) -> Iterator[Console]:
         return
     try:
         with _cli(task.host, system) as cli:
-            yield CliConsole(task.host.name, cli)
+            yield CliConsole(task.host.name, cli, system)
     except ScrapliException as error:
         raise NodeUnreachableError(task.host.name, " ".join(str(error).split())[:300]) from error
 
@@ -111,30 +145,53 @@ def _cli(host: Host, system: System) -> Cli:
 class CliConsole:
     """A network system's command line, by scrapli."""
 
-    def __init__(self, host: str, cli: Cli) -> None:
+    def __init__(self, host: str, cli: Cli, system: System) -> None:
         self.host = host
         self.cli = cli
+        self.system = system
+
+    def check(self, ports: Sequence[str]) -> None:
+        """A switch separates its VLANs."""
 
     def ask(self, line: str) -> str:
-        """What a command shows."""
-        return self._checked(self.cli.send_input(line).result, line)
+        """What a command shows; CheckError where the switch refuses it."""
+        return self._typed(line)
 
     def configure(self, lines: Sequence[str]) -> None:
-        """Send the lines one by one, so that the refused one can be named."""
-        for line in lines:
-            answer = self.cli.send_input(line, requested_mode="configuration")
-            if answer.failed:
-                raise CheckError("switch", f"{self.host}: refused '{line}': {answer.result.strip()[:160]}")
+        """Send the lines one by one, so that the refused one can be named; nothing half-edited is left behind."""
+        self._typed(self.system.enter)
+        try:
+            for line in lines:
+                self._typed(line, CONFIGURATION)
+        except CheckError:
+            for line in self.system.abandon:
+                self._typed(line, CONFIGURATION)
+            raise
+        finally:
+            self._leave()
 
     def save(self, lines: Sequence[str]) -> None:
         """Write the startup configuration."""
         for line in lines:
-            self.cli.send_input(line)
+            self._typed(line)
 
-    def _checked(self, text: str, line: str) -> str:
-        if text.lstrip().startswith(("% ", "unknown command", "syntax error")):
-            raise CheckError("switch", f"{self.host}: refused '{line}': {text.strip()[:160]}")
-        return text
+    def _leave(self) -> None:
+        with self._reached():
+            self.cli.enter_mode("exec" if self.system.name == "juniper_junos" else "privileged_exec")
+
+    def _typed(self, line: str, mode: str = "") -> str:
+        with self._reached():
+            answer = self.cli.send_input(line, requested_mode=mode)
+        if answer.failed or _REFUSED.search(answer.result):
+            raise CheckError("switch", f"{self.host}: refused '{line}': {answer.result.strip()[:160]}")
+        return answer.result
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except ScrapliException as error:
+            raise NodeUnreachableError(self.host, " ".join(str(error).split())[:300]) from error
 
 
 class BridgeConsole:
@@ -142,6 +199,10 @@ class BridgeConsole:
 
     def __init__(self, here: Shell) -> None:
         self.here = here
+
+    def check(self, ports: Sequence[str]) -> None:
+        """CheckError for a port on no bridge, or on one that forwards between all VLANs."""
+        self.here.gather(bridge_ports(ports))
 
     def ask(self, line: str) -> str:
         """What a command prints."""

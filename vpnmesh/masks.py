@@ -1,7 +1,8 @@
 """Taking secrets out of text that other programs wrote, before it is kept."""
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from vpnmesh.plan import Secret
 
@@ -16,9 +17,34 @@ _SHAPES = re.compile(
 
 
 def masked(text: str, known: Iterable[Secret] = ()) -> str:
-    """The text with every known secret, and whatever has the shape of one, replaced by its mask."""
+    """The text with every known secret, and whatever has the shape of one, replaced by its mask.
+
+    A known secret is found as it is and as JSON writes it (RFC 8259, section 7), for tools print JSON too.
+    """
+    forms = {form: secret for secret in known for form in _forms(secret.reveal())}
     # the longest first: one secret may be a part of another
-    for secret in sorted(known, key=lambda one: len(one.reveal()), reverse=True):
-        if secret.reveal():
-            text = text.replace(secret.reveal(), str(secret))
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, str(forms[form]))
     return _SHAPES.sub(lambda found: str(Secret(found[0])), text)
+
+
+def hide_values(value: object, hide: Callable[[str], str]) -> object:
+    """A value for JSON with every text in it, keys too, put through `hide`.
+
+    To be done before the value becomes JSON, which escapes quotes and backslashes. What JSON has no form for
+    becomes its text.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {hide(str(key)): hide_values(one, hide) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_values(one, hide) for one in value]
+    return hide(str(value))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    if secret:
+        yield secret
+        yield json.dumps(secret)[1:-1]
+        yield json.dumps(secret, ensure_ascii=False)[1:-1]

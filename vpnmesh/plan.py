@@ -5,17 +5,23 @@ An empty plan is falsy and means "already so". `tasks.apply` carries plans out; 
 
 import difflib
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
+_SALT = secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that shows itself as a mask everywhere but in `reveal()`."""
+    """A text that shows itself as a mask everywhere but in `reveal()`.
+
+    Equal texts have equal masks within one process, so that a reader sees that they are the same; the mask is
+    keyed with a random salt that no process keeps, so a short password cannot be found by trying.
+    """
 
     _value: str
 
@@ -24,7 +30,7 @@ class Secret:
         return self._value
 
     def __str__(self) -> str:
-        return f"<secret sha256:{hashlib.sha256(self._value.encode()).hexdigest()[:8]}>"
+        return f"<secret {hashlib.blake2b(self._value.encode(), key=_SALT, digest_size=4).hexdigest()}>"
 
     def __repr__(self) -> str:
         return str(self)

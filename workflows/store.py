@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.schemas import SCHEMA_VERSION
-from vpnmesh.masks import masked
+from vpnmesh.masks import hide_values, masked
 from vpnmesh.record import Record, finished, frame_of, journal_line
 
 
@@ -87,12 +88,12 @@ class Store:
 
     def write_manifest(self, manifest: Mapping[str, object]) -> None:
         """Replace the manifest in one move."""
-        text = json.dumps(manifest, indent=2, sort_keys=True, default=str)
-        self._replace(self.directory / "manifest.json", self.hide(text).encode())
+        text = json.dumps(hide_values(manifest, self.hide), indent=2, sort_keys=True)
+        self._replace(self.directory / "manifest.json", text.encode())
 
     def as_kept(self, entries: Mapping[str, object]) -> dict[str, object]:
         """The entries as the manifest would give them back: masked, and in JSON's types."""
-        kept: dict[str, object] = json.loads(self.hide(json.dumps(entries, default=str)))
+        kept: dict[str, object] = json.loads(json.dumps(hide_values(entries, self.hide)))
         return kept
 
     def update_manifest(self, **entries: object) -> None:
@@ -118,7 +119,8 @@ class Store:
         path = self.directory / "raw" / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.hide(text), encoding="utf-8")
+            with _private(path, os.O_TRUNC) as file:
+                file.write(self.hide(text).encode())
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         return str(path.relative_to(self.directory))
@@ -132,9 +134,9 @@ class Store:
         return path
 
     def _append(self, line: dict[str, object]) -> None:
-        text = self.hide(json.dumps(line, default=str))
+        text = json.dumps(hide_values(line, self.hide))
         try:
-            with self.journal_path.open("ab") as journal:
+            with _private(self.journal_path, os.O_APPEND) as journal:
                 journal.write(text.encode() + b"\n")
                 journal.flush()
                 os.fsync(journal.fileno())
@@ -159,7 +161,7 @@ class Store:
         """Write beside it, flush, and move; what could not be written whole is taken away again."""
         temporary = path.with_name(path.name + ".new")
         try:
-            with temporary.open("wb") as file:
+            with _private(temporary, os.O_TRUNC) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -175,3 +177,11 @@ class Store:
 def _whole(content: bytes) -> bytes:
     """A journal without a last line that is not ended."""
     return content[: content.rfind(b"\n") + 1]
+
+
+def _private(path: Path, how: int) -> BinaryIO:
+    """Open for writing, made if need be; mode 0600 whatever the umask and whoever made it before."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    file = os.fdopen(descriptor, "wb")
+    os.fchmod(descriptor, 0o600)
+    return file

@@ -102,11 +102,16 @@ class Routed:
     ) -> dict[str, Any]:
         """Send datagrams one way and say what came, in ms."""
         to = address or str(self.address(receiver))
-        listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), "3"))
-        with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as listener:
+        listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), str(count)))
+        pipe = subprocess.PIPE
+        with subprocess.Popen(listen, stdin=pipe, stdout=pipe, text=True) as listener:
+            assert listener.stdin is not None
             assert listener.stdout is not None
             assert listener.stdout.readline() == "ready\n"
-            self.check(sender, sys.executable, str(METER), "send", to, str(PORT), str(count), str(per_second))
+            argv = (sys.executable, str(METER), "send", to, str(PORT), str(count), str(per_second))
+            done = self.run(sender, *argv, timeout_s=300)
+            assert done.exit_code == 0, done.stderr
+            listener.stdin.close()
             report: dict[str, Any] = json.loads(listener.stdout.read())
         return report
 
@@ -115,8 +120,9 @@ class Routed:
 def routed(testbed: Testbed) -> Iterator[Routed]:
     """Make the namespaces, and have nothing left of them after."""
     flags = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
-    holder = subprocess.Popen(("unshare", *flags, "tini", "--", "sh", "-c", "echo up; exec sleep 600"),
-                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    # `cat` lives exactly as long as this process holds its input, on however slow a machine
+    holder = subprocess.Popen(("unshare", *flags, "tini", "--", "sh", "-c", "echo up; exec cat"),
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "up\n"
@@ -127,7 +133,9 @@ def routed(testbed: Testbed) -> Iterator[Routed]:
     finally:
         holder.kill()
         holder.wait()
+        assert holder.stdin is not None
         assert holder.stdout is not None
+        holder.stdin.close()
         holder.stdout.close()
 
 

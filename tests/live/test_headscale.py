@@ -29,7 +29,7 @@ pytestmark = pytest.mark.live
 
 SERVER_PID = "cat /run/vpnmesh/headscale.pid"
 # a port where nobody listens refuses at once; only a policy lets the packet vanish
-TRY_TCP = 'timeout 2 bash -c ": < /dev/tcp/$1/9" 2> /dev/null; [ $? = 124 ] && echo dropped || echo reached'
+TRY_TCP = 'timeout 5 bash -c ": < /dev/tcp/$1/9" 2> /dev/null; [ $? = 124 ] && echo dropped || echo reached'
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

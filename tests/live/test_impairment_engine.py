@@ -1,8 +1,9 @@
 """The impairment engines on real packets, in private namespaces: two workers and the firewall between them."""
 
+import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
-from vpnmesh.impairment.engine import Engine, Held, Impairment, check_held, impairment_for
+from vpnmesh.impairment.engine import Counters, Engine, Held, Impairment, check_held, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -97,6 +98,11 @@ def wanted(condition: Condition, limit: int | None = None, deadman_s: int = 900)
     return impairment_for(condition, Placement(limit=limit), seed=7, deadman_s=deadman_s)
 
 
+def may_overtake(engine: Engine, packets: int) -> int:
+    """What docs/impairment.md promises: none with the nfqueue engine, at most one packet in 1,000 with netem."""
+    return 0 if isinstance(engine, NfqueueEngine) else math.ceil(packets / 1000)
+
+
 def rtt(net: Routed, node: str, address: IPv4Address | str) -> float:
     """The least round trip of five pings, in ms."""
     summary = ping.parse(net.check(node, *ping.argv(address, 5, interval_s=0.02)))
@@ -112,7 +118,7 @@ def is_delayed(trip_ms: float, delay_ms: float) -> bool:
 def traces(net: Routed, node: str) -> tuple[str, ...]:
     """All that an impairment could leave: rules, processes, files."""
     rules = [line for line in net.check(node, "iptables-save").splitlines() if line.startswith("-A")]
-    # processes of all nodes show here, as they share the test's PID namespace; tini and its sleep are the test's own
+    # processes of all nodes show here, as they share the test's PID namespace; tini and its cat are the test's own
     processes = net.check(node, "ps", "-eo", "args=").splitlines()[2:]
     files = net.run(node, "find", "/run/vpnmesh").stdout.splitlines()
     return (*rules, *(text for text in processes if not text.startswith(("ps ", "nsenter "))), *files)
@@ -120,12 +126,12 @@ def traces(net: Routed, node: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("condition", IMPAIRED, ids=lambda condition: condition.name)
 def test_accuracy(net: Routed, engine: Engine, condition: Condition) -> None:
-    """50,000 packets lose what they should within a 1e-6 binomial bound; delays are right to 1 ms, order is kept."""
+    """50,000 packets lose what they should within a 1e-6 binomial bound; delays right to 1 ms, order as promised."""
     impair(net, engine, wanted(condition))
     seen = net.meter("worker1", "worker2", PACKETS)
     low, high = burst.loss_bounds(PACKETS, condition.loss_pct)
     assert low <= PACKETS - seen["received"] <= high
-    assert seen["in_order"]
+    assert seen["overtaken"] <= may_overtake(engine, PACKETS)
     assert condition.delay_ms <= seen["min_ms"] <= condition.delay_ms + 1
 
 
@@ -184,7 +190,7 @@ def test_another_condition_replaces_the_first(net: Routed, engine: Engine) -> No
 def test_the_deadman_lifts(net: Routed, engine: Engine) -> None:
     """Nobody clears it: after its second is over nothing is left, and packets pass at once."""
     impair(net, engine, wanted(Condition(delay_ms=250), deadman_s=1))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while traces(net, "firewall") and time.monotonic() < deadline:
         time.sleep(0.2)
     assert traces(net, "firewall") == ()
@@ -193,11 +199,15 @@ def test_the_deadman_lifts(net: Routed, engine: Engine) -> None:
 
 def test_renewing_puts_the_deadman_off(net: Routed, engine: Engine) -> None:
     """A renewed impairment still stands, as it was, when its first time is over."""
-    asked = wanted(Condition(delay_ms=50), deadman_s=2)
+    asked = wanted(Condition(delay_ms=50), deadman_s=20)
+    set_at = time.monotonic()
     (target,) = impair(net, engine, asked)
     longer = wanted(Condition(delay_ms=50), deadman_s=600)
     net.apply(target.node, engine.renew(target, longer, observe(net, engine, target)))
-    time.sleep(2.5)
+    assert time.monotonic() - set_at < 20, (
+        "too slow a machine to tell: the first time was over before it was renewed"
+    )
+    time.sleep(20.5)
     check_held(observe(net, engine, target), asked)
 
 
@@ -222,7 +232,8 @@ def test_the_limit_drops_the_newest(net: Routed, engine: Engine) -> None:
     """Of 500 packets within the delay the 100 that the queue holds arrive, in order: the limit is exact."""
     (target,) = impair(net, engine, wanted(Condition(delay_ms=350), limit=100))
     seen = net.meter("worker1", "worker2", 500, per_second=10_000)
-    assert (seen["received"], seen["in_order"]) == (100, True)
+    assert seen["received"] == 100
+    assert seen["overtaken"] <= may_overtake(engine, 100)
     counters = observe(net, engine, target).counters
     if counters:
         assert (counters.passed, counters.dropped_limit, counters.max_backlog_packets) == (100, 400, 100)
@@ -252,13 +263,13 @@ def test_clearing_after_a_kill_leaves_nothing(net: Routed, nfqueue: NfqueueEngin
 
 def test_clearing_lets_waiting_packets_go(net: Routed, nfqueue: NfqueueEngine) -> None:
     """Ten pings that wait in the line when it is cleared arrive, instead of being lost with it."""
-    targets = impair(net, nfqueue, wanted(Condition(delay_ms=5000)))
-    listing = net.argv("worker1", ping.argv(net.address("worker2"), 10, interval_s=0.01, wait_s=4))
+    targets = impair(net, nfqueue, wanted(Condition(delay_ms=10_000), limit=100))
+    listing = net.argv("worker1", ping.argv(net.address("worker2"), 10, interval_s=0.01, wait_s=50))
 
     with subprocess.Popen(listing, stdout=subprocess.PIPE, text=True) as pinging:
-        time.sleep(1)
+        await_counters(net, nfqueue, targets[0], lambda seen: seen.max_backlog_packets >= 10)
         clear(net, nfqueue, targets)
-        text, _ = pinging.communicate(timeout=20)
+        text, _ = pinging.communicate(timeout=60)
     assert ping.parse(text).received == 10
 
 
@@ -287,12 +298,34 @@ def test_loss_strikes_wire_packets(net: Routed, nfqueue: NfqueueEngine) -> None:
     for condition in (Condition(loss_pct=0.1), Condition(delay_ms=1)):
         (target,) = impair(net, nfqueue, wanted(condition))
         stream(net, sent_bytes)
-        time.sleep(0.3)
-        counters = observe(net, nfqueue, target).counters
-        assert counters is not None
+        counters = settled(net, nfqueue, target)
         units[condition.name] = counters.passed + counters.dropped_loss
     assert units["loss-0.1pct"] >= sent_bytes / 1460
     assert units["delay-1ms"] < sent_bytes / 1460 / 2
+
+
+def await_counters(
+    net: Routed, engine: Engine, target: Target, ready: Callable[[Counters], bool]
+) -> Counters:
+    """The engine's counters once they are as awaited; it writes them out from time to time."""
+    deadline = time.monotonic() + 45
+    while True:
+        counters = observe(net, engine, target).counters
+        if counters is not None and ready(counters):
+            return counters
+        assert time.monotonic() < deadline, counters
+        time.sleep(0.1)
+
+
+def settled(net: Routed, engine: Engine, target: Target) -> Counters:
+    """The counters after a stream, once they have not moved for a second."""
+    last: list[Counters] = []
+
+    def unmoved(seen: Counters) -> bool:
+        last.append(seen)
+        return len(last) > 10 and seen.passed > 0 and len({one.passed for one in last[-10:]}) == 1
+
+    return await_counters(net, engine, target, unmoved)
 
 
 def stream(net: Routed, count: int) -> None:

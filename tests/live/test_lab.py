@@ -255,11 +255,12 @@ class TestNodes:
 
     def test_an_orphaned_daemon_is_reaped(self, lab: Lab) -> None:
         """Its parent gone, tini takes it over, and leaves no zombie when it ends."""
-        script = "(setsid sleep 0.3 >/dev/null 2>&1 </dev/null &); sleep 0.1; ps -o ppid= -C sleep | sort -u"
-        assert "1" in said(lab, "relay", "sh", "-c", script).split()
-        assert eventually(
-            lambda: said(lab, "relay", "sh", "-c", "ps -e -o stat=,comm= | grep sleep || true") == ""
-        )
+        start = "setsid sh -c 'echo $$ > /tmp/orphan; exec sleep 600' >/dev/null 2>&1 </dev/null"
+        wait = "until [ -s /tmp/orphan ]; do sleep 0.05; done"
+        pid = said(lab, "relay", "sh", "-c", f"({start} &); {wait}; cat /tmp/orphan").strip()
+        assert said(lab, "relay", "ps", "-o", "ppid=", "-p", pid).split() == ["1"]
+        said(lab, "relay", "sh", "-c", f"kill {pid}; rm /tmp/orphan")
+        assert eventually(lambda: said(lab, "relay", "sh", "-c", f"ps -o stat= -p {pid} || true") == "")
 
     def test_a_second_up_changes_nothing(self, lab: Lab, testbed: Testbed) -> None:
         """The same init, the same keys; the handle it gives does not own the lab."""

@@ -1,6 +1,5 @@
 """The place of an impairment decides the paper's main result: a TCP relay repairs loss only below it."""
 
-import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -52,7 +51,8 @@ def site(lab: Lab) -> Iterator[Site]:
     for name, address in addresses.items():
         argv = (PYTHON, "-c", RELAY, "client", str(bed.relay.underlay), str(PORT), DEVICE, f"{address}/24")
         run_on(site.nr, [name], _hold, service=Service("tcprelay", argv))
-    time.sleep(0.5)
+    there = ("sh", "-c", f"until ip link show {DEVICE}; do sleep 0.1; done")
+    run_on(site.nr, addresses, tasks.run_command, argv=there)
     over = {name: (DEVICE, IPv4Address(address)) for name, address in addresses.items()}
     over[bed.master.name] = (bed.master.leg.interface, bed.master.underlay)
     network = pod_network(bed, 1230, over)

@@ -8,10 +8,12 @@ import socket
 import statistics
 import struct
 import sys
+import threading
 import time
 
 STAMP = struct.Struct("!IQ")
-QUIET_S = 1.0
+QUIET_S = 3.0
+"""How long after the sender's end and the last datagram nothing more is expected: many times the longest delay."""
 SO_RCVBUFFORCE = 33
 
 
@@ -26,28 +28,40 @@ def send(address: str, port: int, count: int, per_second: int) -> None:
         out.send(STAMP.pack(number, time.monotonic_ns()))
 
 
-def receive(port: int, wait_s: float) -> None:
-    """Print what came until a second of silence: how many, in order or not, median and extreme delays in ms."""
+def receive(port: int, count: int) -> None:
+    """Print what came: how many, how many came after a later one, median and extreme delays in ms.
+
+    Ends when all have come, or QUIET_S after both the end of standard input, by which the sender's end is told, and
+    the last datagram; a sender that a busy machine keeps waiting is no end.
+    """
     inbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
     inbox.bind(("0.0.0.0", port))
-    inbox.settimeout(wait_s)
+    inbox.settimeout(0.1)
+    sent = threading.Event()
+    threading.Thread(target=await_end, args=(sent,), daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    numbers, delays = [], []
-    try:
-        while True:
+    numbers: list[int] = []
+    delays: list[float] = []
+    quiet_since = time.monotonic()
+    while len(numbers) < count:
+        try:
             number, stamp = STAMP.unpack(inbox.recv(64))
-            delays.append((time.monotonic_ns() - stamp) / 1e6)
-            numbers.append(number)
-            inbox.settimeout(QUIET_S)
-    except TimeoutError:
-        pass
+        except TimeoutError:
+            if not sent.is_set():
+                quiet_since = time.monotonic()
+            if time.monotonic() - quiet_since > QUIET_S:
+                break
+            continue
+        delays.append((time.monotonic_ns() - stamp) / 1e6)
+        numbers.append(number)
+        quiet_since = time.monotonic()
     sys.stdout.write(
         json.dumps(
             {
                 "received": len(numbers),
-                "in_order": numbers == sorted(numbers),
+                "overtaken": overtaken(numbers),
                 "median_ms": statistics.median(delays) if delays else None,
                 "min_ms": min(delays, default=None),
                 "max_ms": max(delays, default=None),
@@ -56,8 +70,23 @@ def receive(port: int, wait_s: float) -> None:
     )
 
 
+def await_end(sent: threading.Event) -> None:
+    """Say when standard input has ended."""
+    sys.stdin.read()
+    sent.set()
+
+
+def overtaken(numbers: list[int]) -> int:
+    """How many came after one that was sent later."""
+    latest, found = -1, 0
+    for number in numbers:
+        found += number < latest
+        latest = max(latest, number)
+    return found
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     else:
-        receive(int(sys.argv[2]), float(sys.argv[3]))
+        receive(int(sys.argv[2]), int(sys.argv[3]))

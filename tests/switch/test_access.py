@@ -21,13 +21,26 @@ PVID = '{"vlan":20,"flags":["PVID","Egress Untagged"]}'
     [
         (ACCESS, Port("p", 20)),
         (TRUNK, Port("p", None, access=False, trunk=True)),
-        ("interface p\n!", Port("p", None, access=False)),
-        ("% Invalid input detected", Port("p", None, access=False)),
+        ("interface p\n switchport mode dot1q-tunnel", Port("p", None, access=False, trunk=True)),
+        ("interface p\n switchport mode dynamic desirable", Port("p", None, access=False, trunk=True)),
     ],
 )
 def test_industry_lines(name: str, text: str, port: Port) -> None:
     """IOS-XE, EOS and NX-OS: VLAN and mode by their lines, not by a description that looks like one."""
     assert SYSTEMS[name].read("p", text) == port
+
+
+def test_what_a_port_without_a_mode_is() -> None:
+    """EOS and NX-OS leave their default mode, access, out of the configuration; IOS-XE's default is no access mode."""
+    text = "interface p\n switchport access vlan 20\n!"
+    assert SYSTEMS["arista_eos"].read("p", text) == SYSTEMS["cisco_nxos"].read("p", text) == Port("p", 20)
+    assert SYSTEMS["cisco_iosxe"].read("p", text) == Port("p", 20, access=False)
+
+
+@pytest.mark.parametrize("name", ["cisco_iosxe", "arista_eos", "cisco_nxos"])
+def test_a_routed_port_is_not_touched(name: str) -> None:
+    """`no switchport`: its address would be lost."""
+    assert SYSTEMS[name].read("p", "interface p\n no switchport\n ip address 192.0.2.1/24").trunk
 
 
 def test_junos_lines() -> None:
@@ -41,18 +54,28 @@ def test_junos_lines() -> None:
 
 
 def test_bridge_json() -> None:
-    """A bridge port with one PVID is an access port, one with more VLANs is a trunk, one with none has none."""
+    """One VLAN that is PVID and leaves untagged is an access port's, none is none; any other is a trunk."""
     read = SYSTEMS["linux_bridge"].read
     assert read("port1", BRIDGE.format(PVID)) == Port("port1", 20)
     assert read("port1", BRIDGE.format(PVID + ',{"vlan":30}')).trunk
     assert read("port1", "[]") == Port("port1", None)
+    for other in (
+        '{"vlan":30}',
+        '{"vlan":30,"flags":["PVID"]}',
+        '{"vlan":30,"flags":["Egress Untagged"]}',
+        '{"vlan":30,"vlanEnd":31,"flags":["PVID","Egress Untagged"]}',
+    ):
+        port = read("port1", BRIDGE.format(other))
+        assert port.trunk, other
+        with pytest.raises(CheckError, match="port1 is a trunk, tagged"):
+            plan(SYSTEMS["linux_bridge"], [port], [Port("port1", 20)])
 
 
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
         ("cisco_iosxe", ("interface p", "switchport mode access", "switchport access vlan 20")),
-        ("arista_eos", ("interface p", "switchport mode access", "switchport access vlan 20")),
+        ("arista_eos", ("interface p", "switchport mode access", "switchport access vlan 20", "commit")),
         ("cisco_nxos", ("interface p", "switchport mode access", "switchport access vlan 20")),
         (
             "juniper_junos",

@@ -116,7 +116,11 @@ class Trip:
 
 def ports_of(simulated: Simulated, name: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The first two ports as they are at first, and as they are wanted."""
-    former = (simulated.port(name, 1, 30), simulated.port(name, 2, None, access=False))
+    # on EOS and NX-OS access is the mode of a port that has no mode
+    former = (
+        simulated.port(name, 1, 30),
+        simulated.port(name, 2, None, access=name in ("arista_eos", "cisco_nxos")),
+    )
     return former, (simulated.port(name, 1), simulated.port(name, 2))
 
 
@@ -159,12 +163,47 @@ def test_a_trunk_is_refused_before_anything_is_written(simulated: Simulated, nam
     assert simulated.now(name)[0] == simulated.port(name, 1, 30)
 
 
-def test_a_refused_line_is_named(simulated: Simulated) -> None:
-    """A VLAN that the switch does not take is said with the switch's own words."""
-    name = "arista_eos"
-    result = simulated.run(name, set_access_vlans, ports=(simulated.port(name, 1, 4000),))[name][0]
-    assert isinstance(result.exception, CheckError)
-    assert "refused 'switchport access vlan 4000': % Invalid input" in str(result.exception)
+@dataclass(frozen=True)
+class Refused:
+    """What the task said of a change whose second port is refused, and the ports then; and after one more change."""
+
+    refused: Result
+    then: tuple[Port, ...]
+    later: tuple[Port, ...]
+
+
+def refused(simulated: Simulated, name: str) -> Refused:
+    """Two ports, one of them into a VLAN that the switch does not take; then the first alone, and back."""
+    former, wanted = ports_of(simulated, name)
+    first = simulated.run(name, set_access_vlans, ports=(wanted[0], simulated.port(name, 2, 4000)))[name][0]
+    then = simulated.now(name)
+    simulated.run(name, set_access_vlans, ports=wanted[:1])
+    later = simulated.now(name)
+    simulated.run(name, set_access_vlans, ports=former[:1])
+    return Refused(first, then, later)
+
+
+@pytest.fixture(scope="module")
+def refusals(simulated: Simulated, trips: dict[str, Trip]) -> dict[str, Refused]:
+    """All four systems at once, after their round trips."""
+    with ThreadPoolExecutor(len(trips)) as pool:
+        return dict(zip(NAMES, pool.map(partial(refused, simulated), NAMES), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_refused_line_is_named_and_leaves_nothing_half_edited(
+    simulated: Simulated, refusals: dict[str, Refused], name: str
+) -> None:
+    """Both ports are as before, no edit of the refused change waits for the next commit, and the next change works."""
+    (former, wanted), seen = ports_of(simulated, name), refusals[name]
+    assert isinstance(seen.refused.exception, CheckError)
+    words = (
+        "vlan members 4000': unknown command" if name == "juniper_junos" else "vlan 4000': % Invalid input"
+    )
+    assert words in str(seen.refused.exception)
+    assert "setting the ports back failed" not in str(seen.refused.exception)
+    assert seen.then == former
+    assert seen.later == (wanted[0], former[1])
 
 
 def test_an_unknown_host_key_stops_the_login(simulated: Simulated, tmp_path: Path) -> None:

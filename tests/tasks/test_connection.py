@@ -287,6 +287,20 @@ def test_splitting_what_was_cut_off() -> None:
     assert _split((), MARK, "", "") == []
 
 
+def test_splitting_what_was_cut_anywhere() -> None:
+    """Either stream may end at any byte: what is answered is answered as in the whole, and nothing raises."""
+    steps: list[Step] = [Command(("a",)), WriteFile("/b", ""), Command(("c",))]
+    stdout = f"x\n\n{MARK} 0\n\n{MARK} 127\nc\n{MARK} 3\n"
+    stderr = f"e\n{MARK}\n\n{MARK}\nf\n{MARK}\n"
+    whole = [(one.argv, one.exit_code, one.stdout) for one in _split(steps, MARK, stdout, stderr)]
+    assert [code for _, code, _ in whole] == [0, 127, 3]
+    for cut in range(len(stdout) + 1):
+        for cut_too in range(len(stderr) + 1):
+            found = _split(steps, MARK, stdout[:cut], stderr[:cut_too])
+            assert [(one.argv, one.exit_code, one.stdout) for one in found] == whole[: len(found)]
+            assert all(stderr[:cut_too].startswith(one.stderr) for one in found[:1])
+
+
 def test_every_step_says_its_end_once() -> None:
     """The mark with the exit code on stdout, the mark alone on stderr; a stop only where asked for."""
     for step in (Command(("true",)), Command(("true",), stdin="x", ok=(0, 2)), WriteFile("/a", "b")):

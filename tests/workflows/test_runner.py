@@ -112,6 +112,6 @@ def test_the_logs_of_a_scenario_that_does_not_stand_are_kept_without_secrets(
     }
     for row in rows:
         text = (tmp_path / "run" / str(row["raw"]) / "worker1-tailscaled.log").read_text()
-        assert text.startswith("timeout; key <secret sha256:")
+        assert text.startswith("timeout; key <secret ")
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert [path.name for path in files if b"sesame" in path.read_bytes()] == []

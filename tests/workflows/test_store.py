@@ -9,8 +9,10 @@ import pytest
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
+from vpnmesh.masks import masked
 from vpnmesh.model import Cell, Pair, Test
 from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.plan import Secret
 from vpnmesh.record import Record
 from workflows.store import Store, StoreError
 
@@ -115,6 +117,47 @@ def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path
 
 
 def test_a_run_is_private(tmp_path: Path) -> None:
-    """Nobody else reads a run directory."""
+    """Nobody else reads a run directory, nor a file in it where the directory was somebody's own and open."""
+    (tmp_path / "open").mkdir(mode=0o755)
+    for directory in (tmp_path / "run", tmp_path / "open"):
+        store = Store.create(directory, {"seed": 1})
+        store.append(record(1))
+        store.keep_raw("native-1450/tcp/1.json", "{}")
+        store.write_results()
+        files = [path for path in directory.rglob("*") if path.is_file()]
+        assert sorted(path.name for path in files) == [
+            "1.json",
+            "journal.jsonl",
+            "manifest.json",
+            "results.parquet",
+        ]
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_journal_that_others_could_read_is_closed_when_the_run_goes_on(tmp_path: Path) -> None:
+    """A run that was begun with open files is private from its next line on."""
+    Store.create(tmp_path / "run", {}).append(record(1))
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.chmod(0o644)
+    Store.open(tmp_path / "run").append(record(2))
+    assert journal.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "word", ['with "quotes"', "back\\slash", "two\nlines", "\u00fcml\u00e4ut", "1234567"]
+)
+def test_a_secret_of_any_characters_is_in_no_file(tmp_path: Path, word: str) -> None:
+    """Quotes, backslashes, line ends, other alphabets: masked in values, keys and raw output."""
     store = Store.create(tmp_path / "run", {})
-    assert store.directory.stat().st_mode & 0o777 == 0o700
+    store.hide = lambda text: masked(text, (Secret(word),))
+    store.append(record(1, Failed("tool", f"refused {word}!")))
+    store.note("visit", deep={"list": [f"a {word}"], word: 1, "path": Path(word)}, count=1234567)
+    store.update_manifest(request={"options": (word,)})
+    raw = store.keep_raw("out", f"{word}\n{json.dumps({'a': word})}\n{json.dumps(word, ensure_ascii=False)}")
+    forms = (word, json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1])
+    texts = [(tmp_path / "run" / name).read_text() for name in ("journal.jsonl", "manifest.json", raw)]
+    assert [form for form in forms for text in texts if form in text.replace('"count": 1234567', "")] == []
+    assert f"refused {Secret(word)}!" == store.lines[0]["reason"]
+    assert store.lines == Store.open(tmp_path / "run").lines
+    assert store.lines[1]["count"] == 1234567

@@ -73,9 +73,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A change that was journalled before its first write: whose, when, and from what."""
+    """A change that was journalled before its first write: whose, when, and from what.
+
+    `confirmed` is the policy that a person said the firewall holds, where only a person can tell; empty from before
+    that person is asked until the answer.
+    """
 
     origin: Origin
     at: str
     revision: str
     snapshot: Mapping[str, object]
+    confirmed: str = ""

@@ -1,24 +1,29 @@
 """Access ports on IOS-XE, EOS, NX-OS, Junos and a Linux bridge: what to ask, how to read it, what to write.
 
 A port's state is the two lines that decide its VLAN, as the system writes them, so that undoing is writing the old
-lines again. A trunk is never touched: it carries others.
+lines again. A port that is more than an access port (a trunk, tagged VLANs, any other mode, a routed port) is never
+touched: it carries others' traffic, and these lines alone could not bring it back.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from vpnmesh.errors import CheckError, InputError, UnknownNameError
 from vpnmesh.model import Testbed
-from vpnmesh.plan import unified_diff
+from vpnmesh.plan import Command, Completed, Fact, unified_diff
 
 DEFAULT_VID = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port as it is or as it is wanted: `access` False where no mode is set, `vid` None where no VLAN is."""
+    """A port as it is or as it is wanted: `access` False where no mode is set, `vid` None where no VLAN is.
+
+    `trunk`: it is more than an access port, so it is read and never written.
+    """
 
     name: str
     vid: int | None
@@ -44,13 +49,19 @@ class SwitchPlan:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """How one operating system shows and sets an access port; `finish` comes after the lines, `save` in exec mode."""
+    """How one operating system shows and sets an access port.
+
+    `enter` is typed in exec mode, `finish` after the lines; `abandon` instead of it when a line was refused, where
+    the system keeps changes apart until they are committed; `save` in exec mode.
+    """
 
     name: str
     show: Callable[[str], str]
     read: Callable[[str, str], Port]
     write: Callable[[Port], tuple[str, ...]]
+    enter: str = "configure terminal"
     finish: tuple[str, ...] = ()
+    abandon: tuple[str, ...] = ()
     save: tuple[str, ...] = ()
 
 
@@ -79,7 +90,11 @@ def plan(system: System, held: Sequence[Port], wanted: Sequence[Port]) -> Switch
     lines: list[str] = []
     for before, after in zip(held, wanted, strict=True):
         if before.trunk:
-            raise CheckError("switch", f"{before.name} is a trunk and carries other VLANs: not touched")
+            raise CheckError(
+                "switch",
+                f"{before.name} is a trunk, tagged, routed or in another mode than access: not touched; make it an"
+                " access port yourself if nothing else needs it",
+            )
         lines += system.write(after) if before != after else ()
     if not lines:
         return SwitchPlan()
@@ -87,12 +102,19 @@ def plan(system: System, held: Sequence[Port], wanted: Sequence[Port]) -> Switch
     return SwitchPlan((*lines, *system.finish), diff)
 
 
-def _read_lines(name: str, text: str) -> Port:
-    """The running configuration of IOS-XE, EOS and NX-OS below one interface."""
+def _read_lines(name: str, text: str, *, default: str = "") -> Port:
+    """The running configuration of IOS-XE, EOS and NX-OS below one interface.
+
+    `default` is the mode that the system does not print because it is the default one: access on EOS and NX-OS,
+    dynamic (none of ours) on IOS-XE.
+    """
     vid = re.search(r"^\s*switchport access vlan (\d+)", text, re.MULTILINE)
     mode = re.search(r"^\s*switchport mode (\S+)", text, re.MULTILINE)
-    word = mode[1] if mode else ""
-    return Port(name, int(vid[1]) if vid else None, word == "access", word == "trunk")
+    routed = re.search(r"^\s*no switchport\s*$", text, re.MULTILINE)
+    word = mode[1] if mode else default
+    return Port(
+        name, int(vid[1]) if vid else None, word == "access", word not in ("", "access") or bool(routed)
+    )
 
 
 def _write_lines(port: Port) -> tuple[str, ...]:
@@ -112,7 +134,7 @@ def _read_junos(name: str, text: str) -> Port:
             "switch", f"{name} is in a VLAN by name; vpnmesh compares VLAN ids: use the id there"
         )
     word = mode[1] if mode else ""
-    return Port(name, int(vid[1]) if vid else None, word == "access", word == "trunk")
+    return Port(name, int(vid[1]) if vid else None, word == "access", word not in ("", "access"))
 
 
 def _write_junos(port: Port) -> tuple[str, ...]:
@@ -122,12 +144,61 @@ def _write_junos(port: Port) -> tuple[str, ...]:
     return (f"delete {head} vlan members", mode, *members)
 
 
+ACCESS_FLAGS = frozenset({"PVID", "Egress Untagged"})
+
+
 def _read_bridge(name: str, text: str) -> Port:
-    """`bridge -j vlan show dev X`: an access port has its one VLAN as PVID and sends it untagged."""
+    """`bridge -j vlan show dev X`: an access port has one VLAN, which is its PVID and leaves untagged; or none."""
     entries = json.loads(text or "[]")
     vlans = entries[0]["vlans"] if entries else []
-    pvid = next((one["vlan"] for one in vlans if "PVID" in one.get("flags", [])), None)
-    return Port(name, pvid, access=True, trunk=len(vlans) > 1)
+    trunk = len(vlans) > 1 or any(
+        "vlanEnd" in one or set(one.get("flags", ())) != ACCESS_FLAGS for one in vlans
+    )
+    pvid = next((one["vlan"] for one in vlans if "PVID" in one.get("flags", ())), None)
+    return Port(name, pvid, access=not trunk, trunk=trunk)
+
+
+_BRIDGE_PORT = """
+port="$1/$2"
+[ -e "$port" ] || { echo "no-interface"; exit 0; }
+[ -e "$port/brport/bridge" ] || { echo "no-bridge"; exit 0; }
+bridge=$(readlink -f "$port/brport/bridge")
+echo "filtering $(cat "$bridge/bridge/vlan_filtering" 2> /dev/null || echo absent) ${bridge##*/}"
+"""
+
+
+def bridge_ports(names: Sequence[str]) -> Fact[None]:
+    """Whether these ports' VLANs separate anything; `parse` raises CheckError with the port and the way out.
+
+    A bridge forwards between all its ports, whatever VLANs they are in, unless its vlan_filtering is 1 (ip-link(8)).
+    """
+
+    def parse(completed: Sequence[Completed]) -> None:
+        for name, one in zip(names, completed, strict=True):
+            if complaint := _complaint(name, one.stdout.split()):
+                raise CheckError("switch", complaint)
+
+    argvs = (("sh", "-c", _BRIDGE_PORT, "sh", "/sys/class/net", name) for name in names)
+    return Fact(tuple(Command(argv) for argv in argvs), parse)
+
+
+def _complaint(name: str, words: Sequence[str]) -> str:
+    match words:
+        case ["filtering", "1", _]:
+            return ""
+        case ["no-interface"]:
+            return f"there is no interface {name}; `bridge link` lists the ports"
+        case ["no-bridge"]:
+            return f"{name} is on no bridge; put it on one (`ip link set {name} master BRIDGE`)"
+        case ["filtering", "0", bridge]:
+            way = f"ip link set {bridge} type bridge vlan_filtering 1"
+            return f"{name} is on {bridge}, which does not separate VLANs (vlan_filtering 0); `{way}` turns it on"
+        case ["filtering", "absent", bridge]:
+            return (
+                f"{name} is on {bridge}, and this kernel has no VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)"
+            )
+        case _:
+            return f"{name}: its bridge cannot be read: {' '.join(words)}"
 
 
 def _write_bridge(port: Port) -> tuple[str, ...]:
@@ -136,23 +207,35 @@ def _write_bridge(port: Port) -> tuple[str, ...]:
     return (f"bridge vlan del dev {port.name} vid 1-4094", *add)
 
 
-def _industry(name: str, show: str, save: str) -> System:
-    return System(name, show.format, _read_lines, _write_lines, save=(save,))
+def _industry(name: str, show: str, save: str, *, default: str = "") -> System:
+    return System(name, show.format, partial(_read_lines, default=default), _write_lines, save=(save,))
 
 
+_EOS = _industry("arista_eos", "show running-config interfaces {}", "write memory", default="access")
+_NXOS = _industry(
+    "cisco_nxos",
+    "show running-config interface {}",
+    "copy running-config startup-config",
+    default="access",
+)
 SYSTEMS = {
     system.name: system
     for system in (
         _industry("cisco_iosxe", "show running-config interface {}", "write memory"),
-        _industry("arista_eos", "show running-config interfaces {}", "write memory"),
-        _industry("cisco_nxos", "show running-config interface {}", "copy running-config startup-config"),
+        # a session of EOS takes effect as one, or not at all (EOS user manual, "Configure Session")
+        replace(_EOS, enter="configure session", finish=("commit",), abandon=("abort",)),
+        _NXOS,
         System(
             "juniper_junos",
             "show configuration interfaces {} | display set".format,
             _read_junos,
             _write_junos,
+            # nobody else's edits are in an exclusive candidate, to be committed or thrown away with ours
+            # (Junos CLI user guide, "Using the configure exclusive Command")
+            enter="configure exclusive",
             finish=("commit",),
+            abandon=("rollback 0",),
         ),
-        System("linux_bridge", "bridge -j vlan show dev {}".format, _read_bridge, _write_bridge),
+        System("linux_bridge", "bridge -j vlan show dev {}".format, _read_bridge, _write_bridge, enter=""),
     )
 }
