@@ -21,7 +21,6 @@ from tests.firewall.appliance import KEY, RUN, WORKER1, WORKER2, Bench, inventor
 from tests.pfsense_server.config import Item
 from workflows.teardown import main as teardown
 
-
 POLICY = "block-udp-k8s"
 
 

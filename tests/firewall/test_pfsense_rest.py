@@ -20,11 +20,10 @@ from tests.firewall.appliance import (
 from tests.pfsense_server.config import Item
 from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.firewall.pfsense_rest import REVISIONS, PUBLISHED
+from vpnmesh.firewall.pfsense_rest import PUBLISHED, REVISIONS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
 from workflows.teardown import main as teardown
-
 
 NAMES = [policy.name for policy in POLICIES if policy.name != "allow-all"]
 

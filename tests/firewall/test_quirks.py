@@ -26,7 +26,6 @@ from vpnmesh.firewall.pfsense_rest import (
     entries,
 )
 
-
 BLOCK: dict[str, object] = {
     "type": "block",
     "interface": ["vlan20"],

@@ -9,7 +9,7 @@ import pytest
 from inventory.documents import read_folder
 from inventory.netbox_client import NetBox
 from inventory.sync import apply
-from tests.conftest import needs
+from tests.needs import missing, needs
 from tests.netbox.admin import Admin
 from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer, NoPythonError, remains
 
@@ -25,7 +25,7 @@ def server() -> Iterator[NetBoxServer]:
         try:
             running = stack.enter_context(NetBoxServer(page_size=PAGE_SIZE))
         except NoPythonError as error:
-            pytest.skip(str(error))
+            missing("netbox-python", str(error))
         except CannotRunError as error:
             needs(condition=False, reason=str(error))
         yield running

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.needs import needs
 from tests.report.browser import Browser
 from vpnmesh.frames.schemas import API, RESULTS
 from vpnmesh.report.tables import Study, build_study
@@ -93,8 +94,7 @@ def handmade() -> Study:
 def shared() -> Path:
     """The folder of the paper's published data; skips where it is absent."""
     folder = SHARED / "paper"
-    if not (folder / "knb").is_dir():
-        pytest.skip("the paper's published data are not here (VPNMESH_SHARED)")
+    needs((folder / "knb").is_dir(), "the paper's published data are not here")
     return folder
 
 
@@ -108,9 +108,7 @@ def paper(shared: Path) -> Study:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Headless Chromium with a profile of its own; missing it is a failure in CI."""
     chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("missing in CI: Debian's chromium")
-        pytest.skip("Debian's chromium is not installed")
+    needs(chromium is not None, "Debian's chromium is not installed")
+    assert chromium
     with Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
         yield opened

@@ -19,7 +19,7 @@ from workflows.report import main, write_tables
 from workflows.studies import study_from_imports
 
 SHARED = Path(os.environ.get("VPNMESH_SHARED", Path(__file__).parents[3] / "shared")) / "paper"
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the paper's data are not shared on this machine")
+pytestmark = pytest.mark.usefixtures("shared")
 
 
 @pytest.fixture(scope="module")

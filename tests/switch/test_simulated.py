@@ -18,7 +18,7 @@ from nornir.core.task import AggregatedResult, Result
 from nornir.plugins.runners import SerialRunner
 
 from tasks.switch import read_ports, set_access_vlans
-from tests.conftest import needs
+from tests.needs import needs
 from vpnmesh.errors import CheckError, NodeUnreachableError
 from vpnmesh.switch.access import Port
 
