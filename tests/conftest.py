@@ -23,6 +23,21 @@ def bed() -> Testbed:
     return load("lab")[1]
 
 
+SLOW = (
+    "tests/firewall/test_kill.py",
+    "tests/report/test_chromium.py",
+    "tests/switch/test_simulated.py",
+)
+"""Files whose tests `make test-fast` leaves out: a process killed at every call, a browser, simulated switches."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, by file."""
+    for item in items:
+        if item.nodeid.split("::")[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List every skipped test below its reason, before pytest's closing line."""
     skipped = terminalreporter.stats.get("skipped", [])
