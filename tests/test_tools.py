@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 
 def run(*argv: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run one of tools/, with programs of ours first on PATH."""
-    environment = {**os.environ, **({"PATH": f"{path}:{os.environ['PATH']}"} if path else {})}
+    own = {"PATH": f"{path}:{os.environ['PATH']}", "POLICY_RC_D": f"{path}/policy-rc.d"} if path else {}
+    environment = {**os.environ, **own}
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -51,6 +52,7 @@ def test_packages_are_named_as_they_are_set_up(apt: Path) -> None:
     )
     done = run("tools/debian-packages", "a", "b", path=apt)
     assert done.returncode == 0, done.stderr
+    assert not (apt / "policy-rc.d").exists()
     assert done.stdout.splitlines() == ["    missing: a b", "    reading Debian's package lists", "    a"]
 
 
