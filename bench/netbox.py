@@ -106,7 +106,7 @@ def measure(task: str, environment: Mapping[str, str]) -> dict[str, float]:
 
 def main() -> None:
     """Print the comparison; without a Python for NetBox print why, and the runners alone."""
-    from tests.netbox.server import CannotRunError  # noqa: PLC0415 - only the whole bench needs the server
+    from tests.netbox.install import CannotRunError  # noqa: PLC0415 - only the whole bench needs the server
 
     try:
         _print_readings()
