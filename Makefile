@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+STEP := @tools/step
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
@@ -11,35 +12,47 @@ PACKAGES := \
   nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv \
   redis-server sudo tini util-linux wireguard-go wireguard-tools
 
+# what the inner loop leaves out: the lab, NetBox, a browser, simulators
+FAST := not live and not netbox and not slow
+
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine matrix test check bench clean
+.PHONY: help setup debian venv engine netbox matrix test test-fast check bench clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 setup: debian venv engine  ## install everything into .venv and from Debian, start nothing
 
 debian:
-	@tools/debian-packages $(PACKAGES)
+	$(STEP) "Debian packages" tools/debian-packages $(PACKAGES)
 
 venv: uv.lock pyproject.toml
-	@tools/make-venv
+	$(STEP) "Python environment .venv" tools/make-venv
 
 engine: venv
-	@$(PYTHON) -m vpnmesh.lab.nfqueue.build
+	$(STEP) "impairment engine (C)" $(PYTHON) -m vpnmesh.lab.nfqueue.build
+
+# without a Python that NetBox runs on, its tests are skipped with the reason; whatever else is missing, they fail with it
+netbox: venv
+	$(STEP) "NetBox for its tests" $(PYTHON) -m tests.netbox.server install || true
 
 matrix: setup  ## build the lab, run the quick matrix on real packets, print the result
 	@# exit code 3: some repetitions failed, which is a result; a scenario that is missing after set-up is an error
 	$(PYTHON) -m workflows.full_matrix --require-all || [ $$? -eq 3 ]
 
-test: setup check  ## pass every check and every test
-	$(PYTHON) -m pytest
+test: setup netbox check  ## pass every check and every test
+	@echo "==> every test; a line per file"
+	@$(PYTHON) -m pytest
+
+test-fast: setup check  ## pass every check and every test that needs no lab, NetBox or browser: the inner loop
+	@echo "==> the fast tests; a line per file"
+	@$(PYTHON) -m pytest -m "$(FAST)"
 
 check:  ## ruff, format, mypy, import contracts
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-logo
+	$(STEP) "ruff" $(VENV)/bin/ruff check .
+	$(STEP) "format" $(VENV)/bin/ruff format --check .
+	$(STEP) "types" $(VENV)/bin/mypy
+	$(STEP) "import contracts" $(VENV)/bin/lint-imports --no-logo
 
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN, time spent measuring, engine error
 	$(PYTHON) -m bench

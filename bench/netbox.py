@@ -111,7 +111,7 @@ def measure(task: str, environment: Mapping[str, str]) -> dict[str, float]:
 
 def run(console: Console, size: Size) -> list[Figure]:
     """The readings side by side, unless no NetBox can run here, and the runners."""
-    from tests.netbox.server import CannotRunError  # noqa: PLC0415 - only the whole bench needs the server
+    from tests.netbox.install import CannotRunError  # noqa: PLC0415 - only the whole bench needs the server
 
     try:
         figures = _readings(console, size)

@@ -1,11 +1,11 @@
-"""What all tests share: where the captured outputs are, and a testbed."""
+"""What all tests share: where the captured outputs are, a testbed, speed by folder, the closing list of skips."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from inventory.testbed import load
+from tests.needs import summary
 from vpnmesh.model import Testbed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,10 +23,28 @@ def bed() -> Testbed:
     return load("lab")[1]
 
 
-def needs(condition: bool, reason: str) -> None:  # noqa: FBT001
-    """Skip with the reason where something is missing; with CI=true that is a failure."""
-    if condition:
+SLOW = (
+    "tests/bench/test_bench.py",
+    "tests/firewall/test_kill.py",
+    "tests/report/test_chromium.py",
+    "tests/switch/test_simulated.py",
+)
+"""Files whose tests `make test-fast` leaves out: benchmarks, a process killed at every call, a browser, simulated switches."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, by file."""
+    for item in items:
+        if item.nodeid.split("::")[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List every skipped test below its reason, before pytest's closing line."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
         return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"missing in CI: {reason}")
-    pytest.skip(reason)
+    reasons = [(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in skipped]
+    terminalreporter.section(f"{len(skipped)} tests skipped, by reason")
+    for line in summary(reasons):
+        terminalreporter.line(line)

@@ -1,14 +1,12 @@
 """A stand-in pfSense with packets in memory, and our driver pointed at it."""
 
 import functools
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from shutil import copytree
 
-import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -33,12 +31,6 @@ from vpnmesh.plan import Secret
 KEY = "a key"
 RUN = "run-1"
 WORKER1, WORKER2, RELAY = "192.88.99.10", "192.88.99.18", "192.88.99.26"
-SHARED = Path(os.environ.get("VPNMESH_SHARED") or Path(__file__).parents[2].parent / "shared")
-OPENAPI = SHARED / "pfsense" / "openapi-min.json"
-
-needs_schema = pytest.mark.skipif(
-    not OPENAPI.is_file(), reason=f"no pfSense schema at {OPENAPI} (VPNMESH_SHARED)"
-)
 
 # what is on the firewall before we come: an alias, a floating rule that is none of our business, a pass per interface
 FOREIGN_ALIAS: Item = {
@@ -81,8 +73,8 @@ def six_nodes() -> Testbed:
 
 @functools.cache
 def schema() -> Schema:
-    """The shared schema, read once: that takes a second."""
-    return Schema(OPENAPI)
+    """The API's schema, read once: that takes a second."""
+    return Schema()
 
 
 def appliance_of(testbed: Testbed, folder: Path) -> Appliance:

@@ -17,11 +17,9 @@ from click.testing import CliRunner
 
 from tasks.firewall import take_back
 from tasks.firewall_journal import Journal
-from tests.firewall.appliance import KEY, RUN, WORKER1, WORKER2, Bench, inventory, needs_schema, without_nodes
+from tests.firewall.appliance import KEY, RUN, WORKER1, WORKER2, Bench, inventory, without_nodes
 from tests.pfsense_server.config import Item
 from workflows.teardown import main as teardown
-
-pytestmark = needs_schema
 
 POLICY = "block-udp-k8s"
 

@@ -15,18 +15,15 @@ from tests.firewall.appliance import (
     WORKER2,
     Bench,
     inventory,
-    needs_schema,
     without_nodes,
 )
 from tests.pfsense_server.config import Item
 from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.firewall.pfsense_rest import REVISIONS, SCHEMA_PATHS
+from vpnmesh.firewall.pfsense_rest import PUBLISHED, REVISIONS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
 from workflows.teardown import main as teardown
-
-pytestmark = needs_schema
 
 NAMES = [policy.name for policy in POLICIES if policy.name != "allow-all"]
 
@@ -68,14 +65,14 @@ def test_policy_changes_within_a_run(pf: Bench) -> None:
     assert not pf.kernel.send("tcp", WORKER1, WORKER2, 22)
 
 
-def test_every_call_of_the_shared_schema_is_used_as_it_says(pf: Bench) -> None:
+def test_every_published_call_is_used_as_the_schema_says(pf: Bench) -> None:
     """The stand-in judged each call by the schema and refused none; no call replaces a whole list."""
     pf.change("block-udp-k8s")
     pf.change("allow-all")
     assert {200} == {call.status for call in pf.appliance.calls}
     assert "PUT" not in {call.method for call in pf.appliance.calls}
     used = {call.path for call in pf.appliance.calls}
-    assert {"/api/v2/diagnostics/command_prompt"} == set(SCHEMA_PATHS) - used
+    assert {"/api/v2/diagnostics/command_prompt"} == set(PUBLISHED) - used
 
 
 def test_another_run_on_the_firewall_is_an_error_before_the_first_write(pf: Bench) -> None:
@@ -229,7 +226,7 @@ def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:
 
 
 def test_rules_that_cannot_expire_are_said_before_the_first_write(pf: Bench) -> None:
-    """Without the schedule path (the shared schema has none) the policy holds, and the person is told."""
+    """Without the schedule path, as on an older package, the policy holds, and the person is told."""
     pf.appliance.hidden = {"/api/v2/firewall/schedules"}
     said: list[str] = []
     driver = pf.driver(said=said)

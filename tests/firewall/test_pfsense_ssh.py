@@ -15,8 +15,8 @@ from tasks.connection import Shell
 from tasks.firewall import change, take_back
 from tasks.firewall_journal import Journal
 from tasks.pfsense_ssh import PfsenseSsh
-from tests.conftest import needs
 from tests.firewall.appliance import six_nodes
+from tests.needs import needs
 from vpnmesh.errors import CheckError, CommandError, ToolError, UnavailableError
 from vpnmesh.firewall import pfsense_php
 from vpnmesh.firewall.pfsense_objects import Mark

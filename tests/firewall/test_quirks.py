@@ -10,7 +10,7 @@ import pytest
 
 from tasks.firewall import take_back
 from tasks.pfsense_api import CutError
-from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench, needs_schema
+from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench
 from tests.pfsense_server.server import LOCKED_OUT_AFTER, Fault
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.pfsense_rest import (
@@ -25,8 +25,6 @@ from vpnmesh.firewall.pfsense_rest import (
     Request,
     entries,
 )
-
-pytestmark = needs_schema
 
 BLOCK: dict[str, object] = {
     "type": "block",

@@ -408,5 +408,6 @@ def test_a_go_that_is_too_old_is_not_used(
 ) -> None:
     """Without uv to get another one there is no Go, and that is said."""
     go_on_path(tmp_path, monkeypatch, minor=19)
+    monkeypatch.setattr("vpnmesh.lab.uv.SET_UP", tmp_path / "none")
     with pytest.raises(UnavailableError, match=r"no Go 1.24 or newer on PATH"):
         binaries.fetch(replace(mesh_vpn(vendor), url="", go=("example.org/mesh@v1",)), Arch.AMD64)

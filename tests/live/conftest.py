@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from inventory.testbed import load
+from tests.needs import needs
 from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.lab.lifecycle import Lab, down, up
@@ -44,11 +45,7 @@ def place_for_a_lab(directory: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def root() -> None:
     """Skip without root, which links and namespaces need; fail where CI promises it."""
-    if os.geteuid() != 0:
-        reason = "a lab needs root"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    needs(os.geteuid() == 0, "a lab needs root")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from shutil import copytree
 import yaml
 
 from inventory.testbed import load
-from tests.firewall.appliance import FOREIGN_ALIAS, OPENAPI, foreign_pass, make_certificate
+from tests.firewall.appliance import FOREIGN_ALIAS, foreign_pass, make_certificate
 from vpnmesh.lab.lifecycle import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,6 @@ def stand_in(lab: Lab, folder: Path) -> Iterator[Standing]:
         "address": testbed.firewall.management,
         "port": PORT,
         "certificate": str(certificate),
-        "schema": str(OPENAPI),
         "config": str(folder / "config.json"),
         "key": KEY,
         "interfaces": legs,

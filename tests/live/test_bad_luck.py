@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 import tasks
-from tests.conftest import needs
 from tests.live.test_headscale import pods_answer, until
 from tests.live.test_netbird import stands
 from tests.live.vpn import cut_off, need, said, with_any
+from tests.needs import needs
 from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.matrix import PROFILES, plan_matrix

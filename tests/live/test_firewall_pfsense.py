@@ -16,18 +16,17 @@ import pytest
 
 import tasks
 from inventory.testbed import load
-from tests.conftest import needs
-from tests.firewall.appliance import needs_schema
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from tests.live.pfsense_node import ROOT, Standing, stand_in
+from tests.needs import needs
 from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
 from workflows import firewall
 from workflows.hosts import run_on
 from workflows.provision import Site
 
-pytestmark = [pytest.mark.live, needs_schema]
+pytestmark = [pytest.mark.live]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
+from tests.needs import missing
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
 from vpnmesh.impairment.engine import Counters, Engine, Held, Impairment, check_held, impairment_for
@@ -58,7 +59,7 @@ def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) 
     if request.param == "nfqueue":
         return nfqueue
     if not _has_netem(net):
-        pytest.skip("this kernel has no netem (sch_netem)")
+        missing("netem", "this kernel has no netem (sch_netem)")
     return NetemEngine()
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 import tasks
-from tests.conftest import needs
+from tests.live.vpn import need
 from tests.solutions import walk_through
 from vpnmesh.checks import check_mesh
-from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.errors import CheckError
 from vpnmesh.model import Path, Scenario
 from vpnmesh.scenarios import SCENARIOS, scenario_named
 from vpnmesh.solutions import SOLUTIONS, solution_named
@@ -19,25 +19,12 @@ from workflows.provision import (
     join,
     prove_path,
     provisioned,
-    require,
     take_off,
 )
 
 pytestmark = pytest.mark.live
 
 TESTED = [scenario for scenario in SCENARIOS if scenario.solution in SOLUTIONS]
-DEBIAN = ("native", "wireguard", "nebula")
-"""Solutions whose binaries the set-up installs: missing in CI is a failure."""
-
-
-def available(site: Site, scenario: Scenario) -> None:
-    """Skip where a binary that no registry serves is missing."""
-    try:
-        require(site, scenario)
-    except UnavailableError as error:
-        if scenario.solution in DEBIAN:
-            needs(condition=False, reason=str(error))
-        pytest.skip(str(error))
 
 
 def traces(site: Site) -> dict[str, str]:
@@ -58,7 +45,7 @@ def traces(site: Site) -> dict[str, str]:
 @pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
 def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> None:
     """Dry run touches nothing; joining again changes nothing; leaving leaves nothing, and is then nothing to do."""
-    available(site, scenario)
+    need(site, scenario.name)
     solution = solution_named(scenario.solution)
     before = traces(site)
     dry = Mesh(site.testbed, scenario, dry_run=True)
@@ -90,7 +77,7 @@ def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> 
 @pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
 def test_a_scenario_stands_as_it_says(scenario: Scenario, site: Site) -> None:
     """Path said by both ends and proven by the relay's counters, MTU, endpoints; and it refuses the wrong path."""
-    available(site, scenario)
+    need(site, scenario.name)
     with provisioned(site, scenario) as standing:
         check_mesh(standing.mesh, standing.statuses)
         share = standing.relay_share

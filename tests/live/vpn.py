@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 import tasks
+from tests.needs import missing
 from vpnmesh.errors import UnavailableError
 from vpnmesh.plan import Secret
 from vpnmesh.scenarios import scenario_named
@@ -19,11 +18,12 @@ LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 
 
 def need(site: Site, scenario: str) -> None:
-    """Skip with the reason where the scenario's programs, which no registry serves, are not on PATH."""
+    """Skip with the reason where the scenario's programs are missing; in CI only those that no registry serves."""
+    wanted = scenario_named(scenario)
     try:
-        require(site, scenario_named(scenario))
+        require(site, wanted)
     except UnavailableError as error:
-        pytest.skip(str(error))
+        missing(wanted.solution, str(error))
 
 
 def said(site: Site, node: str, script: str, *arguments: str) -> str:

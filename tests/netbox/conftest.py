@@ -9,23 +9,48 @@ import pytest
 from inventory.documents import read_folder
 from inventory.netbox_client import NetBox
 from inventory.sync import apply
-from tests.conftest import needs
+from tests.needs import missing, needs
 from tests.netbox.admin import Admin
-from tests.netbox.server import TOKEN_V1, CannotRunError, NetBoxServer, NoPythonError, remains
+from tests.netbox.install import CannotRunError, NoPythonError, Say
+from tests.netbox.server import TOKEN_V1, NetBoxServer, remains
 
 # the server gives no more rows than this at once, whatever is asked for
 PAGE_SIZE = 25
+TEST_SECONDS = 600
 LAB = Path(__file__).resolve().parents[2] / "inventory" / "lab"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the server are marked `netbox`, and its set-up does not count against the first one's time."""
+    for item in items:
+        if {"server", "snapshot"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.netbox)
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
+
+
 @pytest.fixture(scope="session")
-def server() -> Iterator[NetBoxServer]:
-    """The running server; tests skip with the reason where it cannot run."""
+def say(request: pytest.FixtureRequest) -> Say:
+    """Print a line on the screen now, whatever pytest captures."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def printed(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n[netbox] {line}", flush=True)
+
+    return printed
+
+
+@pytest.fixture(scope="session")
+def server(say: Say) -> Iterator[NetBoxServer]:
+    """The running server; tests skip with the reason where it cannot run.
+
+    Every step of its set-up has a limit of its own (tests/netbox/install.py, server.py).
+    """
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(NetBoxServer(page_size=PAGE_SIZE))
+            running = stack.enter_context(NetBoxServer(page_size=PAGE_SIZE, say=say))
         except NoPythonError as error:
-            pytest.skip(str(error))
+            missing("netbox-python", str(error))
         except CannotRunError as error:
             needs(condition=False, reason=str(error))
         yield running

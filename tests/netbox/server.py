@@ -1,8 +1,9 @@
 """A real NetBox for tests and benchmarks: PostgreSQL, Redis and gunicorn in one private directory.
 
-`python -m tests.netbox.server install` puts NetBox into its own environment under `build/netbox` and makes
-the database dump where `$VPNMESH_SHARED` has none; `NetBoxServer` runs it. Every process is unprivileged,
-hears only unix sockets or a loopback port chosen by the kernel, and dies with the process that started it.
+`python -m tests.netbox.server install` puts NetBox into its own environment under `build/netbox`; `NetBoxServer`
+runs it on the database that `netbox-*.sql.xz` beside this file holds (tests/netbox/dump.py makes it). Every process
+is unprivileged, hears only unix sockets or a loopback port chosen by the kernel, and dies with the process that
+started it.
 """
 
 import contextlib
@@ -22,17 +23,11 @@ from typing import Self
 
 import requests
 
-VERSION = "4.7.3"
-# the wheel asks for psycopg[c], which wants a compiler and libpq's headers; the binary build is the same code
-PSYCOPG = "psycopg[binary,pool]==3.3.6"
-PROJECT = Path(__file__).resolve().parents[2]
-CACHE = PROJECT / "build" / "netbox"
-SHARED = Path(os.environ.get("VPNMESH_SHARED", PROJECT.parent / "shared"))
-DUMP = SHARED / "netbox" / f"netbox-{VERSION}-pg15.sql.xz"
-POSTGRES = Path("/usr/lib/postgresql/15/bin")
+from tests.netbox.install import POSTGRES, VERSION, CannotRunError, Say, install, run, silent
+
+DUMP = Path(__file__).with_name(f"netbox-{VERSION}-pg15.sql.xz")
 TOKEN_V1 = "0123456789abcdef0123456789abcdef01234567"
 TOKEN_V2 = f"nbt_TestKey00001.{'T' * 40}"
-NEEDED_PYTHON = (3, 12)
 START_SECONDS = 120.0
 PREFIX = "vpnmesh-netbox-"
 
@@ -49,94 +44,24 @@ RELEASE_CHECK_URL = None
 CENSUS_REPORTING_ENABLED = False
 """
 
+MISFIT = "the dump does not fit this NetBox"
 # every worker would load all URLs by itself at its first request; loaded before the fork, they share them
-WARM = """
+WARM = f"""
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
 from netbox.wsgi import application
+executor = MigrationExecutor(connection)
+lacking = executor.migration_plan(executor.loader.graph.leaf_nodes())
+known = executor.loader.disk_migrations
+# a squashed migration is recorded under its own name and under those that it replaced
+squashed = {{tuple(name) for one in known.values() for name in one.replaces}}
+foreign = set(executor.loader.applied_migrations) - set(known) - squashed
+connection.close()
+if lacking or foreign:
+    raise SystemExit(f"{MISFIT}: it lacks {{len(lacking)}} of NetBox's migrations and has {{len(foreign)}} others")
 get_resolver().url_patterns
 """
-
-ADMIN = f"""
-from django.contrib.auth import get_user_model
-from users.models import Token
-user = get_user_model().objects.create_superuser("admin", "admin@example.org", "admin")
-Token.objects.create(user=user, version=1, token="{TOKEN_V1}")
-Token.objects.create(user=user, version=2, key="TestKey00001", token="{"T" * 40}")
-"""
-
-
-class CannotRunError(Exception):
-    """NetBox cannot run on this machine; the message is the reason that skipped tests show."""
-
-
-class NoPythonError(CannotRunError):
-    """No Python that NetBox runs on: the one thing that the set-up does not install."""
-
-
-def find_uv() -> str:
-    """uv on PATH, or where the set-up put it."""
-    return shutil.which("uv") or str(CACHE.parent / "uv" / "bin" / "uv")
-
-
-def find_python() -> Path:
-    """The first Python new enough for NetBox: `$NETBOX_PYTHON`, PATH, pyenv's versions."""
-    named = os.environ.get("NETBOX_PYTHON")
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    on_path = (shutil.which(f"python3.{minor}") for minor in (12, 13, 14))
-    pyenv = sorted(root.glob("versions/3.*/bin/python"))
-    for candidate in filter(None, (named, sys.executable, *on_path, *map(str, pyenv))):
-        # pyenv's shims are on PATH and fail for versions that are not chosen: ask, do not believe the name
-        asked = subprocess.run(
-            (candidate, "-c", "import sys; print(*sys.version_info[:2])"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if asked.returncode == 0 and tuple(map(int, asked.stdout.split())) >= NEEDED_PYTHON:
-            return Path(candidate)
-    raise NoPythonError(
-        "NetBox needs Python 3.12 or newer, and none is on PATH, in pyenv or in $NETBOX_PYTHON"
-    )
-
-
-def install() -> Path:
-    """NetBox's own environment, made once; returns its folder. CannotRunError says what is missing."""
-    folder = CACHE / f"venv-{VERSION}"
-    if (folder / "complete").is_file():
-        return folder
-    python = find_python()
-    for binary in (POSTGRES / "initdb", Path(shutil.which("redis-server") or "redis-server")):
-        if not binary.is_file():
-            raise CannotRunError(f"{binary.name} is missing: apt-get install postgresql-15 redis-server")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    override = CACHE / "override.txt"
-    override.write_text(PSYCOPG + "\n")
-    run(find_uv(), "venv", "--quiet", "--no-project", "--python", str(python), str(folder))
-    run(
-        *(
-            find_uv(),
-            "pip",
-            "install",
-            "--quiet",
-            "--compile-bytecode",
-            "--python",
-            str(folder / "bin" / "python"),
-        ),
-        *("--override", str(override), f"netbox=={VERSION}"),
-    )
-    (folder / "complete").touch()
-    return folder
-
-
-def run(
-    *argv: str, cwd: Path | None = None, env: dict[str, str] | None = None, stdin: str | None = None
-) -> str:
-    """Run a command to its end and return what it printed; CannotRunError holds the end of its errors."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, env=env, input=stdin)
-    if done.returncode:
-        raise CannotRunError(f"{' '.join(argv)[:120]}: exit {done.returncode}: {done.stderr[-400:]}")
-    return done.stdout
 
 
 def unprivileged(*argv: str) -> tuple[str, ...]:
@@ -165,16 +90,20 @@ def environment(directory: Path) -> dict[str, str]:
 
 @dataclass
 class NetBoxServer:
-    """One NetBox, from `with` to its end; `page_size` is its MAX_PAGE_SIZE."""
+    """One NetBox, from `with` to its end; `page_size` is its MAX_PAGE_SIZE.
+
+    Its database is restored from `dump`; without one it is empty and no web server is started. `say` is told what
+    takes long.
+    """
 
     page_size: int = 1000
     workers: int = 2
-    migrate: bool = False
+    dump: Path | None = DUMP
+    say: Say = silent
 
     def __enter__(self) -> Self:
-        self.venv = install()
-        if not self.migrate:
-            self.dump = ensure_dump()
+        check_dump(self.dump)
+        self.venv = install(self.say)
         remove_orphans()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -193,8 +122,9 @@ class NetBoxServer:
     def _start(self) -> None:
         self._start_databases()
         self.psql("CREATE DATABASE netbox", database="postgres")
-        if self.migrate:
+        if self.dump is None:
             return
+        self.say("starting NetBox on the restored dump; about 20 s")
         self.psql(lzma.decompress(self.dump.read_bytes()).decode())
         self.snapshot("pristine")
         self._start_web()
@@ -278,6 +208,8 @@ class NetBoxServer:
                 logs = "\n".join(
                     path.read_text(errors="replace")[-800:] for path in self.directory.glob("*.log")
                 )
+                if MISFIT in logs:
+                    raise misfit(logs[logs.index(MISFIT) :].splitlines()[0])
                 raise CannotRunError(f"a server of NetBox ended or did not answer: {dead}\n{logs}")
             time.sleep(0.1)
 
@@ -337,22 +269,16 @@ def remove_orphans() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def ensure_dump() -> Path:
-    """The dump to restore: the shared one, else one migrated here once (that takes minutes)."""
-    cached = CACHE / DUMP.name
-    if DUMP.is_file():
-        return DUMP
-    if cached.is_file():
-        return cached
-    with NetBoxServer(migrate=True) as server:
-        netbox = str(server.venv / "bin" / "netbox")
-        run(netbox, "migrate", "--no-input", env=environment(server.directory))
-        server.shell(ADMIN)
-        dump = run(str(POSTGRES / "pg_dump"), "--no-owner", "netbox", env=environment(server.directory))
-    with lzma.open(cached.with_suffix(".part"), "wt", encoding="utf-8") as file:
-        file.write(dump)
-    cached.with_suffix(".part").rename(cached)
-    return cached
+def check_dump(dump: Path | None) -> None:
+    """CannotRunError, with the way out, where the dump for this version of NetBox is not there."""
+    if dump and not dump.is_file():
+        others = ", ".join(path.name for path in DUMP.parent.glob("netbox-*.sql.xz"))
+        raise misfit(f"{dump.name} is not there ({others or 'nor another'})")
+
+
+def misfit(what: str) -> CannotRunError:
+    """The error about a dump, with the command that makes a new one."""
+    return CannotRunError(f"{what}; make a new one: python -m tests.netbox.dump (about ten minutes)")
 
 
 def main(argv: list[str]) -> Iterator[str]:
@@ -360,7 +286,7 @@ def main(argv: list[str]) -> Iterator[str]:
     started = time.monotonic()
     match argv:
         case ["install"]:
-            yield f"{install()} and {ensure_dump()} ready in {time.monotonic() - started:.1f} s"
+            yield f"{install(lambda line: print(line, flush=True))} is ready: {time.monotonic() - started:.1f} s"
         case ["run"]:
             with NetBoxServer() as server:
                 yield f"NETBOX_URL={server.url} NETBOX_TOKEN={TOKEN_V1} # {time.monotonic() - started:.1f} s"

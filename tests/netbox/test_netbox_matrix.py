@@ -15,8 +15,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import ROOT, needs
+from tests.conftest import ROOT
 from tests.live.conftest import place_for_a_lab
+from tests.needs import needs
 from tests.netbox.server import NetBoxServer
 from vpnmesh.frames.schemas import check_results
 

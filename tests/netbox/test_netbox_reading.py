@@ -64,6 +64,23 @@ def test_five_requests_are_enough_for_six_nodes(seeded: NetBoxServer) -> None:
     assert client.sent == 5
 
 
+def test_machines_beside_devices_cost_one_list_more(seeded: NetBoxServer, admin: Admin) -> None:
+    """Six lists for both, five for machines alone; an address does not show its port's VLAN, so none can be saved."""
+    guest = machine(admin, "guest")
+    port = admin.one("virtualization/interfaces", virtual_machine_id=str(guest))
+    vlan = admin.one("ipam/vlans", vid="20")
+    admin.change("virtualization/interfaces", port, mode="access", untagged_vlan=vlan)
+    on = {"assigned_object_type": "virtualization.vminterface", "assigned_object_id": port}
+    address = admin.make("ipam/ip-addresses", address="192.88.99.11/29", **on)
+    for filters, lists in (({"site": "lab"}, 6), ({"name": "guest"}, 5)):
+        client = NetBox.from_environment()
+        groups = read_documents(client, filters).hosts["guest"]["groups"]
+        assert isinstance(groups, list)
+        assert "vlan__20" in groups
+        assert client.sent == lists
+    assert "untagged_vlan" not in address["assigned_object"]
+
+
 def test_netbox_ignores_what_we_refuse(seeded: NetBoxServer, admin: Admin) -> None:
     """An unknown filter selects the whole fleet in NetBox, and is an error that lists the right ones here."""
     assert len(admin.find("dcim/devices", sight="elsewhere")) == 6

@@ -1,6 +1,6 @@
 """Run the stand-in in the namespace that it is started in: `python -m tests.pfsense_server SETTINGS.json`.
 
-The settings: address, port, certificate, schema, config (where to keep it), key, interfaces, and the
+The settings: address, port, certificate, config (where to keep it), key, interfaces, and the
 aliases and rules, foreign to any driver, that it starts with. Prints `ready` and serves until its standard input ends.
 """
 
@@ -25,7 +25,7 @@ def main(path: str) -> None:
     kernel = NftKernel(config)
     kernel.reload()
     config.dirty.clear()
-    appliance = Appliance(config, kernel, Schema(Path(settings["schema"])), {settings["key"]: {"page-all"}})
+    appliance = Appliance(config, kernel, Schema(), {settings["key"]: {"page-all"}})
     serve(appliance, (settings["address"], settings["port"]), Path(settings["certificate"]))
     print("ready", flush=True)
     sys.stdin.read()

@@ -138,7 +138,7 @@ class Appliance:
         if call.path in _PLURALS:
             return self._plural(_PLURALS[call.path], call, half=half)
         special: dict[str, Callable[[Call, Any], Any]] = {
-            "/api/v2/schema/openapi": lambda _call, _body: self.schema.document,
+            "/api/v2/schema/openapi": lambda _call, _body: self._document(),
             "/api/v2/firewall/apply": self._apply,
             "/api/v2/firewall/states": self._states,
             "/api/v2/diagnostics/command_prompt": self._command,
@@ -154,6 +154,13 @@ class Appliance:
         if call.path not in special:
             raise MissingError(f"no endpoint {call.path}")
         return special[call.path](call, body)
+
+    def _document(self) -> Item:
+        """The schema of what this appliance has."""
+        paths = {
+            path: item for path, item in self.schema.document["paths"].items() if path not in self.hidden
+        }
+        return {**self.schema.document, "paths": paths}
 
     def _singular(self, section: str, call: Call, body: Any) -> Any:
         if call.method == "POST":

@@ -1,7 +1,6 @@
 """Studies to render: one made by hand, the paper's, and original files of the paper's; and a browser to open them."""
 
 import lzma
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.needs import needs
 from tests.report.browser import Browser
 from vpnmesh.frames.schemas import API, RESULTS
 from vpnmesh.reference.data import paper_data
@@ -123,9 +123,7 @@ def tcp_only() -> Study:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Headless Chromium with a profile of its own; missing it is a failure in CI."""
     chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("missing in CI: Debian's chromium")
-        pytest.skip("Debian's chromium is not installed")
+    needs(chromium is not None, "Debian's chromium is not installed")
+    assert chromium
     with Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
         yield opened

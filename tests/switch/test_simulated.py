@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shutil import which
 
 import paramiko
 import pytest
@@ -18,8 +17,9 @@ from nornir.core.task import AggregatedResult, Result
 from nornir.plugins.runners import SerialRunner
 
 from tasks.switch import read_ports, set_access_vlans
-from tests.conftest import needs
+from tests.needs import needs
 from vpnmesh.errors import CheckError, NodeUnreachableError
+from vpnmesh.lab.uv import find_uv
 from vpnmesh.switch.access import Port
 
 HERE = Path(__file__).parent
@@ -72,10 +72,23 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def connected(port: int) -> socket.socket:
+    """A connection to who listens there, or will within a minute: FakeNOS listens some time after it has started."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=10)
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def host_key(port: int) -> str:
     """The line of known_hosts for who listens there."""
-    transport = paramiko.Transport(("127.0.0.1", port))
-    transport.start_client(timeout=10)
+    transport = paramiko.Transport(connected(port))
+    # the answer to a first login of four systems at once takes long on a busy machine
+    transport.start_client(timeout=60)
     key = transport.get_remote_server_key()
     transport.close()
     return f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n"
@@ -84,18 +97,26 @@ def host_key(port: int) -> str:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
     """The four systems, each on a port of its own."""
-    needs(which("uv") is not None, "no uv, which brings FakeNOS")
+    uv = find_uv()
+    needs(uv is not None, "no uv, which brings FakeNOS: run make setup")
+    folder = tmp_path_factory.mktemp("switch")
     ports = free_ports(len(NAMES))
-    uv = ("uv", "run", "--quiet", "--no-project", "--with-requirements", str(HERE / "simulator.txt"))
-    argv = (*uv, "python", str(HERE / "simulator.py"), *map(str, ports))
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    run = (str(uv), "run", "--quiet", "--no-project", "--with-requirements", str(HERE / "simulator.txt"))
+    argv = (*run, "python", str(HERE / "simulator.py"), *map(str, ports))
+    with (
+        # a file, for nobody reads a pipe, and what FakeNOS says of every connection would fill it
+        (folder / "stderr").open("w") as complaints,
+        subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as process,
+    ):
         assert process.stdin
         assert process.stdout
         try:
-            needs(process.stdout.readline() == "ready\n", "FakeNOS cannot be had from the package index")
-            known_hosts = tmp_path_factory.mktemp("switch") / "known_hosts"
+            ready = process.stdout.readline() == "ready\n"
+            said = (folder / "stderr").read_text().strip().splitlines()
+            needs(ready, f"FakeNOS does not run: {said[-1] if said else 'it ended without a word'}")
+            known_hosts = folder / "known_hosts"
             known_hosts.write_text("".join(host_key(port) for port in ports))
             yield Simulated(dict(zip(NAMES, ports, strict=True)), known_hosts)
         finally:

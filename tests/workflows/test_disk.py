@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs
+from tests.needs import needs
 from vpnmesh.errors import InputError
 from vpnmesh.model import Cell, Pair, Test
 from vpnmesh.outcome import Measured, Sample

@@ -20,14 +20,14 @@ RULE, RULES = f"{API}/firewall/rule", f"{API}/firewall/rules"
 ALIAS, ALIASES = f"{API}/firewall/alias", f"{API}/firewall/aliases"
 APPLY, STATES = f"{API}/firewall/apply", f"{API}/firewall/states"
 COMMAND = f"{API}/diagnostics/command_prompt"
-# the paths below are none of the shared schema: taken from the package's source, tried only on our own stand-in
+# the paths below follow the package's source, not its published schema; tried only on our own stand-in
 SCHEDULE, SCHEDULES = f"{API}/firewall/schedule", f"{API}/firewall/schedules"
 MAPPING, MAPPINGS = f"{API}/firewall/nat/outbound/mapping", f"{API}/firewall/nat/outbound/mappings"
 NAT_MODE = f"{API}/firewall/nat/outbound/mode"
 VERSION, TIMEZONE = f"{API}/system/version", f"{API}/system/timezone"
 PACKAGE, REVISIONS = f"{API}/system/restapi/version", f"{API}/diagnostics/config_history/revisions"
-SCHEMA_PATHS = (RULE, RULES, ALIAS, ALIASES, APPLY, STATES, COMMAND)
-BEYOND_SCHEMA = (
+PUBLISHED = (RULE, RULES, ALIAS, ALIASES, APPLY, STATES, COMMAND)
+FROM_SOURCE = (
     *(SCHEDULE, SCHEDULES, MAPPING, MAPPINGS, NAT_MODE),
     *(VERSION, TIMEZONE, PACKAGE, REVISIONS),
 )

