@@ -29,7 +29,7 @@ SLOW = (
     "tests/report/test_chromium.py",
     "tests/switch/test_simulated.py",
 )
-"""Files whose tests `make test-fast` leaves out: benchmarks, a process killed at every call, a browser, simulated switches."""
+"""What `make test-fast` leaves out: benchmarks, a process killed at every call, a browser, simulated switches."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

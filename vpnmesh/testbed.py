@@ -45,7 +45,7 @@ def build_testbed(records: InventoryRecords) -> Testbed:
     nodes = tuple(_node(records, host, vlans) for host in records.hosts)
     testbed = Testbed(
         name=_text(
-            records.place, "defaults", "testbed", records.defaults.get("testbed", "testbed"), label_problem
+            records.place, "defaults", "testbed", records.defaults.get("testbed", "testbed"), title_problem
         ),
         nodes=nodes,
         vlans=tuple(vlans.values()),

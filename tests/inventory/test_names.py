@@ -106,8 +106,8 @@ CASES: dict[str, tuple[Change, str]] = {
         "vlan__4095: group: '4095' is no VLAN id",
     ),
     "the testbed's name": (
-        lambda _h, _g, defaults: defaults["data"].update(testbed="lab; x"),
-        "defaults: testbed: 'lab; x' is no name",
+        lambda _h, _g, defaults: defaults["data"].update(testbed="lab\n x"),
+        "defaults: testbed: 'lab\\n x' is no name",
     ),
 }
 

@@ -40,6 +40,8 @@ CONTROL_PORT = 443
 REGION, REGION_CODE = 900, "vpnmesh"
 RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
+BASE_DOMAIN = "vpnmesh.internal"
+"""Of the members' names, which nobody resolves: not the testbed's name, which may be any text."""
 USER = "mesh"
 
 SERVER = f"{STATE_DIRECTORY}/headscale"
@@ -156,7 +158,7 @@ def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
         "dns": {
             "magic_dns": False,
             "override_local_dns": False,
-            "base_domain": f"{mesh.testbed.name}.internal",
+            "base_domain": BASE_DOMAIN,
         },
         "unix_socket": f"{SERVER}/headscale.sock",
         "unix_socket_permission": "0700",
