@@ -1,4 +1,4 @@
-"""The testbed and the study as typed, frozen records; the words are those of docs/words.md.
+"""The testbed and the study as typed, frozen records.
 
 A `Testbed` is what stands (nodes, VLANs, roles); a `Scenario` is what is put on it (solution, path, MTU,
 policy); a `Condition` is what is impaired; a `Cell` is one question asked of one pair of nodes under both.

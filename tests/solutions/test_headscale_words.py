@@ -79,7 +79,7 @@ def test_a_peer_relay_and_an_idle_peer_are_no_path(bed: Testbed, captured: Path)
 def test_only_our_relay_is_in_the_map(bed: Testbed) -> None:
     """No list of Tailscale's own relays is ever fetched, and ours is pinned by its certificate."""
     mesh = mesh_of(bed, "headscale-direct")
-    derp = headscale.server_config(mesh, bed.node(CONTROL))["derp"]
+    derp = headscale.server_config(bed.node(CONTROL))["derp"]
     assert isinstance(derp, dict)
     assert {key: value for key, value in derp.items() if key != "paths"} == {
         "server": {"enabled": False},

@@ -136,7 +136,7 @@ class Headscale:
         return Fact((question, *link.commands), parse)
 
 
-def server_config(mesh: Mesh, node: Node) -> dict[str, object]:
+def server_config(node: Node) -> dict[str, object]:
     """Headscale's config.yaml: no relay, no name server and no address outside the testbed."""
     return {
         "server_url": f"https://{node.underlay}:{CONTROL_PORT}",
@@ -279,7 +279,7 @@ def _tls(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
     files = (
         WriteFile(f"{SERVER}/derp.yaml", yaml.safe_dump(derp_map(mesh), sort_keys=False)),
-        WriteFile(SERVER_CONFIG, yaml.safe_dump(server_config(mesh, node), sort_keys=False)),
+        WriteFile(SERVER_CONFIG, yaml.safe_dump(server_config(node), sort_keys=False)),
     )
     ready = until("headscale", "-c", SERVER_CONFIG, "users", "list", deadline_s=20)
     return running(Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready))
