@@ -46,7 +46,7 @@ test: setup netbox check  ## pass every check and every test
 
 test-fast: setup check  ## pass every check and every test that needs no lab, NetBox or browser: the inner loop
 	@echo "==> the fast tests; a line per file"
-	@$(PYTHON) -m pytest -m "$(FAST)"
+	@$(PYTHON) -m pytest -n auto --dist loadfile -m "$(FAST)"
 
 check:  ## ruff, format, mypy, import contracts
 	$(STEP) "ruff" $(VENV)/bin/ruff check .
