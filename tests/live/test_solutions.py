@@ -45,7 +45,7 @@ def traces(site: Site) -> dict[str, str]:
 @pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
 def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> None:
     """Dry run touches nothing; joining again changes nothing; leaving leaves nothing, and is then nothing to do."""
-    need(site, scenario.name)
+    need(site, scenario)
     solution = solution_named(scenario.solution)
     before = traces(site)
     dry = Mesh(site.testbed, scenario, dry_run=True)
@@ -77,7 +77,7 @@ def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> 
 @pytest.mark.parametrize("scenario", TESTED, ids=lambda one: one.name)
 def test_a_scenario_stands_as_it_says(scenario: Scenario, site: Site) -> None:
     """Path said by both ends and proven by the relay's counters, MTU, endpoints; and it refuses the wrong path."""
-    need(site, scenario.name)
+    need(site, scenario)
     with provisioned(site, scenario) as standing:
         check_mesh(standing.mesh, standing.statuses)
         share = standing.relay_share

@@ -8,6 +8,7 @@ from pathlib import Path
 import tasks
 from tests.needs import missing
 from vpnmesh.errors import UnavailableError
+from vpnmesh.model import Scenario
 from vpnmesh.plan import Secret
 from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
@@ -17,9 +18,9 @@ from workflows.provision import Site, require
 LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 
 
-def need(site: Site, scenario: str) -> None:
+def need(site: Site, scenario: str | Scenario) -> None:
     """Skip with the reason where the scenario's programs are missing; in CI only those that no registry serves."""
-    wanted = scenario_named(scenario)
+    wanted = scenario_named(scenario) if isinstance(scenario, str) else scenario
     try:
         require(site, wanted)
     except UnavailableError as error:
