@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netbox import install
+from tests.netbox import install, server
 from tests.netbox.server import DUMP, NetBoxServer, check_dump
 
 
@@ -19,6 +19,18 @@ def test_no_python_for_netbox_is_the_reason_to_skip(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("NETBOX_PYTHON", raising=False)
     with pytest.raises(install.NoPythonError, match=r"on PATH, in pyenv, in uv or in \$NETBOX_PYTHON"):
         install.find_python()
+
+
+def test_without_a_python_the_set_up_leaves_netbox_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no failure of the set-up: one line says why, and that the tests will be skipped."""
+
+    def none(_say: install.Say) -> Path:
+        raise install.NoPythonError("NetBox needs another Python")
+
+    monkeypatch.setattr(server, "install", none)
+    assert list(server.main(["install"])) == [
+        "left out, its tests will be skipped: NetBox needs another Python"
+    ]
 
 
 def test_a_named_python_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
