@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from statistics import median
 
 from rich.table import Table
@@ -27,6 +28,13 @@ class Figure:
     figure: str
     against: str = ""
     ratio: str = ""
+
+
+def peak_mb() -> float:
+    """Peak memory of this process alone in 10^6 bytes; getrusage's starts from that of the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def spread(values: Iterable[float], digits: int = 2) -> str:

@@ -7,7 +7,6 @@ figures, judges nothing.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.figures import Figure, Size, spread
+from bench.figures import Figure, Size, peak_mb, spread
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEVICES = 1000
@@ -31,7 +30,7 @@ def vpnmesh() -> dict[str, float]:
     """Devices, machines, interfaces, VLANs, prefixes and addresses by `NetBoxInventory`, joined."""
     from inventory.netbox import NetBoxInventory  # noqa: PLC0415 - each reading loads only what it measures
 
-    before = _peak_mb()
+    before = peak_mb()
     start = time.monotonic()
     plugin = NetBoxInventory()
     inventory = plugin.load()
@@ -52,7 +51,7 @@ def nornir_netbox() -> dict[str, float]:
         return send(*arguments, **options)
 
     requests.Session.send = counting  # type: ignore[method-assign]
-    before = _peak_mb()
+    before = peak_mb()
     start = time.monotonic()
     url, token = os.environ["NETBOX_URL"], os.environ["NETBOX_TOKEN"]
     hosts = NetBoxInventory2(url, token).load().hosts
@@ -60,11 +59,7 @@ def nornir_netbox() -> dict[str, float]:
 
 
 def _result(seconds: float, before_mb: float, sent: int) -> dict[str, float]:
-    return {"requests": sent, "seconds": seconds, "mb": _peak_mb() - before_mb}
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"requests": sent, "seconds": seconds, "mb": peak_mb() - before_mb}
 
 
 def runners() -> dict[str, float]:

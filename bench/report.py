@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.figures import Figure, Size
+from bench.figures import Figure, Size, peak_mb
 
 TIMES = int(os.environ.get("BENCH_TIMES", "100"))
 """How often the rows are repeated in the large tables."""
@@ -101,7 +101,7 @@ def hundredfold() -> dict[str, float]:
         start = time.monotonic()
         cells = api_cells(scan_hey(find_hey(Path(folder, "hundredfold"))[0]))
         seconds = time.monotonic() - start
-    return {"seconds": seconds, "rows": float(sum(cell.requests for cell in cells)), **_peak()}
+    return {"seconds": seconds, "rows": float(sum(cell.requests for cell in cells)), "peak_mb": peak_mb()}
 
 
 def _written_as_csv(folder: Path) -> list[Path]:
@@ -134,11 +134,7 @@ def hundredfold_repetitions() -> dict[str, float]:
     samples = pl.concat([paper_data().samples] * TIMES)
     start = time.monotonic()
     build_study(samples, empty(API).lazy())
-    return {"seconds": time.monotonic() - start, "rows": float(samples.height), **_peak()}
-
-
-def _peak() -> dict[str, float]:
-    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}
+    return {"seconds": time.monotonic() - start, "rows": float(samples.height), "peak_mb": peak_mb()}
 
 
 TASKS: Mapping[str, Callable[[], dict[str, float]]] = {
