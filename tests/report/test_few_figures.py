@@ -7,6 +7,9 @@ import polars as pl
 import pytest
 
 from tests.report.test_runs import Line, advice_on, line, rate, report, rows, run
+from vpnmesh.reference import paper_tables
+from vpnmesh.report.comparable import Cells
+from vpnmesh.report.evidence import Readings
 from vpnmesh.report.tables import Study
 from workflows.studies import study_from_run
 
@@ -132,6 +135,18 @@ def test_one_cell_with_few_figures_spoils_only_its_solution(tmp_path: Path) -> N
     assert need is not None
     assert [place.solution for place in need.ranking] == ["netbird", "headscale"]
     assert any("ZeroTier is not ranked" in sentence.text for sentence in need.sentences)
+
+
+def test_a_well_measured_cell_lacks_nothing_beside_poor_ones(tmp_path: Path) -> None:
+    """Only ZeroTier has enough figures: what is missing is the others', and every reason has words."""
+    events = [one for one in lines(12) if one["scenario"] == "zerotier-direct" or one["repetition"] in {1, 2}]
+    made = study(tmp_path / "run", events)
+    cells = Cells(Readings(made, paper_tables()))
+    lacks = {name: cells.lack(("tcp", "none", name)) for name in made.scenario_order}
+    assert [name for name, lack in lacks.items() if lack is None] == ["zerotier-direct"]
+    need = advice_on(made).need("stable")
+    assert need is not None
+    assert any("(there are 2)" in sentence.text for sentence in need.sentences)
 
 
 # ---- slow start

@@ -6,13 +6,14 @@ paper's own repetitions.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from vpnmesh.frames.aggregate import mean_of
 from vpnmesh.matrix import DEFAULT_PLACEMENT
 from vpnmesh.report.evidence import Readings
+from vpnmesh.report.wording import span
 from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
 
@@ -50,9 +51,11 @@ class Cells:
         names = self.readings.scenarios(*key[:2])
         pairs = math.comb(len(names), 2)
         most = max((self._measured((*key[:2], name)) for name in names if name != key[2]), default=measured)
-        few = not can_reject(measured, most, pairs)
+        wanted = fewest_for_test(pairs)
+        # a cell with enough of its own lacks nothing, however little the others have
+        few = measured < wanted and not can_reject(measured, most, pairs)
         slow = self._outlasting(row) if row.get("slow_start") else None
-        return Lack(key, measured, fewest_for_test(pairs), slow) if few or slow else None
+        return Lack(key, measured, wanted, slow) if few or slow else None
 
     def _measured(self, key: Key) -> int:
         reading = self.readings.cell(*key)
@@ -75,7 +78,7 @@ class Cells:
         slow = [lack.duration_s for lack in lacks if lack.duration_s]
         wanted, why = max(lack.wanted for lack in lacks), []
         if few:
-            have = _span(lack.measured for lack in few)
+            have = span(lack.measured for lack in few)
             why.append(
                 f"a test needs at least {wanted} repetitions of each cell (there are {have}): with fewer no"
                 " difference, however large, can be shown at 0.05 after Holm's correction"
@@ -112,8 +115,3 @@ class Cells:
         groups = samples.partition_by("test", "condition", "scenario", as_dict=True)
         found = {key: mean_of(rows.filter(outcome="measured"), "elapsed_s") for key, rows in groups.items()}
         return {(str(k[0]), str(k[1]), str(k[2])): seconds for k, seconds in found.items() if seconds}
-
-
-def _span(numbers: Iterable[int]) -> str:
-    found = sorted(set(numbers))
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"

@@ -7,10 +7,11 @@ import polars as pl
 from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.matrix import VISITED_ONCE
-from vpnmesh.report.identity import VIRTUAL_FORWARDING, virtual_forwarding
+from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forwarding
 from vpnmesh.report.published import own_planes
-from vpnmesh.report.setting import NOT_RECORDED, mapping, meaning
+from vpnmesh.report.setting import NOT_RECORDED, meaning
 from vpnmesh.report.tables import Study
+from vpnmesh.report.wording import span
 
 _PLACES = {
     "underlay": "below the VPN",
@@ -78,9 +79,8 @@ def _repetitions(study: Study) -> str:
         ("undisturbed", cells.filter(condition="none")),
         ("impaired", cells.filter(pl.col("condition") != "none")),
     ):
-        counts = rows["attempted"].unique().sort().to_list()
-        if counts:
-            parts.append((title, str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"))
+        if counts := rows["attempted"].to_list():
+            parts.append((title, span(counts)))
     told = {count for _, count in parts}
     if len(told) == 1:
         return told.pop()

@@ -24,19 +24,20 @@ def identity(manifest: Mapping[str, object]) -> dict[str, object]:
         "machine": _joined(f"{_text(node, 'cpu')}, {_text(node, 'cores')} cores" for node in nodes),
         "versions": _versions(manifest, nodes),
         "cpu_unit": CPU_UNIT,
-        "netem_limit": _mapping(_mapping(manifest.get("profile")).get("placement")).get("limit"),
+        "netem_limit": mapping(mapping(manifest.get("profile")).get("placement")).get("limit"),
         "environment": _environment(manifest, nodes),
     }
     known = {name: value for name, value in derived.items() if value not in (None, "", {})}
     return {**known, **manifest, "kind": "run"}
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def mapping(value: object) -> Mapping[str, object]:
+    """A document's mapping, or an empty one for whatever else is there."""
     return value if isinstance(value, Mapping) else {}
 
 
 def _nodes(manifest: Mapping[str, object]) -> list[Mapping[str, object]]:
-    return [node for node in map(_mapping, _mapping(manifest.get("nodes")).values()) if node]
+    return [node for node in map(mapping, mapping(manifest.get("nodes")).values()) if node]
 
 
 def _text(node: Mapping[str, object], name: str) -> str:
@@ -85,7 +86,7 @@ def _environment(manifest: Mapping[str, object], nodes: list[Mapping[str, object
         "Nodes": str(len(nodes)) if nodes else "",
         VIRTUAL_FORWARDING: virtual_forwarding(manifest),
         "Nodes differ in": _joined(_texts(manifest.get("node_differences"))),
-        "Profile": str(_mapping(manifest.get("profile")).get("name", "")),
+        "Profile": str(mapping(manifest.get("profile")).get("name", "")),
         "Seed": str(manifest.get("seed", "")),
         "Started": str(manifest.get("started_at", "")),
         "Code": str(manifest.get("git_commit", "")),
@@ -98,8 +99,8 @@ def virtual_forwarding(manifest: Mapping[str, object]) -> str:
     """Where `allow_virtual_forwarding` let a VM forward, empty without it: the paper forwards on bare metal only."""
     if manifest.get("allow_virtual_forwarding") is not True:
         return ""
-    listed = _mapping(manifest.get("testbed")).get("nodes")
-    nodes = [_mapping(node) for node in listed] if isinstance(listed, list) else []
+    listed = mapping(manifest.get("testbed")).get("nodes")
+    nodes = [mapping(node) for node in listed] if isinstance(listed, list) else []
     forwarding = {str(role) for role in FORWARDING_ROLES}
     names = [
         _text(node, "name")

@@ -12,6 +12,7 @@ import polars as pl
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import unavailable
+from vpnmesh.report.identity import mapping
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.tables import Study
 
@@ -141,11 +142,6 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[Difference]:
         if one.first != one.second
         and not (one.matter.startswith("data plane") and NOT_RECORDED in {one.first, one.second})
     ]
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """A document's mapping, or an empty one for whatever else stands there."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _list(value: object) -> Iterable[object]:

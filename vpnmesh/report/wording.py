@@ -1,5 +1,6 @@
 """How figures and column names are written for people; files carry full precision, only pages round."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
@@ -109,3 +110,9 @@ def cell(column: str, value: object) -> Cell:
     if isinstance(value, float):
         return Cell(number_text(column, value), value)
     return Cell(str(value))
+
+
+def span(numbers: Iterable[int]) -> str:
+    """The one number, or the least and the greatest: `6`, `2 to 10`."""
+    found = sorted(set(numbers))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
