@@ -27,6 +27,11 @@ CONNECTION = "netmiko"
 GRACE_S = 10.0
 """What a round trip may take beyond the commands in it, impaired management paths included."""
 
+END_S = 1.0
+"""How long a connection that lost its channels may take to count as ended."""
+_NO_STATUS = -1
+"""What paramiko gives for an exit status that never came."""
+
 # both wait for the marker in $0, so that a password which sudo did not want never reaches the script
 _SCRIPT = 'while IFS= read -r line && [ "$line" != "$0" ]; do :; done; exec sh -s'
 # stdin is the lifeline: it closes with the channel or with the controller, and the process goes with it
@@ -92,13 +97,16 @@ class Shell:
             channel.sendall(f"{self._prologue()}{mark}\n{script}".encode())
             channel.shutdown_write()
             stdout, stderr = _drain(channel)
+            completed = _split(steps, mark, stdout, stderr)
+            if len(completed) < len(steps):
+                _refuse_lost(self.host, channel)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
         finally:
             channel.close()
         if mark not in stdout and steps:
             raise CommandError(self.host, ("sudo",), 1, stderr or stdout or "no answer from the node's shell")
-        return _split(steps, mark, stdout, stderr)
+        return completed
 
     def _channel(self, argv: Sequence[str], timeout_s: float) -> paramiko.Channel:
         sudo = ("sudo", "-k", "-S", "-p", "", "--") if self.password else ("sudo", "-n", "--")
@@ -135,6 +143,7 @@ class Attached:
             except (OSError, EOFError) as error:
                 raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
             if not chunk:
+                _refuse_lost(self.host, self.channel)
                 raise CommandError(
                     self.host, self.argv, self.channel.recv_exit_status(), seen or "ended early"
                 )
@@ -153,6 +162,7 @@ class Attached:
         self.end()
         try:
             stdout, stderr = _read_all(self.channel.recv), self.stderr.all()
+            _refuse_lost(self.host, self.channel)
             return Completed(self.argv, self.channel.recv_exit_status(), _text(stdout), _text(stderr))
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
@@ -278,6 +288,20 @@ def _drain(channel: paramiko.Channel) -> tuple[str, str]:
 
 def _read_all(receive: Callable[[int], bytes]) -> bytes:
     return b"".join(iter(lambda: receive(1 << 16), b""))
+
+
+def _refuse_lost(host: str, channel: paramiko.Channel) -> None:
+    """NodeUnreachableError where an answer ended since the connection did: no exit status came, and none will.
+
+    paramiko closes the channels of a lost connection a moment before the connection itself counts as ended. A shell
+    that was killed on a node that lives has no exit status either, and its connection stays.
+    """
+    if channel.recv_exit_status() != _NO_STATUS:
+        return
+    transport = channel.get_transport()
+    transport.join(END_S)
+    if not transport.is_active():
+        raise NodeUnreachableError(host, "the connection ended before the answer did")
 
 
 def _text(content: bytes) -> str:

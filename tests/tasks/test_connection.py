@@ -52,6 +52,7 @@ class LocalChannel:
         self._fed = b""
         self._out: list[bytes] | None = None
         self._argv = ""
+        self._code = -1
 
     def settimeout(self, seconds: float) -> None:
         assert seconds > 0
@@ -66,6 +67,10 @@ class LocalChannel:
     def shutdown_write(self) -> None:
         done = subprocess.run(("sh", "-c", self._argv), input=self._fed, capture_output=True, check=False)
         self._out = [done.stdout, done.stderr]
+        self._code = done.returncode
+
+    def recv_exit_status(self) -> int:
+        return self._code
 
     def recv(self, size: int) -> bytes:
         return self._take(0, size)

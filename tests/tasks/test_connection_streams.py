@@ -12,7 +12,9 @@ import paramiko
 import pytest
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
-from tasks.connection import Shell
+from tasks.connection import Attached, Shell
+from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.plan import Command
 
 MEGABYTES = 8
 """Four times paramiko's window, which stdout and stderr of a channel share (RFC 4254, section 5.2)."""
@@ -74,8 +76,8 @@ class Client:
 
 
 @pytest.fixture
-def here() -> Iterator[Shell]:
-    """A shell on this machine, by SSH over a pair of sockets."""
+def link() -> Iterator[tuple[paramiko.Transport, paramiko.Transport]]:
+    """Both ends of an SSH connection over a pair of sockets: ours, and the far one."""
     ours, theirs = socket.socketpair()
     far = paramiko.Transport(theirs)
     far.add_server_key(paramiko.RSAKey.generate(2048))
@@ -83,9 +85,15 @@ def here() -> Iterator[Shell]:
     near = paramiko.Transport(ours)
     near.start_client(timeout=30)
     near.auth_none("anybody")
-    yield Shell("node", cast("paramiko.SSHClient", Client(near)), sudo=False)
+    yield near, far
     near.close()
     far.close()
+
+
+@pytest.fixture
+def here(link: tuple[paramiko.Transport, paramiko.Transport]) -> Shell:
+    """A shell on this machine."""
+    return Shell("node", cast("paramiko.SSHClient", Client(link[0])), sudo=False)
 
 
 @pytest.mark.parametrize("redirect", ["", ">&2"], ids=["stdout", "stderr"])
@@ -106,3 +114,33 @@ def test_an_attached_process_may_complain_at_length(here: Shell) -> None:
     attached.wait_for("up")
     # the shell says that it was ended, too
     assert attached.stop().stderr.count("x") == MEGABYTES << 20
+
+
+def stubborn(shell: Shell) -> Attached:
+    """A process that does not end when it is told to."""
+    attached = shell.start(("sh", "-c", "trap '' TERM; echo up; sleep 20"), timeout_s=20)
+    attached.wait_for("up")
+    return attached
+
+
+ASK: dict[str, Callable[[Shell], object]] = {
+    "steps": lambda shell: shell.run_all([Command(("echo", "one")), Command(("sleep", "20"))]),
+    "an attached process, awaited": lambda shell: shell.start(("sleep", "20"), timeout_s=20).wait_for("up"),
+    "an attached process, stopped": lambda shell: stubborn(shell).stop(),
+}
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_a_connection_that_ends_in_mid_answer_is_a_node_that_is_gone(
+    ask: str, here: Shell, link: tuple[paramiko.Transport, paramiko.Transport]
+) -> None:
+    """Not a command that failed: the run files it under `node`, whatever was being asked when the node died."""
+    threading.Timer(1.0, link[1].close).start()
+    with pytest.raises(NodeUnreachableError, match="the connection ended"):
+        ASK[ask](here)
+
+
+def test_a_shell_that_is_killed_on_a_node_that_lives_is_a_command_that_failed(here: Shell) -> None:
+    """The connection is there, so the node is: what was asked next was not answered."""
+    with pytest.raises(CommandError):
+        here.run_all([Command(("sh", "-c", "kill -9 $(ps -o ppid= $PPID)")), Command(("echo", "two"))])
