@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench.figures import Figure, Size, summary
 from vpnmesh.errors import UnavailableError
-from workflows.progress import make_console
+from workflows.run.progress import make_console
 
 NAMES = ("lab", "datapath", "measuring", "impairment", "firewall", "report", "netbox")
 """All benchmarks, by the name of their module here: each has `run(console, size)`."""

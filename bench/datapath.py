@@ -14,14 +14,14 @@ from rich.console import Console
 
 import tasks
 from bench.figures import Figure, Size, spread
-from bench.place import lab_site
+from bench.sandbox import lab_site
 from tasks.throughput import Throughput
 from vpnmesh.errors import ToolError
 from vpnmesh.model import Condition, Test
-from vpnmesh.scenarios import scenario_named
+from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import iperf3
-from workflows.hosts import run_on
-from workflows.provision import Site, provisioned
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site, provisioned
 
 ADDRESSES = (IPv4Address("10.99.0.1"), IPv4Address("10.99.0.2"))
 _FLAGS = ("--net", "--mount", "--fork", "--kill-child")

@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure, Size
-from bench.place import lab_site
-from inventory.testbed import load
+from bench.sandbox import lab_site
+from inventory.load import load
 from tasks.connection import Shell
-from tasks.pfsense_api import Api
+from tasks.firewall.pfsense_api import Api
 from tests.live.pfsense_node import Standing, stand_in
 from vpnmesh.firewall.policy import POLICIES, Policy
 from vpnmesh.firewall.proof import Proven
 from vpnmesh.lab.lifecycle import find
-from vpnmesh.scenarios import SCENARIOS
-from workflows import firewall
-from workflows.firewall import FirewallRun
-from workflows.provision import Site
+from vpnmesh.study.scenarios import SCENARIOS
+from workflows.run import firewall
+from workflows.run.firewall import FirewallRun
+from workflows.run.provision import Site
 
 KILLED = "block-udp-k8s"
 """The policy whose change is killed: it has passes, blocks, an alias and a schedule."""

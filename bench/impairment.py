@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure, Size
-from bench.place import private_place
+from bench.sandbox import private_place
 from tests.live.routed import PAIR, Routed, routed, small_testbed
 from vpnmesh.errors import ToolError, UnavailableError
 from vpnmesh.impairment.burst import loss_bounds

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure, Size, spread
-from bench.place import embedded, private_place
+from bench.sandbox import embedded, private_place
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, up
 from vpnmesh.lab.topology import Topology, build_steps, plan_topology
 

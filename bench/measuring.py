@@ -21,18 +21,18 @@ from rich.table import Table
 
 import tasks
 from bench.figures import Figure, Size
-from bench.place import lab_site
+from bench.sandbox import lab_site
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
-from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Cell, Condition, Placement, Test
-from vpnmesh.outcome import Failed
-from vpnmesh.scenarios import scenario_named
-from workflows import firewall, measure, provision
-from workflows.impair import choose_engine, impaired
-from workflows.measure import Attempt, Bench, Checked
-from workflows.provision import Provisioned, Site, provisioned
-from workflows.store import Store
+from vpnmesh.study.matrix import PROFILES
+from vpnmesh.study.outcome import Failed
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run import firewall, measure, provision
+from workflows.run.impair import choose_engine, impaired
+from workflows.run.measure import Attempt, Bench, Checked
+from workflows.run.provision import Provisioned, Site, provisioned
+from workflows.run.store import Store
 
 SCENARIOS = ("native-1450", "wireguard-direct")
 DURATIONS_S = {Size.FULL: (10, 10, 60), Size.SMOKE: (1, 1, 2)}

@@ -40,7 +40,7 @@ def whole_report() -> dict[str, float]:
 def statistics() -> dict[str, float]:
     """All tables from the reference data in this process, imports of modules apart."""
     from vpnmesh.reference.data import paper_data  # noqa: PLC0415 - each task loads only what it measures
-    from workflows.studies import study_of  # noqa: PLC0415
+    from workflows.reporting.studies import study_of  # noqa: PLC0415
 
     start = time.monotonic()
     study = study_of(paper_data())
@@ -90,7 +90,7 @@ def _pandas_requests() -> Mapping[str, object]:
 def hundredfold() -> dict[str, float]:
     """The API's tables from 100 times the CSV files of three runs (links to them), by Polars' lazy path."""
     from vpnmesh.frames.requests import api_cells, scan_hey  # noqa: PLC0415
-    from workflows.studies import find_hey  # noqa: PLC0415
+    from workflows.reporting.studies import find_hey  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         for path in _written_as_csv(Path(folder, "once")):

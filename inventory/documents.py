@@ -19,7 +19,7 @@ from nornir.core.inventory import (
 )
 from nornir.plugins.inventory import SimpleInventory
 
-from inventory.testbed import check_folder
+from inventory.load import check_folder
 from vpnmesh.errors import InputError
 
 Entry = dict[str, object]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from inventory.documents import Documents, Entry, inventory_of, mapping, names
+from inventory.load import records_of
 from inventory.netbox_records import (
     CONTEXT_KEY,
     FIELD_PREFIX,
@@ -33,7 +34,6 @@ from inventory.netbox_rows import (
     Rows,
     Slug,
 )
-from inventory.testbed import records_of
 from vpnmesh.errors import InputError
 from vpnmesh.model import Node, NodeKind, Testbed
 from vpnmesh.testbed import ROLE_PREFIX, SITE_PREFIX, build_testbed

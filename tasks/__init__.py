@@ -1,7 +1,7 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
 from tasks.convergence import kill_services, probe_path, start_ping, watch_path
-from tasks.firewall import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.health import probe_path_mtu, read_answers, read_clock
 from tasks.impairment import (
     clear_impairment,
@@ -11,8 +11,8 @@ from tasks.impairment import (
     renew_impairment,
     set_impairment,
 )
-from tasks.look import look_at_node
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
+from tasks.observation import look_at_node
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods

@@ -6,12 +6,12 @@ from ipaddress import IPv4Address
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from vpnmesh.checks import seen_path
-from vpnmesh.convergence import Limits, Probe, settled_s
+from vpnmesh.host.service import RUN_DIRECTORY
 from vpnmesh.model import Path
 from vpnmesh.plan import Command, Completed, Fact, both
-from vpnmesh.service import RUN_DIRECTORY
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
+from vpnmesh.study.checks import seen_path
+from vpnmesh.study.convergence import Limits, Probe, settled_s
 
 PAUSE_S = 0.1
 PING_INTERVAL_S = 0.1

@@ -4,7 +4,7 @@ from nornir.core.task import Result, Task
 
 from tasks.apply import converge
 from tasks.connection import shell
-from vpnmesh.files import executable
+from vpnmesh.host.files import executable
 from vpnmesh.impairment.engine import Engine, Held, Impairment
 from vpnmesh.impairment.targets import Target
 from vpnmesh.plan import Completed, Fact, Plan, ask, together

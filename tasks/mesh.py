@@ -4,8 +4,8 @@ from nornir.core.task import Result, Task
 
 from tasks.apply import converge
 from tasks.connection import shell
+from vpnmesh.host.service import logs
 from vpnmesh.plan import Text
-from vpnmesh.service import logs
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage
 
 SETTLE_S = 10.0

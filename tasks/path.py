@@ -8,9 +8,9 @@ from nornir.core.task import Result, Task
 
 from tasks.connection import Shell, shell, shell_of
 from vpnmesh.errors import CheckError
+from vpnmesh.host.pods import in_pod, pod_address
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Fact
-from vpnmesh.pods import in_pod, pod_address
 from vpnmesh.tools import ping
 
 PROBE_PACKETS = 1000

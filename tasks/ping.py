@@ -3,9 +3,9 @@
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from vpnmesh.host.pods import in_pod
 from vpnmesh.impairment import burst
 from vpnmesh.plan import Command, Fact
-from vpnmesh.pods import in_pod
 from vpnmesh.tools import ping
 
 INTERVAL_S = 0.05

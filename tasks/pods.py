@@ -3,7 +3,7 @@
 from nornir.core.task import Result, Task
 
 from tasks.apply import converge
-from vpnmesh import pods
+from vpnmesh.host import pods
 from vpnmesh.model import Testbed
 
 

@@ -7,9 +7,9 @@ from nornir.core.task import Result, Task
 
 from tasks.connection import shell
 from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Fact, ask, together
-from vpnmesh.sysctls import PAPER_SYSCTLS
 
 _QUESTIONS = {
     "kernel": ("uname", "-srvm"),

@@ -6,7 +6,7 @@ from nornir.core.task import Result, Task
 
 from tasks.apply import converge
 from tasks.connection import shell
-from vpnmesh import sysctls
+from vpnmesh.host import sysctls
 
 
 def set_sysctls(task: Task, values: Mapping[str, str], dry_run: bool | None = None) -> Result:

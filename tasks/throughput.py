@@ -12,9 +12,9 @@ from nornir.core.task import Result, Task
 from tasks.connection import Attached, Shell, shell_of
 from tasks.path import sent_bytes
 from vpnmesh.errors import CommandError
+from vpnmesh.host.pods import in_pod, pod_address
 from vpnmesh.model import Condition, Test, Testbed
 from vpnmesh.plan import Command
-from vpnmesh.pods import in_pod, pod_address
 from vpnmesh.tools import iperf3, load
 
 UNDISTURBED = Condition()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.testbed import load
+from inventory.load import load
 from tests.needs import summary
 from vpnmesh.model import Testbed
 

@@ -79,7 +79,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """Everything that stands, validated once; built by `inventory.testbed` from YAML or NetBox.
+    """Everything that stands, validated once; built by `inventory.load` from YAML or NetBox.
 
     `dns_servers` and `ntp_servers` stay reachable under every firewall policy.
     """

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NoReturn
 
+from vpnmesh.documents.names import (
+    host_problem,
+    interface_problem,
+    label_problem,
+    slug_problem,
+    title_problem,
+)
 from vpnmesh.errors import InputError
 from vpnmesh.model import FORWARDING_ROLES, Leg, Node, NodeKind, Role, Testbed, Vlan
-from vpnmesh.names import host_problem, interface_problem, label_problem, slug_problem, title_problem
 
 ROLE_PREFIX = "role__"
 VLAN_PREFIX = "vlan__"

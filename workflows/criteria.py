@@ -3,25 +3,13 @@
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from importlib import resources
 
 import click
 
-from vpnmesh.criteria.catalogue import Basis, Catalogue, Value
+from vpnmesh.criteria.catalogue import Basis, Value
+from vpnmesh.criteria.data import load
 from vpnmesh.criteria.evaluate import Verdict, evaluate, table
-from vpnmesh.criteria.parse import parse
 from vpnmesh.errors import InputError
-
-
-def text() -> str:
-    """The file that ships with the package."""
-    return resources.files("vpnmesh.criteria").joinpath("criteria.yaml").read_text("utf-8")
-
-
-def load() -> Catalogue:
-    """The catalogue that ships with the package."""
-    return parse(text())
-
 
 _EXAMPLES = """
 \b

@@ -22,20 +22,27 @@ from nornir.core.inventory import Host
 from rich.console import Console
 from rich.table import Table
 
-from inventory.testbed import load
-from tasks.firewall_drivers import access, driver_name
-from tasks.pfsense_api import Api, ApiError
+from inventory.load import load
+from tasks.firewall.drivers import access, driver_name
+from tasks.firewall.pfsense_api import Api, ApiError
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_needs import SCHEMA, lacks, package_lack, privileges
+from vpnmesh.firewall.pfsense_requirements import SCHEMA, lacks, package_lack, privileges
 from vpnmesh.model import Testbed
-from workflows.checkup import CONTROLLER, Wanted, emulated, look_at_machine, look_at_nodes, refused_inventory
-from workflows.full_matrix import lab_for
-from workflows.interrupts import InterruptedRunError, interruptible
-from workflows.options import MatrixOptions, bad_input_exits_2
-from workflows.progress import make_console
-from workflows.provision import Site
+from workflows.run.health_checks import (
+    CONTROLLER,
+    Wanted,
+    emulated,
+    look_at_machine,
+    look_at_nodes,
+    refused_inventory,
+)
+from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.lab import lab_for
+from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.progress import make_console
+from workflows.run.provision import Site
 
 HEALTHY, ILL, BAD_INPUT = 0, 1, 2
 _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}

@@ -20,23 +20,23 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
-from vpnmesh.lab.lifecycle import Lab, find, up
-from vpnmesh.matrix import MatrixPlan, Profile, plan_matrix, remarks
-from vpnmesh.model import NodeKind, Testbed
-from vpnmesh.outcome import UNAVAILABLE
-from vpnmesh.record import frame_of
-from workflows import provenance, sessions
-from workflows.dry_run import show_changes
-from workflows.firewall import FirewallRun
-from workflows.impair import choose_engine
-from workflows.interrupts import InterruptedRunError, interruptible
-from workflows.options import MatrixOptions, bad_input_exits_2
-from workflows.progress import RunProgress, make_console, result_tables
-from workflows.provision import Site, sysctls_set
-from workflows.runner import MatrixRun
-from workflows.store import Store
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks
+from vpnmesh.study.outcome import UNAVAILABLE
+from vpnmesh.study.record import frame_of
+from workflows.run import provenance, sessions
+from workflows.run.dry_run import show_changes
+from workflows.run.firewall import FirewallRun
+from workflows.run.impair import choose_engine
+from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.lab import lab_for
+from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.progress import RunProgress, make_console, result_tables
+from workflows.run.provision import Site, sysctls_set
+from workflows.run.runner import MatrixRun
+from workflows.run.store import Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3
 
@@ -207,26 +207,6 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
         f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
         highlight=False,
     )
-
-
-@contextlib.contextmanager
-def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
-    """Bring the lab up if the testbed is emulated and none stands; take down only what was brought up here."""
-    if any(node.kind is not NodeKind.NETNS for node in testbed.nodes):
-        yield None
-        return
-    if standing := find():
-        yield standing
-        return
-    with up(testbed, owned=True) as lab:
-        seconds = sum(step.seconds for step in lab.timings)
-        console.print(f"lab up in {seconds:.1f} s ({len(testbed.nodes)} nodes)", highlight=False)
-        try:
-            yield lab
-        finally:
-            left = lab.close()
-            if left:
-                console.print(f"left behind by the lab: {', '.join(left)}", style="red", highlight=False)
 
 
 def _missing(store: Store) -> str:

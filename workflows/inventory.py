@@ -22,14 +22,14 @@ import click
 from rich.table import Table
 
 from inventory.documents import Documents, diff, read_folder
+from inventory.load import NETBOX, folder_of, load, netbox_filters
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
 from inventory.sync import SeedPlan, apply, plan
-from inventory.testbed import NETBOX, folder_of, load, netbox_filters
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
-from workflows.options import bad_input_exits_2
-from workflows.progress import make_console
+from workflows.run.options import bad_input_exits_2
+from workflows.run.progress import make_console
 
 SAME, DIFFERENT = 0, 1
 

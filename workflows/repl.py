@@ -20,15 +20,15 @@ from nornir.core.filter import F
 from nornir_utils.plugins.functions import print_result
 
 import tasks
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.impairment.engine import impairment_for
 from vpnmesh.model import Condition, Placement
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
-from workflows.impair import choose_engine
-from workflows.options import bad_input_exits_2
-from workflows.provision import Site
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.impair import choose_engine
+from workflows.run.options import bad_input_exits_2
+from workflows.run.provision import Site
 
 BANNER = """\
 {count} hosts of {inventory} in `nr`; the typed testbed in `testbed`, both in `site`.

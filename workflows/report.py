@@ -15,22 +15,22 @@ import click
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
 from vpnmesh.frames.order import PROTOCOLS
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
-from vpnmesh.report.advice import Advice
 from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
-from vpnmesh.report.checks import Verdict
-from vpnmesh.report.ranking import Ranked
+from vpnmesh.report.judgement.advice import Advice
+from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.ranking import Ranked
+from vpnmesh.report.judgement.reproduction import matches
 from vpnmesh.report.replay import Replay, replay
-from vpnmesh.report.reproduction import matches
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
-from vpnmesh.yaml_text import parse_yaml
-from workflows.presenting import Judged, judge, present, write_bundle
-from workflows.studies import study_from_imports, study_from_run, study_of
+from workflows.reporting.presenting import Judged, judge, present, write_bundle
+from workflows.reporting.studies import study_from_imports, study_from_run, study_of
 
 REPETITION_S = 60.0
 """What one repetition of the paper measures for (section 3.3)."""

@@ -17,21 +17,21 @@ from pathlib import Path
 import click
 
 import tasks
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.impairment.engine import every_target
 from vpnmesh.model import Scenario
-from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
-from workflows import firewall, provenance
-from workflows.firewall import FirewallRun
-from workflows.hosts import run_on
-from workflows.impair import choose_engine
-from workflows.options import bad_input_exits_2
-from workflows.provision import Site
-from workflows.store import Store
+from vpnmesh.study.scenarios import SCENARIOS
+from workflows.run import firewall, provenance
+from workflows.run.firewall import FirewallRun
+from workflows.run.hosts import run_on
+from workflows.run.impair import choose_engine
+from workflows.run.options import bad_input_exits_2
+from workflows.run.provision import Site
+from workflows.run.store import Store
 
 CLEAN, NOT_CLEAN = 0, 1
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from inventory.testbed import load
-from tasks.firewall import change
-from tasks.firewall_journal import Journal
-from tasks.pfsense import PfsenseRest
-from tasks.pfsense_api import Access, Api
+from inventory.load import load
+from tasks.firewall.journal import Journal
+from tasks.firewall.pfsense_api import Access, Api
+from tasks.firewall.pfsense_rest import PfsenseRest
+from tasks.firewall.policy import change
 from tests.pfsense_server.config import Config, Item
 from tests.pfsense_server.filter import MemoryKernel
 from tests.pfsense_server.schema import Schema

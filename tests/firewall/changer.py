@@ -8,11 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from inventory.testbed import load
-from tasks.firewall import change, take_back
-from tasks.firewall_journal import Journal
-from tasks.pfsense import PfsenseRest
-from tasks.pfsense_api import Access, Api
+from inventory.load import load
+from tasks.firewall.journal import Journal
+from tasks.firewall.pfsense_api import Access, Api
+from tasks.firewall.pfsense_rest import PfsenseRest
+from tasks.firewall.policy import change, take_back
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
 from vpnmesh.firewall.protocol import Origin

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.firewall.appliance import KEY, Bench, inventory, schema
-from vpnmesh.firewall.pfsense_needs import lacks, needs, privileges
+from vpnmesh.firewall.pfsense_requirements import lacks, needs, privileges
 from vpnmesh.firewall.pfsense_rest import FROM_SOURCE, PUBLISHED
 from workflows.doctor import main
 

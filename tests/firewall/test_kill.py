@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tasks.firewall import take_back
-from tasks.firewall_journal import Journal
+from tasks.firewall.journal import Journal
+from tasks.firewall.policy import take_back
 from tests.firewall.appliance import KEY, RUN, WORKER1, WORKER2, Bench, inventory, without_nodes
 from tests.pfsense_server.config import Item
 from workflows.teardown import main as teardown

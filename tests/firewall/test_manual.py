@@ -9,10 +9,10 @@ import pytest
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
-from tasks.firewall import change, take_back
-from tasks.firewall_drivers import driver_name, driver_of
-from tasks.firewall_journal import Journal
-from tasks.firewall_manual import UNCONFIRMED, Manual
+from tasks.firewall.drivers import driver_name, driver_of
+from tasks.firewall.journal import Journal
+from tasks.firewall.manual import UNCONFIRMED, Manual
+from tasks.firewall.policy import change, take_back
 from tests.firewall.appliance import six_nodes
 from vpnmesh.errors import CheckError, UnknownNameError
 from vpnmesh.firewall.pfsense_objects import Mark

@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from tasks import firewall
-from tasks.firewall import controller_ways, refuse_to_cut
+from tasks.firewall import policy as firewall
+from tasks.firewall.policy import controller_ways, refuse_to_cut
 from tests.firewall.appliance import six_nodes
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import Way, policy_named, resolve

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inventory.testbed import load
-from tasks.firewall_journal import HISTORY
+from inventory.load import load
+from tasks.firewall.journal import HISTORY
 from tests.firewall.appliance import (
     RELAY,
     RUN,
@@ -22,7 +22,7 @@ from tests.pfsense_server.server import Fault
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import PUBLISHED, REVISIONS
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
-from workflows.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
+from workflows.run.firewall import RENEW_EVERY_S, FirewallRun, keep_policy, set_policy
 from workflows.teardown import main as teardown
 
 NAMES = [policy.name for policy in POLICIES if policy.name != "allow-all"]

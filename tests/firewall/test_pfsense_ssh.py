@@ -12,9 +12,9 @@ from typing import cast
 import pytest
 
 from tasks.connection import Shell
-from tasks.firewall import change, take_back
-from tasks.firewall_journal import Journal
-from tasks.pfsense_ssh import PfsenseSsh
+from tasks.firewall.journal import Journal
+from tasks.firewall.pfsense_ssh import PfsenseSsh
+from tasks.firewall.policy import change, take_back
 from tests.firewall.appliance import six_nodes
 from tests.needs import needs
 from vpnmesh.errors import CheckError, CommandError, ToolError, UnavailableError
@@ -155,7 +155,7 @@ def test_rules_are_renewed_when_half_of_their_time_has_gone(
     """The same policy again is no change at first; with a lifetime that has half gone, the schedule is written anew."""
     set_policy(config, "block-udp")
     assert not set_policy(config, "block-udp")
-    monkeypatch.setattr("tasks.pfsense_ssh.LIFETIME", timedelta(hours=9))
+    monkeypatch.setattr("tasks.firewall.pfsense_ssh.LIFETIME", timedelta(hours=9))
     before = json.loads(config.read_text())["schedules"]
     assert set_policy(config, "block-udp") == "firewall policy block-udp: renewed"
     assert before != json.loads(config.read_text())["schedules"]

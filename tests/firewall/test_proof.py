@@ -12,11 +12,11 @@ from nornir.core import Nornir
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
-from tasks.firewall import PATIENT_S, WAIT_S, probe_reach
+from tasks.firewall.policy import PATIENT_S, WAIT_S, probe_reach
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed
-from workflows import firewall
+from workflows.run import firewall
 
 Answer = Callable[[str, tuple[str, Protocol, int], float], bool]
 
@@ -50,7 +50,7 @@ def wrong(
 ) -> tuple[list[str], Nodes]:
     """The lines of the proof that do not hold, and the nodes that were asked."""
     nodes = Nodes(answer)
-    monkeypatch.setattr("workflows.firewall.run_on", nodes.run_on)
+    monkeypatch.setattr("workflows.run.firewall.run_on", nodes.run_on)
     lines = firewall.prove(cast("Nornir", None), bed, policy)
     return [str(line) for line in lines if not line.holds], nodes
 
@@ -115,7 +115,7 @@ class SlowShell:
 
 def test_the_probe_waits_as_long_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed TCP port of this machine: silent within a second on a slow machine, reached within ten."""
-    monkeypatch.setattr("tasks.firewall.shell", lambda _task: SlowShell(tmp_path))
+    monkeypatch.setattr("tasks.firewall.policy.shell", lambda _task: SlowShell(tmp_path))
     task = cast("Task", SimpleNamespace(host=Host("here")))
     target = ("127.0.0.1", Protocol.TCP, 9)
     assert probe_reach(task, {"here": (target,)}).result == {target: False}

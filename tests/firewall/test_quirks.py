@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.firewall import take_back
-from tasks.pfsense_api import CutError
+from tasks.firewall.pfsense_api import CutError
+from tasks.firewall.policy import take_back
 from tests.firewall.appliance import RELAY, RUN, WORKER1, WORKER2, Bench
 from tests.pfsense_server.server import LOCKED_OUT_AFTER, Fault
 from vpnmesh.errors import CheckError
@@ -241,7 +241,7 @@ def test_a_dead_callers_write_that_lands_late_is_taken_back(
     pf: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pfSense finishes the call of a caller that was killed, after the roll back deleted everything: it is seen."""
-    monkeypatch.setattr("tasks.pfsense._IN_FLIGHT_S", 0.0)
+    monkeypatch.setattr("tasks.firewall.pfsense_rest._IN_FLIGHT_S", 0.0)
     before = pf.appliance.config.content()
     pf.change("block-udp-k8s")
     late = [{**BLOCK, "descr": f"vpnmesh:{RUN}:late"}]

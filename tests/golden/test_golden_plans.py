@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from tests.golden.goldens import answered, golden, rendered, replayed
+from vpnmesh.host.pods import PodNetwork, attached, detached, held, pod_network
+from vpnmesh.host.service import Service, probe, running
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed, Fact, Plan, Text, WriteFile
-from vpnmesh.pods import PodNetwork, attached, detached, held, pod_network
-from vpnmesh.scenarios import scenario_named
-from vpnmesh.service import Service, probe, running
 from vpnmesh.solutions.nebula import BLACKLIST, Nebula, config
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.solutions.wireguard import WireGuard
+from vpnmesh.study.scenarios import scenario_named
 
 BLANK_EXITS = (1, 127)
 """A node that has nothing, and one where not even the tools are."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.errors import InputError
 from vpnmesh.model import NodeKind, Role
 

@@ -10,10 +10,16 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory.testbed import load, records_of
+from inventory.load import load, records_of
 from tests.inventory.test_bad_inventory import Change, written
+from vpnmesh.documents.names import (
+    host_problem,
+    interface_problem,
+    label_problem,
+    slug_problem,
+    title_problem,
+)
 from vpnmesh.errors import InputError
-from vpnmesh.names import host_problem, interface_problem, label_problem, slug_problem, title_problem
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
 from workflows.full_matrix import main as full_matrix
 

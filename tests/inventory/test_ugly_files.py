@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inventory.documents import read_folder
-from inventory.testbed import load
+from inventory.load import load
 from tests.inventory.test_bad_inventory import LAB
 from vpnmesh.criteria.parse import parse
+from vpnmesh.documents.yaml_text import MOST_NESTED, parse_yaml
 from vpnmesh.errors import InputError
 from vpnmesh.lab.__main__ import main as lab
 from vpnmesh.lab.inventory_files import read_testbed
-from vpnmesh.yaml_text import MOST_NESTED, parse_yaml
 from workflows.full_matrix import main as full_matrix
 from workflows.inventory import main as inventory
 from workflows.report import read_gate

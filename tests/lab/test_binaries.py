@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from vpnmesh.binaries import Arch, Product, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError
+from vpnmesh.host.binaries import Arch, Product, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
 from vpnmesh.solutions import SOLUTIONS

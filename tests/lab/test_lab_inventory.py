@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.errors import InputError
 from vpnmesh.lab.__main__ import main
 from vpnmesh.lab.inventory_files import read_testbed

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpnmesh.lab.build_spec import NodeRecipe, Recipe
 from vpnmesh.lab.nodes import Account, NodeFile, NodeKeys, free_uids, node_files
-from vpnmesh.lab.recipe import NodeRecipe, Recipe
 from vpnmesh.lab.topology import Step
 from vpnmesh.model import Testbed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vpnmesh.errors import InputError
+from vpnmesh.lab.directory import SCHEMA_VERSION, LabDirectory, Record, boot_id, lab_directory, stands
 from vpnmesh.lab.processes import Process, process
-from vpnmesh.lab.record import SCHEMA_VERSION, LabDirectory, Record, boot_id, lab_directory, stands
 
 ME = process(os.getpid()) or Process(0, 0)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from vpnmesh.errors import UnavailableError
+from vpnmesh.host.probes import PROBES, PROGRAMS, Program
 from vpnmesh.lab.substrate import NEEDED, READ_ONLY_ROOT, Capability, Substrate, require
-from vpnmesh.probes import PROBES, PROGRAMS, Program
 
 
 def _substrate(*, lacks: tuple[str, ...] = (), missing: tuple[Program, ...] = ()) -> Substrate:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from inventory.testbed import load
+from inventory.load import load
 from tests.needs import needs
 from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.lab.lifecycle import Lab, down, up
 from vpnmesh.model import Testbed
-from workflows.provision import Site
+from workflows.run.provision import Site
 
 INVENTORY = Path(__file__).parents[2] / "inventory" / "lab"
 

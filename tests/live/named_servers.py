@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import tasks
 from vpnmesh.firewall.policy import Protocol
-from workflows import firewall
-from workflows.hosts import run_on
-from workflows.provision import Site
+from workflows.run import firewall
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site
 
 UDP, TCP = Protocol.UDP, Protocol.TCP
 

@@ -1,8 +1,8 @@
 """What kind of NAT a worker is behind, told by the ports that two peers see."""
 
 import tasks
-from workflows.hosts import run_on
-from workflows.provision import Site
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site
 
 NAT_PORTS = [("nat-endpoint-independent", 1), ("nat-symmetric", 2)]
 """How many ports two peers see of one socket."""

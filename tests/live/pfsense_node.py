@@ -11,7 +11,7 @@ from shutil import copytree
 
 import yaml
 
-from inventory.testbed import load
+from inventory.load import load
 from tests.firewall.appliance import FOREIGN_ALIAS, foreign_pass, make_certificate
 from vpnmesh.lab.lifecycle import Lab
 

@@ -15,23 +15,23 @@ from tests.live.test_headscale import pods_answer, until
 from tests.live.test_netbird import stands
 from tests.live.vpn import cut_off, need, said, with_any
 from tests.needs import needs
-from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError, VpnmeshError
-from vpnmesh.matrix import PROFILES, plan_matrix
+from vpnmesh.host.pods import pod_address
+from vpnmesh.host.service import running
 from vpnmesh.model import Condition, Test, Testbed
 from vpnmesh.plan import Fact, Plan, Secret
-from vpnmesh.pods import pod_address
-from vpnmesh.scenarios import scenario_named
-from vpnmesh.service import running
 from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
-from workflows import provision
-from workflows.hosts import HostsFailedError, run_on
-from workflows.impair import choose_engine
-from workflows.progress import RunProgress
-from workflows.provision import Site, await_mesh, join, mesh_statuses, provisioned, run_stages, take_off
-from workflows.runner import MatrixRun
-from workflows.store import Store
+from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run import provision
+from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.impair import choose_engine
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Site, await_mesh, join, mesh_statuses, provisioned, run_stages, take_off
+from workflows.run.runner import MatrixRun
+from workflows.run.store import Store
 
 pytestmark = pytest.mark.live
 

@@ -11,10 +11,10 @@ from tests.live.vpn import said
 from vpnmesh.doctor.finding import Check
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Condition, Placement
-from workflows import provenance
 from workflows.doctor import main
-from workflows.impair import choose_engine, impaired
-from workflows.provision import Site
+from workflows.run import provenance
+from workflows.run.impair import choose_engine, impaired
+from workflows.run.provision import Site
 
 pytestmark = pytest.mark.live
 

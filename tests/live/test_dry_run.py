@@ -4,13 +4,13 @@ import pytest
 from rich.console import Console
 
 import tasks
-from vpnmesh.matrix import plan_matrix
-from vpnmesh.sysctls import PAPER_SYSCTLS
-from workflows import provenance
-from workflows.dry_run import show_changes
-from workflows.hosts import run_on
-from workflows.options import MatrixOptions
-from workflows.provision import Site
+from vpnmesh.host.sysctls import PAPER_SYSCTLS
+from vpnmesh.study.matrix import plan_matrix
+from workflows.run import provenance
+from workflows.run.dry_run import show_changes
+from workflows.run.hosts import run_on
+from workflows.run.options import MatrixOptions
+from workflows.run.provision import Site
 
 pytestmark = pytest.mark.live
 

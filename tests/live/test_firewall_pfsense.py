@@ -15,16 +15,16 @@ import polars as pl
 import pytest
 
 import tasks
-from inventory.testbed import load
+from inventory.load import load
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from tests.live.pfsense_node import ROOT, Standing, stand_in
 from tests.needs import needs
 from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
-from workflows import firewall
-from workflows.hosts import run_on
-from workflows.provision import Site
+from workflows.run import firewall
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site
 
 pytestmark = [pytest.mark.live]
 

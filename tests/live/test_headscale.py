@@ -10,12 +10,12 @@ import tasks
 from tests.live.vpn import files_with, need, said, secrets_of
 from vpnmesh.model import Path
 from vpnmesh.plan import Secret
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
-from workflows.converge import measure_convergence, prove_stability
-from workflows.hosts import HostsFailedError, run_on
-from workflows.provision import (
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.converge import measure_convergence, prove_stability
+from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.provision import (
     Provisioned,
     Site,
     await_mesh,

@@ -20,13 +20,13 @@ import pytest
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab import lifecycle
-from vpnmesh.lab.birth import Birth
 from vpnmesh.lab.controller import link_exists
-from vpnmesh.lab.debris import Traces, await_gone, traces_of
+from vpnmesh.lab.directory import LabDirectory, NodeRecord
 from vpnmesh.lab.errors import LabError
+from vpnmesh.lab.init_process import Birth
 from vpnmesh.lab.lifecycle import Lab, down, find, up
 from vpnmesh.lab.processes import descendants, namespaces
-from vpnmesh.lab.record import LabDirectory, NodeRecord
+from vpnmesh.lab.residue import Traces, await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine
 from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
 from vpnmesh.model import Role, Testbed

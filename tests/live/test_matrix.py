@@ -17,16 +17,16 @@ import pytest
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment import burst
 from vpnmesh.lab.lifecycle import find
-from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Cell, Condition, Placement, Test
-from vpnmesh.outcome import Failed, Measured
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.matrix import PROFILES
+from vpnmesh.study.outcome import Failed, Measured
+from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import ping
-from workflows.impair import choose_engine, impaired
-from workflows.measure import Attempt, Bench, measure
-from workflows.provision import Site, provisioned
-from workflows.store import Store
+from workflows.run.impair import choose_engine, impaired
+from workflows.run.measure import Attempt, Bench, measure
+from workflows.run.provision import Site, provisioned
+from workflows.run.store import Store
 
 pytestmark = pytest.mark.live
 

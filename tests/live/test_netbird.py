@@ -8,11 +8,11 @@ import pytest
 import tasks
 from tests.live.test_headscale import TRY_TCP, until
 from tests.live.vpn import files_with, need, said, secrets_of
-from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError
-from vpnmesh.scenarios import scenario_named
-from workflows.hosts import run_on
-from workflows.provision import Provisioned, Site, join, mesh_statuses, provisioned
+from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.hosts import run_on
+from workflows.run.provision import Provisioned, Site, join, mesh_statuses, provisioned
 
 pytestmark = pytest.mark.live
 

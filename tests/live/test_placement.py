@@ -8,16 +8,16 @@ import pytest
 from nornir.core.task import Result, Task
 
 import tasks
-from inventory.testbed import load
+from inventory.load import load
 from tasks.apply import converge
+from vpnmesh.host.pods import pod_address, pod_network
+from vpnmesh.host.service import Service, running, stopped
 from vpnmesh.impairment.burst import loss_bounds
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Condition, Place, Placement
-from vpnmesh.pods import pod_address, pod_network
-from vpnmesh.service import Service, running, stopped
-from workflows.hosts import run_on
-from workflows.impair import choose_engine, impaired
-from workflows.provision import Site
+from workflows.run.hosts import run_on
+from workflows.run.impair import choose_engine, impaired
+from workflows.run.provision import Site
 
 pytestmark = pytest.mark.live
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import ROOT
 from vpnmesh.lab.lifecycle import Lab
-from workflows.provision import Site
 from workflows.repl import namespace
+from workflows.run.provision import Site
 
 pytestmark = pytest.mark.live
 

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from tests.live.vpn import files_with, need, said, secrets_of, secrets_on, with_any
-from vpnmesh.matrix import PROFILES, plan_matrix
 from vpnmesh.model import Condition, Scenario, Test
-from workflows import provenance, runner
-from workflows.impair import choose_engine
-from workflows.progress import RunProgress
-from workflows.provision import Provisioned, Site, provisioned
-from workflows.runner import MatrixRun
-from workflows.store import Store
+from vpnmesh.study.matrix import PROFILES, plan_matrix
+from workflows.run import provenance, runner
+from workflows.run.impair import choose_engine
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Provisioned, Site, provisioned
+from workflows.run.runner import MatrixRun
+from workflows.run.store import Store
 
 pytestmark = pytest.mark.live
 

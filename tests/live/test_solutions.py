@@ -5,14 +5,14 @@ import pytest
 import tasks
 from tests.live.vpn import need
 from tests.solutions import walk_through
-from vpnmesh.checks import check_mesh
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Path, Scenario
-from vpnmesh.scenarios import SCENARIOS, scenario_named
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
-from workflows.hosts import run_on
-from workflows.provision import (
+from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.scenarios import SCENARIOS, scenario_named
+from workflows.run.hosts import run_on
+from workflows.run.provision import (
     Site,
     await_mesh,
     firewall_policy,

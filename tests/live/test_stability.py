@@ -7,16 +7,16 @@ import pytest
 
 import tasks
 from tests.live.vpn import cut_off
-from vpnmesh.checks import check_mesh
-from vpnmesh.convergence import Limits
 from vpnmesh.errors import CheckError
+from vpnmesh.host.pods import pod_address
 from vpnmesh.model import Path
-from vpnmesh.pods import pod_address
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import wireguard
-from workflows.converge import prove_stability
-from workflows.hosts import run_on
-from workflows.provision import Site, firewall_policy, mesh_statuses, provisioned
+from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.convergence import Limits
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.converge import prove_stability
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site, firewall_policy, mesh_statuses, provisioned
 
 pytestmark = pytest.mark.live
 

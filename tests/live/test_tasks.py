@@ -14,18 +14,18 @@ from nornir.core.task import Result
 from nornir_utils.plugins.functions import print_result
 
 import tasks
-from inventory.testbed import load
+from inventory.load import load
 from tasks.connection import shell
 from vpnmesh.errors import CommandError, NodeUnreachableError
 from vpnmesh.firewall.policy import policy_named
+from vpnmesh.host.pods import pod_network
+from vpnmesh.host.service import Service, running
 from vpnmesh.impairment.engine import impairment_for
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Condition, Place, Placement, Testbed
-from vpnmesh.pods import pod_network
-from vpnmesh.service import Service, running
-from workflows.hosts import HostsFailedError, run_on
-from workflows.impair import choose_engine, impaired
-from workflows.provision import Site
+from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.impair import choose_engine, impaired
+from workflows.run.provision import Site
 
 pytestmark = pytest.mark.live
 

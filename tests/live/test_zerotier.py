@@ -9,10 +9,10 @@ import pytest
 import tasks
 from tests.live.test_headscale import until
 from tests.live.vpn import need, said
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import zerotier
-from workflows.hosts import run_on
-from workflows.provision import Site, provisioned
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site, provisioned
 
 pytestmark = pytest.mark.live
 

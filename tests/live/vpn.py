@@ -10,10 +10,10 @@ from tests.needs import missing
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Scenario
 from vpnmesh.plan import Secret
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
-from workflows.hosts import run_on
-from workflows.provision import Site, require
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site, require
 
 LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 

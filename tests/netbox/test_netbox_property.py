@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inventory.documents import Documents, mapping, read_folder
+from inventory.load import BUILT_IN
 from inventory.netbox_objects import objects_of
 from inventory.netbox_records import overlaid
-from inventory.testbed import BUILT_IN
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(
     lambda name: "secret" not in name and "token" not in name

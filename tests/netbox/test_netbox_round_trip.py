@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from inventory.documents import documents_of, inventory_of, read_folder
+from inventory.load import load
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
 from inventory.netbox_objects import objects_of
 from inventory.sync import apply, plan
-from inventory.testbed import load
 from tests.netbox.server import NetBoxServer
 from vpnmesh.errors import InputError
 

@@ -12,9 +12,9 @@ from threading import Thread
 import pytest
 
 from inventory import netbox_client
+from inventory.load import load
 from inventory.netbox import NetBoxInventory
 from inventory.netbox_client import NetBox, Query
-from inventory.testbed import load
 from vpnmesh.errors import InputError, UnknownNameError
 
 EMPTY = '{"count": 0, "next": null, "previous": null, "results": []}'

@@ -16,7 +16,7 @@ from tests.report.browser import Browser
 from vpnmesh.frames.schemas import API, RESULTS
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report.tables import Study, build_study
-from workflows.studies import study_of
+from workflows.reporting.studies import study_of
 
 SCENARIOS = (
     "native-1450",

@@ -9,20 +9,21 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from vpnmesh.criteria import data as criteria
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
 from vpnmesh.errors import InputError
 from vpnmesh.reference import paper_tables
 from vpnmesh.reference.data import paper_data
-from vpnmesh.report.advice import Advice, advise
-from vpnmesh.report.checks import Verdict
-from vpnmesh.report.claims import Claim, claims
-from vpnmesh.report.evidence import Readings
-from vpnmesh.report.needs import NEEDS, needs_named
-from vpnmesh.report.ranking import Ranked
+from vpnmesh.report.judgement.advice import Advice, advise
+from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claims import Claim, claims
+from vpnmesh.report.judgement.evidence import Readings
+from vpnmesh.report.judgement.ranking import Ranked
+from vpnmesh.report.judgement.requirements import NEEDS, needs_named
 from vpnmesh.report.tables import Study
-from workflows import criteria, report
-from workflows.presenting import PAPER_DATE, advice_json, facts_date
-from workflows.studies import study_of
+from workflows import report
+from workflows.reporting.presenting import PAPER_DATE, advice_json, facts_date
+from workflows.reporting.studies import study_of
 
 SOURCE = Source("test", "a test", "")
 

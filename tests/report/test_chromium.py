@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.report.browser import Browser
-from vpnmesh.report.advice import advise
-from vpnmesh.report.claims import claims
+from vpnmesh.criteria import data as criteria
 from vpnmesh.report.compose import compose
-from vpnmesh.report.evidence import Readings
 from vpnmesh.report.figures import figures
-from vpnmesh.report.needs import NEEDS
+from vpnmesh.report.judgement.advice import advise
+from vpnmesh.report.judgement.claims import claims
+from vpnmesh.report.judgement.evidence import Readings
+from vpnmesh.report.judgement.requirements import NEEDS
 from vpnmesh.report.render import render_html
 from vpnmesh.report.tables import Study
-from workflows import criteria
 
 ON = date(2023, 6, 17)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from tests.report.conftest import made
+from vpnmesh.criteria import data as criteria
 from vpnmesh.criteria.catalogue import Catalogue, Source, Value
 from vpnmesh.reference import paper_tables
-from vpnmesh.report.checks import Verdict
-from vpnmesh.report.claims import Claim, claims, table
-from vpnmesh.report.evidence import Readings
+from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claims import Claim, claims, table
+from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.tables import Study, build_study
-from workflows import criteria
-from workflows.presenting import PAPER_DATE
+from workflows.reporting.presenting import PAPER_DATE
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
 
@@ -34,7 +34,7 @@ def written(study: Study) -> str:
         "Computed from the data that ship with vpnmesh: all repetitions and requests that the authors published",
         "(`python -m workflows.report --paper`). *As the paper says*: nothing contradicts it, and for at least one of",
         "the facts it rests on the paper itself is the only source, so these data neither confirm nor deny it.",
-        "Verdicts are made by `vpnmesh/report/claims.py`; a test compares this page with them, and",
+        "Verdicts are made by `vpnmesh/report/judgement/claims.py`; a test compares this page with them, and",
         "`VPNMESH_WRITE_DOCS=1 pytest tests/report/test_claims.py` writes it anew.",
         "",
         "| section | claim | verdict | because |",

@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from vpnmesh.criteria import data as criteria
 from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
 from vpnmesh.criteria.evaluate import Verdict, evaluate
 from vpnmesh.criteria.parse import parse
 from vpnmesh.errors import InputError
-from workflows import criteria
+from workflows import criteria as command
 
 PAPER = date(2023, 6, 17)
 SOURCE = Source("test", "a test", "")
@@ -129,7 +130,7 @@ def test_nothing_is_known_before_the_first_evidence(catalogue: Catalogue) -> Non
 
 def test_csv_is_all_that_stdout_holds() -> None:
     """Eleven rows; name, qualifies, failed first; true and false in small letters."""
-    result = CliRunner().invoke(criteria.main, ["--date", "2023-06-17", "--csv"])
+    result = CliRunner().invoke(command.main, ["--date", "2023-06-17", "--csv"])
     frame = pl.read_csv(result.stdout.encode(), schema_overrides={"qualifies": pl.String})
     assert frame.height == 11
     assert frame.columns[:3] == ["name", "qualifies", "failed"]
@@ -139,7 +140,7 @@ def test_csv_is_all_that_stdout_holds() -> None:
 
 def test_the_table_explains_every_exclusion() -> None:
     """Without --csv a person reads a sentence per VPN."""
-    result = CliRunner().invoke(criteria.main, ["--date", "2023-06-17"])
+    result = CliRunner().invoke(command.main, ["--date", "2023-06-17"])
     text = " ".join(result.stdout.split())
     assert "Tailscale is excluded: Open source: unmet" in text
     assert "Headscale qualifies" in text
@@ -147,7 +148,7 @@ def test_the_table_explains_every_exclusion() -> None:
 
 def test_a_bad_date_is_a_sentence() -> None:
     """Exit code 2 and no traceback for a date that is none."""
-    result = CliRunner().invoke(criteria.main, ["--date", "yesterday"])
+    result = CliRunner().invoke(command.main, ["--date", "yesterday"])
     assert result.exit_code == 2
     assert "does not match the format" in result.stderr
 

@@ -9,9 +9,9 @@ import pytest
 from tests.report.test_runs import Line, advice_on, line, rate, report, rows, run
 from vpnmesh.reference import paper_tables
 from vpnmesh.report.comparable import Cells
-from vpnmesh.report.evidence import Readings
+from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.tables import Study
-from workflows.studies import study_from_run
+from workflows.reporting.studies import study_from_run
 
 PROFILE = {"name": "custom", "duration_s": 1, "omit_s": 1, "placement": {"limit": None}}
 RATES = {"native-1450": 900.0, "headscale-direct": 300.0, "netbird-direct": 400.0, "zerotier-direct": 250.0}

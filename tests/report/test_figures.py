@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from tests.report.conftest import SCENARIOS, made
+from vpnmesh.report.beyond_paper import near_cap, retention
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.figures import distribution, figures, throughput_cpu
-from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.style import condition_title, look
 from vpnmesh.report.svg import inline
 from vpnmesh.report.tables import Study, build_study
-from vpnmesh.report.unseen import near_cap, retention
 
 ALL = {
     "fig1-tcp", "fig2-udp", "fig3-api", "fig4-tcp-means", "fig5-udp-means", "distribution-tcp", "distribution-udp",

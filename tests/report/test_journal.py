@@ -8,8 +8,8 @@ import pytest
 
 from tests.report.test_runs import line, rate, report, run
 from vpnmesh.frames.schemas import SCHEMA_VERSION
-from vpnmesh.record import frame_of
-from workflows.studies import study_from_run
+from vpnmesh.study.record import frame_of
+from workflows.reporting.studies import study_from_run
 
 
 def means(folder: Path) -> list[float]:

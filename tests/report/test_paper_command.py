@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from vpnmesh.report.reproduction import matches, reproduced
+from vpnmesh.report.judgement.reproduction import matches, reproduced
 from vpnmesh.report.tables import Study
 from workflows.report import main
 

@@ -12,8 +12,8 @@ from vpnmesh.frames.schemas import API, RESULTS
 from vpnmesh.reference import data
 from vpnmesh.reference.data import METADATA, REPETITIONS, REQUESTS, paper_data, paper_metadata
 from vpnmesh.report.tables import Study
-from workflows.reference import main
-from workflows.studies import study_from_imports
+from workflows.reporting.reference import main
+from workflows.reporting.studies import study_from_imports
 
 NUMBERED = ("repetition", "sequence")
 """Columns that number the rows of a whole import, so that a part of it has others."""

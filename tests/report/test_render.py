@@ -9,16 +9,16 @@ from datetime import date
 import pytest
 
 from tests.report.conftest import made
-from vpnmesh.report.claims import claims
+from vpnmesh.criteria import data as criteria
 from vpnmesh.report.compose import compose
-from vpnmesh.report.evidence import Readings
 from vpnmesh.report.figures import figures
+from vpnmesh.report.formatting import Cell, cell, p_text
+from vpnmesh.report.judgement.claims import claims
+from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.page import Heading, Items, Page, Paragraph, Section, TableBlock
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import Study
-from vpnmesh.report.wording import Cell, cell, p_text
-from workflows import criteria
-from workflows.presenting import judge
+from workflows.reporting.presenting import judge
 
 ON = date(2023, 6, 17)
 

@@ -8,17 +8,17 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from vpnmesh.criteria import data as criteria
 from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
-from vpnmesh.record import Record, frame_of, journal_line
-from vpnmesh.report.advice import Advice, advise
-from vpnmesh.report.evidence import Readings
-from vpnmesh.report.needs import NEEDS
+from vpnmesh.report.judgement.advice import Advice, advise
+from vpnmesh.report.judgement.evidence import Readings
+from vpnmesh.report.judgement.requirements import NEEDS
 from vpnmesh.report.tables import Study
-from workflows import criteria
+from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.record import Record, frame_of, journal_line
 from workflows.report import main
-from workflows.studies import study_from_run
+from workflows.reporting.studies import study_from_run
 
 Line = dict[str, object]
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from vpnmesh.report import first_screen
 from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import Study
 from workflows.report import main
-from workflows.studies import study_from_run
+from workflows.reporting.studies import study_from_run
 
 PLACED = {"placement": "underlay:client:auto", "engine": "netem"}
 PROFILE = {

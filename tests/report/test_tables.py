@@ -14,9 +14,9 @@ from vpnmesh.frames.schemas import RESULTS
 from vpnmesh.reference import FIGURES, paper_rows
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import TABLES, Study
-from vpnmesh.scenarios import PAPER_SCENARIOS
+from vpnmesh.study.scenarios import PAPER_SCENARIOS
 from workflows.report import main, write_tables
-from workflows.studies import study_from_imports
+from workflows.reporting.studies import study_from_imports
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
 from vpnmesh.tools import hey
 from workflows.report import main
-from workflows.studies import study_from_imports
+from workflows.reporting.studies import study_from_imports
 
 FILE = "01-x-60s-p2ptcp-loss0p-delay0.json"
 

@@ -13,7 +13,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
 from vpnmesh.report.changes import Gate, changes, gate_failures, unjudged_cells
 from workflows.report import main, read_gate
-from workflows.studies import study_from_run
+from workflows.reporting.studies import study_from_run
 
 MANIFEST = {"substrate": "namespaces", "kernel": "6.1", "machine": "m1", "versions": {"x": "1.0"}}
 

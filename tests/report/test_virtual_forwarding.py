@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from inventory.testbed import load
+from inventory.load import load
 from tests.report.test_runs import line, rate, report, run
 from vpnmesh.frames.schemas import SCHEMA_VERSION
-from vpnmesh.matrix import PROFILES
 from vpnmesh.model import NodeKind
-from workflows import provenance
+from vpnmesh.study.matrix import PROFILES
+from workflows.run import provenance
 
 
 @pytest.mark.parametrize("allowed", [True, False])

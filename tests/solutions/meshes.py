@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Plan, Secret, Step, Text, WriteFile
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.scenarios import scenario_named
 
 RELAY = "relay"
 CONTROL = "hypervisor"

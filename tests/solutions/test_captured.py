@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.golden.goldens import answered, replayed
-from vpnmesh.checks import check_endpoints, check_mesh
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
 from vpnmesh.plan import Completed
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.nebula import parse_hostmap
 from vpnmesh.solutions.protocol import Mesh, Peer, Status
 from vpnmesh.solutions.wireguard import WireGuard
+from vpnmesh.study.checks import check_endpoints, check_mesh
+from vpnmesh.study.scenarios import scenario_named
 
 MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
 RELAY = IPv4Address("192.88.99.26")

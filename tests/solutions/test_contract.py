@@ -13,9 +13,9 @@ from tests.golden.goldens import answered
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.model import Node, Scenario, Testbed
 from vpnmesh.plan import Command, Fact, Plan, Secret, Text, reveal
-from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.scenarios import SCENARIOS
 
 HUSH = "hush-hush"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -9,13 +9,13 @@ import pytest
 
 from tests.golden.goldens import answered
 from tests.solutions.meshes import CONTROL, mesh_of, named_keys
-from vpnmesh.checks import check_endpoints
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
 from vpnmesh.plan import Command
 from vpnmesh.solutions import headscale
 from vpnmesh.solutions.protocol import Peer, Status
+from vpnmesh.study.checks import check_endpoints
 
 RELAY = IPv4Address("192.88.99.26")
 

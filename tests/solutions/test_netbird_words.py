@@ -9,13 +9,13 @@ import pytest
 
 from tests.golden.goldens import answered
 from tests.solutions.meshes import mesh_of, named_keys, said, texts
-from vpnmesh.checks import check_endpoints
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
 from vpnmesh.plan import Command, Plan, reveal
 from vpnmesh.solutions import netbird, netbird_control, solution_named
 from vpnmesh.solutions.protocol import Peer, Status
+from vpnmesh.study.checks import check_endpoints
 
 RELAY = IPv4Address("192.88.99.26")
 MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")

@@ -11,10 +11,10 @@ from tests.solutions.meshes import mesh_of
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Plan
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import solution_named
-from workflows import provision
-from workflows.provision import Site
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run import provision
+from workflows.run.provision import Site
 
 SCENARIOS = ("netmaker-direct", "netmaker-relay")
 MEMBERS = ["k8s-master", "worker1", "worker2"]

@@ -8,10 +8,10 @@ import pytest
 
 from tests.golden.goldens import answered
 from vpnmesh.errors import ToolError
+from vpnmesh.host.pods import CALICO_INTERFACES
 from vpnmesh.model import DataPlane, Testbed
-from vpnmesh.pods import CALICO_INTERFACES
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions.protocol import Mesh, endpoint_address, interface_fact
+from vpnmesh.study.scenarios import scenario_named
 
 LINK = {"ifname": "wt0", "mtu": 1280, "addr_info": [{"family": "inet", "local": "10.213.0.2"}]}
 

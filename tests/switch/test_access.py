@@ -2,7 +2,7 @@
 
 import pytest
 
-from inventory.testbed import load
+from inventory.load import load
 from vpnmesh.errors import CheckError, InputError, UnknownNameError
 from vpnmesh.switch.access import SYSTEMS, Port, plan, system_named, wanted_ports
 

@@ -11,9 +11,9 @@ import pytest
 from tests.needs import needs
 from vpnmesh.errors import InputError
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import Measured, Sample
-from vpnmesh.record import Record
-from workflows.store import Store, StoreError
+from vpnmesh.study.outcome import Measured, Sample
+from vpnmesh.study.record import Record
+from workflows.run.store import Store, StoreError
 
 CELL = Cell("native-1450", "none", Test.TCP, Pair("worker1", "worker2"))
 

@@ -2,7 +2,7 @@
 
 from tasks.provenance import footprint_lines
 from vpnmesh.plan import Completed
-from workflows.provenance import compare_footprints
+from workflows.run.provenance import compare_footprints
 
 
 def test_a_question_that_failed_is_no_empty_answer() -> None:

@@ -13,13 +13,14 @@ from nornir.core.task import Result
 from tests.solutions import walk_through
 from tests.workflows.test_runner import run
 from vpnmesh.errors import UnavailableError
-from vpnmesh.matrix import PROFILES, plan_matrix
 from vpnmesh.model import Condition, Place, Placement, Testbed
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import SOLUTIONS
-from workflows import runner, teardown
-from workflows.provision import Site
-from workflows.store import Store
+from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.scenarios import scenario_named
+from workflows import teardown
+from workflows.run import runner
+from workflows.run.provision import Site
+from workflows.run.store import Store
 
 
 def test_an_impairment_that_relayed_packets_never_meet_is_a_failed_row(

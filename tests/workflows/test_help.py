@@ -9,7 +9,7 @@ from click.testing import CliRunner
 COMMANDS = [
     "workflows.full_matrix",
     "workflows.report",
-    "workflows.reference",
+    "workflows.reporting.reference",
     "workflows.criteria",
     "workflows.inventory",
     "workflows.firewall",

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.matrix import PROFILES
 from vpnmesh.model import Condition, End, Place, Placement, Test
-from vpnmesh.scenarios import PAPER_SCENARIOS
-from workflows.options import MatrixOptions, parse_placement, split
+from vpnmesh.study.matrix import PROFILES
+from vpnmesh.study.scenarios import PAPER_SCENARIOS
+from workflows.run.options import MatrixOptions, parse_placement, split
 
 QUICK, PAPER = PROFILES["quick"], PROFILES["paper"]
 

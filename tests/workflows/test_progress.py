@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from vpnmesh.matrix import PROFILES, Job, plan_matrix
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
-from vpnmesh.record import Record, frame_of, journal_line
-from workflows.progress import PLAIN_WIDTH, RunProgress, result_tables
+from vpnmesh.study.matrix import PROFILES, Job, plan_matrix
+from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.record import Record, frame_of, journal_line
+from workflows.run.progress import PLAIN_WIDTH, RunProgress, result_tables
 
 PAIR = Pair("worker1", "worker2")
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)

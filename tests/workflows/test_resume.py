@@ -13,16 +13,17 @@ from rich.console import Console
 
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
-from vpnmesh.matrix import PROFILES, plan_matrix
 from vpnmesh.model import Cell, Test, Testbed
-from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
-from vpnmesh.record import Record
-from workflows import full_matrix, provenance, runner, sessions
+from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.record import Record
+from workflows import full_matrix
 from workflows.full_matrix import main
-from workflows.progress import RunProgress
-from workflows.provision import Site
-from workflows.runner import MatrixRun
-from workflows.store import Store
+from workflows.run import provenance, runner, sessions
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Site
+from workflows.run.runner import MatrixRun
+from workflows.run.store import Store
 
 NODE = {
     "kernel": "Linux 6.1.0-1",

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
-from vpnmesh.matrix import PROFILES, MatrixPlan, plan_matrix
 from vpnmesh.model import Condition, Testbed
 from vpnmesh.plan import Secret
-from workflows import runner
-from workflows.progress import RunProgress
-from workflows.provision import Site
-from workflows.runner import MatrixRun
-from workflows.store import Store
+from vpnmesh.study.matrix import PROFILES, MatrixPlan, plan_matrix
+from workflows.run import runner
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Site
+from workflows.run.runner import MatrixRun
+from workflows.run.store import Store
 
 
 @pytest.fixture

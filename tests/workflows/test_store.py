@@ -11,10 +11,10 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.masks import masked
 from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.plan import Secret
-from vpnmesh.record import Record
-from workflows.store import Store, StoreError
+from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.record import Record
+from workflows.run.store import Store, StoreError
 
 CELL = Cell("native-1450", "loss-1pct", Test.TCP, Pair("worker1", "worker2"))
 GOOD = Measured((Sample("rate_mbit_s", 12.5), Sample("sent_mbit_s", 13.0)))

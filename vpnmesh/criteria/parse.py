@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vpnmesh.criteria.catalogue import Catalogue, Criterion, Fact, How, Product, Source, Value
+from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.yaml_text import parse_yaml
 
 
 class _Strict(BaseModel):

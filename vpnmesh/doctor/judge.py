@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 from vpnmesh.doctor.alike import ALIKE
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.questions import Answers, Load, Rate
+from vpnmesh.host.pods import HOST_VETH, POD, VXLAN
 from vpnmesh.model import K8S_ROLES, Node, Role, Scenario, Testbed
-from vpnmesh.pods import HOST_VETH, POD, VXLAN
-from vpnmesh.scenarios import scenario_named
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
+from vpnmesh.study.scenarios import scenario_named
 
 MUCH_SKEW_S = 1.0
 """Beyond it, CPU figures of a repetition are of other seconds than its traffic."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from vpnmesh.host.probes import PROBES
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, ask, both, together
-from vpnmesh.probes import PROBES
 
 TRAFFIC_S = 1.0
 MTUS = (1500, 1450, 1400, 1360, 1280)

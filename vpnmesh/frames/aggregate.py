@@ -7,8 +7,8 @@ import polars as pl
 
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.schemas import ENDS
-from vpnmesh.outcome import UNAVAILABLE
 from vpnmesh.stats.describe import Floats, Tally
+from vpnmesh.study.outcome import UNAVAILABLE
 
 Cell = tuple[str, str, str]
 """Scenario, condition, test."""

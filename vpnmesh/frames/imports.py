@@ -10,7 +10,7 @@ import polars as pl
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.names import Source
 from vpnmesh.frames.schemas import RESULTS
-from vpnmesh.outcome import UNAVAILABLE
+from vpnmesh.study.outcome import UNAVAILABLE
 from vpnmesh.tools import knb
 
 Row = dict[str, object]

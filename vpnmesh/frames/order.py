@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition
-from vpnmesh.scenarios import SCENARIO_ORDER
+from vpnmesh.study.scenarios import SCENARIO_ORDER
 
 BASELINES = ("native-1450", "native-1230")
 """The scenarios without a VPN, which every ratio of Tables A1 and A2 refers to."""

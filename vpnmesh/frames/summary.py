@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vpnmesh.outcome import UNAVAILABLE
+from vpnmesh.study.outcome import UNAVAILABLE
 
 
 def summarize(results: pl.DataFrame) -> pl.DataFrame:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, collapse_addresses
 
+from vpnmesh.host.pods import HOST_VETH, POD, POD_VETH, VXLAN
 from vpnmesh.model import End, Leg, Node, Pair, Place, Placement, Testbed
-from vpnmesh.pods import HOST_VETH, POD, POD_VETH, VXLAN
 
 
 class Direction(StrEnum):

@@ -12,12 +12,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from vpnmesh.binaries import Arch, Product
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.host.binaries import Arch, Product
 from vpnmesh.lab import binaries
+from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
-from vpnmesh.lab.record import lab_directory
 from vpnmesh.lab.substrate import Substrate, examine
 
 _EXAMPLES = """

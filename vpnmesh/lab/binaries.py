@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vpnmesh.binaries import Arch, Product, parse_products, published_sum
 from vpnmesh.errors import ToolError, UnavailableError
+from vpnmesh.host.binaries import Arch, Product, parse_products, published_sum
 from vpnmesh.lab.uv import find_uv
 
-PINS = Path(__file__).parents[1] / "binaries.toml"
+PINS = Path(__file__).parents[1] / "host" / "binaries.toml"
 FETCH_S = 60.0
 LIMIT_BYTES = 400_000_000
 GO_BUILD_S = 1800.0

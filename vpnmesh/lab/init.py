@@ -1,4 +1,4 @@
-"""The lab's PID 1: `python -m vpnmesh.lab.init DIRECTORY`, started by `vpnmesh.lab.birth` and nobody else.
+"""The lab's PID 1: `python -m vpnmesh.lab.init DIRECTORY`, started by `vpnmesh.lab.init_process` and nobody else.
 
 It builds what `recipe.json` in the lab's directory says, and then only reaps. On stdin it hears `uplink` (the
 controller's veth has arrived) and `stand` (the lab is to outlive its creator). The end of stdin, or of the
@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vpnmesh.lab import kernel
+from vpnmesh.lab.build_spec import Recipe
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.recipe import Recipe
 from vpnmesh.lab.roots import start_nodes
 from vpnmesh.lab.topology import Step
 

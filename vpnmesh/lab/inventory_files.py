@@ -6,10 +6,10 @@ The core may not import `inventory`, and the lab needs little of it: the same fi
 from collections.abc import Mapping
 from pathlib import Path
 
-from vpnmesh.inventory_text import FILES, Entries, Entry, groups_of, parse_inventory
+from vpnmesh.documents.inventory_text import FILES, Entries, Entry, groups_of, parse_inventory
+from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
-from vpnmesh.yaml_text import unreadable
 
 
 def default_folder() -> Path:

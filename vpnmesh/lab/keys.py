@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from vpnmesh.lab.directory import LabDirectory
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, Account, free_uids
-from vpnmesh.lab.record import LabDirectory
 
 _STEP = "keys"
 _TIMEOUT_S = 20.0

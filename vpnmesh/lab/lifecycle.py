@@ -16,16 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from vpnmesh.errors import InputError
-from vpnmesh.lab.birth import Birth, end_init
+from vpnmesh.lab.build_spec import NodeRecipe, Recipe, fingerprint
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
-from vpnmesh.lab.debris import await_gone, traces_of
-from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
-from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, hosts_file, node_files
-from vpnmesh.lab.processes import Process, descendants, inner_pid
-from vpnmesh.lab.recipe import NodeRecipe, Recipe, fingerprint
-from vpnmesh.lab.record import (
+from vpnmesh.lab.directory import (
     SCHEMA_VERSION,
     LabDirectory,
     NodeRecord,
@@ -35,6 +29,12 @@ from vpnmesh.lab.record import (
     lab_directory,
     stands,
 )
+from vpnmesh.lab.errors import LabError
+from vpnmesh.lab.init_process import Birth, end_init
+from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
+from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, hosts_file, node_files
+from vpnmesh.lab.processes import Process, descendants, inner_pid
+from vpnmesh.lab.residue import await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,

@@ -12,9 +12,9 @@ import traceback
 from pathlib import Path
 
 from vpnmesh.lab import kernel
+from vpnmesh.lab.build_spec import NodeRecipe, Recipe
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import EMPTY, FOREIGN_STATE, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
-from vpnmesh.lab.recipe import NodeRecipe, Recipe
 
 _STAGE = "/mnt"
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import IO
 
 from vpnmesh.errors import UnavailableError
+from vpnmesh.host.probes import PROBES, PROGRAMS, Probe, Program
 from vpnmesh.lab.kernel import make_read_only
 from vpnmesh.lab.topology import Argv
-from vpnmesh.probes import PROBES, PROGRAMS, Probe, Program
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT_S = 10.0

@@ -1,7 +1,7 @@
 """The paper's published measurements, which ship with the product: repetitions and API requests as Parquet.
 
-`metadata.json` beside them says where they come from and what the import noticed; `workflows.reference` makes all
-three from the published files. Reads package data only.
+`metadata.json` beside them says where they come from and what the import noticed; `workflows.reporting.reference`
+makes all three from the published files. Reads package data only.
 """
 
 import hashlib

@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vpnmesh.report.look import look
+from vpnmesh.report.style import look
 from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vpnmesh.frames.aggregate import mean_of
-from vpnmesh.matrix import DEFAULT_PLACEMENT
-from vpnmesh.report.evidence import Readings
-from vpnmesh.report.wording import span
+from vpnmesh.report.formatting import span
+from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
+from vpnmesh.study.matrix import DEFAULT_PLACEMENT
 
 Key = tuple[str, str, str]
 """Protocol, condition, scenario."""

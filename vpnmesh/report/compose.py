@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from vpnmesh.report.advice import Advice
-from vpnmesh.report.checks import Verdict
-from vpnmesh.report.claims import Claim
-from vpnmesh.report.claims import table as claims_table
 from vpnmesh.report.first_screen import facts
+from vpnmesh.report.formatting import cell
+from vpnmesh.report.judgement.advice import Advice
+from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claims import Claim
+from vpnmesh.report.judgement.claims import table as claims_table
+from vpnmesh.report.judgement.sentences import NeedAdvice
+from vpnmesh.report.judgement.usability import Finding
 from vpnmesh.report.page import (
     Block,
     FigureBlock,
@@ -18,11 +21,8 @@ from vpnmesh.report.page import (
     TableBlock,
     table_block,
 )
-from vpnmesh.report.sentences import NeedAdvice
 from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, THROUGHPUT, Study
 from vpnmesh.report.throughput import BEYOND
-from vpnmesh.report.usability import Finding
-from vpnmesh.report.wording import cell
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.stats.intervals import fewest_for_interval
 

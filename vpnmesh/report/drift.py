@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.style import condition_title, look
 from vpnmesh.report.svg import INK
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
 

@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
-from vpnmesh.report import canvas, unseen
+from vpnmesh.report import beyond_paper as unseen
+from vpnmesh.report import canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
-from vpnmesh.report.look import condition_title, look
+from vpnmesh.report.style import condition_title, look
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 from vpnmesh.stats.drift import FEWEST_FOR_TREND

@@ -6,12 +6,12 @@ import polars as pl
 
 from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.frames.order import PROTOCOLS
-from vpnmesh.matrix import VISITED_ONCE
+from vpnmesh.report.formatting import span
 from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forwarding
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.setting import NOT_RECORDED, meaning
 from vpnmesh.report.tables import Study
-from vpnmesh.report.wording import span
+from vpnmesh.study.matrix import VISITED_ONCE
 
 _PLACES = {
     "underlay": "below the VPN",

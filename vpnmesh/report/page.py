@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vpnmesh.report.wording import Cell, cell, heading
+from vpnmesh.report.formatting import Cell, cell, heading
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Everything a report shows, as one value: the repetitions, the requests, and the tables made from them.
 
-A `Study` is made from files by `workflows.studies` and rendered by `vpnmesh.report.render`; it knows neither
+A `Study` is made from files by `workflows.reporting.studies` and rendered by `vpnmesh.report.render`; it knows neither
 where its rows came from nor how they will look.
 """
 
@@ -15,13 +15,13 @@ from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
+from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.environment import ENVIRONMENT, environment
-from vpnmesh.report.operation import convergence, ping
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import Measuring, throughput
-from vpnmesh.scenarios import SCENARIOS
 from vpnmesh.stats.describe import describe
+from vpnmesh.study.scenarios import SCENARIOS
 
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),

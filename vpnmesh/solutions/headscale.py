@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from vpnmesh import tls
 from vpnmesh.errors import CheckError
-from vpnmesh.firewall import leftovers
+from vpnmesh.host import leftovers, tls
+from vpnmesh.host.pods import PORT as VXLAN_PORT
+from vpnmesh.host.rest import field_of, fields, records
+from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
-from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.rest import field_of, fields, records
-from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,

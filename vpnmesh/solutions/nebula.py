@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, stop
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.service import RUN_DIRECTORY, Service, content, made, running, stop
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,

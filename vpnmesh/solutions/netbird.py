@@ -8,11 +8,11 @@ coturn in `netbird-relay`, as the paper did, and NetBird's own relay over TCP 44
 
 from collections.abc import Mapping, Sequence
 
-from vpnmesh.firewall import leftovers
+from vpnmesh.host import leftovers
+from vpnmesh.host.rest import field_of, fields, records
+from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.rest import field_of, fields, records
-from vpnmesh.service import RUN_DIRECTORY, Service, removed, running, until
 from vpnmesh.solutions import netbird_control as server
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,

@@ -7,12 +7,12 @@ infrastructure_files/ and shared/management/http/api of NetBird 0.74, turnserver
 import json
 from collections.abc import Sequence
 
-from vpnmesh import tls
+from vpnmesh.host import tls
+from vpnmesh.host.pods import PORT as VXLAN_PORT
+from vpnmesh.host.rest import Api, Json, answer, asked, field_of, pretty, records
+from vpnmesh.host.service import Service, content, made, running, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
-from vpnmesh.pods import PORT as VXLAN_PORT
-from vpnmesh.rest import Api, Json, answer, asked, field_of, pretty, records
-from vpnmesh.service import Service, content, made, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Mesh,

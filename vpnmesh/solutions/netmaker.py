@@ -3,7 +3,7 @@
 Its programs are on no package registry that this project installs from, so nothing here was ever tried, and
 what was not tried is not claimed. A run looks for them on the nodes all the same and says what is missing; where
 they are, what is missing is the code that deploys them. The paper's two reasons (relaying although direct works,
-outages of tens of seconds) are checks that any solution goes through: `vpnmesh.convergence.judge`.
+outages of tens of seconds) are checks that any solution goes through: `vpnmesh.study.convergence.judge`.
 """
 
 from vpnmesh.errors import UnavailableError

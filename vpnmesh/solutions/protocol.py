@@ -14,9 +14,9 @@ from ipaddress import IPv4Address, IPv4Interface, ip_address
 from typing import Any, Protocol
 
 from vpnmesh.errors import CheckError, ToolError
+from vpnmesh.host.pods import CALICO_INTERFACES
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text
-from vpnmesh.pods import CALICO_INTERFACES
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; gone after leaving."""
@@ -101,8 +101,8 @@ class Stage:
 class Peer:
     """How a node reaches another member: `endpoint` is the address it really sends to, None if it does not say.
 
-    On the direct path that is the member's own address, on the relayed one the relay's; `vpnmesh.checks` refuses a
-    path without one.
+    On the direct path that is the member's own address, on the relayed one the relay's; `vpnmesh.study.checks` refuses
+    a path without one.
     """
 
     name: str

@@ -6,9 +6,9 @@ Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-to
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
+from vpnmesh.host.service import content
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
-from vpnmesh.service import content
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,

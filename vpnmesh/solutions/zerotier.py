@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from vpnmesh.errors import CheckError
+from vpnmesh.host.rest import Api, held, records
+from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.rest import Api, held, records
-from vpnmesh.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,

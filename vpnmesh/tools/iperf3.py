@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from vpnmesh.errors import ToolError
 from vpnmesh.model import Condition, Test
-from vpnmesh.outcome import Measured, Sample
+from vpnmesh.study.outcome import Measured, Sample
 
 PROGRAM = "iperf3"
 """The tool's name, as a process has it too."""

@@ -1,0 +1,125 @@
+"""Nornir's inventory as records, and the one door through which workflows load an inventory."""
+
+import os
+from pathlib import Path
+
+from nornir import InitNornir
+from nornir.core import Nornir
+from nornir.core.inventory import Inventory
+from nornir.plugins.runners import ThreadedRunner
+
+from vpnmesh.documents.inventory_text import parse_inventory
+from vpnmesh.documents.yaml_text import unreadable
+from vpnmesh.errors import InputError
+from vpnmesh.model import Testbed
+from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
+
+BUILT_IN = Path(__file__).parent
+DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
+
+
+def records_of(inventory: Inventory, place: str) -> InventoryRecords:
+    """What the inventory holds, host data with their groups' in it, ready to be judged."""
+    hosts = tuple(
+        HostRecord(
+            host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items())
+        )
+        for host in inventory.hosts.values()
+    )
+    groups = {group.name: dict(group.data) for group in inventory.groups.values()}
+    return InventoryRecords(place, hosts, groups, dict(inventory.defaults.data))
+
+
+def testbed_of(nr: Nornir, place: str) -> Testbed:
+    """The typed testbed behind a Nornir object; InputError names what is wrong."""
+    return build_testbed(records_of(nr.inventory, place))
+
+
+def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
+    """Read an inventory by folder, by the name of a built-in one (`lab`), or from NetBox, and validate it.
+
+    `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
+    a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
+    """
+    options: dict[str, object]
+    if name == NETBOX or name.startswith(f"{NETBOX}:"):
+        plugin, options = "NetBoxInventory", {"filters": netbox_filters(name)}
+        place = f"{os.environ.get('NETBOX_URL', '')} ({name})"
+    else:
+        files = check_folder(folder_of(name))
+        options = {f"{kind}_file": str(files[file]) for kind, file in _FILES}
+        plugin = "SimpleInventory"
+        place = str(files["hosts"])
+    nr = InitNornir(
+        inventory={"plugin": plugin, "options": options},
+        logging={"enabled": False},
+    )
+    nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
+    _use_lab_directory(nr.inventory)
+    return nr, testbed_of(nr, place)
+
+
+NETBOX = "netbox"
+MOST_WORKERS = 512
+_FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
+
+
+def workers_for(hosts: int) -> int:
+    """A thread for each host, since tasks wait for their nodes; beyond 512 threads cost more than they save."""
+    return max(1, min(hosts, MOST_WORKERS))
+
+
+def netbox_filters(name: str) -> dict[str, list[str]]:
+    """The filters in `netbox:site=lab,tag=a,tag=b`; InputError where one is no `key=value`."""
+    filters: dict[str, list[str]] = {}
+    for part in filter(None, name.removeprefix(NETBOX).removeprefix(":").split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise InputError(
+                "--inventory", f"'{part}' is no filter", "write for example netbox:site=lab,tag=study"
+            )
+        filters.setdefault(key, []).append(value)
+    return filters
+
+
+def check_folder(folder: Path) -> dict[str, Path]:
+    """The three files of an inventory folder; InputError says which is missing, no YAML, or of another shape."""
+    files = {file: folder / f"{file}.yaml" for _, file in _FILES}
+    contents = {file: _content(path) for file, path in files.items()}
+    parse_inventory(contents, {file: str(path) for file, path in files.items()})
+    return files
+
+
+def folder_of(name: str) -> Path:
+    """The folder that an inventory's name means; InputError lists the built-in ones."""
+    for folder in (Path(name), BUILT_IN / name):
+        try:
+            if (folder / "hosts.yaml").is_file():
+                return folder
+        except OSError as error:
+            raise InputError("--inventory", f"'{name[:80]}' cannot be read: {error.strerror}") from error
+    built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/hosts.yaml"))
+    raise InputError(
+        "--inventory",
+        f"'{name}' is no folder with a hosts.yaml",
+        f"built in are: {', '.join(built_in)}; or netbox",
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, "copy it from inventory/lab") from error
+
+
+def _use_lab_directory(inventory: Inventory) -> None:
+    """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can stand side by side."""
+    directory = os.environ.get("VPNMESH_LAB_DIR")
+    options = inventory.defaults.connection_options.get("netmiko")
+    if not directory or options is None or not options.extras:
+        return
+    for key in ("key_file", "alt_key_file"):
+        value = str(options.extras.get(key, ""))
+        if value.startswith(DEFAULT_LAB_DIRECTORY):
+            options.extras[key] = directory + value.removeprefix(DEFAULT_LAB_DIRECTORY)

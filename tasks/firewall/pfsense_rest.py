@@ -1,0 +1,313 @@
+"""pfSense by its REST API: the driver that makes the calls which `vpnmesh.firewall.pfsense_rest` decides on."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tasks.firewall.pfsense_api import Api, ApiError, CutError, Reply
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.firewall import pfsense_rest as rest
+from vpnmesh.firewall import pfsense_states as states
+from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
+from vpnmesh.firewall.pfsense_rest import ChangePlan, Held, Request
+from vpnmesh.firewall.policy import Ruleset
+from vpnmesh.model import Testbed
+
+LIFETIME = timedelta(hours=2)
+"""How long rules hold without being renewed."""
+APPLY_DEADLINE_S = 300.0
+_ATTEMPTS = 3
+_ROUNDS = 5
+_IN_FLIGHT_S = 1.0
+_ABSENT = (403, 404)
+NO_EXPIRY = (
+    "the rules will not end by themselves, since this API has no schedules or no clock for us: after a crash"
+    " they stay until `python -m workflows.teardown --run {run}`"
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class PfsenseRest:
+    """A firewall behind the REST API, for one run. `say` takes what a person must know before the first write."""
+
+    api: Api
+    testbed: Testbed
+    mark: Mark
+    say: Say
+    lifetime: timedelta = LIFETIME
+    loaded_check: bool = False
+    clock: ZoneInfo | None = None
+    moment: datetime | None = None
+    ranges: Schedule | None = field(default=None)
+
+    def observe(self) -> Held:
+        """All sections that a change can touch; sections that this API does not have, or not for us, are None."""
+        rules, aliases = (rest.entries(self.api.send(request).data) for request in rest.OBSERVE)
+        schedules, mappings, mode = (self._maybe(request) for request in rest.OBSERVE_BEYOND)
+        zone = self._maybe(Request("GET", rest.TIMEZONE, why="read the time zone")) if schedules else None
+        self._set_clock(zone)
+        return Held(
+            rules,
+            aliases,
+            rest.entries(schedules.data) if schedules else None,
+            rest.entries(mappings.data) if mappings else None,
+            str(mode.data["mode"]) if mode and isinstance(mode.data, dict) and "mode" in mode.data else None,
+        )
+
+    def holds(self, held: Held) -> bool:
+        """Whether anything of this run is there."""
+        return bool(held.marked(self.mark.prefix))
+
+    def snapshot(self, held: Held) -> Mapping[str, object]:
+        """All objects that are not this run's."""
+        return without(held, self.mark).snapshot()
+
+    def revision(self, held: Held) -> str:
+        """The newest entry of pfSense's history where the API shows it, and a digest of the configuration as it was."""
+        digest = hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
+        try:
+            history = self.api.send(Request("GET", rest.REVISIONS, why="read the revisions")).data
+        except ApiError:
+            # absent, not for us, or broken (pfSense Plus 25.11 answers 500): nothing that a change depends on
+            history = None
+        return f"{rest.newest_revision(history)} sha256:{digest}".strip()
+
+    def plan(self, held: Held, wanted: Ruleset) -> ChangePlan:
+        """The calls, checked against what the firewall holds and what its API can do."""
+        expiring = held.schedules is not None and self.clock is not None
+        made = objects(wanted, self.testbed, self.mark, schedule=expiring) if wanted else Objects()
+        self._check_nat(held, made)
+        self.ranges = lease(self._now(), self.lifetime, self.mark) if expiring and wanted else None
+        plan = rest.plan(held, made, self.mark, self.ranges)
+        if plan and wanted and not expiring:
+            self.say(NO_EXPIRY.format(run=self.mark.run))
+        if plan and not held.marked(self.mark.prefix):
+            self._check_nothing_pending()
+        if not plan and self.ranges and (renewal := self._renewal(held)):
+            return ChangePlan((renewal,), f"firewall policy {wanted.name}: renewed")
+        return plan
+
+    def apply(self, plan: ChangePlan, wanted: Ruleset) -> None:
+        """Make the calls in order, each brought to a known end before the next; then end old states."""
+        for request in plan.requests:
+            self._settle(request)
+        if rest.APPLY_NOW in plan.requests:
+            self._end_states(plan.requests, states.kill_states(wanted, self.testbed))
+
+    def verify(self, wanted: Ruleset) -> None:
+        """Our objects are there, in order; nothing pends; the schedule counts; if we may look, the rules are loaded."""
+        held = self.observe()
+        expiring = held.schedules is not None and self.clock is not None
+        made = objects(wanted, self.testbed, self.mark, schedule=expiring) if wanted else Objects()
+        rest.check_held(held, made, self.mark)
+        self._await_applied()
+        if expiring and wanted:
+            self._check_schedule()
+        if self.loaded_check:
+            self._check_loaded(made)
+
+    def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
+        """Delete what this run made, load, and compare with the snapshot; CheckError says what differs.
+
+        pfSense goes on with a call whose caller is dead, so what appears meanwhile is deleted in another round.
+        """
+        anything = self._delete_all(load_anyway=snapshot is not None)
+        for _ in range(_ROUNDS):
+            after = self.observe()
+            if not after.marked(self.mark.prefix):
+                break
+            time.sleep(_IN_FLIGHT_S)
+            anything |= self._delete_all(load_anyway=True)
+        if after.marked(self.mark.prefix):
+            raise CheckError("firewall", f"after the roll back objects of run {self.mark.run} are left")
+        if snapshot is not None and (different := differences(snapshot, after.snapshot())):
+            raise CheckError(
+                "firewall", f"after the roll back these differ from the snapshot: {'; '.join(different)}"
+            )
+        return anything
+
+    def _delete_all(self, *, load_anyway: bool) -> bool:
+        """Delete this run's objects and load; `load_anyway`: a deletion that was not loaded yet may be our own."""
+        requests = rest.roll_back(self.observe(), self.mark)
+        pending = not requests and load_anyway and self._pending()
+        for request in (*requests, *((rest.APPLY_NOW,) if pending else ())):
+            self._settle(request)
+        if requests or pending:
+            self._await_applied()
+            self._end_states(requests, ())
+        return bool(requests)
+
+    def _end_states(self, made: tuple[Request, ...], blocked: tuple[Request, ...]) -> None:
+        """End the states of what is now blocked, and all of our nodes' where a translation was taken away."""
+        untranslated = any(request.path == rest.MAPPINGS for request in made)
+        for request in states.kill_all_states(self.testbed) if untranslated else blocked:
+            self._settle(request)
+
+    def _settle(self, request: Request) -> None:
+        """Make a call whose connection may be cut: look whether it took effect before it is made again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.api.send(request)
+            except CutError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except ApiError as error:
+                if error.status < 500 or attempt == _ATTEMPTS - 1:  # noqa: PLR2004 - HTTP: the server's own fault
+                    raise
+            else:
+                return
+            if self._took_effect(request):
+                return
+
+    def _took_effect(self, request: Request) -> bool:
+        """Whether a call that got no answer did its work; deletions by query and loading can simply be repeated."""
+        if request.path == rest.APPLY:
+            return not self._pending()
+        if request.method != "POST" or request.body is None:
+            return False
+        plural = {
+            rest.RULE: rest.RULES,
+            rest.ALIAS: rest.ALIASES,
+            rest.SCHEDULE: rest.SCHEDULES,
+            rest.MAPPING: rest.MAPPINGS,
+        }
+        look = Request("GET", plural[request.path], why="see whether the call took effect")
+        found = rest.entries(self.api.send(look).data)
+        return any(entry.descr == request.body["descr"] for entry in found)
+
+    def _await_applied(self) -> None:
+        deadline = time.monotonic() + APPLY_DEADLINE_S
+        while self._pending():
+            if time.monotonic() >= deadline:
+                raise CheckError("firewall", f"changes are still pending after {APPLY_DEADLINE_S:.0f} s")
+            time.sleep(1)
+
+    def _pending(self) -> bool:
+        data = self.api.send(rest.APPLIED).data
+        return isinstance(data, dict) and data.get("applied") is False
+
+    def _check_nothing_pending(self) -> None:
+        if self._pending():
+            raise CheckError(
+                "firewall",
+                "somebody's changes wait for Apply Changes; loading ours would load theirs: settle them first",
+            )
+
+    def _check_nat(self, held: Held, wanted: Objects) -> None:
+        if not wanted.mappings:
+            return
+        if held.mappings is None:
+            raise UnavailableError("this pfSense's API has no outbound NAT for our key; the policy needs it")
+        if held.nat_mode not in ("hybrid", "advanced"):
+            raise CheckError(
+                "firewall",
+                f"outbound NAT is {held.nat_mode}: mappings would be ignored; set Firewall > NAT > Outbound to Hybrid",
+            )
+
+    def _check_schedule(self) -> None:
+        data = self.api.send(
+            Request("GET", rest.SCHEDULES, (("name", self.mark.name),), why="see the schedule")
+        ).data
+        found = data[0] if isinstance(data, list) and data else {}
+        if found.get("active") is not True:
+            raise CheckError(
+                "firewall", "the schedule of the rules does not count now: is the firewall's clock right?"
+            )
+
+    def _check_loaded(self, wanted: Objects) -> None:
+        """A rule whose alias cannot be resolved stays in the configuration and is not loaded."""
+        body = {"command": "pfctl -sr"}
+        data = self.api.send(Request("POST", rest.COMMAND, body=body, why="list the loaded rules")).data
+        text = str(data.get("output", "")) if isinstance(data, dict) else ""
+        if missing := [rule.descr for rule in wanted.rules if rule.descr not in text]:
+            raise CheckError("firewall", f"in the configuration and yet not loaded: {missing[0]}")
+
+    def _renewal(self, held: Held) -> Request | None:
+        """The call that lets the rules hold longer, once half of their time has gone."""
+        ours = [one for one in held.schedules or () if one.descr.startswith(self.mark.prefix)]
+        half = lease(self._now(), self.lifetime / 2, self.mark)
+        if not ours or self.ranges is None or ends_after(ours[0].fields, half):
+            return None
+        return rest.patch_schedule(ours[0].place, self.ranges)
+
+    def _maybe(self, request: Request) -> Reply | None:
+        try:
+            reply = self.api.send(request)
+        except ApiError as error:
+            if error.status in _ABSENT:
+                return None
+            raise
+        self.moment = reply.date or self.moment
+        return reply
+
+    def _set_clock(self, zone: Reply | None) -> None:
+        self.clock = None
+        if zone and isinstance(zone.data, dict) and self.moment:
+            try:
+                self.clock = ZoneInfo(str(zone.data.get("timezone")))
+            except (ZoneInfoNotFoundError, ValueError):
+                self.clock = None
+
+    def _now(self) -> datetime:
+        """The firewall's own local time, for it is what schedules go by."""
+        return (self.moment or datetime.now(UTC)).astimezone(self.clock)
+
+
+def without(held: Held, mark: Mark) -> Held:
+    """The configuration without what a run made."""
+
+    def foreign(found: tuple[rest.Entry, ...] | None) -> tuple[rest.Entry, ...] | None:
+        return None if found is None else tuple(one for one in found if not one.descr.startswith(mark.prefix))
+
+    return Held(
+        foreign(held.rules) or (),
+        foreign(held.aliases) or (),
+        foreign(held.schedules),
+        foreign(held.mappings),
+        held.nat_mode,
+    )
+
+
+def differences(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
+    """Which sections are not as in the snapshot, and how."""
+    found = []
+    for name in sorted({*before, *after}):
+        one, other = before.get(name), after.get(name)
+        if one == other:
+            continue
+        if not (isinstance(one, list) and isinstance(other, list)):
+            found.append(f"{name}: {str(one)[:60]} became {str(other)[:60]}")
+            continue
+        lost = [item for item in one if item not in other]
+        added = [item for item in other if item not in one]
+        found.append(
+            f"{name}: {len(lost)} missing, {len(added)} added" if lost or added else f"{name}: another order"
+        )
+    return tuple(found)
+
+
+def ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
+    """Whether a held schedule, as the API or config.xml has it, lasts at least as long as the wanted one."""
+    ranges = fields.get("timerange")
+    held = (
+        [(_number(one["month"]), _number(one["day"]), _minutes(one["hour"])) for one in ranges]
+        if isinstance(ranges, list)
+        else []
+    )
+    last = wanted.ranges[-1]
+    return bool(held) and held[-1] >= (last.month, last.day, _minutes(last.hours))
+
+
+def _number(value: object) -> int:
+    return int(str(value[0] if isinstance(value, list) else value))
+
+
+def _minutes(hours: str) -> int:
+    end = hours.split("-")[1].split(":")
+    return int(end[0]) * 60 + int(end[1])

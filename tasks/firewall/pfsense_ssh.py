@@ -1,0 +1,119 @@
+"""pfSense over SSH as root: the driver that runs one PHP script per change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.connection import Shell
+from tasks.firewall.pfsense_rest import LIFETIME, Say, differences, ends_after, without
+from vpnmesh.errors import CheckError, CommandError
+from vpnmesh.firewall import pfsense_php as php
+from vpnmesh.firewall import pfsense_rest as rest
+from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
+from vpnmesh.firewall.pfsense_php import Answer
+from vpnmesh.firewall.policy import Ruleset
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, Plan, unified_diff
+
+_NO_PFSENSE = "Failed opening required 'config.inc'"
+NOT_FOUND = 127
+"""A shell's exit code for a program that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PfsenseSsh:
+    """A pfSense with a root shell. The configuration is written once per change, so no half of it can stand."""
+
+    here: Shell
+    testbed: Testbed
+    mark: Mark
+    say: Say
+
+    def observe(self) -> Answer:
+        """The sections that a change can touch, the revision, and the firewall's clock."""
+        return self._run(php.observe_script())
+
+    def holds(self, held: Answer) -> bool:
+        """Whether anything of this run is there."""
+        return bool(held.held.marked(self.mark.prefix))
+
+    def snapshot(self, held: Answer) -> Mapping[str, object]:
+        """All objects that are not this run's."""
+        return without(held.held, self.mark).snapshot()
+
+    def revision(self, held: Answer) -> str:
+        """What pfSense says itself: when the configuration was last written, and why."""
+        return held.revision
+
+    def plan(self, held: Answer, wanted: Ruleset) -> Plan:
+        """One script; refused where another run, a foreign rule above or a pending change stands against it."""
+        made = self._wanted(wanted)
+        rest.check_alone(held.held, self.mark)
+        if problems := rest.conflicts(held.held, made):
+            raise CheckError("firewall", "; ".join(problems))
+        before, after = php.held_lines(held.held, self.mark), php.lines(made)
+        diff = unified_diff("firewall", "\n".join(before), "\n".join(after))
+        if before == after:
+            if not wanted or self._lasts(held):
+                return Plan()
+            diff = f"firewall policy {wanted.name}: renewed"
+        if held.pending and not held.held.marked(self.mark.prefix):
+            raise CheckError("firewall", "somebody's changes wait for Apply Changes; settle them first")
+        schedule = self._lease(held) if wanted else None
+        script = php.change_script(made, wanted, self.testbed, self.mark, schedule)
+        command = Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)
+        return Plan((command,), diff)
+
+    def apply(self, plan: Plan, wanted: Ruleset) -> None:
+        """Run the script."""
+        del wanted
+        for completed in self.here.run_all(plan.steps):
+            php.parse(completed.stdout)
+
+    def verify(self, wanted: Ruleset) -> None:
+        """Our objects are there, in order."""
+        found, made = php.held_lines(self.observe().held, self.mark), php.lines(self._wanted(wanted))
+        if found != made:
+            raise CheckError(
+                "firewall", f"{self.here.host}: after the change the firewall does not hold what was wanted"
+            )
+
+    def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
+        """Take away what this run made in one write, load the rules, and compare with the snapshot.
+
+        Where a change of ours was begun, rules that wait to be loaded may be a dead caller's way back.
+        """
+        after = self.observe()
+        anything = bool(after.held.marked(self.mark.prefix))
+        load = snapshot is not None and after.pending
+        if anything or load:
+            after = self._run(php.roll_back_script(self.mark, load=load))
+        if snapshot is not None and (different := differences(snapshot, after.held.snapshot())):
+            raise CheckError(
+                "firewall", f"after the roll back these differ from the snapshot: {'; '.join(different)}"
+            )
+        return anything
+
+    def _wanted(self, wanted: Ruleset) -> Objects:
+        return objects(wanted, self.testbed, self.mark, schedule=True) if wanted else Objects()
+
+    def _lease(self, held: Answer) -> Schedule:
+        return lease(datetime.fromisoformat(held.time), LIFETIME, self.mark)
+
+    def _lasts(self, held: Answer) -> bool:
+        half = lease(datetime.fromisoformat(held.time), LIFETIME / 2, self.mark)
+        ours = [one for one in held.held.schedules or () if one.descr.startswith(self.mark.prefix)]
+        return bool(ours) and ends_after(ours[0].fields, half)
+
+    def _run(self, script: str) -> Answer:
+        try:
+            done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
+        except CommandError as error:
+            if error.exit_code != NOT_FOUND and _NO_PFSENSE not in error.stderr:
+                raise
+            what = "no php" if error.exit_code == NOT_FOUND else "a php without pfSense's functions"
+            raise CheckError(
+                "firewall",
+                f"{error.host}: {what}: the driver pfsense-ssh needs a root shell on a pfSense; see firewall_driver",
+            ) from error
+        return php.parse(done[0].stdout)

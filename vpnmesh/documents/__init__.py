@@ -1,0 +1,1 @@
+"""Text that people wrote, checked: YAML with the place of every error, inventories, names."""

@@ -1,0 +1,178 @@
+"""Impairing the measured pair for a while: set, read back, proven by a burst, and always lifted."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from nornir.core.task import Result
+
+import tasks
+from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.host.pods import pod_address
+from vpnmesh.impairment import burst
+from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, every_target, impairment_for
+from vpnmesh.impairment.netem import NetemEngine
+from vpnmesh.impairment.nfqueue import NfqueueEngine
+from vpnmesh.impairment.targets import Target
+from vpnmesh.lab.nfqueue.build import binary_path
+from vpnmesh.model import Condition, NodeKind, Placement
+from vpnmesh.tools.ping import PingSummary
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site
+
+ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
+"""Where nodes get the lab's engine: they do not see every folder of the machine."""
+RENEW_AFTER = 1 / 3
+"""Which part of the deadman's time may pass before it is renewed."""
+
+Keep = Callable[[str, str], object]
+
+
+def _keep_nothing(name: str, text: str) -> None:
+    del name, text
+
+
+@dataclass(slots=True)
+class Impaired:
+    """A condition that stands; `check` reads the kernel again and keeps the deadman quiet.
+
+    `counters` are what the engine said it did, at the last check (None for an engine that counts nothing).
+    """
+
+    site: Site
+    engine: Engine
+    targets: tuple[Target, ...]
+    impairment: Impairment
+    counters: Counters | None = None
+    _renewed: float = field(default_factory=time.monotonic)
+
+    def check(self) -> None:
+        """Raise CheckError unless every target holds exactly this impairment, in working order."""
+        for target in self.targets:
+            results = run_on(
+                self.site.nr, [target.node], tasks.read_impairment, engine=self.engine, target=target
+            )
+            held = results[target.node].result
+            check_held(held, self.impairment)
+            self.counters = held.counters or self.counters
+        if (
+            self.impairment.condition
+            and time.monotonic() - self._renewed > RENEW_AFTER * self.impairment.deadman_s
+        ):
+            self._renew()
+
+    def _renew(self) -> None:
+        for target in self.targets:
+            parameters = {"engine": self.engine, "target": target, "impairment": self.impairment}
+            run_on(self.site.nr, [target.node], tasks.renew_impairment, **parameters)
+        self._renewed = time.monotonic()
+
+
+def choose_engine(site: Site) -> Engine:
+    """The engine of this testbed, ready on its nodes; UnavailableError where there is none."""
+    engine = find_engine(site)
+    install(site, engine)
+    return engine
+
+
+def find_engine(site: Site) -> Engine:
+    """Netem where the firewall's and the client's kernel have it, else the lab's own; nothing is changed.
+
+    Raises UnavailableError where neither can be.
+    """
+    names = _impairing(site)
+    found = run_on(site.nr, names, tasks.has_netem)
+    if all(result.result for result in found.values()):
+        return NetemEngine()
+    if any(site.testbed.node(name).kind is not NodeKind.NETNS for name in names):
+        lacking = ", ".join(name for name, result in found.items() if not result.result)
+        raise UnavailableError(f"no netem in the kernel of {lacking} (module sch_netem)")
+    return NfqueueEngine(ENGINE_PATH)
+
+
+def install(site: Site, engine: Engine, *, dry_run: bool = False) -> dict[str, Result]:
+    """Bring the lab's own engine to the nodes that impair; netem is in the kernel already."""
+    if not isinstance(engine, NfqueueEngine):
+        return {}
+    try:
+        program = binary_path().read_bytes()
+    except OSError as error:
+        raise UnavailableError("no netem in this kernel and no vpnmesh-nfq: run `make setup`") from error
+    names = _impairing(site)
+    return run_on(site.nr, names, tasks.install_engine, path=engine.binary, program=program, dry_run=dry_run)
+
+
+def _impairing(site: Site) -> tuple[str, ...]:
+    bed = site.testbed
+    return (bed.client.name, bed.server.name, bed.firewall.name)
+
+
+@contextlib.contextmanager
+def impaired(
+    site: Site,
+    engine: Engine,
+    condition: Condition,
+    placement: Placement,
+    seed: int = 1,
+    keep: Keep = _keep_nothing,
+) -> Iterator[Impaired]:
+    """Impair the measured pair, prove it by reading back and by a burst, and lift it whatever happens.
+
+    `keep` gets what ping printed before and in the burst, by file name, before it is judged.
+    """
+    bed = site.testbed
+    targets = engine.targets(bed, bed.pairs[0], placement)
+    impairment = impairment_for(condition, placement, seed)
+    standing = Impaired(site, engine, targets, impairment)
+    try:
+        if condition:
+            clean = _ping(site, placement, tasks.ping_address)
+            keep("clean.txt", clean.text)
+            for target in targets:
+                parameters = {"engine": engine, "target": target, "impairment": impairment}
+                run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
+            standing.check()
+            seen = _ping(site, placement, tasks.ping_burst)
+            keep("burst.txt", seen.text)
+            burst.check_burst(seen, condition, placement, clean)
+        yield standing
+    finally:
+        if condition:
+            lift(site, engine, targets)
+
+
+def lift(site: Site, engine: Engine, targets: tuple[Target, ...]) -> None:
+    """Clear these targets; what cannot be cleared becomes a complaint of the site."""
+    try:
+        run_on(
+            site.nr,
+            [target.node for target in targets],
+            tasks.clear_impairment,
+            engine=engine,
+            targets=targets,
+        )
+    except VpnmeshError as error:
+        site.complaints.append(str(error))
+
+
+def lift_everything(site: Site, engine: Engine) -> None:
+    """Clear every place that any impairment of this testbed can be at."""
+    lift(site, engine, every_target(engine, site.testbed, site.testbed.pairs[0]))
+
+
+def _ping(site: Site, placement: Placement, task: Callable[..., Result]) -> PingSummary:
+    """Ping the way that is impaired: node to node below the VPN, pod to pod inside it."""
+    bed = site.testbed
+    inside = burst.goes_between_pods(placement)
+    address = str(pod_address(bed, bed.server) if inside else bed.server.underlay)
+    client = bed.client.name
+    summary = run_on(site.nr, [client], task, address=address, from_pod=inside)[client].result
+    if not isinstance(summary, PingSummary):
+        raise CheckError("impairment", "no ping summary")
+    return summary
+
+
+def seed_for(run_seed: int, visit: int) -> int:
+    """Another stream of random loss for every visit, the same in every run of one seed."""
+    return run_seed * 1000 + visit

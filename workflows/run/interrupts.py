@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: stop the tasks in flight now, clean up, and say how to go on."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from nornir.core import Nornir
+
+from workflows.run.hosts import abort_connections
+
+
+class InterruptedRunError(KeyboardInterrupt):
+    """A signal ended the run; `signum` makes the exit code (128 + signum)."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signal.Signals(signum).name)
+
+
+@contextlib.contextmanager
+def interruptible(nr: Nornir) -> Iterator[None]:
+    """Within, the first SIGINT or SIGTERM cuts the connections and raises; later ones only say that it cleans up."""
+    seen: list[int] = []
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        del frame
+        if seen:
+            sys.stderr.write("cleaning up, please wait\n")
+            return
+        seen.append(signum)
+        abort_connections(nr)
+        raise InterruptedRunError(signum)
+
+    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,29 @@
+"""The lab under a run: the one that is up, else one of its own for as long as it is needed."""
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from vpnmesh.lab.lifecycle import Lab, find, up
+from vpnmesh.model import NodeKind, Testbed
+
+
+@contextlib.contextmanager
+def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
+    """Bring the lab up if the testbed is emulated and none stands; take down only what was brought up here."""
+    if any(node.kind is not NodeKind.NETNS for node in testbed.nodes):
+        yield None
+        return
+    if standing := find():
+        yield standing
+        return
+    with up(testbed, owned=True) as lab:
+        seconds = sum(step.seconds for step in lab.timings)
+        console.print(f"lab up in {seconds:.1f} s ({len(testbed.nodes)} nodes)", highlight=False)
+        try:
+            yield lab
+        finally:
+            left = lab.close()
+            if left:
+                console.print(f"left behind by the lab: {', '.join(left)}", style="red", highlight=False)

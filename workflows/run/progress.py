@@ -1,0 +1,150 @@
+"""What a person sees of a run: a line per finished cell, a bar with the time left, and tables at the end."""
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vpnmesh.frames.summary import summarize
+from vpnmesh.model import Condition, Test
+from vpnmesh.study.matrix import Job, MatrixPlan
+from vpnmesh.study.outcome import Failed, Measured
+from vpnmesh.study.record import Record
+from vpnmesh.study.scenarios import SCENARIO_ORDER
+
+PLAIN_WIDTH = 150
+_RATE = ("rate_mbit_s", "Mbit/s")
+_SHOWN = {
+    Test.PING: ("rtt_ms", "ms"),
+    Test.IDLE: ("cpu_pct", "% CPU"),
+    Test.CONVERGENCE: ("join_s", "s join"),
+}
+"""What a finished cell's line says where it is not the receiver's rate: field and unit."""
+
+
+def make_console() -> Console:
+    """A console for results: as wide as the terminal, or wide enough for the tables in a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+
+
+class RunProgress:
+    """Live progress of a matrix; on a terminal with a bar, elsewhere as plain lines."""
+
+    def __init__(self, console: Console, plan: MatrixPlan, done: int) -> None:
+        self.console = console
+        self.failures = 0
+        self._planned_s = plan.seconds
+        self._started = time.monotonic()
+        self._share_before = done / max(1, plan.repetitions)
+        self._total = plan.repetitions
+        self._done = done
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[failed]}", style="red"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task(
+            "starting", total=self._total, completed=done, left="", failed=""
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays on the screen."""
+        self.console.print(text, highlight=False, markup=False)
+
+    def doing(self, what: str) -> None:
+        """What is under way now."""
+        self._bar.update(self._task, description=what)
+
+    def advance(self, record: Record) -> None:
+        """One attempt is done."""
+        self._done += 1
+        self.failures += isinstance(record.outcome, Failed)
+        failed = f"{self.failures} failed" if self.failures else ""
+        self._bar.update(self._task, completed=self._done, left=f"{self._left()} left", failed=failed)
+
+    def finished(self, job: Job, records: Sequence[Record]) -> None:
+        """All attempts of a job are done: say what came out."""
+        cell = job.cell
+        name, unit = _SHOWN.get(cell.test, _RATE)
+        values = [value for one in records if (value := _value(one, name)) is not None]
+        shown = f"{sum(values) / len(values):9.1f} {unit:6}" if values else f"{'-':>9}       "
+        failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
+        why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
+        ok = len(records) - len(failures)
+        self.say(
+            f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {shown}  {ok}/{len(records)}{why[:300]}"
+        )
+
+    def _left(self) -> str:
+        """The estimate that remains, corrected by how the run has gone so far."""
+        share = self._done / max(1, self._total)
+        elapsed = time.monotonic() - self._started
+        gone = share - self._share_before
+        total = elapsed / gone if gone > 0.1 else self._planned_s  # noqa: PLR2004 - before that the plan knows better
+        seconds = max(0.0, total * (1 - share))
+        return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004
+
+
+def _value(record: Record, name: str) -> float | None:
+    return record.outcome.get(name) if isinstance(record.outcome, Measured) else None
+
+
+def result_tables(results: pl.DataFrame) -> Iterable[Table]:
+    """One table per protocol: scenarios by conditions, mean ± sd and n of attempted."""
+    summary = summarize(results)
+    for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
+        yield _table(test, summary.filter(pl.col("test") == test))
+
+
+def _table(test: str, rows: pl.DataFrame) -> Table:
+    conditions = sorted(set(rows["condition"]), key=_condition_order)
+    table = Table(
+        title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
+    )
+    table.add_column("scenario", no_wrap=True)
+    for condition in conditions:
+        table.add_column(condition, justify="right")
+    cells = {(row["scenario"], row["condition"]): row for row in rows.iter_rows(named=True)}
+    for scenario in sorted(set(rows["scenario"]), key=SCENARIO_ORDER.index):
+        planes = {row["data_plane"] for key, row in cells.items() if key[0] == scenario} - {None, "", "none"}
+        label = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
+        table.add_row(label, *(_text(cells.get((scenario, condition))) for condition in conditions))
+    return table
+
+
+def _condition_order(name: str) -> tuple[float, float]:
+    condition = Condition.parse(name)
+    return (condition.delay_ms, condition.loss_pct)
+
+
+def _text(row: dict[str, object] | None) -> str:
+    if row is None:
+        return ""
+    if not row["attempted"]:
+        return "unavailable"
+    count = f"{row['measured']}/{row['attempted']}"
+    mean, sd = row["mean_mbit_s"], row["sd_mbit_s"]
+    if not isinstance(mean, float):
+        return f"failed\n{count}"
+    spread = f" ± {sd:.1f}" if isinstance(sd, float) else ""
+    return f"{mean:.1f}{spread}\n{count}"

@@ -1,0 +1,130 @@
+"""What a run is read with: request, versions, machine, nodes; written to manifest.json before the first cell."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+import tasks
+from vpnmesh.doctor.alike import differences
+from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.errors import InputError
+from vpnmesh.impairment.engine import Engine
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.model import Testbed
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.matrix import Profile
+from workflows.run.hosts import run_on
+from workflows.run.provision import Site
+
+_PROFILE = TypeAdapter(Profile)
+_TESTBED = TypeAdapter(Testbed)
+_PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
+
+
+def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> dict[str, object]:
+    """What was asked for; enough to go on with the run later."""
+    return {
+        "vpnmesh": version("vpnmesh"),
+        "git_commit": git_commit(),
+        "started_at": datetime.now(UTC).isoformat(),
+        "argv": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "profile": _PROFILE.dump_python(profile, mode="json"),
+        "seed": seed,
+        "inventory": inventory,
+        "testbed": dump_testbed(testbed),
+        "allow_virtual_forwarding": testbed.allow_virtual_forwarding,
+    }
+
+
+def dump_testbed(testbed: Testbed) -> dict[str, object]:
+    """The testbed as the manifest has it."""
+    dumped: dict[str, object] = _TESTBED.dump_python(testbed, mode="json")
+    return dumped
+
+
+def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
+    """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
+    try:
+        return (
+            _PROFILE.validate_python(manifest["profile"]),
+            int(str(manifest["seed"])),
+            str(manifest["inventory"]),
+        )
+    except (KeyError, ValueError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
+
+
+def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
+    """The controller and every node, as they are before the first cell, and in what the nodes are not alike."""
+    nodes = node_answers(site, site.all_nodes)
+    return {
+        "controller": {"kernel": platform.platform(), "machine": platform.machine()},
+        "engine": engine.name,
+        "lab": lab_facts(lab),
+        "nodes": nodes,
+        "node_differences": differences(nodes),
+    }
+
+
+def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What these nodes are and run, by node and by question."""
+    versions = tuple(
+        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
+    )
+    results = run_on(site.nr, names, tasks.read_provenance, testbed=site.testbed, versions=versions)
+    return {name: result.result for name, result in results.items()}
+
+
+def footprint(site: Site) -> dict[str, dict[str, list[str]]]:
+    """What every node holds that a run could leave behind."""
+    return {
+        name: result.result for name, result in run_on(site.nr, site.all_nodes, tasks.read_footprint).items()
+    }
+
+
+def compare_footprints(
+    before: Mapping[str, Mapping[str, list[str]]], after: Mapping[str, Mapping[str, list[str]]]
+) -> list[str]:
+    """What is on the nodes after the run and was not before, or the other way round, as sentences."""
+    said = []
+    for node, kinds in before.items():
+        for kind, lines in kinds.items():
+            now = after[node][kind]
+            unread = next((line for line in (*now, *lines) if line.startswith(UNREAD)), "")
+            if unread:
+                said.append(f"{node}: {kind}: {unread}: nobody can say whether something was left behind")
+                continue
+            said += [f"{node}: {kind}: left behind: {line}" for line in now if line not in lines]
+            said += [f"{node}: {kind}: gone: {line}" for line in lines if line not in now]
+    return said
+
+
+def lab_facts(lab: Lab | None) -> dict[str, object] | None:
+    """How the lab came up, None on real machines."""
+    if lab is None:
+        return None
+    return {
+        "kernel": lab.record.kernel,
+        "port_rate_mbit_s": lab.record.port_rate_mbit_s,
+        "seconds": {step.step: step.seconds for step in lab.timings},
+        "note": "all nodes share this machine's cores and kernel",
+    }
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, "unknown" outside a checkout; `-dirty` when files differ from it."""
+    argv = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12")
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,321 @@
+"""Putting a scenario on a testbed and taking it off again: firewall, mesh, pods, proof of the path."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from nornir.core import Nornir
+
+import tasks
+from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.host.binaries import way_to
+from vpnmesh.host.pods import pod_network
+from vpnmesh.host.sysctls import PAPER_SYSCTLS
+from vpnmesh.lab.binaries import pinned
+from vpnmesh.masks import masked
+from vpnmesh.model import Scenario, Testbed
+from vpnmesh.plan import Fact, Plan, Secret, Text
+from vpnmesh.solutions import SOLUTIONS, solution_named
+from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
+from vpnmesh.study.checks import check_mesh, check_share
+from workflows.run import firewall
+from workflows.run.firewall import FirewallRun
+from workflows.run.hosts import run_on
+
+_NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
+READY_S = 60.0
+"""How long a mesh may take from its start until every pair has the scenario's path."""
+
+
+@dataclass(slots=True)
+class Site:
+    """A testbed with its connections, and the scenario that stands on it."""
+
+    nr: Nornir
+    testbed: Testbed
+    complaints: list[str] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    secrets: set[Secret] = field(default_factory=set)
+    firewall: FirewallRun = field(default_factory=FirewallRun)
+
+    @property
+    def all_nodes(self) -> list[str]:
+        """Every node that our commands run on: a firewall behind another driver than nftables is an appliance."""
+        appliances = {
+            name
+            for name, host in self.nr.inventory.hosts.items()
+            if host.get("firewall_driver", "nftables") != "nftables"
+        }
+        return [node.name for node in self.testbed.nodes if node.name not in appliances]
+
+    @property
+    def k8s(self) -> list[str]:
+        """The nodes that carry pods."""
+        return [node.name for node in self.testbed.k8s]
+
+    def take_complaints(self) -> list[str]:
+        """What teardowns could not clean since the last time this was asked."""
+        said, self.complaints = self.complaints, []
+        return said
+
+    def take_logs(self) -> dict[str, str]:
+        """What daemons logged in scenarios that did not stand or fell, by file name, since the last time."""
+        said, self.logs = self.logs, {}
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A scenario that stands, proven: its mesh, and what the nodes said of it.
+
+    `join_s` is how long the members took from their last step until all pairs had the scenario's path.
+    """
+
+    scenario: Scenario
+    solution: Solution
+    mesh: Mesh
+    statuses: Mapping[str, Status]
+    relay_share: float
+    set_up: "SetUp"
+
+    @property
+    def join_s(self) -> float:
+        """Seconds from the members' start until every pair stood on the scenario's path."""
+        return round(self.set_up.seconds["members"] + self.set_up.seconds["ready"], 3)
+
+    @property
+    def data_plane(self) -> str:
+        """Who encrypts, as the nodes have it (one word if they agree)."""
+        planes = sorted({str(status.data_plane) for status in self.statuses.values()})
+        return "+".join(planes)
+
+    def facts(self) -> dict[str, object]:
+        """What stands, for the journal: data plane, and the paths that the nodes named."""
+        peers = {
+            name: {peer.name: f"{peer.path} {peer.endpoint} {peer.via}".strip() for peer in status.peers}
+            for name, status in self.statuses.items()
+        }
+        return {
+            "data_plane": self.data_plane,
+            "peers": peers,
+            "relay_share": self.relay_share,
+            "join_s": self.join_s,
+            "setup_steps": self.set_up.steps,
+            "setup_s": round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
+            "setup_seconds": self.set_up.seconds,
+        }
+
+
+@dataclass(slots=True)
+class SetUp:
+    """What standing a scenario up took: changes of nodes while joining, and seconds by phase."""
+
+    steps: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is inside."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 3)
+
+
+def require(site: Site, scenario: Scenario) -> Solution:
+    """The scenario's solution, with all its binaries where they are needed; UnavailableError says what is missing."""
+    if scenario.solution not in SOLUTIONS:
+        raise UnavailableError(f"no module for {scenario.solution} yet")
+    solution = solution_named(scenario.solution)
+    mesh = Mesh(site.testbed, scenario)
+    if reason := solution.refuse(mesh):
+        raise UnavailableError(reason)
+    if lacking := [text for seat in Seat for text in _lacking(site, solution, mesh, seat)]:
+        raise UnavailableError("; ".join(lacking))
+    # a solution whose deployment is not built says so here, before anything is touched
+    solution.stages(mesh)
+    return solution
+
+
+def _lacking(site: Site, solution: Solution, mesh: Mesh, seat: Seat) -> Iterator[str]:
+    """Each program that a seat's nodes lack, with the nodes and the way to it."""
+    wanted = {binary.name: binary for binary in solution.binaries if binary.at is seat}
+    nodes = [node.name for node in mesh.seats(seat)] if wanted else []
+    found = run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted))
+    for name, binary in wanted.items():
+        if without := [host for host, result in found.items() if not result.result[name]]:
+            yield f"no binary {name} on {', '.join(without)} ({_way(site, without[0], binary)})"
+
+
+def _way(site: Site, host: str, wanted: Binary) -> str:
+    if wanted.package:
+        return f"Debian package {wanted.package}"
+    # each node by its own processor: a mesh may mix them
+    machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
+    return way_to(pinned(), wanted.name, str(machine).strip())
+
+
+@contextlib.contextmanager
+def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
+    """Stand the scenario up, prove its path, and take everything off again whatever happens.
+
+    Raises UnavailableError before anything is touched, CheckError when what stands is not the scenario.
+    """
+    solution = require(site, scenario)
+    mesh, set_up = Mesh(site.testbed, scenario), SetUp()
+    try:
+        with set_up.phase("firewall"):
+            firewall_policy(site, scenario.policy)
+        # the last stage starts the members: from then on it is a join, before it is infrastructure
+        *infrastructure, members = solution.stages(mesh) or (_NO_STAGE,)
+        with set_up.phase("infrastructure"):
+            mesh = run_stages(site, infrastructure, mesh, set_up)
+        with set_up.phase("members"):
+            mesh = run_stages(site, [members], mesh, set_up)
+        with set_up.phase("ready"):
+            statuses = await_mesh(site, solution, mesh)
+        with set_up.phase("pods"):
+            attach(site, mesh, statuses)
+        with set_up.phase("proof"):
+            firewall.prove_policy(site.nr, site.testbed, scenario.policy)
+            share = prove_path(site, mesh)
+        yield Provisioned(scenario, solution, mesh, statuses, share, set_up)
+    except VpnmeshError:
+        save_logs(site)
+        raise
+    finally:
+        take_off(site, solution, mesh)
+
+
+def firewall_policy(site: Site, name: str) -> None:
+    """Have the firewall hold the policy of that name."""
+    firewall.set_policy(site.nr, site.testbed, name, site.firewall)
+
+
+def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
+    """Run all of the solution's stages; returns the mesh that knows all keys."""
+    return run_stages(site, solution.stages(mesh), mesh)
+
+
+def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
+    """Run the stages in order, each on all its nodes at once; returns the mesh with what they published."""
+    for stage in stages:
+        results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
+        found: dict[tuple[str, str], Text] = {
+            (host, key): value for host, result in results.items() for key, value in result.result.items()
+        }
+        mesh = mesh.with_published(found)
+        site.secrets |= {value for value in found.values() if isinstance(value, Secret)}
+        if set_up is not None:
+            set_up.steps += sum(bool(result.changed) for result in results.values())
+    return mesh
+
+
+def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READY_S) -> dict[str, Status]:
+    """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not."""
+    deadline = time.monotonic() + ready_s
+    while True:
+        statuses = mesh_statuses(site, solution, mesh)
+        try:
+            check_mesh(mesh, statuses)
+        except CheckError:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            return statuses
+        _knock(site, mesh, statuses)
+
+
+def mesh_statuses(site: Site, solution: Solution, mesh: Mesh) -> dict[str, Status]:
+    """What every member says now."""
+    results = run_on(site.nr, site.k8s, tasks.mesh_status, solution=solution, mesh=mesh)
+    return {host: result.result for host, result in results.items()}
+
+
+def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
+    """Put the pod network over the addresses that the solution gave its members."""
+    over: dict[str, tuple[str, IPv4Address]] = {}
+    for name, status in statuses.items():
+        if status.address is None:
+            raise CheckError("provision", f"{name} has no address on {status.interface}")
+        over[name] = (status.interface, status.address)
+    network = pod_network(site.testbed, mesh.scenario.pod_mtu, over)
+    run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
+
+
+def prove_path(site: Site, mesh: Mesh) -> float:
+    """Prove by the relay node's counters that a probe's bytes took the scenario's path; returns its share."""
+    bed = site.testbed
+    results = run_on(
+        site.nr,
+        [bed.client.name],
+        tasks.probe_relay_share,
+        testbed=bed,
+        server=bed.server.name,
+        others=site.nr.inventory.hosts,
+    )
+    share = float(results[bed.client.name].result)
+    check_share(mesh.scenario, bed.relay.name, share)
+    return share
+
+
+def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
+    """Leave no pod, mesh or firewall rule; every step is tried on every node though others failed.
+
+    What could not be cleaned becomes a complaint of the site: the next scenario's checks would refuse to measure
+    beside it.
+    """
+    steps = (
+        lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
+        lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),
+        lambda: firewall_policy(site, "allow-all"),
+    )
+    for step in steps:
+        try:
+            step()
+        except VpnmeshError as error:
+            site.complaints.append(str(error))
+
+
+def save_logs(site: Site) -> None:
+    """Read what our daemons logged on every node, before leaving takes it away; a node that is gone has none."""
+    for node in site.all_nodes:
+        with contextlib.suppress(VpnmeshError):
+            found = run_on(site.nr, [node], tasks.read_logs)[node].result
+            site.logs |= {
+                f"{node}-{service}.log": masked(text, site.secrets) for service, text in found.items()
+            }
+
+
+@contextlib.contextmanager
+def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
+    """Set the paper's kernel settings where the kernel has them, and set the former ones again at the end."""
+    before: dict[str, dict[str, str]] = {}
+    try:
+        for host, result in run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS).items():
+            before[host] = result.result
+        yield before
+    finally:
+        for host, values in before.items():
+            if values:
+                run_on(site.nr, [host], tasks.set_sysctls, values=values)
+
+
+def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
+    """Send a packet to every peer, since some solutions connect only when there is something to carry.
+
+    One end of each pair knocks: Nebula 1.6.1 never connects two members that ask the relay for each other at
+    once (its log: "Failed to update relay for target: unknown relay").
+    """
+    addresses = [
+        (node.name, str(status.address))
+        for node in mesh.members
+        if (status := statuses[node.name]).address is not None
+    ]
+    targets = {
+        name: [address for _, address in addresses[place + 1 :]]
+        for place, (name, _) in enumerate(addresses[:-1])
+    }
+    run_on(site.nr, list(targets), tasks.knock, targets=targets)
+    time.sleep(0.2)

@@ -1,0 +1,193 @@
+"""The loop over visits, conditions, jobs and repetitions; a failure ends what it must, never the run."""
+
+import itertools
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.impairment.engine import Engine
+from vpnmesh.masks import masked
+from vpnmesh.model import Condition
+from vpnmesh.study.checks import check_on_path
+from vpnmesh.study.matrix import Job, MatrixPlan, Visit
+from vpnmesh.study.outcome import UNAVAILABLE, Failed
+from vpnmesh.study.record import Record, last_sequence
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run.firewall import keep_policy
+from workflows.run.hosts import stage_of
+from workflows.run.impair import Impaired, Keep, impaired, seed_for
+from workflows.run.measure import Attempt, Bench, Checked, measure
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Site, provisioned
+from workflows.run.store import Store, StoreError
+
+
+@dataclass(slots=True)
+class MatrixRun:
+    """A plan being carried out into a store; what the store already holds is not repeated."""
+
+    site: Site
+    plan: MatrixPlan
+    store: Store
+    engine: Engine
+    seed: int
+    failed: int = 0
+    _sequence: int = 0
+    _finished: frozenset[tuple[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take in what an earlier session of this run has finished."""
+        self.store.hide = lambda text: masked(text, self.site.secrets)
+        self._finished = self.store.finished
+        self._sequence = last_sequence(self.store.lines)
+        self.failed = sum(
+            1
+            for line in self.store.lines
+            if line.get("outcome") == "failed" and line.get("stage") != UNAVAILABLE
+        )
+
+    @property
+    def done(self) -> int:
+        """Attempts that need no repeating."""
+        return len(self._finished)
+
+    def run(self, progress: RunProgress) -> None:
+        """Make every visit of the plan that has anything left to do."""
+        for visit in self.plan.visits:
+            if jobs := self._left(visit):
+                self._visit(Visit(visit.number, visit.scenario, jobs), progress)
+
+    def _left(self, visit: Visit) -> tuple[Job, ...]:
+        """The visit's jobs without the repetitions that are finished."""
+        jobs = (
+            Job(job.cell, tuple(n for n in job.repetitions if (job.cell.key, n) not in self._finished))
+            for job in visit.jobs
+        )
+        return tuple(job for job in jobs if job.repetitions)
+
+    def _visit(self, visit: Visit, progress: RunProgress) -> None:
+        scenario = scenario_named(visit.scenario)
+        progress.doing(f"{scenario.name}: joining")
+        self.store.note("visit", visit=visit.number, scenario=scenario.name)
+        made: set[str] = set()
+        try:
+            with provisioned(self.site, scenario) as standing:
+                self.store.note("standing", scenario=scenario.name, **standing.facts())
+                bench = Bench(self.site, standing, self.plan.profile, self.store)
+                for condition, jobs in visit.by_condition():
+                    self._condition(bench, visit, condition, jobs, progress)
+                    made |= {job.cell.key for job in jobs}
+        except StoreError:
+            raise
+        except UnavailableError as error:
+            self._unavailable(visit, str(error), progress)
+        except VpnmeshError as error:
+            rest = [job for job in visit.jobs if job.cell.key not in made]
+            self._fail(
+                visit, rest, stage_of(error, "provision"), str(error), progress, self._keep_logs(visit)
+            )
+        for complaint in self.site.take_complaints():
+            self.store.note("teardown", scenario=scenario.name, problem=complaint)
+            progress.say(f"teardown of {scenario.name}: {complaint}")
+
+    def _condition(
+        self, bench: Bench, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
+    ) -> None:
+        progress.doing(f"{visit.scenario} {name}")
+        made: set[str] = set()
+        condition, placement = Condition.parse(name), self.plan.profile.placement
+        try:
+            if condition:
+                check_on_path(bench.standing.scenario, placement)
+            with impaired(
+                self.site,
+                self.engine,
+                condition,
+                placement,
+                seed_for(self.seed, visit.number),
+                self._keeper(f"{visit.scenario}/{name}/impairment/visit-{visit.number}"),
+            ) as impairment:
+                for job in jobs:
+                    self._job(bench, visit, job, impairment, progress)
+                    made.add(job.cell.key)
+        except StoreError:
+            raise
+        except VpnmeshError as error:
+            rest = [job for job in jobs if job.cell.key not in made]
+            self._fail(visit, rest, stage_of(error, "impairment"), str(error), progress)
+
+    def _keeper(self, folder: str) -> Keep:
+        """Keeps files below that folder of raw/; beside what an earlier session kept there, never over it."""
+        free = next(
+            name
+            for name in itertools.chain([folder], (f"{folder}-{n}" for n in itertools.count(2)))
+            if not (self.store.directory / "raw" / name).exists()
+        )
+        return lambda name, text: self.store.keep_raw(f"{free}/{name}", text)
+
+    def _job(self, bench: Bench, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress) -> None:
+        records: list[Record] = []
+        checked: Checked | None = None
+        for repetition in job.repetitions:
+            progress.doing(f"{visit.scenario} {job.cell.condition} {job.cell.test}")
+            keep_policy(self.site.nr, self.site.testbed, bench.standing.scenario.policy, self.site.firewall)
+            attempt = Attempt(job.cell, repetition, visit.number, self._next())
+            record, checked = measure(bench, attempt, impairment, checked)
+            records.append(self._keep(record, progress))
+        progress.finished(job, records)
+
+    def _keep(self, record: Record, progress: RunProgress) -> Record:
+        """Journal the record, its reason without secrets, and show it; returns what was kept."""
+        if isinstance(record.outcome, Failed):
+            reason = self.store.hide(record.outcome.reason)
+            record = replace(record, outcome=Failed(record.outcome.stage, reason))
+        self.store.append(record)
+        self.failed += isinstance(record.outcome, Failed)
+        progress.advance(record)
+        return record
+
+    def _keep_logs(self, visit: Visit) -> str:
+        """Keep what the daemons of a scenario that did not stand logged; returns that folder, "" without any."""
+        logs = self.site.take_logs()
+        folder = f"{visit.scenario}/logs/visit-{visit.number}"
+        for name, text in logs.items():
+            self.store.keep_raw(f"{folder}/{name}", text)
+        return f"raw/{folder}" if logs else ""
+
+    def _fail(
+        self, visit: Visit, jobs: list[Job], stage: str, reason: str, progress: RunProgress, raw: str = ""
+    ) -> None:
+        """Every repetition that could not be tried is an attempt that failed, with the reason."""
+        for job in jobs:
+            attempts = [n for n in job.repetitions if (job.cell.key, n) not in self.store.finished]
+            failures = [self._failure(visit, job, n, Failed(stage, reason), raw) for n in attempts]
+            records = [self._keep(failure, progress) for failure in failures]
+            if records:
+                progress.finished(job, records)
+
+    def _unavailable(self, visit: Visit, missing: str, progress: RunProgress) -> None:
+        """One row per cell: no gap, no number, no attempt; a later visit adds none."""
+        progress.say(f"{visit.scenario:17} unavailable: {missing}")
+        known = {(line.get("scenario"), line.get("condition"), line.get("test")) for line in self.store.lines}
+        for job in visit.jobs:
+            if (job.cell.scenario, job.cell.condition, str(job.cell.test)) not in known:
+                self.store.append(
+                    self._failure(visit, job, 0, Failed(UNAVAILABLE, f"unavailable: {missing}"))
+                )
+
+    def _failure(self, visit: Visit, job: Job, repetition: int, failed: Failed, raw: str = "") -> Record:
+        return Record(
+            job.cell,
+            repetition,
+            failed,
+            datetime.now(UTC),
+            visit=visit.number,
+            sequence=self._next(),
+            placement=str(self.plan.profile.placement),
+            engine=self.engine.name,
+            raw=raw,
+        )
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence

@@ -1,0 +1,95 @@
+"""A run in several sessions: begun, interrupted, gone on with. Every session notes what it met, beside the others."""
+
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import click
+from click.core import ParameterSource
+
+from vpnmesh.errors import InputError
+from vpnmesh.impairment.engine import Engine
+from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.model import Testbed
+from vpnmesh.study import surroundings
+from workflows.run import provenance
+from workflows.run.provision import Site
+from workflows.run.store import Store
+
+WITH_RESUME = frozenset({"resume", "require_all", "dry_run", "only_plan", "as_json"})
+"""The options that leave a run what it is."""
+_WAY_OUT = "start a new run for what is there now: leave --resume out"
+
+
+def refuse_options(context: click.Context) -> None:
+    """Raise InputError naming the options given beside --resume that would make another run of it."""
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in WITH_RESUME
+        and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise InputError(
+            "--resume",
+            f"the run has its own {', '.join(given)}",
+            "leave these out to go on with it, or leave --resume out to start a new run",
+        )
+
+
+def check_request(store: Store, testbed: Testbed) -> None:
+    """Raise InputError unless the inventory and this vpnmesh are still those that the run was begun with."""
+    now = {"vpnmesh": version("vpnmesh"), "testbed": provenance.dump_testbed(testbed)}
+    _refuse(store, store.manifest(), now)
+
+
+def begin(store: Store, site: Site, lab: Lab | None, engine: Engine) -> list[str]:
+    """Note this session in the manifest; returns what a reader must know of it, beside the figures.
+
+    Raises InputError, and notes nothing, when nodes, kernels, engine or programs are not those of the first session.
+    """
+    manifest = store.manifest()
+    met = provenance.surroundings(site, lab, engine)
+    _refuse(store, manifest, met)
+    sessions = _sessions(manifest)
+    session = {
+        "started_at": datetime.now(UTC).isoformat(),
+        "argv": sys.argv,
+        "vpnmesh": version("vpnmesh"),
+        "git_commit": provenance.git_commit(),
+        "python": platform.python_version(),
+        **met,
+    }
+    first = {name: value for name, value in met.items() if name not in manifest}
+    store.update_manifest(**first, sessions=[*sessions, session])
+    store.note("session", number=len(sessions) + 1)
+    begun_with, now = manifest.get("git_commit"), session["git_commit"]
+    if begun_with in (None, now):
+        return []
+    return [f"the code is {now} now, the run was begun with {begun_with}: both are in the manifest"]
+
+
+def note(store: Store, **entries: object) -> None:
+    """Add to the session under way, and to the run itself where it has no such entry yet."""
+    manifest = store.manifest()
+    *earlier, session = _sessions(manifest)
+    first = {name: value for name, value in entries.items() if name not in manifest}
+    store.update_manifest(**first, sessions=[*earlier, {**session, **entries}])
+
+
+def _sessions(manifest: Mapping[str, object]) -> list[dict[str, object]]:
+    sessions = manifest.get("sessions")
+    return list(sessions) if isinstance(sessions, list) else []
+
+
+def _refuse(store: Store, manifest: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Compared in the manifest's own words, so that what was masked there is masked here."""
+    changed = surroundings.changes(surroundings.facts_of(manifest), surroundings.facts_of(store.as_kept(now)))
+    if changed:
+        raise InputError(
+            str(store.directory),
+            f"cannot go on, for it would mix what is not alike: {surroundings.in_one_sentence(changed)}",
+            _WAY_OUT,
+        )
