@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.aggregate import cell_samples, unavailable
-from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
 from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
@@ -224,31 +224,29 @@ def _write_parquet(samples: pl.DataFrame, path: Path) -> None:
 
 
 def _replay(study: Study, out: Path, orders: int, seed: int) -> None:
-    """Replay the undisturbed repetitions of each protocol; tables `replay-tcp`, `replay-udp` and their
+    """Replay the undisturbed repetitions of each test; tables `replay-tcp`, `replay-udp` and their
     summaries.
     """
     cells = cell_samples(study.samples)
     done = 0
-    for protocol in PROTOCOLS:
-        samples = {c.scenario: c.rates for c in cells.values() if (c.condition, c.test) == ("none", protocol)}
+    for test in THROUGHPUT_TESTS:
+        samples = {c.scenario: c.rates for c in cells.values() if (c.condition, c.test) == ("none", test)}
         if len(samples) < 2:  # noqa: PLR2004 - a pair
             continue
         result = replay(samples, orders=orders, seed=seed, seconds=REPETITION_S)
-        write_tables(
-            {f"replay-{protocol}": result.pairs, f"replay-{protocol}-summary": result.summary()}, out
-        )
-        click.echo(_told(protocol, result))
+        write_tables({f"replay-{test}": result.pairs, f"replay-{test}-summary": result.summary()}, out)
+        click.echo(_told(test, result))
         done += 1
     if not done:
         raise InputError("--replay", "no two scenarios have undisturbed repetitions")
 
 
-def _told(protocol: str, result: Replay) -> str:
+def _told(test: str, result: Replay) -> str:
     orders, verdicts = result.wrong_orders, result.wrong_verdicts
     hard = result.pairs.sort("seconds", descending=True).head(2).select("a", "b", "seconds").rows()
     where = "; ".join(f"{a} and {b} {seconds:.0f} s" for a, b, seconds in hard)
     return (
-        f"{protocol}: {result.orders} orders: {result.share_mean:.1%} of the measuring seconds"
+        f"{test}: {result.orders} orders: {result.share_mean:.1%} of the measuring seconds"
         f" (median {result.share_median:.1%}, 90 % of orders below {result.share_p90:.1%});"
         f" a wrong verdict in {orders.estimate:.2%} of orders"
         f" (95 % interval {orders.low:.2%} to {orders.high:.2%}),"
@@ -269,7 +267,7 @@ def _compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> 
         write_tables({"changes": table}, out)
     for row in table.filter(pl.col("change").is_in(["faster", "slower"])).iter_rows(named=True):
         click.echo(
-            f"{row['scenario']} {row['condition']} {row['protocol']}: {row['change']}: x{row['b_over_a']:.3f}"
+            f"{row['scenario']} {row['condition']} {row['test']}: {row['change']}: x{row['b_over_a']:.3f}"
             f" (95 % {row['low']:.3f} to {row['high']:.3f}), by {row['basis']}"
         )
     counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))

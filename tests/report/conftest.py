@@ -30,14 +30,14 @@ CONDITIONS = {"none": 1.0, "loss-1pct": 0.4, "loss-5pct": 0.1, "delay-50ms": 0.2
 ORIGINALS = Path(__file__).resolve().parents[1] / "captured" / "published"
 
 
-def made(repetitions: int = 8, protocols: tuple[str, ...] = ("tcp", "udp"), runs: int = 4) -> Study:
+def made(repetitions: int = 8, tests: tuple[str, ...] = ("tcp", "udp"), runs: int = 4) -> Study:
     """A study of invented figures: every kind of row, one failed repetition per scenario, one cell wholly failed."""
     chance = np.random.default_rng(4)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     rows: list[dict[str, object]] = []
     for place, scenario in enumerate(SCENARIOS):
         for condition, factor in CONDITIONS.items():
-            for protocol in protocols:
+            for test in tests:
                 for number in range(repetitions):
                     dead = (scenario, condition) == ("zerotier-relay", "loss-5pct")
                     failed = dead or (condition == "none" and number == 3)
@@ -46,7 +46,7 @@ def made(repetitions: int = 8, protocols: tuple[str, ...] = ("tcp", "udp"), runs
                         {
                             "scenario": scenario,
                             "condition": condition,
-                            "test": protocol,
+                            "test": test,
                             "pair": "worker1>worker2",
                             "repetition": number + 1,
                             "outcome": "failed" if failed else "measured",

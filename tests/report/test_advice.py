@@ -122,10 +122,10 @@ def test_published_means_never_mix_with_measured_ones(handmade: Study) -> None:
     """A run of one's own gets nothing from the paper's tables, not even where it has no UDP."""
     tcp = replace(
         handmade,
-        tables={**handmade.tables, "throughput": handmade.tables["throughput"].filter(protocol="tcp")},
+        tables={**handmade.tables, "throughput": handmade.tables["throughput"].filter(test="tcp")},
     )
     readings = Readings(tcp, paper_tables())
-    assert (readings.is_the_papers, readings.protocols()) == (False, ("tcp",))
+    assert (readings.is_the_papers, readings.tests()) == (False, ("tcp",))
     assert ranks(advice_on(tcp), "loss-udp") == []
     assert "Undecided" in texts(advice_on(tcp), "loss-udp")
 

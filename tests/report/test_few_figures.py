@@ -155,7 +155,7 @@ def test_a_well_measured_cell_lacks_nothing_beside_poor_ones(tmp_path: Path) -> 
 def test_one_second_under_a_long_delay_is_slow_start(tmp_path: Path) -> None:
     """TCP at 250 ms is flagged, said in words, and not tested; UDP and 50 ms are not."""
     made = study(tmp_path / "run", lines(6, ("none", "delay-50ms", "delay-250ms"), ("tcp", "udp")))
-    flagged = {(row["condition"], row["protocol"]) for row in rows(made, "throughput") if row["slow_start"]}
+    flagged = {(row["condition"], row["test"]) for row in rows(made, "throughput") if row["slow_start"]}
     assert flagged == {("delay-250ms", "tcp")}
     warned = [str(row["warning"]) for row in rows(made, "throughput") if row["slow_start"]]
     assert all("slow start, not the VPN" in text for text in warned)

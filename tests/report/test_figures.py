@@ -43,7 +43,7 @@ def test_all_figures_are_drawn_from_full_data(drawn: dict[str, str]) -> None:
 
 def test_a_protocol_without_data_has_no_figures() -> None:
     """TCP alone gives no UDP figure; nothing empty is drawn in its place."""
-    assert {name for name in ALL if "udp" not in name} == set(figures(made(protocols=("tcp",))))
+    assert {name for name in ALL if "udp" not in name} == set(figures(made(tests=("tcp",))))
 
 
 def test_a_study_without_requests_has_no_api_figures(handmade: Study) -> None:
@@ -177,7 +177,7 @@ def test_every_repetition_is_visible_up_to_the_limit(handmade: Study) -> None:
 
 def test_above_the_limit_quantiles_take_the_place_of_points() -> None:
     """Two thousand and more repetitions become bands, and the file stays small."""
-    study = made(repetitions=1 + MAX_POINTS // 30, protocols=("tcp",))
+    study = made(repetitions=1 + MAX_POINTS // 30, tests=("tcp",))
     measured = study.measured("tcp")
     more = pl.concat([measured, measured])
     assert more.height > MAX_POINTS >= measured.height
@@ -203,7 +203,7 @@ def test_the_share_of_the_cap_is_the_mean_over_the_cap(handmade: Study) -> None:
     cell = near_cap(handmade.tables["throughput"]).row(
         by_predicate=(pl.col("scenario") == "headscale-direct")
         & (pl.col("condition") == "delay-250ms")
-        & (pl.col("protocol") == "tcp"),
+        & (pl.col("test") == "tcp"),
         named=True,
     )
     assert cell["share_pct"] == pytest.approx(100 * cell["mean_mbit_s"] / 37.696)

@@ -51,9 +51,7 @@ def test_it_writes_the_whole_study(told: tuple[Path, str]) -> None:
 def test_a_row_that_does_not_match_is_named(paper: Study) -> None:
     """One mean a hundredth off: 41 of 42, and which it is; a table without rows matches nothing."""
     off = (
-        pl.when((pl.col("protocol") == "udp") & (pl.col("scenario") == "netbird-relay"))
-        .then(0.01)
-        .otherwise(0.0)
+        pl.when((pl.col("test") == "udp") & (pl.col("scenario") == "netbird-relay")).then(0.01).otherwise(0.0)
     )
     table = paper.tables["throughput"].with_columns(
         mean_mbit_s=pl.col("mean_mbit_s")
@@ -72,8 +70,8 @@ def test_replay_is_of_both_protocols(tmp_path: Path) -> None:
     result = report("--paper", "--replay", "--orders", 20, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["tcp", "udp"]
-    for protocol in ("tcp", "udp"):
-        assert pl.read_csv(tmp_path / "tables" / f"replay-{protocol}.csv").height == 28
+    for test in ("tcp", "udp"):
+        assert pl.read_csv(tmp_path / "tables" / f"replay-{test}.csv").height == 28
 
 
 @pytest.mark.parametrize(

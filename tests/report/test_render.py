@@ -114,7 +114,7 @@ def test_every_table_is_there_once(page: Page) -> None:
 
 def test_missing_udp_is_said_at_the_top_and_in_its_place() -> None:
     """TCP alone: a warning in the overview, a sentence where UDP would be, no empty figure."""
-    study = made(protocols=("tcp",))
+    study = made(tests=("tcp",))
     html = render_html(compose(study, figures(study)))
     assert "No UDP repetitions are in these data: its figures and rows are left out." in html
     assert "Figures 2 and 5" in html

@@ -261,7 +261,7 @@ def test_ping_and_idle_are_in_the_tables(tmp_path: Path) -> None:
     (row,) = rows(study, "ping")
     assert (row["attempted"], row["rtt_ms_mean"], row["lost_pct_mean"]) == (2, 2.0, 2.0)
     (load,) = rows(study, "resources")
-    assert (load["protocol"], load["end"], load["cpu_pct_mean"]) == ("idle", "client", 3.0)
+    assert (load["test"], load["end"], load["cpu_pct_mean"]) == ("idle", "client", 3.0)
 
 
 def test_an_empty_run_says_so(tmp_path: Path) -> None:

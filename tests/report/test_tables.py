@@ -26,17 +26,17 @@ def study(paper: Study) -> Study:
 
 def cells(study: Study) -> dict[tuple[str, str, str], Mapping[str, object]]:
     rows = study.tables["throughput"].iter_rows(named=True)
-    return {(row["protocol"], row["scenario"], row["condition"]): row for row in rows}
+    return {(row["test"], row["scenario"], row["condition"]): row for row in rows}
 
 
-@pytest.mark.parametrize(("table", "protocol"), [("A1", "tcp"), ("A2", "udp")])
-def test_every_row_to_the_printed_digit(study: Study, table: str, protocol: str) -> None:
+@pytest.mark.parametrize(("table", "test"), [("A1", "tcp"), ("A2", "udp")])
+def test_every_row_to_the_printed_digit(study: Study, table: str, test: str) -> None:
     """All 42 rows of each table, five figures each, come out of the data as printed."""
     found = cells(study)
     wanted = [row for row in paper_rows() if row.table == table]
-    assert (len(wanted), {row.protocol for row in wanted}) == (42, {protocol})
+    assert (len(wanted), {row.test for row in wanted}) == (42, {test})
     for row in wanted:
-        own = found[row.protocol, row.scenario, row.condition]
+        own = found[row.test, row.scenario, row.condition]
         printed = {name: float(row.printed[name]) for name in FIGURES}
         assert printed == {name: float(f"{own[name]:.2f}") for name in FIGURES}, row
 
@@ -59,15 +59,15 @@ def test_the_papers_other_mann_whitneys(study: Study) -> None:
     assert (api["n_a"], api["n_b"], f"{api['p']:.2f}", api["reject"]) == (49_926, 49_699, "0.22", False)
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_every_pair_once_and_as_scipy(study: Study, protocol: str) -> None:
+@pytest.mark.parametrize("test", ["tcp", "udp"])
+def test_every_pair_once_and_as_scipy(study: Study, test: str) -> None:
     """28 pairs per condition, a before b, each p that of scipy on the repetitions themselves."""
     order = {name: i for i, name in enumerate(PAPER_SCENARIOS)}
-    pairs = study.tables["pairwise"].filter(test=protocol)
+    pairs = study.tables["pairwise"].filter(test=test)
     assert pairs.height == 7 * 28
     rates = {
         (scenario, condition): group["rate_mbit_s"].to_numpy()
-        for (scenario, condition), group in study.measured(protocol).group_by("scenario", "condition")
+        for (scenario, condition), group in study.measured(test).group_by("scenario", "condition")
     }
     for row in pairs.iter_rows(named=True):
         assert order[row["a"]] < order[row["b"]]
@@ -90,8 +90,8 @@ def test_attempted_and_measured(study: Study) -> None:
     throughput = study.tables["throughput"]
     assert (throughput["attempted"].sum(), throughput["measured"].sum()) == (2560, 2534)
     short = throughput.filter(pl.col("attempted") != pl.col("measured"))
-    assert (short.filter(protocol="udp")["attempted"] - short.filter(protocol="udp")["measured"]).sum() == 25
-    assert short.filter(protocol="tcp").select("scenario", "condition", "attempted", "measured").rows() == [
+    assert (short.filter(test="udp")["attempted"] - short.filter(test="udp")["measured"]).sum() == 25
+    assert short.filter(test="tcp").select("scenario", "condition", "attempted", "measured").rows() == [
         ("netbird-relay", "none", 100, 99)
     ]
     assert "netbird-relay none tcp: 1 failed at tool: no reading of client CPU, client RAM" in study.notes
@@ -99,7 +99,7 @@ def test_attempted_and_measured(study: Study) -> None:
 
 def test_failures_are_in_the_same_order_every_time(study: Study) -> None:
     """Reasons of one cell are sorted: the same results never give two different files."""
-    rows = study.tables["failures"].filter(scenario="zerotier-direct", condition="none", protocol="udp")
+    rows = study.tables["failures"].filter(scenario="zerotier-direct", condition="none", test="udp")
     assert rows["reason"].to_list() == [
         "no reading of client CPU, client RAM",
         "no reading of server CPU, server RAM",
@@ -158,9 +158,7 @@ def test_resources_are_the_tools_own_figures(study: Study) -> None:
     """CPU and RAM of both ends of all cells, TCP, UDP and idle, in the tool's units."""
     resources = study.tables["resources"]
     assert resources.height == 8 * 7 * 3 * 2
-    row = resources.filter(scenario="native-1450", condition="none", protocol="tcp", end="client").to_dicts()[
-        0
-    ]
+    row = resources.filter(scenario="native-1450", condition="none", test="tcp", end="client").to_dicts()[0]
     assert (row["n"], round(row["cpu_pct_mean"], 4), round(row["ram_mb_mean"], 2)) == (100, 13.3451, 629.74)
 
 
@@ -177,7 +175,7 @@ def test_delays_are_at_netems_cap(study: Study) -> None:
 
 def test_dependence_is_found(study: Study) -> None:
     """NetBird's undisturbed repetitions resemble their neighbours (0.48), and a warning says what they are worth."""
-    rows = study.tables["throughput"].filter(protocol="tcp", scenario="netbird-direct", condition="none")
+    rows = study.tables["throughput"].filter(test="tcp", scenario="netbird-direct", condition="none")
     row = rows.to_dicts()[0]
     assert round(row["lag1"], 2) == 0.48
     assert "lag-1 autocorrelation 0.48" in row["warning"]
@@ -222,8 +220,8 @@ def test_tables_are_all_there_with_either_import(
     assert dict(pl.read_parquet(out / "results.parquet").schema) == RESULTS
 
 
-def replayed(study: Study, protocol: str) -> Replay:
-    undisturbed = study.measured(protocol).filter(condition="none")
+def replayed(study: Study, test: str) -> Replay:
+    undisturbed = study.measured(test).filter(condition="none")
     samples = {
         name: undisturbed.filter(scenario=name).sort("sequence")["rate_mbit_s"].to_numpy()
         for name in PAPER_SCENARIOS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.schemas import ENDS
 from vpnmesh.stats.describe import Floats, Tally
 from vpnmesh.study.outcome import UNAVAILABLE
@@ -55,8 +55,10 @@ def unavailable() -> pl.Expr:
 
 
 def cell_samples(samples: pl.DataFrame) -> dict[Cell, CellSample]:
-    """The TCP and UDP cells in the order of all tables: scenario, then condition, then protocol."""
-    rows = samples.filter(pl.col("test").is_in(PROTOCOLS)).sort("sequence", "repetition", nulls_last=True)
+    """The TCP and UDP cells in the order of all tables: scenario, then condition, then test."""
+    rows = samples.filter(pl.col("test").is_in(THROUGHPUT_TESTS)).sort(
+        "sequence", "repetition", nulls_last=True
+    )
     groups = rows.partition_by("scenario", "condition", "test", as_dict=True, maintain_order=True)
     found = {}
     for (scenario, condition, test), group in groups.items():
@@ -85,7 +87,7 @@ def mean_of(rows: pl.DataFrame, *columns: str) -> float | None:
 
 
 def in_order(cells: list[Cell]) -> list[Cell]:
-    """Cells sorted as tables show them: known scenarios, conditions and protocols first."""
+    """Cells sorted as tables show them: known scenarios, conditions and tests first."""
     scenarios = {name: i for i, name in enumerate(scenarios_in_order(cell[0] for cell in cells))}
     conditions = {name: i for i, name in enumerate(conditions_in_order(cell[1] for cell in cells))}
     return sorted(cells, key=lambda cell: (scenarios[cell[0]], conditions[cell[1]], cell[2]))
@@ -96,7 +98,7 @@ def resources(samples: pl.DataFrame) -> pl.DataFrame:
     measured = samples.filter(pl.col("outcome") == "measured")
     per_end = [
         measured.filter(pl.col(f"{end}_cpu_pct").is_not_null())
-        .group_by("scenario", "condition", pl.col("test").alias("protocol"))
+        .group_by("scenario", "condition", "test")
         .agg(
             pl.lit(end).alias("end"),
             pl.len().cast(pl.Int64).alias("n"),
@@ -110,7 +112,7 @@ def resources(samples: pl.DataFrame) -> pl.DataFrame:
         )
         for end in ENDS
     ]
-    return sort_cells(pl.concat(per_end), "protocol", {end: i for i, end in enumerate(ENDS)})
+    return sort_cells(pl.concat(per_end), {end: i for i, end in enumerate(ENDS)})
 
 
 def failures(samples: pl.DataFrame) -> pl.DataFrame:
@@ -118,26 +120,26 @@ def failures(samples: pl.DataFrame) -> pl.DataFrame:
     samples = samples.filter(~unavailable())
     failed = (
         samples.filter(pl.col("outcome") != "measured")
-        .group_by("scenario", "condition", pl.col("test").alias("protocol"), "stage", "reason")
+        .group_by("scenario", "condition", "test", "stage", "reason")
         .agg(pl.len().cast(pl.Int64).alias("failed"))
     )
-    attempted = samples.group_by("scenario", "condition", pl.col("test").alias("protocol")).agg(
+    attempted = samples.group_by("scenario", "condition", "test").agg(
         pl.len().cast(pl.Int64).alias("attempted")
     )
-    joined = failed.join(attempted, on=["scenario", "condition", "protocol"], nulls_equal=True)
-    columns = ("scenario", "condition", "protocol", "attempted", "failed", "stage", "reason")
+    joined = failed.join(attempted, on=["scenario", "condition", "test"], nulls_equal=True)
+    columns = ("scenario", "condition", "test", "attempted", "failed", "stage", "reason")
     # groups and joins come in any order: without this, reasons of one cell would change places from time to time
-    return sort_cells(joined.select(columns).sort("stage", "reason"), "protocol", {})
+    return sort_cells(joined.select(columns).sort("stage", "reason"))
 
 
-def sort_cells(frame: pl.DataFrame, protocol: str, ends: Mapping[str, int]) -> pl.DataFrame:
+def sort_cells(frame: pl.DataFrame, ends: Mapping[str, int] | None = None) -> pl.DataFrame:
     """The rows in the order of all tables, then as they came (by `end` where there is one)."""
     scenarios = {name: i for i, name in enumerate(scenarios_in_order(frame["scenario"].drop_nulls()))}
     conditions = {name: i for i, name in enumerate(conditions_in_order(frame["condition"].drop_nulls()))}
     keys = [
         pl.col("scenario").replace_strict(scenarios, return_dtype=pl.Int64, default=None),
         pl.col("condition").replace_strict(conditions, return_dtype=pl.Int64, default=None),
-        pl.col(protocol),
+        pl.col("test"),
     ]
     if ends:
         keys.append(pl.col("end").replace_strict(ends, return_dtype=pl.Int64, default=None))

@@ -11,7 +11,7 @@ BASELINES = ("native-1450", "native-1230")
 
 CONDITION_ORDER = tuple(condition.name for condition in PAPER_CONDITIONS)
 
-PROTOCOLS = ("tcp", "udp")
+THROUGHPUT_TESTS = ("tcp", "udp")
 
 
 def scenarios_in_order(found: Iterable[str]) -> tuple[str, ...]:

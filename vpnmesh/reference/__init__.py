@@ -29,14 +29,14 @@ class Row:
     """One row of Table A1 (TCP) or A2 (UDP); figures are texts as printed, without the ratio's leading x."""
 
     table: str
-    protocol: str
+    test: str
     scenario: str
     condition: str
     printed: dict[str, str]
 
 
 def paper_tables() -> pl.DataFrame:
-    """Tables A1 and A2 as numbers; columns table, protocol, scenario, condition, then `FIGURES`."""
+    """Tables A1 and A2 as numbers; columns table, test, scenario, condition, then `FIGURES`."""
     return _printed().with_columns(pl.col(FIGURES).cast(pl.Float64()))
 
 
@@ -45,7 +45,7 @@ def paper_rows() -> list[Row]:
     return [
         Row(
             row["table"],
-            row["protocol"],
+            row["test"],
             row["scenario"],
             row["condition"],
             {figure: row[figure] for figure in FIGURES},

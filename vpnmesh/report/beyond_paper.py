@@ -62,14 +62,14 @@ def near_cap(throughput: pl.DataFrame) -> pl.DataFrame:
 def _cap(capped: pl.DataFrame) -> Figure:
     scenarios = scenarios_in_order(capped["scenario"].unique())
     conditions = conditions_in_order(capped["condition"].unique())
-    protocols = [name for name in ("tcp", "udp") if name in set(capped["protocol"])]
-    size = (7.5 / len(protocols) if len(protocols) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
-    figure, axes = canvas.panels(len(protocols), len(protocols), size, 0.05)
+    tests = [name for name in ("tcp", "udp") if name in set(capped["test"])]
+    size = (7.5 / len(tests) if len(tests) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
+    figure, axes = canvas.panels(len(tests), len(tests), size, 0.05)
     figure.subplots_adjust(left=1.2 / figure.get_figwidth())
-    for panel, protocol in zip(axes, protocols, strict=True):
+    for panel, test in zip(axes, tests, strict=True):
         canvas.rows(panel, scenarios)
         stems, colours = [], []
-        for cell in capped.filter(pl.col("protocol") == protocol).to_dicts():
+        for cell in capped.filter(pl.col("test") == test).to_dicts():
             row, style = scenarios.index(cell["scenario"]), look(cell["scenario"])
             offset = 0.24 * (conditions.index(cell["condition"]) - (len(conditions) - 1) / 2)
             stems.append(((0.0, row + offset), (cell["share_pct"], row + offset)))
@@ -81,14 +81,14 @@ def _cap(capped: pl.DataFrame) -> Figure:
         panel.axvline(100 * NEAR_CAP, color=INK, linewidth=1, linestyle=(0, (2, 2)), alpha=0.6)
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
         names = ", ".join(condition_title(name) for name in conditions)
-        panel.set_title(protocol.upper())
+        panel.set_title(test.upper())
         panel.set_xlabel(f"mean throughput, % of the queue's cap (from the top: {names})")
     return figure
 
 
 def retention(throughput: pl.DataFrame) -> pl.DataFrame:
     """Each lossy cell's mean as a share of the same scenario's undisturbed mean, in percent."""
-    keys = ["scenario", "protocol"]
+    keys = ["scenario", "test"]
     calm = throughput.filter(pl.col("condition") == "none").select(*keys, calm="mean_mbit_s")
     lossy = throughput.filter(pl.col("condition").str.starts_with("loss-"))
     joined = lossy.join(calm, on=keys).with_columns(kept_pct=100 * pl.col("mean_mbit_s") / pl.col("calm"))
@@ -97,11 +97,11 @@ def retention(throughput: pl.DataFrame) -> pl.DataFrame:
 
 def _placement(kept: pl.DataFrame) -> Figure:
     scenarios = scenarios_in_order(kept["scenario"].unique())
-    protocols = [name for name in ("tcp", "udp") if name in set(kept["protocol"])]
-    figure, axes = canvas.panels(len(protocols), len(protocols), (7.5 / len(protocols), 3.3), 0.6)
-    for panel, protocol in zip(axes, protocols, strict=True):
+    tests = [name for name in ("tcp", "udp") if name in set(kept["test"])]
+    figure, axes = canvas.panels(len(tests), len(tests), (7.5 / len(tests), 3.3), 0.6)
+    for panel, test in zip(axes, tests, strict=True):
         for scenario in scenarios:
-            mine = kept.filter(pl.col("protocol") == protocol, pl.col("scenario") == scenario)
+            mine = kept.filter(pl.col("test") == test, pl.col("scenario") == scenario)
             rows = sorted(
                 (Condition.parse(row["condition"]).loss_pct, row["kept_pct"]) for row in mine.to_dicts()
             )
@@ -109,7 +109,7 @@ def _placement(kept: pl.DataFrame) -> Figure:
             panel.plot([0.0, *(loss for loss, _ in rows)], [100.0, *(share for _, share in rows)],
                        marker=style.marker, markersize=4.5, color=style.colour, markerfacecolor=style.face,
                        linestyle=(0, style.dashes), linewidth=1.3)  # fmt: skip
-        panel.set_title(protocol.upper())
+        panel.set_title(test.upper())
         panel.set_xlabel("loss, %")
         panel.set_ylabel("throughput kept, % of undisturbed")
         panel.set_ylim(bottom=0)
@@ -121,17 +121,17 @@ def _placement(kept: pl.DataFrame) -> Figure:
 def _failed(throughput: pl.DataFrame) -> Figure:
     scenarios = scenarios_in_order(throughput["scenario"].unique())
     conditions = conditions_in_order(throughput["condition"].unique())
-    protocols = [name for name in ("tcp", "udp") if name in set(throughput["protocol"])]
+    tests = [name for name in ("tcp", "udp") if name in set(throughput["test"])]
     height = 0.75 + 0.28 * len(scenarios)
-    figure, axes = canvas.panels(len(protocols), 1, (8.6, height), 0.05)
+    figure, axes = canvas.panels(len(tests), 1, (8.6, height), 0.05)
     figure.subplots_adjust(left=1.2 / figure.get_figwidth())
-    for panel, protocol in zip(axes, protocols, strict=True):
+    for panel, test in zip(axes, tests, strict=True):
         canvas.rows(panel, scenarios)
         panel.set_xlim(-0.5, len(conditions) - 0.5)
         panel.set_xticks(range(len(conditions)), [condition_title(name) for name in conditions])
         panel.grid(visible=False)
-        panel.set_title(f"{protocol.upper()}: failed of attempted")
-        for cell in throughput.filter(pl.col("protocol") == protocol).to_dicts():
+        panel.set_title(f"{test.upper()}: failed of attempted")
+        for cell in throughput.filter(pl.col("test") == test).to_dicts():
             place = (conditions.index(cell["condition"]), scenarios.index(cell["scenario"]))
             if not cell["attempted"]:
                 panel.text(

@@ -26,7 +26,7 @@ from vpnmesh.stats.intervals import fewest_for_interval
 CHANGES: dict[str, pl.DataType] = {
     "scenario": pl.String(),
     "condition": pl.String(),
-    "protocol": pl.String(),
+    "test": pl.String(),
     "basis": pl.String(),
     "n_a": pl.Int64(),
     "n_b": pl.Int64(),
@@ -130,7 +130,7 @@ def _row(
     return {
         "scenario": cell[0],
         "condition": cell[1],
-        "protocol": cell[2],
+        "test": cell[2],
         "basis": "own baseline" if relative else "rate",
         "n_a": test.n_a,
         "n_b": test.n_b,

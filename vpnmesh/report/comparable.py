@@ -40,7 +40,7 @@ class Cells:
     @cached_property
     def _rows(self) -> Mapping[Key, Mapping[str, object]]:
         rows = self.readings.study.tables["throughput"].to_dicts()
-        return {(row["protocol"], row["condition"], row["scenario"]): row for row in rows}
+        return {(row["test"], row["condition"], row["scenario"]): row for row in rows}
 
     def lack(self, key: Key) -> Lack | None:
         """What the cell lacks; None where it can be compared, or holds no figure at all."""

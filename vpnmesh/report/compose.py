@@ -27,14 +27,14 @@ from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.stats.intervals import fewest_for_interval
 
 _PROTOCOL_FIGURES = {
-    "fig{means}-{protocol}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
+    "fig{means}-{test}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
     "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were. "
     "\"slow start\": TCP's figure there, not the VPN's.",
-    "fig{cpu}-{protocol}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
+    "fig{cpu}-{test}": "Figure {cpu}. {name} throughput against the CPU of the client and, beside it, the server; "
     "every repetition with readings of at least 0{rule}. Upper left is better.",
-    "distribution-{protocol}": "Distribution of {name} throughput: every measured repetition, the median as a line. "
+    "distribution-{test}": "Distribution of {name} throughput: every measured repetition, the median as a line. "
     "(Above 2,000 repetitions: the middle half and the middle 90 %.)",
-    "drift-{protocol}": "Drift. Each cell's {name} repetitions in the order they were taken, around the cell's mean. "
+    "drift-{test}": "Drift. Each cell's {name} repetitions in the order they were taken, around the cell's mean. "
     "A triangle marks cells whose repetitions depend on each other (lag-1 autocorrelation beyond the 99 % limit) or "
     "follow a trend (Mann-Kendall, p < 0.01).",
 }
@@ -105,11 +105,11 @@ def _overview(study: Study) -> Section:
     throughput, api = study.tables["throughput"], study.tables["api"]
     blocks: list[Block] = [
         Paragraph(
-            f"No {protocol.upper()} repetitions are in these data: its figures and rows are left out.",
+            f"No {test.upper()} repetitions are in these data: its figures and rows are left out.",
             "warning",
         )
-        for protocol in ("tcp", "udp")
-        if throughput.filter(protocol=protocol).is_empty()
+        for test in ("tcp", "udp")
+        if throughput.filter(test=test).is_empty()
     ]
     if api.is_empty():
         blocks.append(
@@ -117,8 +117,7 @@ def _overview(study: Study) -> Section:
         )
     warned = throughput.drop_nulls("warning").to_dicts()
     texts = [
-        f"{row['scenario']}, {row['protocol'].upper()}, {row['condition']}: {row['warning']}"
-        for row in warned
+        f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {row['warning']}" for row in warned
     ]
     if texts:
         blocks.append(Items(f"{len(texts)} cells to read with care", tuple(texts), folded=True))
@@ -128,23 +127,23 @@ def _overview(study: Study) -> Section:
     return Section("overview", "Overview", (*blocks, Paragraph(_HINT)))
 
 
-def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number: int) -> Section:
-    name = protocol.upper()
-    rows = study.tables["throughput"].filter(protocol=protocol)
+def _throughput(study: Study, figures: Mapping[str, str], test: str, number: int) -> Section:
+    name = test.upper()
+    rows = study.tables["throughput"].filter(test=test)
     if rows.is_empty():
         text = f"No {name} repetitions are in these data: Figures {number} and {number + 3}, distribution, drift "
         return Section(
-            protocol, f"{name} throughput", (Paragraph(text + "and the rows of the table are left out."),)
+            test, f"{name} throughput", (Paragraph(text + "and the rows of the table are left out."),)
         )
     blocks: list[Block] = []
     for pattern, caption in _PROTOCOL_FIGURES.items():
         rule = _FIGURES_KEEP if study.provenance.get("kind") == "import" else ""
-        words = {"means": number + 3, "cpu": number, "protocol": protocol, "name": name, "rule": rule}
+        words = {"means": number + 3, "cpu": number, "test": test, "name": name, "rule": rule}
         key, text = pattern.format(**words), caption.format(**words)
         few = f"no cell of {name} has the {FEWEST_FOR_TREND} repetitions that a trend can be seen in"
         why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
         blocks.append(_figure(figures, key, text, why))
-    paper = [column for column in THROUGHPUT if column != "protocol"]
+    paper = [column for column in THROUGHPUT if column != "test"]
     # a warning that has to be scrolled to is none
     shown = [*paper, "warning", *(one for one in BEYOND if one != "warning" and rows[one].count())]
     caption = (
@@ -152,8 +151,8 @@ def _throughput(study: Study, figures: Mapping[str, str], protocol: str, number:
         f"the lowest and highest figure; the 95 % interval of the mean (from {fewest_for_interval()} figures), netem's "
         f"cap, the share in slow start, autocorrelation and trend (from {FEWEST_FOR_TREND}), where there are any."
     )
-    blocks.insert(1, table_block(f"throughput-{protocol}", caption, rows, shown, "throughput"))
-    return Section(protocol, f"{name} throughput", tuple(blocks))
+    blocks.insert(1, table_block(f"throughput-{test}", caption, rows, shown, "throughput"))
+    return Section(test, f"{name} throughput", tuple(blocks))
 
 
 def _figure(figures: Mapping[str, str], name: str, caption: str, missing: str) -> FigureBlock:

@@ -75,4 +75,4 @@ def _counts(samples: pl.DataFrame, test: str) -> pl.DataFrame:
 
 
 def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
-    return sort_cells(frame.with_columns(test=pl.lit("")), "test", {})
+    return sort_cells(frame.with_columns(test=pl.lit("")))

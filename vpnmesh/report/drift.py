@@ -17,11 +17,11 @@ from vpnmesh.stats.drift import FEWEST_FOR_TREND
 _MOST_STEPS = 120
 
 
-def drift(measured: pl.DataFrame, means: pl.DataFrame, protocol: str) -> str:
+def drift(measured: pl.DataFrame, means: pl.DataFrame, test: str) -> str:
     """A small line per cell: deviation from the cell's mean, each on its own scale, written beside it."""
-    title = f"{protocol.upper()} throughput over time, each cell around its own mean"
+    title = f"{test.upper()} throughput over time, each cell around its own mean"
     flagged = flagged_cells(means)
-    return canvas.draw(f"drift-{protocol}", title, partial(_drift, measured, flagged))
+    return canvas.draw(f"drift-{test}", title, partial(_drift, measured, flagged))
 
 
 def flagged_cells(means: pl.DataFrame) -> dict[tuple[str, str], str]:

@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
 from vpnmesh.report import beyond_paper as unseen
 from vpnmesh.report import canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
@@ -33,17 +33,17 @@ _FEW_REQUESTS = 1_000_000
 def figures(study: Study) -> dict[str, str]:
     """Every figure that the study has data for, as SVG text by file name (without suffix)."""
     drawn: dict[str, str] = {}
-    for number, protocol in enumerate(PROTOCOLS, start=1):
-        samples = study.samples.filter(pl.col("test") == protocol)
-        means = study.tables["throughput"].filter(pl.col("protocol") == protocol)
+    for number, test in enumerate(THROUGHPUT_TESTS, start=1):
+        samples = study.samples.filter(pl.col("test") == test)
+        means = study.tables["throughput"].filter(pl.col("test") == test)
         if means.filter(pl.col("measured") > 0).is_empty():
             continue
         if not _with_cpu(samples).is_empty():
-            drawn[f"fig{number}-{protocol}"] = throughput_cpu(samples, protocol)
-        drawn[f"fig{number + 3}-{protocol}-means"] = mean_bars(means, protocol)
-        drawn[f"distribution-{protocol}"] = distribution(study.measured(protocol), protocol)
+            drawn[f"fig{number}-{test}"] = throughput_cpu(samples, test)
+        drawn[f"fig{number + 3}-{test}-means"] = mean_bars(means, test)
+        drawn[f"distribution-{test}"] = distribution(study.measured(test), test)
         if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
-            drawn[f"drift-{protocol}"] = drift(study.measured(protocol), means, protocol)
+            drawn[f"drift-{test}"] = drift(study.measured(test), means, test)
     study = _read_once(study)
     if not unseen.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api)
@@ -70,11 +70,11 @@ def _with_cpu(samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def throughput_cpu(samples: pl.DataFrame, protocol: str) -> str:
+def throughput_cpu(samples: pl.DataFrame, test: str) -> str:
     """Figures 1 and 2: throughput against the client's CPU, and beside it against the server's."""
     kept = _with_cpu(samples)
-    name = f"fig{1 + PROTOCOLS.index(protocol)}-{protocol}"
-    title = f"{protocol.upper()} throughput against CPU of client and server, per condition"
+    name = f"fig{1 + THROUGHPUT_TESTS.index(test)}-{test}"
+    title = f"{test.upper()} throughput against CPU of client and server, per condition"
     return canvas.draw(name, title, partial(_throughput_cpu, kept))
 
 
@@ -137,10 +137,10 @@ def _condition_panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def mean_bars(means: pl.DataFrame, protocol: str) -> str:
+def mean_bars(means: pl.DataFrame, test: str) -> str:
     """Figures 4 and 5: mean throughput per condition, with the standard deviation and what was measured."""
-    name = f"fig{4 + PROTOCOLS.index(protocol)}-{protocol}-means"
-    title = f"Mean {protocol.upper()} throughput per condition and scenario, in Mbit/s"
+    name = f"fig{4 + THROUGHPUT_TESTS.index(test)}-{test}-means"
+    title = f"Mean {test.upper()} throughput per condition and scenario, in Mbit/s"
     return canvas.draw(name, title, partial(_mean_bars, means))
 
 
@@ -176,10 +176,10 @@ def _bar(panel: Axes, row: int, scenario: str, cell: dict[str, float] | None) ->
     canvas.label(panel, mean + sd, row, f"{mean:.3g}{short}{slow}", italic=bool(slow))
 
 
-def distribution(measured: pl.DataFrame, protocol: str) -> str:
+def distribution(measured: pl.DataFrame, test: str) -> str:
     """Every repetition of every cell as a point, with quantiles; quantile bands alone above `MAX_POINTS`."""
-    name = f"distribution-{protocol}"
-    title = f"Distribution of {protocol.upper()} throughput: every repetition, median and middle half"
+    name = f"distribution-{test}"
+    title = f"Distribution of {test.upper()} throughput: every repetition, median and middle half"
     return canvas.draw(name, title, partial(_distribution, measured))
 
 

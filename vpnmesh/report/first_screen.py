@@ -5,7 +5,7 @@ import re
 import polars as pl
 
 from vpnmesh.frames.aggregate import unavailable
-from vpnmesh.frames.order import PROTOCOLS
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.formatting import span
 from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forwarding
 from vpnmesh.report.published import own_planes
@@ -73,7 +73,7 @@ def _placement(placement: str) -> str:
 
 
 def _repetitions(study: Study) -> str:
-    cells = study.tables["throughput"].filter(pl.col("protocol").is_in(PROTOCOLS), pl.col("attempted") > 0)
+    cells = study.tables["throughput"].filter(pl.col("test").is_in(THROUGHPUT_TESTS), pl.col("attempted") > 0)
     parts = []
     for title, rows in (
         ("undisturbed", cells.filter(condition="none")),

@@ -8,7 +8,7 @@ from math import comb
 import polars as pl
 
 from vpnmesh.frames.aggregate import Cell, CellSample
-from vpnmesh.frames.order import PROTOCOLS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
 from vpnmesh.frames.requests import ApiCell
 from vpnmesh.stats.compare import ALPHA, can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
@@ -61,7 +61,7 @@ def throughput_families(
             ),
             unfit=frozenset(scenario for scenario, *where in slow_start if tuple(where) == key),
         )
-        for test in PROTOCOLS
+        for test in THROUGHPUT_TESTS
         for condition in conditions
         if any((key := (condition, test)) == (s.condition, s.test) for s in cells.values())
     ]

@@ -11,7 +11,7 @@ from vpnmesh.reference import DATA_PLANES, paper_tables
 PUBLISHED: dict[str, pl.DataType] = {
     "scenario": pl.String(),
     "condition": pl.String(),
-    "protocol": pl.String(),
+    "test": pl.String(),
     "baseline": pl.String(),
     "published_ratio": pl.Float64(),
     "own_ratio": pl.Float64(),
@@ -25,7 +25,7 @@ PUBLISHED: dict[str, pl.DataType] = {
 }
 _ROUNDING = 0.005
 _BASELINES = {"native-1450": "ratio_native_1450", "native-1230": "ratio_native_1230"}
-_CELL = ["scenario", "condition", "protocol"]
+_CELL = ["scenario", "condition", "test"]
 
 
 def published(samples: pl.DataFrame, throughput: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -54,7 +54,7 @@ def _against(
 ) -> pl.DataFrame:
     own = throughput.select(*_CELL, own_ratio=pl.col(column))
     bounds = pairs.filter(pl.col("a") == baseline).select(
-        scenario="b", condition="condition", protocol="test", own_low="ratio_low", own_high="ratio_high"
+        scenario="b", condition="condition", test="test", own_low="ratio_low", own_high="ratio_high"
     )
     rows = (
         paper_tables()

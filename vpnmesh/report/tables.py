@@ -26,7 +26,7 @@ from vpnmesh.study.scenarios import SCENARIOS
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),
     "condition": pl.String(),
-    "protocol": pl.String(),
+    "test": pl.String(),
     "attempted": pl.Int64(),
     "measured": pl.Int64(),
     "mean_mbit_s": pl.Float64(),
@@ -74,7 +74,7 @@ API_BEYOND: dict[str, pl.DataType] = {"runs": pl.Int64(), "sd_of_run_means_s": p
 RESOURCES: dict[str, pl.DataType] = {
     "scenario": pl.String(),
     "condition": pl.String(),
-    "protocol": pl.String(),
+    "test": pl.String(),
     "end": pl.String(),
     "n": pl.Int64(),
     "cpu_pct_mean": pl.Float64(),
@@ -148,7 +148,7 @@ def build_study(
     requests = api_cells(api)
     scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
     by_cell = throughput(cells, THROUGHPUT, _measuring(known))
-    slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "protocol").rows())
+    slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "test").rows())
     families = [*throughput_families(cells, slow), *api_families(requests)]
     tables = {
         "throughput": by_cell,

@@ -76,7 +76,7 @@ def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
     return {
         "scenario": cell.scenario,
         "condition": cell.condition,
-        "protocol": cell.test,
+        "test": cell.test,
         "attempted": cell.attempted,
         "measured": cell.measured,
         "mean_mbit_s": summary.mean,

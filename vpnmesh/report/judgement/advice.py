@@ -23,9 +23,9 @@ from vpnmesh.report.judgement.ranking import (
     choices_for,
     fails,
     groups_for,
-    protocols_for,
     qualifies,
     rank,
+    tests_for,
 )
 from vpnmesh.report.judgement.requirements import Kind, Need
 from vpnmesh.report.judgement.sentences import NeedAdvice, Sentence, name_of, nothing, to_measure
@@ -67,8 +67,8 @@ def advise(
 
 
 def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
-    protocols = protocols_for(known.readings, need)
-    groups = [group for protocol in protocols for group in groups_for(known, need, protocol)]
+    tests = tests_for(known.readings, need)
+    groups = [group for test in tests for group in groups_for(known, need, test)]
     if missing := to_measure(known, groups):
         return NeedAdvice(need.id, need.question, (), (missing, *_topic_sentences(known, need)))
     choices = choices_for(known, groups)
@@ -76,7 +76,7 @@ def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
     sentences = _recommendation(known, choices, ranking)
     sentences += _throughput_sentences(known, choices, ranking)
     sentences += _unranked(known, groups, ranking)
-    sentences += _supplement(known, need, protocols)
+    sentences += _supplement(known, need, tests)
     sentences += _path_sentences(known, need, choices)
     sentences += _topic_sentences(known, need)
     return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (nothing(need),))
@@ -93,9 +93,7 @@ def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequen
     paths = ", ".join(dict.fromkeys(scenario for _, scenario in best))
     names = " or ".join(name_of(known, solution) for solution in first)
     matched = "; within five percent of each other" if len(first) > 1 else ""
-    cells = [
-        known.readings.cite_cell(choice.protocol, choice.condition, scenario) for choice, scenario in best
-    ]
+    cells = [known.readings.cite_cell(choice.test, choice.condition, scenario) for choice, scenario in best]
     lead = _unshown_lead(known, choices, ranking)
     return [Sentence(f"Take {names} ({paths}){matched}{lead}.", tuple(cells))]
 
@@ -116,7 +114,7 @@ def _pairs(known: Knowledge, choices: Sequence[Choice], better: Ranked, worse: R
     pairs = []
     for choice in choices:
         named = {solution: scenario for solution, scenario, _ in choice.best}
-        cell = (choice.protocol, choice.condition, named[better.solution], named[worse.solution])
+        cell = (choice.test, choice.condition, named[better.solution], named[worse.solution])
         pairs.append(known.readings.cite_pair(*cell))
     return pairs
 
@@ -132,7 +130,7 @@ def _throughput_sentences(
     if len(ranking) == 1 and choices:
         only = ranking[0]
         cells = tuple(
-            known.readings.cite_cell(choice.protocol, choice.condition, scenario)
+            known.readings.cite_cell(choice.test, choice.condition, scenario)
             for choice in choices
             for solution, scenario, _ in choice.best
             if solution == only.solution
@@ -172,7 +170,7 @@ def _unranked(known: Knowledge, groups: Sequence[Group], ranking: Sequence[Ranke
     for group in groups:
         for name in group.scenarios:
             if (solution := solution_of(name)) not in ranked:
-                cited = known.readings.cite_cell(group.protocol, group.condition, name)
+                cited = known.readings.cite_cell(group.test, group.condition, name)
                 cells.setdefault(solution, []).append(cited)
                 measured.setdefault(solution, set()).add(group)
     return [
@@ -193,21 +191,19 @@ def _why_not(measured: int, of: int) -> str:
 
 
 def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
-    """What Table A2's means say beside the measured protocols; they do not enter the ranking."""
+    """What Table A2's means say beside the measured tests; they do not enter the ranking."""
     sentences = []
-    for protocol in need.protocols:
-        if protocol in used or protocol not in known.readings.protocols():
+    for test in need.tests:
+        if test in used or test not in known.readings.tests():
             continue
-        choices = choices_for(known, groups_for(known, need, protocol))
+        choices = choices_for(known, groups_for(known, need, test))
         ranking = rank(known, [choice.best for choice in choices])
         if ranking:
             order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
             cells = [
-                known.readings.cite_cell(protocol, choice.condition, choice.best[0][1]) for choice in choices
+                known.readings.cite_cell(test, choice.condition, choice.best[0][1]) for choice in choices
             ]
-            text = (
-                f"For {protocol.upper()}, by the means of Table A2 as published, not by these data: {order}."
-            )
+            text = f"For {test.upper()}, by the means of Table A2 as published, not by these data: {order}."
             sentences.append(Sentence(text, tuple(cells)))
     return sentences
 
@@ -221,9 +217,9 @@ def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> 
         for solution, scenario, _ in choice.best:
             if path_of(scenario) is Path.DIRECT:
                 continue
-            for direct in known.readings.scenarios(choice.protocol, choice.condition):
+            for direct in known.readings.scenarios(choice.test, choice.condition):
                 if path_of(direct) is Path.DIRECT and solution_of(direct) == solution:
-                    cell = (choice.protocol, choice.condition, scenario, direct)
+                    cell = (choice.test, choice.condition, scenario, direct)
                     found.setdefault(solution, []).append(known.readings.cite_pair(*cell))
     return [
         Sentence(

@@ -118,21 +118,21 @@ def _cite_test(row: Mapping[str, Any]) -> Evidence:
     return Evidence("pairwise", names, {"u": row["u"], "p": row["p"]}, text)
 
 
-def _pair(r: Readings, protocol: str, condition: str, a: str, b: str) -> list[Evidence]:
+def _pair(r: Readings, test: str, condition: str, a: str, b: str) -> list[Evidence]:
     """The two cells against each other; none where one is unknown, or samples are too small for a test."""
-    if not (r.cell(protocol, condition, a) and r.cell(protocol, condition, b)):
+    if not (r.cell(test, condition, a) and r.cell(test, condition, b)):
         return []
-    cited = r.cite_pair(protocol, condition, a, b)
+    cited = r.cite_pair(test, condition, a, b)
     return [cited] if cited.table == PUBLISHED or "p_holm" in cited.figures else []
 
 
-def order(r: Readings, protocol: str, conditions: Sequence[str], scenarios: Sequence[str]) -> Found:
+def order(r: Readings, test: str, conditions: Sequence[str], scenarios: Sequence[str]) -> Found:
     """The scenarios stand in this order of means, each before the next with a test that rejects."""
     cited = [
         pair
         for condition in conditions
         for a, b in pairwise(scenarios)
-        for pair in _pair(r, protocol, condition, a, b)
+        for pair in _pair(r, test, condition, a, b)
     ]
     right = sum(_ahead(pair) for pair in cited)
     return _judge(right, len(cited), f"{right} of {len(cited)} steps hold", cited)
@@ -160,14 +160,12 @@ def relays_beat_baselines(r: Readings) -> Found:
     return _judge(right, len(cited), text, cited)
 
 
-def _loads(r: Readings, protocol: str, condition: str, path: str) -> dict[str, float]:
-    found = {name: r.load(protocol, condition, f"{name}-{path}") for name in VPNS}
+def _loads(r: Readings, test: str, condition: str, path: str) -> dict[str, float]:
+    found = {name: r.load(test, condition, f"{name}-{path}") for name in VPNS}
     return {name: load.both_pct for name, load in found.items() if load}
 
 
-def cpu_extreme(
-    r: Readings, protocol: str, conditions: Sequence[str], solution: str, *, least: bool
-) -> Found:
+def cpu_extreme(r: Readings, test: str, conditions: Sequence[str], solution: str, *, least: bool) -> Found:
     """In every condition, direct and relayed, the solution has the least (or most) CPU of client plus server."""
     right = of = 0
     cited: list[Evidence] = []
@@ -175,7 +173,7 @@ def cpu_extreme(
     compared: set[str] = set()
     for condition in conditions:
         for path in PATHS:
-            loads = _loads(r, protocol, condition, path)
+            loads = _loads(r, test, condition, path)
             if solution not in loads or len(loads) < len(VPNS):
                 continue
             compared |= {f"{name}-{path}" for name in loads}
@@ -183,8 +181,7 @@ def cpu_extreme(
             of += 1
             right += extreme == solution
             cited += [
-                r.cite_load(protocol, condition, f"{name}-{path}")
-                for name in dict.fromkeys((solution, extreme))
+                r.cite_load(test, condition, f"{name}-{path}") for name in dict.fromkeys((solution, extreme))
             ]
             if extreme != solution:
                 others.append(f"{condition_title(condition)} {path}: {extreme}")
@@ -195,20 +192,18 @@ def cpu_extreme(
     return _judge(right, of, text, cited, compared)
 
 
-def cpu_below(
-    r: Readings, protocol: str, conditions: Sequence[str], lower: Sequence[str], higher: str
-) -> Found:
+def cpu_below(r: Readings, test: str, conditions: Sequence[str], lower: Sequence[str], higher: str) -> Found:
     """In every condition, direct and relayed, each of the solutions needs less CPU of both ends than the other."""
     cited: list[Evidence] = []
     others: list[str] = []
     compared: set[str] = set()
     for condition in conditions:
         for path in PATHS:
-            loads = _loads(r, protocol, condition, path)
+            loads = _loads(r, test, condition, path)
             if len(loads) < len(VPNS):
                 continue
             compared |= {f"{name}-{path}" for name in loads}
-            cited += [r.cite_load(protocol, condition, f"{name}-{path}") for name in (*lower, higher)]
+            cited += [r.cite_load(test, condition, f"{name}-{path}") for name in (*lower, higher)]
             above = [name for name in lower if loads[name] >= loads[higher]]
             others += [f"{condition_title(condition)} {path}: {name}" for name in above]
     of = len(lower) * len(cited) // (len(lower) + 1)
@@ -217,21 +212,21 @@ def cpu_below(
     return _judge(of - len(others), of, text, cited, compared)
 
 
-def highest_cpu(r: Readings, protocol: str, conditions: Sequence[str], scenario: str) -> Found:
+def highest_cpu(r: Readings, test: str, conditions: Sequence[str], scenario: str) -> Found:
     """The scenario has the most CPU of both ends of the paper's scenarios."""
     right = of = 0
     cited: list[Evidence] = []
     names: list[str] = []
     compared: set[str] = set()
     for condition in conditions:
-        found = {name: r.load(protocol, condition, name) for name in PAPER_SCENARIOS}
+        found = {name: r.load(test, condition, name) for name in PAPER_SCENARIOS}
         loads = {name: load.both_pct for name, load in found.items() if load}
         if scenario in loads and len(loads) > 1:
             compared |= set(loads)
             top = max(loads, key=lambda name: loads[name])
             of, right = of + 1, right + (top == scenario)
             names.append(top)
-            cited += [r.cite_load(protocol, condition, name) for name in dict.fromkeys((scenario, top))]
+            cited += [r.cite_load(test, condition, name) for name in dict.fromkeys((scenario, top))]
     return _judge(right, of, f"most CPU of both ends: {', '.join(names)}", cited, compared)
 
 
@@ -242,7 +237,7 @@ def _baseline_udp(r: Readings, baseline: str) -> float | None:
         return own.mean_mbit_s
     if not r.published("udp") or r.reference is None:
         return None
-    row = r.reference.filter(protocol="udp", condition="none", scenario="headscale-direct").to_dicts()[0]
+    row = r.reference.filter(test="udp", condition="none", scenario="headscale-direct").to_dicts()[0]
     ratio = float(row[f"ratio_{baseline.replace('-', '_')}"])
     return ratio * float(row["mean_mbit_s"])
 
@@ -257,8 +252,8 @@ def udp_as_tcp(r: Readings) -> Found:
         if tcp and udp:
             of, right = of + 1, right + (abs(udp / tcp.mean_mbit_s - 1) < _ALIKE)
             texts.append(f"{baseline}: UDP {udp:.0f}, TCP {tcp.mean_mbit_s:.0f} Mbit/s")
-            known = [protocol for protocol in ("tcp", "udp") if r.cell(protocol, "none", baseline)]
-            cited += [r.cite_cell(protocol, "none", baseline) for protocol in known]
+            known = [test for test in ("tcp", "udp") if r.cell(test, "none", baseline)]
+            cited += [r.cite_cell(test, "none", baseline) for test in known]
     source = " (UDP from Table A2's ratios)" if r.published("udp") else ""
     return _judge(right, of, "; ".join(texts) + source, cited)
 
@@ -271,7 +266,7 @@ def text_or_table(r: Readings) -> Found:
     own = r.cell("udp", "delay-50ms", "zerotier-direct")
     if r.reference is None or not r.is_the_papers or own is None:
         return _NO_DATA
-    rows = r.reference.filter(protocol="udp", condition="delay-50ms")
+    rows = r.reference.filter(test="udp", condition="delay-50ms")
     printed = rows.filter(scenario="zerotier-direct").to_dicts()[0]
     figures = (_TEXT_ZEROTIER_50, float(printed["mean_mbit_s"]))
     cited = (r.cite_cell("udp", "delay-50ms", "zerotier-direct"),)
@@ -312,27 +307,25 @@ def _cite_rate(row: Mapping[str, Any]) -> Evidence:
     return Evidence("api", names, {"achieved_rps": rate}, text)
 
 
-def _cells(
-    r: Readings, protocols: Sequence[str], conditions: Sequence[str], a: str, b: str
-) -> list[Evidence]:
+def _cells(r: Readings, tests: Sequence[str], conditions: Sequence[str], a: str, b: str) -> list[Evidence]:
     return [
         pair
-        for protocol in protocols
+        for test in tests
         for condition in conditions
         for path in PATHS
-        for pair in _pair(r, protocol, condition, f"{a}-{path}", f"{b}-{path}")
+        for pair in _pair(r, test, condition, f"{a}-{path}", f"{b}-{path}")
     ]
 
 
 def best_solution(
     r: Readings,
-    protocols: Sequence[str],
+    tests: Sequence[str],
     conditions: Sequence[str],
     winners: Sequence[str],
     losers: Sequence[str],
 ) -> Found:
     """The winners are ahead of the losers on the same path in every cell; no difference is no lead."""
-    cited = [pair for a in winners for b in losers for pair in _cells(r, protocols, conditions, a, b)]
+    cited = [pair for a in winners for b in losers for pair in _cells(r, tests, conditions, a, b)]
     right = [pair for pair in cited if _ahead(pair)]
     behind = [pair for pair in cited if pair.figures["ratio"] < 1]
     text = f"ahead in {len(right)} of {len(cited)} cells"
@@ -342,9 +335,9 @@ def best_solution(
     return _judge(len(right), len(cited), text, cited)
 
 
-def matched(r: Readings, protocols: Sequence[str], conditions: Sequence[str]) -> Found:
+def matched(r: Readings, tests: Sequence[str], conditions: Sequence[str]) -> Found:
     """Headscale and ZeroTier lie within five percent of each other, or no test tells them apart."""
-    cited = _cells(r, protocols, conditions, "headscale", "zerotier")
+    cited = _cells(r, tests, conditions, "headscale", "zerotier")
     apart = [
         pair
         for pair in cited
@@ -356,14 +349,14 @@ def matched(r: Readings, protocols: Sequence[str], conditions: Sequence[str]) ->
 
 
 def winners(r: Readings, expected: Sequence[tuple[str, str, str]]) -> Found:
-    """In each (protocol, condition) the best solution, at its better path, is the expected one."""
+    """In each (test, condition) the best solution, at its better path, is the expected one."""
     cited: list[Evidence] = []
     right = of = 0
     unsure: list[str] = []
     compared: set[str] = set()
-    for protocol, condition, solution in expected:
+    for test, condition, solution in expected:
         means = {
-            f"{name}-{path}": r.cell(protocol, condition, f"{name}-{path}") for name in VPNS for path in PATHS
+            f"{name}-{path}": r.cell(test, condition, f"{name}-{path}") for name in VPNS for path in PATHS
         }
         known = {name: cell.mean_mbit_s for name, cell in means.items() if cell}
         others = [name for name in known if not name.startswith(solution)]
@@ -372,7 +365,7 @@ def winners(r: Readings, expected: Sequence[tuple[str, str, str]]) -> Found:
             continue
         best, rival = (max(names, key=lambda n: known[n]) for names in (own, others))
         compared |= set(known)
-        for pair in _pair(r, protocol, condition, best, rival):
+        for pair in _pair(r, test, condition, best, rival):
             of, right = of + 1, right + (pair.figures["ratio"] > 1)
             unsure += [] if _ahead(pair) else [pair.text]
             cited.append(pair)

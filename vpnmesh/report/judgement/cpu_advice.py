@@ -41,22 +41,22 @@ def _cpu_groups(known: Knowledge, need: Need) -> list[Group]:
     """Per measured cell the direct scenarios whose load is known, but for the baselines."""
     readings = known.readings
     groups = []
-    for protocol in (name for name in readings.protocols() if not readings.published(name)):
-        for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
+    for test in (name for name in readings.tests() if not readings.published(name)):
+        for condition in (name for kind in need.conditions for name in readings.conditions(test, kind)):
             names = tuple(
                 name
-                for name in readings.scenarios(protocol, condition)
+                for name in readings.scenarios(test, condition)
                 if name not in BASELINES
                 and path_of(name) is Path.DIRECT
-                and _busy_pct(known, protocol, condition, name)
+                and _busy_pct(known, test, condition, name)
             )
-            fit = tuple(name for name in names if known.cells.lack((protocol, condition, name)) is None)
-            groups.append(Group(protocol, condition, names, fit))
+            fit = tuple(name for name in names if known.cells.lack((test, condition, name)) is None)
+            groups.append(Group(test, condition, names, fit))
     return groups
 
 
-def _busy_pct(known: Knowledge, protocol: str, condition: str, scenario: str) -> float | None:
-    load = known.readings.load(protocol, condition, scenario)
+def _busy_pct(known: Knowledge, test: str, condition: str, scenario: str) -> float | None:
+    load = known.readings.load(test, condition, scenario)
     return load.both_pct if load and load.both_pct > 0 else None
 
 
@@ -66,7 +66,7 @@ def _cpu_cells(
     """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
     plain, each, cited = [], [], []
     for group in groups:
-        where = (group.protocol, group.condition)
+        where = (group.test, group.condition)
         rows = [
             (solution_of(name), name, cpu, reading.mean_mbit_s)
             for name in group.comparable

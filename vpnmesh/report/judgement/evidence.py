@@ -82,19 +82,19 @@ class Readings:
         found = {}
         for row in self.study.tables["throughput"].to_dicts():
             if row["mean_mbit_s"] is not None:
-                key = (row["protocol"], row["condition"], row["scenario"])
+                key = (row["test"], row["condition"], row["scenario"])
                 found[key] = Reading(row["mean_mbit_s"], row["sd_mbit_s"], row["measured"], published=False)
         return found
 
     @cached_property
     def _cells(self) -> dict[Key, Reading]:
         measured = dict(self._measured)
-        protocols = {key[0] for key in measured}
+        tests = {key[0] for key in measured}
         if self.reference is None or not self.is_the_papers:
             return measured
-        rows = [row for row in self.reference.to_dicts() if row["protocol"] not in protocols]
+        rows = [row for row in self.reference.to_dicts() if row["test"] not in tests]
         return measured | {
-            (row["protocol"], row["condition"], row["scenario"]): Reading(
+            (row["test"], row["condition"], row["scenario"]): Reading(
                 row["mean_mbit_s"], row["sd_mbit_s"], None, published=True
             )
             for row in rows
@@ -105,7 +105,7 @@ class Readings:
         """Whether these are the paper's data: half of Table A1 or more comes out to the printed digits."""
         if self.reference is None:
             return False
-        rows = self.reference.filter(pl.col("protocol") == "tcp").to_dicts()
+        rows = self.reference.filter(pl.col("test") == "tcp").to_dicts()
         same = 0
         for row in rows:
             own = self._measured.get(("tcp", row["condition"], row["scenario"]))
@@ -133,38 +133,38 @@ class Readings:
         ends: dict[Key, dict[str, float]] = {}
         for row in self.study.tables["resources"].to_dicts():
             if row["cpu_pct_mean"] is not None:
-                key = (row["protocol"], row["condition"], row["scenario"])
+                key = (row["test"], row["condition"], row["scenario"])
                 ends.setdefault(key, {})[row["end"]] = row["cpu_pct_mean"]
         both = {key: found for key, found in ends.items() if {"client", "server"} <= found.keys()}
         return {key: Load(found["client"], found["server"]) for key, found in both.items()}
 
-    def protocols(self) -> tuple[str, ...]:
-        """The protocols that there are figures for, measured or published."""
+    def tests(self) -> tuple[str, ...]:
+        """The tests that there are figures for, measured or published."""
         found = {key[0] for key in self._cells}
         return tuple(name for name in ("tcp", "udp") if name in found)
 
-    def published(self, protocol: str) -> bool:
-        """Whether a protocol's figures are the paper's table and not this study's data."""
-        return any(reading.published for key, reading in self._cells.items() if key[0] == protocol)
+    def published(self, test: str) -> bool:
+        """Whether a test's figures are the paper's table and not this study's data."""
+        return any(reading.published for key, reading in self._cells.items() if key[0] == test)
 
-    def conditions(self, protocol: str, kind: str) -> tuple[str, ...]:
+    def conditions(self, test: str, kind: str) -> tuple[str, ...]:
         """The conditions of a kind (`none`, `loss`, `delay`) that there are figures for, in order of severity."""
         found = dict.fromkeys(
-            key[1] for key in self._cells if key[0] == protocol and key[1].split("-")[0] == kind
+            key[1] for key in self._cells if key[0] == test and key[1].split("-")[0] == kind
         )
         return tuple(found)
 
-    def scenarios(self, protocol: str, condition: str) -> tuple[str, ...]:
+    def scenarios(self, test: str, condition: str) -> tuple[str, ...]:
         """The scenarios with a mean in that cell."""
-        return tuple(key[2] for key in self._cells if key[:2] == (protocol, condition))
+        return tuple(key[2] for key in self._cells if key[:2] == (test, condition))
 
-    def cell(self, protocol: str, condition: str, scenario: str) -> Reading | None:
+    def cell(self, test: str, condition: str, scenario: str) -> Reading | None:
         """A cell's mean, None where nothing is known of it."""
-        return self._cells.get((protocol, condition, scenario))
+        return self._cells.get((test, condition, scenario))
 
-    def load(self, protocol: str, condition: str, scenario: str) -> Load | None:
+    def load(self, test: str, condition: str, scenario: str) -> Load | None:
         """The CPU of both ends, None where it was not recorded."""
-        return self._loads.get((protocol, condition, scenario))
+        return self._loads.get((test, condition, scenario))
 
     def pair(self, test: str, condition: str, a: str, b: str) -> Pair | None:
         """The comparison of a with b, whichever way round the table has it; None where there is none."""
@@ -178,27 +178,27 @@ class Readings:
         low, high = (1 / limit if limit else None for limit in (row["ratio_high"], row["ratio_low"]))
         return Pair(1 / row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
 
-    def cite_cell(self, protocol: str, condition: str, scenario: str) -> Evidence:
+    def cite_cell(self, test: str, condition: str, scenario: str) -> Evidence:
         """A cell's mean in words; KeyError where there is none."""
-        reading = self._cells[protocol, condition, scenario]
+        reading = self._cells[test, condition, scenario]
         figures = {"mean_mbit_s": reading.mean_mbit_s}
-        text = f"{scenario}, {protocol.upper()}, {condition_title(condition)}: {reading.mean_mbit_s:.4g}"
+        text = f"{scenario}, {test.upper()}, {condition_title(condition)}: {reading.mean_mbit_s:.4g}"
         if reading.sd_mbit_s is not None:
             figures["sd_mbit_s"] = reading.sd_mbit_s
             text += f" ± {reading.sd_mbit_s:.2g}"
         text += " Mbit/s"
         text += f" (n {reading.measured})" if reading.measured else " (Table A2 as published, not these data)"
-        row = {"protocol": protocol, "condition": condition, "scenario": scenario}
+        row = {"test": test, "condition": condition, "scenario": scenario}
         return Evidence(PUBLISHED if reading.published else "throughput", row, figures, text)
 
-    def cite_pair(self, protocol: str, condition: str, a: str, b: str) -> Evidence:
+    def cite_pair(self, test: str, condition: str, a: str, b: str) -> Evidence:
         """Two cells against each other in words, with the test where there are samples; KeyError without cells."""
-        first, second = self._cells[protocol, condition, a], self._cells[protocol, condition, b]
-        row = {"test": protocol, "condition": condition, "a": a, "b": b}
+        first, second = self._cells[test, condition, a], self._cells[test, condition, b]
+        row = {"test": test, "condition": condition, "a": a, "b": b}
         figures = {"mean_a": first.mean_mbit_s, "mean_b": second.mean_mbit_s}
-        where = f"{protocol.upper()}, {condition_title(condition)}"
+        where = f"{test.upper()}, {condition_title(condition)}"
         text = f"{where}: {a} {first.mean_mbit_s:.4g} against {b} {second.mean_mbit_s:.4g} Mbit/s"
-        pair = self.pair(protocol, condition, a, b)
+        pair = self.pair(test, condition, a, b)
         if first.published or pair is None:
             ratio = first.mean_mbit_s / second.mean_mbit_s
             source = "; means of Table A2 as published, no samples, so no p" if first.published else ""
@@ -216,12 +216,12 @@ class Readings:
         )
         return Evidence("pairwise", row, figures, f"{text}, ratio {pair.ratio:.2f}{interval}{p}")
 
-    def cite_load(self, protocol: str, condition: str, scenario: str) -> Evidence:
+    def cite_load(self, test: str, condition: str, scenario: str) -> Evidence:
         """The CPU of both ends in words; KeyError where it was not recorded."""
-        load = self._loads[protocol, condition, scenario]
-        row = {"protocol": protocol, "condition": condition, "scenario": scenario}
+        load = self._loads[test, condition, scenario]
+        row = {"test": test, "condition": condition, "scenario": scenario}
         figures = {"client_pct": load.client_pct, "server_pct": load.server_pct}
-        where = f"{scenario}, {protocol.upper()}, {condition_title(condition)}"
+        where = f"{scenario}, {test.upper()}, {condition_title(condition)}"
         text = f"{where}: CPU {load.client_pct:.1f} % client, {load.server_pct:.1f} % server"
         return Evidence("resources", row, figures, text)
 

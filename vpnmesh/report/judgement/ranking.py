@@ -52,14 +52,14 @@ class Knowledge:
 class Choice:
     """In one cell: the best scenario of each solution, best first, by a figure of which more (or less) is better."""
 
-    protocol: str
+    test: str
     condition: str
     best: tuple[tuple[str, str, float], ...]
 
 
-def protocols_for(readings: Readings, need: Need) -> list[str]:
-    """Measured protocols decide; published means do so only where nothing of the need was measured."""
-    found = [name for name in need.protocols if name in readings.protocols()]
+def tests_for(readings: Readings, need: Need) -> list[str]:
+    """Measured tests decide; published means do so only where nothing of the need was measured."""
+    found = [name for name in need.tests if name in readings.tests()]
     measured = [name for name in found if not readings.published(name)]
     return measured or found
 
@@ -68,7 +68,7 @@ def protocols_for(readings: Readings, need: Need) -> list[str]:
 class Group:
     """The scenarios that a need holds against each other in one cell, and those of them that can be compared."""
 
-    protocol: str
+    test: str
     condition: str
     scenarios: tuple[str, ...]
     comparable: tuple[str, ...]
@@ -82,17 +82,17 @@ class Group:
         return len(measured) > 1 and len(left) < 2  # noqa: PLR2004 - a comparison
 
 
-def groups_for(known: Knowledge, need: Need, protocol: str) -> list[Group]:
-    """What a need compares: per protocol, condition and, where asked, path."""
+def groups_for(known: Knowledge, need: Need, test: str) -> list[Group]:
+    """What a need compares: per test, condition and, where asked, path."""
     readings = known.readings
     groups = []
-    for condition in (name for kind in need.conditions for name in readings.conditions(protocol, kind)):
-        names = [name for name in readings.scenarios(protocol, condition) if _fits(known, need, name)]
+    for condition in (name for kind in need.conditions for name in readings.conditions(test, kind)):
+        names = [name for name in readings.scenarios(test, condition) if _fits(known, need, name)]
         paths = [path for path in Path if path in map(path_of, names)] if need.per_path else [None]
         for path in paths:
             mine = tuple(name for name in names if path is None or path_of(name) is path)
-            fit = tuple(name for name in mine if known.cells.lack((protocol, condition, name)) is None)
-            groups.append(Group(protocol, condition, mine, fit))
+            fit = tuple(name for name in mine if known.cells.lack((test, condition, name)) is None)
+            groups.append(Group(test, condition, mine, fit))
     # a path that one solution alone has is no comparison, unless there is nothing else
     return [group for group in groups if len({solution_of(name) for name in group.scenarios}) > 1] or groups
 
@@ -100,9 +100,9 @@ def groups_for(known: Knowledge, need: Need, protocol: str) -> list[Group]:
 def choices_for(known: Knowledge, groups: Sequence[Group]) -> list[Choice]:
     """The best comparable scenario of each solution in each group."""
     return [
-        Choice(group.protocol, group.condition, best)
+        Choice(group.test, group.condition, best)
         for group in groups
-        if (best := _best_of_each(known.readings, group.protocol, group.condition, group.comparable))
+        if (best := _best_of_each(known.readings, group.test, group.condition, group.comparable))
     ]
 
 
@@ -115,11 +115,11 @@ def _fits(known: Knowledge, need: Need, scenario: str) -> bool:
 
 
 def _best_of_each(
-    readings: Readings, protocol: str, condition: str, scenarios: Sequence[str]
+    readings: Readings, test: str, condition: str, scenarios: Sequence[str]
 ) -> tuple[tuple[str, str, float], ...]:
     best: dict[str, tuple[str, str, float]] = {}
     for scenario in scenarios:
-        reading = readings.cell(protocol, condition, scenario)
+        reading = readings.cell(test, condition, scenario)
         solution = solution_of(scenario)
         if reading and (solution not in best or reading.mean_mbit_s > best[solution][2]):
             best[solution] = (solution, scenario, reading.mean_mbit_s)

@@ -38,13 +38,13 @@ def matches(throughput: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[str]:
 
 def reproduced(throughput: pl.DataFrame) -> tuple[Reproduced, ...]:
     """Table A1, then A2; a cell that the study lacks is not exact."""
-    own = {(row["protocol"], row["scenario"], row["condition"]): row for row in throughput.to_dicts()}
+    own = {(row["test"], row["scenario"], row["condition"]): row for row in throughput.to_dicts()}
     return tuple(_reproduced(table, own) for table in NAMES)
 
 
 def _reproduced(table: str, own: Mapping[tuple[str, str, str], Mapping[str, object]]) -> Reproduced:
     rows = [row for row in paper_rows() if row.table == table]
-    others = [row for row in rows if not is_exact(row, own.get((row.protocol, row.scenario, row.condition)))]
+    others = [row for row in rows if not is_exact(row, own.get((row.test, row.scenario, row.condition)))]
     named = tuple(f"{row.scenario} {row.condition}" for row in others)
     return Reproduced(table, len(rows) - len(others), len(rows), named)
 

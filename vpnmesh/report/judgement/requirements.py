@@ -27,7 +27,7 @@ class Need:
     id: str
     question: str
     kind: Kind
-    protocols: tuple[str, ...] = ("tcp", "udp")
+    tests: tuple[str, ...] = ("tcp", "udp")
     conditions: tuple[str, ...] = ("none",)
     topic: str = ""
     per_path: bool = False

@@ -35,10 +35,7 @@ def name_of(known: Knowledge, solution: str) -> str:
 def to_measure(known: Knowledge, groups: Sequence[Group]) -> Sentence | None:
     """What has to be measured first, where a cell of the need compares nobody; it stands in place of a ranking."""
     keys = [
-        (group.protocol, group.condition, name)
-        for group in groups
-        if group.lacking
-        for name in group.scenarios
+        (group.test, group.condition, name) for group in groups if group.lacking for name in group.scenarios
     ]
     lacks = [lack for key in keys if (lack := known.cells.lack(key))]
     cited = tuple(known.readings.cite_cell(*key) for key in keys)
@@ -47,5 +44,5 @@ def to_measure(known: Knowledge, groups: Sequence[Group]) -> Sentence | None:
 
 def nothing(need: Need) -> Sentence:
     """What is said where nothing of a need was measured."""
-    cells = f"{'/'.join(need.protocols)} under {'/'.join(need.conditions)}"
+    cells = f"{'/'.join(need.tests)} under {'/'.join(need.conditions)}"
     return Sentence(f"Undecided: no two solutions were measured for this need ({cells}).", ())
