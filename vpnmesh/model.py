@@ -196,7 +196,12 @@ class DataPlane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Solution + path + pod MTU + firewall policy, e.g. `headscale-relay` (paper, section 3.3)."""
+    """Solution + path + pod MTU + firewall policy, e.g. `headscale-relay` (paper, section 3.3). MTUs in bytes.
+
+    `options` are the solution's own; `environment` is that of its daemons; `version`, if any, is what its program
+    must say of itself, and `program_folder` where nodes look for its programs first. `variant_of` names the scenario
+    that a report sets it beside; `paper` says that the paper measured it.
+    """
 
     name: str
     solution: str
@@ -204,8 +209,13 @@ class Scenario:
     pod_mtu: int
     tunnel_mtu: int | None
     policy: str
-    data_path: str
+    data_path: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+    program_folder: str = ""
+    variant_of: str = ""
+    paper: bool = False
 
 
 MAX_LOSS_PCT = 100
