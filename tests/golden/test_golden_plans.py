@@ -30,7 +30,7 @@ def interface_plan(bed: Testbed, captured: Path, name: str = "wireguard-direct")
     keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
     mesh = mesh_of(bed, name, {(node, "public-key"): key for node, key in keys.items()})
     stages = {stage.name: stage for stage in WireGuard().stages(mesh)}
-    return stages["interface"].hold(mesh, bed.node("worker1"))
+    return stages["interface"].plan(mesh, bed.node("worker1"))
 
 
 def native(bed: Testbed) -> PodNetwork:
@@ -63,7 +63,7 @@ def test_wireguard_with_another_key_is_made_anew(bed: Testbed, captured: Path) -
     published: dict[tuple[str, str], Text] = {(node, "public-key"): key for node, key in keys.items()}
     mesh = mesh_of(bed, "wireguard-direct", {**published, ("worker2", "public-key"): "bmV3"})
     stage = WireGuard().stages(mesh)[1]
-    fact = stage.hold(mesh, bed.node("worker1"))
+    fact = stage.plan(mesh, bed.node("worker1"))
     plan = replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
     assert plan
     assert f"-peer {keys['worker2']} endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff

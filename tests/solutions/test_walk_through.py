@@ -52,8 +52,8 @@ def test_it_refuses_the_relay(bed: Testbed) -> None:
     """The document's own refusal, and none for the direct scenario."""
     solution = SOLUTIONS["plainvxlan"]
     relayed = replace(walk_through.SCENARIO, path=Way.RELAY)
-    assert solution.refuse(Mesh(bed, relayed)) == "plain VXLAN has no relay"
-    assert solution.refuse(Mesh(bed, walk_through.SCENARIO)) == ""
+    assert solution.unbuildable_reason(Mesh(bed, relayed)) == "plain VXLAN has no relay"
+    assert solution.unbuildable_reason(Mesh(bed, walk_through.SCENARIO)) == ""
 
 
 def test_it_is_typed(tmp_path: Path) -> None:

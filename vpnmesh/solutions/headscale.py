@@ -25,8 +25,8 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
     Stage,
     Status,
     endpoint_address,
@@ -76,15 +76,15 @@ class Headscale:
     binaries = (
         Binary("tailscaled", version=("tailscaled", "--version")),
         Binary("tailscale", version=("tailscale", "version")),
-        Binary("headscale", version=("headscale", "version"), at=Seat.CONTROL),
-        Binary("openssl", "openssl", at=Seat.CONTROL),
-        Binary("derper", version=("derper", "--version"), at=Seat.RELAY),
+        Binary("headscale", version=("headscale", "version"), at=MeshRole.CONTROL),
+        Binary("openssl", "openssl", at=MeshRole.CONTROL),
+        Binary("derper", version=("derper", "--version"), at=MeshRole.RELAY),
     )
     processes = ("tailscaled", "headscale", "derper")
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = 60.0
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
         del mesh
         return ""
@@ -177,7 +177,7 @@ def derp_map(mesh: Mesh) -> dict[str, object]:
         "ipv6": "none",
         "stunport": 3478,
         "derpport": 443,
-        "certname": f"sha256-raw:{mesh.got(relay.name, 'fingerprint')}",
+        "certname": f"sha256-raw:{mesh.published_by(relay.name, 'fingerprint')}",
     }
     region = {"regionid": REGION, "regioncode": REGION_CODE, "regionname": REGION_CODE, "nodes": [node]}
     return {"regions": {REGION: region}}
@@ -199,7 +199,9 @@ def policy(mesh: Mesh) -> dict[str, object]:
 
 def daemon(mesh: Mesh) -> Service:
     """The client's daemon; relay scenarios have it use DERP whatever else would work."""
-    certificate = WriteFile(f"{CLIENT}/control.crt", mesh.got(mesh.testbed.control_plane.name, "certificate"))
+    certificate = WriteFile(
+        f"{CLIENT}/control.crt", mesh.published_by(mesh.testbed.control_plane.name, "certificate")
+    )
     environment = {
         "TS_DEBUG_MTU": str(mesh.tunnel_mtu),
         "TS_DEBUG_FIREWALL_MODE": FIREWALL,
@@ -222,7 +224,8 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("PublicKey")): entry for entry in peers}
     return tuple(
-        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))))
+        for peer in mesh.peers(node)
     )
 
 
@@ -339,7 +342,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
         ),
     )
     steps = (
-        WriteFile(key, mesh.got(control.name, "auth-key")),
+        WriteFile(key, mesh.published_by(control.name, "auth-key")),
         Command(up, timeout_s=JOIN_S + 5),
         Command(("rm", "-f", key)),
     )

@@ -11,10 +11,10 @@ class Native:
     name = "native"
     binaries: tuple[Binary, ...] = ()
     processes: tuple[str, ...] = ()
-    traces: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
     fallback_s: float | None = None
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
         del mesh
         return ""

@@ -18,8 +18,8 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
     Stage,
     Status,
     endpoint_address,
@@ -56,16 +56,16 @@ class Nebula:
     name = "nebula"
     binaries = (
         Binary("nebula", "nebula", ("nebula", "-version")),
-        Binary("nebula", "nebula", at=Seat.CONTROL),
+        Binary("nebula", "nebula", at=MeshRole.CONTROL),
         Binary("nebula-cert", "nebula"),
-        Binary("nebula-cert", "nebula", at=Seat.CONTROL),
+        Binary("nebula-cert", "nebula", at=MeshRole.CONTROL),
         Binary("ssh-keygen", "openssh-client"),
     )
     processes = ("nebula",)
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = None
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
         del mesh
         return ""
@@ -171,7 +171,9 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
             "enabled": True,
             "listen": f"127.0.0.1:{CONSOLE_PORT}",
             "host_key": f"{DIRECTORY}/console_host",
-            "authorized_users": [{"user": "vpnmesh", "keys": [str(mesh.got(node.name, "console-key"))]}],
+            "authorized_users": [
+                {"user": "vpnmesh", "keys": [str(mesh.published_by(node.name, "console-key"))]}
+            ],
         },
         "logging": {"level": "warning", "format": "text"},
         "firewall": {
@@ -252,7 +254,7 @@ def _signed(mesh: Mesh) -> Fact[Plan]:
     def plan(completed: Sequence[Completed]) -> Plan:
         steps: list[Command | WriteFile] = []
         for node, one in zip(nodes, completed, strict=True):
-            if one.exit_code or one.stdout != mesh.got(node.name, "public-key"):
+            if one.exit_code or one.stdout != mesh.published_by(node.name, "public-key"):
                 steps += _sign(mesh, node)
         names = "\n".join(node.name for node in nodes)
         return Plan(tuple(steps), unified_diff("certificates", "", names) if steps else "")
@@ -275,7 +277,7 @@ def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
     )
     return [
         Command(("rm", "-f", f"{base}.crt")),
-        WriteFile(f"{base}.pub", mesh.got(node.name, "public-key")),
+        WriteFile(f"{base}.pub", mesh.published_by(node.name, "public-key")),
         Command((*sign, *what)),
     ]
 
@@ -292,8 +294,8 @@ def _read_certs(mesh: Mesh) -> Fact[dict[str, Text]]:
 def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
     authority = mesh.testbed.control_plane.name
     files = (
-        WriteFile(f"{DIRECTORY}/ca.crt", mesh.got(authority, "ca")),
-        WriteFile(f"{DIRECTORY}/host.crt", mesh.got(authority, f"crt/{node.name}")),
+        WriteFile(f"{DIRECTORY}/ca.crt", mesh.published_by(authority, "ca")),
+        WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
         WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
     return running(Service(SERVICE, ("nebula", "-config", CONFIG), files))

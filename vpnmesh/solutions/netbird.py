@@ -18,8 +18,8 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
     Stage,
     Status,
     checksum,
@@ -51,18 +51,18 @@ class NetBird:
     name = "netbird"
     binaries = (
         Binary("netbird", version=("netbird", "version")),
-        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=Seat.CONTROL),
-        Binary("netbird-signal", version=("netbird-signal", "--version"), at=Seat.CONTROL),
-        Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("netbird-relay", version=checksum("netbird-relay"), at=Seat.RELAY),
-        Binary("turnserver", "coturn", ("turnserver", "--version"), at=Seat.RELAY),
-        Binary("openssl", "openssl", at=Seat.RELAY),
+        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=MeshRole.CONTROL),
+        Binary("netbird-signal", version=("netbird-signal", "--version"), at=MeshRole.CONTROL),
+        Binary("curl", "curl", at=MeshRole.CONTROL),
+        Binary("netbird-relay", version=checksum("netbird-relay"), at=MeshRole.RELAY),
+        Binary("turnserver", "coturn", ("turnserver", "--version"), at=MeshRole.RELAY),
+        Binary("openssl", "openssl", at=MeshRole.RELAY),
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = 90.0
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
         del mesh
         return ""
@@ -139,7 +139,7 @@ class NetBird:
 def daemon(mesh: Mesh) -> Service:
     """The client's daemon; relay scenarios have it use the relay whatever else would work."""
     environment = {"NB_STATE_DIR": CLIENT, "NB_DISABLE_SSH_CONFIG": "true", "HOME": CLIENT}
-    certificate = WriteFile(f"{CLIENT}/relay.crt", mesh.got(mesh.testbed.relay.name, "certificate"))
+    certificate = WriteFile(f"{CLIENT}/relay.crt", mesh.published_by(mesh.testbed.relay.name, "certificate"))
     if not server.by_turn(mesh):
         # over QUIC it takes half a minute to notice that UDP is blocked
         environment |= {"SSL_CERT_FILE": certificate.path, "NB_RELAY_TRANSPORT": "ws"}
@@ -157,7 +157,8 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("publicKey")): entry for entry in details}
     return tuple(
-        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))))
+        for peer in mesh.peers(node)
     )
 
 
@@ -244,7 +245,7 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
         *("--interface-name", INTERFACE, "--wireguard-port", str(PORT), "--mtu", str(mesh.tunnel_mtu)),
     )
     return (
-        WriteFile(key, mesh.got(control.name, "setup-key")),
+        WriteFile(key, mesh.published_by(control.name, "setup-key")),
         Command(_netbird("down"), ok=(0, 1)),
         Command(
             ("sh", "-c", _CONNECT, f"{RUN_DIRECTORY}/netbird.log", f"{JOIN_S:.0f}", *up),

@@ -68,13 +68,13 @@ def management_config(mesh: Mesh) -> Json:
         "Signal": {"Proto": "http", "URI": f"{control}:{SIGNAL_PORT}"},
         "Datadir": SERVER,
         "StoreConfig": {"Engine": "sqlite"},
-        "DataStoreEncryptionKey": reveal(mesh.got(bed.control_plane.name, "store-key")),
+        "DataStoreEncryptionKey": reveal(mesh.published_by(bed.control_plane.name, "store-key")),
         "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
         "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
         "DisableDefaultPolicy": True,
         "TURNConfig": {"Turns": [], "CredentialsTTL": "12h", "Secret": "", "TimeBasedCredentials": False},
     }
-    secret = reveal(mesh.got(bed.relay.name, "secret"))
+    secret = reveal(mesh.published_by(bed.relay.name, "secret"))
     if by_turn(mesh):
         turn = {"Proto": "udp", "URI": f"turn:{relay}:{STUN_PORT}", "Username": TURN_USER, "Password": secret}
         config["TURNConfig"] = {"Turns": [turn], "CredentialsTTL": "12h", "TimeBasedCredentials": False}
@@ -135,7 +135,7 @@ def turn_config(mesh: Mesh, relay: Node) -> str:
             "simple-log",
         ),
         *(f"userdb={RELAY}/turndb", f"pidfile={RELAY}/turnserver.pid"),
-        f"user={TURN_USER}:{reveal(mesh.got(relay.name, 'secret'))}",
+        f"user={TURN_USER}:{reveal(mesh.published_by(relay.name, 'secret'))}",
     )
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ outages of tens of seconds) are checks that any solution goes through: `vpnmesh.
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Node
 from vpnmesh.plan import Fact, Plan
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Stage, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Stage, Status
 
 INTERFACE = "netmaker"
 
@@ -20,14 +20,14 @@ class Netmaker:
     name = "netmaker"
     binaries = (
         Binary("netclient"),
-        Binary("netmaker", at=Seat.CONTROL),
-        Binary("mosquitto", "mosquitto", at=Seat.CONTROL),
+        Binary("netmaker", at=MeshRole.CONTROL),
+        Binary("mosquitto", "mosquitto", at=MeshRole.CONTROL),
     )
     processes = ("netclient", "netmaker", "mosquitto")
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = None
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing but programs and code is missing, which is said of each where it shows."""
         del mesh
         return ""

@@ -62,7 +62,7 @@ class Mesh:
         apart = node.management_interface and not node.leg.interface.startswith(node.management_interface)
         return (*self.blacklist, node.management_interface) if self.blacklist and apart else self.blacklist
 
-    def got(self, node: str, key: str) -> Text:
+    def published_by(self, node: str, key: str) -> Text:
         """What that node published; CheckError names both when it did not."""
         try:
             return self.published[node, key]
@@ -75,11 +75,15 @@ class Mesh:
         """The same mesh, knowing more."""
         return replace(self, published={**self.published, **found})
 
-    def seats(self, seat: "Seat") -> tuple[Node, ...]:
+    def nodes_in(self, role: "MeshRole") -> tuple[Node, ...]:
         """The nodes that have that part in the mesh."""
         bed = self.testbed
-        places = {Seat.MEMBER: self.members, Seat.CONTROL: (bed.control_plane,), Seat.RELAY: (bed.relay,)}
-        return places[seat]
+        places = {
+            MeshRole.MEMBER: self.members,
+            MeshRole.CONTROL: (bed.control_plane,),
+            MeshRole.RELAY: (bed.relay,),
+        }
+        return places[role]
 
 
 def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
@@ -93,7 +97,7 @@ class Stage:
 
     name: str
     nodes: tuple[str, ...]
-    hold: Callable[[Mesh, Node], Fact[Plan]]
+    plan: Callable[[Mesh, Node], Fact[Plan]]
     publish: Callable[[Mesh, Node], Fact[dict[str, Text]]] = _publish_nothing
 
 
@@ -126,7 +130,7 @@ class Status:
         return next((peer for peer in self.peers if peer.name == name), None)
 
 
-class Seat(StrEnum):
+class MeshRole(StrEnum):
     """Which part of a mesh a node has: it carries pods, steers the others, or relays for them."""
 
     MEMBER = "member"
@@ -136,12 +140,12 @@ class Seat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program that a solution needs at a seat, and the Debian package that brings it ("" if none does)."""
+    """A program that a solution needs on the nodes of a role, and the Debian package that brings it ("" if none does)."""
 
     name: str
     package: str = ""
     version: tuple[str, ...] = ()
-    at: Seat = Seat.MEMBER
+    at: MeshRole = MeshRole.MEMBER
 
 
 def checksum(name: str) -> tuple[str, ...]:
@@ -168,7 +172,7 @@ class Solution(Protocol):
         ...
 
     @property
-    def traces(self) -> tuple[str, ...]:
+    def interfaces(self) -> tuple[str, ...]:
         """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
         ...
 
@@ -177,7 +181,7 @@ class Solution(Protocol):
         """How long a direct mesh may take to its relay once UDP is blocked; None if it has none to go to."""
         ...
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Why this mesh cannot be built whatever is installed, with the way out; "" when it can."""
         ...
 

@@ -36,10 +36,10 @@ class WireGuard:
     name = "wireguard"
     binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
     processes = ("wireguard-go",)
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = None
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """Nothing stands in the way."""
         del mesh
         return ""
@@ -111,10 +111,10 @@ def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 
 def _wanted(mesh: Mesh, node: Node) -> list[str]:
-    lines = [f"key {mesh.got(node.name, 'public-key')}", f"port {PORT}"]
+    lines = [f"key {mesh.published_by(node.name, 'public-key')}", f"port {PORT}"]
     lines += [f"address {mesh.overlay(node).ip} mtu {mesh.tunnel_mtu}"]
     for peer in mesh.peers(node):
-        key = mesh.got(peer.name, "public-key")
+        key = mesh.published_by(peer.name, "public-key")
         lines += [f"peer {key} endpoint {peer.underlay}:{PORT} allows {mesh.overlay(peer).ip}/32"]
     return sorted(lines)
 
@@ -134,7 +134,7 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
         word
         for peer in mesh.peers(node)
         for word in (
-            *("peer", str(mesh.got(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
+            *("peer", str(mesh.published_by(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
             *("allowed-ips", f"{mesh.overlay(peer).ip}/32", "persistent-keepalive", "25"),
         )
     )

@@ -22,8 +22,8 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
     Stage,
     Status,
     checksum,
@@ -83,18 +83,22 @@ class ZeroTier:
 
     name = "zerotier"
     binaries = (
-        *(Binary(one, version=("zerotier-one", "-v"), at=seat) for seat in Seat for one in ("zerotier-one",)),
-        *(Binary(one, at=seat) for seat in Seat for one in ("zerotier-idtool",)),
+        *(
+            Binary(one, version=("zerotier-one", "-v"), at=role)
+            for role in MeshRole
+            for one in ("zerotier-one",)
+        ),
+        *(Binary(one, at=role) for role in MeshRole for one in ("zerotier-idtool",)),
         Binary("zerotier-cli"),
-        Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("tcp-proxy", version=checksum("tcp-proxy"), at=Seat.RELAY),
+        Binary("curl", "curl", at=MeshRole.CONTROL),
+        Binary("tcp-proxy", version=checksum("tcp-proxy"), at=MeshRole.RELAY),
     )
     processes = ("zerotier-one", "tcp-proxy")
-    traces = (INTERFACE,)
+    interfaces = (INTERFACE,)
     fallback_s: float | None = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh) -> str:
         """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""
         if mesh.scenario.path is not Path.RELAY:
             return ""
@@ -202,7 +206,7 @@ def network_id(mesh: Mesh) -> str:
 
 def address_of(mesh: Mesh, node: Node) -> str:
     """A node's ZeroTier address, ten hexadecimal digits: the first field of its identity."""
-    return str(mesh.got(node.name, "identity")).split(":", 1)[0]
+    return str(mesh.published_by(node.name, "identity")).split(":", 1)[0]
 
 
 def planet(moon: bytes) -> bytes:
@@ -284,7 +288,7 @@ def _read_world() -> Fact[dict[str, Text]]:
 
 def _planet(mesh: Mesh) -> Fact[Plan]:
     """Have the planet file that names our root; it must lie there before the daemon first starts."""
-    wanted = mesh.got(mesh.testbed.relay.name, "planet")
+    wanted = mesh.published_by(mesh.testbed.relay.name, "planet")
     path = f"{HOME}/planet"
 
     def plan(completed: Sequence[Completed]) -> Plan:
