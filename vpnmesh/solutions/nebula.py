@@ -11,20 +11,12 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh.host.files import existing, read
+from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, stop
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
-    Binary,
-    Mesh,
-    MeshRole,
-    Peer,
-    Stage,
-    Status,
-    endpoint_address,
-    interface_fact,
-)
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -47,10 +39,9 @@ ssh-keygen -q -t ed25519 -N '' -f console; ssh-keygen -q -t ed25519 -N '' -f con
 printf '[127.0.0.1]:%s ' "$2" > console_known_hosts; cat console_host.pub >> console_known_hosts
 """
 _HANG_UP = 'kill -HUP "$(cat "$1")" 2>/dev/null; true'
-_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
 
 
-class Nebula:
+class Nebula(Solution):
     """Nebula between master and workers, direct or through the relay node."""
 
     name = "nebula"
@@ -63,14 +54,9 @@ class Nebula:
     )
     processes = ("nebula",)
     interfaces = (INTERFACE,)
-    fallback_s: float | None = None
+    colour, marker = "#c8453b", "X"
 
-    def unbuildable_reason(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""
         authority = (mesh.testbed.control_plane.name,)
         everyone = tuple(node.name for node in participants(mesh))
@@ -90,9 +76,8 @@ class Nebula:
             Stage("members", members, _running),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop the daemon and remove keys, certificates and, where it is, the authority."""
-        del mesh, node
         paths = (f"{RUN_DIRECTORY}/{SERVICE}.pid", f"/sys/class/net/{INTERFACE}", DIRECTORY, AUTHORITY)
 
         def plan(completed: Sequence[Completed]) -> Plan:
@@ -102,16 +87,15 @@ class Nebula:
             steps = (stop(SERVICE), Command(("rm", "-rf", "--", DIRECTORY, AUTHORITY)))
             return Plan(steps, unified_diff("nebula", left, ""))
 
-        return Fact((Command(("sh", "-c", _EXISTING, "sh", *paths)),), plan)
+        return Fact((existing(*paths),), plan)
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have Nebula never advertise these interfaces' addresses; a running daemon reads it again on SIGHUP."""
+    def blacklist(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
+        """Keep Nebula from advertising these interfaces' addresses; a running daemon is told by SIGHUP."""
         rules = {f"{prefix}.*": False for prefix in mesh.blacklisted(node)}
         lists = {"lighthouse": {"local_allow_list": {"interfaces": rules}}} if rules else {}
         wanted = yaml.safe_dump(lists)
 
-        def plan(completed: Sequence[Completed]) -> Plan:
-            held = completed[0].stdout if completed[0].exit_code == 0 else ""
+        def plan(held: str) -> Plan:
             if held == wanted:
                 return Plan()
             steps = (
@@ -121,18 +105,12 @@ class Nebula:
             )
             return Plan(steps, unified_diff(BLACKLIST, held, wanted))
 
-        return Fact((Command(("cat", BLACKLIST), ok=(0, 1)),), plan)
+        return read(BLACKLIST).map(plan)
 
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What Nebula's console says: a current remote means direct, a relay to me and no remote means relayed."""
-        link = interface_fact(INTERFACE)
         hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[1:])
-            return Status(plane, INTERFACE, address, mtu, parse_hostmap(mesh, node, completed[0].stdout))
-
-        return Fact((hostmap, *link.commands), parse)
+        return self.reported(Fact((hostmap,), lambda found: parse_hostmap(mesh, node, found[0].stdout)))
 
 
 def participants(mesh: Mesh) -> tuple[Node, ...]:
@@ -244,7 +222,7 @@ def _read_keys() -> Fact[dict[str, Text]]:
 
 
 def _signed(mesh: Mesh) -> Fact[Plan]:
-    """Have a certificate for every participant's present public key."""
+    """Ensure a certificate for every participant's present public key."""
     nodes = participants(mesh)
     questions = tuple(
         Command(("sh", "-c", 'cat "$1.pub" && test -s "$1.crt"', "sh", f"{AUTHORITY}/{node.name}"), ok=(0, 1))
@@ -299,3 +277,6 @@ def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
         WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
     return running(Service(SERVICE, ("nebula", "-config", CONFIG), files))
+
+
+SOLUTION = Nebula()
