@@ -2,6 +2,9 @@
 of the user's own packages (entry points of the group `vpnmesh.solutions`).
 """
 
+from collections.abc import Iterable
+
+from vpnmesh.host.probes import Program
 from vpnmesh.registry import Registry
 from vpnmesh.solutions.protocol import Solution
 
@@ -14,3 +17,9 @@ SOLUTIONS: Registry[Solution] = Registry(__name__, "SOLUTION", GROUP, Solution, 
 def solution_named(name: str) -> Solution:
     """The solution of that name; UnknownNameError lists the known ones."""
     return SOLUTIONS.named(name)
+
+
+def packaged(solutions: Iterable[Solution]) -> tuple[Program, ...]:
+    """The programs of these solutions that a Debian package brings, each once."""
+    binaries = (binary for solution in solutions for binary in solution.binaries if binary.package)
+    return tuple(dict.fromkeys(Program(binary.name, binary.package) for binary in binaries))
