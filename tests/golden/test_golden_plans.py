@@ -48,7 +48,7 @@ def over_wireguard(bed: Testbed) -> PodNetwork:
 def test_wireguard_interface(bed: Testbed, captured: Path, exit_code: int) -> None:
     """A member's interface: create, keys and endpoints of both peers, address, MTU 1280; wg missing is the same."""
     plan = answered(interface_plan(bed, captured), exit_code)
-    assert golden("wireguard-worker1.plan", rendered(plan)) == rendered(plan)
+    assert golden("wireguard/wireguard-worker1.plan", rendered(plan)) == rendered(plan)
 
 
 def test_wireguard_interface_stands(bed: Testbed, captured: Path) -> None:
@@ -84,7 +84,7 @@ def test_nebula_config(bed: Testbed, scenario: str, node: str) -> None:
     """A member's, the lighthouse's and the relay's configuration, as the daemon reads it."""
     mesh = mesh_of(bed, scenario, {(node, "console-key"): f"ssh-ed25519 AAAA {node}"})
     text = yaml.safe_dump(config(mesh, bed.node(node)), sort_keys=False)
-    assert golden(f"{scenario}-{node}.yml", text) == text
+    assert golden(f"nebula/{scenario}-{node}.yml", text) == text
 
 
 @pytest.mark.parametrize("exit_code", BLANK_EXITS)
@@ -92,7 +92,7 @@ def test_nebula_blacklist(bed: Testbed, exit_code: int) -> None:
     """Calico's and the management's interfaces are never advertised; a running daemon is told."""
     mesh = mesh_of(bed, "nebula-direct")
     plan = answered(Nebula().blacklist(mesh, bed.node("worker1")), exit_code)
-    assert golden("nebula-blacklist.plan", rendered(plan)) == rendered(plan)
+    assert golden("nebula/nebula-blacklist.plan", rendered(plan)) == rendered(plan)
 
 
 def test_nebula_blacklist_stands(bed: Testbed) -> None:

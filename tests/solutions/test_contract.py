@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.golden.goldens import answered
+from tests.solutions.scenarios import of_every_solution
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.model import Node, Scenario, Testbed
 from vpnmesh.plan import Command, Fact, Plan, Secret, Text, reveal
@@ -20,7 +21,7 @@ from vpnmesh.study.scenarios import SCENARIOS
 HUSH = "hush-hush"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # netmaker refuses every mesh (tests/solutions/test_netmaker.py): nothing of it can be joined
-BUILT = [one for one in SCENARIOS if one.solution in SOLUTIONS and one.solution != "netmaker"]
+BUILT = [one for one in of_every_solution() if one.solution != "netmaker"]
 every_scenario = pytest.mark.parametrize("scenario", BUILT, ids=lambda one: one.name)
 every_solution = pytest.mark.parametrize("name", [name for name in SOLUTIONS if name != "netmaker"])
 

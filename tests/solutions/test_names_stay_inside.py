@@ -48,7 +48,7 @@ def named(source: str) -> list[str]:
     tree = ast.parse(source)
     words = set(_docstrings(tree))
     return [
-        f"{node.lineno}: {text}"
+        f"{getattr(node, 'lineno', 0)}: {text}"
         for node in ast.walk(tree)
         if id(node) not in words
         for text in _texts(node)
