@@ -17,7 +17,6 @@ from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
-from tasks.relay import start_relay, stop_relay
 from tasks.resources import sample_load
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
@@ -60,7 +59,5 @@ __all__ = [
     "set_impairment",
     "set_sysctls",
     "start_ping",
-    "start_relay",
-    "stop_relay",
     "watch_path",
 ]

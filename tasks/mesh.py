@@ -15,7 +15,7 @@ SETTLE_S = 10.0
 def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:
     """Run one stage of joining on this node; `result` holds what the node publishes for later stages."""
     node = mesh.testbed.node(task.host.name)
-    result = converge(task, stage.hold(mesh, node), dry_run, settle_s=SETTLE_S)
+    result = converge(task, stage.plan(mesh, node), dry_run, settle_s=SETTLE_S)
     published: dict[str, Text] = {}
     if not task.is_dry_run(dry_run):
         published = shell(task).gather(stage.publish(mesh, node))

@@ -23,7 +23,7 @@ class Look:
 def look_at_node(task: Task, solution: Solution, mesh: Mesh, overlays: tuple[str, ...]) -> Result:
     """Read everything that a measurement's honesty rests on; `result` is a Look."""
     node = mesh.testbed.node(task.host.name)
-    others = tuple(name for name in overlays if name not in solution.traces)
+    others = tuple(name for name in overlays if name not in solution.interfaces)
     fact = both(solution.status(mesh, node), both(pod_mtu(), _present(others)))
     status, (mtu, foreign) = shell(task).gather(fact)
     return Result(host=task.host, result=Look(status, mtu, foreign))

@@ -3,17 +3,22 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 
 from vpnmesh.plan import Secret
+from vpnmesh.solutions import SOLUTIONS
 
-_SHAPES = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:(?:ts|hs)key-[\w-]{8,}|privkey:[0-9a-f]{16,}|nbp_\w{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
-    # a ZeroTier identity with its private half
-    r"|\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",
-    re.DOTALL,
+_SHAPES = (
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    # a JSON Web Token (RFC 7519)
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
 )
-"""How private keys and tokens look that no node publishes: PEM, Tailscale's, NetBird's, JWTs, ZeroTier's."""
+"""How private keys and tokens look that any program may write; `Solution.secret_shapes` adds those of one VPN."""
+
+
+@cache
+def _pattern(shapes: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{shape})" for shape in shapes), re.DOTALL)
 
 
 def masked(text: str, known: Iterable[Secret] = ()) -> str:
@@ -25,7 +30,8 @@ def masked(text: str, known: Iterable[Secret] = ()) -> str:
     # the longest first: one secret may be a part of another
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, str(forms[form]))
-    return _SHAPES.sub(lambda found: str(Secret(found[0])), text)
+    shapes = (*_SHAPES, *(shape for solution in SOLUTIONS.values() for shape in solution.secret_shapes))
+    return _pattern(shapes).sub(lambda found: str(Secret(found[0])), text)
 
 
 def hide_values(value: object, hide: Callable[[str], str]) -> object:

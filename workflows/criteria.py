@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import click
 
 from vpnmesh.criteria.catalogue import Basis, Value
-from vpnmesh.criteria.data import load
+from vpnmesh.criteria.data import load, not_judged
 from vpnmesh.criteria.evaluate import Verdict, evaluate, table
 from vpnmesh.errors import InputError
 
@@ -34,7 +34,8 @@ def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
     """Apply the essential criteria of the paper's section 3.1 to the VPNs of its Table 1."""
     day = on.date() if on else datetime.now(UTC).date()
     try:
-        verdicts = evaluate(load(), day, Basis(basis))
+        catalogue = load()
+        verdicts, others = evaluate(catalogue, day, Basis(basis)), not_judged(catalogue)
     except InputError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -42,6 +43,8 @@ def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
         click.echo(table(verdicts).write_csv(), nl=False)
     else:
         _show(verdicts, day, basis)
+        for name in others:
+            click.echo(f"{name} is not judged: nobody has stated anything of it; see docs/criteria.md.")
 
 
 def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:

@@ -19,6 +19,7 @@ def golden(name: str, text: str) -> str:
     """The reviewed text of that name; with VPNMESH_REGOLD set, `text` becomes it."""
     path = FOLDER / name
     if os.environ.get("VPNMESH_REGOLD"):
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return path.read_text(encoding="utf-8")
 

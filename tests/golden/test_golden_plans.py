@@ -30,7 +30,7 @@ def interface_plan(bed: Testbed, captured: Path, name: str = "wireguard-direct")
     keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
     mesh = mesh_of(bed, name, {(node, "public-key"): key for node, key in keys.items()})
     stages = {stage.name: stage for stage in WireGuard().stages(mesh)}
-    return stages["interface"].hold(mesh, bed.node("worker1"))
+    return stages["interface"].plan(mesh, bed.node("worker1"))
 
 
 def native(bed: Testbed) -> PodNetwork:
@@ -48,7 +48,7 @@ def over_wireguard(bed: Testbed) -> PodNetwork:
 def test_wireguard_interface(bed: Testbed, captured: Path, exit_code: int) -> None:
     """A member's interface: create, keys and endpoints of both peers, address, MTU 1280; wg missing is the same."""
     plan = answered(interface_plan(bed, captured), exit_code)
-    assert golden("wireguard-worker1.plan", rendered(plan)) == rendered(plan)
+    assert golden("wireguard/wireguard-worker1.plan", rendered(plan)) == rendered(plan)
 
 
 def test_wireguard_interface_stands(bed: Testbed, captured: Path) -> None:
@@ -63,7 +63,7 @@ def test_wireguard_with_another_key_is_made_anew(bed: Testbed, captured: Path) -
     published: dict[tuple[str, str], Text] = {(node, "public-key"): key for node, key in keys.items()}
     mesh = mesh_of(bed, "wireguard-direct", {**published, ("worker2", "public-key"): "bmV3"})
     stage = WireGuard().stages(mesh)[1]
-    fact = stage.hold(mesh, bed.node("worker1"))
+    fact = stage.plan(mesh, bed.node("worker1"))
     plan = replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
     assert plan
     assert f"-peer {keys['worker2']} endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff
@@ -84,7 +84,7 @@ def test_nebula_config(bed: Testbed, scenario: str, node: str) -> None:
     """A member's, the lighthouse's and the relay's configuration, as the daemon reads it."""
     mesh = mesh_of(bed, scenario, {(node, "console-key"): f"ssh-ed25519 AAAA {node}"})
     text = yaml.safe_dump(config(mesh, bed.node(node)), sort_keys=False)
-    assert golden(f"{scenario}-{node}.yml", text) == text
+    assert golden(f"nebula/{scenario}-{node}.yml", text) == text
 
 
 @pytest.mark.parametrize("exit_code", BLANK_EXITS)
@@ -92,7 +92,7 @@ def test_nebula_blacklist(bed: Testbed, exit_code: int) -> None:
     """Calico's and the management's interfaces are never advertised; a running daemon is told."""
     mesh = mesh_of(bed, "nebula-direct")
     plan = answered(Nebula().blacklist(mesh, bed.node("worker1")), exit_code)
-    assert golden("nebula-blacklist.plan", rendered(plan)) == rendered(plan)
+    assert golden("nebula/nebula-blacklist.plan", rendered(plan)) == rendered(plan)
 
 
 def test_nebula_blacklist_stands(bed: Testbed) -> None:

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.lab.build_spec import NodeRecipe, Recipe
-from vpnmesh.lab.nodes import Account, NodeFile, NodeKeys, free_uids, node_files
+from vpnmesh.lab.nodes import EMPTY, Account, NodeFile, NodeKeys, emptied_folders, free_uids, node_files
 from vpnmesh.lab.topology import Step
 from vpnmesh.model import Testbed
+from vpnmesh.solutions import SOLUTIONS
 
 ACCOUNTS = (Account("mesh", 2000), Account("meshpw", 2001, "$6$hash"))
 MACHINE = {
@@ -73,6 +74,17 @@ def test_free_uids_are_free(used: set[int], count: int) -> None:
 def test_a_recipe_survives_its_file() -> None:
     """What the init reads is what was written."""
     step = Step("s", (("ip", "link"), ("nft", "a b")))
-    node = NodeRecipe("n", (("net/x", "1"),), (NodeFile("/etc/x", "text\n", 0o600, 7),))
+    node = NodeRecipe("n", (("net/x", "1"),), (NodeFile("/etc/x", "text\n", 0o600, 7),), ("/etc/y",))
     recipe = Recipe((step,), step, (("net/y", "0"),), ACCOUNTS, (node,))
     assert recipe == Recipe.from_json(recipe.to_json())
+
+
+def test_no_node_sees_the_folders_of_the_machines_own_vpns() -> None:
+    """Every solution's, whoever adds it: a folder that is left out would show the machine's keys to a node."""
+    emptied = emptied_folders(SOLUTIONS.values())
+    own = {folder for one in SOLUTIONS.values() for folder in (f"/etc/{one.name}", *one.host_folders)}
+    assert own | {"/etc/ssh", "/etc/sudoers.d"} == set(emptied)
+    assert {"/etc/wireguard", "/etc/nebula", "/etc/netbird", "/etc/headscale", "/etc/netclient"} <= own
+    assert len(emptied) == len(set(emptied))
+    hidden = (*(f"{path}/" for path, _ in EMPTY), "/etc/", "/usr/local/", "/opt/")
+    assert [folder for folder in emptied if not folder.startswith(hidden)] == []

@@ -4,7 +4,7 @@ import pytest
 
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.probes import PROBES, PROGRAMS, Program
-from vpnmesh.lab.substrate import NEEDED, READ_ONLY_ROOT, Capability, Substrate, require
+from vpnmesh.lab.substrate import NEEDED, READ_ONLY_ROOT, Capability, Substrate, missing_programs, require
 
 
 def _substrate(*, lacks: tuple[str, ...] = (), missing: tuple[Program, ...] = ()) -> Substrate:
@@ -51,3 +51,14 @@ def test_a_lacking_kernel_is_one_sentence(lacks: tuple[str, ...], sentence: str)
 def test_an_unshaped_lab_needs_no_tbf_and_one_isolation_is_enough() -> None:
     """A feature that is not used is not asked for."""
     require(_substrate(lacks=("tbf", "port-isolation")), shaped=False)
+
+
+def test_programs_of_vpns_are_looked_for_by_what_the_vpns_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that a Debian package brings, once, and none of them keeps a lab from being built."""
+    monkeypatch.setattr("vpnmesh.lab.substrate._PATH", "")
+    missing = {program.name: program for program in missing_programs()}
+    assert (missing["wg"].package, missing["wireguard-go"].package) == ("wireguard-tools", "wireguard-go")
+    assert missing["nebula"] == Program("nebula", "nebula")
+    assert len(missing) == len(missing_programs())
+    own = {program.name for program in PROGRAMS}
+    assert [name for name, program in missing.items() if name not in own and program.needed] == []

@@ -5,12 +5,13 @@ import pytest
 import tasks
 from tests.live.vpn import need
 from tests.solutions import walk_through
+from tests.solutions.scenarios import of_every_solution
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 from vpnmesh.study.checks import check_mesh
-from vpnmesh.study.scenarios import SCENARIOS, scenario_named
+from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import (
     Site,
@@ -24,7 +25,7 @@ from workflows.run.provision import (
 
 pytestmark = pytest.mark.live
 
-TESTED = [scenario for scenario in SCENARIOS if scenario.solution in SOLUTIONS]
+TESTED = of_every_solution()
 
 
 def traces(site: Site) -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_the_guard_catches_a_vpn_that_left_the_underlay(where: str, site: Site) 
             "pod": (str(pod_address(bed, bed.server)), "in the pod network"),
             "management": (bed.server.management, "worker2's management address"),
         }[where]
-        key = str(standing.mesh.got(bed.server.name, "public-key"))
+        key = str(standing.mesh.published_by(bed.server.name, "public-key"))
         argv = ("wg", "set", wireguard.INTERFACE, "peer", key, "endpoint", f"{address}:{wireguard.PORT}")
         with cut_off(site, bed.server.name):
             check_mesh(standing.mesh, mesh_statuses(site, standing.solution, standing.mesh))

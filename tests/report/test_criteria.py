@@ -12,6 +12,7 @@ from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Valu
 from vpnmesh.criteria.evaluate import Verdict, evaluate
 from vpnmesh.criteria.parse import parse
 from vpnmesh.errors import InputError
+from vpnmesh.solutions import SOLUTIONS
 from workflows import criteria as command
 
 PAPER = date(2023, 6, 17)
@@ -153,6 +154,12 @@ def test_a_bad_date_is_a_sentence() -> None:
     assert "does not match the format" in result.stderr
 
 
+def replaced(texts: dict[str, str], old: str, new: str) -> dict[str, str]:
+    """The texts with the first `old` of the first that has it replaced."""
+    name = next(name for name, text in texts.items() if old in text)
+    return {**texts, name: texts[name].replace(old, new, 1)}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -160,25 +167,66 @@ def test_a_bad_date_is_a_sentence() -> None:
         ("      open-source: met", "      open-sauce: met", "unknown criterion 'open-sauce'"),
         ("      acl: met", "      acl: yes", "observations.0.cells.acl"),
         ("source: paper-4", "source: paper-44", "unknown source 'paper-44'"),
-        ("- product: headscale", "- product: headscal", "unknown product 'headscal'"),
-        ("criteria:", "criteria: [", "no YAML"),
+        ("{id: headscale,", "{id: headscal,", "headscale.yaml: is about 'headscal'"),
+        ("product:", "product: [", "no YAML"),
     ],
 )
 def test_a_bad_file_names_the_place(old: str, new: str, expected: str) -> None:
-    """A slip in the data is one sentence that names the key."""
-    text = criteria.text()
+    """A slip in the data is one sentence that names the file and the key."""
+    texts = replaced(criteria.statements(), old, new)
     with pytest.raises(InputError) as error:
-        parse(text.replace(old, new, 1))
+        parse(criteria.criteria(), texts)
+    assert expected in str(error.value)
+    (changed,) = (name for name, text in criteria.statements().items() if text != texts[name])
+    assert str(error.value).startswith(changed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("schema_version: 1", "schema_version: 9", "criteria.yaml: schema_version"),
+        ("{id: acl,", "{id: access,", "unknown criterion 'acl'"),
+        ("  paper-4:", "  paper-44:", "unknown source 'paper-4'"),
+        ("criteria:", "criteria: [", "no YAML"),
+    ],
+)
+def test_bad_criteria_name_the_place(old: str, new: str, expected: str) -> None:
+    """A slip in what all VPNs share, too."""
+    with pytest.raises(InputError) as error:
+        parse(criteria.criteria().replace(old, new, 1), criteria.statements())
     assert expected in str(error.value)
 
 
-def test_two_rows_of_one_day_are_refused(catalogue: Catalogue) -> None:
+def test_two_rows_of_one_day_are_refused() -> None:
     """Which of two rows of a day counts would be chance."""
-    text = criteria.text()
-    block = text[
-        text.index("  - product: nebula\n    date: 2026-10-29") : text.index(
-            "  - product: tailscale\n    date: 2026"
-        )
-    ]
+    texts = criteria.statements()
+    block = texts["nebula.yaml"][texts["nebula.yaml"].index("  - date: 2026-10-29") :]
     with pytest.raises(InputError, match="two rows of 2026-10-29"):
-        parse(text.replace(block, block + block))
+        parse(criteria.criteria(), replaced(texts, block, block + block))
+
+
+def test_a_vpn_without_statements_is_not_judged(catalogue: Catalogue) -> None:
+    """It can be measured, and is named; it is no row of Table 1, and nothing crashes."""
+    assert criteria.not_judged(catalogue) == ("wireguard",)
+    fewer = parse(
+        criteria.criteria(),
+        {name: text for name, text in criteria.statements().items() if name != "nebula.yaml"},
+    )
+    assert criteria.not_judged(fewer) == ("nebula", "wireguard")
+    assert "nebula" not in {found.product.id for found in evaluate(fewer, PAPER, Basis.CLAIMED)}
+    result = CliRunner().invoke(command.main, [])
+    assert "wireguard is not judged" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_a_solution_may_bring_its_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of the user's own is judged by what it states, after Table 1; a second file on a VPN is refused."""
+    own = criteria.statements()["nebula.yaml"].replace("id: nebula", "id: wireguard")
+    own = own.replace("name: Nebula", "name: WireGuard").replace("table_1_row: 11\n", "")
+    monkeypatch.setattr(SOLUTIONS["wireguard"], "statements", own, raising=False)
+    verdicts = evaluate(criteria.load(), PAPER, Basis.CLAIMED)
+    assert [found.product.name for found in verdicts[-2:]] == ["Nebula", "WireGuard"]
+    assert failed(verdicts[-1]) == ["relay-tcp"]
+    monkeypatch.setattr(SOLUTIONS["nebula"], "statements", own, raising=False)
+    with pytest.raises(InputError, match="solution nebula: brings statements that the project has"):
+        criteria.load()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.golden.goldens import answered
+from tests.solutions.scenarios import of_every_solution
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.model import Node, Scenario, Testbed
 from vpnmesh.plan import Command, Fact, Plan, Secret, Text, reveal
@@ -20,7 +21,7 @@ from vpnmesh.study.scenarios import SCENARIOS
 HUSH = "hush-hush"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # netmaker refuses every mesh (tests/solutions/test_netmaker.py): nothing of it can be joined
-BUILT = [one for one in SCENARIOS if one.solution in SOLUTIONS and one.solution != "netmaker"]
+BUILT = [one for one in of_every_solution() if one.solution != "netmaker"]
 every_scenario = pytest.mark.parametrize("scenario", BUILT, ids=lambda one: one.name)
 every_solution = pytest.mark.parametrize("name", [name for name in SOLUTIONS if name != "netmaker"])
 
@@ -47,7 +48,7 @@ def holds(mesh: Mesh) -> Iterator[tuple[str, Node, Fact[Plan]]]:
     for stage in SOLUTIONS[mesh.scenario.solution].stages(mesh):
         for name in stage.nodes:
             node = mesh.testbed.node(name)
-            yield stage.name, node, stage.hold(mesh, node)
+            yield stage.name, node, stage.plan(mesh, node)
 
 
 @every_scenario
@@ -198,12 +199,12 @@ def test_names_are_slugs(name: str) -> None:
 
 
 @every_solution
-def test_traces_are_interface_names(name: str) -> None:
+def test_interfaces_have_names_that_the_kernel_takes(name: str) -> None:
     """At most 15 characters, without space or slash, and no other solution's."""
-    for trace in SOLUTIONS[name].traces:
-        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", trace)
-        assert not trace.startswith(("cali", "vxlan.calico", "eth", "mgmt"))
-        assert [name] == [other for other, solution in SOLUTIONS.items() if trace in solution.traces]
+    for interface in SOLUTIONS[name].interfaces:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", interface)
+        assert not interface.startswith(("cali", "vxlan.calico", "eth", "mgmt"))
+        assert [name] == [other for other, solution in SOLUTIONS.items() if interface in solution.interfaces]
 
 
 @every_solution
@@ -213,8 +214,8 @@ def test_processes_are_comm_names(name: str) -> None:
 
 
 @every_solution
-def test_binaries_are_asked_for_once_a_seat(name: str) -> None:
-    """The same program twice at one seat would be two rows in the provenance."""
+def test_binaries_are_asked_for_once_a_role(name: str) -> None:
+    """The same program twice in one role would be two rows in the provenance."""
     asked = [(binary.name, binary.at) for binary in SOLUTIONS[name].binaries]
     assert len(asked) == len(set(asked))
 

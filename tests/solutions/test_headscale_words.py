@@ -134,7 +134,7 @@ def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbe
     """A list or null in place of the state: the stage plans the join, and its diff says what was known before."""
     mesh = mesh_of(bed, "headscale-direct")
     stage = headscale.Headscale().stages(mesh)[-1]
-    plan = answered(stage.hold(mesh, bed.node("worker1")), 0, words)
+    plan = answered(stage.plan(mesh, bed.node("worker1")), 0, words)
     assert [step.argv[0] for step in plan.steps if isinstance(step, Command)][:1] == ["tailscale"]
     assert plan.diff.splitlines()[-2:] == ["-not known", "+Running"]
     with pytest.raises(CheckError, match=r"no .* in the answer"):

@@ -146,11 +146,11 @@ def test_no_secret_shows_in_any_plan(scenario: str, bed: Testbed) -> None:
     plans = []
     for stage in solution_named("netbird").stages(mesh):
         for name in stage.nodes:
-            fact = stage.hold(mesh, bed.node(name))
+            fact = stage.plan(mesh, bed.node(name))
             plans.append(fact.parse(said(*("" for _ in fact.commands), exit_code=1)))
     shown = "\n".join(texts(plan) for plan in plans)
     named = (("relay", "secret"), ("hypervisor", "setup-key"), ("hypervisor", "store-key"))
-    secrets = [reveal(mesh.got(*one)) for one in named]
+    secrets = [reveal(mesh.published_by(*one)) for one in named]
     assert [secret for secret in secrets if secret in shown] == []
     assert all(isinstance(plan, Plan) for plan in plans)
 
@@ -160,7 +160,7 @@ def test_policies_are_replaced_by_name(bed: Testbed) -> None:
     mesh = mesh_of(bed, "netbird-direct")
     granular = replace(mesh, scenario=replace(mesh.scenario, options={"access": "granular"}))
     stage = next(one for one in netbird.NetBird().stages(granular) if one.name == "policy")
-    fact = stage.hold(granular, bed.node("hypervisor"))
+    fact = stage.plan(granular, bed.node("hypervisor"))
     groups = json.dumps([{"name": "All", "id": "g0"}, {"name": "members", "id": "g1"}])
     plan = fact.parse(said(groups, json.dumps([{"name": "members", "id": "p1"}])))
     methods = [step.argv[step.argv.index("-X") + 1] for step in plan.steps]  # type: ignore[union-attr]
@@ -174,7 +174,7 @@ def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbe
     """A list or null in place of the state: the stage plans the join, and its diff says what was known before."""
     mesh = mesh_of(bed, "netbird-direct")
     stage = netbird.NetBird().stages(mesh)[-1]
-    plan = answered(stage.hold(mesh, bed.node("worker1")), 0, words)
+    plan = answered(stage.plan(mesh, bed.node("worker1")), 0, words)
     assert [step.argv[0] for step in plan.steps if isinstance(step, Command)][:1] == ["netbird"]
     assert plan.diff.splitlines()[-2:] == ["-not known", "+Connected"]
     with pytest.raises(CheckError, match=r"no .* in the answer"):

@@ -8,9 +8,10 @@ import pytest
 
 from tests.golden.goldens import answered
 from vpnmesh.errors import ToolError
+from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
 from vpnmesh.host.pods import CALICO_INTERFACES
 from vpnmesh.model import DataPlane, Testbed
-from vpnmesh.solutions.protocol import Mesh, endpoint_address, interface_fact
+from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.scenarios import scenario_named
 
 LINK = {"ifname": "wt0", "mtu": 1280, "addr_info": [{"family": "inet", "local": "10.213.0.2"}]}
@@ -20,8 +21,9 @@ def test_an_interface_is_read() -> None:
     """Data plane, address and MTU; kernel WireGuard says so itself."""
     kernel = {**LINK, "linkinfo": {"info_kind": "wireguard"}}
     wanted = IPv4Address("10.213.0.2"), 1280
-    assert (DataPlane.USERSPACE, *wanted) == answered(interface_fact("wt0"), 0, json.dumps([LINK]))
-    assert (DataPlane.KERNEL, *wanted) == answered(interface_fact("wt0"), 0, json.dumps([{}, kernel]))
+    fact = interface_fact("wt0", (WIREGUARD,))
+    assert (DataPlane.USERSPACE, *wanted) == answered(fact, 0, json.dumps([LINK]))
+    assert (DataPlane.KERNEL, *wanted) == answered(fact, 0, json.dumps([{}, kernel]))
 
 
 @pytest.mark.parametrize(

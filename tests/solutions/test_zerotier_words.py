@@ -110,11 +110,11 @@ def test_a_private_underlay_refuses_the_relay(address: str, bed: Testbed) -> Non
     worker = bed.node("worker2")
     moved = replace(worker, legs=(replace(worker.leg, address=IPv4Interface(address)),))
     private = replace(bed, nodes=tuple(moved if node == worker else node for node in bed.nodes))
-    reason = zerotier.ZeroTier().refuse(mesh_of(private, "zerotier-relay"))
+    reason = zerotier.ZeroTier().unbuildable_reason(mesh_of(private, "zerotier-relay"))
     assert "worker2 has " + address.split("/", maxsplit=1)[0] in reason
     assert "192.88.99.0/24" in reason
-    assert zerotier.ZeroTier().refuse(mesh_of(private, "zerotier-direct")) == ""
-    assert zerotier.ZeroTier().refuse(mesh_of(bed, "zerotier-relay")) == ""
+    assert zerotier.ZeroTier().unbuildable_reason(mesh_of(private, "zerotier-direct")) == ""
+    assert zerotier.ZeroTier().unbuildable_reason(mesh_of(bed, "zerotier-relay")) == ""
 
 
 def test_relay_scenarios_force_the_proxy_on_all_but_the_root(bed: Testbed) -> None:

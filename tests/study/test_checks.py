@@ -7,9 +7,10 @@ import pytest
 
 from tests.golden.goldens import answered
 from vpnmesh.errors import CheckError
+from vpnmesh.host.links import endpoint_address
 from vpnmesh.model import DataPlane, Path, Place, Placement, Scenario, Testbed
 from vpnmesh.solutions import solution_named
-from vpnmesh.solutions.protocol import Mesh, Peer, Status, endpoint_address
+from vpnmesh.solutions.protocol import Mesh, Peer, Status
 from vpnmesh.study.checks import (
     check_endpoints,
     check_foreign,

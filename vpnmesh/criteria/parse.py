@@ -1,13 +1,17 @@
-"""Reads criteria.yaml into a `Catalogue`; every error names the block and the cell that is wrong."""
+"""Reads criteria.yaml and the statements on each VPN into a `Catalogue`; errors name the file and the place in it."""
 
+from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Literal
+from math import inf
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vpnmesh.criteria.catalogue import Catalogue, Criterion, Fact, How, Product, Source, Value
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
+
+CRITERIA_FILE = "criteria.yaml"
 
 
 class _Strict(BaseModel):
@@ -29,7 +33,6 @@ class _Cell(_Strict):
 
 
 class _Observation(_Strict):
-    product: str
     date: date
     how: How
     source: str
@@ -37,7 +40,6 @@ class _Observation(_Strict):
 
 
 class _Usability(_Strict):
-    product: str
     topic: str
     date: date
     claimed: Value
@@ -48,69 +50,94 @@ class _Usability(_Strict):
     seconds: float | None = None
 
 
-class _File(_Strict):
+class _CriteriaFile(_Strict):
     schema_version: Literal[1]
     criteria: tuple[Criterion, ...]
     sources: dict[str, _Source]
-    products: tuple[Product, ...]
+
+
+class _StatementsFile(_Strict):
+    schema_version: Literal[1]
+    product: Product
+    table_1_row: int | None = None
+    sources: dict[str, _Source] = {}
     observations: tuple[_Observation, ...]
-    usability: tuple[_Usability, ...]
+    usability: tuple[_Usability, ...] = ()
 
 
-def parse(text: str, place: str = "criteria.yaml") -> Catalogue:
-    """The catalogue that a file holds; InputError says which key is wrong, unknown or twice there."""
+_FileT = TypeVar("_FileT", bound=_Strict)
+
+
+def parse(criteria: str, statements: Mapping[str, str] | None = None) -> Catalogue:
+    """The catalogue of the criteria's file and of the statements on each VPN.
+
+    `statements` are the texts by the names of their files (`NAME.yaml`). VPNs come in the order of Table 1, then by
+    name. Raises InputError, with the file and the key in it, for what is wrong, unknown or there twice.
+    """
+    shared = _checked(_CriteriaFile, criteria, CRITERIA_FILE)
+    files = {place: _checked(_StatementsFile, text, place) for place, text in (statements or {}).items()}
+    facts: list[Fact] = []
+    usability: list[Fact] = []
+    for place, file in sorted(files.items(), key=lambda one: _row(one[1])):
+        if place != f"{file.product.id}.yaml":
+            raise InputError(place, f"is about '{file.product.id}'", f"name the file {file.product.id}.yaml")
+        sources = _sources(shared.sources) | _sources(file.sources)
+        facts += [fact for block in file.observations for fact in _facts(file.product, block, sources, place)]
+        usability += [_usability(file.product, row, sources, place) for row in file.usability]
+    products = tuple(file.product for file in sorted(files.values(), key=_row))
+    catalogue = Catalogue(shared.criteria, products, tuple(facts), tuple(usability))
+    _check_topics(catalogue)
+    return catalogue
+
+
+def _checked(kind: type[_FileT], text: str, place: str) -> _FileT:
     try:
-        data = _File.model_validate(parse_yaml(text.encode(), place))
+        return kind.model_validate(parse_yaml(text.encode(), place))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(place, f"{key or 'file'}: {first['msg']}") from error
-    sources = {
-        key: Source(key, found.text, found.url, found.is_the_paper) for key, found in data.sources.items()
-    }
-    facts = [fact for block in data.observations for fact in _facts(block, sources, place)]
-    usability = [_usability(row, sources, place) for row in data.usability]
-    catalogue = Catalogue(data.criteria, data.products, tuple(facts), tuple(usability))
-    _check_names(catalogue, place)
-    return catalogue
 
 
-def _source(sources: dict[str, Source], key: str, place: str) -> Source:
+def _row(file: _StatementsFile) -> tuple[float, str]:
+    return (inf if file.table_1_row is None else file.table_1_row, file.product.id)
+
+
+def _sources(written: Mapping[str, _Source]) -> dict[str, Source]:
+    return {key: Source(key, one.text, one.url, one.is_the_paper) for key, one in written.items()}
+
+
+def _source(sources: Mapping[str, Source], key: str, place: str) -> Source:
     if key not in sources:
         raise UnknownNameError(place, "source", key, sorted(sources))
     return sources[key]
 
 
-def _facts(block: _Observation, sources: dict[str, Source], place: str) -> list[Fact]:
-    facts = []
+def _facts(
+    product: Product, block: _Observation, sources: Mapping[str, Source], place: str
+) -> Iterable[Fact]:
     for topic, value in block.cells.items():
         cell = value if isinstance(value, _Cell) else _Cell(claimed=value)
-        source = _source(sources, cell.source or block.source, f"{place}: {block.product}.{topic}")
+        source = _source(sources, cell.source or block.source, f"{place}: {topic}")
         how = cell.how or block.how
-        facts.append(
-            Fact(block.product, topic, block.date, cell.claimed, cell.verified, how, source, cell.note)
-        )
-    return facts
+        yield Fact(product.id, topic, block.date, cell.claimed, cell.verified, how, source, cell.note)
 
 
-def _usability(row: _Usability, sources: dict[str, Source], place: str) -> Fact:
-    source = _source(sources, row.source, f"{place}: {row.product}.{row.topic}")
+def _usability(product: Product, row: _Usability, sources: Mapping[str, Source], place: str) -> Fact:
+    source = _source(sources, row.source, f"{place}: {row.topic}")
     return Fact(
-        row.product, row.topic, row.date, row.claimed, row.verified, row.how, source, row.note, row.seconds
+        product.id, row.topic, row.date, row.claimed, row.verified, row.how, source, row.note, row.seconds
     )
 
 
-def _check_names(catalogue: Catalogue, place: str) -> None:
-    products = sorted(product.id for product in catalogue.products)
+def _check_topics(catalogue: Catalogue) -> None:
     criteria = sorted(criterion.id for criterion in catalogue.criteria)
     seen: set[tuple[str, str, date]] = set()
     for fact in (*catalogue.facts, *catalogue.usability):
-        if fact.product not in products:
-            raise UnknownNameError(place, "product", fact.product, products)
-        key = (fact.product, fact.topic, fact.date)
-        if key in seen:
-            raise InputError(place, f"{fact.product}.{fact.topic} has two rows of {fact.date}")
+        place = f"{fact.product}.yaml"
+        if (key := (fact.product, fact.topic, fact.date)) in seen:
+            raise InputError(place, f"{fact.topic} has two rows of {fact.date}", "delete one of them")
         seen.add(key)
     for fact in catalogue.facts:
         if fact.topic not in criteria:
-            raise UnknownNameError(f"{place}: {fact.product}", "criterion", fact.topic, criteria)
+            raise UnknownNameError(f"{fact.product}.yaml", "criterion", fact.topic, criteria)

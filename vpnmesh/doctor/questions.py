@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from vpnmesh.host.links import OVERLAY_KINDS
 from vpnmesh.host.probes import PROBES
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, ask, both, together
@@ -156,14 +157,9 @@ def tunnels() -> Fact[tuple[str, ...]]:
     def parse(one: Completed) -> tuple[str, ...]:
         links = json.loads(one.stdout or "[]")
         kinds = ((link.get("ifname", ""), link.get("linkinfo", {}).get("info_kind", "")) for link in links)
-        return tuple(f"{name} ({kind})" for name, kind in kinds if kind in _OVERLAY_KINDS)
+        return tuple(f"{name} ({kind})" for name, kind in kinds if kind in OVERLAY_KINDS)
 
     return ask("ip", "-json", "-details", "link", "show", "up").map(parse)
-
-
-_OVERLAY_KINDS = frozenset(
-    {"vxlan", "geneve", "wireguard", "tun", "gre", "gretap", "ipip", "sit", "vti", "xfrm", "ip6tnl"}
-)
 
 
 def objects() -> Fact[tuple[str, ...]]:

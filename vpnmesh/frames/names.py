@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from vpnmesh.solutions import SOLUTIONS
+
 _NUMBERED = re.compile(r"^\d+-")
-_MTU = re.compile(r"^native-mtu(\d+)")
 _API = re.compile(r"-k8s-api-bench.*$")
 _PATHS = ("-direct", "-relay", "-relay-tcp")
 
@@ -26,10 +27,14 @@ class Source:
 def scenario_of(folder: str) -> str:
     """The scenario a folder is named after: `11-native-mtu1230` and `03-headscale-k8s-api-bench` alike.
 
-    The folders of the API benchmark leave out that a connection is direct.
+    A scenario without a VPN is named after its MTU; the API benchmark's folders leave out that a connection is direct.
     """
     bare = _NUMBERED.sub("", folder)
-    name = _MTU.sub(r"native-\1", _API.sub("", bare))
-    if bare == _API.sub("", bare) or name.startswith("native-") or name.endswith(_PATHS):
+    name = _API.sub("", bare)
+    baselines = [one.name for one in SOLUTIONS.values() if not one.is_vpn]
+    for baseline in baselines:
+        name = re.sub(rf"^{baseline}-mtu(\d+)", rf"{baseline}-\1", name)
+    is_baseline = name.startswith(tuple(f"{one}-" for one in baselines))
+    if bare == _API.sub("", bare) or is_baseline or name.endswith(_PATHS):
         return name
     return f"{name}-direct"

@@ -1,4 +1,4 @@
-"""Programs that we bring to a node ourselves."""
+"""Files of a node: which exist, what is in them, and programs that we bring to it ourselves."""
 
 import base64
 import hashlib
@@ -11,9 +11,27 @@ _INSTALL = """
 umask 022; mkdir -p "$(dirname "$1")" && base64 -d > "$1.new" && chmod 755 "$1.new" && mv -f "$1.new" "$1"
 """
 
+# constant script: the paths are the arguments
+_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
+
+
+def printed(completed: Completed) -> str:
+    """What a command printed; "" where it failed, as for a file that is missing."""
+    return completed.stdout if completed.exit_code == 0 else ""
+
+
+def read(path: str) -> Fact[str]:
+    """The text of a file; "" where it is missing."""
+    return Fact((Command(("cat", path), ok=(0, 1)),), lambda completed: printed(completed[0]))
+
+
+def existing(*paths: str) -> Command:
+    """Print those of the paths that exist, one a line."""
+    return Command(("sh", "-c", _EXISTING, "sh", *paths))
+
 
 def executable(path: str, content: bytes) -> Fact[Plan]:
-    """Have exactly this program at that path, runnable by all, writable by root."""
+    """Ensure that exactly this program is at that path, runnable by all, writable by root."""
     wanted = hashlib.sha256(content).hexdigest()
 
     def plan(completed: Sequence[Completed]) -> Plan:

@@ -1,10 +1,12 @@
-"""Kernel features and programs that labs and nodes are asked for, as data: what to try, and what to install.
+"""Kernel features and programs that labs and nodes are probed for, as data: what to try, and what to install.
 
-Each probe is a list of commands for a fresh namespace; who runs them is another's matter (`vpnmesh.lab.substrate` on
-this machine, `vpnmesh.doctor.questions` on nodes).
+Each probe is a list of commands for a fresh namespace; `vpnmesh.lab.substrate` runs them on this machine,
+`vpnmesh.doctor.questions` on nodes. The programs of VPNs are `vpnmesh.solutions.packaged`.
 """
 
 from dataclasses import dataclass
+
+from vpnmesh.host.links import WIREGUARD
 
 Argv = tuple[str, ...]
 
@@ -21,14 +23,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, the Debian package that brings it, and whether a lab cannot stand without it."""
+    """A program, the Debian package that brings it, and whether a lab cannot be built without it."""
 
     name: str
     package: str
     needed: bool = False
 
 
-PROGRAMS = (
+PROGRAMS: tuple[Program, ...] = (
     Program("unshare", "util-linux", needed=True),
     Program("nsenter", "util-linux", needed=True),
     Program("ip", "iproute2", needed=True),
@@ -47,9 +49,6 @@ PROGRAMS = (
     Program("ping", "iputils-ping"),
     Program("ethtool", "ethtool"),
     Program("sysctl", "procps"),
-    Program("wg", "wireguard-tools"),
-    Program("wireguard-go", "wireguard-go"),
-    Program("nebula", "nebula"),
     Program("gcc", "gcc"),
 )
 
@@ -125,9 +124,9 @@ PROBES = (
     ),
     Probe("tun", "userspace VPNs", (("ip", "tuntap", "add", "dev", "t0", "mode", "tun"),)),
     Probe(
-        "wireguard",
+        WIREGUARD,
         "WireGuard in the kernel (else userspace)",
-        (("ip", "link", "add", "w0", "type", "wireguard"),),
+        (("ip", "link", "add", "w0", "type", WIREGUARD),),
     ),
     Probe(
         "8021q",

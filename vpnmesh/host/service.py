@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vpnmesh.errors import CheckError
+from vpnmesh.host.files import existing, printed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
@@ -46,7 +47,6 @@ true
 """
 LOG_BYTES = 65_536
 """How much of the end of a log is read."""
-_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
 # a daemon that ended, because its port was taken or its configuration wrong, is not waited for
 _UNTIL = """
 until "$@" > /dev/null 2>&1; do
@@ -96,7 +96,7 @@ def probe(name: str) -> Fact[str]:
     """The digest that the running service was started with, "" when it does not run."""
 
     def parse(completed: Sequence[Completed]) -> str:
-        return completed[0].stdout.strip() if completed[0].exit_code == 0 else ""
+        return printed(completed[0]).strip()
 
     return Fact((Command(("sh", "-c", _PROBE, "sh", f"{RUN_DIRECTORY}/{name}"), ok=(0, 1)),), parse)
 
@@ -112,8 +112,7 @@ def stopped(name: str, *paths: str) -> Fact[Plan]:
         steps = (stop(name), *((Command(("rm", "-rf", "--", *paths)),) if paths else ()))
         return Plan(steps, unified_diff(f"service {name}", "\n".join(left), ""))
 
-    find = ("sh", "-c", 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true', "sh", *files)
-    return Fact((Command(find),), parse)
+    return Fact((existing(*files),), parse)
 
 
 def removed(
@@ -143,7 +142,7 @@ def removed(
         )
         return Plan(steps, unified_diff("left", left, ""))
 
-    return Fact((Command(("sh", "-c", _EXISTING, "sh", *runs, *links, *paths)), *find), parse)
+    return Fact((existing(*runs, *links, *paths), *find), parse)
 
 
 def made(path: str, script: Command, what: str) -> Fact[Plan]:

@@ -12,11 +12,14 @@ from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
 
 @dataclass(frozen=True, slots=True)
 class NodeRecipe:
-    """One node: its name (also its network namespace's), its settings, its files."""
+    """One node: its name (also its network namespace's), its settings, its files; `emptied` are folders of the machine
+    that are empty in the node.
+    """
 
     name: str
     sysctls: tuple[tuple[str, str], ...]
     files: tuple[NodeFile, ...]
+    emptied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Recipe:
                     name=item["name"],
                     sysctls=_settings(item["sysctls"]),
                     files=tuple(NodeFile(**entry) for entry in item["files"]),
+                    emptied=tuple(item["emptied"]),
                 )
                 for item in raw["nodes"]
             ),

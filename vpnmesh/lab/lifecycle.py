@@ -32,7 +32,7 @@ from vpnmesh.lab.directory import (
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.init_process import Birth, end_init
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
-from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, hosts_file, node_files
+from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, emptied_folders, hosts_file, node_files
 from vpnmesh.lab.processes import Process, descendants, inner_pid
 from vpnmesh.lab.residue import await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
@@ -47,6 +47,7 @@ from vpnmesh.lab.topology import (
     uplink_step,
 )
 from vpnmesh.model import Testbed
+from vpnmesh.solutions import SOLUTIONS
 
 Progress = Callable[[str, float], None]
 
@@ -309,6 +310,7 @@ class _Construction:
                         accounts,
                         machine,
                     ),
+                    emptied=emptied_folders(SOLUTIONS.values()),
                 )
                 for name in names
             ),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from vpnmesh.model import Testbed
+from vpnmesh.solutions.protocol import Solution
 
 USER = "mesh"
 PASSWORD_USER = "meshpw"  # noqa: S105 - a user's name
@@ -33,16 +34,8 @@ EMPTY = (
 )
 # of what EMPTY hides, these are shown again, read-only: a node's tasks ask dpkg for versions
 KEPT = ("/var/lib/dpkg",)
-# emptied in a node where the machine has them: the machine's own VPNs are none of its business
-FOREIGN_STATE = (
-    "/etc/wireguard",
-    "/etc/nebula",
-    "/etc/netbird",
-    "/etc/headscale",
-    "/etc/netclient",
-    "/etc/ssh",
-    "/etc/sudoers.d",
-)
+# emptied in a node where the machine has them, with the folders of every VPN
+_EMPTIED = ("/etc/ssh", "/etc/sudoers.d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +63,12 @@ class NodeKeys:
 
     host_private: str
     client_public: str
+
+
+def emptied_folders(solutions: Iterable[Solution]) -> tuple[str, ...]:
+    """Folders of the machine that are empty in every node: its ssh and sudo, and those of its own VPNs."""
+    vpns = (folder for one in solutions for folder in (f"/etc/{one.name}", *one.host_folders))
+    return tuple(dict.fromkeys((*_EMPTIED, *vpns)))
 
 
 def free_uids(passwd: str, group: str, count: int) -> tuple[int, ...]:

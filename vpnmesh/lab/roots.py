@@ -14,7 +14,7 @@ from pathlib import Path
 from vpnmesh.lab import kernel
 from vpnmesh.lab.build_spec import NodeRecipe, Recipe
 from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.nodes import EMPTY, FOREIGN_STATE, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
+from vpnmesh.lab.nodes import EMPTY, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
 
 _STAGE = "/mnt"
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -78,7 +78,7 @@ def _become_node(
             path.write_text(value)
     kernel.unshare(_NEW_NAMESPACES)
     socket.sethostname(node.name)
-    _make_root()
+    _make_root(node.emptied)
     for account in accounts:
         _make_home(account)
     for file in node.files:
@@ -103,8 +103,8 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
     os.execve(argv[0], argv, {"PATH": _SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
 
 
-def _make_root() -> None:
-    """Read-only everywhere, then what is the node's own on top."""
+def _make_root(emptied: tuple[str, ...]) -> None:
+    """Read-only everywhere, then what is the node's own on top; `emptied` hides the machine's own VPNs."""
     kept = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in KEPT if Path(path).is_dir()}
     # `ip netns` makes its folder shared: without this, what is taken away here is taken from all nodes
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
@@ -117,7 +117,7 @@ def _make_root() -> None:
     for path, descriptor in kept.items():
         Path(path).mkdir(parents=True)
         kernel.mount(f"/proc/self/fd/{descriptor}", path, flags=kernel.MS_BIND)
-    for path in FOREIGN_STATE:
+    for path in emptied:
         if Path(path).is_dir():
             shutil.rmtree(path)
             Path(path).mkdir(mode=0o755)

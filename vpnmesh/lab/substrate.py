@@ -16,6 +16,7 @@ from vpnmesh.errors import UnavailableError
 from vpnmesh.host.probes import PROBES, PROGRAMS, Probe, Program
 from vpnmesh.lab.kernel import make_read_only
 from vpnmesh.lab.topology import Argv
+from vpnmesh.solutions import SOLUTIONS, packaged
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT_S = 10.0
@@ -117,8 +118,10 @@ def examine(names: Collection[str] | None = None) -> Substrate:
 
 
 def missing_programs() -> tuple[Program, ...]:
-    """The programs that are not installed."""
-    return tuple(program for program in PROGRAMS if shutil.which(program.name, path=_PATH) is None)
+    """The programs of a lab and of VPNs that are not installed, where Debian has a package of them."""
+    own = {program.name for program in PROGRAMS}
+    wanted = (*PROGRAMS, *(one for one in packaged(SOLUTIONS.values()) if one.name not in own))
+    return tuple(program for program in wanted if shutil.which(program.name, path=_PATH) is None)
 
 
 def _try_out(probe: Probe) -> Capability:

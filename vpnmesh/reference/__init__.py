@@ -13,15 +13,6 @@ TESTBED = (
     "six machines, Intel Xeon X5647 (4 cores, 2.93 GHz), 1 Gbit/s switch, pfSense, Ubuntu 22.04, K3s 1.22.17"
 )
 FIGURES = ("mean_mbit_s", "sd_mbit_s", "cv", "ratio_native_1450", "ratio_native_1230")
-DATA_PLANES = {
-    "headscale-direct": "userspace",
-    "headscale-relay": "userspace",
-    "netbird-direct": "kernel",
-    "netbird-relay": "kernel",
-    "zerotier-direct": "userspace",
-    "zerotier-relay": "userspace",
-}
-"""Who encrypted in the paper's testbed (sections 3.2 and 4.1: NetBird used the kernel's WireGuard)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +45,13 @@ def paper_rows() -> list[Row]:
     ]
 
 
+def _read(name: str) -> pl.DataFrame:
+    return pl.read_csv(resources.files(__name__).joinpath(name).read_bytes(), infer_schema=False)
+
+
 def _printed() -> pl.DataFrame:
-    data = resources.files(__name__).joinpath("paper_tables.csv").read_bytes()
-    return pl.read_csv(data, infer_schema=False)
+    return _read("paper_tables.csv")
+
+
+DATA_PLANES: dict[str, str] = dict(_read("data_planes.csv").iter_rows())
+"""Who encrypted in the paper's testbed, by scenario: `kernel` or `userspace` (sections 3.2 and 4.1)."""

@@ -8,17 +8,9 @@ from dataclasses import dataclass
 
 from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
+from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.scenarios import SCENARIOS, path_of, solution_of
 
-_SOLUTIONS = {
-    "native": ("#767b82", "o"),
-    "headscale": ("#3b7dd8", "s"),
-    "netbird": ("#cc6a00", "^"),
-    "zerotier": ("#178f62", "D"),
-    "wireguard": ("#9657d6", "P"),
-    "nebula": ("#c8453b", "X"),
-    "netmaker": ("#b04a92", "v"),
-}
 _OTHERS = (("#8a6d1f", "p"), ("#3f8f9c", "h"), ("#7a6f9b", "*"), ("#a0694f", "d"))
 
 _SOLID, _DASHED, _DOTTED = (1.0, 0.0), (4.0, 1.5), (1.0, 1.5)
@@ -44,12 +36,19 @@ class Look:
 def look(scenario: str) -> Look:
     """The look of a scenario, known or not; the same in every figure of every report."""
     solution = solution_of(scenario)
-    colour, marker = _SOLUTIONS.get(solution) or _OTHERS[sum(solution.encode()) % len(_OTHERS)]
+    colour, marker = _solution_style(solution)
     smaller_mtu = scenario in BASELINES and scenario != _LARGER_MTU
     if path_of(scenario) is not Path.RELAY and not smaller_mtu:
         return Look(colour, marker, filled=True, hatch="", dashes=_SOLID)
     hatch, dashes = ("xxx", _DOTTED) if _second_relay(scenario) else ("////", _DASHED)
     return Look(colour, marker, filled=False, hatch=hatch, dashes=dashes)
+
+
+def _solution_style(name: str) -> tuple[str, str]:
+    """Colour and marker as the solution's module states them, else one of a few, chosen by its name."""
+    colour, marker = _OTHERS[sum(name.encode()) % len(_OTHERS)]
+    solution = SOLUTIONS.get(name)
+    return (solution.colour or colour, solution.marker or marker) if solution else (colour, marker)
 
 
 def _second_relay(scenario: str) -> bool:

@@ -1,29 +1,25 @@
-"""Every solution that can be put on a testbed, by name."""
+"""Every solution that can be put on a testbed, by name: the modules of this package that define `SOLUTION`, then those
+of the user's own packages (entry points of the group `vpnmesh.solutions`).
+"""
 
-from vpnmesh.errors import UnknownNameError
-from vpnmesh.solutions.headscale import Headscale
-from vpnmesh.solutions.native import Native
-from vpnmesh.solutions.nebula import Nebula
-from vpnmesh.solutions.netbird import NetBird
-from vpnmesh.solutions.netmaker import Netmaker
+from collections.abc import Iterable
+
+from vpnmesh.host.probes import Program
+from vpnmesh.registry import Registry
 from vpnmesh.solutions.protocol import Solution
-from vpnmesh.solutions.wireguard import WireGuard
-from vpnmesh.solutions.zerotier import ZeroTier
 
-SOLUTIONS: dict[str, Solution] = {
-    "native": Native(),
-    "headscale": Headscale(),
-    "netbird": NetBird(),
-    "zerotier": ZeroTier(),
-    "wireguard": WireGuard(),
-    "nebula": Nebula(),
-    "netmaker": Netmaker(),
-}
+GROUP = "vpnmesh.solutions"
+"""The group of entry points by which a package offers a solution."""
+
+SOLUTIONS: Registry[Solution] = Registry(__name__, "SOLUTION", GROUP, Solution, word="solution")
 
 
 def solution_named(name: str) -> Solution:
     """The solution of that name; UnknownNameError lists the known ones."""
-    try:
-        return SOLUTIONS[name]
-    except KeyError:
-        raise UnknownNameError("solution", "solution", name, list(SOLUTIONS)) from None
+    return SOLUTIONS.named(name)
+
+
+def packaged(solutions: Iterable[Solution]) -> tuple[Program, ...]:
+    """The programs of these solutions that a Debian package brings, each once."""
+    binaries = (binary for solution in solutions for binary in solution.binaries if binary.package)
+    return tuple(dict.fromkeys(Program(binary.name, binary.package) for binary in binaries))

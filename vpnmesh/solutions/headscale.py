@@ -16,22 +16,14 @@ import yaml
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host import leftovers, tls
+from vpnmesh.host.files import printed
+from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.pods import PORT as VXLAN_PORT
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
-from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
-    Binary,
-    Mesh,
-    Peer,
-    Seat,
-    Stage,
-    Status,
-    endpoint_address,
-    interface_fact,
-)
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 
 INTERFACE = "tailscale0"
 PORT = 41641
@@ -69,27 +61,25 @@ ip route flush table 52; ip -6 route flush table 52
 """
 
 
-class Headscale:
+class Headscale(Solution):
     """Headscale, Tailscale clients and one DERP server, direct or relayed over TCP 443."""
 
     name = "headscale"
     binaries = (
         Binary("tailscaled", version=("tailscaled", "--version")),
         Binary("tailscale", version=("tailscale", "version")),
-        Binary("headscale", version=("headscale", "version"), at=Seat.CONTROL),
-        Binary("openssl", "openssl", at=Seat.CONTROL),
-        Binary("derper", version=("derper", "--version"), at=Seat.RELAY),
+        Binary("headscale", version=("headscale", "version"), at=MeshRole.CONTROL),
+        Binary("openssl", "openssl", at=MeshRole.CONTROL),
+        Binary("derper", version=("derper", "--version"), at=MeshRole.RELAY),
     )
     processes = ("tailscaled", "headscale", "derper")
-    traces = (INTERFACE,)
-    fallback_s: float | None = 60.0
+    interfaces = (INTERFACE,)
+    # Tailscale's and Headscale's keys for joining, Tailscale's private keys
+    secret_shapes = (r"\b(?:ts|hs)key-[\w-]{8,}", r"\bprivkey:[0-9a-f]{16,}")
+    colour, marker = "#3b7dd8", "s"
+    fallback_s = 60.0
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """The relay first, because the server hands out its certificate; then server, policy, clients."""
         relay = (mesh.testbed.relay.name,)
         control = (mesh.testbed.control_plane.name,)
@@ -104,9 +94,8 @@ class Headscale:
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop what runs here, let tailscaled take its rules and routes back, remove keys and state."""
-        del mesh, node
         unroute = Command(("sh", "-c", f"({_UNROUTE}) 2> /dev/null; true"))
         return removed(
             ("tailscaled", "derper", "headscale"),
@@ -116,23 +105,12 @@ class Headscale:
             cleanup=(unroute, leftovers.remove(RULES)),
         )
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
-        """There is no such setting, nor need: Linux sends tailscaled's own marked packets past its interface."""
-        del mesh, node
-        return None
-
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`tailscale status --json`: a current address means direct, none and traffic means through DERP."""
         question = Command(
             ("tailscale", f"--socket={SOCKET}", "status", "--json"), ok=(0, 1, 127), timeout_s=5
         )
-        link = interface_fact(INTERFACE)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[1:])
-            return Status(plane, INTERFACE, address, mtu, parse_status(mesh, node, completed[0].stdout))
-
-        return Fact((question, *link.commands), parse)
+        return self.reported(Fact((question,), lambda found: parse_status(mesh, node, found[0].stdout)))
 
 
 def server_config(node: Node) -> dict[str, object]:
@@ -177,7 +155,7 @@ def derp_map(mesh: Mesh) -> dict[str, object]:
         "ipv6": "none",
         "stunport": 3478,
         "derpport": 443,
-        "certname": f"sha256-raw:{mesh.got(relay.name, 'fingerprint')}",
+        "certname": f"sha256-raw:{mesh.published_by(relay.name, 'fingerprint')}",
     }
     region = {"regionid": REGION, "regioncode": REGION_CODE, "regionname": REGION_CODE, "nodes": [node]}
     return {"regions": {REGION: region}}
@@ -198,8 +176,10 @@ def policy(mesh: Mesh) -> dict[str, object]:
 
 
 def daemon(mesh: Mesh) -> Service:
-    """The client's daemon; relay scenarios have it use DERP whatever else would work."""
-    certificate = WriteFile(f"{CLIENT}/control.crt", mesh.got(mesh.testbed.control_plane.name, "certificate"))
+    """The client's daemon; relay scenarios make it use DERP whatever else would work."""
+    certificate = WriteFile(
+        f"{CLIENT}/control.crt", mesh.published_by(mesh.testbed.control_plane.name, "certificate")
+    )
     environment = {
         "TS_DEBUG_MTU": str(mesh.tunnel_mtu),
         "TS_DEBUG_FIREWALL_MODE": FIREWALL,
@@ -222,7 +202,8 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("PublicKey")): entry for entry in peers}
     return tuple(
-        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))))
+        for peer in mesh.peers(node)
     )
 
 
@@ -244,8 +225,7 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     return Peer(peer.name, None, None)
 
 
-def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
-    del mesh
+def _derper(_mesh: Mesh, node: Node) -> Fact[Plan]:
     argv = (
         *("derper", "-a", ":443", "-http-port", "-1", "-certmode", "manual", "-certdir", DERP),
         *("-hostname", str(node.underlay), "-c", f"{DERP}/derper.key"),
@@ -255,8 +235,7 @@ def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
     return running(Service("derper", argv, (folder,), ready=until("test", "-s", certificate, deadline_s=10)))
 
 
-def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
-    del mesh
+def _certificate(_mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
     question = Command(("cat", f"{DERP}/{node.underlay}.crt"))
     return Fact((question,), lambda completed: {"fingerprint": fingerprint(content(completed[0]))})
 
@@ -269,9 +248,8 @@ def fingerprint(certificate: str) -> str:
         raise CheckError("provision", f"the relay's certificate: {error}") from error
 
 
-def _tls(mesh: Mesh, node: Node) -> Fact[Plan]:
+def _tls(_mesh: Mesh, node: Node) -> Fact[Plan]:
     """TLS, because a client that lost a plain HTTP connection insists on port 443 for the next two minutes."""
-    del mesh
     return tls.certificate(SERVER, node.underlay)
 
 
@@ -295,13 +273,13 @@ def _read_key() -> Fact[dict[str, Text]]:
 
 
 def _policy_set(mesh: Mesh) -> Fact[Plan]:
-    """Have Headscale's database hold the policy; it tells the clients at once, nothing restarts."""
+    """Ensure that Headscale's database holds the policy; it tells the clients at once, nothing restarts."""
     wanted = json.dumps(policy(mesh), indent=2)
     path = f"{SERVER}/policy.json"
     tool = ("headscale", "-c", SERVER_CONFIG, "policy")
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        held = completed[0].stdout if completed[0].exit_code == 0 else ""
+        held = printed(completed[0])
         try:
             same = json.loads(held) == json.loads(wanted)
         except json.JSONDecodeError:
@@ -325,7 +303,7 @@ def _read_self() -> Fact[dict[str, Text]]:
 
 
 def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
-    """Have the daemon logged in at our server under the node's name."""
+    """Ensure that the daemon is logged in at our server under the node's name."""
     control = mesh.testbed.control_plane
     key = f"{CLIENT}/authkey"
     tool = ("tailscale", f"--socket={SOCKET}")
@@ -339,7 +317,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
         ),
     )
     steps = (
-        WriteFile(key, mesh.got(control.name, "auth-key")),
+        WriteFile(key, mesh.published_by(control.name, "auth-key")),
         Command(up, timeout_s=JOIN_S + 5),
         Command(("rm", "-f", key)),
     )
@@ -349,3 +327,6 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
         return Plan() if state == "Running" else Plan(steps, unified_diff("tailscale", state, "Running"))
 
     return Fact((Command((*tool, "status", "--json"), ok=(0, 1)),), plan)
+
+
+SOLUTION = Headscale()

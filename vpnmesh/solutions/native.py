@@ -1,45 +1,29 @@
-"""No VPN at all: pods over the bare underlay, the paper's two baselines."""
+"""No VPN at all: pods over the bare underlay, the paper's two baselines (section 3.3)."""
 
 from vpnmesh.model import DataPlane, Node, Path
 from vpnmesh.plan import Fact, Plan
-from vpnmesh.solutions.protocol import Binary, Mesh, Peer, Stage, Status
+from vpnmesh.solutions.protocol import Mesh, Peer, Solution, Stage, Status
 
 
-class Native:
+class Native(Solution):
     """The baseline: nothing to join, nothing to leave, every peer is direct."""
 
     name = "native"
-    binaries: tuple[Binary, ...] = ()
-    processes: tuple[str, ...] = ()
-    traces: tuple[str, ...] = ()
-    fallback_s: float | None = None
+    is_vpn = False
+    colour, marker = "#767b82", "o"
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, _mesh: Mesh, /) -> tuple[Stage, ...]:
         """Nothing to join."""
-        del mesh
         return ()
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Nothing to leave."""
-        del mesh, node
         return Fact((), lambda _: Plan())
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
-        """Nothing looks for peers."""
-        del mesh, node
-        return None
-
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
-        """The underlay, as the inventory has it."""
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
+        """The underlay, as the inventory describes it."""
         peers = tuple(Peer(peer.name, Path.DIRECT, peer.underlay) for peer in mesh.peers(node))
+        return Fact((), lambda _: Status(DataPlane.NONE, node.leg.interface, node.underlay, None, peers))
 
-        def parse(completed: object) -> Status:
-            del completed
-            return Status(DataPlane.NONE, node.leg.interface, node.underlay, None, peers)
 
-        return Fact((), parse)
+SOLUTION = Native()

@@ -11,20 +11,12 @@ from ipaddress import IPv4Address
 
 import yaml
 
+from vpnmesh.host.files import existing, read
+from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, stop
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
-    Binary,
-    Mesh,
-    Peer,
-    Seat,
-    Stage,
-    Status,
-    endpoint_address,
-    interface_fact,
-)
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -47,30 +39,24 @@ ssh-keygen -q -t ed25519 -N '' -f console; ssh-keygen -q -t ed25519 -N '' -f con
 printf '[127.0.0.1]:%s ' "$2" > console_known_hosts; cat console_host.pub >> console_known_hosts
 """
 _HANG_UP = 'kill -HUP "$(cat "$1")" 2>/dev/null; true'
-_EXISTING = 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true'
 
 
-class Nebula:
+class Nebula(Solution):
     """Nebula between master and workers, direct or through the relay node."""
 
     name = "nebula"
     binaries = (
         Binary("nebula", "nebula", ("nebula", "-version")),
-        Binary("nebula", "nebula", at=Seat.CONTROL),
+        Binary("nebula", "nebula", at=MeshRole.CONTROL),
         Binary("nebula-cert", "nebula"),
-        Binary("nebula-cert", "nebula", at=Seat.CONTROL),
+        Binary("nebula-cert", "nebula", at=MeshRole.CONTROL),
         Binary("ssh-keygen", "openssh-client"),
     )
     processes = ("nebula",)
-    traces = (INTERFACE,)
-    fallback_s: float | None = None
+    interfaces = (INTERFACE,)
+    colour, marker = "#c8453b", "X"
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""
         authority = (mesh.testbed.control_plane.name,)
         everyone = tuple(node.name for node in participants(mesh))
@@ -90,9 +76,8 @@ class Nebula:
             Stage("members", members, _running),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop the daemon and remove keys, certificates and, where it is, the authority."""
-        del mesh, node
         paths = (f"{RUN_DIRECTORY}/{SERVICE}.pid", f"/sys/class/net/{INTERFACE}", DIRECTORY, AUTHORITY)
 
         def plan(completed: Sequence[Completed]) -> Plan:
@@ -102,16 +87,15 @@ class Nebula:
             steps = (stop(SERVICE), Command(("rm", "-rf", "--", DIRECTORY, AUTHORITY)))
             return Plan(steps, unified_diff("nebula", left, ""))
 
-        return Fact((Command(("sh", "-c", _EXISTING, "sh", *paths)),), plan)
+        return Fact((existing(*paths),), plan)
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have Nebula never advertise these interfaces' addresses; a running daemon reads it again on SIGHUP."""
+    def blacklist(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
+        """Keep Nebula from advertising these interfaces' addresses; a running daemon is told by SIGHUP."""
         rules = {f"{prefix}.*": False for prefix in mesh.blacklisted(node)}
         lists = {"lighthouse": {"local_allow_list": {"interfaces": rules}}} if rules else {}
         wanted = yaml.safe_dump(lists)
 
-        def plan(completed: Sequence[Completed]) -> Plan:
-            held = completed[0].stdout if completed[0].exit_code == 0 else ""
+        def plan(held: str) -> Plan:
             if held == wanted:
                 return Plan()
             steps = (
@@ -121,18 +105,12 @@ class Nebula:
             )
             return Plan(steps, unified_diff(BLACKLIST, held, wanted))
 
-        return Fact((Command(("cat", BLACKLIST), ok=(0, 1)),), plan)
+        return read(BLACKLIST).map(plan)
 
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What Nebula's console says: a current remote means direct, a relay to me and no remote means relayed."""
-        link = interface_fact(INTERFACE)
         hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[1:])
-            return Status(plane, INTERFACE, address, mtu, parse_hostmap(mesh, node, completed[0].stdout))
-
-        return Fact((hostmap, *link.commands), parse)
+        return self.reported(Fact((hostmap,), lambda found: parse_hostmap(mesh, node, found[0].stdout)))
 
 
 def participants(mesh: Mesh) -> tuple[Node, ...]:
@@ -171,7 +149,9 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
             "enabled": True,
             "listen": f"127.0.0.1:{CONSOLE_PORT}",
             "host_key": f"{DIRECTORY}/console_host",
-            "authorized_users": [{"user": "vpnmesh", "keys": [str(mesh.got(node.name, "console-key"))]}],
+            "authorized_users": [
+                {"user": "vpnmesh", "keys": [str(mesh.published_by(node.name, "console-key"))]}
+            ],
         },
         "logging": {"level": "warning", "format": "text"},
         "firewall": {
@@ -242,7 +222,7 @@ def _read_keys() -> Fact[dict[str, Text]]:
 
 
 def _signed(mesh: Mesh) -> Fact[Plan]:
-    """Have a certificate for every participant's present public key."""
+    """Ensure a certificate for every participant's present public key."""
     nodes = participants(mesh)
     questions = tuple(
         Command(("sh", "-c", 'cat "$1.pub" && test -s "$1.crt"', "sh", f"{AUTHORITY}/{node.name}"), ok=(0, 1))
@@ -252,7 +232,7 @@ def _signed(mesh: Mesh) -> Fact[Plan]:
     def plan(completed: Sequence[Completed]) -> Plan:
         steps: list[Command | WriteFile] = []
         for node, one in zip(nodes, completed, strict=True):
-            if one.exit_code or one.stdout != mesh.got(node.name, "public-key"):
+            if one.exit_code or one.stdout != mesh.published_by(node.name, "public-key"):
                 steps += _sign(mesh, node)
         names = "\n".join(node.name for node in nodes)
         return Plan(tuple(steps), unified_diff("certificates", "", names) if steps else "")
@@ -275,7 +255,7 @@ def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
     )
     return [
         Command(("rm", "-f", f"{base}.crt")),
-        WriteFile(f"{base}.pub", mesh.got(node.name, "public-key")),
+        WriteFile(f"{base}.pub", mesh.published_by(node.name, "public-key")),
         Command((*sign, *what)),
     ]
 
@@ -292,8 +272,11 @@ def _read_certs(mesh: Mesh) -> Fact[dict[str, Text]]:
 def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
     authority = mesh.testbed.control_plane.name
     files = (
-        WriteFile(f"{DIRECTORY}/ca.crt", mesh.got(authority, "ca")),
-        WriteFile(f"{DIRECTORY}/host.crt", mesh.got(authority, f"crt/{node.name}")),
+        WriteFile(f"{DIRECTORY}/ca.crt", mesh.published_by(authority, "ca")),
+        WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
         WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
     return running(Service(SERVICE, ("nebula", "-config", CONFIG), files))
+
+
+SOLUTION = Nebula()

@@ -9,6 +9,8 @@ coturn in `netbird-relay`, as the paper did, and NetBird's own relay over TCP 44
 from collections.abc import Mapping, Sequence
 
 from vpnmesh.host import leftovers
+from vpnmesh.host.files import read
+from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
 from vpnmesh.model import Node, Path
@@ -18,13 +20,12 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
+    Solution,
     Stage,
     Status,
     checksum,
-    endpoint_address,
-    interface_fact,
 )
 
 INTERFACE = "wt0"
@@ -45,29 +46,28 @@ exit 1
 """
 
 
-class NetBird:
+class NetBird(Solution):
     """NetBird, direct, relayed by coturn over UDP, or by its own relay over TCP."""
 
     name = "netbird"
     binaries = (
         Binary("netbird", version=("netbird", "version")),
-        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=Seat.CONTROL),
-        Binary("netbird-signal", version=("netbird-signal", "--version"), at=Seat.CONTROL),
-        Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("netbird-relay", version=checksum("netbird-relay"), at=Seat.RELAY),
-        Binary("turnserver", "coturn", ("turnserver", "--version"), at=Seat.RELAY),
-        Binary("openssl", "openssl", at=Seat.RELAY),
+        Binary("netbird-mgmt", version=("netbird-mgmt", "--version"), at=MeshRole.CONTROL),
+        Binary("netbird-signal", version=("netbird-signal", "--version"), at=MeshRole.CONTROL),
+        Binary("curl", "curl", at=MeshRole.CONTROL),
+        Binary("netbird-relay", version=checksum("netbird-relay"), at=MeshRole.RELAY),
+        Binary("turnserver", "coturn", ("turnserver", "--version"), at=MeshRole.RELAY),
+        Binary("openssl", "openssl", at=MeshRole.RELAY),
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
-    traces = (INTERFACE,)
-    fallback_s: float | None = 90.0
+    interfaces = (INTERFACE,)
+    kernel_links = (WIREGUARD,)
+    # personal access tokens of the management's interface
+    secret_shapes = (r"\bnbp_\w{8,}",)
+    colour, marker = "#cc6a00", "^"
+    fallback_s = 90.0
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Relay, because its secret goes into the management's configuration; management, account, clients."""
         relay = (mesh.testbed.relay.name,)
         control = (mesh.testbed.control_plane.name,)
@@ -98,9 +98,8 @@ class NetBird:
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop what runs here, and remove its rules, keys and state."""
-        del mesh, node
         return removed(
             ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "coturn"),
             (CLIENT, server.SERVER, server.SIGNAL, server.RELAY, f"{RUN_DIRECTORY}/netbird.sock"),
@@ -110,36 +109,28 @@ class NetBird:
             cleanup=(leftovers.delete_table("ip", TABLE), leftovers.remove(RULES)),
         )
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have the client ignore these interfaces: it connects again with the new list if it already runs."""
+    def blacklist(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
+        """Make the client ignore these interfaces: it connects again with the new list if it already runs."""
         listed = ",".join(mesh.blacklisted(node)) or "none"
-        question = Command(("cat", f"{CLIENT}/blacklist"), ok=(0, 1))
         join = _join_steps(mesh, node)
 
-        def plan(completed: Sequence[Completed]) -> Plan:
-            before = completed[0].stdout if completed[0].exit_code == 0 else ""
+        def plan(before: str) -> Plan:
             return (
                 Plan() if before == listed else Plan(join, unified_diff("netbird blacklist", before, listed))
             )
 
-        return Fact((question,), plan)
+        return read(f"{CLIENT}/blacklist").map(plan)
 
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`netbird status --json`; the endpoints decide, since one end may say P2P over TURN."""
         question = Command(_netbird("status", "--json"), ok=(0, 1, 127), timeout_s=5)
-        link = interface_fact(INTERFACE)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[1:])
-            return Status(plane, INTERFACE, address, mtu, parse_status(mesh, node, completed[0].stdout))
-
-        return Fact((question, *link.commands), parse)
+        return self.reported(Fact((question,), lambda found: parse_status(mesh, node, found[0].stdout)))
 
 
 def daemon(mesh: Mesh) -> Service:
-    """The client's daemon; relay scenarios have it use the relay whatever else would work."""
+    """The client's daemon; relay scenarios make it use the relay whatever else would work."""
     environment = {"NB_STATE_DIR": CLIENT, "NB_DISABLE_SSH_CONFIG": "true", "HOME": CLIENT}
-    certificate = WriteFile(f"{CLIENT}/relay.crt", mesh.got(mesh.testbed.relay.name, "certificate"))
+    certificate = WriteFile(f"{CLIENT}/relay.crt", mesh.published_by(mesh.testbed.relay.name, "certificate"))
     if not server.by_turn(mesh):
         # over QUIC it takes half a minute to notice that UDP is blocked
         environment |= {"SSL_CERT_FILE": certificate.path, "NB_RELAY_TRANSPORT": "ws"}
@@ -157,7 +148,8 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     # by key, not by name: a node that joined before leaves its name behind
     entries = {str(entry.get("publicKey")): entry for entry in details}
     return tuple(
-        _peer(mesh, peer, entries.get(str(mesh.got(peer.name, "node-key")))) for peer in mesh.peers(node)
+        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))))
+        for peer in mesh.peers(node)
     )
 
 
@@ -184,7 +176,7 @@ def _netbird(*words: str) -> tuple[str, ...]:
 
 
 def _nftables() -> Fact[Plan]:
-    """Have a chain that makes NetBird take nftables rather than iptables.
+    """Ensure a chain that makes NetBird take nftables rather than iptables.
 
     It chooses by what it finds on the node, that is, by which scenario was there before
     (client/firewall/create_linux.go); a study wants the same every time.
@@ -203,7 +195,7 @@ def _nftables() -> Fact[Plan]:
 
 
 def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
-    """Have the daemon connected to our management under the node's name."""
+    """Ensure that the daemon is connected to our management under the node's name."""
     question = Command(_netbird("status", "--json"), ok=(0, 1))
 
     def plan(completed: Sequence[Completed]) -> Plan:
@@ -244,7 +236,7 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
         *("--interface-name", INTERFACE, "--wireguard-port", str(PORT), "--mtu", str(mesh.tunnel_mtu)),
     )
     return (
-        WriteFile(key, mesh.got(control.name, "setup-key")),
+        WriteFile(key, mesh.published_by(control.name, "setup-key")),
         Command(_netbird("down"), ok=(0, 1)),
         Command(
             ("sh", "-c", _CONNECT, f"{RUN_DIRECTORY}/netbird.log", f"{JOIN_S:.0f}", *up),
@@ -253,3 +245,6 @@ def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
         Command(("rm", "-f", key)),
         WriteFile(f"{CLIENT}/blacklist", listed),
     )
+
+
+SOLUTION = NetBird()

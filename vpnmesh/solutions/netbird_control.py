@@ -13,10 +13,7 @@ from vpnmesh.host.rest import Api, Json, answer, asked, field_of, pretty, record
 from vpnmesh.host.service import Service, content, made, running, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
-from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
-    Mesh,
-)
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 
 MANAGEMENT_PORT = 8080
 SIGNAL_PORT = 10000
@@ -37,7 +34,7 @@ STORE_KEY = f"{SERVER}/store.key"
 """Left to itself management makes one and writes it into its configuration, which we write anew at every start."""
 API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 
-# constant scripts; secrets are made on the node and never stand on a command line
+# constant scripts; secrets are made on the node and never on a command line
 _MAKE_OWNER = """
 umask 077
 password=$(head -c 24 /dev/urandom | base64)
@@ -68,13 +65,13 @@ def management_config(mesh: Mesh) -> Json:
         "Signal": {"Proto": "http", "URI": f"{control}:{SIGNAL_PORT}"},
         "Datadir": SERVER,
         "StoreConfig": {"Engine": "sqlite"},
-        "DataStoreEncryptionKey": reveal(mesh.got(bed.control_plane.name, "store-key")),
+        "DataStoreEncryptionKey": reveal(mesh.published_by(bed.control_plane.name, "store-key")),
         "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
         "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
         "DisableDefaultPolicy": True,
         "TURNConfig": {"Turns": [], "CredentialsTTL": "12h", "Secret": "", "TimeBasedCredentials": False},
     }
-    secret = reveal(mesh.got(bed.relay.name, "secret"))
+    secret = reveal(mesh.published_by(bed.relay.name, "secret"))
     if by_turn(mesh):
         turn = {"Proto": "udp", "URI": f"turn:{relay}:{STUN_PORT}", "Username": TURN_USER, "Password": secret}
         config["TURNConfig"] = {"Turns": [turn], "CredentialsTTL": "12h", "TimeBasedCredentials": False}
@@ -135,7 +132,7 @@ def turn_config(mesh: Mesh, relay: Node) -> str:
             "simple-log",
         ),
         *(f"userdb={RELAY}/turndb", f"pidfile={RELAY}/turnserver.pid"),
-        f"user={TURN_USER}:{reveal(mesh.got(relay.name, 'secret'))}",
+        f"user={TURN_USER}:{reveal(mesh.published_by(relay.name, 'secret'))}",
     )
     return "\n".join(lines) + "\n"
 
@@ -166,9 +163,8 @@ def policies(mesh: Mesh, group: str) -> list[Json]:
     ]
 
 
-def relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
-    """Have the relay's password and certificate; both are of this run only."""
-    del mesh
+def relay_secrets(_mesh: Mesh, node: Node) -> Fact[Plan]:
+    """Ensure the relay's password and certificate; both are of this run only."""
     secret = made(
         f"{RELAY}/secret", Command(("sh", "-ec", _MAKE_RANDOM, "sh", f"{RELAY}/secret")), "<a new secret>"
     )
@@ -179,15 +175,14 @@ def relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
     )
 
 
-def read_relay_secrets(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
+def read_relay_secrets(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
     """What management and clients need of them."""
-    del mesh, node
     questions = (Command(("cat", f"{RELAY}/secret")), Command(("cat", f"{RELAY}/tls.crt")))
     return Fact(questions, lambda c: {"secret": Secret(content(c[0])), "certificate": f"{content(c[1])}\n"})
 
 
 def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
-    """Have coturn, or NetBird's own relay with its STUN server."""
+    """Ensure that coturn runs, or NetBird's own relay with its STUN server."""
     if by_turn(mesh):
         config = WriteFile(f"{RELAY}/turnserver.conf", Secret(turn_config(mesh, node)))
         return running(Service("coturn", ("turnserver", "-c", config.path), (config,)))
@@ -206,7 +201,7 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 
 def store_key() -> Fact[Plan]:
-    """Have the key that management's database is encrypted with; without it a restart finds no owner and no peer."""
+    """Ensure the key that management's database is encrypted with; without it a restart finds no owner and no peer."""
     return made(STORE_KEY, Command(("sh", "-ec", _MAKE_STORE_KEY, "sh", STORE_KEY)), "<a new key>")
 
 
@@ -218,13 +213,13 @@ def read_store_key() -> Fact[dict[str, Text]]:
 
 
 def owner() -> Fact[Plan]:
-    """Have an owner with a token of one day, made by the setup call that works only once."""
+    """Ensure an owner with a token of one day, made by the setup call that works only once."""
     script = Command(("sh", "-ec", _MAKE_OWNER, "sh", API.url, API.header_file), timeout_s=30)
     return made(API.header_file, script, "<a new owner and token>")
 
 
 def settings(mesh: Mesh) -> Fact[Plan]:
-    """Have connections made at once, logins that do not expire, and our range of addresses."""
+    """Ensure that connections are made at once, logins do not expire, and addresses are from our range."""
     wanted: Json = {
         "lazy_connection_enabled": False,
         "peer_login_expiration_enabled": False,
@@ -249,7 +244,7 @@ def settings(mesh: Mesh) -> Fact[Plan]:
 
 
 def group() -> Fact[Plan]:
-    """Have the group that setup key and policies name."""
+    """Ensure the group that setup key and policies name."""
 
     def plan(found: Sequence[object]) -> Plan:
         if _group_id(found[0]):
@@ -264,7 +259,7 @@ def _group_id(groups: object) -> str:
 
 
 def held_policies(mesh: Mesh) -> Fact[Plan]:
-    """Have exactly the wanted policies; management tells the clients at once, nothing restarts."""
+    """Ensure exactly the wanted policies; management tells the clients at once, nothing restarts."""
 
     def plan(found: Sequence[object]) -> Plan:
         held = {str(one.get("name")): str(one.get("id")) for one in records(found[1])}
@@ -281,7 +276,7 @@ def held_policies(mesh: Mesh) -> Fact[Plan]:
 
 
 def setup_key() -> Fact[Plan]:
-    """Have a setup key that every member may use; its text is shown once, in the answer that is kept."""
+    """Ensure a setup key that every member may use; its text is shown once, in the answer that is kept."""
     question = Command(("test", "-s", SETUP_KEY), ok=(0, 1))
 
     def plan(completed: Sequence[Completed]) -> Plan:

@@ -7,48 +7,39 @@ outages of tens of seconds) are checks that any solution goes through: `vpnmesh.
 """
 
 from vpnmesh.errors import UnavailableError
+from vpnmesh.host.links import WIREGUARD
 from vpnmesh.model import Node
 from vpnmesh.plan import Fact, Plan
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Stage, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution, Stage, Status
 
 INTERFACE = "netmaker"
 
 
-class Netmaker:
+class Netmaker(Solution):
     """Joins nothing: says which programs are missing, or that their deployment is not built."""
 
     name = "netmaker"
     binaries = (
         Binary("netclient"),
-        Binary("netmaker", at=Seat.CONTROL),
-        Binary("mosquitto", "mosquitto", at=Seat.CONTROL),
+        Binary("netmaker", at=MeshRole.CONTROL),
+        Binary("mosquitto", "mosquitto", at=MeshRole.CONTROL),
     )
     processes = ("netclient", "netmaker", "mosquitto")
-    traces = (INTERFACE,)
-    fallback_s: float | None = None
+    interfaces = (INTERFACE,)
+    kernel_links = (WIREGUARD,)
+    host_folders = ("/etc/netclient", "/etc/mosquitto")
+    colour, marker = "#b04a92", "v"
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing but programs and code is missing, which is said of each where it shows."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Nothing is joined; UnavailableError with the reason."""
         raise UnavailableError(_not_built(mesh))
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Nothing was ever put there."""
-        del mesh, node
         return Fact((), lambda _: Plan())
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
-        """Nothing looks for peers."""
-        del mesh, node
-        return None
-
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, _node: Node, /) -> Fact[Status]:
         """Nothing to ask; UnavailableError with the reason."""
-        del node
         raise UnavailableError(_not_built(mesh))
 
 
@@ -57,3 +48,6 @@ def _not_built(mesh: Mesh) -> str:
         f"not evaluated: netmaker is on {mesh.testbed.control_plane.name} and netclient on the members, but the code"
         " that deploys them (enrollment key, gateway for the relay) is not built; see docs/solutions/netmaker.md"
     )
+
+
+SOLUTION = Netmaker()

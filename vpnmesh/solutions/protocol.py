@@ -1,30 +1,30 @@
-"""What every VPN solution must say about itself; one module each says it.
+"""What a VPN solution tells the rest of the project; one module per VPN defines it as `SOLUTION`.
 
-A solution never touches a host. It joins a mesh in stages: each stage asks a node what it holds and answers
-with the plan that is missing (`Fact[Plan]`), then publishes what later stages need (public keys, tokens made at
-run time, relay fingerprints). That one shape carries a static WireGuard mesh as well as a control plane on the
-hypervisor node, a relay on the relay node and members that a controller must authorise after they joined.
+A solution never touches a host. It joins a mesh in stages: each stage asks a node for its state and answers with
+the plan that is missing (`Fact[Plan]`), then publishes what later stages need (public keys, tokens made at run
+time, relay fingerprints). The same stages serve a static full mesh without any server, a control plane on the
+hypervisor node, a relay on the relay node, and members that a controller must authorise after they joined.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, ip_address
-from typing import Any, Protocol
+from ipaddress import IPv4Address, IPv4Interface
 
-from vpnmesh.errors import CheckError, ToolError
+from vpnmesh.errors import CheckError
+from vpnmesh.host.links import Tunnel, interface_fact
 from vpnmesh.host.pods import CALICO_INTERFACES
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
-from vpnmesh.plan import Command, Completed, Fact, Plan, Text
+from vpnmesh.plan import Fact, Plan, Text, both
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
-"""Where solutions keep keys and configuration on a node; gone after leaving."""
+"""Where solutions keep keys and configuration on a node; removed when the node leaves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """A scenario put on a testbed, and what its nodes have published so far."""
+    """A scenario on a testbed, and what its nodes have published so far."""
 
     testbed: Testbed
     scenario: Scenario
@@ -56,13 +56,13 @@ class Mesh:
     def blacklisted(self, node: Node) -> tuple[str, ...]:
         """Prefixes of interface names that the solution must not use on that node: Calico's and management's.
 
-        Where the underlay's own name begins with management's (`eno1.20` on `eno1`) a prefix would keep the solution
-        off both: then only what it says of its endpoints tells.
+        Where the underlay's own name begins with management's (`eno1.20` on `eno1`) a prefix would exclude both, so
+        management is left out and only the endpoints show whether it was used.
         """
         apart = node.management_interface and not node.leg.interface.startswith(node.management_interface)
         return (*self.blacklist, node.management_interface) if self.blacklist and apart else self.blacklist
 
-    def got(self, node: str, key: str) -> Text:
+    def published_by(self, node: str, key: str) -> Text:
         """What that node published; CheckError names both when it did not."""
         try:
             return self.published[node, key]
@@ -72,34 +72,37 @@ class Mesh:
             raise CheckError("provision", f"{node} has not published its {key}") from None
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
-        """The same mesh, knowing more."""
+        """The same mesh with these values published as well."""
         return replace(self, published={**self.published, **found})
 
-    def seats(self, seat: "Seat") -> tuple[Node, ...]:
-        """The nodes that have that part in the mesh."""
+    def nodes_in(self, role: "MeshRole") -> tuple[Node, ...]:
+        """The nodes of that role."""
         bed = self.testbed
-        places = {Seat.MEMBER: self.members, Seat.CONTROL: (bed.control_plane,), Seat.RELAY: (bed.relay,)}
-        return places[seat]
+        places = {
+            MeshRole.MEMBER: self.members,
+            MeshRole.CONTROL: (bed.control_plane,),
+            MeshRole.RELAY: (bed.relay,),
+        }
+        return places[role]
 
 
-def _publish_nothing(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
-    del mesh, node
+def _publish_nothing(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
     return Fact((), lambda _: {})
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of joining, run on its nodes in parallel: what they must hold, then what they tell the others."""
+    """One step of joining, run on its nodes in parallel: what each of them lacks, then what it publishes."""
 
     name: str
     nodes: tuple[str, ...]
-    hold: Callable[[Mesh, Node], Fact[Plan]]
+    plan: Callable[[Mesh, Node], Fact[Plan]]
     publish: Callable[[Mesh, Node], Fact[dict[str, Text]]] = _publish_nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a node reaches another member: `endpoint` is the address it really sends to, None if it does not say.
+    """How a node reaches another member: `endpoint` is the address it really sends to, None if it is not known.
 
     On the direct path that is the member's own address, on the relayed one the relay's; `vpnmesh.study.checks` refuses
     a path without one.
@@ -113,7 +116,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the solution itself says on one node, now."""
+    """What the solution itself reports on one node, now; `mtu` is the tunnel's, in bytes."""
 
     data_plane: DataPlane
     interface: str
@@ -122,12 +125,12 @@ class Status:
     peers: tuple[Peer, ...] = ()
 
     def peer(self, name: str) -> Peer | None:
-        """What is said of that member, None if nothing is."""
+        """What is reported of that member, None if nothing is."""
         return next((peer for peer in self.peers if peer.name == name), None)
 
 
-class Seat(StrEnum):
-    """Which part of a mesh a node has: it carries pods, steers the others, or relays for them."""
+class MeshRole(StrEnum):
+    """What a node does in a mesh: it carries pods, runs the control plane, or relays for the others."""
 
     MEMBER = "member"
     CONTROL = "control"
@@ -136,104 +139,79 @@ class Seat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program that a solution needs at a seat, and the Debian package that brings it ("" if none does)."""
+    """A program that the nodes of a role need.
+
+    `package` is the Debian package that brings it ("" if none does), `version` the command that prints its version.
+    """
 
     name: str
     package: str = ""
     version: tuple[str, ...] = ()
-    at: Seat = Seat.MEMBER
+    at: MeshRole = MeshRole.MEMBER
 
 
 def checksum(name: str) -> tuple[str, ...]:
-    """What tells one build from another where a program prints no version: its SHA-256."""
+    """The `version` of a program that prints none: its SHA-256, which tells one build from another."""
     return ("sh", "-c", 'sha256sum "$(command -v "$1")"', "sh", name)
 
 
-class Solution(Protocol):
-    """A VPN (or none) that can carry the pod network."""
+class Solution(ABC):
+    """A VPN (or none) that can carry the pod network; a module states only what differs from the defaults here."""
 
-    @property
-    def name(self) -> str:
-        """The slug in scenarios, files and columns."""
-        ...
+    name: str
+    """The slug in scenarios, files and columns."""
+    binaries: tuple[Binary, ...] = ()
+    """What must be installed on the nodes before anything is changed."""
+    processes: tuple[str, ...] = ()
+    """The names (comm, at most 15 characters) of the processes that carry or control the data plane; none for the
+    kernel's."""
+    interfaces: tuple[str, ...] = ()
+    """Interface names that must be gone after leaving, and that may not be up beside another solution's."""
+    kernel_links: tuple[str, ...] = ()
+    """The kinds of links (`vpnmesh.host.links`) by which the kernel itself carries the data."""
+    is_vpn: bool = True
+    """Whether it is a VPN at all; a baseline without one is neither ranked nor advised."""
+    fallback_s: float | None = None
+    """Seconds that a direct mesh may take to reach its relay once UDP is blocked; None if it has no relay to go to."""
+    host_folders: tuple[str, ...] = ()
+    """Folders of the machine's own installation, apart from /etc/NAME; every node of a lab sees them empty."""
+    secret_shapes: tuple[str, ...] = ()
+    """Regular expressions of private keys and tokens that may be in a log though no stage publishes them."""
+    colour: str = ""
+    """Of its figures, as `#rrggbb` with a contrast of 3:1 on white and on the dark page; "" leaves the choice."""
+    marker: str = ""
+    """Of its figures, as matplotlib names markers; "" leaves the choice."""
+    statements: str = ""
+    """What is known of it for the criteria of Table 1, as the text of a YAML file (docs/criteria.md); "" where the
+    file ships with the project, or where nobody has judged it."""
 
-    @property
-    def binaries(self) -> tuple[Binary, ...]:
-        """What must be installed on the nodes before anything is touched."""
-        ...
-
-    @property
-    def processes(self) -> tuple[str, ...]:
-        """The names (comm) of the processes that carry or steer the data plane; none for the kernel's."""
-        ...
-
-    @property
-    def traces(self) -> tuple[str, ...]:
-        """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
-        ...
-
-    @property
-    def fallback_s(self) -> float | None:
-        """How long a direct mesh may take to its relay once UDP is blocked; None if it has none to go to."""
-        ...
-
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, _mesh: Mesh, /) -> str:
         """Why this mesh cannot be built whatever is installed, with the way out; "" when it can."""
-        ...
+        return ""
 
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    @abstractmethod
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """How nodes join, in order; empty when there is nothing to join."""
-        ...
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have nothing of this solution on the node: no process, interface, key, file or rule."""
-        ...
+    @abstractmethod
+    def leave(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
+        """Remove everything of this solution from the node: processes, interfaces, keys, files, rules."""
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
-        """Have the mesh's blacklisted interfaces never taken for a way to a peer; None where peers are static."""
-        ...
-
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
-        """What the solution says of itself and its peers on this node."""
-        ...
-
-
-def interface_fact(name: str) -> Fact[tuple[DataPlane, IPv4Address | None, int | None]]:
-    """Data plane, address and MTU of a tunnel interface, read from the kernel (`ip -j -d address`)."""
-
-    def parse(completed: Sequence[Completed]) -> tuple[DataPlane, IPv4Address | None, int | None]:
-        text = completed[0].stdout
-        if completed[0].exit_code or not text.strip():
-            return DataPlane.NONE, None, None
-        try:
-            links = [link for link in json.loads(text) if link]
-            return _link(links[0]) if links else (DataPlane.NONE, None, None)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # an interface that cannot be read is not one that is not there
-            raise ToolError("ip", f"{name}: {text.strip()[:80]!r} is no interface: {error}") from error
-
-    return Fact((Command(("ip", "-j", "-d", "address", "show", "dev", name), ok=(0, 1)),), parse)
-
-
-def _link(link: Mapping[str, Any]) -> tuple[DataPlane, IPv4Address | None, int]:
-    kind = link.get("linkinfo", {}).get("info_kind")
-    addresses = [one["local"] for one in link.get("addr_info", []) if one.get("family") == "inet"]
-    plane = DataPlane.KERNEL if kind == "wireguard" else DataPlane.USERSPACE
-    return plane, IPv4Address(addresses[0]) if addresses else None, int(link["mtu"])
-
-
-def endpoint_address(endpoint: str) -> IPv4Address | None:
-    """The IPv4 address of `address:port` or `address`, mapped into IPv6 or not; None for IPv6 and for what is none."""
-    host = endpoint.removeprefix("[").partition("]")[0]
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return _ipv4(host.partition(":")[0])
-    return address if isinstance(address, IPv4Address) else address.ipv4_mapped
-
-
-def _ipv4(text: str) -> IPv4Address | None:
-    try:
-        return IPv4Address(text)
-    except ValueError:
+    def blacklist(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan] | None:
+        """Keep the solution from using the mesh's blacklisted interfaces; None where it has no such setting."""
         return None
+
+    @abstractmethod
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
+        """What the solution reports of itself and its peers on this node."""
+
+    def reported(self, peers: Fact[tuple[Peer, ...]]) -> Fact[Status]:
+        """A status of these peers, with data plane, address and MTU read from the (first) interface."""
+        interface = self.interfaces[0]
+
+        def status(found: tuple[tuple[Peer, ...], Tunnel]) -> Status:
+            there, tunnel = found
+            plane, address, mtu = tunnel
+            return Status(plane, interface, address, mtu, there)
+
+        return both(peers, interface_fact(interface, self.kernel_links)).map(status)

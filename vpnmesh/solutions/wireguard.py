@@ -1,4 +1,4 @@
-"""WireGuard as a static full mesh: kernel where there is one, else wireguard-go; nothing discovers anything.
+"""WireGuard as a static full mesh: in the kernel where it has it, else wireguard-go; peers are configured, not found.
 
 Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-tools 1.0.
 """
@@ -6,19 +6,12 @@ Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-to
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from vpnmesh.host.service import content
+from vpnmesh.host.files import existing
+from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
+from vpnmesh.host.service import content, made
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
-from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
-    Binary,
-    Mesh,
-    Peer,
-    Stage,
-    Status,
-    endpoint_address,
-    interface_fact,
-)
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Solution, Stage, Status
 
 INTERFACE = "vmwg0"
 PORT = 51821
@@ -30,21 +23,17 @@ _MAKE_KEY = 'umask 077; mkdir -p "$(dirname "$1")" && wg genkey > "$1"'
 _CREATE = 'ip link add "$1" type wireguard 2>/dev/null || wireguard-go "$1" >/dev/null 2>&1'
 
 
-class WireGuard:
+class WireGuard(Solution):
     """A static full mesh between master and workers."""
 
     name = "wireguard"
     binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
     processes = ("wireguard-go",)
-    traces = (INTERFACE,)
-    fallback_s: float | None = None
+    interfaces = (INTERFACE,)
+    kernel_links = (WIREGUARD,)
+    colour, marker = "#9657d6", "P"
 
-    def refuse(self, mesh: Mesh) -> str:
-        """Nothing stands in the way."""
-        del mesh
-        return ""
-
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Keys on every member, then the interface with all peers."""
         names = tuple(node.name for node in mesh.members)
         return (
@@ -52,41 +41,22 @@ class WireGuard:
             Stage("interface", names, _interface),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Remove interface (which ends wireguard-go) and keys."""
-        del mesh, node
-        find = ("sh", "-c", 'for f in "$@"; do [ -e "$f" ] && echo "$f"; done; true')
-        question = Command((*find, "sh", f"/sys/class/net/{INTERFACE}", DIRECTORY))
-        return Fact((question,), _leave_plan)
+        return Fact((existing(f"/sys/class/net/{INTERFACE}", DIRECTORY),), _leave_plan)
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan] | None:
-        """Endpoints are static: no interface is ever looked at."""
-        del mesh, node
-        return None
-
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """The kernel's or wireguard-go's own table of peers: direct when the endpoint is the peer's underlay."""
-        show = Command(("wg", "show", INTERFACE, "endpoints"), ok=(0, 1))
-        shake = Command(("wg", "show", INTERFACE, "latest-handshakes"), ok=(0, 1))
-        link = interface_fact(INTERFACE)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[2:])
-            peers = _peers(mesh, node, _table(completed[0]), _table(completed[1]))
-            return Status(plane, INTERFACE, address, mtu, peers)
-
-        return Fact((show, shake, *link.commands), parse)
+        questions = tuple(
+            Command(("wg", "show", INTERFACE, show), ok=(0, 1)) for show in ("endpoints", "latest-handshakes")
+        )
+        return self.reported(
+            Fact(questions, lambda found: _peers(mesh, node, _table(found[0]), _table(found[1])))
+        )
 
 
 def _key() -> Fact[Plan]:
-    def plan(completed: Sequence[Completed]) -> Plan:
-        if completed[0].exit_code == 0:
-            return Plan()
-        return Plan(
-            (Command(("sh", "-c", _MAKE_KEY, "sh", KEY)),), unified_diff(KEY, "", "<a new private key>")
-        )
-
-    return Fact((Command(("test", "-s", KEY), ok=(0, 1)),), plan)
+    return made(KEY, Command(("sh", "-c", _MAKE_KEY, "sh", KEY)), "<a new private key>")
 
 
 def _public_key() -> Fact[dict[str, Text]]:
@@ -111,10 +81,10 @@ def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 
 def _wanted(mesh: Mesh, node: Node) -> list[str]:
-    lines = [f"key {mesh.got(node.name, 'public-key')}", f"port {PORT}"]
+    lines = [f"key {mesh.published_by(node.name, 'public-key')}", f"port {PORT}"]
     lines += [f"address {mesh.overlay(node).ip} mtu {mesh.tunnel_mtu}"]
     for peer in mesh.peers(node):
-        key = mesh.got(peer.name, "public-key")
+        key = mesh.published_by(peer.name, "public-key")
         lines += [f"peer {key} endpoint {peer.underlay}:{PORT} allows {mesh.overlay(peer).ip}/32"]
     return sorted(lines)
 
@@ -134,7 +104,7 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
         word
         for peer in mesh.peers(node)
         for word in (
-            *("peer", str(mesh.got(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
+            *("peer", str(mesh.published_by(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
             *("allowed-ips", f"{mesh.overlay(peer).ip}/32", "persistent-keepalive", "25"),
         )
     )
@@ -175,3 +145,6 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
         return Peer(peer.name, None, None)
     address = endpoint_address(endpoint)
     return Peer(peer.name, Path.DIRECT if address else None, address, via="" if address else endpoint)
+
+
+SOLUTION = WireGuard()

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from vpnmesh.errors import CheckError
+from vpnmesh.host.files import printed, read
+from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import Api, held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path
@@ -22,13 +24,12 @@ from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
+    MeshRole,
     Peer,
-    Seat,
+    Solution,
     Stage,
     Status,
     checksum,
-    endpoint_address,
-    interface_fact,
 )
 
 INTERFACE = "ztvpnmesh0"
@@ -78,23 +79,30 @@ i=0; while [ $i -lt 12 ]; do sleep 1; touch "$2"; i=$((i+1)); done
 API = Api(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
-class ZeroTier:
+class ZeroTier(Solution):
     """ZeroTier with a root, a controller and a TCP proxy of our own, direct or relayed over TCP 443."""
 
     name = "zerotier"
     binaries = (
-        *(Binary(one, version=("zerotier-one", "-v"), at=seat) for seat in Seat for one in ("zerotier-one",)),
-        *(Binary(one, at=seat) for seat in Seat for one in ("zerotier-idtool",)),
+        *(
+            Binary(one, version=("zerotier-one", "-v"), at=role)
+            for role in MeshRole
+            for one in ("zerotier-one",)
+        ),
+        *(Binary(one, at=role) for role in MeshRole for one in ("zerotier-idtool",)),
         Binary("zerotier-cli"),
-        Binary("curl", "curl", at=Seat.CONTROL),
-        Binary("tcp-proxy", version=checksum("tcp-proxy"), at=Seat.RELAY),
+        Binary("curl", "curl", at=MeshRole.CONTROL),
+        Binary("tcp-proxy", version=checksum("tcp-proxy"), at=MeshRole.RELAY),
     )
     processes = ("zerotier-one", "tcp-proxy")
-    traces = (INTERFACE,)
-    fallback_s: float | None = 420.0
+    interfaces = (INTERFACE,)
+    # an identity with its private half
+    secret_shapes = (r"\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
+    colour, marker = "#178f62", "D"
+    fallback_s = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
 
-    def refuse(self, mesh: Mesh) -> str:
+    def unbuildable_reason(self, mesh: Mesh, /) -> str:
         """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""
         if mesh.scenario.path is not Path.RELAY:
             return ""
@@ -108,7 +116,7 @@ class ZeroTier:
                     )
         return ""
 
-    def stages(self, mesh: Mesh) -> tuple[Stage, ...]:
+    def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Identities everywhere, the root's world from the relay node, then root, controller, network, members."""
         relay = (mesh.testbed.relay.name,)
         control = (mesh.testbed.control_plane.name,)
@@ -132,35 +140,27 @@ class ZeroTier:
             Stage("members", members, lambda mesh, _node: running(member(mesh))),
         )
 
-    def leave(self, mesh: Mesh, node: Node) -> Fact[Plan]:
+    def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop daemon and proxy, remove identity, network and root."""
-        del mesh, node
         return removed((SERVICE, PROXY.name), (HOME,), interfaces=(INTERFACE,))
 
-    def blacklist(self, mesh: Mesh, node: Node) -> Fact[Plan]:
-        """Have local.conf keep ZeroTier off these interfaces; a running daemon reads it again."""
+    def blacklist(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
+        """Keep ZeroTier off these interfaces by its local.conf, which a running daemon reads again."""
         wanted = json.dumps(local_config(mesh, node), indent=2)
         path = f"{HOME}/local.conf"
 
-        def plan(completed: Sequence[Completed]) -> Plan:
-            held = completed[0].stdout if completed[0].exit_code == 0 else ""
-            if held == wanted:
+        def plan(found: str) -> Plan:
+            if found == wanted:
                 return Plan()
             notice = Command(("sh", "-c", _NOTICED, "sh", f"{RUN_DIRECTORY}/{SERVICE}.pid", path))
-            return Plan((WriteFile(path, wanted), notice), unified_diff(path, held, wanted))
+            return Plan((WriteFile(path, wanted), notice), unified_diff(path, found, wanted))
 
-        return Fact((Command(("cat", path), ok=(0, 1)),), plan)
+        return read(path).map(plan)
 
-    def status(self, mesh: Mesh, node: Node) -> Fact[Status]:
+    def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`zerotier-cli peers -j`: a used path to the member's own address is direct, any other way is relayed."""
         question = Command(("zerotier-cli", f"-D{HOME}", "-j", "peers"), ok=(0, 1, 2, 127), timeout_s=5)
-        link = interface_fact(INTERFACE)
-
-        def parse(completed: Sequence[Completed]) -> Status:
-            plane, address, mtu = link.parse(completed[1:])
-            return Status(plane, INTERFACE, address, mtu, parse_peers(mesh, node, completed[0].stdout))
-
-        return Fact((question, *link.commands), parse)
+        return self.reported(Fact((question,), lambda found: parse_peers(mesh, node, found[0].stdout)))
 
 
 # it writes a line per packet to stdout
@@ -202,7 +202,7 @@ def network_id(mesh: Mesh) -> str:
 
 def address_of(mesh: Mesh, node: Node) -> str:
     """A node's ZeroTier address, ten hexadecimal digits: the first field of its identity."""
-    return str(mesh.got(node.name, "identity")).split(":", 1)[0]
+    return str(mesh.published_by(node.name, "identity")).split(":", 1)[0]
 
 
 def planet(moon: bytes) -> bytes:
@@ -264,8 +264,7 @@ def _read_identity() -> Fact[dict[str, Text]]:
     return Fact((question,), lambda completed: {"identity": content(completed[0])})
 
 
-def _world(mesh: Mesh, node: Node) -> Fact[Plan]:
-    del mesh
+def _world(_mesh: Mesh, node: Node) -> Fact[Plan]:
     script = Command(("sh", "-ec", _MAKE_WORLD, "sh", HOME, f"{node.underlay}/{PORT}"))
     return made(f"{HOME}/world", script, "<a root of ours>")
 
@@ -283,16 +282,16 @@ def _read_world() -> Fact[dict[str, Text]]:
 
 
 def _planet(mesh: Mesh) -> Fact[Plan]:
-    """Have the planet file that names our root; it must lie there before the daemon first starts."""
-    wanted = mesh.got(mesh.testbed.relay.name, "planet")
+    """Ensure the planet file that names our root; it must be there before the daemon first starts."""
+    wanted = mesh.published_by(mesh.testbed.relay.name, "planet")
     path = f"{HOME}/planet"
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        held = completed[0].stdout if completed[0].exit_code == 0 else ""
-        if held == wanted:
+        found = printed(completed[0])
+        if found == wanted:
             return Plan()
         return Plan(
-            (Command(("sh", "-ec", _DECODE, "sh", path), stdin=wanted),), unified_diff(path, held, wanted)
+            (Command(("sh", "-ec", _DECODE, "sh", path), stdin=wanted),), unified_diff(path, found, wanted)
         )
 
     return Fact((Command(("base64", "-w", "0", path), ok=(0, 1)),), plan)
@@ -321,7 +320,7 @@ def _network(mesh: Mesh) -> Fact[Plan]:
 
 
 def _authorised(mesh: Mesh) -> Fact[Plan]:
-    """Have every member allowed in, with the address we choose, before it asks."""
+    """Ensure that every member is let in, with the address we choose, before it asks."""
     facts = []
     for node in mesh.members:
         path = f"/controller/network/{network_id(mesh)}/member/{address_of(mesh, node)}"
@@ -332,3 +331,6 @@ def _authorised(mesh: Mesh) -> Fact[Plan]:
         return sum((fact.parse((one,)) for fact, one in zip(facts, completed, strict=True)), start=Plan())
 
     return Fact(tuple(command for fact in facts for command in fact.commands), parse)
+
+
+SOLUTION = ZeroTier()

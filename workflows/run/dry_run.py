@@ -86,7 +86,7 @@ def _pods(site: Site, mesh: Mesh) -> Diffs:
 
 
 def _over(site: Site, mesh: Mesh) -> dict[str, tuple[str, IPv4Address]]:
-    own = solution_named(mesh.scenario.solution).traces
+    own = solution_named(mesh.scenario.solution).interfaces
     return {
         node.name: (own[0], mesh.overlay(node).ip) if own else (node.leg.interface, node.underlay)
         for node in site.testbed.k8s

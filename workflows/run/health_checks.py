@@ -133,13 +133,13 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
 
 def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[Finding]:
     bed = site.testbed
-    traces = [trace for solution in SOLUTIONS.values() for trace in solution.traces]
+    interfaces = [interface for solution in SOLUTIONS.values() for interface in solution.interfaces]
     failed, answers = _ask(site, names, tasks.read_answers, testbed=bed)
     for name, result in answers.items():
-        yield from judge(bed.node(name), result.result, traces)
+        yield from judge(bed.node(name), result.result, interfaces)
     lost, footprints = _ask(site, names, tasks.read_footprint)
     for name, result in footprints.items():
-        yield from judge_leftovers(name, result.result, traces, wanted.inventory)
+        yield from judge_leftovers(name, result.result, interfaces, wanted.inventory)
     senders = [name for name in names if name != bed.firewall.name]
     mute, mtus = _ask(site, senders, tasks.probe_path_mtu, testbed=bed)
     for name, result in mtus.items():

@@ -26,7 +26,7 @@ from workflows.run.impair import Impaired
 from workflows.run.provision import Provisioned, Site
 from workflows.run.store import Store, StoreError
 
-OVERLAYS = tuple(trace for solution in SOLUTIONS.values() for trace in solution.traces)
+OVERLAYS = tuple(interface for solution in SOLUTIONS.values() for interface in solution.interfaces)
 PINGS = 5
 
 

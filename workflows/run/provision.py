@@ -18,7 +18,7 @@ from vpnmesh.masks import masked
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Secret, Text
 from vpnmesh.solutions import SOLUTIONS, solution_named
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
+from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
@@ -129,19 +129,19 @@ def require(site: Site, scenario: Scenario) -> Solution:
         raise UnavailableError(f"no module for {scenario.solution} yet")
     solution = solution_named(scenario.solution)
     mesh = Mesh(site.testbed, scenario)
-    if reason := solution.refuse(mesh):
+    if reason := solution.unbuildable_reason(mesh):
         raise UnavailableError(reason)
-    if lacking := [text for seat in Seat for text in _lacking(site, solution, mesh, seat)]:
+    if lacking := [text for role in MeshRole for text in _lacking(site, solution, mesh, role)]:
         raise UnavailableError("; ".join(lacking))
     # a solution whose deployment is not built says so here, before anything is touched
     solution.stages(mesh)
     return solution
 
 
-def _lacking(site: Site, solution: Solution, mesh: Mesh, seat: Seat) -> Iterator[str]:
-    """Each program that a seat's nodes lack, with the nodes and the way to it."""
-    wanted = {binary.name: binary for binary in solution.binaries if binary.at is seat}
-    nodes = [node.name for node in mesh.seats(seat)] if wanted else []
+def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[str]:
+    """Each program that the nodes of a role lack, with the nodes and the way to it."""
+    wanted = {binary.name: binary for binary in solution.binaries if binary.at is role}
+    nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
     found = run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted))
     for name, binary in wanted.items():
         if without := [host for host, result in found.items() if not result.result[name]]:
