@@ -1,6 +1,5 @@
 """The driver of a firewall: found among the modules of this package and the entry points of installed packages."""
 
-import functools
 from typing import Any
 
 from nornir.core.inventory import Host
@@ -8,11 +7,10 @@ from nornir.core.task import Task
 
 from tasks.firewall.driver import FirewallDriver, FirewallJob, Say
 from tasks.firewall.journal import Journal
-from vpnmesh.errors import UnknownNameError
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.session import ChangeOrigin, FirewallSession
 from vpnmesh.model import Testbed
-from vpnmesh.registry import discover
+from vpnmesh.registry import Registry
 
 GROUP = "vpnmesh.firewall_drivers"
 """The group of entry points by which an installed package offers a driver."""
@@ -20,20 +18,18 @@ KEY = "firewall_driver"
 """The key of a host's data that names the driver."""
 
 
-@functools.cache
-def drivers() -> dict[str, FirewallDriver]:
-    """Every known driver by name; InputError for one that cannot be loaded."""
-    return discover("tasks.firewall", "DRIVER", GROUP, FirewallDriver)
+KNOWN_DRIVERS: Registry[FirewallDriver] = Registry(
+    "tasks.firewall", "DRIVER", GROUP, FirewallDriver, word="driver"
+)
+"""Every known driver by name."""
 
 
 def driver_of(host: Host) -> FirewallDriver:
     """The driver that the inventory asks for, else the default; UnknownNameError lists the known ones."""
     name = host.get(KEY)
     if not name:
-        return next(driver for driver in drivers().values() if driver.is_default)
-    if str(name) not in drivers():
-        raise UnknownNameError(f"{host.name}: {KEY}", "driver", str(name), list(drivers()))
-    return drivers()[str(name)]
+        return next(driver for driver in KNOWN_DRIVERS.values() if driver.is_default)
+    return KNOWN_DRIVERS.named(str(name), f"{host.name}: {KEY}")
 
 
 def origin_of(host: Host, run: str) -> ChangeOrigin:

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from vpnmesh.doctor.judge import FEATURES
 from vpnmesh.host.probes import PROBES
 
-DRIVERS = registry.drivers()
+DRIVERS = registry.KNOWN_DRIVERS
 SOURCES = [
     path
     for folder in ("vpnmesh", "tasks", "inventory", "workflows")
@@ -38,7 +38,7 @@ def test_a_driver_says_what_it_needs(name: str) -> None:
 def decided_by_name(tree: ast.Module, names: frozenset[str]) -> Iterator[int]:
     """The lines where a driver's name decides something: compared, matched, looked up, or the default of a key."""
     for node in ast.walk(tree):
-        parts: list[ast.AST] = []
+        parts: list[ast.expr] = []
         if isinstance(node, ast.Compare):
             parts = [node.left, *node.comparators]
         elif isinstance(node, ast.MatchValue):
@@ -52,10 +52,10 @@ def decided_by_name(tree: ast.Module, names: frozenset[str]) -> Iterator[int]:
         parts += [
             one for part in parts if isinstance(part, ast.Tuple | ast.List | ast.Set) for one in part.elts
         ]
-        yield from (node.lineno for part in parts if _is(part, names))
+        yield from (part.lineno for part in parts if _is(part, names))
 
 
-def _is(node: ast.AST, names: frozenset[str]) -> bool:
+def _is(node: ast.expr, names: frozenset[str]) -> bool:
     return isinstance(node, ast.Constant) and node.value in names
 
 

@@ -12,6 +12,7 @@ import pytest
 from nornir.core.inventory import Host
 
 from tasks.firewall import registry
+from tasks.firewall.driver import FirewallDriver
 from tasks.firewall.journal import Journal
 from tasks.firewall.policy import change, take_back
 from tests.conftest import ROOT
@@ -22,6 +23,7 @@ from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.firewall.policy import POLICIES, policy_named, resolve
 from vpnmesh.firewall.session import ChangeOrigin
 from vpnmesh.plan import Command, Completed, Fact
+from vpnmesh.registry import Registry
 
 ORIGIN = ChangeOrigin("run-1", "firewall", NAME, "192.0.2.1")
 
@@ -30,10 +32,12 @@ ORIGIN = ChangeOrigin("run-1", "firewall", NAME, "192.0.2.1")
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The document's module, installed for as long as the test lasts."""
     monkeypatch.syspath_prepend(str(install(tmp_path)))
-    registry.drivers.cache_clear()
+    known: Registry[FirewallDriver] = Registry(
+        "tasks.firewall", "DRIVER", registry.GROUP, FirewallDriver, word="driver"
+    )
+    monkeypatch.setattr(registry, "KNOWN_DRIVERS", known)
     yield import_module("vpnmesh_iptables")
     del sys.modules["vpnmesh_iptables"]
-    registry.drivers.cache_clear()
 
 
 class Router:
@@ -73,7 +77,7 @@ class Router:
 
 def test_it_is_found_and_chosen_by_the_inventory(package: ModuleType) -> None:
     """After the project's own drivers, under its name; without the package the name is unknown, in one sentence."""
-    assert list(registry.drivers()) == ["manual", "nftables", "pfsense-rest", "pfsense-ssh", NAME]
+    assert list(registry.KNOWN_DRIVERS) == ["manual", "nftables", "pfsense-rest", "pfsense-ssh", NAME]
     host = Host("firewall", data={"firewall_driver": NAME})
     assert registry.driver_of(host) is package.DRIVER
 
