@@ -11,9 +11,10 @@ from nornir.core.task import Result
 
 import tasks
 from tasks.firewall.journal import default_directory
-from vpnmesh.doctor.alike import differences, untold, versions
+from tasks.firewall.registry import driver_of
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
+from vpnmesh.doctor.likeness import differences, untold, versions
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.host.probes import Program
 from vpnmesh.lab.directory import lab_directory
@@ -42,10 +43,8 @@ TOOLS: tuple[tuple[Program, frozenset[Role]], ...] = (
     (Program("ethtool", "ethtool"), _ANY),
     (Program("unshare", "util-linux"), _ANY),
     (Program("iperf3", "iperf3"), K8S_ROLES),
-    (Program("nft", "nftables"), frozenset({Role.FIREWALL})),
-    (Program("conntrack", "conntrack"), frozenset({Role.FIREWALL})),
 )
-"""Programs without which no run is possible, and the roles whose nodes need them."""
+"""Programs without which no run is possible, and the roles whose nodes need them; a driver names the firewall's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +151,13 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
 
 
 def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
-    _, found = _ask(site, names, tasks.find_binaries, programs=tuple(tool.name for tool, _ in TOOLS))
+    firewall = site.testbed.firewall.name
+    of_driver = driver_of(site.nr.inventory.hosts[firewall]).programs
+    wanted = tuple(tool.name for tool in (*(tool for tool, _ in TOOLS), *of_driver))
+    _, found = _ask(site, names, tasks.find_binaries, programs=wanted)
     for name, result in found.items():
         needed = [tool for tool, roles in TOOLS if roles & site.testbed.node(name).roles]
+        needed += of_driver if name == firewall else ()
         missing = [tool for tool in needed if not result.result[tool.name]]
         for tool in missing:
             do = f"apt-get install {tool.package}"

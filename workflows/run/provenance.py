@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
-from vpnmesh.doctor.alike import differences
 from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.doctor.likeness import differences
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab

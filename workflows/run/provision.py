@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from nornir.core import Nornir
 
 import tasks
+from tasks.firewall.registry import driver_of
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.host.binaries import way_to
 from vpnmesh.host.pods import pod_network
@@ -42,13 +43,9 @@ class Site:
 
     @property
     def all_nodes(self) -> list[str]:
-        """Every node that our commands run on: a firewall behind another driver than nftables is an appliance."""
-        appliances = {
-            name
-            for name, host in self.nr.inventory.hosts.items()
-            if host.get("firewall_driver", "nftables") != "nftables"
-        }
-        return [node.name for node in self.testbed.nodes if node.name not in appliances]
+        """Every node that our commands run on: not a firewall whose driver says that it is an appliance."""
+        hosts = self.nr.inventory.hosts
+        return [node.name for node in self.testbed.nodes if not driver_of(hosts[node.name]).is_appliance]
 
     @property
     def k8s(self) -> list[str]:
