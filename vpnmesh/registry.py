@@ -10,13 +10,13 @@ The order is that of the modules' names, then that of the entry points' names, s
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any, TypeVar
 
-from vpnmesh.errors import InputError
+from vpnmesh.errors import InputError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -44,6 +44,50 @@ def discover(package: str, attribute: str, group: str, kind: type[Any] | None = 
         found.setdefault(name, thing)
         origins.setdefault(name, origin)
     return found
+
+
+class Registry(MutableMapping[str, T]):
+    """What `discover` finds, looked for when it is first asked for, so that an import never fails by a plug-in.
+
+    `word` is what the things are called in messages. A thing that is put in by hand (`registry["mine"] = Mine()`)
+    is known for the rest of the process.
+    """
+
+    def __init__(
+        self, package: str, attribute: str, group: str, kind: type[Any] | None = None, *, word: str
+    ) -> None:
+        self._where = (package, attribute, group, kind)
+        self._word = word
+        self._found: dict[str, T] | None = None
+
+    @property
+    def things(self) -> dict[str, T]:
+        """All of them by name, in order; InputError as `discover` raises it."""
+        if self._found is None:
+            self._found = discover(*self._where)
+        return self._found
+
+    def named(self, name: str, place: str = "") -> T:
+        """The thing of that name; UnknownNameError lists the known ones. `place` is where the name was written."""
+        try:
+            return self.things[name]
+        except KeyError:
+            raise UnknownNameError(place or self._word, self._word, name, list(self.things)) from None
+
+    def __getitem__(self, name: str) -> T:
+        return self.things[name]
+
+    def __setitem__(self, name: str, thing: T) -> None:
+        self.things[name] = thing
+
+    def __delitem__(self, name: str) -> None:
+        del self.things[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.things)
+
+    def __len__(self) -> int:
+        return len(self.things)
 
 
 def _of_modules(package: str, attribute: str) -> Iterator[tuple[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import pytest
 
-from vpnmesh.errors import InputError
-from vpnmesh.registry import discover
+from vpnmesh.errors import InputError, UnknownNameError
+from vpnmesh.registry import Registry, discover
 
 GROUP = "vpnmesh.tools-of-a-test"
 ONE = "class One:\n    def __init__(self, name): self.name = name\n    def work(self): return self.name\n"
@@ -124,3 +124,13 @@ def test_an_entry_point_takes_no_name_of_the_tree(write: Write, tmp_path: Path) 
         InputError, match=f"entry point mine of {GROUP}: the name 'same' is taken by plugged.a"
     ):
         found()
+
+
+def test_a_registry_looks_when_it_is_asked(write: Write) -> None:
+    registry: Registry[Tool] = Registry("plugged", "TOOL", GROUP, Tool, word="tool")
+    write("a", "TOOL = One('one')")
+    assert registry.named("one") is registry["one"]
+    registry["two"] = registry["one"]
+    assert list(registry) == ["one", "two"]
+    with pytest.raises(UnknownNameError, match="--tools: unknown tool 'three'; known are: one, two"):
+        registry.named("three", "--tools")
