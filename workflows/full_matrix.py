@@ -32,7 +32,7 @@ from workflows.run.firewall import FirewallRun
 from workflows.run.impair import choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
 from workflows.run.runner import MatrixRun
@@ -48,7 +48,7 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 )
 @click.option("--scenarios", help="comma-separated; default: the profile's")
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
-@click.option("--tests", help="comma-separated of tcp, udp, ping, idle, convergence")
+@click.option("--tests", cls=TestsOption, help="comma-separated")
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")

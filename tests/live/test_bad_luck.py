@@ -18,7 +18,7 @@ from tests.needs import needs
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.host.service import running
-from vpnmesh.model import Condition, Test, Testbed
+from vpnmesh.model import Condition, Testbed
 from vpnmesh.plan import Fact, Plan, Secret
 from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
@@ -93,7 +93,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
         PROFILES["quick"],
         scenarios=(scenario,),
         conditions=(Condition(),),
-        tests=(Test.IDLE,),
+        tests=("idle",),
         repetitions_clean=1,
     )
     plan = plan_matrix(profile, site.testbed.pairs, seed=1)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Settings
+from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario
 from vpnmesh.study.scenarios import PAPER_SCENARIOS, scenario_named
 
 REPETITION_OVERHEAD_S = 0.6
@@ -16,8 +18,6 @@ CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
 SWITCH_S = 6.0
 """Leaving one scenario and joining the next."""
-CONVERGENCE_S = 45.0
-"""Falling back, returning and restarting; ZeroTier takes minutes (section 3.2.4)."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
@@ -41,7 +41,7 @@ class Profile:
     name: str
     scenarios: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    tests: tuple[Test, ...]
+    tests: tuple[str, ...]
     repetitions_clean: int
     repetitions_impaired: int
     duration_s: int
@@ -58,8 +58,13 @@ class Profile:
         """How often a cell under that condition is repeated."""
         return self.repetitions_impaired if condition else self.repetitions_clean
 
+    @property
+    def settings(self) -> Settings:
+        """What every measurement is told."""
+        return Settings(self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window)
 
-THROUGHPUT_TESTS = (Test.TCP, Test.UDP)
+
+THROUGHPUT_TESTS = ("tcp", "udp")
 
 _PAPER = Profile(
     name="paper",
@@ -177,6 +182,8 @@ def plan_matrix(profile: Profile, pairs: Sequence[Pair], seed: int) -> MatrixPla
 def _check(profile: Profile) -> None:
     for scenario in profile.scenarios:
         scenario_named(scenario)
+    for test in profile.tests:
+        measurement_named(test)
     if not profile.conditions or not profile.tests or not profile.scenarios:
         raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
     for option, value, most in (
@@ -194,12 +201,10 @@ def _check(profile: Profile) -> None:
         raise InputError("--budget", f"{budget:g} is no number of minutes above 0")
 
 
-def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
+def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
     """Seconds that one repetition takes with everything around it."""
-    if test is Test.CONVERGENCE:
-        return CONVERGENCE_S
-    streams = profile.omit_s + profile.duration_s if test in THROUGHPUT_TESTS else profile.duration_s
-    return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
+    own_s = measurement_named(test).seconds(profile.settings, condition)
+    return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
 
 def _cells(
@@ -217,8 +222,7 @@ def _cells(
         for condition in conditions
         for test in profile.tests
         for pair in pairs
-        # how fast a path comes is asked of undisturbed paths only
-        if not (condition and test is Test.CONVERGENCE)
+        if measurement_named(test).asked_under(condition)
     )
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from vpnmesh.errors import InputError, UnknownNameError, VpnmeshError
-from vpnmesh.model import Condition, End, Place, Placement, Test
+from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.measurements import MEASUREMENTS, measurement_named
+from vpnmesh.model import Condition, End, Place, Placement
 from vpnmesh.study.matrix import Profile, profile_named
 from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
 
@@ -58,7 +59,9 @@ class MatrixOptions:
                 dict.fromkeys(Condition.parse(name) for name in split(self.conditions))
             )
         if self.tests is not None:
-            changes["tests"] = tuple(dict.fromkeys(_test(name) for name in split(self.tests)))
+            changes["tests"] = tuple(
+                dict.fromkeys(measurement_named(name, "--tests").name for name in split(self.tests))
+            )
         return changes
 
     def _budget(self, profile: Profile) -> dict[str, Any]:
@@ -74,6 +77,21 @@ class MatrixOptions:
         if profile.budget_min is None or self.scenarios is None:
             return {}
         return {"budget_min": profile.budget_min * len(split(self.scenarios)) / len(profile.scenarios)}
+
+
+class TestsOption(click.Option):
+    """`--tests`, whose help lists the tests that there are when somebody asks for it."""
+
+    # the name is the option's; keeps pytest from collecting it as a test class
+    __test__ = False
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As every option's, with the names; where a plug-in is broken, what is wrong with it."""
+        try:
+            self.help = f"comma-separated of {', '.join(MEASUREMENTS)}"
+        except InputError as error:
+            self.help = str(error)
+        return super().get_help_record(ctx)
 
 
 def split(text: str) -> list[str]:
@@ -106,13 +124,6 @@ def _limit(text: str, default: int | None) -> int | None:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT_PACKETS):
         raise ValueError(text)
     return int(text)
-
-
-def _test(name: str) -> Test:
-    try:
-        return Test(name)
-    except ValueError:
-        raise UnknownNameError("--tests", "test", name, list(Test)) from None
 
 
 def bad_input_exits_2(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,20 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from vpnmesh.frames.summary import summarize
-from vpnmesh.model import Condition, Test
+from vpnmesh.measurements import measurement_named
+from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Job, MatrixPlan
 from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
 from vpnmesh.study.scenarios import SCENARIO_ORDER
 
 PLAIN_WIDTH = 150
-_RATE = ("rate_mbit_s", "Mbit/s")
-_SHOWN = {
-    Test.PING: ("rtt_ms", "ms"),
-    Test.IDLE: ("cpu_pct", "% CPU"),
-    Test.CONVERGENCE: ("join_s", "s join"),
-}
-"""What a finished cell's line says where it is not the receiver's rate: field and unit."""
 
 
 def make_console() -> Console:
@@ -85,9 +79,10 @@ class RunProgress:
     def finished(self, job: Job, records: Sequence[Record]) -> None:
         """All attempts of a job are done: say what came out."""
         cell = job.cell
-        name, unit = _SHOWN.get(cell.test, _RATE)
-        values = [value for one in records if (value := _value(one, name)) is not None]
-        shown = f"{sum(values) / len(values):9.1f} {unit:6}" if values else f"{'-':>9}       "
+        headline = measurement_named(cell.test).figures[0]
+        values = [value for one in records if (value := _value(one, headline.name)) is not None]
+        mean = f"{sum(values) / len(values):9.{headline.decimals}f}" if values else f"{'-':>9}"
+        shown = f"{mean} {headline.shown_unit if values else '':6}"
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
@@ -110,7 +105,7 @@ def _value(record: Record, name: str) -> float | None:
 
 
 def result_tables(results: pl.DataFrame) -> Iterable[Table]:
-    """One table per protocol: scenarios by conditions, mean ± sd and n of attempted."""
+    """One table per throughput test: scenarios by conditions, mean ± sd and n of attempted."""
     summary = summarize(results)
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
         yield _table(test, summary.filter(pl.col("test") == test))
