@@ -25,8 +25,8 @@ from bench.sandbox import lab_site
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.model import Cell, Condition, Placement, Test
-from vpnmesh.study.matrix import PROFILES
 from vpnmesh.study.outcome import Failed
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import firewall, measure, provision
 from workflows.run.impair import choose_engine, impaired

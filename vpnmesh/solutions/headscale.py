@@ -11,6 +11,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import yaml
 
@@ -82,6 +83,7 @@ class Headscale:
     )
     processes = ("tailscaled", "headscale", "derper")
     traces = (INTERFACE,)
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({"access": ("coarse", "granular")})
     fallback_s: float | None = 60.0
 
     def refuse(self, mesh: Mesh) -> str:

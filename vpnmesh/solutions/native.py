@@ -2,7 +2,7 @@
 
 from vpnmesh.model import DataPlane, Node, Path
 from vpnmesh.plan import Fact, Plan
-from vpnmesh.solutions.protocol import Binary, Mesh, Peer, Stage, Status
+from vpnmesh.solutions.protocol import NO_OPTIONS, Binary, Mesh, Peer, Stage, Status
 
 
 class Native:
@@ -12,6 +12,7 @@ class Native:
     binaries: tuple[Binary, ...] = ()
     processes: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
+    options = NO_OPTIONS
     fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:

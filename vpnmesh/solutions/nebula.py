@@ -15,6 +15,7 @@ from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running,
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import (
+    NO_OPTIONS,
     STATE_DIRECTORY,
     Binary,
     Mesh,
@@ -63,6 +64,7 @@ class Nebula:
     )
     processes = ("nebula",)
     traces = (INTERFACE,)
+    options = NO_OPTIONS
     fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:

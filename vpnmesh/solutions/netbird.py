@@ -7,6 +7,7 @@ coturn in `netbird-relay`, as the paper did, and NetBird's own relay over TCP 44
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from vpnmesh.host import leftovers
 from vpnmesh.host.rest import field_of, fields, records
@@ -60,6 +61,9 @@ class NetBird:
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
     traces = (INTERFACE,)
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {"relay": ("turn", "own"), "access": ("coarse", "granular")}
+    )
     fallback_s: float | None = 90.0
 
     def refuse(self, mesh: Mesh) -> str:

@@ -9,7 +9,7 @@ outages of tens of seconds) are checks that any solution goes through: `vpnmesh.
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Node
 from vpnmesh.plan import Fact, Plan
-from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Stage, Status
+from vpnmesh.solutions.protocol import NO_OPTIONS, Binary, Mesh, Seat, Stage, Status
 
 INTERFACE = "netmaker"
 
@@ -25,6 +25,7 @@ class Netmaker:
     )
     processes = ("netclient", "netmaker", "mosquitto")
     traces = (INTERFACE,)
+    options = NO_OPTIONS
     fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:

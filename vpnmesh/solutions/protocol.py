@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, ip_address
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from vpnmesh.errors import CheckError, ToolError
@@ -20,6 +21,8 @@ from vpnmesh.plan import Command, Completed, Fact, Plan, Text
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; gone after leaving."""
+NO_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+"""Of a solution where there is nothing to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,11 @@ class Solution(Protocol):
     @property
     def traces(self) -> tuple[str, ...]:
         """Interface names that must be gone after leaving, and that may not stand beside another solution's."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]:
+        """What a scenario's `options` may say: for each option its values; empty where there is nothing to choose."""
         ...
 
     @property

@@ -10,6 +10,7 @@ from vpnmesh.host.service import content
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
 from vpnmesh.solutions.protocol import (
+    NO_OPTIONS,
     STATE_DIRECTORY,
     Binary,
     Mesh,
@@ -37,6 +38,7 @@ class WireGuard:
     binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
     processes = ("wireguard-go",)
     traces = (INTERFACE,)
+    options = NO_OPTIONS
     fallback_s: float | None = None
 
     def refuse(self, mesh: Mesh) -> str:

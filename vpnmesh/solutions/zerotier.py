@@ -19,6 +19,7 @@ from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed,
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import (
+    NO_OPTIONS,
     STATE_DIRECTORY,
     Binary,
     Mesh,
@@ -91,6 +92,7 @@ class ZeroTier:
     )
     processes = ("zerotier-one", "tcp-proxy")
     traces = (INTERFACE,)
+    options = NO_OPTIONS
     fallback_s: float | None = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
 

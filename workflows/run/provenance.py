@@ -19,6 +19,7 @@ from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.matrix import Profile
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
 
@@ -27,8 +28,10 @@ _TESTBED = TypeAdapter(Testbed)
 _PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
 
 
-def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> dict[str, object]:
-    """What was asked for; enough to go on with the run later."""
+def request(
+    profile: Profile, seed: int, inventory: str, testbed: Testbed, catalogue: Catalogue = BUILT_IN
+) -> dict[str, object]:
+    """What was asked for; enough to go on with the run later, without the files of its scenarios too."""
     return {
         "vpnmesh": version("vpnmesh"),
         "git_commit": git_commit(),
@@ -37,6 +40,7 @@ def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> di
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "profile": _PROFILE.dump_python(profile, mode="json"),
+        "scenarios": catalogue.as_written(),
         "seed": seed,
         "inventory": inventory,
         "testbed": dump_testbed(testbed),
