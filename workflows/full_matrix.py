@@ -25,7 +25,7 @@ from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
-from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks
+from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of
 from vpnmesh.study.outcome import UNAVAILABLE
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
@@ -158,7 +158,7 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     signum = None
     with RunProgress(console, plan, matrix.done) as progress:
         try:
-            for sentence in sessions.begin(store, site, lab, engine):
+            for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)
             sessions.note(store, remarks=remarks(plan))
             with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:

@@ -102,7 +102,7 @@ class Headscale:
             Stage("server", control, _server),
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
@@ -247,14 +247,14 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
 
 
 def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
-    del mesh
     argv = (
         *("derper", "-a", ":443", "-http-port", "-1", "-certmode", "manual", "-certdir", DERP),
         *("-hostname", str(node.underlay), "-c", f"{DERP}/derper.key"),
     )
     certificate = f"{DERP}/{node.underlay}.crt"
     folder = WriteFile(f"{DERP}/README", "certificate and key of this run's relay\n")
-    return running(Service("derper", argv, (folder,), ready=until("test", "-s", certificate, deadline_s=10)))
+    ready = until("test", "-s", certificate, deadline_s=10)
+    return running(Service("derper", argv, (folder,), ready=ready), mesh.scenario)
 
 
 def _certificate(mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
@@ -283,7 +283,8 @@ def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
         WriteFile(SERVER_CONFIG, yaml.safe_dump(server_config(node), sort_keys=False)),
     )
     ready = until("headscale", "-c", SERVER_CONFIG, "users", "list", deadline_s=20)
-    return running(Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready))
+    service = Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready)
+    return running(service, mesh.scenario)
 
 
 def _key() -> Fact[Plan]:

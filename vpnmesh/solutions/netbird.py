@@ -79,14 +79,18 @@ class NetBird:
         return (
             Stage("relay's secrets", relay, server.relay_secrets, server.read_relay_secrets),
             Stage("relay", relay, server.relay),
-            Stage("signal", control, lambda _mesh, _node: running(server.signal_service())),
+            Stage("signal", control, lambda mesh, _node: running(server.signal_service(), mesh.scenario)),
             Stage(
                 "store key",
                 control,
                 lambda _mesh, _node: server.store_key(),
                 lambda _mesh, _node: server.read_store_key(),
             ),
-            Stage("management", control, lambda mesh, _node: running(server.management_service(mesh))),
+            Stage(
+                "management",
+                control,
+                lambda mesh, _node: running(server.management_service(mesh), mesh.scenario),
+            ),
             Stage("owner", control, lambda _mesh, _node: server.owner()),
             Stage("settings", control, lambda mesh, _node: server.settings(mesh)),
             Stage("group", control, lambda _mesh, _node: server.group()),
@@ -98,7 +102,7 @@ class NetBird:
                 lambda _mesh, _node: server.read_setup_key(),
             ),
             Stage("packet filter", members, lambda _mesh, _node: _nftables()),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 

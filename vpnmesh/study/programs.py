@@ -5,19 +5,18 @@ does not hold comes from where it always came.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+from vpnmesh.host.service import looking_in
 from vpnmesh.model import Node, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text
 from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage
 
 T = TypeVar("T")
+Argv = tuple[str, ...]
 _VERSION = re.compile(r"\d+(?:\.\d+)+[0-9A-Za-z+~.-]*")
-
-# constant script: the folder, then the command
-_LOOK_FIRST = 'PATH="$0:$PATH"; export PATH; exec "$@"'
 
 
 def program_of(solution: Solution) -> Binary | None:
@@ -37,9 +36,15 @@ def is_version(wanted: str, text: str) -> bool:
     return re.search(rf"(?<![\w.]){'v?'}{re.escape(wanted)}(?![\w]|\.\w)", text) is not None
 
 
-def looking_in(folder: str, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command with the folder looked in first for its program, and for the programs which that starts."""
-    return ("sh", "-c", _LOOK_FIRST, folder, *argv) if folder else argv
+def version_questions(scenarios: Iterable[Scenario], solutions: Mapping[str, Solution]) -> Iterator[Argv]:
+    """What tells the versions of all programs: from where nodes have them, and from the scenarios' own folders."""
+    for solution in solutions.values():
+        yield from (one.version for one in solution.binaries if one.version)
+    for scenario in scenarios:
+        binaries = solutions[scenario.solution].binaries if scenario.program_folder else ()
+        for program in binaries:
+            if program.version[:1] == (program.name,):
+                yield (f"{scenario.program_folder.rstrip('/')}/{program.name}", *program.version[1:])
 
 
 def solution_from(solution: Solution, scenario: Scenario) -> Solution:

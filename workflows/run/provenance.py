@@ -16,9 +16,10 @@ from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.model import Testbed
+from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.matrix import Profile
+from vpnmesh.study.programs import version_questions
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
@@ -67,9 +68,14 @@ def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, i
         raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
 
 
-def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
-    """The controller and every node, as they are before the first cell, and in what the nodes are not alike."""
-    nodes = node_answers(site, site.all_nodes)
+def surroundings(
+    site: Site, lab: Lab | None, engine: Engine, scenarios: Sequence[Scenario] = ()
+) -> dict[str, object]:
+    """The controller and every node, as they are before the first cell, and in what the nodes are not alike.
+
+    The programs in the scenarios' own folders are asked for their versions, too.
+    """
+    nodes = node_answers(site, site.all_nodes, scenarios)
     return {
         "controller": {"kernel": platform.platform(), "machine": platform.machine()},
         "engine": engine.name,
@@ -79,11 +85,11 @@ def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, objec
     }
 
 
-def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def node_answers(
+    site: Site, names: Sequence[str], scenarios: Sequence[Scenario] = ()
+) -> dict[str, dict[str, str]]:
     """What these nodes are and run, by node and by question."""
-    versions = tuple(
-        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
-    )
+    versions = tuple(version_questions(scenarios, SOLUTIONS))
     results = run_on(site.nr, names, tasks.read_provenance, testbed=site.testbed, versions=versions)
     return {name: result.result for name, result in results.items()}
 
