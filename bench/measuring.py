@@ -26,8 +26,8 @@ from tasks.measure import NodeSession
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.model import Cell, Condition, Placement
-from vpnmesh.study.matrix import PROFILES
 from vpnmesh.study.outcome import Failed
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import firewall, measure, provision
 from workflows.run.impair import choose_engine, impaired

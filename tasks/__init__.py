@@ -17,7 +17,7 @@ from tasks.observation import look_at_node
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
+from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
 
@@ -49,6 +49,7 @@ __all__ = [
     "read_logs",
     "read_ports",
     "read_provenance",
+    "read_version",
     "renew_impairment",
     "roll_back_firewall",
     "run_command",

@@ -37,7 +37,7 @@ from workflows.run.health_checks import (
 )
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
 from workflows.run.progress import make_console
 from workflows.run.provision import Site
 
@@ -53,14 +53,25 @@ _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
     help="a folder, a built-in one, netbox, or netbox:FILTERS",
 )
 @click.option(
-    "--scenarios", help="comma-separated; those that must be possible; default: the quick profile's"
+    "--scenarios",
+    help="comma-separated; those that must be possible; default: those of --scenario-file, else the quick profile's",
 )
+@scenario_file
 @click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
 @click.option("--firewall", "firewall", is_flag=True, help="look only at the firewall's API")
 @bad_input_exits_2
-def main(inventory: str, *, scenarios: str | None, as_json: bool, firewall: bool) -> None:
+def main(
+    inventory: str,
+    *,
+    scenarios: str | None,
+    scenario_files: tuple[str, ...],
+    as_json: bool,
+    firewall: bool,
+) -> None:
     """Parse, look, show."""
-    wanted = Wanted(inventory, MatrixOptions(scenarios=scenarios).build().scenarios)
+    options = MatrixOptions(scenarios=scenarios, scenario_files=scenario_files)
+    known = options.known()
+    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue)
     try:
         nr, testbed = load(inventory)
     except InputError as error:

@@ -23,7 +23,8 @@ from vpnmesh.plan import Fact, Plan, Secret
 from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
 from vpnmesh.study.checks import check_mesh
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import provision
 from workflows.run.hosts import HostsFailedError, run_on

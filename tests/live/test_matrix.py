@@ -19,8 +19,8 @@ from vpnmesh.impairment import burst
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Cell, Condition, Placement
 from vpnmesh.solutions.protocol import Mesh
-from vpnmesh.study.matrix import PROFILES
 from vpnmesh.study.outcome import Failed, Measured
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import ping
 from workflows.run.impair import choose_engine, impaired

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tests.live.vpn import files_with, need, said, secrets_of, secrets_on, with_any
 from vpnmesh.model import Condition, Scenario
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from workflows.run import provenance, runner
 from workflows.run.impair import choose_engine
 from workflows.run.progress import RunProgress

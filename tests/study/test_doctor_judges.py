@@ -21,6 +21,7 @@ from vpnmesh.doctor.likeness import differences, untold, versions
 from vpnmesh.doctor.questions import LoadAverage, NodeAnswers, Rate, objects, path_mtu, traffic, tunnels
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed
+from vpnmesh.study.scenarios import scenario_named
 
 NOTHING: dict[str, list[str]] = {
     "interfaces": [" lo", " eth0"],
@@ -123,14 +124,15 @@ def test_the_packets_of_the_scenarios_must_reach_every_node(
 ) -> None:
     """A smaller path is fatal for those scenarios only whose packets do not fit; one that carries nothing always."""
     answered = dict(zip((bed.server.underlay, bed.relay.underlay), reached, strict=True))
-    found = list(judge_mtu(bed, bed.client, answered, scenarios))
+    found = list(judge_mtu(bed, bed.client, answered, [scenario_named(name) for name in scenarios]))
     assert [one.grade for one in found] == grades
     assert words in found[0].said
 
 
 def test_a_small_mtu_says_what_could_be_left_out(bed: Testbed) -> None:
     """The way out names the scenarios that cannot work, and those that can."""
-    (found,) = judge_mtu(bed, bed.client, {bed.relay.underlay: 1400}, ("native-1450", "wireguard-direct"))
+    scenarios = [scenario_named(name) for name in ("native-1450", "wireguard-direct")]
+    (found,) = judge_mtu(bed, bed.client, {bed.relay.underlay: 1400}, scenarios)
     assert found.do == (
         "set MTU 1500 on nodes, switch and router: native-1450 cannot work below;"
         " or leave it out: --scenarios wireguard-direct"

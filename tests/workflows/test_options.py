@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.model import Condition, End, Place, Placement
-from vpnmesh.study.matrix import PROFILES
+from vpnmesh.study.profiles import PROFILES, parse_placement
 from vpnmesh.study.scenarios import PAPER_SCENARIOS
-from workflows.run.options import MatrixOptions, parse_placement, split
+from workflows.run.options import MatrixOptions, split
 
 QUICK, PAPER = PROFILES["quick"], PROFILES["paper"]
 

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from vpnmesh.model import Cell, Pair
-from vpnmesh.study.matrix import PROFILES, Job, plan_matrix
+from vpnmesh.study.matrix import Job, plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record, frame_of, journal_line
 from workflows.run.progress import PLAIN_WIDTH, RunProgress, result_tables
 

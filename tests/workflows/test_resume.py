@@ -14,8 +14,9 @@ from rich.console import Console
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Cell, Testbed
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record
 from workflows import full_matrix
 from workflows.full_matrix import main
@@ -67,6 +68,7 @@ CHANGING = {
     "--profile": "paper",
     "--inventory": "nowhere",
     "--scenarios": "netbird-relay",
+    "--scenario-file": "/nonexistent/mine.yaml",
     "--conditions": "none",
     "--tests": "tcp",
     "--repetitions": "3",
@@ -105,7 +107,9 @@ def test_options_that_only_look_stay_allowed(store: Store) -> None:
 def test_every_option_is_either_refused_or_only_looks() -> None:
     """A new option has to say which it is."""
     names = {str(parameter.name) for parameter in main.params}
-    assert names - sessions.WITH_RESUME == {option.removeprefix("--") for option in CHANGING}
+    assert names - sessions.WITH_RESUME == {
+        option.removeprefix("--").replace("scenario-file", "scenario_files") for option in CHANGING
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from vpnmesh.host.pods import HOST_VETH, POD, VXLAN
 from vpnmesh.model import K8S_ROLES, Node, Role, Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
-from vpnmesh.study.scenarios import scenario_named
 
 MUCH_SKEW_S = 1.0
 """Beyond it, CPU figures of a repetition are of other seconds than its traffic."""
@@ -101,10 +100,10 @@ def underlay_mtu(scenario: Scenario) -> int:
 
 
 def judge_mtu(
-    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[str]
+    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[Scenario]
 ) -> Iterator[Finding]:
     """Whether the packets of these scenarios get whole to every other node."""
-    needs = {name: underlay_mtu(scenario_named(name)) for name in scenarios}
+    needs = {one.name: underlay_mtu(one) for one in scenarios}
     names = {other.underlay: other.name for other in testbed.nodes}
     for address, mtu in found.items():
         way = f"to {names[address]} ({address})"

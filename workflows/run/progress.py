@@ -16,7 +16,7 @@ from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Job, MatrixPlan
 from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
-from vpnmesh.study.scenarios import SCENARIO_ORDER
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 PLAIN_WIDTH = 150
 
@@ -104,14 +104,14 @@ def _value(record: Record, name: str) -> float | None:
     return record.outcome.get(name) if isinstance(record.outcome, Measured) else None
 
 
-def result_tables(results: pl.DataFrame) -> Iterable[Table]:
-    """One table per throughput test: scenarios by conditions, mean ± sd and n of attempted."""
+def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Iterable[Table]:
+    """One table per throughput test: scenarios, in the catalogue's order, by conditions; mean ± sd, n."""
     summary = summarize(results)
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
-        yield _table(test, summary.filter(pl.col("test") == test))
+        yield _table(test, summary.filter(pl.col("test") == test), catalogue)
 
 
-def _table(test: str, rows: pl.DataFrame) -> Table:
+def _table(test: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
     table = Table(
         title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
@@ -120,7 +120,7 @@ def _table(test: str, rows: pl.DataFrame) -> Table:
     for condition in conditions:
         table.add_column(condition, justify="right")
     cells = {(row["scenario"], row["condition"]): row for row in rows.iter_rows(named=True)}
-    for scenario in sorted(set(rows["scenario"]), key=SCENARIO_ORDER.index):
+    for scenario in catalogue.in_order(rows["scenario"]):
         planes = {row["data_plane"] for key, row in cells.items() if key[0] == scenario} - {None, "", "none"}
         label = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
         table.add_row(label, *(_text(cells.get((scenario, condition))) for condition in conditions))

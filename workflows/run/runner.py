@@ -12,7 +12,6 @@ from vpnmesh.study.checks import check_on_path
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
-from vpnmesh.study.scenarios import scenario_named
 from workflows.run.firewall import keep_policy
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
@@ -66,7 +65,7 @@ class MatrixRun:
         return tuple(job for job in jobs if job.repetitions)
 
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
-        scenario = scenario_named(visit.scenario)
+        scenario = self.plan.catalogue.named(visit.scenario)
         progress.doing(f"{scenario.name}: joining")
         self.store.note("visit", visit=visit.number, scenario=scenario.name)
         made: set[str] = set()
