@@ -14,6 +14,7 @@ from vpnmesh.host.binaries import way_to
 from vpnmesh.host.pods import pod_network
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.binaries import pinned
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Secret, Text
@@ -27,6 +28,7 @@ from workflows.run.hosts import run_on
 _NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
 READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
+_KNOCK_PAUSE_S = 0.2
 
 
 @dataclass(slots=True)
@@ -214,17 +216,20 @@ def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | 
 
 def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READY_S) -> dict[str, Status]:
     """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not."""
-    deadline = time.monotonic() + ready_s
-    while True:
+
+    def look() -> tuple[dict[str, Status], CheckError | None]:
         statuses = mesh_statuses(site, solution, mesh)
         try:
             check_mesh(mesh, statuses)
-        except CheckError:
-            if time.monotonic() >= deadline:
-                raise
-        else:
-            return statuses
-        _knock(site, mesh, statuses)
+        except CheckError as error:
+            _knock(site, mesh, statuses)
+            return statuses, error
+        return statuses, None
+
+    statuses, error = wait_until(look, ready_s, _KNOCK_PAUSE_S, good=lambda seen: seen[1] is None)
+    if error:
+        raise error
+    return statuses
 
 
 def mesh_statuses(site: Site, solution: Solution, mesh: Mesh) -> dict[str, Status]:
@@ -318,4 +323,3 @@ def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         for place, (name, _) in enumerate(addresses[:-1])
     }
     run_on(site.nr, list(targets), tasks.knock, targets=targets)
-    time.sleep(0.2)

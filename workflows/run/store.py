@@ -1,6 +1,5 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
 
-import contextlib
 import io
 import json
 import os
@@ -8,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.lab.atomic import open_private, write_atomic
 from vpnmesh.masks import hide_values, masked
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
 
@@ -119,7 +118,7 @@ class Store:
         path = self.directory / "raw" / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _private(path, os.O_TRUNC) as file:
+            with open_private(path, os.O_TRUNC) as file:
                 file.write(self.hide(text).encode())
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
@@ -136,7 +135,7 @@ class Store:
     def _append(self, line: dict[str, object]) -> None:
         text = json.dumps(hide_values(line, self.hide))
         try:
-            with _private(self.journal_path, os.O_APPEND) as journal:
+            with open_private(self.journal_path, os.O_APPEND) as journal:
                 journal.write(text.encode() + b"\n")
                 journal.flush()
                 os.fsync(journal.fileno())
@@ -159,16 +158,9 @@ class Store:
 
     def _replace(self, path: Path, content: bytes) -> None:
         """Write beside it, flush, and move; what could not be written whole is taken away again."""
-        temporary = path.with_name(path.name + ".new")
         try:
-            with _private(temporary, os.O_TRUNC) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            write_atomic(path, content)
         except OSError as error:
-            with contextlib.suppress(OSError):  # a disk that is read-only by now holds nothing to take away
-                temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}"
             ) from error
@@ -177,11 +169,3 @@ class Store:
 def _whole(content: bytes) -> bytes:
     """A journal without a last line that is not ended."""
     return content[: content.rfind(b"\n") + 1]
-
-
-def _private(path: Path, how: int) -> BinaryIO:
-    """Open for writing, made if need be; mode 0600 whatever the umask and whoever made it before."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
-    file = os.fdopen(descriptor, "wb")
-    os.fchmod(descriptor, 0o600)
-    return file
