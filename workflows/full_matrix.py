@@ -23,8 +23,8 @@ from rich.console import Console
 from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks
-from vpnmesh.study.outcome import UNAVAILABLE
+from vpnmesh.study.journal import RunInterrupted
+from vpnmesh.study.matrix import MatrixPlan, plan_matrix, remarks
 from vpnmesh.study.record import frame_of
 from workflows.run import provenance, sessions
 from workflows.run.dry_run import show_changes
@@ -36,7 +36,7 @@ from workflows.run.options import MatrixOptions, bad_input_exits_2
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
 from workflows.run.runner import MatrixRun
-from workflows.run.store import Store
+from workflows.run.store import RunFiles, Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3
 
@@ -86,15 +86,16 @@ def main(
     if as_json and not only_plan:
         raise InputError("--json", "goes with --plan")
     console = make_console()
-    store, (profile, seed, inventory) = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
+    profile, seed, inventory = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
     nr, testbed = load(inventory)
+    site = Site(nr, testbed)
+    store = Store.open(resume, site.secrets) if resume else None
     if store is not None:
         sessions.check_request(store, testbed)
     plan = plan_matrix(profile, testbed.pairs, seed)
     if only_plan:
         show_plan(console, plan, as_json=as_json)
         return
-    site = Site(nr, testbed)
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
@@ -102,7 +103,7 @@ def main(
                 return
             if store is None:
                 request = provenance.request(profile, seed, inventory, testbed)
-                store = Store.create(out or _default_out(), request)
+                store = Store.create(out or _default_out(), request, site.secrets)
             site.firewall = FirewallRun.of(store.directory)
             code = run(console, site, plan, store, lab, seed)
     except InterruptedRunError as interrupt:
@@ -113,15 +114,12 @@ def main(
     sys.exit(code)
 
 
-def _asked(
-    resume: Path | None, options: MatrixOptions, seed: int, inventory: str
-) -> tuple[Store | None, tuple[Profile, int, str]]:
-    """What the options ask for, or the run to go on with and what was asked when it began."""
+def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: str) -> provenance.RunRequest:
+    """What the options ask for, or what the run to go on with was asked for when it began."""
     if resume is None:
-        return None, (options.build(), seed, inventory)
+        return provenance.RunRequest(options.build(), seed, inventory)
     sessions.refuse_options(click.get_current_context())
-    store = Store.open(resume)
-    return store, provenance.read_request(store.manifest(), str(resume))
+    return provenance.read_request(RunFiles(resume).manifest(), str(resume))
 
 
 def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
@@ -141,10 +139,10 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
                 matrix.run(progress)
         except InterruptedRunError as interrupt:
             signum = interrupt.signum
-            store.note("interrupted", signal=signum)
+            store.note(RunInterrupted(signal=signum))
         finally:
             store.write_results()
-    for table in result_tables(frame_of(store.lines)):
+    for table in result_tables(frame_of(store.events)):
         console.print(table)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
@@ -213,9 +211,9 @@ def _missing(store: Store) -> str:
     """The scenarios that could not be attempted, with the reason of each; not those that a later session could."""
     attempted = {cell.partition("/")[0] for cell, _ in store.finished}
     reasons = {
-        str(line["scenario"]): str(line["reason"])
-        for line in store.lines
-        if line.get("stage") == UNAVAILABLE and line["scenario"] not in attempted
+        one.scenario: str(one.reason)
+        for one in store.repetitions
+        if one.unavailable and one.scenario not in attempted
     }
     return "; ".join(f"{scenario} ({reason})" for scenario, reason in reasons.items())
 

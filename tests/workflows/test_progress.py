@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.study.journal import parse_event
 from vpnmesh.study.matrix import PROFILES, Job, plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
@@ -27,7 +28,7 @@ def records(scenario: str, condition: str, test: Test, *outcomes: Outcome) -> li
 
 
 def frame(*groups: list[Record]) -> pl.DataFrame:
-    return frame_of([journal_line(record) for group in groups for record in group])
+    return frame_of([parse_event(journal_line(record)) for group in groups for record in group])
 
 
 def printed(*things: object) -> str:

@@ -1,13 +1,11 @@
 """What a run's journal holds beside the results table: what setting up took, and figures that have no column there."""
 
-from collections.abc import Iterable, Mapping
-from math import isfinite
+from collections.abc import Iterable
 
 import polars as pl
 
 from vpnmesh.frames.order import scenarios_in_order
-
-Lines = Iterable[Mapping[str, object]]
+from vpnmesh.study.journal import JournalEvent, Repetition, ScenarioUp, of_kind
 
 SETUP: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -33,9 +31,9 @@ SAMPLES: dict[str, pl.DataType] = {
 """A row per figure of a repetition; its unit is the end of its name (`rtt_ms`, `to_relay_s`)."""
 
 
-def setup(lines: Lines) -> pl.DataFrame:
-    """What standing each scenario up took, as means over its visits; journals that timed nothing give no row."""
-    rows = [row for line in lines if line.get("type") == "standing" and (row := _standing(line))]
+def setup(events: Iterable[JournalEvent]) -> pl.DataFrame:
+    """What setting each scenario up took, as means over its visits; journals that timed nothing give no row."""
+    rows = [row for event in of_kind(events, ScenarioUp) if (row := _set_up(event))]
     if not rows:
         return pl.DataFrame(schema=SETUP)
     phases = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s_mean")))
@@ -56,37 +54,28 @@ def setup(lines: Lines) -> pl.DataFrame:
     )
 
 
-def _standing(line: Mapping[str, object]) -> dict[str, object] | None:
-    scenario, steps, seconds = line.get("scenario"), number(line.get("setup_steps")), line.get("setup_s")
-    if not isinstance(scenario, str) or steps is None or number(seconds) is None:
+def _set_up(event: ScenarioUp) -> dict[str, object] | None:
+    if not event.scenario or event.setup_steps is None or event.setup_s is None:
         return None
-    phases = line.get("setup_seconds")
-    timed = phases.items() if isinstance(phases, Mapping) else ()
-    plane = line.get("data_plane")
     return {
-        "scenario": scenario,
-        "data_plane": plane if isinstance(plane, str) else None,
-        "steps": steps,
-        "s": number(seconds),
-        **{f"{name}_s_mean": found for name, value in timed if (found := number(value)) is not None},
+        "scenario": event.scenario,
+        "data_plane": event.data_plane,
+        "steps": float(event.setup_steps),
+        "s": event.setup_s,
+        **{f"{name}_s_mean": value for name, value in event.setup_seconds.items()},
     }
 
 
-def number(value: object) -> float | None:
-    """A finite number of a document as such; None for whatever else stands there."""
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if whole else None  # type: ignore[arg-type]  # a number by the line above
-
-
-def further_samples(lines: Lines) -> pl.DataFrame:
+def further_samples(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """The `samples` of measured repetitions, a row each; a later line of the same repetition replaces the earlier."""
     rows: dict[tuple[object, ...], dict[str, object]] = {}
-    for line in lines:
-        samples = line.get("samples")
-        if line.get("type") != "repetition" or not isinstance(samples, Mapping):
-            continue
-        key = {name: line.get(name) for name in ("scenario", "condition", "test", "repetition")}
-        for figure, value in samples.items():
-            if (found := number(value)) is not None:
-                rows[(*key.values(), figure)] = {**key, "figure": str(figure), "value": found}
+    for event in of_kind(events, Repetition):
+        key = {
+            "scenario": event.scenario,
+            "condition": event.condition,
+            "test": str(event.test),
+            "repetition": event.repetition,
+        }
+        for figure, value in event.samples.items():
+            rows[(*key.values(), figure)] = {**key, "figure": figure, "value": value}
     return pl.DataFrame(list(rows.values()), schema=SAMPLES, orient="row")

@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
 from vpnmesh.doctor.alike import differences
 from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.manifest import JsonObject, Manifest, NodeFootprints, Surroundings
 from vpnmesh.study.matrix import Profile
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
@@ -27,52 +30,62 @@ _TESTBED = TypeAdapter(Testbed)
 _PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
 
 
-def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> dict[str, object]:
-    """What was asked for; enough to go on with the run later."""
-    return {
-        "vpnmesh": version("vpnmesh"),
-        "git_commit": git_commit(),
-        "started_at": datetime.now(UTC).isoformat(),
-        "argv": sys.argv,
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "profile": _PROFILE.dump_python(profile, mode="json"),
-        "seed": seed,
-        "inventory": inventory,
-        "testbed": dump_testbed(testbed),
-        "allow_virtual_forwarding": testbed.allow_virtual_forwarding,
-    }
+class RunRequest(NamedTuple):
+    """What a run was asked to do, as its manifest has it."""
+
+    profile: Profile
+    seed: int
+    inventory: str
 
 
-def dump_testbed(testbed: Testbed) -> dict[str, object]:
+def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> Manifest:
+    """The manifest of a run that is about to start: what it is asked to do, enough to go on with it later."""
+    return Manifest(
+        vpnmesh=version("vpnmesh"),
+        git_commit=git_commit(),
+        started_at=datetime.now(UTC).isoformat(),
+        argv=sys.argv,
+        python=platform.python_version(),
+        packages={name: version(name) for name in _PACKAGES},
+        profile=_PROFILE.dump_python(profile, mode="json"),
+        seed=seed,
+        inventory=inventory,
+        testbed=dump_testbed(testbed),
+        allow_virtual_forwarding=testbed.allow_virtual_forwarding,
+    )
+
+
+def dump_testbed(testbed: Testbed) -> JsonObject:
     """The testbed as the manifest has it."""
-    dumped: dict[str, object] = _TESTBED.dump_python(testbed, mode="json")
+    dumped: JsonObject = _TESTBED.dump_python(testbed, mode="json")
     return dumped
 
 
-def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
+def read_request(manifest: Manifest, place: str) -> RunRequest:
     """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
+    where = f"{place}/manifest.json"
+    for key in ("profile", "seed", "inventory"):
+        if getattr(manifest, key) is None:
+            raise InputError(where, f"no run that can be resumed: {key} is missing")
     try:
-        return (
-            _PROFILE.validate_python(manifest["profile"]),
-            int(str(manifest["seed"])),
-            str(manifest["inventory"]),
-        )
-    except (KeyError, ValueError, ValidationError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
+        profile = _PROFILE.validate_python(manifest.profile)
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        said = f"profile{key and f': {key}'} {problem}"
+        raise InputError(where, f"no run that can be resumed: {said}") from error
+    return RunRequest(profile, int(manifest.seed or 0), str(manifest.inventory))
 
 
-def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
+def surroundings(site: Site, lab: Lab | None, engine: Engine) -> Surroundings:
     """The controller and every node, as they are before the first cell, and in what the nodes are not alike."""
     nodes = node_answers(site, site.all_nodes)
-    return {
-        "controller": {"kernel": platform.platform(), "machine": platform.machine()},
-        "engine": engine.name,
-        "lab": lab_facts(lab),
-        "nodes": nodes,
-        "node_differences": differences(nodes),
-    }
+    return Surroundings(
+        controller={"kernel": platform.platform(), "machine": platform.machine()},
+        engine=engine.name,
+        lab=lab_facts(lab),
+        nodes=nodes,
+        node_differences=differences(nodes),
+    )
 
 
 def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -84,8 +97,8 @@ def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
     return {name: result.result for name, result in results.items()}
 
 
-def footprint(site: Site) -> dict[str, dict[str, list[str]]]:
-    """What every node holds that a run could leave behind."""
+def footprint(site: Site) -> NodeFootprints:
+    """What every node has that a run could leave behind."""
     return {
         name: result.result for name, result in run_on(site.nr, site.all_nodes, tasks.read_footprint).items()
     }
@@ -108,7 +121,7 @@ def compare_footprints(
     return said
 
 
-def lab_facts(lab: Lab | None) -> dict[str, object] | None:
+def lab_facts(lab: Lab | None) -> JsonObject | None:
     """How the lab came up, None on real machines."""
     if lab is None:
         return None

@@ -21,6 +21,7 @@ from vpnmesh.plan import Fact, Plan, Secret, Text
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, Seat, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
+from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
 from workflows.run.hosts import run_on
@@ -93,21 +94,22 @@ class Provisioned:
         planes = sorted({str(status.data_plane) for status in self.statuses.values()})
         return "+".join(planes)
 
-    def facts(self) -> dict[str, object]:
-        """What stands, for the journal: data plane, and the paths that the nodes named."""
+    def event(self) -> ScenarioUp:
+        """What the journal keeps of it: data plane, the paths that the nodes named, and what setting it up took."""
         peers = {
             name: {peer.name: f"{peer.path} {peer.endpoint} {peer.via}".strip() for peer in status.peers}
             for name, status in self.statuses.items()
         }
-        return {
-            "data_plane": self.data_plane,
-            "peers": peers,
-            "relay_share": self.relay_share,
-            "join_s": self.join_s,
-            "setup_steps": self.set_up.steps,
-            "setup_s": round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
-            "setup_seconds": self.set_up.seconds,
-        }
+        return ScenarioUp(
+            scenario=self.scenario.name,
+            data_plane=self.data_plane,
+            peers=peers,
+            relay_share=self.relay_share,
+            join_s=self.join_s,
+            setup_steps=self.set_up.steps,
+            setup_s=round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
+            setup_seconds=self.set_up.seconds,
+        )
 
 
 @dataclass(slots=True)
