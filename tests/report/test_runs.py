@@ -15,6 +15,7 @@ from vpnmesh.report.judgement.advice import Advice, advise
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import NEEDS
 from vpnmesh.report.tables import Study
+from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
 from workflows.report import main
@@ -65,7 +66,7 @@ def run(folder: Path, lines: list[Line], *, finished: bool = True) -> Path:
     (folder / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION}))
     (folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     if finished:
-        frame_of(lines).write_parquet(folder / "results.parquet")
+        frame_of([parse_event(one) for one in lines]).write_parquet(folder / "results.parquet")
     return folder
 
 
@@ -293,5 +294,5 @@ def test_further_samples_are_no_columns() -> None:
     made = line("headscale-direct", "ping", PING)
     assert made["samples"] == {"rtt_ms": 1.5}
     assert "samples" not in line("headscale-direct", "tcp", rate(1.0))
-    assert frame_of([made]).select("lost_pct").item() == pytest.approx(0.0)
-    assert frame_of([made]).filter(pl.col("outcome") == "measured").height == 1
+    assert frame_of([parse_event(made)]).select("lost_pct").item() == pytest.approx(0.0)
+    assert frame_of([parse_event(made)]).filter(pl.col("outcome") == "measured").height == 1

@@ -4,13 +4,13 @@ A `Study` is made from files by `workflows.reporting.studies` and rendered by `v
 where its rows came from nor how they will look.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
-from vpnmesh.frames.events import Lines, further_samples, number, setup
+from vpnmesh.frames.events import further_samples, setup
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
@@ -21,6 +21,7 @@ from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import Measuring, throughput
 from vpnmesh.stats.describe import describe
+from vpnmesh.study.journal import JournalEvent, number
 from vpnmesh.study.scenarios import SCENARIOS
 
 THROUGHPUT: dict[str, pl.DataType] = {
@@ -133,16 +134,16 @@ def build_study(
     api: pl.LazyFrame,
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
-    journal: Lines = (),
+    journal: Iterable[JournalEvent] = (),
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
-    not netem), and `environment` (what Table 2 is made of). `journal` = a run's lines, for what has no column
+    not netem), and `environment` (what Table 2 is made of). `journal` = a run's events, for what has no column
     in the samples. InputError if the samples are not in the schema of results.
     """
-    lines = tuple(journal)
-    further = further_samples(lines)
+    events = tuple(journal)
+    further = further_samples(events)
     known = dict(provenance or {})
     cells = cell_samples(check_results(samples, "results"))
     requests = api_cells(api)
@@ -158,7 +159,7 @@ def build_study(
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples),
-        "setup": setup(lines),
+        "setup": setup(events),
         "convergence": convergence(samples, further),
         "ping": ping(samples, further),
     }
