@@ -54,6 +54,27 @@ def paper_rows() -> list[Row]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class PrintedP:
+    """A p-value of Mann-Whitney's test that the paper prints in its text: of the pairs that do not differ."""
+
+    section: str
+    test: str
+    condition: str
+    a: str
+    b: str
+    p: str
+
+
+def paper_p_values() -> list[PrintedP]:
+    """The printed p-values, as printed (sections 4.1 and 4.3)."""
+    return [PrintedP(**row) for row in _csv("paper_p_values.csv").iter_rows(named=True)]
+
+
 def _printed() -> pl.DataFrame:
-    data = resources.files(__name__).joinpath("paper_tables.csv").read_bytes()
-    return pl.read_csv(data, infer_schema=False)
+    return _csv("paper_tables.csv")
+
+
+def _csv(name: str) -> pl.DataFrame:
+    """A file beside this module, every value a text."""
+    return pl.read_csv(resources.files(__name__).joinpath(name).read_bytes(), infer_schema=False)

@@ -14,10 +14,10 @@ from vpnmesh.model import Path
 from vpnmesh.report.comparable import Cells
 from vpnmesh.report.judgement.claims import Claim, claims
 from vpnmesh.report.judgement.cpu_advice import by_cpu
-from vpnmesh.report.judgement.evidence import Evidence, Readings, cite_fact
+from vpnmesh.report.judgement.evidence import Citation, Readings, cite_fact
 from vpnmesh.report.judgement.ranking import (
-    Choice,
-    Group,
+    BestInCell,
+    ComparisonGroup,
     Knowledge,
     Ranked,
     choices_for,
@@ -27,9 +27,9 @@ from vpnmesh.report.judgement.ranking import (
     rank,
     tests_for,
 )
-from vpnmesh.report.judgement.requirements import Kind, Need
+from vpnmesh.report.judgement.requirements import NeedKind, UserNeed
 from vpnmesh.report.judgement.sentences import NeedAdvice, Sentence, name_of, nothing, to_measure
-from vpnmesh.report.judgement.usability import Fallback, Finding, fallbacks, usability
+from vpnmesh.report.judgement.usability import Fallback, UsabilityNote, fallbacks, usability
 from vpnmesh.stats.compare import ALPHA
 from vpnmesh.study.scenarios import path_of, solution_of
 
@@ -43,7 +43,7 @@ class Advice:
     needs: tuple[NeedAdvice, ...]
     excluded: tuple[str, ...]
     conclusions: tuple[Claim, ...]
-    usability: tuple[Finding, ...]
+    usability: tuple[UsabilityNote, ...]
 
     def need(self, need_id: str) -> NeedAdvice | None:
         """The advice on one need."""
@@ -51,13 +51,17 @@ class Advice:
 
 
 def advise(
-    readings: Readings, catalogue: Catalogue, needs: Sequence[Need], on: date, basis: Basis = Basis.CLAIMED
+    readings: Readings,
+    catalogue: Catalogue,
+    needs: Sequence[UserNeed],
+    on: date,
+    basis: Basis = Basis.CLAIMED,
 ) -> Advice:
     """The advice on each need from a study's figures and the facts known on a date."""
     verdicts = {verdict.product.id: verdict for verdict in evaluate(catalogue, on, basis)}
     known = Knowledge(readings, catalogue, on, basis, verdicts, Cells(readings))
     excluded = tuple(verdict.explain() for verdict in verdicts.values() if not verdict.qualifies)
-    answers = {Kind.THROUGHPUT: _by_throughput, Kind.CPU: by_cpu, Kind.FACT: _by_fact}
+    answers = {NeedKind.THROUGHPUT: _by_throughput, NeedKind.CPU: by_cpu, NeedKind.FACT: _by_fact}
     conclusions = tuple(claim for claim in claims(readings, catalogue, on) if claim.section == "5")
     answered = tuple(answers[need.kind](known, need) for need in needs)
     return Advice(on, basis, answered, excluded, conclusions, usability(known))
@@ -66,7 +70,7 @@ def advise(
 # ---- needs that throughput decides
 
 
-def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
+def _by_throughput(known: Knowledge, need: UserNeed) -> NeedAdvice:
     tests = tests_for(known.readings, need)
     groups = [group for test in tests for group in groups_for(known, need, test)]
     if missing := to_measure(known, groups):
@@ -82,7 +86,9 @@ def _by_throughput(known: Knowledge, need: Need) -> NeedAdvice:
     return NeedAdvice(need.id, need.question, ranking, tuple(sentences) or (nothing(need),))
 
 
-def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> list[Sentence]:
+def _recommendation(
+    known: Knowledge, choices: Sequence[BestInCell], ranking: Sequence[Ranked]
+) -> list[Sentence]:
     """The advice in one sentence: whoever shares the first rank, at the path that was best."""
     first = [found.solution for found in ranking if found.rank == 1]
     if not first:
@@ -98,7 +104,7 @@ def _recommendation(known: Knowledge, choices: Sequence[Choice], ranking: Sequen
     return [Sentence(f"Take {names} ({paths}){matched}{lead}.", tuple(cells))]
 
 
-def _unshown_lead(known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]) -> str:
+def _unshown_lead(known: Knowledge, choices: Sequence[BestInCell], ranking: Sequence[Ranked]) -> str:
     """That no test tells the first rank from who comes next, in words; "" where one does, or nobody is next."""
     for better, worse in pairwise(ranking):
         if better.rank == 1 != worse.rank and better.qualifies == worse.qualifies:
@@ -109,7 +115,7 @@ def _unshown_lead(known: Knowledge, choices: Sequence[Choice], ranking: Sequence
     return ""
 
 
-def _pairs(known: Knowledge, choices: Sequence[Choice], better: Ranked, worse: Ranked) -> list[Evidence]:
+def _pairs(known: Knowledge, choices: Sequence[BestInCell], better: Ranked, worse: Ranked) -> list[Citation]:
     """The two against each other in every cell, each at its best scenario there."""
     pairs = []
     for choice in choices:
@@ -120,7 +126,7 @@ def _pairs(known: Knowledge, choices: Sequence[Choice], better: Ranked, worse: R
 
 
 def _throughput_sentences(
-    known: Knowledge, choices: Sequence[Choice], ranking: Sequence[Ranked]
+    known: Knowledge, choices: Sequence[BestInCell], ranking: Sequence[Ranked]
 ) -> list[Sentence]:
     """One sentence per pair of neighbours in the ranking: how they compare in every cell."""
     sentences = []
@@ -141,7 +147,7 @@ def _throughput_sentences(
     return sentences
 
 
-def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Evidence]) -> str:
+def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Citation]) -> str:
     ahead = sum(pair.figures["ratio"] > 1 for pair in pairs)
     tested = [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
     differ = sum(p < ALPHA for p in tested)
@@ -162,11 +168,13 @@ def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Ev
     )
 
 
-def _unranked(known: Knowledge, groups: Sequence[Group], ranking: Sequence[Ranked]) -> list[Sentence]:
+def _unranked(
+    known: Knowledge, groups: Sequence[ComparisonGroup], ranking: Sequence[Ranked]
+) -> list[Sentence]:
     """Who was measured in some cells only, or with too few figures, and so stands in no ranking."""
     ranked = {found.solution for found in ranking}
-    cells: dict[str, list[Evidence]] = {}
-    measured: dict[str, set[Group]] = {}
+    cells: dict[str, list[Citation]] = {}
+    measured: dict[str, set[ComparisonGroup]] = {}
     for group in groups:
         for name in group.scenarios:
             if (solution := solution_of(name)) not in ranked:
@@ -190,7 +198,7 @@ def _why_not(measured: int, of: int) -> str:
     )
 
 
-def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sentence]:
+def _supplement(known: Knowledge, need: UserNeed, used: Sequence[str]) -> list[Sentence]:
     """What Table A2's means say beside the measured tests; they do not enter the ranking."""
     sentences = []
     for test in need.tests:
@@ -208,11 +216,11 @@ def _supplement(known: Knowledge, need: Need, used: Sequence[str]) -> list[Sente
     return sentences
 
 
-def _path_sentences(known: Knowledge, need: Need, choices: Sequence[Choice]) -> list[Sentence]:
+def _path_sentences(known: Knowledge, need: UserNeed, choices: Sequence[BestInCell]) -> list[Sentence]:
     """Where a relayed path beats the same solution's direct one, that is advice of its own."""
     if need.per_path or need.only_tcp_relays:
         return []
-    found: dict[str, list[Evidence]] = {}
+    found: dict[str, list[Citation]] = {}
     for choice in choices:
         for solution, scenario, _ in choice.best:
             if path_of(scenario) is Path.DIRECT:
@@ -244,7 +252,7 @@ class _Answer:
     sentences: tuple[Sentence, ...]
 
 
-def _by_fact(known: Knowledge, need: Need) -> NeedAdvice:
+def _by_fact(known: Knowledge, need: UserNeed) -> NeedAdvice:
     answers = _answers(known, need)
     order = {Value.MET: 0, Value.UNKNOWN: 1, Value.UNMET: 2}
     answers.sort(
@@ -261,7 +269,7 @@ def _by_fact(known: Knowledge, need: Need) -> NeedAdvice:
     return NeedAdvice(need.id, need.question, tuple(ranking), tuple(sentences))
 
 
-def _answers(known: Knowledge, need: Need) -> list[_Answer]:
+def _answers(known: Knowledge, need: UserNeed) -> list[_Answer]:
     """Of each product, and of whatever the run measured for this need beyond those."""
     measured = fallbacks(known.readings.study) if need.topic == "fast-fallback" else {}
     names = dict.fromkeys([*(product.id for product in known.catalogue.products), *measured])
@@ -314,7 +322,7 @@ def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
     return text + f" on {fact.date.isoformat()}."
 
 
-def _topic_sentences(known: Knowledge, need: Need) -> list[Sentence]:
+def _topic_sentences(known: Knowledge, need: UserNeed) -> list[Sentence]:
     """Who is left out of a need because a fact says that it cannot, and how fast the others get there."""
     if not need.topic:
         return []

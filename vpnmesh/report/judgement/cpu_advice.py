@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
-from vpnmesh.report.judgement.evidence import Evidence
-from vpnmesh.report.judgement.ranking import Group, Knowledge, Ranked, rank
-from vpnmesh.report.judgement.requirements import Need
+from vpnmesh.report.judgement.evidence import Citation
+from vpnmesh.report.judgement.ranking import ComparisonGroup, Knowledge, Ranked, rank
+from vpnmesh.report.judgement.requirements import UserNeed
 from vpnmesh.report.judgement.sentences import NeedAdvice, Sentence, nothing, to_measure
 from vpnmesh.study.scenarios import path_of, solution_of
 
 
-def by_cpu(known: Knowledge, need: Need) -> NeedAdvice:
+def by_cpu(known: Knowledge, need: UserNeed) -> NeedAdvice:
     """Ranks by CPU of both ends, as the paper; and says where CPU per Mbit/s would rank otherwise."""
     groups = _cpu_groups(known, need)
     if missing := to_measure(known, groups):
@@ -37,7 +37,7 @@ def _cpu_text(ranking: Sequence[Ranked]) -> str:
     return f"Least CPU of client and server together, on direct paths (1 = least in every cell): {order}."
 
 
-def _cpu_groups(known: Knowledge, need: Need) -> list[Group]:
+def _cpu_groups(known: Knowledge, need: UserNeed) -> list[ComparisonGroup]:
     """Per measured cell the direct scenarios whose load is known, but for the baselines."""
     readings = known.readings
     groups = []
@@ -51,7 +51,7 @@ def _cpu_groups(known: Knowledge, need: Need) -> list[Group]:
                 and _busy_pct(known, test, condition, name)
             )
             fit = tuple(name for name in names if known.cells.lack((test, condition, name)) is None)
-            groups.append(Group(test, condition, names, fit))
+            groups.append(ComparisonGroup(test, condition, names, fit))
     return groups
 
 
@@ -61,8 +61,8 @@ def _busy_pct(known: Knowledge, test: str, condition: str, scenario: str) -> flo
 
 
 def _cpu_cells(
-    known: Knowledge, groups: Sequence[Group]
-) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Evidence]]:
+    known: Knowledge, groups: Sequence[ComparisonGroup]
+) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Citation]]:
     """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
     plain, each, cited = [], [], []
     for group in groups:

@@ -14,7 +14,7 @@ from vpnmesh.criteria.evaluate import Verdict
 from vpnmesh.model import Path
 from vpnmesh.report.comparable import Cells
 from vpnmesh.report.judgement.evidence import Readings
-from vpnmesh.report.judgement.requirements import TCP_RELAYS, Need
+from vpnmesh.report.judgement.requirements import TCP_RELAYS, UserNeed
 from vpnmesh.study.scenarios import path_of, solution_of
 
 MATCHED = 0.05
@@ -49,7 +49,7 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BestInCell:
     """In one cell: the best scenario of each solution, best first, by a figure of which more (or less) is better."""
 
     test: str
@@ -57,7 +57,7 @@ class Choice:
     best: tuple[tuple[str, str, float], ...]
 
 
-def tests_for(readings: Readings, need: Need) -> list[str]:
+def tests_for(readings: Readings, need: UserNeed) -> list[str]:
     """Measured tests decide; published means do so only where nothing of the need was measured."""
     found = [name for name in need.tests if name in readings.tests()]
     measured = [name for name in found if not readings.published(name)]
@@ -65,7 +65,7 @@ def tests_for(readings: Readings, need: Need) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ComparisonGroup:
     """The scenarios that a need holds against each other in one cell, and those of them that can be compared."""
 
     test: str
@@ -82,7 +82,7 @@ class Group:
         return len(measured) > 1 and len(left) < 2  # noqa: PLR2004 - a comparison
 
 
-def groups_for(known: Knowledge, need: Need, test: str) -> list[Group]:
+def groups_for(known: Knowledge, need: UserNeed, test: str) -> list[ComparisonGroup]:
     """What a need compares: per test, condition and, where asked, path."""
     readings = known.readings
     groups = []
@@ -92,21 +92,21 @@ def groups_for(known: Knowledge, need: Need, test: str) -> list[Group]:
         for path in paths:
             mine = tuple(name for name in names if path is None or path_of(name) is path)
             fit = tuple(name for name in mine if known.cells.lack((test, condition, name)) is None)
-            groups.append(Group(test, condition, mine, fit))
+            groups.append(ComparisonGroup(test, condition, mine, fit))
     # a path that one solution alone has is no comparison, unless there is nothing else
     return [group for group in groups if len({solution_of(name) for name in group.scenarios}) > 1] or groups
 
 
-def choices_for(known: Knowledge, groups: Sequence[Group]) -> list[Choice]:
+def choices_for(known: Knowledge, groups: Sequence[ComparisonGroup]) -> list[BestInCell]:
     """The best comparable scenario of each solution in each group."""
     return [
-        Choice(group.test, group.condition, best)
+        BestInCell(group.test, group.condition, best)
         for group in groups
         if (best := _best_of_each(known.readings, group.test, group.condition, group.comparable))
     ]
 
 
-def _fits(known: Knowledge, need: Need, scenario: str) -> bool:
+def _fits(known: Knowledge, need: UserNeed, scenario: str) -> bool:
     solution = solution_of(scenario)
     if solution == "native" or (need.only_tcp_relays and scenario not in TCP_RELAYS):
         return False

@@ -9,7 +9,7 @@ from vpnmesh.model import Path
 from vpnmesh.study.scenarios import SCENARIOS
 
 
-class Kind(StrEnum):
+class NeedKind(StrEnum):
     """What answers a need."""
 
     THROUGHPUT = "throughput"
@@ -18,7 +18,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class UserNeed:
     """One need; `conditions` are kinds (none, loss, delay), `topic` the criterion or matter of usability.
 
     `per_path` compares direct with direct and relayed with relayed; otherwise a solution is taken at its better path.
@@ -26,7 +26,7 @@ class Need:
 
     id: str
     question: str
-    kind: Kind
+    kind: NeedKind
     tests: tuple[str, ...] = ("tcp", "udp")
     conditions: tuple[str, ...] = ("none",)
     topic: str = ""
@@ -40,25 +40,27 @@ TCP_RELAYS = frozenset(
 """The scenarios whose relay carries traffic over TCP: all UDP is blocked in them."""
 
 NEEDS = (
-    Need("stable", "Links are stable: the most throughput.", Kind.THROUGHPUT),
-    Need("delay", "Links have a high delay.", Kind.THROUGHPUT, conditions=("delay",), per_path=True),
-    Need("loss-tcp", "Links lose packets, and traffic is TCP.", Kind.THROUGHPUT, ("tcp",), ("loss",)),
-    Need("loss-udp", "Links lose packets, and traffic is UDP.", Kind.THROUGHPUT, ("udp",), ("loss",)),
-    Need(
+    UserNeed("stable", "Links are stable: the most throughput.", NeedKind.THROUGHPUT),
+    UserNeed("delay", "Links have a high delay.", NeedKind.THROUGHPUT, conditions=("delay",), per_path=True),
+    UserNeed("loss-tcp", "Links lose packets, and traffic is TCP.", NeedKind.THROUGHPUT, ("tcp",), ("loss",)),
+    UserNeed("loss-udp", "Links lose packets, and traffic is UDP.", NeedKind.THROUGHPUT, ("udp",), ("loss",)),
+    UserNeed(
         "udp-blocked",
         "Firewalls block all UDP.",
-        Kind.THROUGHPUT,
+        NeedKind.THROUGHPUT,
         topic="relay-tcp",
         only_tcp_relays=True,
     ),
-    Need("low-cpu", "Nodes have little CPU.", Kind.CPU, conditions=("none", "loss", "delay")),
-    Need("granular-acl", "Rules must name ports.", Kind.FACT, topic="granular-acl"),
-    Need("web-ui", "People want a web interface.", Kind.FACT, topic="web-ui"),
-    Need("fast-fallback", "Traffic must move to the relay quickly.", Kind.FACT, topic="fast-fallback"),
+    UserNeed("low-cpu", "Nodes have little CPU.", NeedKind.CPU, conditions=("none", "loss", "delay")),
+    UserNeed("granular-acl", "Rules must name ports.", NeedKind.FACT, topic="granular-acl"),
+    UserNeed("web-ui", "People want a web interface.", NeedKind.FACT, topic="web-ui"),
+    UserNeed(
+        "fast-fallback", "Traffic must move to the relay quickly.", NeedKind.FACT, topic="fast-fallback"
+    ),
 )
 
 
-def needs_named(names: Sequence[str]) -> tuple[Need, ...]:
+def needs_named(names: Sequence[str]) -> tuple[UserNeed, ...]:
     """The needs of those ids in their own order, all of them for no names; UnknownNameError lists the right ones."""
     known = [need.id for need in NEEDS]
     for name in names:

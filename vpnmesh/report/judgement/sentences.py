@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vpnmesh.report.judgement.evidence import Evidence
-from vpnmesh.report.judgement.ranking import Group, Knowledge, Ranked
-from vpnmesh.report.judgement.requirements import Need
+from vpnmesh.report.judgement.evidence import Citation
+from vpnmesh.report.judgement.ranking import ComparisonGroup, Knowledge, Ranked
+from vpnmesh.report.judgement.requirements import UserNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Sentence:
     """A statement and what it rests on."""
 
     text: str
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Citation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def name_of(known: Knowledge, solution: str) -> str:
     return product.name if product else solution
 
 
-def to_measure(known: Knowledge, groups: Sequence[Group]) -> Sentence | None:
+def to_measure(known: Knowledge, groups: Sequence[ComparisonGroup]) -> Sentence | None:
     """What has to be measured first, where a cell of the need compares nobody; it stands in place of a ranking."""
     keys = [
         (group.test, group.condition, name) for group in groups if group.lacking for name in group.scenarios
@@ -42,7 +42,7 @@ def to_measure(known: Knowledge, groups: Sequence[Group]) -> Sentence | None:
     return Sentence(known.cells.to_measure(lacks), cited) if lacks else None
 
 
-def nothing(need: Need) -> Sentence:
+def nothing(need: UserNeed) -> Sentence:
     """What is said where nothing of a need was measured."""
     cells = f"{'/'.join(need.tests)} under {'/'.join(need.conditions)}"
     return Sentence(f"Undecided: no two solutions were measured for this need ({cells}).", ())

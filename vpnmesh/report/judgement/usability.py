@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vpnmesh.criteria.catalogue import Basis
 from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
-from vpnmesh.report.judgement.evidence import Evidence, cite_fact
+from vpnmesh.report.judgement.evidence import Citation, cite_fact
 from vpnmesh.report.judgement.ranking import Knowledge, qualifies
 from vpnmesh.report.tables import Study
 from vpnmesh.study.scenarios import path_of, solution_of
@@ -16,14 +16,14 @@ FAST_FALLBACK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class UsabilityNote:
     """One matter of usability of a solution in words; `measured` = by this run, else a dated fact."""
 
     solution: str
     topic: str
     text: str
     measured: bool
-    evidence: Evidence
+    evidence: Citation
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Fallback:
             self.succeeded == self.attempted and self.seconds is not None and self.seconds <= FAST_FALLBACK_S
         )
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> Citation:
         """The attempts and their seconds, in words."""
         figures = {"attempted": float(self.attempted), "succeeded": float(self.succeeded)}
         text = f"{self.scenario}: fell back to its relay in {self.succeeded} of {self.attempted} attempts"
@@ -53,7 +53,7 @@ class Fallback:
         if self.outage_s is not None:
             figures["to_relay_outage_s"] = self.outage_s
             text += f", silent for {self.outage_s:.1f} s"
-        return Evidence("convergence", {"scenario": self.scenario}, figures, f"{text} (measured by this run)")
+        return Citation("convergence", {"scenario": self.scenario}, figures, f"{text} (measured by this run)")
 
 
 def fallbacks(study: Study) -> dict[str, Fallback]:
@@ -78,17 +78,17 @@ def fallbacks(study: Study) -> dict[str, Fallback]:
     return found
 
 
-def usability(known: Knowledge) -> tuple[Finding, ...]:
+def usability(known: Knowledge) -> tuple[UsabilityNote, ...]:
     """Set-up and fallback as this run measured them, then the dated facts of all that was measured or qualifies."""
     study = known.readings.study
     found = [_setup(row) for row in study.tables["setup"].to_dicts()]
     for solution, one in fallbacks(study).items():
         cited = one.evidence()
-        found.append(Finding(solution, "fallback", cited.text, measured=True, evidence=cited))
+        found.append(UsabilityNote(solution, "fallback", cited.text, measured=True, evidence=cited))
     return (*found, *_dated(known))
 
 
-def _setup(row: Mapping[str, object]) -> Finding:
+def _setup(row: Mapping[str, object]) -> UsabilityNote:
     steps, seconds, visits = row["setup_steps_mean"], row["setup_s_mean"], row["visits"]
     spread = row["setup_s_sd"]
     scenario = str(row["scenario"])
@@ -98,11 +98,11 @@ def _setup(row: Mapping[str, object]) -> Finding:
     told = "one visit" if visits == 1 else f"mean of {visits} visits"
     text += f" to stand ({told}, measured by this run)"
     figures = {"setup_steps_mean": float(str(steps)), "setup_s_mean": float(str(seconds))}
-    evidence = Evidence("setup", {"scenario": scenario}, figures, text)
-    return Finding(solution_of(scenario), "set-up", text, measured=True, evidence=evidence)
+    evidence = Citation("setup", {"scenario": scenario}, figures, text)
+    return UsabilityNote(solution_of(scenario), "set-up", text, measured=True, evidence=evidence)
 
 
-def _dated(known: Knowledge) -> list[Finding]:
+def _dated(known: Knowledge) -> list[UsabilityNote]:
     measured = {solution_of(name) for name in known.readings.study.scenario_order}
     topics = dict.fromkeys(fact.topic for fact in known.catalogue.usability)
     found = []
@@ -115,5 +115,5 @@ def _dated(known: Knowledge) -> list[Finding]:
                 took = f", {fact.seconds:g} s" if fact.seconds is not None else ""
                 text = f"{product.name}: {topic} {word}{took} on {fact.date.isoformat()}"
                 cited = cite_fact(product.id, fact)
-                found.append(Finding(product.id, topic, text, measured=False, evidence=cited))
+                found.append(UsabilityNote(product.id, topic, text, measured=False, evidence=cited))
     return found
