@@ -1,16 +1,20 @@
 """Looks figures up in a study and cites them: every sentence of advice and every verdict rests on these.
 
-Where the study is a part of the paper's own data without the UDP repetitions, the means of Table A2 stand in, and
-every citation of them says so: they are means without samples, so they carry no p-value.
+Where the study is a part of the paper's own data without the UDP repetitions, the means of Table A2 take their place,
+and every citation of them says so: they are means without samples, so they have no p-value.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import polars as pl
 
 from vpnmesh.criteria.catalogue import Fact
+from vpnmesh.errors import InputError
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.model import Condition
 from vpnmesh.reference import DATA_PLANES
 from vpnmesh.report.formatting import p_text
 from vpnmesh.report.published import own_planes
@@ -20,6 +24,28 @@ from vpnmesh.report.tables import Study
 PUBLISHED = "paper-A2"
 _PRINTED = 0.006
 """How far a mean may be from its printed two digits, with room for the authors' rounding."""
+
+
+class ConditionKind(StrEnum):
+    """What a condition impairs."""
+
+    NONE = "none"
+    LOSS = "loss"
+    DELAY = "delay"
+    BOTH = "both"
+
+
+def condition_kind(name: str) -> ConditionKind | None:
+    """What the condition of that name impairs; None where it is no condition's name (results of others)."""
+    try:
+        condition = Condition.parse(name)
+    except InputError:
+        return None
+    if condition.loss_pct and condition.delay_ms:
+        return ConditionKind.BOTH
+    if condition.loss_pct:
+        return ConditionKind.LOSS
+    return ConditionKind.DELAY if condition.delay_ms else ConditionKind.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +167,16 @@ class Readings:
     def tests(self) -> tuple[str, ...]:
         """The tests that there are figures for, measured or published."""
         found = {key[0] for key in self._cells}
-        return tuple(name for name in ("tcp", "udp") if name in found)
+        return tuple(name for name in THROUGHPUT_TESTS if name in found)
 
     def published(self, test: str) -> bool:
         """Whether a test's figures are the paper's table and not this study's data."""
         return any(reading.published for key, reading in self._cells.items() if key[0] == test)
 
-    def conditions(self, test: str, kind: str) -> tuple[str, ...]:
-        """The conditions of a kind (`none`, `loss`, `delay`) that there are figures for, in order of severity."""
-        found = dict.fromkeys(
-            key[1] for key in self._cells if key[0] == test and key[1].split("-")[0] == kind
-        )
-        return tuple(found)
+    def conditions(self, test: str, *kinds: ConditionKind) -> tuple[str, ...]:
+        """The conditions of these kinds that there are figures for: kind by kind, each in order of severity."""
+        found = dict.fromkeys(key[1] for key in self._cells if key[0] == test)
+        return tuple(name for kind in kinds for name in found if condition_kind(name) is kind)
 
     def scenarios(self, test: str, condition: str) -> tuple[str, ...]:
         """The scenarios with a mean in that cell."""

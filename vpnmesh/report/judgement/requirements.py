@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vpnmesh.errors import UnknownNameError
-from vpnmesh.model import Path
-from vpnmesh.study.scenarios import SCENARIOS
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.report.judgement.evidence import ConditionKind
+
+FAST_FALLBACK = "fast-fallback"
+"""The topic, and the need, of how quickly traffic moves to the relay."""
 
 
 class NeedKind(StrEnum):
@@ -19,7 +22,7 @@ class NeedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserNeed:
-    """One need; `conditions` are kinds (none, loss, delay), `topic` the criterion or matter of usability.
+    """One need; `topic` = the criterion or matter of usability that answers it or leaves a solution out.
 
     `per_path` compares direct with direct and relayed with relayed; otherwise a solution is taken at its better path.
     """
@@ -27,23 +30,20 @@ class UserNeed:
     id: str
     question: str
     kind: NeedKind
-    tests: tuple[str, ...] = ("tcp", "udp")
-    conditions: tuple[str, ...] = ("none",)
+    tests: tuple[str, ...] = THROUGHPUT_TESTS
+    conditions: tuple[ConditionKind, ...] = (ConditionKind.NONE,)
     topic: str = ""
     per_path: bool = False
     only_tcp_relays: bool = False
 
 
-TCP_RELAYS = frozenset(
-    scenario.name for scenario in SCENARIOS if scenario.path is Path.RELAY and scenario.policy == "block-udp"
-)
-"""The scenarios whose relay carries traffic over TCP: all UDP is blocked in them."""
+_DELAY, _LOSS = (ConditionKind.DELAY,), (ConditionKind.LOSS,)
 
 NEEDS = (
     UserNeed("stable", "Links are stable: the most throughput.", NeedKind.THROUGHPUT),
-    UserNeed("delay", "Links have a high delay.", NeedKind.THROUGHPUT, conditions=("delay",), per_path=True),
-    UserNeed("loss-tcp", "Links lose packets, and traffic is TCP.", NeedKind.THROUGHPUT, ("tcp",), ("loss",)),
-    UserNeed("loss-udp", "Links lose packets, and traffic is UDP.", NeedKind.THROUGHPUT, ("udp",), ("loss",)),
+    UserNeed("delay", "Links have a high delay.", NeedKind.THROUGHPUT, conditions=_DELAY, per_path=True),
+    UserNeed("loss-tcp", "Links lose packets, and traffic is TCP.", NeedKind.THROUGHPUT, ("tcp",), _LOSS),
+    UserNeed("loss-udp", "Links lose packets, and traffic is UDP.", NeedKind.THROUGHPUT, ("udp",), _LOSS),
     UserNeed(
         "udp-blocked",
         "Firewalls block all UDP.",
@@ -51,12 +51,15 @@ NEEDS = (
         topic="relay-tcp",
         only_tcp_relays=True,
     ),
-    UserNeed("low-cpu", "Nodes have little CPU.", NeedKind.CPU, conditions=("none", "loss", "delay")),
+    UserNeed(
+        "low-cpu",
+        "Nodes have little CPU.",
+        NeedKind.CPU,
+        conditions=(ConditionKind.NONE, *_LOSS, *_DELAY),
+    ),
     UserNeed("granular-acl", "Rules must name ports.", NeedKind.FACT, topic="granular-acl"),
     UserNeed("web-ui", "People want a web interface.", NeedKind.FACT, topic="web-ui"),
-    UserNeed(
-        "fast-fallback", "Traffic must move to the relay quickly.", NeedKind.FACT, topic="fast-fallback"
-    ),
+    UserNeed(FAST_FALLBACK, "Traffic must move to the relay quickly.", NeedKind.FACT, topic=FAST_FALLBACK),
 )
 
 
