@@ -20,6 +20,7 @@ from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import hey, knb
 from workflows.run.store import RunFiles
 
@@ -153,7 +154,8 @@ def study_from_run(run: Path) -> Study:
     manifest, events = files.manifest(), files.events()
     samples, notes = _results(files, events)
     notes += failure_notes(samples)
-    study = build_study(samples, _requests(run), notes, identity(manifest.entries()), events)
+    catalogue = Catalogue.of_run(manifest.entries(), f"{run}/manifest.json")
+    study = build_study(samples, _requests(run), notes, identity(manifest.entries()), events, catalogue)
     if study.samples.is_empty() and study.tables["api"].is_empty():
         raise InputError(
             str(run), "holds no repetition and no request", "let the run measure something first"
