@@ -21,7 +21,7 @@ from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import Measuring, throughput
 from vpnmesh.stats.describe import describe
-from vpnmesh.study.scenarios import SCENARIOS
+from vpnmesh.study.scenarios import BUILT_IN, SCENARIOS, Catalogue
 
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -114,6 +114,7 @@ class Study:
     `samples` has the columns of `schemas.RESULTS`, one row per attempted repetition: statistics use those
     with outcome `measured`. `api` has the columns of `schemas.API`, one row per request, lazily. `tables`
     holds at least the keys of `TABLES`. `notes` say what was dropped or repaired, how often and why.
+    `scenario_order` names the scenarios that have rows; `scenarios` is the catalogue that they were chosen from.
     """
 
     samples: pl.DataFrame
@@ -122,6 +123,7 @@ class Study:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
     scenario_order: tuple[str, ...] = ()
+    scenarios: Catalogue = BUILT_IN
 
     def measured(self, test: str) -> pl.DataFrame:
         """The repetitions of a test (tcp, udp, idle) that gave figures."""
@@ -134,12 +136,13 @@ def build_study(
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
     journal: Lines = (),
+    catalogue: Catalogue = BUILT_IN,
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
     not netem), and `environment` (what Table 2 is made of). `journal` = a run's lines, for what has no column
-    in the samples. InputError if the samples are not in the schema of results.
+    in the samples. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
     """
     lines = tuple(journal)
     further = further_samples(lines)
@@ -163,7 +166,7 @@ def build_study(
         "ping": ping(samples, further),
     }
     tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
-    return Study(samples, api, tables, tuple(notes), known, scenarios)
+    return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
 
 
 def _measuring(known: Mapping[str, object]) -> Measuring:

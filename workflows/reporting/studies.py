@@ -1,6 +1,6 @@
 """Makes a Study from files: the paper's published folders, or the directory of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from vpnmesh.tools import hey, knb
 from workflows.run.store import Store
 
@@ -151,12 +152,30 @@ def study_from_run(run: Path) -> Study:
     store = Store.read(run)
     samples, notes = _results(store)
     notes += failure_notes(samples)
-    study = build_study(samples, _requests(run), notes, identity(store.manifest()), store.lines)
+    manifest = store.manifest()
+    catalogue = catalogue_of(manifest, f"{run}/manifest.json")
+    study = build_study(samples, _requests(run), notes, identity(manifest), store.lines, catalogue)
     if study.samples.is_empty() and study.tables["api"].is_empty():
         raise InputError(
             str(run), "holds no repetition and no request", "let the run measure something first"
         )
     return _with_api_notes(study)
+
+
+def catalogue_of(manifest: Mapping[str, object], place: str) -> Catalogue:
+    """The scenarios that a run could choose from, as its manifest keeps them (`Catalogue.as_written`).
+
+    A manifest without the key `scenarios` is of a run that knew the built-in ones. InputError where it holds none.
+    """
+    written = manifest.get("scenarios")
+    if written is None:
+        return BUILT_IN
+    where = f"{place}: scenarios"
+    if not isinstance(written, Mapping):
+        raise InputError(where, "is no mapping of scenarios", "restore the manifest as the run wrote it")
+    # a manifest sorts its keys: the built-in scenarios go back to the front, in the order of every table
+    ours = [name for name in BUILT_IN.names if name in written]
+    return Catalogue.read({name: written[name] for name in dict.fromkeys((*ours, *written))}, where)
 
 
 def _results(store: Store) -> tuple[pl.DataFrame, list[str]]:
