@@ -227,7 +227,7 @@ def _replay(study: Study, out: Path, orders: int, seed: int) -> None:
     """Replay the undisturbed repetitions of each test; tables `replay-tcp`, `replay-udp` and their
     summaries.
     """
-    cells = cell_samples(study.samples)
+    cells = cell_samples(study.samples, study.scenarios)
     done = 0
     for test in THROUGHPUT_TESTS:
         samples = {c.scenario: c.rates for c in cells.values() if (c.condition, c.test) == ("none", test)}

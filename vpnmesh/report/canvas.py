@@ -7,7 +7,7 @@ What becomes of the text afterwards is in `vpnmesh.report.svg`.
 import contextlib
 import gc
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vpnmesh.report.style import look
+from vpnmesh.report.style import Look
 from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000
@@ -80,11 +80,10 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> None:
+def legend(figure: Figure, looks: Mapping[str, Look], *, lines: bool = False) -> None:
     """One legend for the whole figure, under it."""
     handles = []
-    for scenario in scenarios:
-        style = look(scenario)
+    for scenario, style in looks.items():
         handles.append(
             Line2D(
                 [],

@@ -21,8 +21,8 @@ from vpnmesh.report.page import (
     TableBlock,
     table_block,
 )
-from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, THROUGHPUT, Study
-from vpnmesh.report.throughput import BEYOND
+from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
+from vpnmesh.report.throughput import BEYOND, columns
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.stats.intervals import fewest_for_interval
 
@@ -143,7 +143,7 @@ def _throughput(study: Study, figures: Mapping[str, str], test: str, number: int
         few = f"no cell of {name} has the {FEWEST_FOR_TREND} repetitions that a trend can be seen in"
         why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
         blocks.append(_figure(figures, key, text, why))
-    paper = [column for column in THROUGHPUT if column != "test"]
+    paper = [one for one in columns(study.scenarios) if one != "test" and one not in BEYOND]
     # a warning that has to be scrolled to is none
     shown = [*paper, "warning", *(one for one in BEYOND if one != "warning" and rows[one].count())]
     caption = (

@@ -11,8 +11,6 @@ _HEADINGS = {
     "mean_low": "mean, 95 % from",
     "mean_high": "to",
     "cv": "CV",
-    "ratio_native_1450": "native-1450 / mean",
-    "ratio_native_1230": "native-1230 / mean",
     "cap_mbit_s": "netem cap, Mbit/s",
     "cap_share": "share of cap",
     "near_cap": "near cap",
@@ -60,6 +58,7 @@ _HEADINGS = {
     "lost_pct_mean": "lost, %",
 }
 
+_RATIO = "ratio_"
 _SMALLEST_P = 1e-99
 _PLACES = {
     "ratio": 3,
@@ -82,7 +81,11 @@ class Cell:
 
 def heading(column: str) -> str:
     """A column's name with its unit, as a person writes it."""
-    return _HEADINGS.get(column, column.replace("_", " "))
+    known = _HEADINGS.get(column)
+    if known is None and column.startswith(_RATIO):
+        # a scenario's name has no underscore of its own
+        return f"{column.removeprefix(_RATIO).replace('_', '-')} / mean"
+    return known or column.replace("_", " ")
 
 
 def p_text(p: float) -> str:

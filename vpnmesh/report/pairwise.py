@@ -7,12 +7,13 @@ from math import comb
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import Cell, CellSample
-from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.aggregate import CellKey, CellSample
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.frames.requests import ApiCell
 from vpnmesh.stats.compare import ALPHA, can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
 from vpnmesh.stats.intervals import fewest_for_interval, ratio_interval
+from vpnmesh.study.scenarios import Catalogue
 
 API_TEST = "api"
 API_RUNS_TEST = "api-runs"
@@ -50,9 +51,9 @@ class Family:
 
 
 def throughput_families(
-    cells: Mapping[Cell, CellSample], slow_start: frozenset[Cell] = frozenset()
+    cells: Mapping[CellKey, CellSample], slow_start: frozenset[CellKey] = frozenset()
 ) -> list[Family]:
-    """TCP, then UDP, each condition by itself; cells in slow start take no part in tests."""
+    """TCP, then UDP, each condition by itself, scenarios in the order of the cells; slow start is not tested."""
     conditions = conditions_in_order(cell.condition for cell in cells.values())
     return [
         replace(
@@ -67,7 +68,7 @@ def throughput_families(
     ]
 
 
-def api_families(cells: Sequence[ApiCell]) -> list[Family]:
+def api_families(cells: Sequence[ApiCell], catalogue: Catalogue) -> list[Family]:
     """Per request as the paper has it, and per run (means), since the requests of one run are not
     independent.
     """
@@ -78,16 +79,17 @@ def api_families(cells: Sequence[ApiCell]) -> list[Family]:
         for mode in modes:
             for condition in conditions:
                 chosen = [cell for cell in cells if (cell.mode, cell.condition) == (mode, condition)]
+                by_name = {cell.scenario: cell for cell in chosen}
                 samples = {
-                    c.scenario: c.pooled if test == API_TEST else Tally.of(c.run_means) for c in chosen
+                    name: by_name[name].pooled if test == API_TEST else Tally.of(by_name[name].run_means)
+                    for name in catalogue.in_order(by_name)
                 }
                 families += [_family(test, condition, samples, mode)] if chosen else []
     return families
 
 
 def _family(test: str, condition: str, samples: Mapping[str, Tally], mode: str | None = None) -> Family:
-    order = scenarios_in_order(samples)
-    return Family(test, condition, tuple(Group.of(name, samples[name]) for name in order), mode)
+    return Family(test, condition, tuple(Group.of(*one) for one in samples.items()), mode)
 
 
 def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

@@ -11,7 +11,6 @@ import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
 from vpnmesh.frames.events import Lines, further_samples, number, setup
-from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
@@ -19,22 +18,9 @@ from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
-from vpnmesh.report.throughput import Measuring, throughput
+from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.stats.describe import describe
-from vpnmesh.study.scenarios import BUILT_IN, SCENARIOS, Catalogue
-
-THROUGHPUT: dict[str, pl.DataType] = {
-    "scenario": pl.String(),
-    "condition": pl.String(),
-    "test": pl.String(),
-    "attempted": pl.Int64(),
-    "measured": pl.Int64(),
-    "mean_mbit_s": pl.Float64(),
-    "sd_mbit_s": pl.Float64(),
-    "cv": pl.Float64(),
-    "ratio_native_1450": pl.Float64(),
-    "ratio_native_1230": pl.Float64(),
-}
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 PAIRWISE: dict[str, pl.DataType] = {
     "test": pl.String(),
@@ -97,7 +83,7 @@ CRITERIA: dict[str, pl.DataType] = {
 }
 
 TABLES = {
-    "throughput": THROUGHPUT,
+    "throughput": PAPER_COLUMNS,
     "pairwise": PAIRWISE,
     "api": API_TABLE,
     "resources": RESOURCES,
@@ -147,35 +133,35 @@ def build_study(
     lines = tuple(journal)
     further = further_samples(lines)
     known = dict(provenance or {})
-    cells = cell_samples(check_results(samples, "results"))
+    cells = cell_samples(check_results(samples, "results"), catalogue)
     requests = api_cells(api)
-    scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
-    by_cell = throughput(cells, THROUGHPUT, _measuring(known))
+    scenarios = catalogue.in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
+    by_cell = throughput(cells, _measuring(known, catalogue), catalogue)
     slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "test").rows())
-    families = [*throughput_families(cells, slow), *api_families(requests)]
+    families = [*throughput_families(cells, slow), *api_families(requests, catalogue)]
     tables = {
         "throughput": by_cell,
         "pairwise": pairwise(families, PAIRWISE),
-        "api": _api_table(requests),
-        "resources": resources(samples).select(*RESOURCES, *RESOURCES_BEYOND),
+        "api": _api_table(requests, catalogue),
+        "resources": resources(samples, catalogue).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
-        "failures": failures(samples),
-        "setup": setup(lines),
-        "convergence": convergence(samples, further),
-        "ping": ping(samples, further),
+        "failures": failures(samples, catalogue),
+        "setup": _by_scenario(setup(lines), catalogue),
+        "convergence": convergence(samples, further, catalogue),
+        "ping": ping(samples, further, catalogue),
     }
-    tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
+    tables["published"] = published(samples, by_cell, tables["pairwise"], catalogue)
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
 
 
-def _measuring(known: Mapping[str, object]) -> Measuring:
+def _measuring(known: Mapping[str, object], catalogue: Catalogue) -> Measuring:
     """What provenance says of how cells were measured; what it does not say is left at its default."""
     limit, profile, lab = known.get("netem_limit"), known.get("profile"), known.get("lab")
     asked = profile if isinstance(profile, Mapping) else {}
     port_rate = number(lab.get("port_rate_mbit_s")) if isinstance(lab, Mapping) else None
     return Measuring(
-        {one.name: one.pod_mtu for one in SCENARIOS} | _numbers(known.get("pod_mtu")),
+        {one.name: one.pod_mtu for one in catalogue.scenarios} | _numbers(known.get("pod_mtu")),
         limit if isinstance(limit, int) else None,
         number(asked.get("duration_s")),
         number(asked.get("omit_s")) or 0.0,
@@ -187,8 +173,13 @@ def _numbers(value: object) -> dict[str, int]:
     return {str(k): int(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
 
 
-def _api_table(cells: Sequence[ApiCell]) -> pl.DataFrame:
-    order = {name: i for i, name in enumerate(scenarios_in_order(cell.scenario for cell in cells))}
+def _by_scenario(frame: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    order = {name: place for place, name in enumerate(catalogue.in_order(frame["scenario"]))}
+    return frame.sort(pl.col("scenario").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
+
+
+def _api_table(cells: Sequence[ApiCell], catalogue: Catalogue) -> pl.DataFrame:
+    order = {name: i for i, name in enumerate(catalogue.in_order(cell.scenario for cell in cells))}
     rows = [_api_row(cell) for cell in sorted(cells, key=lambda c: (order[c.scenario], c.condition, c.mode))]
     return pl.DataFrame(rows, schema={**API_TABLE, **API_BEYOND}, orient="row")
 

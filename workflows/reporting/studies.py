@@ -42,7 +42,7 @@ def read_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Pu
     imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
     runs, api_notes = find_hey(hey_dir) if hey_dir else ([], [])
     provenance = _import_provenance(imported, knb_dir, hey_dir)
-    notes = (*imported.notes, *differing(imported.facts), *api_notes)
+    notes = (*imported.notes, *differing(imported.facts, BUILT_IN), *api_notes)
     return Published(imported.samples, scan_hey(runs), notes, provenance)
 
 
@@ -79,7 +79,7 @@ def _import_provenance(imported: Imported, knb_dir: Path | None, hey_dir: Path |
         "pod_mtu": mtu,
         # the authors' scripts leave netem's queue at its default
         "netem_limit": NETEM_DEFAULT_LIMIT,
-        "environment": environment_of(imported.facts),
+        "environment": environment_of(imported.facts, BUILT_IN),
     }
 
 
