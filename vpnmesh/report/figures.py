@@ -4,7 +4,7 @@ Each function takes rows and returns SVG text. Figures 1 and 2 keep readings of 
 notebook did; the tables keep readings above 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +18,10 @@ from vpnmesh.report import beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
-from vpnmesh.report.style import Look, condition_title, looks
+from vpnmesh.report.style import Look, condition_title, look, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
+from vpnmesh.report.variants import families
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.study.scenarios import Catalogue
 
@@ -45,6 +46,7 @@ def figures(study: Study) -> dict[str, str]:
         drawn[f"distribution-{test}"] = distribution(study.measured(test), test, known)
         if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
             drawn[f"drift-{test}"] = drift(study.measured(test), means, test, known)
+    drawn |= variant_figures(study)
     study = _read_once(study)
     if not beyond_paper.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api, known)
@@ -141,11 +143,27 @@ def mean_bars(means: pl.DataFrame, test: str, catalogue: Catalogue) -> str:
     """Figures 4 and 5: mean throughput per condition, with the standard deviation and what was measured."""
     name = f"fig{4 + THROUGHPUT_TESTS.index(test)}-{test}-means"
     title = f"Mean {test.upper()} throughput per condition and scenario, in Mbit/s"
-    return canvas.draw(name, title, partial(_mean_bars, means, catalogue))
+    return canvas.draw(name, title, partial(_mean_bars, means, _order(means, catalogue)[0]))
 
 
-def _mean_bars(means: pl.DataFrame, catalogue: Catalogue) -> Figure:
-    styles, conditions = _order(means, catalogue)
+def variant_figures(study: Study) -> dict[str, str]:
+    """Mean throughput of each scenario with variants and of those, one below the other; by file name."""
+    drawn = {}
+    for test in THROUGHPUT_TESTS:
+        means = study.tables["throughput"].filter(pl.col("test") == test)
+        found = families(means["scenario"], study.scenarios)
+        together = [name for base, variants in found.items() for name in (base, *variants)]
+        mine = means.filter(pl.col("scenario").is_in(together))
+        if mine.filter(pl.col("measured") > 0).is_empty():
+            continue
+        styles = {name: look(name, study.scenarios) for name in together}
+        title = f"Mean {test.upper()} throughput of variants beside their base, in Mbit/s"
+        drawn[f"variants-{test}"] = canvas.draw(f"variants-{test}", title, partial(_mean_bars, mine, styles))
+    return drawn
+
+
+def _mean_bars(means: pl.DataFrame, styles: Mapping[str, Look]) -> Figure:
+    conditions = conditions_in_order(means["condition"])
     height = 0.75 + 0.21 * len(styles)
     figure, axes = _condition_panels(len(conditions), height)
     for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
@@ -166,9 +184,9 @@ def _bar(panel: Axes, row: int, style: Look, cell: dict[str, float] | None) -> N
         return
     mean, sd = cell["mean_mbit_s"], cell["sd_mbit_s"] or 0.0
     face = style.colour if style.filled else "none"
-    panel.barh(
-        row, mean, height=0.68, facecolor=face, edgecolor=style.colour, hatch=style.hatch, linewidth=0.8
-    )
+    # a hatch in the bar's own colour would not be seen on it
+    edge = INK if style.filled and style.hatch else style.colour
+    panel.barh(row, mean, height=0.68, facecolor=face, edgecolor=edge, hatch=style.hatch, linewidth=0.8)
     panel.plot([max(mean - sd, 0), mean + sd], [row, row], color=INK, linewidth=1)
     short = "" if cell["measured"] == cell["attempted"] else f" ({cell['measured']} of {cell['attempted']})"
     slow = " slow start" if cell.get("slow_start") else ""

@@ -46,7 +46,7 @@ def published(
 def own_planes(samples: pl.DataFrame) -> pl.DataFrame:
     """Each scenario's data plane as the run recorded it, several joined by a slash."""
     return (
-        samples.filter(pl.col("data_plane").is_not_null())
+        samples.filter(pl.col("data_plane") != "")
         .group_by("scenario")
         .agg(pl.col("data_plane").unique().sort().str.join("/").alias("own_data_plane"))
         .sort("scenario")

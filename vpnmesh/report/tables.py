@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
-from vpnmesh.frames.events import Lines, further_samples, number, setup
+from vpnmesh.frames.events import SETUP, number
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.environment import ENVIRONMENT, environment
+from vpnmesh.report.figure_tables import FIGURES, figure_table
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
+from vpnmesh.report.variants import variants
 from vpnmesh.stats.describe import describe
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
@@ -116,42 +118,51 @@ class Study:
         return self.samples.filter((pl.col("test") == test) & (pl.col("outcome") == "measured"))
 
 
+@dataclass(frozen=True, slots=True)
+class RunTables:
+    """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took."""
+
+    figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
+    setup: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETUP))
+
+
 def build_study(
     samples: pl.DataFrame,
     api: pl.LazyFrame,
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
-    journal: Lines = (),
+    recorded: RunTables | None = None,
     catalogue: Catalogue = BUILT_IN,
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
-    not netem), and `environment` (what Table 2 is made of). `journal` = a run's lines, for what has no column
-    in the samples. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
+    not netem), and `environment` (what Table 2 is made of). `recorded` is a run's; results of others have no such
+    tables. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
     """
-    lines = tuple(journal)
-    further = further_samples(lines)
-    known = dict(provenance or {})
+    known, kept = dict(provenance or {}), recorded or RunTables()
     cells = cell_samples(check_results(samples, "results"), catalogue)
     requests = api_cells(api)
     scenarios = catalogue.in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
     by_cell = throughput(cells, _measuring(known, catalogue), catalogue)
     slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "test").rows())
-    families = [*throughput_families(cells, slow), *api_families(requests, catalogue)]
+    pairs = pairwise([*throughput_families(cells, slow), *api_families(requests, catalogue)], PAIRWISE)
     tables = {
         "throughput": by_cell,
-        "pairwise": pairwise(families, PAIRWISE),
+        "pairwise": pairs,
         "api": _api_table(requests, catalogue),
         "resources": resources(samples, catalogue).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples, catalogue),
-        "setup": _by_scenario(setup(lines), catalogue),
-        "convergence": convergence(samples, further, catalogue),
-        "ping": ping(samples, further, catalogue),
+        "setup": _by_scenario(kept.setup, catalogue),
+        "convergence": convergence(samples, kept.figures, catalogue),
+        "ping": ping(samples, kept.figures, catalogue),
+        "published": published(samples, by_cell, pairs, catalogue),
     }
-    tables["published"] = published(samples, by_cell, tables["pairwise"], catalogue)
+    if recorded:
+        tables["figures"] = figure_table(samples, kept.figures, catalogue)
+        tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
 
 

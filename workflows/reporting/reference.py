@@ -25,7 +25,8 @@ from vpnmesh.reference.data import (
     SCHEMA_VERSION,
     Published,
 )
-from workflows.reporting.studies import find_hey, read_imports, refuse_empty, study_of
+from workflows.reporting.published_files import find_hey, read_imports
+from workflows.reporting.studies import refuse_empty, study_of
 
 _FOLDER = click.Path(path_type=Path)
 _EXAMPLES = """
