@@ -15,7 +15,8 @@ from vpnmesh.reference import FIGURES, paper_rows
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import TABLES, Study
 from vpnmesh.study.scenarios import PAPER_SCENARIOS
-from workflows.report import main, write_tables
+from workflows.report import main
+from workflows.reporting.presenting import write_tables
 from workflows.reporting.studies import study_from_imports
 
 

@@ -15,7 +15,7 @@ from vpnmesh.stats.describe import Tally
 from vpnmesh.tools import hey
 
 KEYS = ("scenario", "condition", "mode")
-Key = tuple[str, str, str]
+RequestsKey = tuple[str, str, str]
 _BUSY = 0.8
 """Workers that are busy for this share of the time or more are the limit: a saturated server, not the asked
 rate.
@@ -121,7 +121,7 @@ def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
     ]
 
 
-def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
+def _split(frame: pl.DataFrame) -> list[tuple[RequestsKey, pl.DataFrame]]:
     groups = frame.partition_by(*KEYS, as_dict=True, maintain_order=True)
     return [((str(key[0]), str(key[1]), str(key[2])), group) for key, group in groups.items()]
 
@@ -168,14 +168,16 @@ def _counted(requests: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _tallies(counted: pl.DataFrame) -> Mapping[Key, Tally]:
+def _tallies(counted: pl.DataFrame) -> Mapping[RequestsKey, Tally]:
     return {
         key: Tally(group["response_s"].to_numpy(), group["count"].to_numpy().astype(np.int64))
         for key, group in _split(counted)
     }
 
 
-def _load(requests: pl.LazyFrame, runs: pl.DataFrame) -> Mapping[Key, tuple[float | None, bool | None]]:
+def _load(
+    requests: pl.LazyFrame, runs: pl.DataFrame
+) -> Mapping[RequestsKey, tuple[float | None, bool | None]]:
     """Answers per second, and whether the server was the limit rather than the rate that was asked."""
     workers = _workers(requests, runs)
     rows = runs.join(workers, on=[*KEYS, "run"], how="left")

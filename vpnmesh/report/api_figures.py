@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.style import Look, condition_title, looks
+from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.study.scenarios import Catalogue
 
@@ -74,7 +74,7 @@ def _title(panel: tuple[str, str]) -> str:
     return f"{condition_title(panel[0])}, {panel[1]}"
 
 
-def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, Look]) -> Figure:
+def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
     scenarios, wanted = tuple(styles), _panels(cells)
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 0.8 + 0.3 * len(scenarios)), 0.05)
@@ -94,7 +94,7 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, Look]) 
     return figure
 
 
-def _response(panel: Axes, row: int, style: Look, cell: dict[str, object], runs: np.ndarray) -> None:
+def _response(panel: Axes, row: int, style: ScenarioLook, cell: dict[str, object], runs: np.ndarray) -> None:
     low, first, median, third, high = np.asarray(cell["quantiles"], dtype=float)
     panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
     panel.barh(row, third - first, left=first, height=0.5, facecolor=style.colour, edgecolor=style.colour,
@@ -105,7 +105,7 @@ def _response(panel: Axes, row: int, style: Look, cell: dict[str, object], runs:
     canvas.label(panel, high, row, f"mean {cell['mean']:.0f} ms")
 
 
-def _ecdf(cells: pl.DataFrame, styles: Mapping[str, Look]) -> Figure:
+def _ecdf(cells: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
     wanted = _panels(cells)
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 3.4), 0.6)

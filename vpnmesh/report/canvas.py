@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vpnmesh.report.style import Look
+from vpnmesh.report.style import ScenarioLook
 from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000
@@ -80,7 +80,7 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def legend(figure: Figure, looks: Mapping[str, Look], *, lines: bool = False) -> None:
+def legend(figure: Figure, looks: Mapping[str, ScenarioLook], *, lines: bool = False) -> None:
     """One legend for the whole figure, under it."""
     handles = []
     for scenario, style in looks.items():

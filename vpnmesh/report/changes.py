@@ -39,7 +39,7 @@ CHANGES: dict[str, pl.DataType] = {
     "change": pl.String(),
 }
 _CONFIDENCE = 0.95
-Cells = Mapping[CellKey, CellSample]
+CellSamples = Mapping[CellKey, CellSample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,9 @@ def _cells(study: Study) -> dict[CellKey, CellSample]:
     return cell_samples(study.samples, study.scenarios)
 
 
-def _row(cell: CellKey, a: Cells, b: Cells, baselines: Sequence[str], pairs: int) -> dict[str, object]:
+def _row(
+    cell: CellKey, a: CellSamples, b: CellSamples, baselines: Sequence[str], pairs: int
+) -> dict[str, object]:
     ratio = log_ratio(cell, a, b, baselines)
     test = mann_whitney(a[cell].tally, b[cell].tally)
     tail = (1 - _CONFIDENCE) / 2
@@ -148,7 +150,9 @@ def _row(cell: CellKey, a: Cells, b: Cells, baselines: Sequence[str], pairs: int
     }
 
 
-def log_ratio(cell: CellKey, a: Cells, b: Cells, baselines: Sequence[str] = ()) -> LogRatio | None:
+def log_ratio(
+    cell: CellKey, a: CellSamples, b: CellSamples, baselines: Sequence[str] = ()
+) -> LogRatio | None:
     """The change from a to b, each divided by its own first baseline of these, where there are any.
 
     None below the figures that an interval needs (`fewest_for_interval`), or where no baseline is in both.

@@ -18,11 +18,11 @@ from vpnmesh.stats.slow_start import MOSTLY
 from vpnmesh.study.matrix import DEFAULT_PLACEMENT
 
 Key = tuple[str, str, str]
-"""Protocol, condition, scenario."""
+"""Test, condition, scenario."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class NotComparable:
     """Why a cell cannot be compared: figures it has and needs, and the seconds that outlast slow start (None = do)."""
 
     key: Key
@@ -42,7 +42,7 @@ class Cells:
         rows = self.readings.study.tables["throughput"].to_dicts()
         return {(row["test"], row["condition"], row["scenario"]): row for row in rows}
 
-    def lack(self, key: Key) -> Lack | None:
+    def lack(self, key: Key) -> NotComparable | None:
         """What the cell lacks; None where it can be compared, or holds no figure at all."""
         reading = self.readings.cell(*key)
         if reading is None or reading.published:
@@ -55,7 +55,7 @@ class Cells:
         # a cell with enough of its own lacks nothing, however little the others have
         few = measured < wanted and not can_reject(measured, most, pairs)
         slow = self._outlasting(row) if row.get("slow_start") else None
-        return Lack(key, measured, wanted, slow) if few or slow else None
+        return NotComparable(key, measured, wanted, slow) if few or slow else None
 
     def _measured(self, key: Key) -> int:
         reading = self.readings.cell(*key)
@@ -72,7 +72,7 @@ class Cells:
         found = self.readings.study.provenance.get("profile")
         return found if isinstance(found, Mapping) else {}
 
-    def to_measure(self, lacks: Sequence[Lack]) -> str:
+    def to_measure(self, lacks: Sequence[NotComparable]) -> str:
         """What has to be measured before these cells can be compared; for runs as a command, and how long it takes."""
         few = [lack for lack in lacks if lack.measured < lack.wanted]
         slow = [lack.duration_s for lack in lacks if lack.duration_s]
@@ -89,7 +89,7 @@ class Cells:
         tail = self._command(lacks, wanted, max(slow, default=None))
         return f"No ranking and no recommendation: {'; '.join(why)}.{tail}"
 
-    def _command(self, lacks: Sequence[Lack], repetitions: int, duration_s: int | None) -> str:
+    def _command(self, lacks: Sequence[NotComparable], repetitions: int, duration_s: int | None) -> str:
         """How to measure the cells anew, and for how long; "" where the study is no run of ours."""
         asked = float(str(self._profile.get("duration_s") or 0))
         if not asked:

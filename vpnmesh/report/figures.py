@@ -18,7 +18,7 @@ from vpnmesh.report import beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
-from vpnmesh.report.style import Look, condition_title, look, looks
+from vpnmesh.report.style import ScenarioLook, condition_title, look, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 from vpnmesh.report.variants import families
@@ -62,7 +62,7 @@ def _read_once(study: Study) -> Study:
     return replace(study, api=study.api.filter("ok").select(needed).collect().lazy())
 
 
-def _order(frame: pl.DataFrame, catalogue: Catalogue) -> tuple[dict[str, Look], tuple[str, ...]]:
+def _order(frame: pl.DataFrame, catalogue: Catalogue) -> tuple[dict[str, ScenarioLook], tuple[str, ...]]:
     """Scenarios with their looks, and conditions, both in the order of every figure."""
     return looks(frame["scenario"].unique(), catalogue), conditions_in_order(frame["condition"].unique())
 
@@ -109,7 +109,7 @@ def _cells(frame: pl.DataFrame) -> dict[tuple[str, str], pl.DataFrame]:
     return {(str(scenario), str(condition)): rows for (scenario, condition), rows in groups.items()}
 
 
-def _points(panel: Axes, here: Sequence[tuple[Look, pl.DataFrame]], cpu: str) -> None:
+def _points(panel: Axes, here: Sequence[tuple[ScenarioLook, pl.DataFrame]], cpu: str) -> None:
     for style, mine in here:
         panel.plot(
             mine[cpu].to_numpy(),
@@ -123,7 +123,7 @@ def _points(panel: Axes, here: Sequence[tuple[Look, pl.DataFrame]], cpu: str) ->
         )
 
 
-def _crosses(panel: Axes, here: Sequence[tuple[Look, pl.DataFrame]], cpu: str) -> None:
+def _crosses(panel: Axes, here: Sequence[tuple[ScenarioLook, pl.DataFrame]], cpu: str) -> None:
     """The middle 90 % in both directions, crossing at the medians: for more repetitions than an eye can tell."""
     for style, mine in here:
         x, y = (np.quantile(mine[name], (0.05, 0.5, 0.95)) for name in (cpu, "rate_mbit_s"))
@@ -162,7 +162,7 @@ def variant_figures(study: Study) -> dict[str, str]:
     return drawn
 
 
-def _mean_bars(means: pl.DataFrame, styles: Mapping[str, Look]) -> Figure:
+def _mean_bars(means: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
     conditions = conditions_in_order(means["condition"])
     height = 0.75 + 0.21 * len(styles)
     figure, axes = _condition_panels(len(conditions), height)
@@ -177,7 +177,7 @@ def _mean_bars(means: pl.DataFrame, styles: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def _bar(panel: Axes, row: int, style: Look, cell: dict[str, float] | None) -> None:
+def _bar(panel: Axes, row: int, style: ScenarioLook, cell: dict[str, float] | None) -> None:
     if not cell or cell["mean_mbit_s"] is None:
         why = f"0 of {cell['attempted']} measured" if cell and cell["attempted"] else "not run"
         canvas.label(panel, 0, row, why, italic=True)
@@ -223,7 +223,7 @@ def _distribution(measured: pl.DataFrame, catalogue: Catalogue) -> Figure:
     return figure
 
 
-def _strip(panel: Axes, row: int, style: Look, values: np.ndarray, *, points: bool) -> None:
+def _strip(panel: Axes, row: int, style: ScenarioLook, values: np.ndarray, *, points: bool) -> None:
     if not len(values):
         canvas.label(panel, 0, row, "nothing measured", italic=True)
         return

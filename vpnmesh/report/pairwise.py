@@ -20,7 +20,7 @@ API_RUNS_TEST = "api-runs"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FamilyMember:
     """One scenario's sample within a family."""
 
     scenario: str
@@ -28,7 +28,7 @@ class Group:
     summary: Summary
 
     @classmethod
-    def of(cls, scenario: str, sample: Tally) -> "Group":
+    def of(cls, scenario: str, sample: Tally) -> "FamilyMember":
         """The group with its summary made once, not once per pair."""
         return cls(scenario, sample, sample.summary())
 
@@ -39,7 +39,7 @@ class Family:
 
     test: str
     condition: str
-    groups: tuple[Group, ...]
+    groups: tuple[FamilyMember, ...]
     mode: str | None = None
     unfit: frozenset[str] = frozenset()
     """Scenarios whose figures are slow start's, not theirs: they are shown and not tested."""
@@ -89,7 +89,7 @@ def api_families(cells: Sequence[ApiCell], catalogue: Catalogue) -> list[Family]
 
 
 def _family(test: str, condition: str, samples: Mapping[str, Tally], mode: str | None = None) -> Family:
-    return Family(test, condition, tuple(Group.of(*one) for one in samples.items()), mode)
+    return Family(test, condition, tuple(FamilyMember.of(*one) for one in samples.items()), mode)
 
 
 def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def _rows(family: Family) -> list[dict[str, object]]:
     return rows
 
 
-def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
+def _row(family: Family, a: FamilyMember, b: FamilyMember) -> dict[str, object]:
     test = mann_whitney(a.sample, b.sample)
     withheld = _withheld(family, a, b)
     p = None if withheld else test.p
@@ -138,7 +138,7 @@ def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
     }
 
 
-def _withheld(family: Family, a: Group, b: Group) -> str:
+def _withheld(family: Family, a: FamilyMember, b: FamilyMember) -> str:
     """Why a pair gets no p, "" where it gets one."""
     if slow := [group.scenario for group in (a, b) if group.scenario in family.unfit]:
         return f"slow start: {', '.join(slow)}"

@@ -27,7 +27,7 @@ _VARIANT_HATCH = "...."
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ScenarioLook:
     """Colour, marker, fill, hatch and dashes of one scenario."""
 
     colour: str
@@ -42,12 +42,12 @@ class Look:
         return self.colour if self.filled else "none"
 
 
-def looks(found: Iterable[str], catalogue: Catalogue) -> dict[str, Look]:
+def looks(found: Iterable[str], catalogue: Catalogue) -> dict[str, ScenarioLook]:
     """The look of each scenario that was found, in the order of every figure."""
     return {name: look(name, catalogue) for name in catalogue.in_order(found)}
 
 
-def look(scenario: str, catalogue: Catalogue) -> Look:
+def look(scenario: str, catalogue: Catalogue) -> ScenarioLook:
     """The look of a scenario, declared or not; the same in every figure of every report with that catalogue.
 
     A variant has the colour of the scenario that it varies, with a marker, hatch and dashes of its own.
@@ -62,14 +62,14 @@ def look(scenario: str, catalogue: Catalogue) -> Look:
     )
 
 
-def _look(scenario: str, catalogue: Catalogue) -> Look:
+def _look(scenario: str, catalogue: Catalogue) -> ScenarioLook:
     solution = catalogue.solution_of(scenario)
     colour, marker = _SOLUTIONS.get(solution) or _OTHERS[sum(solution.encode()) % len(_OTHERS)]
     smaller_mtu = scenario in catalogue.baselines[1:]
     if catalogue.path_of(scenario) is not Path.RELAY and not smaller_mtu:
-        return Look(colour, marker, filled=True, hatch="", dashes=_SOLID)
+        return ScenarioLook(colour, marker, filled=True, hatch="", dashes=_SOLID)
     hatch, dashes = ("xxx", _DOTTED) if _second_relay(scenario, catalogue) else ("////", _DASHED)
-    return Look(colour, marker, filled=False, hatch=hatch, dashes=dashes)
+    return ScenarioLook(colour, marker, filled=False, hatch=hatch, dashes=dashes)
 
 
 def _second_relay(scenario: str, catalogue: Catalogue) -> bool:
