@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import API, SCHEMA_VERSION, empty
 from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.report.changes import changes
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figure_tables import FIGURES
 from vpnmesh.report.figures import figures
 from vpnmesh.report.page import Items, TableBlock
 from vpnmesh.report.render import render_markdown
+from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.variants import differences, families
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
@@ -183,6 +187,28 @@ def test_a_studys_page_has_variants_only_where_there_are_some(handmade: Study) -
     assert "![variants-tcp](figures/variants-tcp.svg)" in text
     without = compose(handmade, figures(handmade))
     assert [one.id for one in without.sections if one.id in ("variants", "tests")] == []
+
+
+def test_a_variant_without_its_base_is_said_to_be_alone() -> None:
+    """Nothing is set beside it, and the page says why."""
+    found = study([line for line in rates() if line["scenario"] == BIG])
+    text = render_markdown(compose(found, figures(found)))
+    assert f"{BIG} is a variant of {BASE}, which this run did not measure" in text
+    assert found.tables["variants"].is_empty()
+
+
+def test_one_name_for_two_scenarios_is_not_compared() -> None:
+    """Another MTU is another question, and refused; another environment is under test, and said."""
+    a = study(rates())
+    mtu = BUILT_IN.with_file(
+        FILE.replace(b"tunnel_mtu: 1420\n  pod", b"tunnel_mtu: 1440\n  pod", 1), "other.yaml"
+    )
+    with pytest.raises(InputError, match=r"headscale-1420: tunnel_mtu 1420 -> 1440; .*as a variant"):
+        changes(a, replace(a, scenarios=mtu))
+    gro = BUILT_IN.with_file(FILE.replace(b'GRO: "1"', b'GRO: "0"'), "other.yaml")
+    told = notes(a, replace(a, scenarios=gro))
+    assert "headscale-no-gro: TS_TUN_DISABLE_UDP_GRO=1 -> 0" in told
+    assert changes(a, replace(a, scenarios=gro)).height == 3
 
 
 def test_a_run_writes_variants_of_every_test(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small questions to the table of repetitions; each function answers the one it is named after."""
+"""Figures by cell from the table of repetitions: samples, loads, failures, and the order of rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ CellKey = tuple[str, str, str]
 class CellSample:
     """A cell's figures: how many were attempted, and the measured rates in their order.
 
-    `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` is the run's own word on
-    most of its repetitions (it knew the queue's true limit), None where it gave none. `rtt_ms` is the mean round trip
-    between the pods around the measured repetitions, None where none was recorded.
+    `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` = the run flagged most of
+    the repetitions as near the cap of netem's queue, None where it said nothing. `rtt_ms` is the mean round trip
+    between the pods before and after the measured repetitions, None where none was recorded.
     """
 
     scenario: str
@@ -35,7 +35,7 @@ class CellSample:
 
     @property
     def tally(self) -> Tally:
-        """The rates as a tally, for statistics that do not care for order."""
+        """The rates as a tally, for statistics that need no order."""
         return Tally.of(self.rates)
 
     @property
@@ -51,7 +51,7 @@ def measured_rows() -> pl.Expr:
 
 
 def unavailable() -> pl.Expr:
-    """True for rows that stand for a cell which the machine could not attempt: neither attempts nor failures."""
+    """True for the rows of cells that the machine could not attempt: they are neither attempts nor failures."""
     return ((pl.col("outcome") == "failed") & (pl.col("stage") == UNAVAILABLE)).fill_null(value=False)
 
 
@@ -129,7 +129,7 @@ def failures(samples: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     )
     joined = failed.join(attempted, on=["scenario", "condition", "test"], nulls_equal=True)
     columns = ("scenario", "condition", "test", "attempted", "failed", "stage", "reason")
-    # groups and joins come in any order: without this, reasons of one cell would change places from time to time
+    # groups and joins come in any order: without this the reasons of one cell would be in another order each time
     return sort_cells(joined.select(columns).sort("stage", "reason"), catalogue)
 
 

@@ -1,6 +1,4 @@
-"""What the paper could not see, each drawn from the study's own data: netem's cap, the place of the impairment,
-failed repetitions, and requests of one run taken for independent ones.
-"""
+"""Figures beyond the paper's: netem's cap, the place of the impairment, failed repetitions, and dependent requests."""
 
 from functools import partial
 

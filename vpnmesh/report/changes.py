@@ -1,5 +1,4 @@
-"""Two studies side by side: which cells changed, by how much, with which certainty; and the gate a release
-must pass.
+"""Two studies compared: which cells changed, by how much, how surely; and the gate that a release must pass.
 
 What a figure means must be the same in both (`vpnmesh.report.setting.refuse_unlike`). Rates are compared as they are
 when both come from the same kernel, machine and pair of nodes; otherwise each is first divided by its own baseline's
@@ -77,7 +76,7 @@ class LogRatio:
 
 
 def differences(a: Study, b: Study, keys: Sequence[str]) -> list[str]:
-    """What the two studies' provenance says differently, in words."""
+    """In which of these keys the two studies' provenance differs, in words."""
     return [
         f"{key}: {_shown(a.provenance.get(key))} against {_shown(b.provenance.get(key))}"
         for key in keys
@@ -101,8 +100,7 @@ def _divided_by(a: Study, b: Study) -> tuple[str, ...]:
 
 
 def changes(a: Study, b: Study) -> pl.DataFrame:
-    """A row per cell that both studies measured; `change` is faster, slower, `none seen`, or `too few`
-    figures.
+    """A row per cell that both studies measured; `change` is faster, slower, `none seen`, or `too few` figures.
 
     Changed = Mann-Whitney rejects after Holm over all cells (same machine), or the 95 % interval of the ratio
     excludes 1 (relative to the baseline, where single figures cannot be compared). InputError without a
@@ -191,7 +189,7 @@ def _change(row: Mapping[str, object]) -> str:
 
 
 def lost_cells(a: Study, b: Study) -> list[str]:
-    """A sentence per study that has cells which the other has not: those are compared with nothing."""
+    """A sentence per study with cells that the other one lacks: they are compared with nothing."""
     cells_a, cells_b = _cells(a), _cells(b)
     sides = (("first", cells_a, cells_b), ("second", cells_b, cells_a))
     alone = [(side, [" ".join(cell) for cell in own if cell not in other]) for side, own, other in sides]
@@ -201,7 +199,7 @@ def lost_cells(a: Study, b: Study) -> list[str]:
 
 
 def unjudged_cells(a: Study, b: Study) -> list[str]:
-    """The cells that both measured, yet with too few figures, or without a baseline, for a gate to judge.
+    """The cells that both measured, but with too few figures, or without a baseline, for a gate to judge.
 
     InputError where that is so of every cell: a gate that judges nothing must not look like a pass.
     """
@@ -228,7 +226,7 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
 def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
     """A sentence per cell that got slower than the margin with the gate's certainty, from a to b.
 
-    A cell that a measured and b attempted in vain fails too: a release that breaks a path is no pass.
+    A cell that a measured and b attempted in vain fails, too: a release that breaks a path must not pass.
     """
     refuse_unlike(a, b)
     cells_a, cells_b = _cells(a), _cells(b)

@@ -1,7 +1,7 @@
 """Which cells can be compared at all, and what would have to be measured where they cannot.
 
-A cell can be compared when it has the figures that a test against the best measured of its condition needs, corrected
-over all pairs (`can_reject`), and when they are the VPN's: not slow start's. Published means (Table A2) rest on the
+A cell can be compared when it has enough figures for a test against the cell with the most figures of its condition,
+corrected over all pairs (`can_reject`), and when TCP was past slow start. Published means (Table A2) rest on the
 paper's own repetitions.
 """
 
@@ -23,7 +23,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class NotComparable:
-    """Why a cell cannot be compared: figures it has and needs, and the seconds that outlast slow start (None = do)."""
+    """Why a cell cannot be compared: figures it has and needs; seconds that would outlast slow start (None = do)."""
 
     key: Key
     measured: int
@@ -52,7 +52,7 @@ class Cells:
         pairs = math.comb(len(names), 2)
         most = max((self._measured((*key[:2], name)) for name in names if name != key[2]), default=measured)
         wanted = fewest_for_test(pairs)
-        # a cell with enough of its own lacks nothing, however little the others have
+        # a cell with enough figures of its own lacks nothing, however few the others have
         few = measured < wanted and not can_reject(measured, most, pairs)
         slow = self._outlasting(row) if row.get("slow_start") else None
         return NotComparable(key, measured, wanted, slow) if few or slow else None

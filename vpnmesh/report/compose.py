@@ -138,7 +138,7 @@ def _throughput(study: Study, figures: Mapping[str, str], test: str, number: int
         why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
         blocks.append(_figure(figures, key, text, why))
     paper = [one for one in columns(study.scenarios) if one != "test" and one not in BEYOND]
-    # a warning that has to be scrolled to is none
+    # beside the paper's columns, where it is seen without scrolling
     shown = [*paper, "warning", *(one for one in BEYOND if one != "warning" and rows[one].count())]
     caption = (
         f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. Beyond those: "
@@ -224,7 +224,7 @@ def _claims(claims: Sequence[Claim]) -> Section:
 
 
 def _further(study: Study, shown: Iterable[str]) -> list[Section]:
-    """Tables that a study has beyond the usual ones, each with what it says; `shown` have a section of their own."""
+    """The study's other tables, each with a caption; `shown` are those with a section of their own."""
     elsewhere = {*TABLES, *shown, *run_sections.TABLES, *run_sections.tests_shown(study)}
     blocks = [
         table_block(name, _FURTHER.get(name, name.replace("_", " ").capitalize() + "."), frame)

@@ -16,7 +16,7 @@ CONVERGENCE: dict[str, pl.DataType] = {
     "seconds_sd": pl.Float64(),
     "seconds_max": pl.Float64(),
 }
-"""A row per scenario and change (`to_relay_s`, `to_direct_s`, `restart_s`, ...); none came = `figure` null."""
+"""A row per scenario and change (`to_relay_s`, `to_direct_s`, `restart_s`, ...); `figure` is null where none came."""
 
 PING: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -49,7 +49,7 @@ def convergence(samples: pl.DataFrame, further: pl.DataFrame, catalogue: Catalog
 
 
 def ping(samples: pl.DataFrame, further: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
-    """RTT and loss of the ping test; where the journal is gone, the RTTs of the checks around it stand in."""
+    """RTT and loss of the ping test; without a journal, the RTTs are those of the checks before and after."""
     rtts = further.filter(test="ping", figure="rtt_ms").select(*_CELL, "repetition", rtt_ms="value")
     tried = samples.filter((pl.col("test") == "ping") & _MEASURED)
     figures = (

@@ -40,9 +40,7 @@ def environment_of(facts: Facts, catalogue: Catalogue) -> dict[str, str]:
 
 
 def differing(facts: Facts, catalogue: Catalogue) -> list[str]:
-    """A warning for each fact, MTU apart, that is not the same for all scenarios: they were not measured
-    alike.
-    """
+    """A warning for each fact but the MTU that is not the same for all scenarios: they were not measured alike."""
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for scenario, pairs in facts.items():
         for name, value in pairs:
@@ -55,7 +53,7 @@ def differing(facts: Facts, catalogue: Catalogue) -> list[str]:
 
 
 def _described(by_value: Mapping[str, set[str]], scenarios: int, catalogue: Catalogue) -> str:
-    """The value most scenarios share, then each other one with whose it is."""
+    """The value that most scenarios share, then every other one with the scenarios that have it."""
     ordered = sorted(by_value, key=lambda value: (-len(by_value[value]), value))
     first, *others = ordered
     whose = "" if len(by_value[first]) == scenarios or not others else " (all others)"

@@ -59,7 +59,7 @@ _CELL = ["scenario", "condition", "test"]
 
 
 def title_and_unit(figure: str) -> tuple[str, str]:
-    """How a figure that nobody described is shown: its name, and the unit that the name ends in ("" for none)."""
+    """How a figure without a description is shown: by its name, and the unit at the end of it ("" for none)."""
     for ending, unit in _UNITS.items():
         if figure.endswith(f"_{ending}"):
             return figure.removesuffix(f"_{ending}").replace("_", " "), unit

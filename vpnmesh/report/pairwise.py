@@ -35,14 +35,14 @@ class FamilyMember:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The pairs that are corrected together: one test under one condition (and one mode of the API test)."""
+    """The pairs that are corrected together: of one test under one condition (and one mode of the API test)."""
 
     test: str
     condition: str
     groups: tuple[FamilyMember, ...]
     mode: str | None = None
     unfit: frozenset[str] = frozenset()
-    """Scenarios whose figures are slow start's, not theirs: they are shown and not tested."""
+    """Scenarios whose TCP was in slow start: they are shown and not tested."""
 
     @property
     def pairs(self) -> int:
@@ -69,9 +69,7 @@ def throughput_families(
 
 
 def api_families(cells: Sequence[ApiCell], catalogue: Catalogue) -> list[Family]:
-    """Per request as the paper has it, and per run (means), since the requests of one run are not
-    independent.
-    """
+    """Per request as in the paper, and per run (means), since requests of one run are not independent."""
     modes = sorted({cell.mode for cell in cells})
     conditions = conditions_in_order(cell.condition for cell in cells)
     families = []

@@ -1,4 +1,4 @@
-"""A run held against the paper's Tables A1 and A2: by the ratio to the own baseline, since machines differ.
+"""A run compared with the paper's Tables A1 and A2, by the ratio to its own baseline, since machines differ.
 
 Where the data plane differs (the paper's NetBird ran in the kernel), a ratio says nothing about the ranking
 of solutions; such rows are marked and no verdict is given on them.

@@ -1,6 +1,4 @@
-"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random
-orders.
-"""
+"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random orders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,9 +33,7 @@ COLUMNS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the
-    margin.
-    """
+    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the margin."""
 
     rejects: bool
     equivalent: bool
@@ -83,9 +79,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How one order went: every pair's verdict and repetitions when it was given, repetitions measured in
-    all.
-    """
+    """How one order went: every pair's verdict, the repetitions when it was given, and those measured in all."""
 
     verdicts: Mapping[ScenarioPair, PairVerdict]
     at: Mapping[ScenarioPair, tuple[int, int]]
@@ -159,7 +153,7 @@ def _closed(
     shuffled: Mapping[str, Floats],
     at: dict[ScenarioPair, tuple[int, int]],
 ) -> Order:
-    """An undecided pair costs every repetition there is."""
+    """The order's outcome; a pair left undecided has cost all its repetitions."""
     for a, b in progress.undecided:
         counts |= {a: shuffled[a].size, b: shuffled[b].size}
         at[a, b] = (counts[a], counts[b])

@@ -9,6 +9,7 @@ from vpnmesh.report.figure_tables import RATE
 from vpnmesh.report.formatting import TableCell, cell, significant
 from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Paragraph, Section, TableBlock
 from vpnmesh.report.tables import Study
+from vpnmesh.report.variants import alone
 from vpnmesh.stats.intervals import fewest_for_interval
 
 TABLES = ("figures", "variants")
@@ -72,6 +73,20 @@ def _number(value: float | None) -> TableCell:
 def variants(study: Study, figures: Mapping[str, str]) -> list[Section]:
     """Each scenario with its variants side by side, where a run measured both; else nothing."""
     rows = study.tables.get("variants", pl.DataFrame())
+    missing = alone(study.scenario_order, study.scenarios)
+    if rows.is_empty() and not missing:
+        return []
+    blocks: list[Block] = [
+        Paragraph(
+            f"{name} is a variant of {base}, which this run did not measure: there is nothing beside it.",
+            "warning",
+        )
+        for name, base in missing.items()
+    ]
+    return [Section("variants", "Variants side by side", (*blocks, *_side_by_side(rows, figures)))]
+
+
+def _side_by_side(rows: pl.DataFrame, figures: Mapping[str, str]) -> list[Block]:
     if rows.is_empty():
         return []
     blocks: list[Block] = [
@@ -90,7 +105,7 @@ def variants(study: Study, figures: Mapping[str, str]) -> list[Section]:
             blocks.append(FigureBlock(f"variants-{test}", caption, drawn))
     for base in dict.fromkeys(rows["base"]):
         blocks += _beside(base, rows.filter(base=base))
-    return [Section("variants", "Variants side by side", tuple(blocks))]
+    return blocks
 
 
 def _beside(base: str, rows: pl.DataFrame) -> list[Block]:

@@ -76,7 +76,7 @@ RESOURCES_BEYOND: dict[str, pl.DataType] = {
     "solution_cpu_pct_sd": pl.Float64(),
     "solution_ram_mb_mean": pl.Float64(),
 }
-"""Of the VPN's own processes at that end; null where the kernel carries the traffic, or nobody asked."""
+"""Load of the VPN's own processes at that end; null where the kernel carries the traffic, or it was not recorded."""
 
 CRITERIA: dict[str, pl.DataType] = {
     "name": pl.String(),

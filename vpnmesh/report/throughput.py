@@ -51,7 +51,7 @@ BEYOND: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """How cells were measured: what decides whether a figure is the VPN's, the queue's or slow start's.
+    """How cells were measured: decides whether a figure tells of the VPN, of netem's queue or of slow start.
 
     `netem_limit` in packets, None = sized to the delay or not netem; `duration_s` None = not recorded.
     """
@@ -82,7 +82,7 @@ def throughput(cells: Mapping[CellKey, CellSample], how: Measuring, catalogue: C
         row = _described(cells[key], summaries[key])
         row |= {ratio_column(name): _ratio(summaries, key, name) for name in catalogue.baselines}
         row |= _capped(key, summaries[key].mean, how)
-        # a run that read the queue's limit from the kernel knows better than one figure for all cells
+        # a run knows the limit of each cell's queue; the study has one limit for all cells
         if (said := cells[key].near_cap) is not None:
             row["near_cap"] = said
         row |= _started(cells[key], summaries, how)
@@ -118,7 +118,7 @@ def _ratio(summaries: Mapping[CellKey, Summary], key: CellKey, baseline: str) ->
 
 
 def _capped(key: CellKey, mean: float | None, how: Measuring) -> dict[str, object]:
-    """How near the mean is to netem's ceiling (`stats.caps`); nothing where there is none."""
+    """How near the mean is to the ceiling of netem's queue (`stats.caps`); empty where there is none."""
     condition, pod_mtu = _condition(key[1]), how.pod_mtu.get(key[0])
     if condition is None:
         return {}

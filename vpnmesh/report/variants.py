@@ -75,12 +75,15 @@ class FigureKey:
 Samples = Mapping[FigureKey, VariantSample]
 
 
-def differences(base: Scenario, variant: Scenario) -> tuple[str, ...]:
-    """What a variant says otherwise, in words: `tunnel_mtu 1280 -> 1420`, `TS_TUN_DISABLE_UDP_GRO=1`."""
+def differences(base: Scenario, variant: Scenario, keys: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """What differs between two scenarios, in words: `tunnel_mtu 1280 -> 1420`, `TS_TUN_DISABLE_UDP_GRO=1`.
+
+    `keys` = look at these alone; else at everything but names and the description.
+    """
     found: list[str] = []
     for one in fields(Scenario):
         before, after = getattr(base, one.name), getattr(variant, one.name)
-        if one.name in _NOT_COMPARED or before == after:
+        if one.name in _NOT_COMPARED or before == after or (keys and one.name not in keys):
             continue
         if isinstance(before, Mapping):
             found += _changed_keys(before, after)
@@ -122,6 +125,17 @@ class _Compared:
     attempted: Mapping[CellKey, int]
     planes: Mapping[str, str]
     catalogue: Catalogue
+
+
+def alone(found: Iterable[str], catalogue: Catalogue) -> dict[str, str]:
+    """The variants that were found without their base: variant -> base."""
+    names = set(found)
+    return {
+        name: base
+        for base, variants in catalogue.variants().items()
+        for name in variants
+        if name in names and base not in names
+    }
 
 
 def variants(

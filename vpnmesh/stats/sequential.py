@@ -1,5 +1,4 @@
-"""When to stop measuring: differ, equivalent within a margin, or continue, with errors bounded over looks and
-pairs.
+"""When to stop measuring: differ, equivalent within a margin, or continue; errors are bounded over looks and pairs.
 
 At planned looks every undecided pair is tested twice: Welch's t for a difference of means, and two one-sided
 tests for equivalence within the margin. A look spends its planned share of the error (`look_weights`), so the
@@ -96,9 +95,7 @@ class Progress:
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
-    """Repetitions (per scenario, if both ends were equally noisy) at each look, the last one being the
-    budget.
-    """
+    """Repetitions per scenario at each look, if both ends were equally noisy; the last is the budget."""
     counts = [rules.first]
     while counts[-1] < rules.budget:
         counts.append(min(rules.budget, max(counts[-1] + 1, round(counts[-1] * rules.growth))))
@@ -106,9 +103,7 @@ def look_counts(rules: Rules) -> tuple[int, ...]:
 
 
 def look_weights(rules: Rules) -> tuple[float, ...]:
-    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are
-    decided.
-    """
+    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are decided."""
     raw = [count * math.exp(-4 * count / rules.budget) for count in look_counts(rules)]
     return tuple(weight / sum(raw) for weight in raw)
 
@@ -124,7 +119,7 @@ def begin(scenarios: tuple[str, ...], rules: Rules) -> Progress:
 
 
 def decide(progress: Progress, so_far: Mapping[str, Summary], rules: Rules) -> Progress:
-    """Take one look at the samples so far; a verdict once given stands."""
+    """Take one look at the samples so far; a verdict once given is kept."""
     counts, weight = look_counts(rules), look_weights(rules)[progress.look]
     evidence = dict(progress.evidence)
     for pair in progress.undecided:

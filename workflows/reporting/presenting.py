@@ -145,7 +145,7 @@ def _members(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> Iterat
 
 
 def _masked_parquet(path: Path) -> bytes:
-    """A parquet file with its words masked as text files are; nothing where it is no whole parquet file."""
+    """A parquet file with its text columns masked as text files are; empty where it is no whole parquet file."""
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError):

@@ -63,7 +63,7 @@ def _with_api_notes(study: Study) -> Study:
 def study_from_run(run: Path) -> Study:
     """A study of a run's directory: its manifest, its repetitions, and its requests in `api.parquet`.
 
-    No kind of test of the matrix writes the latter yet: whoever measures requests may put it there.
+    A run of the matrix writes no `api.parquet`: it comes from another tool that measured requests.
     """
     if not run.is_dir():
         raise InputError(
@@ -106,7 +106,7 @@ def catalogue_of(manifest: Mapping[str, object], place: str) -> Catalogue:
 def _results(store: Store) -> tuple[pl.DataFrame, Sequence[str]]:
     """The repetitions, from the journal wherever there is one: a table may be older than the last attempt.
 
-    Without a journal (a table that somebody exported) `results.parquet` stands in, and a note says so.
+    Without a journal (an exported table) they come from `results.parquet`, and a note says so.
     """
     path = store.directory / "results.parquet"
     if store.journal_path.exists() or not path.exists():
