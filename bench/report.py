@@ -90,7 +90,7 @@ def _pandas_requests() -> Mapping[str, object]:
 def hundredfold() -> dict[str, float]:
     """The API's tables from 100 times the CSV files of three runs (links to them), by Polars' lazy path."""
     from vpnmesh.frames.requests import api_cells, scan_hey  # noqa: PLC0415
-    from workflows.reporting.studies import find_hey  # noqa: PLC0415
+    from workflows.reporting.published_files import find_hey  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         for path in _written_as_csv(Path(folder, "once")):

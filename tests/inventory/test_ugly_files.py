@@ -18,7 +18,7 @@ from vpnmesh.lab.__main__ import main as lab
 from vpnmesh.lab.inventory_files import read_testbed
 from workflows.full_matrix import main as full_matrix
 from workflows.inventory import main as inventory
-from workflows.report import read_gate
+from workflows.reporting.comparing import read_gate
 
 READERS = {
     "nornir": lambda folder: load(str(folder)),

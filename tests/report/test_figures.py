@@ -3,17 +3,25 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import pytest
 
 from tests.report.conftest import SCENARIOS, made
+from vpnmesh.report import figures as drawing
+from vpnmesh.report import style
 from vpnmesh.report.beyond_paper import near_cap, retention
 from vpnmesh.report.canvas import MAX_POINTS
-from vpnmesh.report.figures import distribution, figures, throughput_cpu
-from vpnmesh.report.style import condition_title, look
+from vpnmesh.report.figures import figures
+from vpnmesh.report.style import condition_title
 from vpnmesh.report.svg import inline
 from vpnmesh.report.tables import Study, build_study
+from vpnmesh.study.scenarios import BUILT_IN
+
+look = partial(style.look, catalogue=BUILT_IN)
+throughput_cpu = partial(drawing.throughput_cpu, catalogue=BUILT_IN)
+distribution = partial(drawing.distribution, catalogue=BUILT_IN)
 
 ALL = {
     "fig1-tcp", "fig2-udp", "fig3-api", "fig4-tcp-means", "fig5-udp-means", "distribution-tcp", "distribution-udp",
@@ -94,6 +102,20 @@ def test_the_look_of_a_solution_is_one_colour_and_a_fill_per_path() -> None:
     assert (direct.colour, direct.marker) == (relay.colour, relay.marker)
     assert (direct.filled, relay.filled) == (True, False)
     assert (direct.hatch == relay.hatch, direct.dashes == relay.dashes) == (False, False)
+
+
+def test_a_variant_has_its_bases_colour_and_is_told_apart_without_it() -> None:
+    """Marker, hatch and dashes of a variant differ from its base's and from the next variant's."""
+    file = b"""
+    big: {variant_of: zerotier-direct, tunnel_mtu: 1420}
+    small: {variant_of: zerotier-direct, tunnel_mtu: 1300}
+    """
+    catalogue = BUILT_IN.with_file(file, "mine.yaml")
+    found = list(style.looks(("small", "big", "zerotier-direct"), catalogue).items())
+    assert [name for name, _ in found] == ["zerotier-direct", "big", "small"]
+    assert len({one.colour for _, one in found}) == 1
+    assert len({one.marker for _, one in found}) == len({one.dashes for _, one in found}) == 3
+    assert (found[0][1].hatch, bool(found[1][1].hatch)) == ("", True)
 
 
 def test_two_relays_of_one_solution_differ() -> None:

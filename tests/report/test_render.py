@@ -12,7 +12,7 @@ from tests.report.conftest import made
 from vpnmesh.criteria import data as criteria
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figures import figures
-from vpnmesh.report.formatting import Cell, cell, p_text
+from vpnmesh.report.formatting import TableCell, cell, p_text
 from vpnmesh.report.judgement.claims import claims
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.page import Heading, Items, Page, Paragraph, Section, TableBlock
@@ -154,15 +154,15 @@ def test_warnings_are_visible(page: Page) -> None:
 
 def test_rounding_is_only_what_is_shown() -> None:
     """A cell shows two digits and is sorted by all of them."""
-    assert cell("mean_mbit_s", 707.4512) == Cell("707.45", 707.4512)
-    assert cell("p", 0.39388774680316996) == Cell("0.39", 0.39388774680316996)
-    assert cell("p50_s", 0.24171) == Cell("0.2417", 0.24171)
+    assert cell("mean_mbit_s", 707.4512) == TableCell("707.45", 707.4512)
+    assert cell("p", 0.39388774680316996) == TableCell("0.39", 0.39388774680316996)
+    assert cell("p50_s", 0.24171) == TableCell("0.2417", 0.24171)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_what_is_missing_is_a_dash(value: float | None) -> None:
     """No zero, no NaN stands for a missing figure, and it does not sort as one."""
-    assert cell("mean_mbit_s", value) == Cell("\N{EN DASH}")
+    assert cell("mean_mbit_s", value) == TableCell("\N{EN DASH}")
 
 
 def test_a_p_value_never_reads_zero() -> None:
@@ -176,7 +176,7 @@ def test_blocks_render_in_both_forms() -> None:
         Paragraph("careful", "warning"),
         Heading("inner"),
         Items("two", ("a", "b")),
-        TableBlock("t", "A table.", ("x", "y|z"), ((Cell("1", 1.0), Cell("a|b")),), "tables/t.csv"),
+        TableBlock("t", "A table.", ("x", "y|z"), ((TableCell("1", 1.0), TableCell("a|b")),), "tables/t.csv"),
     )
     expected = (
         "# T\n\nlead\n\n## S\n\n> **Warning.** careful\n\n### inner\n\n**two**\n\n- a\n- b\n\n"

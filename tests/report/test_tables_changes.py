@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
 from vpnmesh.report.changes import Gate, changes, gate_failures, unjudged_cells
-from workflows.report import main, read_gate
+from workflows.report import main
+from workflows.reporting.comparing import read_gate
 from workflows.reporting.studies import study_from_run
 
 MANIFEST = {"substrate": "namespaces", "kernel": "6.1", "machine": "m1", "versions": {"x": "1.0"}}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from vpnmesh.errors import InputError
 from vpnmesh.stats.describe import Floats, Summary, describe
 from vpnmesh.stats.sequential import (
-    Evidence,
+    PairEvidence,
+    PairVerdict,
     Progress,
     Rules,
-    Verdict,
     begin,
     decide,
     look_counts,
@@ -66,14 +66,14 @@ def test_designs_that_cannot_work(bad: dict[str, float]) -> None:
 def test_far_apart_is_decided_at_the_first_look(rng: np.random.Generator) -> None:
     """Means of 700 and 200 with spreads of 3 need six repetitions each."""
     progress, counts = run({"a": rng.normal(700, 3, 100), "b": rng.normal(200, 3, 100)})
-    assert Verdict.DIFFER is progress.verdicts[PAIR]
+    assert PairVerdict.DIFFER is progress.verdicts[PAIR]
     assert counts == {"a": 6, "b": 6}
 
 
 def test_the_same_is_equivalent_before_the_budget(rng: np.random.Generator) -> None:
     """Means of 700 with spreads of 0.5 % are equivalent within 2 % after a few repetitions."""
     progress, counts = run({"a": rng.normal(700, 3.5, 100), "b": rng.normal(700, 3.5, 100)})
-    assert Verdict.EQUIVALENT is progress.verdicts[PAIR]
+    assert PairVerdict.EQUIVALENT is progress.verdicts[PAIR]
     assert max(counts.values()) < 20
 
 
@@ -102,20 +102,20 @@ def test_a_decided_scenario_is_not_measured_on(rng: np.random.Generator) -> None
 def test_equal_figures_are_no_certainty() -> None:
     """Six times the same rounded figure still has the spread that rounding hides."""
     flat = Summary(6, 710.0, 0.0)
-    evidence = weigh(Evidence(), flat, Summary(6, 710.4, 0.0), 1.0, RULES)
+    evidence = weigh(PairEvidence(), flat, Summary(6, 710.4, 0.0), 1.0, RULES)
     assert evidence.differ > 0.05
 
 
 def test_evidence_only_grows(rng: np.random.Generator) -> None:
     """A later look that shows less does not take back what an earlier one proved."""
-    strong = weigh(Evidence(), Summary(10, 700, 1), Summary(10, 600, 1), 0.5, RULES)
+    strong = weigh(PairEvidence(), Summary(10, 700, 1), Summary(10, 600, 1), 0.5, RULES)
     assert strong == weigh(strong, Summary(20, 700, 500), Summary(20, 600, 500), 0.5, RULES)
 
 
 def test_a_look_needs_spread() -> None:
     """One repetition has no spread, so there is nothing to look at."""
     with pytest.raises(InputError, match="two repetitions"):
-        weigh(Evidence(), Summary(1, 700, None), Summary(6, 700, 1), 1.0, RULES)
+        weigh(PairEvidence(), Summary(1, 700, None), Summary(6, 700, 1), 1.0, RULES)
 
 
 Shape = Callable[[np.random.Generator], Floats]
@@ -152,7 +152,7 @@ def wrong_share(
     shapes: Sequence[Shape],
     means: Sequence[float],
     sds: Sequence[float],
-    wrong: Verdict,
+    wrong: PairVerdict,
 ) -> float:
     """In what share of 600 studies at least one pair got the wrong verdict; every shape has mean 0 and spread 1."""
     hits = 0
@@ -184,7 +184,7 @@ def test_equal_scenarios_seldom_differ(
     rng: np.random.Generator, shapes: Sequence[Shape], sds: Sequence[float]
 ) -> None:
     """Four scenarios with the same mean: any `differ` among six pairs in at most 5 % of studies."""
-    assert wrong_share(rng, shapes, [500.0] * 4, sds, Verdict.DIFFER) <= 0.05
+    assert wrong_share(rng, shapes, [500.0] * 4, sds, PairVerdict.DIFFER) <= 0.05
 
 
 @pytest.mark.parametrize(("shapes", "sds"), FAIR)
@@ -193,7 +193,7 @@ def test_scenarios_at_the_margin_are_seldom_equivalent(
 ) -> None:
     """A pair exactly 2 % apart: `equivalent` in at most 5 % of studies (alone, the hardest case)."""
     spreads = [sd * 0.4 for sd in sds[:2]]
-    assert wrong_share(rng, shapes[:2], [500.0, 490.0], spreads, Verdict.EQUIVALENT) <= 0.05
+    assert wrong_share(rng, shapes[:2], [500.0, 490.0], spreads, PairVerdict.EQUIVALENT) <= 0.05
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_where_the_promise_on_differ_does_not_hold(
     rng: np.random.Generator, shapes: Sequence[Shape], sds: Sequence[float], low: float, high: float
 ) -> None:
     """Shapes that differ between the sides do not cancel: the rates that docs/statistics.md states, above 5 %."""
-    assert low < wrong_share(rng, shapes, [500.0] * len(shapes), sds, Verdict.DIFFER) < high
+    assert low < wrong_share(rng, shapes, [500.0] * len(shapes), sds, PairVerdict.DIFFER) < high
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_where_the_promise_on_equivalent_does_not_hold(
     rng: np.random.Generator, shapes: Sequence[Shape], means: Sequence[float]
 ) -> None:
     """A tail that the first looks have not seen brings two means together: about one study in ten."""
-    assert 0.05 < wrong_share(rng, shapes, means, [10.0, 10.0], Verdict.EQUIVALENT) < 0.16
+    assert 0.05 < wrong_share(rng, shapes, means, [10.0, 10.0], PairVerdict.EQUIVALENT) < 0.16
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,16 +1,17 @@
-"""Small questions to the table of repetitions; each function answers the one it is named after."""
+"""Figures by cell from the table of repetitions: samples, loads, failures, and the order of rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.frames.schemas import ENDS
 from vpnmesh.stats.describe import Floats, Tally
 from vpnmesh.study.outcome import UNAVAILABLE
+from vpnmesh.study.scenarios import Catalogue
 
-Cell = tuple[str, str, str]
+CellKey = tuple[str, str, str]
 """Scenario, condition, test."""
 
 
@@ -18,9 +19,9 @@ Cell = tuple[str, str, str]
 class CellSample:
     """A cell's figures: how many were attempted, and the measured rates in their order.
 
-    `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` is the run's own word on
-    most of its repetitions (it knew the queue's true limit), None where it gave none. `rtt_ms` is the mean round trip
-    between the pods around the measured repetitions, None where none was recorded.
+    `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` = the run flagged most of
+    the repetitions as near the cap of netem's queue, None where it said nothing. `rtt_ms` is the mean round trip
+    between the pods before and after the measured repetitions, None where none was recorded.
     """
 
     scenario: str
@@ -34,7 +35,7 @@ class CellSample:
 
     @property
     def tally(self) -> Tally:
-        """The rates as a tally, for statistics that do not care for order."""
+        """The rates as a tally, for statistics that need no order."""
         return Tally.of(self.rates)
 
     @property
@@ -50,11 +51,11 @@ def measured_rows() -> pl.Expr:
 
 
 def unavailable() -> pl.Expr:
-    """True for rows that stand for a cell which the machine could not attempt: neither attempts nor failures."""
+    """True for the rows of cells that the machine could not attempt: they are neither attempts nor failures."""
     return ((pl.col("outcome") == "failed") & (pl.col("stage") == UNAVAILABLE)).fill_null(value=False)
 
 
-def cell_samples(samples: pl.DataFrame) -> dict[Cell, CellSample]:
+def cell_samples(samples: pl.DataFrame, catalogue: Catalogue) -> dict[CellKey, CellSample]:
     """The TCP and UDP cells in the order of all tables: scenario, then condition, then test."""
     rows = samples.filter(pl.col("test").is_in(THROUGHPUT_TESTS)).sort(
         "sequence", "repetition", nulls_last=True
@@ -64,10 +65,10 @@ def cell_samples(samples: pl.DataFrame) -> dict[Cell, CellSample]:
     for (scenario, condition, test), group in groups.items():
         cell = (str(scenario), str(condition), str(test))
         found[cell] = _cell_sample(cell, group)
-    return {cell: found[cell] for cell in in_order(list(found))}
+    return {cell: found[cell] for cell in in_order(list(found), catalogue)}
 
 
-def _cell_sample(cell: Cell, group: pl.DataFrame) -> CellSample:
+def _cell_sample(cell: CellKey, group: pl.DataFrame) -> CellSample:
     measured, lacking = group.filter(measured_rows()), group.filter(unavailable())
     attempted, flags = group.height - lacking.height, measured["near_cap"].drop_nulls()
     return CellSample(
@@ -86,14 +87,14 @@ def mean_of(rows: pl.DataFrame, *columns: str) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def in_order(cells: list[Cell]) -> list[Cell]:
-    """Cells sorted as tables show them: known scenarios, conditions and tests first."""
-    scenarios = {name: i for i, name in enumerate(scenarios_in_order(cell[0] for cell in cells))}
+def in_order(cells: list[CellKey], catalogue: Catalogue) -> list[CellKey]:
+    """Cells sorted as tables show them: declared scenarios and the paper's conditions first."""
+    scenarios = {name: i for i, name in enumerate(catalogue.in_order(cell[0] for cell in cells))}
     conditions = {name: i for i, name in enumerate(conditions_in_order(cell[1] for cell in cells))}
     return sorted(cells, key=lambda cell: (scenarios[cell[0]], conditions[cell[1]], cell[2]))
 
 
-def resources(samples: pl.DataFrame) -> pl.DataFrame:
+def resources(samples: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     """CPU and RAM of each end of each cell, over the repetitions that were measured and had a reading."""
     measured = samples.filter(pl.col("outcome") == "measured")
     per_end = [
@@ -112,10 +113,10 @@ def resources(samples: pl.DataFrame) -> pl.DataFrame:
         )
         for end in ENDS
     ]
-    return sort_cells(pl.concat(per_end), {end: i for i, end in enumerate(ENDS)})
+    return sort_cells(pl.concat(per_end), catalogue, {end: i for i, end in enumerate(ENDS)})
 
 
-def failures(samples: pl.DataFrame) -> pl.DataFrame:
+def failures(samples: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     """How many repetitions failed in each cell, at which stage and why."""
     samples = samples.filter(~unavailable())
     failed = (
@@ -128,13 +129,15 @@ def failures(samples: pl.DataFrame) -> pl.DataFrame:
     )
     joined = failed.join(attempted, on=["scenario", "condition", "test"], nulls_equal=True)
     columns = ("scenario", "condition", "test", "attempted", "failed", "stage", "reason")
-    # groups and joins come in any order: without this, reasons of one cell would change places from time to time
-    return sort_cells(joined.select(columns).sort("stage", "reason"))
+    # groups and joins come in any order: without this the reasons of one cell would be in another order each time
+    return sort_cells(joined.select(columns).sort("stage", "reason"), catalogue)
 
 
-def sort_cells(frame: pl.DataFrame, ends: Mapping[str, int] | None = None) -> pl.DataFrame:
+def sort_cells(
+    frame: pl.DataFrame, catalogue: Catalogue, ends: Mapping[str, int] | None = None
+) -> pl.DataFrame:
     """The rows in the order of all tables, then as they came (by `end` where there is one)."""
-    scenarios = {name: i for i, name in enumerate(scenarios_in_order(frame["scenario"].drop_nulls()))}
+    scenarios = {name: i for i, name in enumerate(catalogue.in_order(frame["scenario"].drop_nulls()))}
     conditions = {name: i for i, name in enumerate(conditions_in_order(frame["condition"].drop_nulls()))}
     keys = [
         pl.col("scenario").replace_strict(scenarios, return_dtype=pl.Int64, default=None),

@@ -1,4 +1,4 @@
-"""From what a tool's files say to rows of the one results table, with an account of what was not usable."""
+"""From a tool's files to rows of the results table, with notes on what was not usable."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,9 +29,7 @@ class Imported:
 
 
 def import_knb(files: Iterable[tuple[Source, str]]) -> Imported:
-    """Every repetition of the files (source and text); what a file cannot give becomes a note or a failed
-    row.
-    """
+    """Every repetition of the files (source and text); what cannot be used becomes a note or a failed row."""
     rows, notes, unused = list[Row](), list[str](), Counter[tuple[str, str]]()
     facts: dict[str, frozenset[tuple[str, str]]] = defaultdict(frozenset)
     for source, text in files:
@@ -82,7 +80,7 @@ def _file_notes(source: Source, contents: knb.Contents) -> list[str]:
 
 
 def _row(source: Source, condition: str, index: int, repetition: knb.Repetition) -> Row:
-    """One repetition as a row; what the tool did read stays in it, also where the repetition failed."""
+    """One repetition as a row; readings that the tool did give are kept, also where the repetition failed."""
     row: Row = {
         "scenario": source.scenario,
         "condition": condition,
@@ -159,9 +157,7 @@ def _what_became(row: Row) -> str:
 
 
 def unit_notes(samples: pl.DataFrame) -> list[str]:
-    """A warning per cell with figures a hundred times its median, or itself so far from the other scenarios: they look
-    like another unit.
-    """
+    """A warning per cell whose figures are a hundred times off its median or the other scenarios': another unit?"""
     rate = pl.col("rate_mbit_s")
     cells = (
         samples.filter((pl.col("outcome") == "measured") & rate.is_not_null())

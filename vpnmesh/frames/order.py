@@ -1,24 +1,17 @@
-"""The order of scenarios and conditions in every table, pair and figure: native-1450 comes first."""
+"""The order of conditions in every table, pair and figure; that of scenarios is their catalogue's."""
 
 from collections.abc import Iterable
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition
-from vpnmesh.study.scenarios import SCENARIO_ORDER
+from vpnmesh.study.scenarios import BUILT_IN
 
-BASELINES = ("native-1450", "native-1230")
-"""The scenarios without a VPN, which every ratio of Tables A1 and A2 refers to."""
+BASELINES = BUILT_IN.baselines
+scenarios_in_order = BUILT_IN.in_order
 
 CONDITION_ORDER = tuple(condition.name for condition in PAPER_CONDITIONS)
 
 THROUGHPUT_TESTS = ("tcp", "udp")
-
-
-def scenarios_in_order(found: Iterable[str]) -> tuple[str, ...]:
-    """The scenarios that were found, the known ones first in their order, others after them by name."""
-    names = set(found)
-    known = [name for name in SCENARIO_ORDER if name in names]
-    return (*known, *sorted(names.difference(SCENARIO_ORDER)))
 
 
 def _severity(name: str) -> tuple[bool, float, float, str]:

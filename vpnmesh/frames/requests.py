@@ -1,4 +1,4 @@
-"""Requests of the API test, lazily: from CSV files to tallies, never more rows in memory than distinct times.
+"""Requests of the API test, read lazily: from CSV files to tallies, with no more rows in memory than distinct times.
 
 hey writes times with four decimals, so a million requests have some thousand distinct ones; mean, quantiles
 and Mann-Whitney need no more than how often each occurred (`stats.describe.Tally`).
@@ -15,11 +15,9 @@ from vpnmesh.stats.describe import Tally
 from vpnmesh.tools import hey
 
 KEYS = ("scenario", "condition", "mode")
-Key = tuple[str, str, str]
+RequestsKey = tuple[str, str, str]
 _BUSY = 0.8
-"""Workers that are busy for this share of the time or more are the limit: a saturated server, not the asked
-rate.
-"""
+"""From this share of busy time on, the workers are the limit: the server is saturated."""
 _KEPT_UP = 0.95
 
 _RAW = {name: pl.Int64() if name == "status-code" else pl.Float64() for name in hey.COLUMNS}
@@ -27,7 +25,7 @@ _RAW = {name: pl.Int64() if name == "status-code" else pl.Float64() for name in 
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """Where one run's requests lie, and whose they are."""
+    """A file with one run's requests, and their scenario and condition."""
 
     path: str
     scenario: str
@@ -102,7 +100,7 @@ def _as_requests() -> dict[str, pl.Expr]:
 def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
     """Every scenario, condition and mode that has requests; reads the rows three times, in batches.
 
-    Each question by itself: asked together, Polars keeps all rows between them.
+    Three separate queries: in one query Polars would keep all rows in memory between them.
     """
     counts = _by_run(requests).collect(engine="streaming")
     tallies = _tallies(_counted(requests).collect(engine="streaming"))
@@ -121,7 +119,7 @@ def api_cells(requests: pl.LazyFrame) -> list[ApiCell]:
     ]
 
 
-def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
+def _split(frame: pl.DataFrame) -> list[tuple[RequestsKey, pl.DataFrame]]:
     groups = frame.partition_by(*KEYS, as_dict=True, maintain_order=True)
     return [((str(key[0]), str(key[1]), str(key[2])), group) for key, group in groups.items()]
 
@@ -129,7 +127,7 @@ def _split(frame: pl.DataFrame) -> list[tuple[Key, pl.DataFrame]]:
 def _by_run(requests: pl.LazyFrame) -> pl.LazyFrame:
     """A row per run: how many requests, how they went, from when to when.
 
-    Only bare columns are aggregated, for an expression over a group has Polars hold all rows of it.
+    Only bare columns are aggregated: for an expression over a group Polars keeps all its rows in memory.
     """
     ok, response, offset = pl.col("ok"), pl.col("response_s"), pl.col("offset_s")
     answered = {
@@ -168,15 +166,17 @@ def _counted(requests: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _tallies(counted: pl.DataFrame) -> Mapping[Key, Tally]:
+def _tallies(counted: pl.DataFrame) -> Mapping[RequestsKey, Tally]:
     return {
         key: Tally(group["response_s"].to_numpy(), group["count"].to_numpy().astype(np.int64))
         for key, group in _split(counted)
     }
 
 
-def _load(requests: pl.LazyFrame, runs: pl.DataFrame) -> Mapping[Key, tuple[float | None, bool | None]]:
-    """Answers per second, and whether the server was the limit rather than the rate that was asked."""
+def _load(
+    requests: pl.LazyFrame, runs: pl.DataFrame
+) -> Mapping[RequestsKey, tuple[float | None, bool | None]]:
+    """Answers per second, and whether the server was saturated."""
     workers = _workers(requests, runs)
     rows = runs.join(workers, on=[*KEYS, "run"], how="left")
     return {key: (_achieved_rps(group), _saturated(key[2], group)) for key, group in _split(rows)}

@@ -87,8 +87,17 @@ def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
 
 def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
     """Return the frame unchanged; InputError names the first column that is not the schema's."""
+    return _check(frame, RESULTS, place)
+
+
+def check_figures(frame: pl.DataFrame, place: str) -> pl.DataFrame:
+    """As `check_results`, for `figures.parquet`."""
+    return _check(frame, FIGURES, place)
+
+
+def _check(frame: pl.DataFrame, schema: dict[str, pl.DataType], place: str) -> pl.DataFrame:
     found = dict(frame.schema)
-    for name, dtype in RESULTS.items():
+    for name, dtype in schema.items():
         if found.get(name) != dtype:
             raise InputError(place, f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
     return frame

@@ -1,6 +1,6 @@
 """Figure 3 and the distribution of Kubernetes API response times; requests are aggregated lazily, never plotted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,16 +8,17 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.style import condition_title, look
+from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
+from vpnmesh.study.scenarios import Catalogue
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STEPS = tuple(np.round(np.linspace(0.0, 0.995, 100), 4))
 
 
-def api_means(api: pl.LazyFrame) -> str:
+def api_means(api: pl.LazyFrame, catalogue: Catalogue) -> str:
     """Figure 3: mean response time per scenario, each run's mean, and where half and 90 % of requests lie."""
     cells = _cells(api, _QUANTILES)
     runs = (
@@ -27,13 +28,17 @@ def api_means(api: pl.LazyFrame) -> str:
         .sort("run")
         .collect()
     )
-    return canvas.draw("fig3-api", "Kubernetes API response time per scenario", partial(_means, cells, runs))
+    styles = looks(cells["scenario"], catalogue)
+    title = "Kubernetes API response time per scenario"
+    return canvas.draw("fig3-api", title, partial(_means, cells, runs, styles))
 
 
-def api_distribution(api: pl.LazyFrame) -> str:
+def api_distribution(api: pl.LazyFrame, catalogue: Catalogue) -> str:
     """The share of requests answered within a time, per scenario."""
     cells = _cells(api, _STEPS)
-    return canvas.draw("distribution-api", "Distribution of API response times", partial(_ecdf, cells))
+    styles = looks(cells["scenario"], catalogue)
+    title = "Distribution of API response times"
+    return canvas.draw("distribution-api", title, partial(_ecdf, cells, styles))
 
 
 def _in_ms(api: pl.LazyFrame) -> pl.LazyFrame:
@@ -69,8 +74,8 @@ def _title(panel: tuple[str, str]) -> str:
     return f"{condition_title(panel[0])}, {panel[1]}"
 
 
-def _means(cells: pl.DataFrame, runs: pl.DataFrame) -> Figure:
-    scenarios, wanted = scenarios_in_order(cells["scenario"]), _panels(cells)
+def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
+    scenarios, wanted = tuple(styles), _panels(cells)
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 0.8 + 0.3 * len(scenarios)), 0.05)
     figure.subplots_adjust(left=1.2 / figure.get_figwidth())
@@ -80,7 +85,7 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame) -> Figure:
         for row, scenario in enumerate(scenarios):
             for cell in here.filter(pl.col("scenario") == scenario).to_dicts():
                 of_runs = mine.filter(pl.col("scenario") == scenario)["ms"].to_numpy()
-                _response(panel, row, scenario, cell, of_runs)
+                _response(panel, row, styles[scenario], cell, of_runs)
         panel.set_title(_title(key))
         panel.set_xlabel(
             "response time, ms (line: 90 % of requests, box: half, bar: median, points: means of runs)"
@@ -89,8 +94,7 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame) -> Figure:
     return figure
 
 
-def _response(panel: Axes, row: int, scenario: str, cell: dict[str, object], runs: np.ndarray) -> None:
-    style = look(scenario)
+def _response(panel: Axes, row: int, style: ScenarioLook, cell: dict[str, object], runs: np.ndarray) -> None:
     low, first, median, third, high = np.asarray(cell["quantiles"], dtype=float)
     panel.plot([low, high], [row, row], color=style.colour, linewidth=1.2)
     panel.barh(row, third - first, left=first, height=0.5, facecolor=style.colour, edgecolor=style.colour,
@@ -101,13 +105,13 @@ def _response(panel: Axes, row: int, scenario: str, cell: dict[str, object], run
     canvas.label(panel, high, row, f"mean {cell['mean']:.0f} ms")
 
 
-def _ecdf(cells: pl.DataFrame) -> Figure:
-    scenarios, wanted = scenarios_in_order(cells["scenario"]), _panels(cells)
+def _ecdf(cells: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
+    wanted = _panels(cells)
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 3.4), 0.6)
     for panel, key in zip(axes, wanted, strict=True):
         for cell in _here(cells, key).to_dicts():
-            style = look(cell["scenario"])
+            style = styles[cell["scenario"]]
             panel.plot(cell["quantiles"], np.asarray(_STEPS) * 100, color=style.colour,
                        linewidth=1.5, linestyle=(0, style.dashes))  # fmt: skip
         panel.set_title(_title(key))
@@ -115,5 +119,5 @@ def _ecdf(cells: pl.DataFrame) -> Figure:
         panel.set_ylabel("requests answered, %")
         panel.set_ylim(0, 100)
         panel.set_xlim(left=0)
-    canvas.legend(figure, scenarios, lines=True)
+    canvas.legend(figure, styles, lines=True)
     return figure

@@ -1,6 +1,4 @@
-"""What the paper could not see, each drawn from the study's own data: netem's cap, the place of the impairment,
-failed repetitions, and requests of one run taken for independent ones.
-"""
+"""Figures beyond the paper's: netem's cap, the place of the impairment, failed repetitions, and dependent requests."""
 
 from functools import partial
 
@@ -8,13 +6,14 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.model import Condition
 from vpnmesh.report import canvas
-from vpnmesh.report.style import condition_title, look
+from vpnmesh.report.style import condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 from vpnmesh.stats.caps import NEAR_CAP
+from vpnmesh.study.scenarios import Catalogue
 
 
 def figures(study: Study) -> dict[str, str]:
@@ -26,25 +25,25 @@ def figures(study: Study) -> dict[str, str]:
         drawn["unseen-netem-cap"] = canvas.draw(
             "unseen-netem-cap",
             "Mean throughput as a share of what netem's queue lets through",
-            partial(_cap, capped),
+            partial(_cap, capped, study.scenarios),
         )
     kept = retention(throughput)
     if not kept.is_empty():
         drawn["unseen-placement"] = canvas.draw(
             "unseen-placement",
             "Share of the undisturbed throughput kept under loss",
-            partial(_placement, kept),
+            partial(_placement, kept, study.scenarios),
         )
     if not throughput.is_empty():
         drawn["unseen-failed"] = canvas.draw(
-            "unseen-failed", "Failed repetitions per cell", partial(_failed, throughput)
+            "unseen-failed", "Failed repetitions per cell", partial(_failed, throughput, study.scenarios)
         )
     if not answered(study).filter(condition="none").is_empty():
         runs = api_runs(study.api)
         drawn["unseen-replication"] = canvas.draw(
             "unseen-replication",
             "Intervals of the mean response time: per request and per run",
-            partial(_runs, runs),
+            partial(_runs, runs, study.scenarios),
         )
     return drawn
 
@@ -59,8 +58,9 @@ def near_cap(throughput: pl.DataFrame) -> pl.DataFrame:
     return throughput.with_columns(share_pct=100 * pl.col("cap_share")).drop_nulls("share_pct")
 
 
-def _cap(capped: pl.DataFrame) -> Figure:
-    scenarios = scenarios_in_order(capped["scenario"].unique())
+def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
+    styles = looks(capped["scenario"].unique(), catalogue)
+    scenarios = tuple(styles)
     conditions = conditions_in_order(capped["condition"].unique())
     tests = [name for name in ("tcp", "udp") if name in set(capped["test"])]
     size = (7.5 / len(tests) if len(tests) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
@@ -70,7 +70,7 @@ def _cap(capped: pl.DataFrame) -> Figure:
         canvas.rows(panel, scenarios)
         stems, colours = [], []
         for cell in capped.filter(pl.col("test") == test).to_dicts():
-            row, style = scenarios.index(cell["scenario"]), look(cell["scenario"])
+            row, style = scenarios.index(cell["scenario"]), styles[cell["scenario"]]
             offset = 0.24 * (conditions.index(cell["condition"]) - (len(conditions) - 1) / 2)
             stems.append(((0.0, row + offset), (cell["share_pct"], row + offset)))
             colours.append(style.colour)
@@ -95,17 +95,16 @@ def retention(throughput: pl.DataFrame) -> pl.DataFrame:
     return joined.drop_nulls("kept_pct")
 
 
-def _placement(kept: pl.DataFrame) -> Figure:
-    scenarios = scenarios_in_order(kept["scenario"].unique())
+def _placement(kept: pl.DataFrame, catalogue: Catalogue) -> Figure:
+    styles = looks(kept["scenario"].unique(), catalogue)
     tests = [name for name in ("tcp", "udp") if name in set(kept["test"])]
     figure, axes = canvas.panels(len(tests), len(tests), (7.5 / len(tests), 3.3), 0.6)
     for panel, test in zip(axes, tests, strict=True):
-        for scenario in scenarios:
+        for scenario, style in styles.items():
             mine = kept.filter(pl.col("test") == test, pl.col("scenario") == scenario)
             rows = sorted(
                 (Condition.parse(row["condition"]).loss_pct, row["kept_pct"]) for row in mine.to_dicts()
             )
-            style = look(scenario)
             panel.plot([0.0, *(loss for loss, _ in rows)], [100.0, *(share for _, share in rows)],
                        marker=style.marker, markersize=4.5, color=style.colour, markerfacecolor=style.face,
                        linestyle=(0, style.dashes), linewidth=1.3)  # fmt: skip
@@ -114,12 +113,12 @@ def _placement(kept: pl.DataFrame) -> Figure:
         panel.set_ylabel("throughput kept, % of undisturbed")
         panel.set_ylim(bottom=0)
         panel.set_xlim(left=0)
-    canvas.legend(figure, scenarios)
+    canvas.legend(figure, styles)
     return figure
 
 
-def _failed(throughput: pl.DataFrame) -> Figure:
-    scenarios = scenarios_in_order(throughput["scenario"].unique())
+def _failed(throughput: pl.DataFrame, catalogue: Catalogue) -> Figure:
+    scenarios = catalogue.in_order(throughput["scenario"])
     conditions = conditions_in_order(throughput["condition"].unique())
     tests = [name for name in ("tcp", "udp") if name in set(throughput["test"])]
     height = 0.75 + 0.28 * len(scenarios)
@@ -163,13 +162,14 @@ def api_runs(api: pl.LazyFrame) -> pl.DataFrame:
     return single.join(runs, on="scenario").sort("scenario").collect()
 
 
-def _runs(runs: pl.DataFrame) -> Figure:
-    scenarios = scenarios_in_order(runs["scenario"])
+def _runs(runs: pl.DataFrame, catalogue: Catalogue) -> Figure:
+    styles = looks(runs["scenario"], catalogue)
+    scenarios = tuple(styles)
     figure, (panel,) = canvas.panels(1, 1, (7.5, 0.9 + 0.32 * len(scenarios)), 0.05)
     figure.subplots_adjust(left=2.5 / figure.get_figwidth())
     ordered = sorted(runs.to_dicts(), key=lambda cell: scenarios.index(cell["scenario"]))
     for row, cell in enumerate(ordered):
-        style, of_runs = look(cell["scenario"]), np.asarray(cell["ms"])
+        style, of_runs = styles[cell["scenario"]], np.asarray(cell["ms"])
         panel.plot(of_runs, np.full(len(of_runs), row + 0.14), style.marker, color=style.colour,
                    markerfacecolor=style.face, markersize=4.5)  # fmt: skip
         panel.plot([of_runs.min(), of_runs.max()], [row + 0.14] * 2, color=style.colour, linewidth=0.8)

@@ -1,8 +1,8 @@
 """A shareable archive of a report: raw output, tables, provenance, licence, citation; and no secret.
 
 Secrets are masked when they are made (`vpnmesh.plan.Secret`); this is the second net, for what a tool printed or a
-user wrote. Files whose name says that they hold a secret stay out; in all others what looks like one is masked. The
-archive lists every file with its digest, and what was masked or left out.
+user wrote. Files that by their name hold a secret are left out; in all others whatever looks like a secret is masked.
+The archive lists every file with its digest, and what was masked or left out.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ def mask(text: str) -> tuple[str, int]:
 
 
 def is_secret_by_name(path: PurePosixPath) -> bool:
-    """Whether a file's name alone says that it stays at home."""
+    """Whether a file is left out for its name alone."""
     return bool(_NAMES.search(f"/{path}"))
 
 
@@ -94,7 +94,7 @@ def _clean(member: Member) -> tuple[bytes, Packed]:
     if member.path.suffix == ".parquet" and not member.content:
         return b"", Packed(member.path, left_out="it is no whole parquet file")
     if member.path.suffix == ".parquet":
-        # its words were masked as a frame, by `mask_frame`
+        # its text columns were masked before, by whoever read the file
         return member.content, Packed(member.path, _digest(member.content))
     try:
         text, masked = mask(member.content.decode("utf-8"))

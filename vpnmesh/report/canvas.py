@@ -7,7 +7,7 @@ What becomes of the text afterwards is in `vpnmesh.report.svg`.
 import contextlib
 import gc
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vpnmesh.report.style import look
+from vpnmesh.report.style import ScenarioLook
 from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000
@@ -24,7 +24,7 @@ MAX_POINTS = 2000
 
 _RC: Any = {
     "svg.fonttype": "none",
-    # names are names, also with a dollar in them; and looking for formulas costs time
+    # a dollar in a name starts no formula; looking for formulas also takes time
     "text.parse_math": False,
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
@@ -80,11 +80,10 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> None:
+def legend(figure: Figure, looks: Mapping[str, ScenarioLook], *, lines: bool = False) -> None:
     """One legend for the whole figure, under it."""
     handles = []
-    for scenario in scenarios:
-        style = look(scenario)
+    for scenario, style in looks.items():
         handles.append(
             Line2D(
                 [],
@@ -103,7 +102,7 @@ def legend(figure: Figure, scenarios: Sequence[str], *, lines: bool = False) -> 
 
 
 def label(axes: Axes, x: float, y: float, text: str, *, italic: bool = False) -> None:
-    """Words right of a point, a little apart from it."""
+    """Write a text to the right of a point."""
     style = "italic" if italic else "normal"
     axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=7.5, style=style)
 
@@ -111,7 +110,7 @@ def label(axes: Axes, x: float, y: float, text: str, *, italic: bool = False) ->
 def strokes(
     axes: Axes, lines: Sequence[tuple[tuple[float, float], tuple[float, float]]], **style: Any
 ) -> None:
-    """Many straight strokes as one artist: an artist each costs more than all its ink."""
+    """Draw many straight lines as one artist: one artist per line takes far longer to draw."""
     if lines:
         axes.add_collection(LineCollection(lines, **style))
 

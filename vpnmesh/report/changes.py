@@ -1,5 +1,4 @@
-"""Two studies side by side: which cells changed, by how much, with which certainty; and the gate a release
-must pass.
+"""Two studies compared: which cells changed, by how much, how surely; and the gate that a release must pass.
 
 What a figure means must be the same in both (`vpnmesh.report.setting.refuse_unlike`). Rates are compared as they are
 when both come from the same kernel, machine and pair of nodes; otherwise each is first divided by its own baseline's
@@ -14,8 +13,7 @@ import polars as pl
 from scipy import special
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.aggregate import Cell, CellSample, cell_samples, in_order
-from vpnmesh.frames.order import BASELINES
+from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.setting import refuse_unlike
 from vpnmesh.report.tables import Study
@@ -40,6 +38,7 @@ CHANGES: dict[str, pl.DataType] = {
     "change": pl.String(),
 }
 _CONFIDENCE = 0.95
+CellSamples = Mapping[CellKey, CellSample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class LogRatio:
 
 
 def differences(a: Study, b: Study, keys: Sequence[str]) -> list[str]:
-    """What the two studies' provenance says differently, in words."""
+    """In which of these keys the two studies' provenance differs, in words."""
     return [
         f"{key}: {_shown(a.provenance.get(key))} against {_shown(b.provenance.get(key))}"
         for key in keys
@@ -95,23 +94,27 @@ def another_machine(a: Study, b: Study) -> bool:
     return pairs[0] != pairs[1] or bool(differences(a, b, MACHINE_KEYS))
 
 
+def _divided_by(a: Study, b: Study) -> tuple[str, ...]:
+    """The baselines that each study's rates are divided by before they are compared; none on the same machine."""
+    return a.scenarios.baselines if another_machine(a, b) else ()
+
+
 def changes(a: Study, b: Study) -> pl.DataFrame:
-    """A row per cell that both studies measured; `change` is faster, slower, `none seen`, or `too few`
-    figures.
+    """A row per cell that both studies measured; `change` is faster, slower, `none seen`, or `too few` figures.
 
     Changed = Mann-Whitney rejects after Holm over all cells (same machine), or the 95 % interval of the ratio
     excludes 1 (relative to the baseline, where single figures cannot be compared). InputError without a
     common cell, or where the two measured different things.
     """
     refuse_unlike(a, b)
-    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
-    common = [cell for cell in in_order(list(cells_a)) if cell in cells_b]
+    cells_a, cells_b = _cells(a), _cells(b)
+    common = [cell for cell in cells_a if cell in cells_b]
     if not common:
         raise InputError("--compare", "the two have no cell in common")
-    relative = another_machine(a, b)
+    baselines = _divided_by(a, b)
     # a p that figures of this number can never bring below 0.05 would only look like equality
-    made = (_row(cell, cells_a, cells_b, relative=relative, pairs=len(common)) for cell in common)
-    rows = [row for row in made if row is not None]
+    judged = [cell for cell in common if cell[0] not in baselines]
+    rows = [_row(cell, cells_a, cells_b, baselines, len(common)) for cell in judged]
     adjusted = holm([row["p"] for row in rows])  # type: ignore[misc]  # p is float or None by construction
     for row, p_holm in zip(rows, adjusted, strict=True):
         row["p_holm"] = p_holm
@@ -119,19 +122,21 @@ def changes(a: Study, b: Study) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=CHANGES, orient="row")
 
 
+def _cells(study: Study) -> dict[CellKey, CellSample]:
+    return cell_samples(study.samples, study.scenarios)
+
+
 def _row(
-    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool, pairs: int
-) -> dict[str, object] | None:
-    if relative and cell[0] in BASELINES:
-        return None
-    ratio = log_ratio(cell, a, b, relative=relative)
+    cell: CellKey, a: CellSamples, b: CellSamples, baselines: Sequence[str], pairs: int
+) -> dict[str, object]:
+    ratio = log_ratio(cell, a, b, baselines)
     test = mann_whitney(a[cell].tally, b[cell].tally)
     tail = (1 - _CONFIDENCE) / 2
     return {
         "scenario": cell[0],
         "condition": cell[1],
         "test": cell[2],
-        "basis": "own baseline" if relative else "rate",
+        "basis": "own baseline" if baselines else "rate",
         "n_a": test.n_a,
         "n_b": test.n_b,
         "mean_a": a[cell].tally.summary().mean,
@@ -139,19 +144,20 @@ def _row(
         "b_over_a": math.exp(ratio.value) if ratio else None,
         "low": ratio.bound(1 - tail) if ratio else None,
         "high": ratio.bound(tail) if ratio else None,
-        "p": None if relative or not can_reject(test.n_a, test.n_b, pairs) else test.p,
+        "p": None if baselines or not can_reject(test.n_a, test.n_b, pairs) else test.p,
     }
 
 
 def log_ratio(
-    cell: Cell, a: Mapping[Cell, CellSample], b: Mapping[Cell, CellSample], *, relative: bool
+    cell: CellKey, a: CellSamples, b: CellSamples, baselines: Sequence[str] = ()
 ) -> LogRatio | None:
-    """The change from a to b; `relative` divides each by its own native baseline. None below the figures that an
-    interval needs (`fewest_for_interval`).
+    """The change from a to b, each divided by its own first baseline of these, where there are any.
+
+    None below the figures that an interval needs (`fewest_for_interval`), or where no baseline is in both.
     """
     parts = [b[cell], a[cell]]
-    if relative:
-        baseline = next((key for name in BASELINES if (key := (name, *cell[1:])) in a and key in b), None)
+    if baselines:
+        baseline = next((key for name in baselines if (key := (name, *cell[1:])) in a and key in b), None)
         if baseline is None:
             return None
         parts += [a[baseline], b[baseline]]
@@ -183,8 +189,8 @@ def _change(row: Mapping[str, object]) -> str:
 
 
 def lost_cells(a: Study, b: Study) -> list[str]:
-    """A sentence per study that has cells which the other has not: those are compared with nothing."""
-    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
+    """A sentence per study with cells that the other one lacks: they are compared with nothing."""
+    cells_a, cells_b = _cells(a), _cells(b)
     sides = (("first", cells_a, cells_b), ("second", cells_b, cells_a))
     alone = [(side, [" ".join(cell) for cell in own if cell not in other]) for side, own, other in sides]
     return [
@@ -193,25 +199,25 @@ def lost_cells(a: Study, b: Study) -> list[str]:
 
 
 def unjudged_cells(a: Study, b: Study) -> list[str]:
-    """The cells that both measured, yet with too few figures, or without a baseline, for a gate to judge.
+    """The cells that both measured, but with too few figures, or without a baseline, for a gate to judge.
 
     InputError where that is so of every cell: a gate that judges nothing must not look like a pass.
     """
-    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
-    relative = another_machine(a, b)
+    cells_a, cells_b = _cells(a), _cells(b)
+    baselines = _divided_by(a, b)
     both = [
         cell
-        for cell in in_order(list(cells_a))
-        if cell in cells_b and cells_a[cell].measured and not (relative and cell[0] in BASELINES)
+        for cell, sample in cells_a.items()
+        if cell in cells_b and sample.measured and cell[0] not in baselines
     ]
     gaps = [
         cell
         for cell in both
-        if cells_b[cell].measured and log_ratio(cell, cells_a, cells_b, relative=relative) is None
+        if cells_b[cell].measured and log_ratio(cell, cells_a, cells_b, baselines) is None
     ]
     if len(gaps) == len(both):
         wanted = f"{fewest_for_interval()} figures or more of each cell" + (
-            " and of a native baseline" if relative else ""
+            " and of a native baseline" if baselines else ""
         )
         raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
     return [" ".join(cell) for cell in gaps]
@@ -220,14 +226,14 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
 def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
     """A sentence per cell that got slower than the margin with the gate's certainty, from a to b.
 
-    A cell that a measured and b attempted in vain fails too: a release that breaks a path is no pass.
+    A cell that a measured and b attempted in vain fails, too: a release that breaks a path must not pass.
     """
     refuse_unlike(a, b)
-    cells_a, cells_b = cell_samples(a.samples), cell_samples(b.samples)
-    relative = another_machine(a, b)
+    cells_a, cells_b = _cells(a), _cells(b)
+    baselines = _divided_by(a, b)
     limit = 1 - gate.margin_pct / 100
     failures = []
-    for cell in (cell for cell in in_order(list(cells_a)) if cell in cells_b and cells_a[cell].measured):
+    for cell in (cell for cell, one in cells_a.items() if cell in cells_b and one.measured):
         name = " ".join(cell)
         if not cells_b[cell].measured:
             found = cells_b[cell]
@@ -235,7 +241,7 @@ def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
                 f"{name}: {found.unavailable or f'none of {found.attempted} repetitions was measured'}"
             )
             continue
-        ratio = log_ratio(cell, cells_a, cells_b, relative=relative)
+        ratio = log_ratio(cell, cells_a, cells_b, baselines)
         sure = ratio.certainty_below(limit) if ratio else 0.0
         if ratio and sure >= gate.certainty:
             failures.append(

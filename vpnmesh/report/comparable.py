@@ -1,7 +1,7 @@
 """Which cells can be compared at all, and what would have to be measured where they cannot.
 
-A cell can be compared when it has the figures that a test against the best measured of its condition needs, corrected
-over all pairs (`can_reject`), and when they are the VPN's: not slow start's. Published means (Table A2) rest on the
+A cell can be compared when it has enough figures for a test against the cell with the most figures of its condition,
+corrected over all pairs (`can_reject`), and when TCP was past slow start. Published means (Table A2) rest on the
 paper's own repetitions.
 """
 
@@ -18,12 +18,12 @@ from vpnmesh.stats.slow_start import MOSTLY
 from vpnmesh.study.matrix import DEFAULT_PLACEMENT
 
 Key = tuple[str, str, str]
-"""Protocol, condition, scenario."""
+"""Test, condition, scenario."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """Why a cell cannot be compared: figures it has and needs, and the seconds that outlast slow start (None = do)."""
+class NotComparable:
+    """Why a cell cannot be compared: figures it has and needs; seconds that would outlast slow start (None = do)."""
 
     key: Key
     measured: int
@@ -42,7 +42,7 @@ class Cells:
         rows = self.readings.study.tables["throughput"].to_dicts()
         return {(row["test"], row["condition"], row["scenario"]): row for row in rows}
 
-    def lack(self, key: Key) -> Lack | None:
+    def lack(self, key: Key) -> NotComparable | None:
         """What the cell lacks; None where it can be compared, or holds no figure at all."""
         reading = self.readings.cell(*key)
         if reading is None or reading.published:
@@ -52,10 +52,10 @@ class Cells:
         pairs = math.comb(len(names), 2)
         most = max((self._measured((*key[:2], name)) for name in names if name != key[2]), default=measured)
         wanted = fewest_for_test(pairs)
-        # a cell with enough of its own lacks nothing, however little the others have
+        # a cell with enough figures of its own lacks nothing, however few the others have
         few = measured < wanted and not can_reject(measured, most, pairs)
         slow = self._outlasting(row) if row.get("slow_start") else None
-        return Lack(key, measured, wanted, slow) if few or slow else None
+        return NotComparable(key, measured, wanted, slow) if few or slow else None
 
     def _measured(self, key: Key) -> int:
         reading = self.readings.cell(*key)
@@ -72,7 +72,7 @@ class Cells:
         found = self.readings.study.provenance.get("profile")
         return found if isinstance(found, Mapping) else {}
 
-    def to_measure(self, lacks: Sequence[Lack]) -> str:
+    def to_measure(self, lacks: Sequence[NotComparable]) -> str:
         """What has to be measured before these cells can be compared; for runs as a command, and how long it takes."""
         few = [lack for lack in lacks if lack.measured < lack.wanted]
         slow = [lack.duration_s for lack in lacks if lack.duration_s]
@@ -89,7 +89,7 @@ class Cells:
         tail = self._command(lacks, wanted, max(slow, default=None))
         return f"No ranking and no recommendation: {'; '.join(why)}.{tail}"
 
-    def _command(self, lacks: Sequence[Lack], repetitions: int, duration_s: int | None) -> str:
+    def _command(self, lacks: Sequence[NotComparable], repetitions: int, duration_s: int | None) -> str:
         """How to measure the cells anew, and for how long; "" where the study is no run of ours."""
         asked = float(str(self._profile.get("duration_s") or 0))
         if not asked:

@@ -1,32 +1,24 @@
-"""Puts a study, its figures, the claims and the advice together as one page; all words of the report are here."""
+"""Puts a study, its figures, the claims and the advice together as one page, section by section.
 
-from collections.abc import Mapping, Sequence
+Sections that only some studies have are made elsewhere: `advice_section`, and `run_sections` for what a run alone has.
+"""
 
+from collections.abc import Iterable, Mapping, Sequence
+
+from vpnmesh.report import run_sections
+from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.first_screen import facts
-from vpnmesh.report.formatting import cell
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim
 from vpnmesh.report.judgement.claims import table as claims_table
-from vpnmesh.report.judgement.sentences import NeedAdvice
-from vpnmesh.report.judgement.usability import UsabilityNote
-from vpnmesh.report.page import (
-    Block,
-    FigureBlock,
-    Heading,
-    Items,
-    Page,
-    Paragraph,
-    Section,
-    TableBlock,
-    table_block,
-)
-from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, THROUGHPUT, Study
-from vpnmesh.report.throughput import BEYOND
+from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
+from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
+from vpnmesh.report.throughput import BEYOND, columns
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.stats.intervals import fewest_for_interval
 
-_PROTOCOL_FIGURES = {
+_THROUGHPUT_FIGURES = {
     "fig{means}-{test}-means": "Figure {means}. Mean {name} throughput per condition, with the standard deviation. "
     "Hatched: relayed, or the smaller MTU. In brackets: repetitions measured of attempted, where not all were. "
     "\"slow start\": TCP's figure there, not the VPN's.",
@@ -43,7 +35,7 @@ _FIGURES_KEEP = ", as in the authors' notebook (the tables keep those above 0)"
 _MANY = 10
 _HINT = "Tables round; the files beside this page carry every digit. A click on a heading sorts."
 
-_UNSEEN = {
+_BEYOND_PAPER = {
     "unseen-netem-cap": "The queue of netem holds 1000 packets unless told otherwise, so a delay lets through at most "
     "limit * packet / delay, whatever the VPN could do. Right of the dashed line a mean tells more of the queue than "
     "of the VPN; means at the same share under three delays are one finding, not three.",
@@ -57,7 +49,7 @@ _UNSEEN = {
     "test over requests finds differences that a further run could undo.",
 }
 
-_UNSEEN_MISSING = {
+_NOT_DRAWN = {
     "unseen-netem-cap": "no cell with a delay and a netem queue of fixed size",
     "unseen-placement": "no scenario with both lossy and undisturbed cells",
     "unseen-failed": "no throughput repetitions",
@@ -75,15 +67,17 @@ def compose(
     """The report as a value; `figures` as `vpnmesh.report.figures.figures` draws them."""
     sections = [
         _overview(study),
-        *([_advice(advice)] if advice else []),
+        *([advice_section(advice)] if advice else []),
         _throughput(study, figures, "tcp", 1),
         _throughput(study, figures, "udp", 2),
+        *run_sections.variants(study, figures),
         _api(study, figures),
         _pairs(study),
         _resources(study),
+        *run_sections.tests(study),
         *([_claims(claims)] if claims else []),
-        *_further(study, "claims" if claims else ""),
-        _unseen(figures),
+        *_further(study, ["claims"] if claims else []),
+        _beyond_paper(figures),
         _criteria(study),
         _environment(study),
         _method(study),
@@ -136,15 +130,15 @@ def _throughput(study: Study, figures: Mapping[str, str], test: str, number: int
             test, f"{name} throughput", (Paragraph(text + "and the rows of the table are left out."),)
         )
     blocks: list[Block] = []
-    for pattern, caption in _PROTOCOL_FIGURES.items():
+    for pattern, caption in _THROUGHPUT_FIGURES.items():
         rule = _FIGURES_KEEP if study.provenance.get("kind") == "import" else ""
         words = {"means": number + 3, "cpu": number, "test": test, "name": name, "rule": rule}
         key, text = pattern.format(**words), caption.format(**words)
         few = f"no cell of {name} has the {FEWEST_FOR_TREND} repetitions that a trend can be seen in"
         why = few if key.startswith("drift") else f"no {name} repetitions with these readings"
         blocks.append(_figure(figures, key, text, why))
-    paper = [column for column in THROUGHPUT if column != "test"]
-    # a warning that has to be scrolled to is none
+    paper = [one for one in columns(study.scenarios) if one != "test" and one not in BEYOND]
+    # beside the paper's columns, where it is seen without scrolling
     shown = [*paper, "warning", *(one for one in BEYOND if one != "warning" and rows[one].count())]
     caption = (
         f"{name} throughput by cell; ratios are baseline mean / scenario mean, as in Tables A1 and A2. Beyond those: "
@@ -229,12 +223,13 @@ def _claims(claims: Sequence[Claim]) -> Section:
     )
 
 
-def _further(study: Study, shown: str) -> list[Section]:
-    """Tables that a study has beyond the usual ones, each with what it says; `shown` has a section of its own."""
+def _further(study: Study, shown: Iterable[str]) -> list[Section]:
+    """The study's other tables, each with a caption; `shown` are those with a section of their own."""
+    elsewhere = {*TABLES, *shown, *run_sections.TABLES, *run_sections.tests_shown(study)}
     blocks = [
         table_block(name, _FURTHER.get(name, name.replace("_", " ").capitalize() + "."), frame)
         for name, frame in study.tables.items()
-        if name not in TABLES and name != shown and not frame.is_empty()
+        if name not in elsewhere and not frame.is_empty()
     ]
     return [Section("further", "Further tables", tuple(blocks))] if blocks else []
 
@@ -252,8 +247,8 @@ _FURTHER = {
 }
 
 
-def _unseen(figures: Mapping[str, str]) -> Section:
-    blocks = [_figure(figures, name, text, _UNSEEN_MISSING[name]) for name, text in _UNSEEN.items()]
+def _beyond_paper(figures: Mapping[str, str]) -> Section:
+    blocks = [_figure(figures, name, text, _NOT_DRAWN[name]) for name, text in _BEYOND_PAPER.items()]
     return Section("unseen", "What the paper could not see", tuple(blocks))
 
 
@@ -310,67 +305,3 @@ def _method(study: Study) -> Section:
             ),
         ),
     )
-
-
-def _advice(advice: Advice) -> Section:
-    blocks: list[Block] = [
-        Paragraph(
-            f"Facts as of {advice.on.isoformat()}, {advice.basis}. Solutions share a rank where scores lie within "
-            "5 %; 1.00 is the best in every cell of the need. Every sentence names what it rests on."
-        ),
-        _ranking_table(advice.needs),
-    ]
-    for need in advice.needs:
-        blocks += _need(need)
-    if advice.usability:
-        blocks += [Heading("Living with it"), _usability_table(advice.usability)]
-    blocks.append(Heading("What the paper concludes (section 5), held against these data"))
-    for claim in advice.conclusions:
-        why = (claim.because, *(evidence.text for evidence in claim.evidence))
-        blocks.append(Items(f"{claim.claim} Verdict: {claim.verdict}.", why, folded=True))
-    if advice.excluded:
-        blocks.append(
-            Items(f"{len(advice.excluded)} VPNs do not qualify on that date", advice.excluded, folded=True)
-        )
-    return Section("advice", "Advice", tuple(blocks))
-
-
-def _ranking_table(needs: Sequence[NeedAdvice]) -> TableBlock:
-    rows = []
-    for need in needs:
-        places = [
-            f"{found.rank}. {found.solution}"
-            + (f" ({found.score:.2f})" if found.score is not None else "")
-            + ("" if found.qualifies else f" - fails {', '.join(found.fails)}")
-            for found in need.ranking
-        ]
-        rows.append(
-            (cell("need", need.need), cell("q", need.question), cell("r", "; ".join(places) or "undecided"))
-        )
-    return TableBlock(
-        "advice", "The ranking for each need.", ("need", "when", "ranking"), tuple(rows), "advice.json"
-    )
-
-
-def _usability_table(findings: Sequence[UsabilityNote]) -> TableBlock:
-    rows = tuple(
-        (
-            cell("solution", found.solution),
-            cell("topic", found.topic),
-            cell("finding", found.text),
-            cell("known by", "this run" if found.measured else "dated fact"),
-            cell("evidence", "" if found.measured else found.evidence.text),
-        )
-        for found in findings
-    )
-    columns = ("solution", "topic", "finding", "known by", "evidence")
-    caption = "Set-up and fallback as this run measured them, beside dated facts that nobody measured here."
-    return TableBlock("usability", caption, columns, rows, "advice.json")
-
-
-def _need(need: NeedAdvice) -> list[Block]:
-    blocks: list[Block] = [Heading(f"{need.question} ({need.need})")]
-    for sentence in need.sentences:
-        cited = tuple(evidence.text for evidence in sentence.evidence)
-        blocks.append(Items(sentence.text, cited, folded=True) if cited else Paragraph(sentence.text))
-    return blocks

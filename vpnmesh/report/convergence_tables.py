@@ -3,6 +3,7 @@
 import polars as pl
 
 from vpnmesh.frames.aggregate import sort_cells, unavailable
+from vpnmesh.study.scenarios import Catalogue
 
 CONVERGENCE: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -15,7 +16,7 @@ CONVERGENCE: dict[str, pl.DataType] = {
     "seconds_sd": pl.Float64(),
     "seconds_max": pl.Float64(),
 }
-"""A row per scenario and change (`to_relay_s`, `to_direct_s`, `restart_s`, ...); none came = `figure` null."""
+"""A row per scenario and change (`to_relay_s`, `to_direct_s`, `restart_s`, ...); `figure` is null where none came."""
 
 PING: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -31,7 +32,7 @@ _CELL = ["scenario", "condition"]
 _MEASURED = pl.col("outcome") == "measured"
 
 
-def convergence(samples: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
+def convergence(samples: pl.DataFrame, further: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     """How long paths took to change, of how many attempts; an attempt that never settled failed, with its reason."""
     figures = (
         further.filter(test="convergence")
@@ -44,11 +45,11 @@ def convergence(samples: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
         )
     )
     rows = _counts(samples, "convergence").join(figures, on=_CELL, how="left", maintain_order="left_right")
-    return _sorted(rows).select(*CONVERGENCE)
+    return _sorted(rows, catalogue).select(*CONVERGENCE)
 
 
-def ping(samples: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
-    """RTT and loss of the ping test; where the journal is gone, the RTTs of the checks around it stand in."""
+def ping(samples: pl.DataFrame, further: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    """RTT and loss of the ping test; without a journal, the RTTs are those of the checks before and after."""
     rtts = further.filter(test="ping", figure="rtt_ms").select(*_CELL, "repetition", rtt_ms="value")
     tried = samples.filter((pl.col("test") == "ping") & _MEASURED)
     figures = (
@@ -63,7 +64,8 @@ def ping(samples: pl.DataFrame, further: pl.DataFrame) -> pl.DataFrame:
             pl.col("lost_pct").mean().alias("lost_pct_mean"),
         )
     )
-    return _sorted(_counts(samples, "ping").join(figures, on=_CELL, how="left")).select(*PING)
+    rows = _counts(samples, "ping").join(figures, on=_CELL, how="left")
+    return _sorted(rows, catalogue).select(*PING)
 
 
 def _counts(samples: pl.DataFrame, test: str) -> pl.DataFrame:
@@ -74,5 +76,5 @@ def _counts(samples: pl.DataFrame, test: str) -> pl.DataFrame:
     )
 
 
-def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
-    return sort_cells(frame.with_columns(test=pl.lit("")))
+def _sorted(frame: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    return sort_cells(frame.with_columns(test=pl.lit("")), catalogue)

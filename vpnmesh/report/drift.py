@@ -8,20 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from vpnmesh.frames.order import conditions_in_order, scenarios_in_order
+from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.report import canvas
-from vpnmesh.report.style import condition_title, look
+from vpnmesh.report.style import condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.stats.drift import FEWEST_FOR_TREND
+from vpnmesh.study.scenarios import Catalogue
 
 _MOST_STEPS = 120
 
 
-def drift(measured: pl.DataFrame, means: pl.DataFrame, test: str) -> str:
+def drift(measured: pl.DataFrame, means: pl.DataFrame, test: str, catalogue: Catalogue) -> str:
     """A small line per cell: deviation from the cell's mean, each on its own scale, written beside it."""
     title = f"{test.upper()} throughput over time, each cell around its own mean"
     flagged = flagged_cells(means)
-    return canvas.draw(f"drift-{test}", title, partial(_drift, measured, flagged))
+    return canvas.draw(f"drift-{test}", title, partial(_drift, measured, flagged, catalogue))
 
 
 def flagged_cells(means: pl.DataFrame) -> dict[tuple[str, str], str]:
@@ -36,8 +37,9 @@ def flagged_cells(means: pl.DataFrame) -> dict[tuple[str, str], str]:
     return marks
 
 
-def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figure:
-    scenarios = scenarios_in_order(measured["scenario"].unique())
+def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str], catalogue: Catalogue) -> Figure:
+    styles = looks(measured["scenario"].unique(), catalogue)
+    scenarios = tuple(styles)
     conditions = conditions_in_order(measured["condition"].unique())
     width, height = 1.15 + 1.5 * len(conditions), 0.7 + 0.62 * len(scenarios)
     figure = Figure(figsize=(width, height))
@@ -61,7 +63,7 @@ def _drift(measured: pl.DataFrame, flagged: dict[tuple[str, str], str]) -> Figur
             continue
         warning = flagged.get((str(scenario), str(condition)))
         lines.append(_sparkline(panel, place, cell["rate_mbit_s"].to_numpy(), warning))
-        colours.append(look(str(scenario)).colour)
+        colours.append(styles[str(scenario)].colour)
         grounds.append(((place[0] + 0.03, place[1] + 0.08), (place[0] + 0.91, place[1] + 0.08)))
     canvas.strokes(panel, grounds, colors=INK, linewidths=0.5, alpha=0.35)
     panel.add_collection(LineCollection(lines, colors=colours, linewidths=1.1))

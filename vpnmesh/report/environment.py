@@ -1,11 +1,11 @@
 """Table 2: what the figures were measured on, as the tools recorded it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 
-from vpnmesh.frames.order import scenarios_in_order
+from vpnmesh.study.scenarios import Catalogue
 
 ENVIRONMENT: dict[str, pl.DataType] = {
     "component": pl.String(),
@@ -29,38 +29,33 @@ def environment(provenance: Mapping[str, object]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=ENVIRONMENT, orient="row")
 
 
-def environment_of(facts: Facts) -> dict[str, str]:
+def environment_of(facts: Facts, catalogue: Catalogue) -> dict[str, str]:
     """The components that a tool's files tell about, differing scenarios named."""
     told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for scenario, pairs in facts.items():
         for name, value in pairs:
             told[name][value].add(scenario)
     ordered = [name for name in _NAMES if name in told] + sorted(set(told).difference(_NAMES))
-    return {_NAMES.get(name, name): _described(told[name], len(facts)) for name in ordered}
+    return {_NAMES.get(name, name): _described(told[name], len(facts), catalogue) for name in ordered}
 
 
-def differing(facts: Facts) -> list[str]:
-    """A warning for each fact, MTU apart, that is not the same for all scenarios: they were not measured
-    alike.
-    """
+def differing(facts: Facts, catalogue: Catalogue) -> list[str]:
+    """A warning for each fact but the MTU that is not the same for all scenarios: they were not measured alike."""
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for scenario, pairs in facts.items():
         for name, value in pairs:
             values[name][value].add(scenario)
     return [
-        f"{_NAMES.get(name, name)} differs between scenarios: {_described(by_value, len(facts))}"
+        f"{_NAMES.get(name, name)} differs between scenarios: {_described(by_value, len(facts), catalogue)}"
         for name, by_value in sorted(values.items())
         if name != "mtu" and len(by_value) > 1
     ]
 
 
-def _described(by_value: Mapping[str, set[str]], scenarios: int) -> str:
-    """The value most scenarios share, then each other one with whose it is."""
+def _described(by_value: Mapping[str, set[str]], scenarios: int, catalogue: Catalogue) -> str:
+    """The value that most scenarios share, then every other one with the scenarios that have it."""
     ordered = sorted(by_value, key=lambda value: (-len(by_value[value]), value))
     first, *others = ordered
     whose = "" if len(by_value[first]) == scenarios or not others else " (all others)"
-    return "; ".join([f"{first}{whose}", *(f"{value} ({_list(by_value[value])})" for value in others)])
-
-
-def _list(scenarios: Iterable[str]) -> str:
-    return ", ".join(scenarios_in_order(scenarios))
+    named = [f"{value} ({', '.join(catalogue.in_order(by_value[value]))})" for value in others]
+    return "; ".join([f"{first}{whose}", *named])

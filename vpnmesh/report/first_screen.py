@@ -1,4 +1,4 @@
-"""What a reader must know before any figure: where it was impaired and by what, how long, how often, on what."""
+"""What a reader must know first: where and by what traffic was impaired, how long and how often, on what machines."""
 
 import re
 
@@ -25,7 +25,7 @@ Facts = tuple[tuple[str, str], ...]
 
 
 def facts(study: Study) -> Facts:
-    """Name and value of each matter, in the order they are shown; what nobody recorded says so."""
+    """Name and value of each fact, in the order they are shown; "not recorded" where there is no value."""
     known = meaning(study)
     duration = known["seconds per repetition"]
     omitted = known["omitted seconds"]
@@ -51,12 +51,12 @@ def facts(study: Study) -> Facts:
 
 
 def line(study: Study) -> str:
-    """The same in one line for a terminal, what was not recorded left out."""
+    """The same facts in one line for a terminal, without those that were not recorded."""
     return "; ".join(f"{name.lower()}: {text}" for name, text in facts(study) if text != NOT_RECORDED)
 
 
 def visited_once(study: Study) -> bool:
-    """Whether scenarios are held against each other though one of them was visited at one time only."""
+    """Whether several scenarios are compared though one of them was visited at one time only."""
     tried = study.samples.filter(~unavailable()).drop_nulls("visit")
     visits = tried.group_by("scenario").agg(pl.col("visit").n_unique())
     return visits.height > 1 and int(visits["visit"].min()) == 1  # type: ignore[arg-type]  # counts are numbers

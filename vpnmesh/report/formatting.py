@@ -11,8 +11,6 @@ _HEADINGS = {
     "mean_low": "mean, 95 % from",
     "mean_high": "to",
     "cv": "CV",
-    "ratio_native_1450": "native-1450 / mean",
-    "ratio_native_1230": "native-1230 / mean",
     "cap_mbit_s": "netem cap, Mbit/s",
     "cap_share": "share of cap",
     "near_cap": "near cap",
@@ -60,6 +58,7 @@ _HEADINGS = {
     "lost_pct_mean": "lost, %",
 }
 
+_RATIO = "ratio_"
 _SMALLEST_P = 1e-99
 _PLACES = {
     "ratio": 3,
@@ -73,8 +72,8 @@ _PLACES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """What a cell shows, and the full figure that it is sorted by (None for words)."""
+class TableCell:
+    """What a cell of a page's table shows, and the full figure that it is sorted by (None for words)."""
 
     text: str
     number: float | None = None
@@ -82,7 +81,11 @@ class Cell:
 
 def heading(column: str) -> str:
     """A column's name with its unit, as a person writes it."""
-    return _HEADINGS.get(column, column.replace("_", " "))
+    known = _HEADINGS.get(column)
+    if known is None and column.startswith(_RATIO):
+        # a scenario's name has no underscore of its own
+        return f"{column.removeprefix(_RATIO).replace('_', '-')} / mean"
+    return known or column.replace("_", " ")
 
 
 def p_text(p: float) -> str:
@@ -99,17 +102,23 @@ def number_text(column: str, value: float) -> str:
     return f"{value:.{_PLACES.get(column, 2)}f}"
 
 
-def cell(column: str, value: object) -> Cell:
+def significant(value: float) -> str:
+    """A figure of whatever size with four significant digits, written out."""
+    text = f"{value:.4g}"
+    return f"{value:.0f}" if "e+" in text else text
+
+
+def cell(column: str, value: object) -> TableCell:
     """One value of a frame; what is missing is a dash, never a zero."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
-        return Cell("\N{EN DASH}")
+        return TableCell("\N{EN DASH}")
     if isinstance(value, bool):
-        return Cell("yes" if value else "no")
+        return TableCell("yes" if value else "no")
     if isinstance(value, int):
-        return Cell(str(value), float(value))
+        return TableCell(str(value), float(value))
     if isinstance(value, float):
-        return Cell(number_text(column, value), value)
-    return Cell(str(value))
+        return TableCell(number_text(column, value), value)
+    return TableCell(str(value))
 
 
 def span(numbers: Iterable[int]) -> str:

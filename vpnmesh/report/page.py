@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vpnmesh.report.formatting import Cell, cell, heading
+from vpnmesh.report.formatting import TableCell, cell, heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TableBlock:
     name: str
     caption: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     file: str = ""
 
 

@@ -7,19 +7,20 @@ from math import comb
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import Cell, CellSample
-from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order, scenarios_in_order
+from vpnmesh.frames.aggregate import CellKey, CellSample
+from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.frames.requests import ApiCell
 from vpnmesh.stats.compare import ALPHA, can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
 from vpnmesh.stats.intervals import fewest_for_interval, ratio_interval
+from vpnmesh.study.scenarios import Catalogue
 
 API_TEST = "api"
 API_RUNS_TEST = "api-runs"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FamilyMember:
     """One scenario's sample within a family."""
 
     scenario: str
@@ -27,21 +28,21 @@ class Group:
     summary: Summary
 
     @classmethod
-    def of(cls, scenario: str, sample: Tally) -> "Group":
+    def of(cls, scenario: str, sample: Tally) -> "FamilyMember":
         """The group with its summary made once, not once per pair."""
         return cls(scenario, sample, sample.summary())
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The pairs that are corrected together: one test under one condition (and one mode of the API test)."""
+    """The pairs that are corrected together: of one test under one condition (and one mode of the API test)."""
 
     test: str
     condition: str
-    groups: tuple[Group, ...]
+    groups: tuple[FamilyMember, ...]
     mode: str | None = None
     unfit: frozenset[str] = frozenset()
-    """Scenarios whose figures are slow start's, not theirs: they are shown and not tested."""
+    """Scenarios whose TCP was in slow start: they are shown and not tested."""
 
     @property
     def pairs(self) -> int:
@@ -50,9 +51,9 @@ class Family:
 
 
 def throughput_families(
-    cells: Mapping[Cell, CellSample], slow_start: frozenset[Cell] = frozenset()
+    cells: Mapping[CellKey, CellSample], slow_start: frozenset[CellKey] = frozenset()
 ) -> list[Family]:
-    """TCP, then UDP, each condition by itself; cells in slow start take no part in tests."""
+    """TCP, then UDP, each condition by itself, scenarios in the order of the cells; slow start is not tested."""
     conditions = conditions_in_order(cell.condition for cell in cells.values())
     return [
         replace(
@@ -67,10 +68,8 @@ def throughput_families(
     ]
 
 
-def api_families(cells: Sequence[ApiCell]) -> list[Family]:
-    """Per request as the paper has it, and per run (means), since the requests of one run are not
-    independent.
-    """
+def api_families(cells: Sequence[ApiCell], catalogue: Catalogue) -> list[Family]:
+    """Per request as in the paper, and per run (means), since requests of one run are not independent."""
     modes = sorted({cell.mode for cell in cells})
     conditions = conditions_in_order(cell.condition for cell in cells)
     families = []
@@ -78,16 +77,17 @@ def api_families(cells: Sequence[ApiCell]) -> list[Family]:
         for mode in modes:
             for condition in conditions:
                 chosen = [cell for cell in cells if (cell.mode, cell.condition) == (mode, condition)]
+                by_name = {cell.scenario: cell for cell in chosen}
                 samples = {
-                    c.scenario: c.pooled if test == API_TEST else Tally.of(c.run_means) for c in chosen
+                    name: by_name[name].pooled if test == API_TEST else Tally.of(by_name[name].run_means)
+                    for name in catalogue.in_order(by_name)
                 }
                 families += [_family(test, condition, samples, mode)] if chosen else []
     return families
 
 
 def _family(test: str, condition: str, samples: Mapping[str, Tally], mode: str | None = None) -> Family:
-    order = scenarios_in_order(samples)
-    return Family(test, condition, tuple(Group.of(name, samples[name]) for name in order), mode)
+    return Family(test, condition, tuple(FamilyMember.of(*one) for one in samples.items()), mode)
 
 
 def pairwise(families: Iterable[Family], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -109,7 +109,7 @@ def _rows(family: Family) -> list[dict[str, object]]:
     return rows
 
 
-def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
+def _row(family: Family, a: FamilyMember, b: FamilyMember) -> dict[str, object]:
     test = mann_whitney(a.sample, b.sample)
     withheld = _withheld(family, a, b)
     p = None if withheld else test.p
@@ -136,7 +136,7 @@ def _row(family: Family, a: Group, b: Group) -> dict[str, object]:
     }
 
 
-def _withheld(family: Family, a: Group, b: Group) -> str:
+def _withheld(family: Family, a: FamilyMember, b: FamilyMember) -> str:
     """Why a pair gets no p, "" where it gets one."""
     if slow := [group.scenario for group in (a, b) if group.scenario in family.unfit]:
         return f"slow start: {', '.join(slow)}"

@@ -1,4 +1,4 @@
-"""A run held against the paper's Tables A1 and A2: by the ratio to the own baseline, since machines differ.
+"""A run compared with the paper's Tables A1 and A2, by the ratio to its own baseline, since machines differ.
 
 Where the data plane differs (the paper's NetBird ran in the kernel), a ratio says nothing about the ranking
 of solutions; such rows are marked and no verdict is given on them.
@@ -7,6 +7,8 @@ of solutions; such rows are marked and no verdict is given on them.
 import polars as pl
 
 from vpnmesh.reference import DATA_PLANES, paper_tables
+from vpnmesh.report.throughput import ratio_column
+from vpnmesh.study.scenarios import Catalogue
 
 PUBLISHED: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -24,25 +26,27 @@ PUBLISHED: dict[str, pl.DataType] = {
     "agrees": pl.Boolean(),
 }
 _ROUNDING = 0.005
-_BASELINES = {"native-1450": "ratio_native_1450", "native-1230": "ratio_native_1230"}
 _CELL = ["scenario", "condition", "test"]
 
 
-def published(samples: pl.DataFrame, throughput: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def published(
+    samples: pl.DataFrame, throughput: pl.DataFrame, pairs: pl.DataFrame, catalogue: Catalogue
+) -> pl.DataFrame:
     """A row per published cell that the run has too, and per baseline that the run has.
 
     `agrees`: the published ratio, rounded to two digits as it is, meets the own ratio's 95 % interval; null
     where there is no interval or the data planes are known to differ.
     """
-    planes = own_planes(samples)
-    parts = [_against(baseline, column, throughput, pairs, planes) for baseline, column in _BASELINES.items()]
-    return pl.concat(parts).select(list(PUBLISHED))
+    planes, printed = own_planes(samples), paper_tables().columns
+    known = [name for name in catalogue.baselines if ratio_column(name) in printed]
+    parts = [_against(name, throughput, pairs, planes) for name in known]
+    return pl.concat(parts).select(list(PUBLISHED)) if parts else pl.DataFrame(schema=PUBLISHED)
 
 
 def own_planes(samples: pl.DataFrame) -> pl.DataFrame:
     """Each scenario's data plane as the run recorded it, several joined by a slash."""
     return (
-        samples.filter(pl.col("data_plane").is_not_null())
+        samples.filter(pl.col("data_plane") != "")
         .group_by("scenario")
         .agg(pl.col("data_plane").unique().sort().str.join("/").alias("own_data_plane"))
         .sort("scenario")
@@ -50,8 +54,9 @@ def own_planes(samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _against(
-    baseline: str, column: str, throughput: pl.DataFrame, pairs: pl.DataFrame, planes: pl.DataFrame
+    baseline: str, throughput: pl.DataFrame, pairs: pl.DataFrame, planes: pl.DataFrame
 ) -> pl.DataFrame:
+    column = ratio_column(baseline)
     own = throughput.select(*_CELL, own_ratio=pl.col(column))
     bounds = pairs.filter(pl.col("a") == baseline).select(
         scenario="b", condition="condition", test="test", own_low="ratio_low", own_high="ratio_high"

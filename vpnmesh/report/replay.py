@@ -1,6 +1,4 @@
-"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random
-orders.
-"""
+"""What sequential stopping would have cost, and whether it agrees: recorded repetitions in many random orders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
 from vpnmesh.stats.describe import Floats, Summary, Tally, describe
 from vpnmesh.stats.intervals import Interval, difference_interval, share_interval
-from vpnmesh.stats.sequential import Pair, Progress, Rules, Verdict, begin, decide
+from vpnmesh.stats.sequential import PairVerdict, Progress, Rules, ScenarioPair, begin, decide
 
 EQUIVALENCE_CONFIDENCE = 0.9
 FEWEST_SCENARIOS = 2
@@ -35,17 +33,15 @@ COLUMNS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the
-    margin.
-    """
+    """What the full data say of a pair: rejected after Holm; 90 % interval of the difference inside the margin."""
 
     rejects: bool
     equivalent: bool
 
-    def contradicts(self, verdict: Verdict) -> bool:
+    def contradicts(self, verdict: PairVerdict) -> bool:
         """Whether the verdict is wrong by the full data; an open pair is not wrong."""
-        return (verdict is Verdict.DIFFER and not self.rejects) or (
-            verdict is Verdict.EQUIVALENT and not self.equivalent
+        return (verdict is PairVerdict.DIFFER and not self.rejects) or (
+            verdict is PairVerdict.EQUIVALENT and not self.equivalent
         )
 
 
@@ -83,12 +79,10 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How one order went: every pair's verdict and repetitions when it was given, repetitions measured in
-    all.
-    """
+    """How one order went: every pair's verdict, the repetitions when it was given, and those measured in all."""
 
-    verdicts: Mapping[Pair, Verdict]
-    at: Mapping[Pair, tuple[int, int]]
+    verdicts: Mapping[ScenarioPair, PairVerdict]
+    at: Mapping[ScenarioPair, tuple[int, int]]
     measured: int
 
 
@@ -114,7 +108,7 @@ def replay(
     return _summarised(runs, truths, sum(rates.size for rates in usable.values()), seconds)
 
 
-def full_data_truths(samples: Mapping[str, Floats], margin: float) -> dict[Pair, Truth]:
+def full_data_truths(samples: Mapping[str, Floats], margin: float) -> dict[ScenarioPair, Truth]:
     """What all repetitions together say of every pair."""
     tallies = {name: Tally.of(rates) for name, rates in samples.items()}
     pairs = list(combinations(samples, 2))
@@ -140,7 +134,7 @@ def _one_order(shuffled: Mapping[str, Floats], rules: Rules) -> Order:
     progress = begin(tuple(shuffled), rules)
     counts = dict.fromkeys(shuffled, 0)
     so_far: dict[str, Summary] = {}
-    at: dict[Pair, tuple[int, int]] = {}
+    at: dict[ScenarioPair, tuple[int, int]] = {}
     while progress.undecided and progress.wanted:
         for name, wanted in progress.wanted.items():
             if (count := min(wanted, shuffled[name].size)) > counts[name]:
@@ -157,16 +151,18 @@ def _closed(
     progress: Progress,
     counts: dict[str, int],
     shuffled: Mapping[str, Floats],
-    at: dict[Pair, tuple[int, int]],
+    at: dict[ScenarioPair, tuple[int, int]],
 ) -> Order:
-    """An undecided pair costs every repetition there is."""
+    """The order's outcome; a pair left undecided has cost all its repetitions."""
     for a, b in progress.undecided:
         counts |= {a: shuffled[a].size, b: shuffled[b].size}
         at[a, b] = (counts[a], counts[b])
     return Order(progress.verdicts, at, sum(counts.values()))
 
 
-def _summarised(runs: list[Order], truths: Mapping[Pair, Truth], recorded: int, seconds: float) -> Replay:
+def _summarised(
+    runs: list[Order], truths: Mapping[ScenarioPair, Truth], recorded: int, seconds: float
+) -> Replay:
     wrong = [sum(truths[pair].contradicts(v) for pair, v in run.verdicts.items()) for run in runs]
     shares = np.array([run.measured / recorded for run in runs])
     rows = [_pair_row(pair, truth, runs, seconds) for pair, truth in truths.items()]
@@ -178,11 +174,11 @@ def _summarised(runs: list[Order], truths: Mapping[Pair, Truth], recorded: int, 
         share_mean=float(shares.mean()),
         share_median=float(np.median(shares)),
         share_p90=float(np.quantile(shares, 0.9)),
-        undecided_verdicts=sum(list(run.verdicts.values()).count(Verdict.CONTINUE) for run in runs),
+        undecided_verdicts=sum(list(run.verdicts.values()).count(PairVerdict.CONTINUE) for run in runs),
     )
 
 
-def _pair_row(pair: Pair, truth: Truth, runs: list[Order], seconds: float) -> dict[str, object]:
+def _pair_row(pair: ScenarioPair, truth: Truth, runs: list[Order], seconds: float) -> dict[str, object]:
     verdicts = [run.verdicts[pair] for run in runs]
     counts = np.array([run.at[pair] for run in runs], dtype=np.float64)
     return {
@@ -193,8 +189,8 @@ def _pair_row(pair: Pair, truth: Truth, runs: list[Order], seconds: float) -> di
         "repetitions_a": float(counts[:, 0].mean()),
         "repetitions_b": float(counts[:, 1].mean()),
         "seconds": float(counts.sum(axis=1).mean()) * seconds,
-        "differ": verdicts.count(Verdict.DIFFER),
-        "equivalent": verdicts.count(Verdict.EQUIVALENT),
-        "undecided": verdicts.count(Verdict.CONTINUE),
+        "differ": verdicts.count(PairVerdict.DIFFER),
+        "equivalent": verdicts.count(PairVerdict.EQUIVALENT),
+        "undecided": verdicts.count(PairVerdict.CONTINUE),
         "wrong": sum(truth.contradicts(verdict) for verdict in verdicts),
     }

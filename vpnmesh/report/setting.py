@@ -1,8 +1,8 @@
-"""Under what a study's figures were taken: what two runs must share to be compared, and what a reader must know first.
+"""The circumstances of a study's figures: what two runs must share to be compared, and what else differs.
 
-A difference of what a figure *means* is refused (`refuse_unlike`): the same cell of both runs is then two questions.
-A difference of who answers (machine, kernel, versions, day) is what a comparison is for: it is said (`notes`), and
-another machine is judged by its own baseline (`vpnmesh.report.changes`).
+A difference in what a figure *means* is refused (`refuse_unlike`): the same cell of both runs then answers two
+questions. A difference in what was under test or on what (machine, kernel, versions, day) is what a comparison is for:
+it is said (`notes`), and another machine is judged by its own baseline (`vpnmesh.report.changes`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.report.identity import mapping
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.tables import Study
+from vpnmesh.report.variants import differences
 
 NOT_RECORDED = "not recorded"
 
@@ -25,7 +26,7 @@ _ASKED = {
     "udp_rate": "UDP rate",
     "udp_window": "UDP window",
 }
-"""What of the profile decides what a figure means. Its name, blocks and repetitions decide how sure it is."""
+"""The parts of the profile that decide what a figure means; its blocks and repetitions decide how sure it is."""
 _TOLD = (
     "kernel",
     "machine",
@@ -37,18 +38,20 @@ _TOLD = (
     "allow_virtual_forwarding",
 )
 _OPTIONS = {"placement": "--placement", "seconds per repetition": "--duration"}
+_MEANT = frozenset({"solution", "path", "pod_mtu", "tunnel_mtu", "policy"})
+"""What of a scenario decides what its figures mean; options, environment and version are what is under test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One matter in which two runs differ, and what each of them says."""
+    """One respect in which two runs differ, and the value of each."""
 
     matter: str
     first: str
     second: str
 
     def __str__(self) -> str:
-        """As a reader is told it."""
+        """The difference in words."""
         return f"{self.matter} {self.first} against {self.second}"
 
 
@@ -68,7 +71,7 @@ def refuse_mixed(samples: pl.DataFrame, place: str) -> pl.DataFrame:
 
 
 def meaning(study: Study) -> dict[str, str]:
-    """What a figure of this study means, as matters and values; what nobody recorded says so."""
+    """What decides the meaning of this study's figures: name -> value, "not recorded" where there is none."""
     profile, testbed = (mapping(study.provenance.get(name)) for name in ("profile", "testbed"))
     lab = mapping(study.provenance.get("lab"))
     kinds = {
@@ -85,13 +88,19 @@ def meaning(study: Study) -> dict[str, str]:
 
 
 def recorded(study: Study, column: str) -> str:
-    """What the study's repetitions say of their placement or engine; several only where nobody refused them."""
+    """The placement or engine of the study's repetitions; several only where `refuse_mixed` was not asked."""
     found = study.samples[column].drop_nulls().unique().sort().to_list()
     return ", ".join(found) or NOT_RECORDED
 
 
 def refuse_unlike(a: Study, b: Study) -> None:
     """InputError where the same cell of both means two things: they are not compared, and no gate judges them."""
+    if changed := _scenarios(a, b, _MEANT):
+        raise InputError(
+            "--compare",
+            f"scenarios of one name were two things: {'; '.join(changed)}",
+            "measure the changed one under a name of its own, as a variant (variant_of), in the same run",
+        )
     if found := [str(one) for one in _differing(meaning(a), meaning(b))]:
         options = [
             option for matter, option in _OPTIONS.items() if any(text.startswith(matter) for text in found)
@@ -105,13 +114,25 @@ def refuse_unlike(a: Study, b: Study) -> None:
 
 
 def notes(a: Study, b: Study) -> list[str]:
-    """What may differ and does, and what neither run recorded: a reader has to know both."""
+    """What differs although the two can be compared, and what neither run recorded."""
     others = _differing(_circumstances(a), _circumstances(b))
     found = [f"{one.matter}: {one.first} against {one.second}" for one in others]
     blank = [matter for matter, value in meaning(a).items() if value == NOT_RECORDED]
+    found += _scenarios(a, b)
     if blank:
         found.append(f"not recorded by either run, so taken to be alike: {', '.join(blank)}")
     return found
+
+
+def _scenarios(a: Study, b: Study, keys: frozenset[str] = frozenset()) -> list[str]:
+    """What the scenarios that both runs measured are told to be otherwise, in words; of these keys, or of any."""
+    both = [name for name in a.scenario_order if name in b.scenario_order]
+    told = {
+        name: differences(first, second, keys)
+        for name in both
+        if (first := a.scenarios.get(name)) and (second := b.scenarios.get(name))
+    }
+    return [f"{name}: {', '.join(what)}" for name, what in told.items() if what]
 
 
 def _circumstances(study: Study) -> dict[str, str]:
@@ -132,7 +153,7 @@ def _circumstances(study: Study) -> dict[str, str]:
 
 
 def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[Difference]:
-    """In the first's order; what one of them alone names differs from nothing recorded."""
+    """What differs, in the first one's order; a value that one of them lacks counts as "not recorded"."""
     matters = dict.fromkeys((*a, *b))
     both = [Difference(name, a.get(name, NOT_RECORDED), b.get(name, NOT_RECORDED)) for name in matters]
     # a data plane of a scenario that the other run has not is no difference: that cell is compared with nothing

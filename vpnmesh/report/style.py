@@ -4,21 +4,22 @@ Colours keep a contrast of 3:1 or more on white and on the dark page; markers, h
 meaning, so that nothing is lost in grey.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.study.scenarios import SCENARIOS, path_of, solution_of
+from vpnmesh.study.scenarios import Catalogue
 
 _OTHERS = (("#8a6d1f", "p"), ("#3f8f9c", "h"), ("#7a6f9b", "*"), ("#a0694f", "d"))
 
 _SOLID, _DASHED, _DOTTED = (1.0, 0.0), (4.0, 1.5), (1.0, 1.5)
-_LARGER_MTU = BASELINES[0]
+_VARIANT_MARKERS = ("<", ">", "p", "h", "d", "*")
+_VARIANT_HATCH = "...."
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ScenarioLook:
     """Colour, marker, fill, hatch and dashes of one scenario."""
 
     colour: str
@@ -33,15 +34,34 @@ class Look:
         return self.colour if self.filled else "none"
 
 
-def look(scenario: str) -> Look:
-    """The look of a scenario, known or not; the same in every figure of every report."""
-    solution = solution_of(scenario)
+def looks(found: Iterable[str], catalogue: Catalogue) -> dict[str, ScenarioLook]:
+    """The look of each scenario that was found, in the order of every figure."""
+    return {name: look(name, catalogue) for name in catalogue.in_order(found)}
+
+
+def look(scenario: str, catalogue: Catalogue) -> ScenarioLook:
+    """The look of a scenario, declared or not; the same in every figure of every report with that catalogue.
+
+    A variant has the colour of the scenario that it varies, with a marker, hatch and dashes of its own.
+    """
+    found = _look(scenario, catalogue)
+    declared = catalogue.get(scenario)
+    if declared is None or not declared.variant_of:
+        return found
+    place = catalogue.variants()[declared.variant_of].index(scenario) % len(_VARIANT_MARKERS)
+    return replace(
+        found, marker=_VARIANT_MARKERS[place], hatch=found.hatch + _VARIANT_HATCH, dashes=(2.0 + place, 1.0)
+    )
+
+
+def _look(scenario: str, catalogue: Catalogue) -> ScenarioLook:
+    solution = catalogue.solution_of(scenario)
     colour, marker = _solution_style(solution)
-    smaller_mtu = scenario in BASELINES and scenario != _LARGER_MTU
-    if path_of(scenario) is not Path.RELAY and not smaller_mtu:
-        return Look(colour, marker, filled=True, hatch="", dashes=_SOLID)
-    hatch, dashes = ("xxx", _DOTTED) if _second_relay(scenario) else ("////", _DASHED)
-    return Look(colour, marker, filled=False, hatch=hatch, dashes=dashes)
+    smaller_mtu = scenario in catalogue.baselines[1:]
+    if catalogue.path_of(scenario) is not Path.RELAY and not smaller_mtu:
+        return ScenarioLook(colour, marker, filled=True, hatch="", dashes=_SOLID)
+    hatch, dashes = ("xxx", _DOTTED) if _second_relay(scenario, catalogue) else ("////", _DASHED)
+    return ScenarioLook(colour, marker, filled=False, hatch=hatch, dashes=dashes)
 
 
 def _solution_style(name: str) -> tuple[str, str]:
@@ -51,11 +71,10 @@ def _solution_style(name: str) -> tuple[str, str]:
     return (solution.colour or colour, solution.marker or marker) if solution else (colour, marker)
 
 
-def _second_relay(scenario: str) -> bool:
+def _second_relay(scenario: str, catalogue: Catalogue) -> bool:
     """Whether its solution has another relayed scenario before it, from which it has to be told apart."""
-    relayed = [
-        one.name for one in SCENARIOS if one.path is Path.RELAY and one.solution == solution_of(scenario)
-    ]
+    solution = catalogue.solution_of(scenario)
+    relayed = [one.name for one in catalogue.scenarios if one.path is Path.RELAY and one.solution == solution]
     return scenario in relayed[1:]
 
 

@@ -4,38 +4,26 @@ A `Study` is made from files by `workflows.reporting.studies` and rendered by `v
 where its rows came from nor how they will look.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
-from vpnmesh.frames.events import further_samples, setup
-from vpnmesh.frames.order import scenarios_in_order
+from vpnmesh.frames.events import SETUP
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.environment import ENVIRONMENT, environment
+from vpnmesh.report.figure_tables import FIGURES, figure_table
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
-from vpnmesh.report.throughput import Measuring, throughput
+from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
+from vpnmesh.report.variants import variants
 from vpnmesh.stats.describe import describe
-from vpnmesh.study.journal import JournalEvent, number
-from vpnmesh.study.scenarios import BUILT_IN, SCENARIOS, Catalogue
-
-THROUGHPUT: dict[str, pl.DataType] = {
-    "scenario": pl.String(),
-    "condition": pl.String(),
-    "test": pl.String(),
-    "attempted": pl.Int64(),
-    "measured": pl.Int64(),
-    "mean_mbit_s": pl.Float64(),
-    "sd_mbit_s": pl.Float64(),
-    "cv": pl.Float64(),
-    "ratio_native_1450": pl.Float64(),
-    "ratio_native_1230": pl.Float64(),
-}
+from vpnmesh.study.journal import number
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 PAIRWISE: dict[str, pl.DataType] = {
     "test": pl.String(),
@@ -89,7 +77,7 @@ RESOURCES_BEYOND: dict[str, pl.DataType] = {
     "solution_cpu_pct_sd": pl.Float64(),
     "solution_ram_mb_mean": pl.Float64(),
 }
-"""Of the VPN's own processes at that end; null where the kernel carries the traffic, or nobody asked."""
+"""Load of the VPN's own processes at that end; null where the kernel carries the traffic, or it was not recorded."""
 
 CRITERIA: dict[str, pl.DataType] = {
     "name": pl.String(),
@@ -98,7 +86,7 @@ CRITERIA: dict[str, pl.DataType] = {
 }
 
 TABLES = {
-    "throughput": THROUGHPUT,
+    "throughput": PAPER_COLUMNS,
     "pairwise": PAIRWISE,
     "api": API_TABLE,
     "resources": RESOURCES,
@@ -131,52 +119,61 @@ class Study:
         return self.samples.filter((pl.col("test") == test) & (pl.col("outcome") == "measured"))
 
 
+@dataclass(frozen=True, slots=True)
+class RunTables:
+    """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took."""
+
+    figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
+    setup: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETUP))
+
+
 def build_study(
     samples: pl.DataFrame,
     api: pl.LazyFrame,
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
-    journal: Iterable[JournalEvent] = (),
+    recorded: RunTables | None = None,
     catalogue: Catalogue = BUILT_IN,
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
-    not netem), and `environment` (what Table 2 is made of). `journal` = a run's events, for what has no column
-    in the samples. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
+    not netem), and `environment` (what Table 2 is made of). `recorded` is a run's; results of others have no such
+    tables. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
     """
-    events = tuple(journal)
-    further = further_samples(events)
-    known = dict(provenance or {})
-    cells = cell_samples(check_results(samples, "results"))
+    known, kept = dict(provenance or {}), recorded or RunTables()
+    cells = cell_samples(check_results(samples, "results"), catalogue)
     requests = api_cells(api)
-    scenarios = scenarios_in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
-    by_cell = throughput(cells, THROUGHPUT, _measuring(known))
+    scenarios = catalogue.in_order({*samples["scenario"], *(cell.scenario for cell in requests)})
+    by_cell = throughput(cells, _measuring(known, catalogue), catalogue)
     slow = frozenset(by_cell.filter("slow_start").select("scenario", "condition", "test").rows())
-    families = [*throughput_families(cells, slow), *api_families(requests)]
+    pairs = pairwise([*throughput_families(cells, slow), *api_families(requests, catalogue)], PAIRWISE)
     tables = {
         "throughput": by_cell,
-        "pairwise": pairwise(families, PAIRWISE),
-        "api": _api_table(requests),
-        "resources": resources(samples).select(*RESOURCES, *RESOURCES_BEYOND),
+        "pairwise": pairs,
+        "api": _api_table(requests, catalogue),
+        "resources": resources(samples, catalogue).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
-        "failures": failures(samples),
-        "setup": setup(events),
-        "convergence": convergence(samples, further),
-        "ping": ping(samples, further),
+        "failures": failures(samples, catalogue),
+        "setup": _by_scenario(kept.setup, catalogue),
+        "convergence": convergence(samples, kept.figures, catalogue),
+        "ping": ping(samples, kept.figures, catalogue),
+        "published": published(samples, by_cell, pairs, catalogue),
     }
-    tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
+    if recorded:
+        tables["figures"] = figure_table(samples, kept.figures, catalogue)
+        tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
 
 
-def _measuring(known: Mapping[str, object]) -> Measuring:
+def _measuring(known: Mapping[str, object], catalogue: Catalogue) -> Measuring:
     """What provenance says of how cells were measured; what it does not say is left at its default."""
     limit, profile, lab = known.get("netem_limit"), known.get("profile"), known.get("lab")
     asked = profile if isinstance(profile, Mapping) else {}
     port_rate = number(lab.get("port_rate_mbit_s")) if isinstance(lab, Mapping) else None
     return Measuring(
-        {one.name: one.pod_mtu for one in SCENARIOS} | _numbers(known.get("pod_mtu")),
+        {one.name: one.pod_mtu for one in catalogue.scenarios} | _numbers(known.get("pod_mtu")),
         limit if isinstance(limit, int) else None,
         number(asked.get("duration_s")),
         number(asked.get("omit_s")) or 0.0,
@@ -188,8 +185,13 @@ def _numbers(value: object) -> dict[str, int]:
     return {str(k): int(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
 
 
-def _api_table(cells: Sequence[ApiCell]) -> pl.DataFrame:
-    order = {name: i for i, name in enumerate(scenarios_in_order(cell.scenario for cell in cells))}
+def _by_scenario(frame: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    order = {name: place for place, name in enumerate(catalogue.in_order(frame["scenario"]))}
+    return frame.sort(pl.col("scenario").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
+
+
+def _api_table(cells: Sequence[ApiCell], catalogue: Catalogue) -> pl.DataFrame:
+    order = {name: i for i, name in enumerate(catalogue.in_order(cell.scenario for cell in cells))}
     rows = [_api_row(cell) for cell in sorted(cells, key=lambda c: (order[c.scenario], c.condition, c.mode))]
     return pl.DataFrame(rows, schema={**API_TABLE, **API_BEYOND}, orient="row")
 

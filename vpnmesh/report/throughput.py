@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.aggregate import Cell, CellSample, in_order
-from vpnmesh.frames.order import BASELINES
+from vpnmesh.frames.aggregate import CellKey, CellSample, in_order
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.model import Condition
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
@@ -15,6 +14,19 @@ from vpnmesh.stats.describe import Summary
 from vpnmesh.stats.drift import drift
 from vpnmesh.stats.intervals import fewest_for_interval, mean_interval
 from vpnmesh.stats.slow_start import MOSTLY, share_in_slow_start, slow_start_s
+from vpnmesh.study.scenarios import Catalogue
+
+PAPER_COLUMNS: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "test": pl.String(),
+    "attempted": pl.Int64(),
+    "measured": pl.Int64(),
+    "mean_mbit_s": pl.Float64(),
+    "sd_mbit_s": pl.Float64(),
+    "cv": pl.Float64(),
+}
+"""What Tables A1 and A2 print of a cell by itself; a ratio to each baseline follows (`ratio_column`)."""
 
 BEYOND: dict[str, pl.DataType] = {
     "median_mbit_s": pl.Float64(),
@@ -39,7 +51,7 @@ BEYOND: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """How cells were measured: what decides whether a figure is the VPN's, the queue's or slow start's.
+    """How cells were measured: decides whether a figure tells of the VPN, of netem's queue or of slow start.
 
     `netem_limit` in packets, None = sized to the delay or not netem; `duration_s` None = not recorded.
     """
@@ -51,24 +63,33 @@ class Measuring:
     port_rate_mbit_s: float = PORT_RATE_MBIT_S
 
 
-def throughput(
-    cells: Mapping[Cell, CellSample], schema: Mapping[str, pl.DataType], how: Measuring
-) -> pl.DataFrame:
+def ratio_column(baseline: str) -> str:
+    """The column that holds the ratios to that baseline: `ratio_native_1450`."""
+    return f"ratio_{baseline.replace('-', '_')}"
+
+
+def columns(catalogue: Catalogue) -> dict[str, pl.DataType]:
+    """The columns of the paper's Tables A1 and A2 (a ratio to each baseline), then those beyond them."""
+    return {**PAPER_COLUMNS, **{ratio_column(name): pl.Float64() for name in catalogue.baselines}, **BEYOND}
+
+
+def throughput(cells: Mapping[CellKey, CellSample], how: Measuring, catalogue: Catalogue) -> pl.DataFrame:
     """A row per cell, also where nothing was measured; ratios are baseline mean / scenario mean."""
     summaries = {key: cell.tally.summary() for key, cell in cells.items()}
+    schema = columns(catalogue)
     rows = []
-    for key in in_order(list(cells)):
+    for key in in_order(list(cells), catalogue):
         row = _described(cells[key], summaries[key])
-        row |= {f"ratio_{name.replace('-', '_')}": _ratio(summaries, key, name) for name in BASELINES}
+        row |= {ratio_column(name): _ratio(summaries, key, name) for name in catalogue.baselines}
         row |= _capped(key, summaries[key].mean, how)
-        # a run that read the queue's limit from the kernel knows better than one figure for all cells
+        # a run knows the limit of each cell's queue; the study has one limit for all cells
         if (said := cells[key].near_cap) is not None:
             row["near_cap"] = said
         row |= _started(cells[key], summaries, how)
         row |= _in_time(cells[key])
         row["warning"] = _warning(row, cells[key].unavailable) or None
-        rows.append({name: row.get(name) for name in (*schema, *BEYOND)})
-    return pl.DataFrame(rows, schema={**schema, **BEYOND}, orient="row")
+        rows.append({name: row.get(name) for name in schema})
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
@@ -90,14 +111,14 @@ def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
     }
 
 
-def _ratio(summaries: Mapping[Cell, Summary], key: Cell, baseline: str) -> float | None:
+def _ratio(summaries: Mapping[CellKey, Summary], key: CellKey, baseline: str) -> float | None:
     base = summaries.get((baseline, *key[1:]))
     own = summaries[key].mean
     return base.mean / own if base is not None and base.mean is not None and own else None
 
 
-def _capped(key: Cell, mean: float | None, how: Measuring) -> dict[str, object]:
-    """How near the mean is to netem's ceiling (`stats.caps`); nothing where there is none."""
+def _capped(key: CellKey, mean: float | None, how: Measuring) -> dict[str, object]:
+    """How near the mean is to the ceiling of netem's queue (`stats.caps`); empty where there is none."""
     condition, pod_mtu = _condition(key[1]), how.pod_mtu.get(key[0])
     if condition is None:
         return {}
@@ -115,7 +136,7 @@ def _condition(name: str) -> Condition | None:
 
 
 def _started(
-    cell: CellSample, summaries: Mapping[Cell, Summary], how: Measuring
+    cell: CellSample, summaries: Mapping[CellKey, Summary], how: Measuring
 ) -> dict[str, float | bool | None]:
     """How much of the measured seconds TCP spends in slow start under the delay (`stats.slow_start`).
 

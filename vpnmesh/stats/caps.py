@@ -1,4 +1,4 @@
-"""The ceiling that netem's own queue puts on throughput under delay, whatever runs through it.
+"""The ceiling that netem's own queue puts on throughput under delay, whatever traffic it is.
 
 A queue of `limit` packets that each wait `delay` lets limit / delay packets a second through. The data an
 iperf3 packet carries is the pod MTU less 52 bytes (IP, TCP with timestamps; iperf3 sizes its UDP datagrams
@@ -8,7 +8,7 @@ alike). In the paper's data UDP at 50, 250 and 350 ms lies at 0.986-0.996 of thi
 NETEM_DEFAULT_LIMIT = 1000
 HEADER_BYTES = 52
 NEAR_CAP = 0.8
-"""From this share of the cap on a figure says more about the queue than about the VPN.
+"""From this share of the cap on, a figure says more about the queue than about the VPN.
 
 Source: Tables A1 and A2. At 250 and 350 ms TCP through five of the six VPN paths lies at 0.81 to 0.88 of the cap,
 whichever VPN it is (bursts overflow the queue before it is full on average), UDP through most of them at 0.95 to 1.06;
@@ -24,5 +24,5 @@ def cap_mbit_s(delay_ms: float, pod_mtu: int, limit: int | None = NETEM_DEFAULT_
 
 
 def near_cap(rate_mbit_s: float, cap: float | None) -> bool:
-    """Whether a figure (a repetition's, a cell's mean) is the queue's rather than the VPN's; never without a cap."""
+    """Whether a rate (of a repetition, or a cell's mean) is limited by the queue rather than the VPN; no cap: False."""
     return cap is not None and rate_mbit_s >= NEAR_CAP * cap

@@ -1,8 +1,8 @@
 """Whether two samples differ, and how far: Mann-Whitney U, Cliff's delta, Holm's correction.
 
-Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. How few values can reject at
-all, alone or in a family under Holm's correction, follows from its exact distribution (`can_reject`): whoever
-shows a p from fewer shows what could only look like evidence of equality.
+Mann-Whitney is the paper's test (section 4.1): two-sided, scipy's defaults, alpha 0.05. From how many values on it can
+reject at all, alone or in a family under Holm's correction, follows from its exact distribution (`can_reject`); a p
+from fewer values could only look like evidence of equality.
 """
 
 import math
@@ -20,9 +20,7 @@ _EXACT_UP_TO = 8
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Sample a against sample b: U counts the pairs in which a is larger, ties half; delta = 2U/(n_a n_b) -
-    1.
-    """
+    """Sample a against sample b: U counts the pairs in which a is larger, ties half; delta = 2U/(n_a n_b) - 1."""
 
     n_a: int
     n_b: int
@@ -32,7 +30,7 @@ class Comparison:
 
 
 def mann_whitney(a: Tally, b: Tally) -> Comparison:
-    """Two-sided Mann-Whitney U as scipy's defaults have it; p is None where a group is empty."""
+    """Two-sided Mann-Whitney U with scipy's defaults; p is None where a group is empty."""
     n_a, n_b = a.n, b.n
     if not n_a or not n_b:
         return Comparison(n_a, n_b, None, None, None)
@@ -46,7 +44,7 @@ def can_reject(n_a: int, n_b: int, pairs: int, alpha: float = ALPHA) -> bool:
     The most extreme order of n_a and n_b values has the two-sided exact p 2 / C(n_a + n_b, n_a); Holm's first step
     takes that times the number of pairs.
     """
-    # as a float, infinite where there are a great many: 50,000 requests have more orders than are worth writing out
+    # a float, infinite for large groups: 50,000 requests have too many orders to write out
     return bool(2 * max(pairs, 1) / special.comb(n_a + n_b, n_a) < alpha)
 
 
@@ -82,7 +80,7 @@ def _u_and_ties(a: Tally, b: Tally) -> tuple[float, float]:
 def _p_value(u: float, n_a: int, n_b: int, ties: float) -> float:
     """The exact distribution for small samples without ties, else normal with tie and continuity correction.
 
-    This is the choice of scipy (`method="auto"`), which the tests hold it against.
+    The same choice as scipy's `method="auto"`; the tests compare both.
     """
     larger = max(u, n_a * n_b - u)
     if ties == 0 and min(n_a, n_b) <= _EXACT_UP_TO:

@@ -1,8 +1,7 @@
-"""What a sample says by itself: mean, spread, quantiles; of single values or of values with how often they
-occurred.
+"""Mean, spread and quantiles of one sample, given as single values or as values with their counts.
 
 A `Tally` (distinct values and their counts) describes 10^8 requests in the memory of their distinct times;
-every figure of it equals that of the values written out.
+every result is the same as for the values written out.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Whether repetitions in the order they were measured are independent, or follow one another or the clock."""
+"""Whether repetitions in the order they were measured are independent: autocorrelation and trend."""
 
 import math
 from dataclasses import dataclass

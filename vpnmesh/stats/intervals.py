@@ -3,7 +3,7 @@
 Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it
 does not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero
 (no interval). Variances may differ; degrees of freedom are Satterthwaite's at the estimated ratio. Its weak
-side, skewed samples of ten, is measured in tests/stats (coverage) and stated in docs/statistics.md.
+side, skewed samples of ten, is simulated in tests/stats (coverage) and described in docs/statistics.md.
 """
 
 import math
@@ -42,8 +42,7 @@ class Interval:
 
 
 def ratio_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> Interval | None:
-    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a group has no spread
-    known.
+    """Mean of a over mean of b with Fieller's interval; None where it has no bounds or a spread is not known.
 
     Bounds do not exist when b's mean is not significantly different from zero at this confidence.
     """
@@ -62,7 +61,7 @@ def ratio_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> In
 
 
 def difference_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) -> Interval | None:
-    """Mean of a less mean of b with Welch's interval; None where a group has no spread known."""
+    """Mean of a less mean of b with Welch's interval; None where a spread is not known."""
     if a.mean is None or b.mean is None or a.sd is None or b.sd is None:
         return None
     difference = a.mean - b.mean
@@ -83,9 +82,7 @@ def mean_interval(sample: Summary, confidence: float = CONFIDENCE) -> Interval |
 
 
 def share_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """A share with Clopper and Pearson's interval, which never promises more than it holds; ValueError at n =
-    0.
-    """
+    """A share with Clopper and Pearson's interval, which covers at least as often as it says; ValueError at n = 0."""
     if n == 0:
         raise ValueError("a share of nothing")
     tail = (1 - confidence) / 2

@@ -1,4 +1,4 @@
-"""What a number of repetitions can show at all: the effect it finds, the repetitions an effect needs.
+"""Statistical power: the smallest effect that a number of repetitions finds, and the repetitions an effect needs.
 
 Noether (1987), Sample size determination for some common nonparametric tests, JASA 82:645.
 """

@@ -1,5 +1,4 @@
-"""When to stop measuring: differ, equivalent within a margin, or continue, with errors bounded over looks and
-pairs.
+"""When to stop measuring: differ, equivalent within a margin, or continue; errors are bounded over looks and pairs.
 
 At planned looks every undecided pair is tested twice: Welch's t for a difference of means, and two one-sided
 tests for equivalence within the margin. A look spends its planned share of the error (`look_weights`), so the
@@ -29,12 +28,12 @@ from scipy import special
 from vpnmesh.errors import InputError
 from vpnmesh.stats.describe import Summary
 
-Pair = tuple[str, str]
+ScenarioPair = tuple[str, str]
 FEWEST = 3
 _EVEN_SHARE = (0.2, 0.8)
 
 
-class Verdict(StrEnum):
+class PairVerdict(StrEnum):
     """What is known of a pair so far."""
 
     CONTINUE = "continue"
@@ -71,7 +70,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PairEvidence:
     """p-values of one pair that hold over all looks so far: against equality, and against a difference."""
 
     differ: float = 1.0
@@ -85,20 +84,18 @@ class Progress:
     """
 
     look: int = 0
-    evidence: Mapping[Pair, Evidence] = field(default_factory=dict)
-    verdicts: Mapping[Pair, Verdict] = field(default_factory=dict)
+    evidence: Mapping[ScenarioPair, PairEvidence] = field(default_factory=dict)
+    verdicts: Mapping[ScenarioPair, PairVerdict] = field(default_factory=dict)
     wanted: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def undecided(self) -> tuple[Pair, ...]:
+    def undecided(self) -> tuple[ScenarioPair, ...]:
         """The pairs that need more repetitions."""
-        return tuple(pair for pair, verdict in self.verdicts.items() if verdict is Verdict.CONTINUE)
+        return tuple(pair for pair, verdict in self.verdicts.items() if verdict is PairVerdict.CONTINUE)
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
-    """Repetitions (per scenario, if both ends were equally noisy) at each look, the last one being the
-    budget.
-    """
+    """Repetitions per scenario at each look, if both ends were equally noisy; the last is the budget."""
     counts = [rules.first]
     while counts[-1] < rules.budget:
         counts.append(min(rules.budget, max(counts[-1] + 1, round(counts[-1] * rules.growth))))
@@ -106,9 +103,7 @@ def look_counts(rules: Rules) -> tuple[int, ...]:
 
 
 def look_weights(rules: Rules) -> tuple[float, ...]:
-    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are
-    decided.
-    """
+    """Each look's share of the error, sum 1: most around a quarter of the budget, where close pairs are decided."""
     raw = [count * math.exp(-4 * count / rules.budget) for count in look_counts(rules)]
     return tuple(weight / sum(raw) for weight in raw)
 
@@ -117,14 +112,14 @@ def begin(scenarios: tuple[str, ...], rules: Rules) -> Progress:
     """Nothing measured yet: every pair open, every scenario to be measured up to the first look."""
     pairs = tuple(combinations(scenarios, 2))
     return Progress(
-        evidence=dict.fromkeys(pairs, Evidence()),
-        verdicts=dict.fromkeys(pairs, Verdict.CONTINUE),
+        evidence=dict.fromkeys(pairs, PairEvidence()),
+        verdicts=dict.fromkeys(pairs, PairVerdict.CONTINUE),
         wanted=dict.fromkeys(scenarios, rules.first),
     )
 
 
 def decide(progress: Progress, so_far: Mapping[str, Summary], rules: Rules) -> Progress:
-    """Take one look at the samples so far; a verdict once given stands."""
+    """Take one look at the samples so far; a verdict once given is kept."""
     counts, weight = look_counts(rules), look_weights(rules)[progress.look]
     evidence = dict(progress.evidence)
     for pair in progress.undecided:
@@ -137,7 +132,7 @@ def decide(progress: Progress, so_far: Mapping[str, Summary], rules: Rules) -> P
     return Progress(look, evidence, verdicts, _allocate(after.undecided, so_far, counts[look], rules))
 
 
-def weigh(before: Evidence, a: Summary, b: Summary, weight: float, rules: Rules) -> Evidence:
+def weigh(before: PairEvidence, a: Summary, b: Summary, weight: float, rules: Rules) -> PairEvidence:
     """The pair's evidence after a look worth `weight` of the error; InputError below two repetitions."""
     if a.mean is None or b.mean is None or a.sd is None or b.sd is None:
         raise InputError("sequential", "a look needs two repetitions of each scenario")
@@ -148,7 +143,7 @@ def weigh(before: Evidence, a: Summary, b: Summary, weight: float, rules: Rules)
     room = rules.margin * max(abs(a.mean), abs(b.mean)) - distance
     p_differ = 2 * float(special.stdtr(freedom, -distance / error))
     p_equivalent = float(special.stdtr(freedom, -room / error))
-    return Evidence(min(before.differ, p_differ / weight), min(before.equivalent, p_equivalent / weight))
+    return PairEvidence(min(before.differ, p_differ / weight), min(before.equivalent, p_equivalent / weight))
 
 
 def _variance(mean: float, sd: float, rules: Rules) -> float:
@@ -156,13 +151,16 @@ def _variance(mean: float, sd: float, rules: Rules) -> float:
 
 
 def _step_down(
-    evidence: Mapping[Pair, Evidence], before: Mapping[Pair, Verdict], rules: Rules
-) -> dict[Pair, Verdict]:
+    evidence: Mapping[ScenarioPair, PairEvidence], before: Mapping[ScenarioPair, PairVerdict], rules: Rules
+) -> dict[ScenarioPair, PairVerdict]:
     """Holm over all pairs, once for `differ` and once for `equivalent`."""
     verdicts = dict(before)
-    for wanted, alpha in ((Verdict.DIFFER, rules.alpha_differ), (Verdict.EQUIVALENT, rules.alpha_equivalent)):
+    for wanted, alpha in (
+        (PairVerdict.DIFFER, rules.alpha_differ),
+        (PairVerdict.EQUIVALENT, rules.alpha_equivalent),
+    ):
         given = sum(verdict is wanted for verdict in verdicts.values())
-        open_pairs = [pair for pair, verdict in verdicts.items() if verdict is Verdict.CONTINUE]
+        open_pairs = [pair for pair, verdict in verdicts.items() if verdict is PairVerdict.CONTINUE]
         for p, pair in sorted((getattr(evidence[pair], wanted.value), pair) for pair in open_pairs):
             if p * (len(verdicts) - given) > alpha:
                 break
@@ -172,7 +170,7 @@ def _step_down(
 
 
 def _allocate(
-    undecided: tuple[Pair, ...], so_far: Mapping[str, Summary], count: int, rules: Rules
+    undecided: tuple[ScenarioPair, ...], so_far: Mapping[str, Summary], count: int, rules: Rules
 ) -> dict[str, int]:
     """Repetitions per scenario for the next look: a pair shares 2 x count by its spreads."""
     wanted = {name: summary.n for name, summary in so_far.items()}

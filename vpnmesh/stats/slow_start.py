@@ -1,4 +1,4 @@
-"""How much of a TCP measurement is slow start: then the figure tells of the round trip, not of what carries it.
+"""How much of a TCP measurement is slow start, which depends on the round trip and not on the VPN.
 
 A connection begins with a window of ten segments (RFC 6928, section 2) and doubles it every round trip until it meets a
 loss or the path's rate (RFC 5681, section 3.1; byte counting as in RFC 3465, which Linux does). Until the window holds
@@ -12,7 +12,7 @@ from vpnmesh.stats.caps import HEADER_BYTES
 INITIAL_SEGMENTS = 10
 """RFC 6928: min(10 segments, max(2 segments, 14600 bytes)), ten for every MTU of the study."""
 MOSTLY = 0.5
-"""From this share of the measured seconds on the figure tells more of slow start than of the path."""
+"""From this share of the measured seconds on, a figure says more about slow start than about the path."""
 
 
 def slow_start_s(rate_mbit_s: float, rtt_ms: float, pod_mtu: int) -> float:

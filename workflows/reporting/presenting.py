@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
@@ -89,6 +89,25 @@ def present(judged: Judged, out: Path) -> None:
         raise InputError("--out", f"{out} cannot be written: {error.strerror}") from error
 
 
+def write_tables(tables: Mapping[str, pl.DataFrame], out: Path) -> None:
+    """Each table as CSV with full float precision; header only where it is empty."""
+    folder = out / "tables"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.write_csv(folder / f"{name}.csv")
+    except OSError as error:
+        raise InputError("--out", f"{folder} cannot be written: {error.strerror}") from error
+
+
+def write_repetitions(samples: pl.DataFrame, path: Path) -> None:
+    """The repetitions as Parquet; InputError where the file cannot be written."""
+    try:
+        samples.write_parquet(path)
+    except OSError as error:
+        raise InputError("--out", f"{path} cannot be written: {error.strerror}") from error
+
+
 def advice_json(advice: Advice) -> str:
     """The advice with all its evidence, for programs."""
     found = TypeAdapter(Advice).dump_python(advice, mode="json")
@@ -126,7 +145,7 @@ def _members(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> Iterat
 
 
 def _masked_parquet(path: Path) -> bytes:
-    """A parquet file with its words masked as text files are; nothing where it is no whole parquet file."""
+    """A parquet file with its text columns masked as text files are; empty where it is no whole parquet file."""
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError):

@@ -6,14 +6,13 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import polars as pl
 
-from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.errors import InputError
 from vpnmesh.frames.requests import scan_hey
 from vpnmesh.reference import SOURCE
 from vpnmesh.reference.data import (
@@ -25,7 +24,9 @@ from vpnmesh.reference.data import (
     SCHEMA_VERSION,
     Published,
 )
-from workflows.reporting.studies import find_hey, read_imports, refuse_empty, study_of
+from workflows.reporting.published_files import find_hey, read_imports
+from workflows.reporting.studies import refuse_empty, study_of
+from workflows.run.options import bad_input_exits_2
 
 _FOLDER = click.Path(path_type=Path)
 _EXAMPLES = """
@@ -55,14 +56,10 @@ examples:
     help="What the folders came out of: named with its sha256.",
 )
 @click.option("--out", type=_FOLDER, required=True, help="Where the three files go; made if missing.")
+@bad_input_exits_2
 def main(knb: Path, hey: Path, archives: tuple[Path, ...], out: Path) -> None:
     """Write published results as the reference data of the product: Parquet, and where they come from."""
-    try:
-        counts = export(knb, hey, archives, out)
-    except VpnmeshError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    for name, rows in counts.items():
+    for name, rows in export(knb, hey, archives, out).items():
         click.echo(f"{out / name}: {rows} rows, {(out / name).stat().st_size / 1e6:.2f} MB")
 
 

@@ -1,0 +1,139 @@
+"""The sections that only a run has: every figure of every kind of test, and variants beside what they vary."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.report.figure_tables import RATE
+from vpnmesh.report.formatting import TableCell, cell, significant
+from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Paragraph, Section, TableBlock
+from vpnmesh.report.tables import Study
+from vpnmesh.report.variants import alone
+from vpnmesh.stats.intervals import fewest_for_interval
+
+TABLES = ("figures", "variants")
+"""The tables that these sections show."""
+_SAID = {
+    "convergence": "How long paths took to change: to the relay once UDP was blocked, back to direct, and after the "
+    "client's daemons were killed; an outage is the longest silence meanwhile. What never settled is attempted and not "
+    "measured.",
+    "ping": "Round trips between the pods.",
+}
+_FIGURE_COLUMNS = (
+    "scenario", "condition", "figure", "unit", "attempted", "measured", "mean", "sd", "mean, 95 % from", "to",
+    "lowest", "highest",
+)  # fmt: skip
+_VARIANT_COLUMNS = (
+    "variant", "test", "condition", "figure", "unit", "base: mean ± sd (n)", "variant: mean ± sd (n)",
+    "variant / base", "95 % from", "to", "p", "p (Holm)", "note",
+)  # fmt: skip
+
+
+def tests_shown(study: Study) -> tuple[str, ...]:
+    """The tests that have a table of figures of their own; throughput is in sections of its own."""
+    return tuple(dict.fromkeys(_shown(study)["test"]))
+
+
+def tests(study: Study) -> list[Section]:
+    """A table per test with every figure that it gave; nothing for results of others."""
+    rows = _shown(study)
+    blocks = [_figures_of(test, rows.filter(test=test)) for test in tests_shown(study)]
+    return [Section("tests", "Every test's figures", tuple(blocks))] if blocks else []
+
+
+def _shown(study: Study) -> pl.DataFrame:
+    found = study.tables.get("figures", pl.DataFrame())
+    if found.is_empty():
+        return pl.DataFrame(schema={"test": pl.String()})
+    in_sections = pl.col("test").is_in(THROUGHPUT_TESTS)
+    return found.filter(~in_sections | (pl.col("figure") != RATE).fill_null(value=False))
+
+
+def _figures_of(test: str, rows: pl.DataFrame) -> TableBlock:
+    said = f"{_SAID[test]} " if test in _SAID else ""
+    caption = (
+        f"{test}: {said}Mean, sample standard deviation, the 95 % interval of the mean (from {fewest_for_interval()} "
+        "figures), the lowest and the highest; a dash where nothing was measured."
+    )
+    made = tuple(
+        (
+            *(cell(name, row[name]) for name in ("scenario", "condition", "title", "unit", "attempted", "n")),
+            *(_number(row[name]) for name in ("mean", "sd", "low", "high", "least", "greatest")),
+        )
+        for row in rows.to_dicts()
+    )
+    return TableBlock(f"figures-{test}", caption, _FIGURE_COLUMNS, made, "tables/figures.csv")
+
+
+def _number(value: float | None) -> TableCell:
+    return cell("", None) if value is None else TableCell(significant(value), value)
+
+
+def variants(study: Study, figures: Mapping[str, str]) -> list[Section]:
+    """Each scenario with its variants side by side, where a run measured both; else nothing."""
+    rows = study.tables.get("variants", pl.DataFrame())
+    missing = alone(study.scenario_order, study.scenarios)
+    if rows.is_empty() and not missing:
+        return []
+    blocks: list[Block] = [
+        Paragraph(
+            f"{name} is a variant of {base}, which this run did not measure: there is nothing beside it.",
+            "warning",
+        )
+        for name, base in missing.items()
+    ]
+    return [Section("variants", "Variants side by side", (*blocks, *_side_by_side(rows, figures)))]
+
+
+def _side_by_side(rows: pl.DataFrame, figures: Mapping[str, str]) -> list[Block]:
+    if rows.is_empty():
+        return []
+    blocks: list[Block] = [
+        Paragraph(
+            "A variant is a scenario that says only what differs from another one, its base. Both were measured by "
+            "this run: at the same place, by the same engine, on the same machine. Two that differ in more than one "
+            "respect show what all of that does together."
+        )
+    ]
+    for test in THROUGHPUT_TESTS:
+        if drawn := figures.get(f"variants-{test}"):
+            caption = (
+                f"{test.upper()}: mean throughput of each base and its variants per condition, with the standard "
+                "deviation. In brackets: repetitions measured of attempted, where not all were."
+            )
+            blocks.append(FigureBlock(f"variants-{test}", caption, drawn))
+    for base in dict.fromkeys(rows["base"]):
+        blocks += _beside(base, rows.filter(base=base))
+    return blocks
+
+
+def _beside(base: str, rows: pl.DataFrame) -> list[Block]:
+    differs = dict(rows.select("variant", "differs").rows())
+    told = tuple(f"{name}: {what or 'nothing but its name'}" for name, what in differs.items())
+    caption = (
+        f"{base} and its variants. The ratio is variant mean / base mean with its 95 % interval (Fieller, from "
+        f"{fewest_for_interval()} figures each); p is Mann-Whitney's, two-sided; p (Holm) corrects over the variants "
+        "that share test, condition and figure."
+    )
+    made = tuple(_row(row) for row in rows.to_dicts())
+    table = TableBlock(f"variants-{base}", caption, _VARIANT_COLUMNS, made, "tables/variants.csv")
+    return [Heading(base), Items("What differs", told), table]
+
+
+def _row(row: Mapping[str, object]) -> tuple[TableCell, ...]:
+    return (
+        *(cell(name, row[name]) for name in ("variant", "test", "condition", "title", "unit")),
+        _with_spread(row, "base"),
+        _with_spread(row, "variant"),
+        *(cell(name, row[name]) for name in ("ratio", "ratio_low", "ratio_high", "p", "p_holm")),
+        cell("note", row["note"] or None),
+    )
+
+
+def _with_spread(row: Mapping[str, object], side: str) -> TableCell:
+    mean, sd, n = (row[f"{name}_{side}"] for name in ("mean", "sd", "n"))
+    if not isinstance(mean, float):
+        return cell("", None)
+    spread = f" ± {significant(sd)}" if isinstance(sd, float) else ""
+    return TableCell(f"{significant(mean)}{spread} ({n})", mean)

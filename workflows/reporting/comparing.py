@@ -1,0 +1,65 @@
+"""Two runs side by side on the terminal: what changed from the first to the second, and the gate of a release."""
+
+from pathlib import Path
+
+import click
+import polars as pl
+from pydantic import TypeAdapter, ValidationError
+
+from vpnmesh.documents.yaml_text import parse_yaml
+from vpnmesh.errors import InputError
+from vpnmesh.report import first_screen
+from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
+from vpnmesh.report.setting import notes
+from vpnmesh.report.tables import Study
+from workflows.reporting.presenting import write_tables
+from workflows.reporting.studies import study_from_run
+
+
+def compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> int:
+    """Print what changed between two runs, and write it below `out`; 1 when a gate is given and a cell fails it."""
+    a, b = study_from_run(before), study_from_run(after)
+    rule = read_gate(gate) if gate else None
+    table = changes(a, b)
+    for note in (*notes(a, b), *lost_cells(a, b)):
+        click.echo(f"note: {note}", err=True)
+    for name, study in (("first", a), ("second", b)):
+        click.echo(f"{name}: {first_screen.line(study)}")
+    if out:
+        write_tables({"changes": table}, out)
+    _tell_changed(table)
+    return _judge_by(a, b, rule) if rule else 0
+
+
+def _tell_changed(table: pl.DataFrame) -> None:
+    for row in table.filter(pl.col("change").is_in(["faster", "slower"])).iter_rows(named=True):
+        click.echo(
+            f"{row['scenario']} {row['condition']} {row['test']}: {row['change']}: x{row['b_over_a']:.3f}"
+            f" (95 % {row['low']:.3f} to {row['high']:.3f}), by {row['basis']}"
+        )
+    counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))
+    click.echo(f"{table.height} cells: {counts}")
+
+
+def _judge_by(a: Study, b: Study, gate: Gate) -> int:
+    """Print what fails the gate and what it could not judge; 1 where something fails."""
+    for cell in unjudged_cells(a, b):
+        click.echo(f"note: not judged by the gate: {cell}: too few figures, or no baseline", err=True)
+    failures = gate_failures(a, b, gate)
+    for failure in failures:
+        click.echo(f"gate: {failure}")
+    return 1 if failures else 0
+
+
+def read_gate(path: Path) -> Gate:
+    """The gate a YAML file states; InputError when it is none."""
+    try:
+        found = parse_yaml(path.read_bytes(), f"--gate: {path}")
+        return TypeAdapter(Gate).validate_python(found if found is not None else {})
+    except OSError as error:
+        raise InputError("--gate", f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        problem = f"{path}: {place or 'gate'}: {first['msg']}"
+        raise InputError("--gate", problem, "write margin_pct and certainty") from error
