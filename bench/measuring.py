@@ -22,7 +22,7 @@ from rich.table import Table
 import tasks
 from bench.figures import Figure, Size
 from bench.sandbox import lab_site
-from tasks.measure import NodeSession
+from tasks.measurement import NodeSession
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.model import Cell, Condition, Placement

@@ -11,7 +11,7 @@ from tasks.impairment import (
     renew_impairment,
     set_impairment,
 )
-from tasks.measure import measure
+from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
 from tasks.observation import look_at_node
 from tasks.path import knock, probe_relay_share
