@@ -12,7 +12,7 @@ from vpnmesh.errors import ToolError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.model import Cell, Condition, Test
-from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
 from vpnmesh.study.matrix import Profile
@@ -26,7 +26,6 @@ from workflows.run.impair import Impaired
 from workflows.run.provision import Provisioned, Site
 from workflows.run.store import Store, StoreError
 
-OVERLAYS = tuple(interface for solution in SOLUTIONS.values() for interface in solution.interfaces)
 PINGS = 5
 
 
@@ -126,7 +125,12 @@ def check(bench: Bench, impaired: Impaired) -> PingSummary:
     site, standing = bench.site, bench.standing
     pair = (site.testbed.client.name, site.testbed.server.name)
     looks = run_on(
-        site.nr, pair, tasks.look_at_node, solution=standing.solution, mesh=standing.mesh, overlays=OVERLAYS
+        site.nr,
+        pair,
+        tasks.look_at_node,
+        solution=standing.solution,
+        mesh=standing.mesh,
+        overlays=all_interfaces(),
     )
     for name, other in (pair, pair[::-1]):
         _check_look(bench, name, other, looks[name].result)
