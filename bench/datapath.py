@@ -15,14 +15,16 @@ from rich.console import Console
 import tasks
 from bench.figures import Figure, Size, spread
 from bench.sandbox import lab_site
-from tasks.throughput import Throughput
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Condition, Test
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Question, Settings
+from vpnmesh.model import Condition
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import iperf3
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site, provisioned
 
+TRANSPORTS: tuple[iperf3.Transport, ...] = ("tcp", "udp")
 ADDRESSES = (IPv4Address("10.99.0.1"), IPv4Address("10.99.0.2"))
 _FLAGS = ("--net", "--mount", "--fork", "--kill-child")
 
@@ -62,7 +64,7 @@ def bare_pair() -> Iterator[tuple[str, ...]]:
             holder.kill()
 
 
-def bare_rate(inside: Sequence[str], tool: iperf3.Iperf3, test: Test) -> float:
+def bare_rate(inside: Sequence[str], tool: iperf3.Iperf3, test: iperf3.Transport) -> float:
     """Mbit/s at the receiver."""
     argv = (*inside, "ip", "netns", "exec")
     serve = (*argv, "b", *tool.server(ADDRESSES[1]))
@@ -72,35 +74,35 @@ def bare_rate(inside: Sequence[str], tool: iperf3.Iperf3, test: Test) -> float:
             if not line:
                 raise ToolError("iperf3", "the bare pair's server ended early")
         ask = (*argv, "a", *tool.client(test, ADDRESSES[1]))
-        limit_s = tool.seconds(Condition())
+        limit_s = tool.limit_s(Condition())
         done = subprocess.run(ask, capture_output=True, text=True, timeout=limit_s, check=False)
         server.kill()  # ended with its one client, unless that failed
     return iperf3.parse(done.stdout, test).get("rate_mbit_s") or 0.0
 
 
-def pod_rate(site: Site, tool: iperf3.Iperf3, test: Test) -> float:
+def pod_rate(site: Site, duration_s: int, test: iperf3.Transport) -> float:
     """Mbit/s at the receiver, by the very task that the matrix uses."""
-    bed = site.testbed
-    ask = Throughput(bed, test, tool, bed.server.name)
-    others = site.nr.inventory.hosts
-    done = run_on(site.nr, [bed.client.name], tasks.measure_throughput, ask=ask, others=others)
-    return iperf3.parse(done[bed.client.name].result.client, test).get("rate_mbit_s") or 0.0
+    bed, measurement = site.testbed, measurement_named(test)
+    question = Question(bed, bed.pairs[0], settings=Settings(duration_s))
+    parameters = {"measurement": measurement, "question": question, "others": site.nr.inventory.hosts}
+    done = run_on(site.nr, [bed.client.name], tasks.measure, **parameters)
+    return measurement.parse(done[bed.client.name].result, question).get("rate_mbit_s") or 0.0
 
 
 def run(console: Console, size: Size) -> list[Figure]:
     """Both sides' medians and their ratio."""
     rounds, tool = size.of(3, 1), iperf3.Iperf3(duration_s=size.of(4, 1))
-    rates: dict[tuple[Test, str], list[float]] = {}
+    rates: dict[tuple[str, str], list[float]] = {}
     with bare_pair() as inside, lab_site(None) as site, provisioned(site, scenario_named("native-1450")):
         for number in range(rounds):
-            for test in (Test.TCP, Test.UDP):
+            for test in TRANSPORTS:
                 console.print(f"datapath: {test} {number + 1} of {rounds}", style="dim", highlight=False)
                 rates.setdefault((test, "bare"), []).append(bare_rate(inside, tool, test))
-                rates.setdefault((test, "pods"), []).append(pod_rate(site, tool, test))
-    return [_figure(test, rates[test, "pods"], rates[test, "bare"]) for test in (Test.TCP, Test.UDP)]
+                rates.setdefault((test, "pods"), []).append(pod_rate(site, tool.duration_s, test))
+    return [_figure(test, rates[test, "pods"], rates[test, "bare"]) for test in TRANSPORTS]
 
 
-def _figure(test: Test, pods: Sequence[float], bare: Sequence[float]) -> Figure:
+def _figure(test: iperf3.Transport, pods: Sequence[float], bare: Sequence[float]) -> Figure:
     return Figure(
         f"native-1450 unshaped, {test}",
         f"{spread(pods, 0)} Mbit/s pod to pod",

@@ -25,10 +25,10 @@ from bench.figures import Figure, Size
 from bench.sandbox import lab_site
 from inventory.load import load
 from tasks.connection import Shell
-from tasks.firewall.pfsense_api import Api
+from tasks.firewall.pfsense_api import PfsenseApi
 from tests.live.pfsense_node import Standing, stand_in
 from vpnmesh.firewall.policy import POLICIES, Policy
-from vpnmesh.firewall.proof import Proven
+from vpnmesh.firewall.proof import ProofLine
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.study.scenarios import SCENARIOS
 from workflows.run import firewall
@@ -37,7 +37,7 @@ from workflows.run.provision import Site
 
 KILLED = "block-udp-k8s"
 """The policy whose change is killed: it has passes, blocks, an alias and a schedule."""
-_STEPS = {"pfsense-rest": ((Api, "send"),), "nftables": ((Shell, "gather"), (Shell, "run_all"))}
+_STEPS = {"pfsense-rest": ((PfsenseApi, "send"),), "nftables": ((Shell, "gather"), (Shell, "run_all"))}
 _OPEN = "allow-all"
 
 
@@ -102,7 +102,7 @@ def _state_in(folder: str) -> Iterator[None]:
             os.environ["VPNMESH_STATE_DIR"] = former
 
 
-Proofs = dict[str, list[tuple[Proven, ...]]]
+Proofs = dict[str, list[tuple[ProofLine, ...]]]
 """By policy: what packets did before, during and after."""
 
 
@@ -187,7 +187,7 @@ def _kills(console: Console, behind: Behind, steps: Sequence[int]) -> Figure:
     )
 
 
-def _proof_table(policy: str, seen: dict[str, list[tuple[Proven, ...]]]) -> Table:
+def _proof_table(policy: str, seen: dict[str, list[tuple[ProofLine, ...]]]) -> Table:
     """One line for all destinations of a node that fared alike."""
     users = ", ".join(one.name for one in SCENARIOS if one.policy == policy) or "no scenario"
     heads = [f"{driver}: before, during, after" for driver in seen]

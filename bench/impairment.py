@@ -23,7 +23,7 @@ from vpnmesh.impairment.engine import Engine, check_held, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.lab.nfqueue.build import binary_path, build
-from vpnmesh.model import PAPER_CONDITIONS, Condition, Placement, Test
+from vpnmesh.model import PAPER_CONDITIONS, Condition, Placement
 from vpnmesh.tools import iperf3
 
 PER_SECOND, LIGHT_PER_SECOND = 20_000, 2_000
@@ -87,9 +87,9 @@ def impaired(net: Routed, engine: Engine, condition: Condition) -> Iterator[None
             net.apply(target.node, engine.clear(target, net.gather(target.node, engine.observe(target))))
 
 
-def rate(net: Routed, tool: iperf3.Iperf3, test: Test, condition: Condition) -> float:
+def rate(net: Routed, tool: iperf3.Iperf3, test: iperf3.Transport, condition: Condition) -> float:
     """Mbit/s at the receiver, worker to worker."""
-    address, limit_s = net.address("worker2"), tool.seconds(condition) + 5
+    address, limit_s = net.address("worker2"), tool.limit_s(condition) + 5
     # killing nsenter would leave iperf3 behind: it ends with its one client, or by its own bound
     serve = net.argv("worker2", ("timeout", f"{limit_s:g}", *tool.server(address)))
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
@@ -110,8 +110,8 @@ def look(net: Routed, engine: Engine, condition: Condition, asked: Asked) -> See
         return Seen(
             asked.packets - many["received"],
             light["median_ms"],
-            rate(net, asked.tcp, Test.TCP, condition),
-            rate(net, asked.udp, Test.UDP, condition),
+            rate(net, asked.tcp, "tcp", condition),
+            rate(net, asked.udp, "udp", condition),
         )
 
 

@@ -22,15 +22,16 @@ from rich.table import Table
 import tasks
 from bench.figures import Figure, Size
 from bench.sandbox import lab_site
+from tasks.measure import NodeSession
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.impairment.engine import Engine
-from vpnmesh.model import Cell, Condition, Placement, Test
-from vpnmesh.study.matrix import PROFILES
+from vpnmesh.model import Cell, Condition, Placement
 from vpnmesh.study.outcome import Failed
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import firewall, measure, provision
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.measure import Attempt, Bench, Checked
+from workflows.run.measure import Attempt, Checked, VisitContext
 from workflows.run.provision import Provisioned, Site, provisioned
 from workflows.run.store import Store
 
@@ -98,7 +99,8 @@ def watching(watch: Stopwatch) -> Iterator[None]:
     for (owner, name), stage in SWITCHING.items():
         put(owner, name, watch.around(stage, getattr(owner, name)))
     put(measure, "check", watch.around("check", measure.check))
-    put(tasks, "measure_throughput", _iperf_told(watch, tasks.measure_throughput))
+    put(NodeSession, "run", _timed_client(watch, NodeSession.run))
+    put(tasks, "measure", _iperf_told(watch, tasks.measure))
     try:
         yield
     finally:
@@ -107,18 +109,30 @@ def watching(watch: Stopwatch) -> Iterator[None]:
 
 
 def _iperf_told(watch: Stopwatch, task: Callable[..., Result]) -> Callable[..., Result]:
-    """The task, telling what it spent beside the client's run, and on the client's run."""
+    """The task, telling what it spent beside the client's run."""
 
     @functools.wraps(task)
     def told(*arguments: Any, **parameters: Any) -> Result:
         begun = time.monotonic()
         result = task(*arguments, **parameters)
-        client_s = result.result.elapsed_s
-        watch.add("start and stop server and samplers", time.monotonic() - begun - client_s)
-        watch.add("client", client_s)
+        watch.add("start and stop server and samplers", time.monotonic() - begun - watch.seconds["client"])
         return result
 
     return told
+
+
+def _timed_client(watch: Stopwatch, run: Callable[..., Any]) -> Callable[..., Any]:
+    """A session's `run`, which the measurement uses for the client alone, telling what it took."""
+
+    @functools.wraps(run)
+    def timed(*arguments: Any, **parameters: Any) -> Any:
+        begun = time.monotonic()
+        try:
+            return run(*arguments, **parameters)
+        finally:
+            watch.add("client", time.monotonic() - begun)
+
+    return timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +183,7 @@ def _repetitions(
     durations_s: Sequence[int],
 ) -> Iterator[Repetition]:
     """As the runner makes them: the check after one is the check before the next."""
-    cell = Cell(standing.scenario.name, "none", Test.TCP, site.testbed.pairs[0])
+    cell = Cell(standing.scenario.name, "none", "tcp", site.testbed.pairs[0])
     checked: Checked | None = None
     with impaired(site, engine, Condition(), Placement()) as impairment:
         for number, duration_s in enumerate(durations_s, start=1):
@@ -178,7 +192,7 @@ def _repetitions(
             begun = time.monotonic()
             attempt = Attempt(cell, number, 1, number)
             record, checked = measure.measure(
-                Bench(site, standing, profile, store), attempt, impairment, checked
+                VisitContext(site, standing, profile, store), attempt, impairment, checked
             )
             store.append(record)
             wall_s = time.monotonic() - begun

@@ -1,6 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
-from tasks.convergence import kill_services, probe_path, start_ping, watch_path
+from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.health import probe_path_mtu, read_answers, read_clock
 from tasks.impairment import (
@@ -11,16 +11,15 @@ from tasks.impairment import (
     renew_impairment,
     set_impairment,
 )
+from tasks.measure import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
 from tasks.observation import look_at_node
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_footprint, read_provenance, run_command
-from tasks.resources import sample_load
+from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
-from tasks.throughput import measure_throughput
 
 __all__ = [
     "attach_pods",
@@ -35,7 +34,7 @@ __all__ = [
     "knock",
     "leave_mesh",
     "look_at_node",
-    "measure_throughput",
+    "measure",
     "mesh_status",
     "ping_address",
     "ping_burst",
@@ -50,14 +49,12 @@ __all__ = [
     "read_logs",
     "read_ports",
     "read_provenance",
+    "read_version",
     "renew_impairment",
     "roll_back_firewall",
     "run_command",
-    "sample_load",
     "set_access_vlans",
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
-    "start_ping",
-    "watch_path",
 ]

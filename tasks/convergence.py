@@ -1,63 +1,45 @@
-"""Watching the path to a peer, and killing what keeps it."""
+"""Watching the path to a peer, and killing the daemons that keep it."""
 
+import math
 import time
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
 from vpnmesh.host.service import RUN_DIRECTORY
-from vpnmesh.model import Path
+from vpnmesh.measurements.protocol import Until
 from vpnmesh.plan import Command, Completed, Fact, both
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.study.checks import seen_path
-from vpnmesh.study.convergence import Limits, Probe, settled_s
+from vpnmesh.study.convergence import PathProbe
 
 PAUSE_S = 0.1
-PING_INTERVAL_S = 0.1
 
 # by pid file: a process of the same name that is not ours is left alone
 _KILL = 'for f in "$1"/*.pid; do [ -s "$f" ] && kill -9 "$(cat "$f")" 2> /dev/null && echo "$f"; done; true'
 
 
-def watch_path(
+def probe_path(
     task: Task,
     solution: Solution,
     mesh: Mesh,
-    peers: dict[str, tuple[str, IPv4Address]],
-    wanted: Path,
-    hold_s: float,
-    deadline_s: float,
+    peers: Mapping[str, tuple[str, IPv4Address]],
+    until: Until,
+    deadline_s: float = math.inf,
 ) -> Result:
-    """Probe this node's peer until the wanted path has held for `hold_s`, or the deadline passes.
+    """Probe this node's peer until the probes so far are enough, or the deadline passes.
 
-    `peers` maps a node to its peer's name and address in the tunnel; `result` is the tuple of Probes.
+    `peers` maps a node to its peer's name and address in the tunnel; `result` is the tuple of PathProbes.
     """
     started = time.monotonic()
-    probes: list[Probe] = []
+    probes: list[PathProbe] = []
     while True:
         probes.append(_probe(task, solution, mesh, peers[task.host.name], started))
-        if settled_s(probes, wanted, hold_s) is not None or probes[-1].at_s >= deadline_s:
+        if until(probes) or probes[-1].at_s >= deadline_s:
             return Result(host=task.host, result=tuple(probes))
         time.sleep(PAUSE_S)
-
-
-def probe_path(
-    task: Task, solution: Solution, mesh: Mesh, peers: dict[str, tuple[str, IPv4Address]], limits: Limits
-) -> Result:
-    """Probe this node's peer as often and as long as the limits say; `result` is the tuple of Probes."""
-    started = time.monotonic()
-    probes: list[Probe] = []
-    while len(probes) < limits.probes or probes[-1].at_s - probes[0].at_s < limits.seconds:
-        probes.append(_probe(task, solution, mesh, peers[task.host.name], started))
-        time.sleep(PAUSE_S)
-    return Result(host=task.host, result=tuple(probes))
-
-
-def start_ping(task: Task, address: IPv4Address, interval_s: float, seconds: float) -> Result:
-    """Start a ping that runs beside other tasks; `result` is the Attached process, for the caller to stop."""
-    argv = ("stdbuf", "-oL", "ping", "-n", "-i", f"{interval_s:g}", "-W", "1", str(address))
-    return Result(host=task.host, result=shell(task).start(argv, timeout_s=seconds))
 
 
 def kill_services(task: Task) -> Result:
@@ -68,13 +50,13 @@ def kill_services(task: Task) -> Result:
 
 def _probe(
     task: Task, solution: Solution, mesh: Mesh, peer: tuple[str, IPv4Address], started: float
-) -> Probe:
+) -> PathProbe:
     name, address = peer
     asked = both(solution.status(mesh, mesh.testbed.node(task.host.name)), _answered(address))
     status, answered = shell(task).gather(asked)
     assert isinstance(status, Status)
     path = seen_path(mesh, task.host.name, status, name)
-    return Probe(round(time.monotonic() - started, 3), path, answered)
+    return PathProbe(round(time.monotonic() - started, 3), path, answered)
 
 
 def _answered(address: IPv4Address) -> Fact[bool]:

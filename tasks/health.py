@@ -5,6 +5,7 @@ import time
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
+from tasks.firewall.registry import driver_of
 from vpnmesh.doctor import questions
 from vpnmesh.doctor.judge import Skew, features_of
 from vpnmesh.model import Role, Testbed
@@ -25,9 +26,10 @@ def read_clock(task: Task) -> Result:
 
 
 def read_answers(task: Task, testbed: Testbed) -> Result:
-    """Traffic, load, kernel features, foreign processes, overlays and pods; `result` is an Answers."""
+    """Traffic, load, kernel features, foreign processes, overlays and pods; `result` is an NodeAnswers."""
     node = testbed.node(task.host.name)
-    return Result(host=task.host, result=shell(task).gather(questions.answers(node, features_of(node))))
+    features = features_of(node, driver_of(task.host).kernel_features)
+    return Result(host=task.host, result=shell(task).gather(questions.answers(node, features)))
 
 
 def probe_path_mtu(task: Task, testbed: Testbed) -> Result:

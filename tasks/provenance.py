@@ -7,6 +7,7 @@ from nornir.core.task import Result, Task
 
 from tasks.connection import shell
 from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.host.service import looking_in
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Fact, ask, together
@@ -85,13 +86,24 @@ def footprint_lines(one: Completed) -> list[str]:
     return [f"{UNREAD}: {(one.stderr.strip().splitlines() or [f'exit {one.exit_code}'])[-1]}"]
 
 
-def find_binaries(task: Task, programs: tuple[str, ...]) -> Result:
-    """Where the node has these programs; `result` maps a name to its path, "" where there is none."""
+def find_binaries(task: Task, programs: tuple[str, ...], folder: str = "") -> Result:
+    """Where the node has these programs; `result` maps a name to its path, "" where there is none.
+
+    A folder, if any, is looked in first.
+    """
     facts = {
-        name: Fact((Command(("sh", "-c", 'command -v "$1"', "sh", name), ok=(0, 127)),), _path)
+        name: Fact(
+            (Command(looking_in(folder, ("sh", "-c", 'command -v "$1"', "sh", name)), ok=(0, 127)),), _path
+        )
         for name in programs
     }
     return Result(host=task.host, result=shell(task).gather(together(facts)))
+
+
+def read_version(task: Task, argv: tuple[str, ...], folder: str = "") -> Result:
+    """What a program says of itself, by this command; `result` is "not known: ..." where it fails."""
+    question = ask(*looking_in(folder, argv))
+    return Result(host=task.host, result=_said(shell(task).gather(question)))
 
 
 def _path(completed: Sequence[Completed]) -> str:

@@ -18,7 +18,7 @@ from scrapli.transport import Ssh2Options
 from tasks.connection import Shell, shell
 from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError, VpnmeshError
 from vpnmesh.plan import Command
-from vpnmesh.switch.access import Port, System, bridge_ports, plan, system_named
+from vpnmesh.switch.access import AccessPort, System, bridge_ports, plan, system_named
 
 CALL_S = 30
 KNOWN_HOSTS = "~/.ssh/known_hosts"
@@ -49,7 +49,7 @@ class Console(Protocol):
 
 def set_access_vlans(
     task: Task,
-    ports: tuple[Port, ...],
+    ports: tuple[AccessPort, ...],
     dry_run: bool | None = None,
     save: bool = False,  # noqa: FBT002
 ) -> Result:
@@ -76,23 +76,25 @@ def read_ports(task: Task, names: tuple[str, ...]) -> Result:
     system = system_named(str(task.host.platform))
     with console(task, system) as here:
         here.check(names)
-        found = read(here, system, [Port(name, None) for name in names])
+        found = read(here, system, [AccessPort(name, None) for name in names])
     return Result(host=task.host, result=found)
 
 
-def read(here: Console, system: System, ports: Sequence[Port]) -> tuple[Port, ...]:
+def read(here: Console, system: System, ports: Sequence[AccessPort]) -> tuple[AccessPort, ...]:
     """What the switch shows of these ports."""
     return tuple(system.read(port.name, here.ask(system.show(port.name))) for port in ports)
 
 
-def verify(host: str, found: Sequence[Port], wanted: Sequence[Port]) -> None:
+def verify(host: str, found: Sequence[AccessPort], wanted: Sequence[AccessPort]) -> None:
     """VerifyError names the first port that is not as wanted."""
     for one, other in zip(found, wanted, strict=True):
         if one != other:
             raise VerifyError(host, str(other), str(one))
 
 
-def _apply(host: str, here: Console, system: System, before: Sequence[Port], ports: Sequence[Port]) -> None:
+def _apply(
+    host: str, here: Console, system: System, before: Sequence[AccessPort], ports: Sequence[AccessPort]
+) -> None:
     try:
         here.configure(plan(system, before, ports).lines)
         verify(host, read(here, system, ports), ports)
@@ -101,7 +103,9 @@ def _apply(host: str, here: Console, system: System, before: Sequence[Port], por
         raise
 
 
-def _set_back(host: str, here: Console, system: System, before: Sequence[Port], error: VpnmeshError) -> None:
+def _set_back(
+    host: str, here: Console, system: System, before: Sequence[AccessPort], error: VpnmeshError
+) -> None:
     """Write the former lines where the ports are not as before; CheckError with both reasons where that fails."""
     try:
         if back := plan(system, read(here, system, before), before):

@@ -310,25 +310,13 @@ class Placement:
         return f"{self.place}:{self.end}:{'auto' if self.limit is None else self.limit}"
 
 
-class Test(StrEnum):
-    """What is asked of a pair; the tool that answers is a matter of the task."""
-
-    __test__ = False
-
-    TCP = "tcp"
-    UDP = "udp"
-    PING = "ping"
-    IDLE = "idle"
-    CONVERGENCE = "convergence"
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One question: scenario x condition x test x pair."""
+    """One question: scenario x condition x test x pair; `test` is the name of a measurement."""
 
     scenario: str
     condition: str
-    test: Test
+    test: str
     pair: Pair
 
     @property

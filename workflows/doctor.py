@@ -1,7 +1,7 @@
-"""What stands in the way of a run, said before it: this machine, every node, the inventory, and what is foreign.
+"""Find out whether a run would work, before it starts: this machine, every node, the inventory, and what is foreign.
 
 Nothing is changed: nodes are read, features are tried in throw-away namespaces, full packets are pinged from node to
-node. A lab that does not stand is brought up for the look and taken down after. Every finding that is not good says
+node. If no lab is up, one is brought up for this and taken down afterwards. Every finding that is not good says
 what to do. Exit code 0 when a run would work (warnings included), 1 when it would fail, 2 for bad input.
 
 \b
@@ -23,12 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from inventory.load import load
-from tasks.firewall.drivers import access, driver_name
-from tasks.firewall.pfsense_api import Api, ApiError
+from tasks.firewall.registry import driver_of
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
-from vpnmesh.errors import CheckError, InputError, VpnmeshError
-from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_requirements import SCHEMA, lacks, package_lack, privileges
+from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.model import Testbed
 from workflows.run.health_checks import (
     CONTROLLER,
@@ -40,7 +37,7 @@ from workflows.run.health_checks import (
 )
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
 from workflows.run.progress import make_console
 from workflows.run.provision import Site
 
@@ -56,14 +53,25 @@ _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
     help="a folder, a built-in one, netbox, or netbox:FILTERS",
 )
 @click.option(
-    "--scenarios", help="comma-separated; those that must be possible; default: the quick profile's"
+    "--scenarios",
+    help="comma-separated; those that must be possible; default: those of --scenario-file, else the quick profile's",
 )
+@scenario_file
 @click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
 @click.option("--firewall", "firewall", is_flag=True, help="look only at the firewall's API")
 @bad_input_exits_2
-def main(inventory: str, *, scenarios: str | None, as_json: bool, firewall: bool) -> None:
+def main(
+    inventory: str,
+    *,
+    scenarios: str | None,
+    scenario_files: tuple[str, ...],
+    as_json: bool,
+    firewall: bool,
+) -> None:
     """Parse, look, show."""
-    wanted = Wanted(inventory, MatrixOptions(scenarios=scenarios).build().scenarios)
+    options = MatrixOptions(scenarios=scenarios, scenario_files=scenario_files)
+    known = options.known()
+    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue)
     try:
         nr, testbed = load(inventory)
     except InputError as error:
@@ -83,7 +91,7 @@ def main(inventory: str, *, scenarios: str | None, as_json: bool, firewall: bool
 
 
 def examine(site: Site, wanted: Wanted) -> list[Finding]:
-    """All findings; a lab is brought up for it if none stands."""
+    """All findings; a lab is brought up for them if none is."""
     bed = site.testbed
     found = [good(Check.INVENTORY, wanted.inventory, _described(bed)), *look_at_machine(bed)]
     try:
@@ -116,49 +124,17 @@ def show(findings: Iterable[Finding], everywhere: list[str], *, as_json: bool) -
 
 
 def look_at_firewall(host: Host) -> int:
-    """Say line by line what the firewall's driver will find."""
-    name = driver_name(host)
-    click.echo(f"{host.name}: driver {name}")
-    if name != "pfsense-rest":
+    """Show line by line what the firewall's driver will find; the exit code."""
+    driver = driver_of(host)
+    click.echo(f"{host.name}: driver {driver.name}")
+    if driver.examine is None:
         click.echo("nothing to compare: this driver uses no API")
         return HEALTHY
-    api = Api(access(host))
-    try:
-        for request in rest.OBSERVE:
-            api.send(request)
-            click.echo(f"ok: {request.why}")
-        return _compare(api)
-    except CheckError as error:
-        click.echo(str(error), err=True)
-        click.echo(f"least privileges: {', '.join(privileges())}", err=True)
-        return ILL
-
-
-def _compare(api: Api) -> int:
-    package = _version(api, rest.PACKAGE, "current_version")
-    click.echo(f"pfSense: {_version(api, rest.VERSION, 'version')}")
-    click.echo(f"REST API package: {package}")
-    try:
-        document = api.send(rest.Request("GET", SCHEMA, why="read the API's schema")).data
-    except ApiError as error:
-        click.echo(f"the schema cannot be compared: {error}", err=True)
-        return ILL
-    found = lacks(document if isinstance(document, dict) else {})
-    for lack in found:
-        click.echo(f"{'MISSING' if lack.fatal else 'without'}: {lack.text}")
-    if old := package_lack(package):
-        click.echo(f"{'WRONG' if old.fatal else 'note'}: {old.text}")
-        found = (*found, old)
-    click.echo(f"least privileges: {', '.join(privileges())}")
-    return ILL if any(lack.fatal for lack in found) else HEALTHY
-
-
-def _version(api: Api, path: str, key: str) -> str:
-    try:
-        data = api.send(rest.Request("GET", path, why="read the version")).data
-    except ApiError as error:
-        return f"unknown ({error})"
-    return str(data.get(key)) if isinstance(data, dict) else "unknown"
+    code = HEALTHY
+    for remark in driver.examine(host):
+        click.echo(remark.text)
+        code = ILL if remark.fatal else code
+    return code
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from inventory.load import load
 from tasks.firewall.policy import RUN
 from vpnmesh.firewall.explanation import sentences
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.firewall.proof import Proven
+from vpnmesh.firewall.proof import ProofLine
 from vpnmesh.model import Testbed
 from workflows.run.firewall import FirewallRun, prove, set_policy
 from workflows.run.hosts import run_on
@@ -30,7 +30,7 @@ from workflows.run.options import bad_input_exits_2
 NOT_PROVEN = 1
 
 
-def proof_table(name: str, lines: tuple[Proven, ...]) -> Table:
+def proof_table(name: str, lines: tuple[ProofLine, ...]) -> Table:
     """Who gets to whom: expected and seen."""
     table = Table("from", "to", "protocol", "port", "expected", "seen", title=f"policy {name}")
     words = {True: "passes", False: "blocked"}

@@ -6,6 +6,7 @@ examples:
   python -m workflows.full_matrix --plan                   what it would do, and how long that takes
   python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
+  python -m workflows.full_matrix --scenario-file my-scenarios.yaml
   python -m workflows.full_matrix --resume runs/20260101-120000
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -13,7 +14,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,16 +24,18 @@ from rich.console import Console
 from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks
+from vpnmesh.model import Testbed
+from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of
 from vpnmesh.study.outcome import UNAVAILABLE
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.scenarios import Catalogue
 from workflows.run import provenance, sessions
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.impair import choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.options import MatrixOptions, bad_input_exits_2
+from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
 from workflows.run.runner import MatrixRun
@@ -42,13 +45,19 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 
 
 @click.command(help=__doc__)
-@click.option("--profile", default="quick", show_default=True, help="quick | paper | paper-text")
+@click.option(
+    "--profile",
+    default="quick",
+    show_default=True,
+    help="quick | paper | paper-text, or a YAML file with one",
+)
 @click.option(
     "--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml"
 )
-@click.option("--scenarios", help="comma-separated; default: the profile's")
+@click.option("--scenarios", help="comma-separated; default: those of --scenario-file, else the profile's")
+@scenario_file
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
-@click.option("--tests", help="comma-separated of tcp, udp, ping, idle, convergence")
+@click.option("--tests", cls=TestsOption, help="comma-separated")
 @click.option("--repetitions", type=int, help="of every cell")
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
@@ -80,17 +89,17 @@ def main(
     dry_run: bool,
     only_plan: bool,
     as_json: bool,
-    **changes: str | float | None,
+    **changes: str | float | tuple[str, ...] | None,
 ) -> None:
     """Parse, plan, and run; see the module's docstring."""
     if as_json and not only_plan:
         raise InputError("--json", "goes with --plan")
     console = make_console()
-    store, (profile, seed, inventory) = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
-    nr, testbed = load(inventory)
+    store, asked = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
+    nr, testbed = load(asked.inventory)
     if store is not None:
         sessions.check_request(store, testbed)
-    plan = plan_matrix(profile, testbed.pairs, seed)
+    plan = plan_matrix(asked.profile, testbed.pairs, asked.seed, asked.catalogue)
     if only_plan:
         show_plan(console, plan, as_json=as_json)
         return
@@ -98,13 +107,12 @@ def main(
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
-                show_changes(console, site, plan, seed)
+                show_changes(console, site, plan, asked.seed)
                 return
             if store is None:
-                request = provenance.request(profile, seed, inventory, testbed)
-                store = Store.create(out or _default_out(), request)
-            site.firewall = FirewallRun.of(store.directory)
-            code = run(console, site, plan, store, lab, seed)
+                store = Store.create(out or _default_out(), asked.request(testbed))
+            own = replace(site, firewall=FirewallRun.of(store.directory))
+            code = run(console, own, plan, store, lab, asked.seed)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
@@ -113,15 +121,32 @@ def main(
     sys.exit(code)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a run is asked for: by the options, or by those that it was begun with."""
+
+    profile: Profile
+    catalogue: Catalogue
+    seed: int
+    inventory: str
+
+    def request(self, testbed: Testbed) -> dict[str, object]:
+        """As a new run's manifest keeps it."""
+        return provenance.request(self.profile, self.seed, self.inventory, testbed, self.catalogue)
+
+
 def _asked(
     resume: Path | None, options: MatrixOptions, seed: int, inventory: str
-) -> tuple[Store | None, tuple[Profile, int, str]]:
+) -> tuple[Store | None, _Asked]:
     """What the options ask for, or the run to go on with and what was asked when it began."""
     if resume is None:
-        return None, (options.build(), seed, inventory)
+        known = options.known()
+        return None, _Asked(options.build(known), known.catalogue, seed, inventory)
     sessions.refuse_options(click.get_current_context())
     store = Store.open(resume)
-    return store, provenance.read_request(store.manifest(), str(resume))
+    profile, seed, inventory = provenance.read_request(store.manifest(), str(resume))
+    catalogue = Catalogue.of_run(store.manifest(), f"{resume}/manifest.json")
+    return store, _Asked(profile, catalogue, seed, inventory)
 
 
 def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
@@ -133,7 +158,7 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     signum = None
     with RunProgress(console, plan, matrix.done) as progress:
         try:
-            for sentence in sessions.begin(store, site, lab, engine):
+            for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)
             sessions.note(store, remarks=remarks(plan))
             with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:
@@ -144,7 +169,7 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
             store.note("interrupted", signal=signum)
         finally:
             store.write_results()
-    for table in result_tables(frame_of(store.lines)):
+    for table in result_tables(frame_of(store.lines), plan.catalogue):
         console.print(table)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:

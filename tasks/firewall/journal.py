@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.firewall.protocol import Begun, Origin
+from vpnmesh.firewall.session import ChangeOrigin, JournalledChange
 
 HISTORY = "changes.jsonl"
 """Where a line is left for every change that was taken back."""
@@ -30,7 +30,7 @@ class Journal:
     directory: Path
 
     @contextlib.contextmanager
-    def writer(self, origin: Origin) -> Iterator[None]:
+    def writer(self, origin: ChangeOrigin) -> Iterator[None]:
         """Be the only process of this machine that writes to that firewall; CheckError when another does."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         # one lock for all runs, wherever they keep their journals
@@ -47,18 +47,20 @@ class Journal:
                 ) from None
             yield
 
-    def begin(self, origin: Origin, revision: str, snapshot: Mapping[str, object], *, anew: bool) -> Begun:
+    def begin(
+        self, origin: ChangeOrigin, revision: str, snapshot: Mapping[str, object], *, anew: bool
+    ) -> JournalledChange:
         """Have the change on disk before its first write.
 
         While a run's changes stand, its first snapshot is the one that counts; `anew` when none of them stands.
         """
         if not anew and (before := self.read(origin)):
             return before
-        begun = Begun(origin, datetime.now(UTC).isoformat(), revision, snapshot)
+        begun = JournalledChange(origin, datetime.now(UTC).isoformat(), revision, snapshot)
         self._write(begun)
         return begun
 
-    def confirm(self, origin: Origin, policy: str) -> None:
+    def confirm(self, origin: ChangeOrigin, policy: str) -> None:
         """Put on record which policy a person says that the firewall holds, "" while that is not known.
 
         Nothing where no change was begun: there is nothing to remember of it.
@@ -66,12 +68,12 @@ class Journal:
         if begun := self.read(origin):
             self._write(replace(begun, confirmed=policy))
 
-    def read(self, origin: Origin) -> Begun | None:
+    def read(self, origin: ChangeOrigin) -> JournalledChange | None:
         """What that run began there, None when nothing; InputError for a file that is none of ours."""
         path = self._path(origin)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return Begun(
+            return JournalledChange(
                 origin, found["at"], found["revision"], found["snapshot"], found.get("confirmed", "")
             )
         except FileNotFoundError:
@@ -79,7 +81,7 @@ class Journal:
         except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise InputError(str(path), f"not a firewall journal: {error}") from error
 
-    def end(self, origin: Origin) -> None:
+    def end(self, origin: ChangeOrigin) -> None:
         """The firewall is as it was: nothing is left to take back; when and from which revision stays on record."""
         if begun := self.read(origin):
             done = {**asdict(origin), "begun": begun.at, "ended": datetime.now(UTC).isoformat()}
@@ -87,7 +89,7 @@ class Journal:
                 file.write(json.dumps({**done, "revision": begun.revision}) + "\n")
         self._path(origin).unlink(missing_ok=True)
 
-    def _write(self, begun: Begun) -> None:
+    def _write(self, begun: JournalledChange) -> None:
         """Replace the record in one move, flushed to the disk with its folder."""
         path = self._path(begun.origin)
         temporary = path.with_suffix(".new")
@@ -102,7 +104,7 @@ class Journal:
         finally:
             os.close(directory)
 
-    def _path(self, origin: Origin) -> Path:
+    def _path(self, origin: ChangeOrigin) -> Path:
         return self.directory / f"{_file_name(origin.run)}@{_file_name(origin.firewall)}.json"
 
 

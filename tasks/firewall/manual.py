@@ -1,15 +1,17 @@
 """For those who may only use pfSense's pages: say what to click, wait for the person, leave the proof to packets."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from tasks.firewall.driver import FirewallDriver, FirewallJob
 from tasks.firewall.journal import Journal
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.explanation import clicks, sentences
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, objects
+from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, objects
 from vpnmesh.firewall.policy import Ruleset
-from vpnmesh.firewall.protocol import Origin
+from vpnmesh.firewall.session import ChangeOrigin
 from vpnmesh.model import Testbed
 
 NOTHING, UNCONFIRMED = "allow-all", ""
@@ -32,7 +34,7 @@ class Clicks:
         return bool(self.steps)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Manual:
     """A firewall that only a person can change. It cannot be read: the journal keeps what the person confirmed."""
 
@@ -41,7 +43,7 @@ class Manual:
     answers: TextIO
     tell: Callable[[str], None]
     journal: Journal
-    origin: Origin
+    origin: ChangeOrigin
 
     def observe(self) -> str:
         """The policy that the person last confirmed for this run; UNCONFIRMED while one was asked for and no more."""
@@ -52,21 +54,19 @@ class Manual:
         """Whether rules of this run may be on the firewall."""
         return held != NOTHING
 
-    def snapshot(self, held: str) -> Mapping[str, object]:
+    def snapshot(self, _held: str) -> Mapping[str, object]:
         """Nothing can be read."""
-        del held
         return {}
 
-    def revision(self, held: str) -> str:
+    def revision(self, _held: str) -> str:
         """Nothing can be read."""
-        del held
         return ""
 
     def plan(self, held: str, wanted: Ruleset) -> Clicks:
         """What to click to get from the one policy to the other."""
         if held == wanted.name:
             return Clicks()
-        away = clicks(Objects(), self.mark.prefix) if self.holds(held) else ()
+        away = clicks(PfsenseObjects(), self.mark.prefix) if self.holds(held) else ()
         made = (
             clicks(objects(wanted, self.testbed, self.mark, schedule=False), self.mark.prefix)
             if wanted
@@ -96,10 +96,16 @@ class Manual:
     def verify(self, wanted: Ruleset) -> None:
         """Nothing can be read: the proof by packets, which follows every change, is the only one."""
 
-    def roll_back(self, snapshot: Mapping[str, object] | None) -> bool:
+    def roll_back(self, _snapshot: Mapping[str, object] | None) -> bool:
         """Ask the person to take away what was marked."""
-        del snapshot
         nothing = Ruleset(NOTHING)
-        steps = clicks(Objects(), self.mark.prefix)
+        steps = clicks(PfsenseObjects(), self.mark.prefix)
         self.apply(Clicks(steps, "\n".join(sentences(nothing, self.testbed))), nothing)
         return True
+
+
+def _session(job: FirewallJob) -> Manual:
+    return Manual(job.testbed, job.mark, sys.stdin, print, job.journal, job.origin)
+
+
+DRIVER = FirewallDriver("manual", "a person at pfSense's pages", _session, is_appliance=True)

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 import socket
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
+from nornir.core.inventory import Host
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
@@ -17,6 +20,8 @@ from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import APPLY, Request
 from vpnmesh.plan import Secret
 
+KEY_VARIABLE = "VPNMESH_PFSENSE_KEY"
+"""The environment variable with the API key, unless the host's `pfsense_key_file` names a file."""
 READ_S, APPLY_S = 30.0, 300.0
 """How long a call may take: every write makes pfSense write its whole configuration; loading takes longest."""
 
@@ -45,7 +50,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class PfsenseAccess:
     """Where the API is and how it is trusted: a CA file, the certificate's SHA-256, else the system's CAs."""
 
     host: str
@@ -66,11 +71,37 @@ class Access:
             )
 
 
+def access(host: Host) -> PfsenseAccess:
+    """Where the host's API is and how it is trusted; InputError names the key that is missing."""
+    url = str(host.get("pfsense_url") or f"https://{host.hostname}")
+    ca_file, fingerprint = host.get("pfsense_tls_ca"), host.get("pfsense_tls_fingerprint")
+    return PfsenseAccess(
+        host.name,
+        url,
+        _key(host),
+        str(ca_file) if ca_file else None,
+        str(fingerprint) if fingerprint else None,
+    )
+
+
+def _key(host: Host) -> Secret:
+    if path := host.get("pfsense_key_file"):
+        try:
+            return Secret(Path(str(path)).read_text(encoding="utf-8").strip())
+        except OSError as error:
+            raise InputError(f"{host.name}: pfsense_key_file", f"{path}: {error.strerror}") from error
+    if key := os.environ.get(KEY_VARIABLE):
+        return Secret(key)
+    raise InputError(
+        f"{host.name}: pfsense_key_file", "missing", f"name a file with the API key, or set {KEY_VARIABLE}"
+    )
+
+
 @dataclass(slots=True)
-class Api:
+class PfsenseApi:
     """The API of one firewall; counts the calls that it made."""
 
-    access: Access
+    access: PfsenseAccess
     sent: int = 0
     _pool: urllib3.HTTPSConnectionPool | None = field(default=None, repr=False)
 

@@ -3,22 +3,25 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tasks.firewall.pfsense_api import Api, ApiError, CutError, Reply
+from nornir.core.inventory import Host
+
+from tasks.firewall.driver import ApiRemark, FirewallDriver, FirewallJob, Say
+from tasks.firewall.pfsense_api import ApiError, CutError, PfsenseApi, Reply, access
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall import pfsense_rest as rest
 from vpnmesh.firewall import pfsense_states as states
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
-from vpnmesh.firewall.pfsense_rest import ChangePlan, Held, Request
+from vpnmesh.firewall.pfsense_config import LIFETIME, PfsenseConfig, differences, ends_after
+from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, Schedule, lease, objects
+from vpnmesh.firewall.pfsense_requirements import SCHEMA, api_gaps, package_gap, privileges
+from vpnmesh.firewall.pfsense_rest import ChangePlan, Request
 from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.model import Testbed
 
-LIFETIME = timedelta(hours=2)
-"""How long rules hold without being renewed."""
 APPLY_DEADLINE_S = 300.0
 _ATTEMPTS = 3
 _ROUNDS = 5
@@ -29,46 +32,41 @@ NO_EXPIRY = (
     " they stay until `python -m workflows.teardown --run {run}`"
 )
 
-Say = Callable[[str], None]
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PfsenseRest:
     """A firewall behind the REST API, for one run. `say` takes what a person must know before the first write."""
 
-    api: Api
+    api: PfsenseApi
     testbed: Testbed
     mark: Mark
     say: Say
     lifetime: timedelta = LIFETIME
     loaded_check: bool = False
-    clock: ZoneInfo | None = None
-    moment: datetime | None = None
-    ranges: Schedule | None = field(default=None)
 
-    def observe(self) -> Held:
+    def observe(self) -> PfsenseConfig:
         """All sections that a change can touch; sections that this API does not have, or not for us, are None."""
         rules, aliases = (rest.entries(self.api.send(request).data) for request in rest.OBSERVE)
         schedules, mappings, mode = (self._maybe(request) for request in rest.OBSERVE_BEYOND)
         zone = self._maybe(Request("GET", rest.TIMEZONE, why="read the time zone")) if schedules else None
-        self._set_clock(zone)
-        return Held(
+        return PfsenseConfig(
             rules,
             aliases,
             rest.entries(schedules.data) if schedules else None,
             rest.entries(mappings.data) if mappings else None,
             str(mode.data["mode"]) if mode and isinstance(mode.data, dict) and "mode" in mode.data else None,
+            _local_time(zone, schedules, mappings, mode),
         )
 
-    def holds(self, held: Held) -> bool:
+    def holds(self, held: PfsenseConfig) -> bool:
         """Whether anything of this run is there."""
         return bool(held.marked(self.mark.prefix))
 
-    def snapshot(self, held: Held) -> Mapping[str, object]:
+    def snapshot(self, held: PfsenseConfig) -> Mapping[str, object]:
         """All objects that are not this run's."""
-        return without(held, self.mark).snapshot()
+        return held.without(self.mark).snapshot()
 
-    def revision(self, held: Held) -> str:
+    def revision(self, held: PfsenseConfig) -> str:
         """The newest entry of pfSense's history where the API shows it, and a digest of the configuration as it was."""
         digest = hashlib.sha256(json.dumps(held.snapshot(), sort_keys=True).encode()).hexdigest()[:16]
         try:
@@ -78,18 +76,18 @@ class PfsenseRest:
             history = None
         return f"{rest.newest_revision(history)} sha256:{digest}".strip()
 
-    def plan(self, held: Held, wanted: Ruleset) -> ChangePlan:
+    def plan(self, held: PfsenseConfig, wanted: Ruleset) -> ChangePlan:
         """The calls, checked against what the firewall holds and what its API can do."""
-        expiring = held.schedules is not None and self.clock is not None
-        made = objects(wanted, self.testbed, self.mark, schedule=expiring) if wanted else Objects()
+        made = objects(wanted, self.testbed, self.mark, schedule=held.expires) if wanted else PfsenseObjects()
         self._check_nat(held, made)
-        self.ranges = lease(self._now(), self.lifetime, self.mark) if expiring and wanted else None
-        plan = rest.plan(held, made, self.mark, self.ranges)
-        if plan and wanted and not expiring:
+        schedule = lease(held.local_time, self.lifetime, self.mark) if wanted and held.local_time else None
+        schedule = schedule if held.expires else None
+        plan = rest.plan(held, made, self.mark, schedule)
+        if plan and wanted and not held.expires:
             self.say(NO_EXPIRY.format(run=self.mark.run))
         if plan and not held.marked(self.mark.prefix):
             self._check_nothing_pending()
-        if not plan and self.ranges and (renewal := self._renewal(held)):
+        if not plan and schedule and (renewal := self._renewal(held, schedule)):
             return ChangePlan((renewal,), f"firewall policy {wanted.name}: renewed")
         return plan
 
@@ -103,11 +101,10 @@ class PfsenseRest:
     def verify(self, wanted: Ruleset) -> None:
         """Our objects are there, in order; nothing pends; the schedule counts; if we may look, the rules are loaded."""
         held = self.observe()
-        expiring = held.schedules is not None and self.clock is not None
-        made = objects(wanted, self.testbed, self.mark, schedule=expiring) if wanted else Objects()
+        made = objects(wanted, self.testbed, self.mark, schedule=held.expires) if wanted else PfsenseObjects()
         rest.check_held(held, made, self.mark)
         self._await_applied()
-        if expiring and wanted:
+        if held.expires and wanted:
             self._check_schedule()
         if self.loaded_check:
             self._check_loaded(made)
@@ -199,7 +196,7 @@ class PfsenseRest:
                 "somebody's changes wait for Apply Changes; loading ours would load theirs: settle them first",
             )
 
-    def _check_nat(self, held: Held, wanted: Objects) -> None:
+    def _check_nat(self, held: PfsenseConfig, wanted: PfsenseObjects) -> None:
         if not wanted.mappings:
             return
         if held.mappings is None:
@@ -220,7 +217,7 @@ class PfsenseRest:
                 "firewall", "the schedule of the rules does not count now: is the firewall's clock right?"
             )
 
-    def _check_loaded(self, wanted: Objects) -> None:
+    def _check_loaded(self, wanted: PfsenseObjects) -> None:
         """A rule whose alias cannot be resolved stays in the configuration and is not loaded."""
         body = {"command": "pfctl -sr"}
         data = self.api.send(Request("POST", rest.COMMAND, body=body, why="list the loaded rules")).data
@@ -228,86 +225,85 @@ class PfsenseRest:
         if missing := [rule.descr for rule in wanted.rules if rule.descr not in text]:
             raise CheckError("firewall", f"in the configuration and yet not loaded: {missing[0]}")
 
-    def _renewal(self, held: Held) -> Request | None:
+    def _renewal(self, held: PfsenseConfig, schedule: Schedule) -> Request | None:
         """The call that lets the rules hold longer, once half of their time has gone."""
-        ours = [one for one in held.schedules or () if one.descr.startswith(self.mark.prefix)]
-        half = lease(self._now(), self.lifetime / 2, self.mark)
-        if not ours or self.ranges is None or ends_after(ours[0].fields, half):
+        ours = held.schedule_of(self.mark)
+        if ours is None or held.local_time is None:
             return None
-        return rest.patch_schedule(ours[0].place, self.ranges)
+        half = lease(held.local_time, self.lifetime / 2, self.mark)
+        return None if ends_after(ours.fields, half) else rest.patch_schedule(ours.place, schedule)
 
     def _maybe(self, request: Request) -> Reply | None:
         try:
-            reply = self.api.send(request)
+            return self.api.send(request)
         except ApiError as error:
             if error.status in _ABSENT:
                 return None
             raise
-        self.moment = reply.date or self.moment
-        return reply
-
-    def _set_clock(self, zone: Reply | None) -> None:
-        self.clock = None
-        if zone and isinstance(zone.data, dict) and self.moment:
-            try:
-                self.clock = ZoneInfo(str(zone.data.get("timezone")))
-            except (ZoneInfoNotFoundError, ValueError):
-                self.clock = None
-
-    def _now(self) -> datetime:
-        """The firewall's own local time, for it is what schedules go by."""
-        return (self.moment or datetime.now(UTC)).astimezone(self.clock)
 
 
-def without(held: Held, mark: Mark) -> Held:
-    """The configuration without what a run made."""
-
-    def foreign(found: tuple[rest.Entry, ...] | None) -> tuple[rest.Entry, ...] | None:
-        return None if found is None else tuple(one for one in found if not one.descr.startswith(mark.prefix))
-
-    return Held(
-        foreign(held.rules) or (),
-        foreign(held.aliases) or (),
-        foreign(held.schedules),
-        foreign(held.mappings),
-        held.nat_mode,
-    )
+def _local_time(zone: Reply | None, *others: Reply | None) -> datetime | None:
+    """The firewall's clock in its own time zone, by the newest answer; None where the API names no known zone."""
+    moments = [reply.date for reply in (zone, *others) if reply and reply.date]
+    if not (zone and isinstance(zone.data, dict) and moments):
+        return None
+    try:
+        return max(moments).astimezone(ZoneInfo(str(zone.data.get("timezone"))))
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
 
 
-def differences(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
-    """Which sections are not as in the snapshot, and how."""
-    found = []
-    for name in sorted({*before, *after}):
-        one, other = before.get(name), after.get(name)
-        if one == other:
-            continue
-        if not (isinstance(one, list) and isinstance(other, list)):
-            found.append(f"{name}: {str(one)[:60]} became {str(other)[:60]}")
-            continue
-        lost = [item for item in one if item not in other]
-        added = [item for item in other if item not in one]
-        found.append(
-            f"{name}: {len(lost)} missing, {len(added)} added" if lost or added else f"{name}: another order"
-        )
-    return tuple(found)
+def _session(job: FirewallJob) -> PfsenseRest:
+    host = job.task.host
+    check = host.get("pfsense_command_prompt") is True
+    return PfsenseRest(PfsenseApi(access(host)), job.testbed, job.mark, job.say, loaded_check=check)
 
 
-def ends_after(fields: Mapping[str, object], wanted: Schedule) -> bool:
-    """Whether a held schedule, as the API or config.xml has it, lasts at least as long as the wanted one."""
-    ranges = fields.get("timerange")
-    held = (
-        [(_number(one["month"]), _number(one["day"]), _minutes(one["hour"])) for one in ranges]
-        if isinstance(ranges, list)
-        else []
-    )
-    last = wanted.ranges[-1]
-    return bool(held) and held[-1] >= (last.month, last.day, _minutes(last.hours))
+def _address(host: Host) -> str:
+    return access(host).url
 
 
-def _number(value: object) -> int:
-    return int(str(value[0] if isinstance(value, list) else value))
+def examine(host: Host) -> Iterator[ApiRemark]:
+    """Compare what this appliance's API can do with what the driver needs; nothing is written."""
+    api = PfsenseApi(access(host))
+    try:
+        for request in rest.OBSERVE:
+            api.send(request)
+            yield ApiRemark(f"ok: {request.why}")
+        yield from _compare(api)
+    except CheckError as error:
+        yield ApiRemark(str(error), fatal=True)
+    yield ApiRemark(f"least privileges: {', '.join(privileges())}")
 
 
-def _minutes(hours: str) -> int:
-    end = hours.split("-")[1].split(":")
-    return int(end[0]) * 60 + int(end[1])
+def _compare(api: PfsenseApi) -> Iterator[ApiRemark]:
+    package = _version(api, rest.PACKAGE, "current_version")
+    yield ApiRemark(f"pfSense: {_version(api, rest.VERSION, 'version')}")
+    yield ApiRemark(f"REST API package: {package}")
+    try:
+        document = api.send(Request("GET", SCHEMA, why="read the API's schema")).data
+    except ApiError as error:
+        yield ApiRemark(f"the schema cannot be compared: {error}", fatal=True)
+        return
+    for gap in api_gaps(document if isinstance(document, dict) else {}):
+        yield ApiRemark(f"{'MISSING' if gap.fatal else 'without'}: {gap.text}", gap.fatal)
+    if old := package_gap(package):
+        yield ApiRemark(f"{'WRONG' if old.fatal else 'note'}: {old.text}", old.fatal)
+
+
+def _version(api: PfsenseApi, path: str, key: str) -> str:
+    try:
+        data = api.send(Request("GET", path, why="read the version")).data
+    except ApiError as error:
+        return f"unknown ({error})"
+    return str(data.get(key)) if isinstance(data, dict) else "unknown"
+
+
+DRIVER = FirewallDriver(
+    "pfsense-rest",
+    "pfSense with the package pfSense-pkg-RESTAPI",
+    _session,
+    is_appliance=True,
+    address=_address,
+    examine=examine,
+)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.connection import Shell
-from tasks.firewall.pfsense_rest import LIFETIME, Say, differences, ends_after, without
+from tasks.connection import Shell, shell
+from tasks.firewall.driver import FirewallDriver, FirewallJob, Say
 from vpnmesh.errors import CheckError, CommandError
 from vpnmesh.firewall import pfsense_php as php
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, Schedule, lease, objects
-from vpnmesh.firewall.pfsense_php import Answer
+from vpnmesh.firewall.pfsense_config import LIFETIME, differences, ends_after
+from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, Schedule, lease, objects
+from vpnmesh.firewall.pfsense_php import ScriptAnswer
 from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Plan, unified_diff
@@ -29,23 +30,23 @@ class PfsenseSsh:
     mark: Mark
     say: Say
 
-    def observe(self) -> Answer:
+    def observe(self) -> ScriptAnswer:
         """The sections that a change can touch, the revision, and the firewall's clock."""
         return self._run(php.observe_script())
 
-    def holds(self, held: Answer) -> bool:
+    def holds(self, held: ScriptAnswer) -> bool:
         """Whether anything of this run is there."""
         return bool(held.held.marked(self.mark.prefix))
 
-    def snapshot(self, held: Answer) -> Mapping[str, object]:
+    def snapshot(self, held: ScriptAnswer) -> Mapping[str, object]:
         """All objects that are not this run's."""
-        return without(held.held, self.mark).snapshot()
+        return held.held.without(self.mark).snapshot()
 
-    def revision(self, held: Answer) -> str:
+    def revision(self, held: ScriptAnswer) -> str:
         """What pfSense says itself: when the configuration was last written, and why."""
         return held.revision
 
-    def plan(self, held: Answer, wanted: Ruleset) -> Plan:
+    def plan(self, held: ScriptAnswer, wanted: Ruleset) -> Plan:
         """One script; refused where another run, a foreign rule above or a pending change stands against it."""
         made = self._wanted(wanted)
         rest.check_alone(held.held, self.mark)
@@ -64,9 +65,8 @@ class PfsenseSsh:
         command = Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)
         return Plan((command,), diff)
 
-    def apply(self, plan: Plan, wanted: Ruleset) -> None:
+    def apply(self, plan: Plan, _wanted: Ruleset) -> None:
         """Run the script."""
-        del wanted
         for completed in self.here.run_all(plan.steps):
             php.parse(completed.stdout)
 
@@ -94,18 +94,18 @@ class PfsenseSsh:
             )
         return anything
 
-    def _wanted(self, wanted: Ruleset) -> Objects:
-        return objects(wanted, self.testbed, self.mark, schedule=True) if wanted else Objects()
+    def _wanted(self, wanted: Ruleset) -> PfsenseObjects:
+        return objects(wanted, self.testbed, self.mark, schedule=True) if wanted else PfsenseObjects()
 
-    def _lease(self, held: Answer) -> Schedule:
+    def _lease(self, held: ScriptAnswer) -> Schedule:
         return lease(datetime.fromisoformat(held.time), LIFETIME, self.mark)
 
-    def _lasts(self, held: Answer) -> bool:
+    def _lasts(self, held: ScriptAnswer) -> bool:
         half = lease(datetime.fromisoformat(held.time), LIFETIME / 2, self.mark)
-        ours = [one for one in held.held.schedules or () if one.descr.startswith(self.mark.prefix)]
-        return bool(ours) and ends_after(ours[0].fields, half)
+        ours = held.held.schedule_of(self.mark)
+        return ours is not None and ends_after(ours.fields, half)
 
-    def _run(self, script: str) -> Answer:
+    def _run(self, script: str) -> ScriptAnswer:
         try:
             done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
         except CommandError as error:
@@ -117,3 +117,10 @@ class PfsenseSsh:
                 f"{error.host}: {what}: the driver pfsense-ssh needs a root shell on a pfSense; see firewall_driver",
             ) from error
         return php.parse(done[0].stdout)
+
+
+def _session(job: FirewallJob) -> PfsenseSsh:
+    return PfsenseSsh(shell(job.task), job.testbed, job.mark, job.say)
+
+
+DRIVER = FirewallDriver("pfsense-ssh", "pfSense with a root shell", _session, is_appliance=True)

@@ -1,4 +1,4 @@
-"""What the firewall node lets pass between VLANs: the one way in which a packet is blocked, whatever the driver."""
+"""What the firewall node lets pass between VLANs: the one way in which a packet is blocked, whatever the session."""
 
 import logging
 import socket
@@ -9,12 +9,12 @@ from typing import Any
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from tasks.firewall.drivers import driver_of, origin_of
 from tasks.firewall.journal import Journal, default_directory
+from tasks.firewall.registry import origin_of, session_of
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall.pfsense_objects import Mark
-from vpnmesh.firewall.policy import Policy, Protocol, Ruleset, Way, can_cut, cut_paths, resolve
-from vpnmesh.firewall.protocol import Begun, Driver, Origin
+from vpnmesh.firewall.policy import ManagementPath, Policy, Protocol, Ruleset, can_cut, cut_paths, resolve
+from vpnmesh.firewall.session import ChangeOrigin, FirewallSession, JournalledChange
 from vpnmesh.model import Testbed
 
 _LOG = logging.getLogger("vpnmesh.firewall")
@@ -60,8 +60,8 @@ def set_firewall_policy(
     wanted = resolve(policy, testbed)
     refuse_to_cut(wanted, testbed)
     journal = journal or Journal(default_directory())
-    driver = driver_of(task, testbed, Mark(run), say, journal)
-    diff = change(driver, wanted, origin_of(task.host, run), journal, dry_run=task.is_dry_run(dry_run))
+    session = session_of(task, testbed, Mark(run), say, journal)
+    diff = change(session, wanted, origin_of(task.host, run), journal, dry_run=task.is_dry_run(dry_run))
     return Result(host=task.host, changed=bool(diff), diff=diff, result=tuple(said))
 
 
@@ -70,50 +70,57 @@ def roll_back_firewall(
 ) -> Result:
     """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
     journal = journal or Journal(default_directory())
-    driver = driver_of(task, testbed, Mark(run), lambda _text: None, journal)
-    found = take_back(driver, origin_of(task.host, run), journal)
+    session = session_of(task, testbed, Mark(run), lambda _text: None, journal)
+    found = take_back(session, origin_of(task.host, run), journal)
     return Result(host=task.host, changed=found, result=found)
 
 
-def take_back(driver: Driver[Any, Any], origin: Origin, journal: Journal) -> bool:
+def take_back(session: FirewallSession[Any, Any], origin: ChangeOrigin, journal: Journal) -> bool:
     """Roll back what the journal says was begun, or what the marks show; returns whether there was anything."""
     with journal.writer(origin):
         begun = journal.read(origin)
-        found = driver.roll_back(begun.snapshot if begun else None)
+        found = session.roll_back(begun.snapshot if begun else None)
         journal.end(origin)
     return found
 
 
 def change(
-    driver: Driver[Any, Any], wanted: Ruleset, origin: Origin, journal: Journal, *, dry_run: bool
+    session: FirewallSession[Any, Any],
+    wanted: Ruleset,
+    origin: ChangeOrigin,
+    journal: Journal,
+    *,
+    dry_run: bool,
 ) -> str:
     """Observe, plan, journal, apply, verify; returns the diff, empty when the firewall was as wanted.
 
     The journal is on disk before the first write. A change that fails is rolled back at once; if that fails too,
     both are said, and the journal stays for `workflows.teardown`.
     """
-    held = driver.observe()
-    plan = driver.plan(held, wanted)
+    held = session.observe()
+    plan = session.plan(held, wanted)
     if dry_run:
         return str(plan.diff)
     if plan:
         with journal.writer(origin):
-            anew = not driver.holds(held)
-            begun = journal.begin(origin, driver.revision(held), driver.snapshot(held), anew=anew)
+            anew = not session.holds(held)
+            begun = journal.begin(origin, session.revision(held), session.snapshot(held), anew=anew)
             try:
-                driver.apply(plan, wanted)
-                driver.verify(wanted)
+                session.apply(plan, wanted)
+                session.verify(wanted)
             except VpnmeshError as error:
-                _undo(driver, begun, journal, error)
+                _undo(session, begun, journal, error)
                 raise
     if not wanted:
         journal.end(origin)
     return str(plan.diff)
 
 
-def _undo(driver: Driver[Any, Any], begun: Begun, journal: Journal, error: VpnmeshError) -> None:
+def _undo(
+    session: FirewallSession[Any, Any], begun: JournalledChange, journal: Journal, error: VpnmeshError
+) -> None:
     try:
-        driver.roll_back(begun.snapshot)
+        session.roll_back(begun.snapshot)
     except VpnmeshError as second:
         way = f"run python -m workflows.teardown --run {begun.origin.run}"
         raise CheckError("firewall", f"{error}; and the roll back failed: {second}; {way}") from second
@@ -130,7 +137,7 @@ def refuse_to_cut(wanted: Ruleset, testbed: Testbed) -> None:
         )
 
 
-def controller_ways(testbed: Testbed, policy: str) -> Mapping[str, tuple[Way, ...]]:
+def controller_ways(testbed: Testbed, policy: str) -> Mapping[str, tuple[ManagementPath, ...]]:
     """Between which addresses inside the VLANs each node is managed from here, names resolved; nothing is sent to it.
 
     One outside the VLANs is on no way that a rule could cut. Raises CheckError where a name does not resolve, has no
@@ -158,11 +165,11 @@ def _addresses(management: str) -> list[IPv4Address]:
     return list(dict.fromkeys(IPv4Address(answer[4][0]) for answer in found))
 
 
-def _way_to(address: IPv4Address) -> Way:
+def _way_to(address: IPv4Address) -> ManagementPath:
     """The way that the kernel would choose; OSError when there is none. A UDP socket that connects sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((str(address), 9))
-        return Way(IPv4Address(probe.getsockname()[0]), address)
+        return ManagementPath(IPv4Address(probe.getsockname()[0]), address)
 
 
 def probe_reach(

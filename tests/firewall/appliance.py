@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from inventory.load import load
 from tasks.firewall.journal import Journal
-from tasks.firewall.pfsense_api import Access, Api
+from tasks.firewall.pfsense_api import PfsenseAccess, PfsenseApi
 from tasks.firewall.pfsense_rest import PfsenseRest
 from tasks.firewall.policy import change
 from tests.pfsense_server.config import Config, Item
@@ -24,7 +24,7 @@ from tests.pfsense_server.schema import Schema
 from tests.pfsense_server.server import Appliance, serve
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.firewall.protocol import Origin
+from vpnmesh.firewall.session import ChangeOrigin
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Secret
 
@@ -104,7 +104,7 @@ class Bench:
     journal: Journal
     testbed: Testbed
 
-    def access(self, **changes: str | None) -> Access:
+    def access(self, **changes: str | None) -> PfsenseAccess:
         """The right way in, with changes."""
         found: dict[str, str | None] = {
             "url": self.url,
@@ -113,21 +113,23 @@ class Bench:
             **changes,
         }
         key = found.pop("key", KEY)
-        return Access("pf", str(found["url"]), Secret(str(key)), found["ca_file"], found["fingerprint"])
+        return PfsenseAccess(
+            "pf", str(found["url"]), Secret(str(key)), found["ca_file"], found["fingerprint"]
+        )
 
     def driver(self, run: str = RUN, said: list[str] | None = None, **changes: str | None) -> PfsenseRest:
         """A driver for a run."""
         told = said if said is not None else []
-        return PfsenseRest(Api(self.access(**changes)), self.testbed, Mark(run), told.append)
+        return PfsenseRest(PfsenseApi(self.access(**changes)), self.testbed, Mark(run), told.append)
 
     def change(self, policy: str, run: str = RUN, driver: PfsenseRest | None = None) -> str:
         """Have the firewall hold the policy, by the safe way; returns the diff."""
         wanted = resolve(policy_named(policy), self.testbed)
         return change(driver or self.driver(run), wanted, self.origin(run), self.journal, dry_run=False)
 
-    def origin(self, run: str = RUN) -> Origin:
+    def origin(self, run: str = RUN) -> ChangeOrigin:
         """Whose changes they are."""
-        return Origin(run, "firewall", "pfsense-rest", self.url)
+        return ChangeOrigin(run, "firewall", "pfsense-rest", self.url)
 
     def udp(self, source: str, destination: str) -> bool:
         """Whether a UDP packet gets through the stand-in."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from inventory.load import load
 from tasks.firewall.journal import Journal
-from tasks.firewall.pfsense_api import Access, Api
+from tasks.firewall.pfsense_api import PfsenseAccess, PfsenseApi
 from tasks.firewall.pfsense_rest import PfsenseRest
 from tasks.firewall.policy import change, take_back
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.firewall.protocol import Origin
+from vpnmesh.firewall.session import ChangeOrigin
 from vpnmesh.plan import Secret
 
 TESTBED = load("lab")[1]
@@ -23,10 +23,10 @@ TESTBED = load("lab")[1]
 
 def work(job: dict[str, str]) -> None:
     """Change, or take back where the job names no policy."""
-    access = Access("pf", job["url"], Secret(job["key"]), job["ca_file"])
-    driver = PfsenseRest(Api(access), TESTBED, Mark(job["run"]), lambda _text: None)
+    access = PfsenseAccess("pf", job["url"], Secret(job["key"]), job["ca_file"])
+    driver = PfsenseRest(PfsenseApi(access), TESTBED, Mark(job["run"]), lambda _text: None)
     journal = Journal(Path(job["journal"]))
-    origin = Origin(job["run"], "firewall", "pfsense-rest", job["url"])
+    origin = ChangeOrigin(job["run"], "firewall", "pfsense-rest", job["url"])
     if job["policy"]:
         wanted = resolve(policy_named(job["policy"]), TESTBED)
         change(driver, wanted, origin, journal, dry_run=False)

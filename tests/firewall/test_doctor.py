@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.firewall.appliance import KEY, Bench, inventory, schema
-from vpnmesh.firewall.pfsense_requirements import lacks, needs, privileges
+from vpnmesh.firewall.pfsense_requirements import api_gaps, privileges, required_calls
 from vpnmesh.firewall.pfsense_rest import FROM_SOURCE, PUBLISHED
 from workflows.doctor import main
 
@@ -16,10 +16,10 @@ from workflows.doctor import main
 def test_the_schema_has_all_that_the_driver_needs_and_says_where_it_is_from() -> None:
     """Nothing is lacking; what pfsense_rest marks as known by the source alone is what the schema marks so."""
     document = schema().document
-    assert lacks(document) == ()
+    assert api_gaps(document) == ()
     facts = {path: item["x-facts"] for path, item in document["paths"].items()}
     assert facts == dict.fromkeys(PUBLISHED, "published") | dict.fromkeys(FROM_SOURCE, "source")
-    assert {need.path for need in needs()} == set(FROM_SOURCE) | set(PUBLISHED)
+    assert {need.path for need in required_calls()} == set(FROM_SOURCE) | set(PUBLISHED)
 
 
 def test_a_box_with_the_published_paths_alone_lacks_nothing_fatal() -> None:
@@ -27,7 +27,7 @@ def test_a_box_with_the_published_paths_alone_lacks_nothing_fatal() -> None:
     document = copy.deepcopy(schema().document)
     for path in FROM_SOURCE:
         del document["paths"][path]
-    found = lacks(document)
+    found = api_gaps(document)
     assert [lack.text for lack in found if lack.fatal] == []
     assert {lack.text.split()[2].rstrip(":") for lack in found} == set(FROM_SOURCE)
 
@@ -37,7 +37,7 @@ def test_a_schema_without_what_we_need_is_named() -> None:
     document = copy.deepcopy(schema().document)
     del document["paths"]["/api/v2/firewall/apply"]["post"]
     del document["components"]["schemas"]["FirewallRule"]["properties"]["floating"]
-    fatal = [lack.text for lack in lacks(document) if lack.fatal]
+    fatal = [lack.text for lack in api_gaps(document) if lack.fatal]
     assert fatal == [
         "POST /api/v2/firewall/rule knows no 'floating'",
         "no POST /api/v2/firewall/apply",

@@ -9,17 +9,17 @@ import pytest
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
-from tasks.firewall.drivers import driver_name, driver_of
 from tasks.firewall.journal import Journal
 from tasks.firewall.manual import UNCONFIRMED, Manual
 from tasks.firewall.policy import change, take_back
+from tasks.firewall.registry import driver_of, session_of
 from tests.firewall.appliance import six_nodes
 from vpnmesh.errors import CheckError, UnknownNameError
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.firewall.protocol import Origin
+from vpnmesh.firewall.session import ChangeOrigin
 
-ORIGIN = Origin("run-1", "firewall", "manual", "192.0.2.1")
+ORIGIN = ChangeOrigin("run-1", "firewall", "manual", "192.0.2.1")
 
 
 def manual(answers: str, told: list[str], folder: Path) -> Manual:
@@ -46,10 +46,13 @@ def test_the_inventory_chooses_the_driver(tmp_path: Path) -> None:
     """`firewall_driver: manual` makes this one, none makes nftables, a misspelt one lists the known ones."""
     host = Host("firewall", data={"firewall_driver": "manual"})
     task = cast("Task", SimpleNamespace(host=host))
-    assert isinstance(driver_of(task, six_nodes(), Mark("run-1"), print, Journal(tmp_path)), Manual)
-    assert driver_name(Host("firewall")) == "nftables"
-    with pytest.raises(UnknownNameError, match="known are: nftables, pfsense-rest, pfsense-ssh, manual"):
-        driver_name(Host("firewall", data={"firewall_driver": "opnsense"}))
+    assert isinstance(session_of(task, six_nodes(), Mark("run-1"), print, Journal(tmp_path)), Manual)
+    assert driver_of(Host("firewall")).name == "nftables"
+    with pytest.raises(
+        UnknownNameError,
+        match=r"firewall: firewall_driver: unknown driver .* known are: manual, nftables, pfsense-rest, pfsense-ssh",
+    ):
+        driver_of(Host("firewall", data={"firewall_driver": "opnsense"}))
 
 
 @pytest.mark.parametrize("answers", ["", "stop\n"])

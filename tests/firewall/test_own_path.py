@@ -10,7 +10,7 @@ from tasks.firewall import policy as firewall
 from tasks.firewall.policy import controller_ways, refuse_to_cut
 from tests.firewall.appliance import six_nodes
 from vpnmesh.errors import CheckError
-from vpnmesh.firewall.policy import Way, policy_named, resolve
+from vpnmesh.firewall.policy import ManagementPath, policy_named, resolve
 from vpnmesh.model import Testbed
 
 INSIDE = IPv4Address("192.88.99.11")
@@ -34,7 +34,7 @@ def dns(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (zone[name], 0))] * 2
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    monkeypatch.setattr(firewall, "_way_to", lambda address: Way(INSIDE, address))
+    monkeypatch.setattr(firewall, "_way_to", lambda address: ManagementPath(INSIDE, address))
     return zone
 
 
@@ -71,13 +71,13 @@ def test_names_are_really_resolved() -> None:
     one = replace(bed.nodes[0], management="localhost")
     local = replace(bed.vlans[0], prefix=IPv4Network("127.0.0.0/8"))
     found = controller_ways(replace(bed, nodes=(one,), vlans=(local,)), "any")
-    assert found == {one.name: (Way(loopback, loopback),)}
+    assert found == {one.name: (ManagementPath(loopback, loopback),)}
 
 
 def test_management_outside_the_vlans_needs_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
     """No rule can cut a way that does not end in a VLAN, so a machine without any network can plan for it."""
 
-    def no_route(address: IPv4Address) -> Way:
+    def no_route(address: IPv4Address) -> ManagementPath:
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(firewall, "_way_to", no_route)

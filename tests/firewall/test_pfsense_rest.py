@@ -1,6 +1,7 @@
 """The REST driver against the stand-in: what it writes, what packets then do, and how it comes back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,8 +290,7 @@ def test_plain_http_is_refused(pf: Bench) -> None:
 
 def test_loaded_rules_are_looked_at_where_it_is_allowed(pf: Bench) -> None:
     """With the command prompt allowed, a rule that is in the configuration and not loaded is an error."""
-    driver = pf.driver()
-    driver.loaded_check = True
+    driver = replace(pf.driver(), loaded_check=True)
     pf.change("block-udp-k8s", driver=driver)
     pf.kernel.rules = tuple(rule for rule in pf.kernel.rules if not rule.descr.endswith("01"))
     with pytest.raises(CheckError, match=r"in the configuration and yet not loaded: .* 01"):

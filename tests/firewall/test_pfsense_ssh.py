@@ -21,7 +21,7 @@ from vpnmesh.errors import CheckError, CommandError, ToolError, UnavailableError
 from vpnmesh.firewall import pfsense_php
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
-from vpnmesh.firewall.protocol import Origin
+from vpnmesh.firewall.session import ChangeOrigin
 from vpnmesh.plan import Command, Completed, reveal
 
 pytestmark = pytest.mark.usefixtures("php")
@@ -34,7 +34,7 @@ def php() -> None:
 
 
 STUBS = Path(__file__).parent / "php"
-ORIGIN = Origin("run-1", "pf", "pfsense-ssh", "192.0.2.1")
+ORIGIN = ChangeOrigin("run-1", "pf", "pfsense-ssh", "192.0.2.1")
 THEIRS = {"type": "pass", "interface": "opt1", "descr": "theirs", "tracker": "7", "source": {"any": ""}}
 
 
@@ -109,7 +109,7 @@ def test_policy_is_written_once_and_taken_back(config: Path, name: str) -> None:
 
 
 def test_crash_is_taken_back_by_the_run_id(config: Path) -> None:
-    """Objects that a dead run left are removed by another process that knows only the run."""
+    """PfsenseObjects that a dead run left are removed by another process that knows only the run."""
     set_policy(config, "block-udp")
     assert take_back(driver(config), ORIGIN, Journal(config.parent / "journal"))
     assert rules(config) == [THEIRS]

@@ -15,16 +15,17 @@ from tests.firewall.goldens import golden
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall import explanation as words
 from vpnmesh.firewall import nftables, pfsense_php, pfsense_rest, pfsense_states
-from vpnmesh.firewall.pfsense_objects import Mark, Objects, lease, objects
+from vpnmesh.firewall.pfsense_config import PfsenseConfig
+from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, lease, objects
 from vpnmesh.firewall.policy import (
     POLICIES,
     Action,
+    ManagementPath,
     Nat,
     Packet,
     Policy,
     Protocol,
     Translation,
-    Way,
     blocked,
     can_cut,
     cut_paths,
@@ -117,8 +118,8 @@ def test_controller_in_a_cut_off_vlan_is_noticed() -> None:
     bed = replace(bed, nodes=nodes)
     ruleset = resolve(policy_named("tcp-443-only"), bed)
 
-    def ways(source: str) -> dict[str, tuple[Way, ...]]:
-        return {node.name: (Way(IPv4Address(source), node.underlay),) for node in nodes}
+    def ways(source: str) -> dict[str, tuple[ManagementPath, ...]]:
+        return {node.name: (ManagementPath(IPv4Address(source), node.underlay),) for node in nodes}
 
     assert cut_paths(ruleset, bed, ways("192.88.99.11")) == ("k8s-master", "worker2", "relay", "hypervisor")
     assert cut_paths(resolve(policy_named("block-udp"), bed), bed, ways("192.88.99.11")) == ()
@@ -131,8 +132,8 @@ def test_one_of_several_addresses_is_enough_to_be_cut_off() -> None:
     """SSH may use any address of a name: a node is lost when one of them is."""
     bed = six_nodes()
     inside, outside = IPv4Address("192.88.99.11"), IPv4Address("198.18.213.13")
-    ways = {node.name: [Way(inside, outside)] for node in bed.nodes}
-    ways["worker2"].append(Way(inside, bed.node("worker2").underlay))
+    ways = {node.name: [ManagementPath(inside, outside)] for node in bed.nodes}
+    ways["worker2"].append(ManagementPath(inside, bed.node("worker2").underlay))
     assert cut_paths(resolve(policy_named("tcp-443-only"), bed), bed, ways) == ("worker2",)
 
 
@@ -169,7 +170,7 @@ def test_rest_golden(name: str) -> None:
     """The REST calls of each policy are the reviewed ones, in order; allow-all on a clean firewall makes none."""
     ruleset = resolve(policy_named(name), with_servers())
     wanted = objects(ruleset, with_servers(), MARK, schedule=True)
-    plan = pfsense_rest.plan(pfsense_rest.Held((), ()), wanted, MARK)
+    plan = pfsense_rest.plan(PfsenseConfig((), ()), wanted, MARK)
     kills = pfsense_states.kill_states(ruleset, with_servers()) if plan else ()
     calls = [(one.method, one.path, one.query, one.body) for one in (*plan.requests, *kills)]
     text = "\n".join(json.dumps(call) for call in calls) + "\n"
@@ -219,7 +220,7 @@ def test_php_golden(name: str) -> None:
 def test_php_script_golden(name: str) -> None:
     """The whole script is the reviewed one, its job in clear; allow-all writes no object and ends no state."""
     ruleset, bed = resolve(policy_named(name), with_servers()), with_servers()
-    wanted = objects(ruleset, bed, MARK, schedule=True) if ruleset else Objects()
+    wanted = objects(ruleset, bed, MARK, schedule=True) if ruleset else PfsenseObjects()
     until = lease(datetime(2026, 11, 23, 23, 10, tzinfo=UTC), timedelta(hours=2), MARK) if ruleset else None
     script = pfsense_php.change_script(wanted, ruleset, bed, MARK, until)
     job = script.split("base64_decode('")[1].split("'")[0]
@@ -242,7 +243,7 @@ def test_allow_all_is_no_change_where_nothing_is_held() -> None:
     bed, policy = six_nodes(), policy_named("allow-all")
     absent = [Completed((), 1, "", "No such file or directory")]
     assert not nftables.set_policy(policy, bed).parse(absent)
-    assert not pfsense_rest.plan(pfsense_rest.Held((), ()), Objects(), MARK)
+    assert not pfsense_rest.plan(PfsenseConfig((), ()), PfsenseObjects(), MARK)
 
 
 def test_foreign_rule_in_our_table_is_a_difference() -> None:

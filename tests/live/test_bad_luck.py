@@ -18,12 +18,13 @@ from tests.needs import needs
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.host.service import running
-from vpnmesh.model import Condition, Test, Testbed
+from vpnmesh.model import Condition, Testbed
 from vpnmesh.plan import Fact, Plan, Secret
 from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
 from vpnmesh.study.checks import check_mesh
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import provision
 from workflows.run.hosts import HostsFailedError, run_on
@@ -93,7 +94,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
         PROFILES["quick"],
         scenarios=(scenario,),
         conditions=(Condition(),),
-        tests=(Test.IDLE,),
+        tests=("idle",),
         repetitions_clean=1,
     )
     plan = plan_matrix(profile, site.testbed.pairs, seed=1)

@@ -11,7 +11,7 @@ import tasks
 from tests.live.named_servers import EXPECTED, reached_under_tcp_443_only
 from tests.live.nat_kinds import NAT_PORTS, ports_outside
 from vpnmesh.firewall import nftables
-from vpnmesh.firewall.policy import POLICIES, Way, policy_named, resolve
+from vpnmesh.firewall.policy import POLICIES, ManagementPath, policy_named, resolve
 from workflows.run import firewall
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import Site
@@ -136,7 +136,7 @@ def test_rules_end_by_themselves(site: Site) -> None:
 def test_the_controllers_own_path_is_never_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A controller that would come from a VLAN which the policy closes is told so, and nothing is changed."""
     here = IPv4Address("192.88.99.11")
-    monkeypatch.setattr("tasks.firewall.policy._way_to", lambda address: Way(here, address))
+    monkeypatch.setattr("tasks.firewall.policy._way_to", lambda address: ManagementPath(here, address))
     nodes = tuple(replace(node, management=str(node.underlay)) for node in site.testbed.nodes)
     testbed = replace(site.testbed, nodes=nodes)
     with pytest.raises(HostsFailedError, match="would cut the controller off from k8s-master, worker2"):

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 import tasks
-from tests.live.vpn import files_with, need, said, secrets_of
+from tests.live.vpn import files_with, need, prove_stability, said, secrets_of
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Question
 from vpnmesh.model import Path
 from vpnmesh.plan import Secret
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run.converge import measure_convergence, prove_stability
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import (
     Provisioned,
@@ -24,6 +25,7 @@ from workflows.run.provision import (
     run_stages,
     take_off,
 )
+from workflows.run.scenario_control import SiteControl
 
 pytestmark = pytest.mark.live
 
@@ -76,8 +78,20 @@ def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
     """All times are measured, and the mesh is steady on the direct path afterwards."""
     need(site, "headscale-direct")
     with provisioned(site, scenario_named("headscale-direct")) as standing:
-        raw: dict[str, str] = {}
-        measured = measure_convergence(site, standing, raw)
+        measurement, pair = measurement_named("convergence"), site.testbed.pairs[0]
+        question = Question(
+            site.testbed, pair, scenario=standing.scenario, fallback_s=standing.solution.fallback_s
+        )
+        raw = run_on(
+            site.nr,
+            [pair.client],
+            tasks.measure,
+            measurement=measurement,
+            question=question,
+            others=site.nr.inventory.hosts,
+            control=SiteControl(site, standing, pair),
+        )[pair.client].result
+        measured = measurement.parse(raw, question)
         names = [sample.name for sample in measured.samples]
         assert names == [
             "steady_outage_s",

@@ -17,14 +17,14 @@ import pytest
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment import burst
 from vpnmesh.lab.lifecycle import find
-from vpnmesh.model import Cell, Condition, Placement, Test
+from vpnmesh.model import Cell, Condition, Placement
 from vpnmesh.solutions.protocol import Mesh
-from vpnmesh.study.matrix import PROFILES
 from vpnmesh.study.outcome import Failed, Measured
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import ping
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.measure import Attempt, Bench, measure
+from workflows.run.measure import Attempt, VisitContext, measure
 from workflows.run.provision import Site, provisioned
 from workflows.run.store import Store
 
@@ -124,8 +124,13 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     assert "iperf 3" in manifest["nodes"]["worker1"]["iperf3"]
     raw = run / str(rates["raw"][0])
     files = {"client.json", "server.txt", "load-client.txt", "load-relay.txt", "load-server.txt"}
+    files |= {"relay-sent.json"}
     assert files | {"rtt-before.txt", "rtt-after.txt"} == {path.name for path in raw.iterdir()}
     rebuilt_from_raw(run)
+    figures = pl.read_parquet(run / "figures.parquet").filter(pl.col("scenario") == "nebula-relay")
+    assert {"tcp", "idle", "ping"} <= set(figures["test"])
+    assert set(rates["rate_mbit_s"]) == set(figures.filter(figure="rate_mbit_s")["value"])
+    assert {"ms"} == set(figures.filter(figure="rtt_ms")["unit"])
     assert "Mbit/s" in said
     assert str(run) in said
 
@@ -232,13 +237,13 @@ def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> No
         provisioned(site, scenario_named("nebula-direct")) as standing,
         impaired(site, choose_engine(site), Condition(), Placement()) as nothing,
     ):
-        right = Attempt(Cell("nebula-direct", "none", Test.TCP, pair), 1, 1, 1)
-        record, _ = measure(Bench(site, standing, PROFILES["quick"], store), right, nothing)
+        right = Attempt(Cell("nebula-direct", "none", "tcp", pair), 1, 1, 1)
+        record, _ = measure(VisitContext(site, standing, PROFILES["quick"], store), right, nothing)
         assert isinstance(record.outcome, Measured), record.outcome
         mesh = Mesh(site.testbed, wanted, standing.mesh.published)
         claimed = replace(standing, scenario=wanted, mesh=mesh)
-        wrong = Attempt(Cell(wanted.name, "none", Test.TCP, pair), 1, 1, 2)
-        record, _ = measure(Bench(site, claimed, PROFILES["quick"], store), wrong, nothing)
+        wrong = Attempt(Cell(wanted.name, "none", "tcp", pair), 1, 1, 2)
+        record, _ = measure(VisitContext(site, claimed, PROFILES["quick"], store), wrong, nothing)
     assert isinstance(record.outcome, Failed)
     assert record.outcome.stage == "path"
     assert record.row()["rate_mbit_s"] is None

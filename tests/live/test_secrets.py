@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from tests.live.vpn import files_with, need, said, secrets_of, secrets_on, with_any
-from vpnmesh.model import Condition, Scenario, Test
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.model import Condition, Scenario
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from workflows.run import provenance, runner
 from workflows.run.impair import choose_engine
 from workflows.run.progress import RunProgress
@@ -54,7 +55,7 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
         PROFILES["quick"],
         scenarios=(scenario,),
         conditions=(Condition(),),
-        tests=(Test.TCP, Test.IDLE, Test.CONVERGENCE),
+        tests=("tcp", "idle", "convergence"),
         repetitions_clean=1,
     )
     plan, engine = plan_matrix(profile, site.testbed.pairs, seed=1), choose_engine(site)

@@ -6,15 +6,14 @@ import time
 import pytest
 
 import tasks
-from tests.live.vpn import cut_off
+from tests.live.vpn import cut_off, prove_stability
 from vpnmesh.errors import CheckError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.model import Path
 from vpnmesh.solutions import wireguard
 from vpnmesh.study.checks import check_mesh
-from vpnmesh.study.convergence import Limits
+from vpnmesh.study.convergence import StabilityLimits
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run.converge import prove_stability
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site, firewall_policy, mesh_statuses, provisioned
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.live
 def test_a_steady_overlay_is_included_and_a_flapping_one_is_not(site: Site) -> None:
     """WireGuard untouched is included; the same mesh, its packets stopped for three seconds, is left out."""
     with provisioned(site, scenario_named("wireguard-direct")) as standing:
-        limits = Limits(probes=10, seconds=4, outage_s=1.0)
+        limits = StabilityLimits(probes=10, seconds=4, outage_s=1.0)
         assert prove_stability(site, standing, Path.DIRECT, limits).included
 
         def flap() -> None:
@@ -39,7 +38,9 @@ def test_a_steady_overlay_is_included_and_a_flapping_one_is_not(site: Site) -> N
 
         thread = threading.Thread(target=flap)
         thread.start()
-        verdict = prove_stability(site, standing, Path.DIRECT, Limits(probes=10, seconds=8, outage_s=1.0))
+        verdict = prove_stability(
+            site, standing, Path.DIRECT, StabilityLimits(probes=10, seconds=8, outage_s=1.0)
+        )
         thread.join()
         assert not verdict.included
         assert verdict.longest_outage_s > 1
@@ -50,7 +51,7 @@ def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
     """Nebula that joined through its relay stays there when UDP is allowed again: left out by evidence."""
     with provisioned(site, scenario_named("nebula-relay")) as standing:
         firewall_policy(site, "allow-all")
-        verdict = prove_stability(site, standing, Path.DIRECT, Limits(probes=10, seconds=3))
+        verdict = prove_stability(site, standing, Path.DIRECT, StabilityLimits(probes=10, seconds=3))
         assert not verdict.included
         assert "not on the direct path but relay" in verdict.reason
 

@@ -15,7 +15,7 @@ from tasks.switch import set_access_vlans
 from tests.needs import missing
 from vpnmesh.errors import CheckError, CommandError
 from vpnmesh.plan import Command, Completed, Fact
-from vpnmesh.switch.access import Port
+from vpnmesh.switch.access import AccessPort
 
 pytestmark = pytest.mark.live
 
@@ -60,7 +60,7 @@ def here(
         yield shell
 
 
-def run(*ports: Port) -> Result:
+def run(*ports: AccessPort) -> Result:
     """The task."""
     inventory = Inventory(hosts={"bridge": Host("bridge", platform="linux_bridge")})  # type: ignore[arg-type]
     return Nornir(inventory, runner=SerialRunner()).run(task=set_access_vlans, ports=ports)["bridge"][0]
@@ -75,7 +75,7 @@ def test_a_port_whose_vlan_would_separate_nothing_is_refused(
 ) -> None:
     """On no bridge, not there, or on a bridge that does not filter: one sentence with the port, nothing written."""
     del here
-    refused = run(Port(port, 20))
+    refused = run(AccessPort(port, 20))
     assert isinstance(refused.exception, CheckError)
     assert complaint in str(refused.exception)
 
@@ -87,12 +87,12 @@ def test_vlans_are_set_verified_and_undone(here: HereShell) -> None:
     except CommandError as error:
         missing("bridge-vlan-filtering", f"this kernel's bridge has no VLAN filtering: {error}")
     before = here.run("bridge", "-j", "vlan", "show").stdout
-    done = run(Port("p1", 20), Port("p2", 30))
-    assert (done.changed, done.result) == (True, (Port("p1", 1), Port("p2", 1))), done.exception
-    assert not run(Port("p1", 20), Port("p2", 30)).changed
+    done = run(AccessPort("p1", 20), AccessPort("p2", 30))
+    assert (done.changed, done.result) == (True, (AccessPort("p1", 1), AccessPort("p2", 1))), done.exception
+    assert not run(AccessPort("p1", 20), AccessPort("p2", 30)).changed
     assert run(*done.result).changed
     assert here.run("bridge", "-j", "vlan", "show").stdout == before
     here.run("bridge", "vlan", "del", "dev", "p2", "vid", "1-4094")
     here.run("bridge", "vlan", "add", "dev", "p2", "vid", "30")
-    refused = run(Port("p1", 20), Port("p2", 20))
+    refused = run(AccessPort("p1", 20), AccessPort("p2", 20))
     assert "p2 is a trunk, tagged" in str(refused.exception)

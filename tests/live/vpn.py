@@ -3,17 +3,20 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path as FilePath
 
 import tasks
 from tests.needs import missing
 from vpnmesh.errors import UnavailableError
-from vpnmesh.model import Scenario
+from vpnmesh.measurements.convergence import STEADY_DEADLINE_S
+from vpnmesh.model import Path, Scenario
 from vpnmesh.plan import Secret
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.convergence import DEFAULT_LIMITS, Stability, StabilityLimits, judge_ends
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site, require
+from workflows.run.provision import Provisioned, Site, require
+from workflows.run.scenario_control import SiteControl
 
 LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 
@@ -25,6 +28,14 @@ def need(site: Site, scenario: str | Scenario) -> None:
         require(site, wanted)
     except UnavailableError as error:
         missing(wanted.solution, str(error))
+
+
+def prove_stability(
+    site: Site, deployed: Provisioned, wanted: Path, limits: StabilityLimits = DEFAULT_LIMITS
+) -> Stability:
+    """Judge what is up by probes from both ends of the measured pair."""
+    control = SiteControl(site, deployed, site.testbed.pairs[0])
+    return judge_ends(control.probe_path(limits.enough, STEADY_DEADLINE_S), wanted, limits)
 
 
 def said(site: Site, node: str, script: str, *arguments: str) -> str:
@@ -62,7 +73,7 @@ def secrets_on(site: Site) -> list[str]:
     )
 
 
-def with_any(directory: Path, secrets: list[str]) -> list[str]:
+def with_any(directory: FilePath, secrets: list[str]) -> list[str]:
     """The files below a directory that hold any of these secrets."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     texts = {path: path.read_bytes() for path in files}

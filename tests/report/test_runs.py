@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from vpnmesh.criteria import data as criteria
 from vpnmesh.frames.schemas import SCHEMA_VERSION
-from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.model import Cell, Pair
 from vpnmesh.report.judgement.advice import Advice, advise
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import NEEDS
@@ -26,7 +26,7 @@ START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 def line(scenario: str, test: str, outcome: Outcome, repetition: int = 1, condition: str = "none") -> Line:
     """A repetition as the run itself journals it."""
-    cell = Cell(scenario, condition, Test(test), Pair("worker1", "worker2"))
+    cell = Cell(scenario, condition, test, Pair("worker1", "worker2"))
     return journal_line(Record(cell, repetition, outcome, START, visit=1, sequence=repetition))
 
 

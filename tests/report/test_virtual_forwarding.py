@@ -11,7 +11,7 @@ from inventory.load import load
 from tests.report.test_runs import line, rate, report, run
 from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.model import NodeKind
-from vpnmesh.study.matrix import PROFILES
+from vpnmesh.study.profiles import PROFILES
 from workflows.run import provenance
 
 

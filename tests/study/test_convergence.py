@@ -4,8 +4,8 @@ import pytest
 
 from vpnmesh.model import Path
 from vpnmesh.study.convergence import (
-    Limits,
-    Probe,
+    PathProbe,
+    StabilityLimits,
     judge,
     longest_outage_s,
     longest_silence_s,
@@ -13,12 +13,12 @@ from vpnmesh.study.convergence import (
 )
 
 DIRECT, RELAY = Path.DIRECT, Path.RELAY
-LIMITS = Limits(probes=4, seconds=3, outage_s=1.0)
+LIMITS = StabilityLimits(probes=4, seconds=3, outage_s=1.0)
 
 
-def steady(path: Path | None = DIRECT, count: int = 5) -> list[Probe]:
+def steady(path: Path | None = DIRECT, count: int = 5) -> list[PathProbe]:
     """A probe a second, all answered."""
-    return [Probe(float(second), path, answered=True) for second in range(count)]
+    return [PathProbe(float(second), path, answered=True) for second in range(count)]
 
 
 def test_a_steady_direct_path_is_included() -> None:
@@ -37,27 +37,35 @@ def test_relaying_although_direct_works_is_excluded() -> None:
 
 def test_one_probe_off_the_path_excludes() -> None:
     """A path that changes is no steady path, even if packets pass all along."""
-    probes = [*steady(), Probe(5.0, None, answered=True)]
+    probes = [*steady(), PathProbe(5.0, None, answered=True)]
     assert judge(probes, DIRECT, LIMITS).reason == "1 of 6 probes were not on the direct path but no path"
 
 
 def test_an_overlay_that_flaps_is_excluded() -> None:
     """The paper's second finding: the named path stays, and packets are lost for seconds."""
-    probes = [*steady(count=3), Probe(3.0, DIRECT, answered=False), *[Probe(7.5, DIRECT, answered=True)]]
+    probes = [
+        *steady(count=3),
+        PathProbe(3.0, DIRECT, answered=False),
+        *[PathProbe(7.5, DIRECT, answered=True)],
+    ]
     verdict = judge(probes, DIRECT, LIMITS)
     assert (verdict.included, verdict.longest_outage_s) == (False, 4.5)
     assert verdict.reason == "no packet came back for 4.5 s, allowed are 1.0 s"
 
 
 @pytest.mark.parametrize("probes", [[], steady(count=1), steady(count=3)])
-def test_too_little_evidence_excludes(probes: list[Probe]) -> None:
+def test_too_little_evidence_excludes(probes: list[PathProbe]) -> None:
     """Few probes, or probes over too short a time, prove nothing."""
     assert judge(probes, DIRECT, LIMITS).reason.startswith("only ")
 
 
 def test_a_silence_at_the_end_counts() -> None:
     """What had not come back when the watch ended is an outage too."""
-    probes = [*steady(count=2), Probe(2.0, DIRECT, answered=False), Probe(5.0, DIRECT, answered=False)]
+    probes = [
+        *steady(count=2),
+        PathProbe(2.0, DIRECT, answered=False),
+        PathProbe(5.0, DIRECT, answered=False),
+    ]
     assert longest_silence_s(probes) == 3.0
     assert longest_silence_s([]) == 0.0
 
@@ -65,12 +73,12 @@ def test_a_silence_at_the_end_counts() -> None:
 def test_a_path_has_settled_when_it_held() -> None:
     """A path that came and went has not settled; the time is that of the beginning, not of the proof."""
     probes = [
-        Probe(0.0, DIRECT, answered=False),
-        Probe(1.0, RELAY, answered=True),
-        Probe(1.5, RELAY, answered=False),
-        Probe(2.0, RELAY, answered=True),
-        Probe(3.9, RELAY, answered=True),
-        Probe(4.1, RELAY, answered=True),
+        PathProbe(0.0, DIRECT, answered=False),
+        PathProbe(1.0, RELAY, answered=True),
+        PathProbe(1.5, RELAY, answered=False),
+        PathProbe(2.0, RELAY, answered=True),
+        PathProbe(3.9, RELAY, answered=True),
+        PathProbe(4.1, RELAY, answered=True),
     ]
     assert settled_s(probes, RELAY, hold_s=2.0) == 2.0
     assert settled_s(probes[:5], RELAY, hold_s=2.0) is None

@@ -4,7 +4,6 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from vpnmesh.doctor.alike import differences, untold, versions
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, warning, would_fail
 from vpnmesh.doctor.judge import (
     Skew,
@@ -18,9 +17,11 @@ from vpnmesh.doctor.judge import (
     judge_mtu,
     judge_traffic,
 )
-from vpnmesh.doctor.questions import Answers, Load, Rate, objects, path_mtu, traffic, tunnels
+from vpnmesh.doctor.likeness import differences, untold, versions
+from vpnmesh.doctor.questions import LoadAverage, NodeAnswers, Rate, objects, path_mtu, traffic, tunnels
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed
+from vpnmesh.study.scenarios import scenario_named
 
 NOTHING: dict[str, list[str]] = {
     "interfaces": [" lo", " eth0"],
@@ -44,10 +45,17 @@ def said(text: str) -> list[Completed]:
     return [Completed((), 0, text, "")]
 
 
-def nobody(**changes: object) -> Answers:
+def nobody(**changes: object) -> NodeAnswers:
     """A node on which nothing foreign is."""
-    return Answers(
-        **{"traffic": (), "load": Load(0, 1), "processes": (), "tunnels": (), "objects": (), "lacks": {}}  # type: ignore[arg-type]
+    return NodeAnswers(
+        **{
+            "traffic": (),
+            "load": LoadAverage(0, 1),
+            "processes": (),
+            "tunnels": (),
+            "objects": (),
+            "lacks": {},
+        }  # type: ignore[arg-type]
         | changes
     )
 
@@ -116,14 +124,15 @@ def test_the_packets_of_the_scenarios_must_reach_every_node(
 ) -> None:
     """A smaller path is fatal for those scenarios only whose packets do not fit; one that carries nothing always."""
     answered = dict(zip((bed.server.underlay, bed.relay.underlay), reached, strict=True))
-    found = list(judge_mtu(bed, bed.client, answered, scenarios))
+    found = list(judge_mtu(bed, bed.client, answered, [scenario_named(name) for name in scenarios]))
     assert [one.grade for one in found] == grades
     assert words in found[0].said
 
 
 def test_a_small_mtu_says_what_could_be_left_out(bed: Testbed) -> None:
     """The way out names the scenarios that cannot work, and those that can."""
-    (found,) = judge_mtu(bed, bed.client, {bed.relay.underlay: 1400}, ("native-1450", "wireguard-direct"))
+    scenarios = [scenario_named(name) for name in ("native-1450", "wireguard-direct")]
+    (found,) = judge_mtu(bed, bed.client, {bed.relay.underlay: 1400}, scenarios)
     assert found.do == (
         "set MTU 1500 on nodes, switch and router: native-1450 cannot work below;"
         " or leave it out: --scenarios wireguard-direct"
@@ -149,12 +158,12 @@ def test_traffic_and_load_of_others_are_warnings() -> None:
         "warning"
     ]
     assert [one.grade for one in judge_traffic("a", [Rate("eth0", 0.5, 0.4)])] == ["good"]
-    assert [judge_load("a", Load(average, 4)).grade for average in (2.0, 2.1)] == ["good", "warning"]
+    assert [judge_load("a", LoadAverage(average, 4)).grade for average in (2.0, 2.1)] == ["good", "warning"]
 
 
 def test_features_are_asked_by_role(bed: Testbed) -> None:
     """Only nodes with pods need VXLAN, only the firewall nftables, a relay neither."""
-    asked = [features_of(node) for node in (bed.client, bed.firewall, bed.relay)]
+    asked = [features_of(node, ("nftables",)) for node in (bed.client, bed.firewall, bed.relay)]
     assert asked == [("namespaces", "vxlan", "tun"), ("nftables",), ()]
 
 

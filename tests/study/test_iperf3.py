@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Condition, Test
+from vpnmesh.model import Condition
 from vpnmesh.tools.iperf3 import Iperf3, parse
 
 POD = IPv4Address("10.136.0.129")
@@ -18,7 +18,7 @@ def test_tcp_reads_the_receivers_side(captured: Path) -> None:
     """The rate is what arrived, not what was sent."""
     raw = (captured / "iperf3" / "tcp-relayed.json").read_text()
     end = json.loads(raw)["end"]
-    measured = parse(raw, Test.TCP)
+    measured = parse(raw, "tcp")
     assert end["sum_received"]["bits_per_second"] / 1e6 == measured.get("rate_mbit_s")
     assert end["sum_sent"]["retransmits"] == measured.get("retransmits")
     assert measured.get("lost_pct") is None
@@ -28,7 +28,7 @@ def test_udp_records_sent_received_and_lost(captured: Path) -> None:
     """Unlimited UDP loses most on the way in: all three figures are kept."""
     raw = (captured / "iperf3" / "udp-unlimited.json").read_text()
     end = json.loads(raw)["end"]
-    measured = parse(raw, Test.UDP)
+    measured = parse(raw, "udp")
     share = end["sum_received"]["bytes"] / end["sum_sent"]["bytes"]
     assert end["sum_sent"]["bits_per_second"] / 1e6 == measured.get("sent_mbit_s")
     assert pytest.approx(100 * (1 - share)) == measured.get("lost_pct")
@@ -66,19 +66,19 @@ def test_ugly_output_is_a_reason(case: str, captured: Path) -> None:
     raw = make(text)
     assert raw != text
     with pytest.raises(ToolError, match=said):
-        parse(raw, Test.UDP)
+        parse(raw, "udp")
 
 
 def test_a_refused_connection_keeps_iperf3s_own_words(captured: Path) -> None:
     """The error in the JSON is the reason."""
     with pytest.raises(ToolError, match="Connection refused"):
-        parse((captured / "iperf3" / "refused.json").read_text(), Test.TCP)
+        parse((captured / "iperf3" / "refused.json").read_text(), "tcp")
 
 
 def test_argv_is_the_papers() -> None:
     """`iperf3 -O 1 -t 60` and `iperf3 -u -b 0 -O 1 -w 2M -t 60`, JSON instead of text."""
     tool = Iperf3(duration_s=60, udp_window="2M")
-    tcp, udp = tool.client(Test.TCP, POD), tool.client(Test.UDP, POD)
+    tcp, udp = tool.client("tcp", POD), tool.client("udp", POD)
     assert ("iperf3", "-c", str(POD), "-p", "5201", "-O", "1", "-t", "60") == tcp[:9]
     assert tcp[9:11] == ("-C", "cubic")
     assert udp[9:14] == ("-u", "-b", "0", "-w", "2M")
@@ -87,6 +87,6 @@ def test_argv_is_the_papers() -> None:
 def test_the_time_limit_follows_the_specification() -> None:
     """A timeout is computed: longer tests and longer ways get more."""
     clean = Condition()
-    assert Iperf3(60).seconds(clean) - Iperf3(10).seconds(clean) == 50
-    assert Iperf3(10).seconds(Condition(delay_ms=350)) > Iperf3(10).seconds(clean) + 4
-    assert Iperf3(10).seconds(Condition(loss_pct=10)) > Iperf3(10).seconds(clean) + 7
+    assert Iperf3(60).limit_s(clean) - Iperf3(10).limit_s(clean) == 50
+    assert Iperf3(10).limit_s(Condition(delay_ms=350)) > Iperf3(10).limit_s(clean) + 4
+    assert Iperf3(10).limit_s(Condition(loss_pct=10)) > Iperf3(10).limit_s(clean) + 7

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
-from vpnmesh.study.matrix import PROFILES, THROUGHPUT_TESTS, MatrixPlan, Profile, confounded, plan_matrix
+from vpnmesh.study.matrix import THROUGHPUT_TESTS, MatrixPlan, Profile, confounded, plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 
 PAIR = Pair("worker1", "worker2")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.frames.summary import summarize
-from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.model import Cell, Pair
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
-from vpnmesh.tools.load import Load
+from vpnmesh.tools.load import NodeLoad
 
-CELL = Cell("native-1450", "loss-1pct", Test.UDP, Pair("worker1", "worker2"))
+CELL = Cell("native-1450", "loss-1pct", "udp", Pair("worker1", "worker2"))
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
-LOAD = Load(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10)
+LOAD = NodeLoad(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10)
 FULL = Record(
     CELL,
     3,
@@ -149,7 +149,7 @@ def test_what_was_unavailable_was_not_attempted() -> None:
 def test_every_cell_has_its_own_row() -> None:
     """Scenario, condition and test are kept apart, in the order they came."""
     others = [
-        replace(CELL, test=Test.TCP),
+        replace(CELL, test="tcp"),
         replace(CELL, condition="none"),
         replace(CELL, scenario="native-1230"),
     ]

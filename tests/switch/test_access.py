@@ -4,7 +4,7 @@ import pytest
 
 from inventory.load import load
 from vpnmesh.errors import CheckError, InputError, UnknownNameError
-from vpnmesh.switch.access import SYSTEMS, Port, plan, system_named, wanted_ports
+from vpnmesh.switch.access import SYSTEMS, AccessPort, plan, system_named, wanted_ports
 
 ACCESS = (
     "interface Gi1/0/1\n description uplink vlan 7\n switchport access vlan 20\n switchport mode access\n!"
@@ -19,13 +19,13 @@ PVID = '{"vlan":20,"flags":["PVID","Egress Untagged"]}'
 @pytest.mark.parametrize(
     ("text", "port"),
     [
-        (ACCESS, Port("p", 20)),
-        (TRUNK, Port("p", None, access=False, trunk=True)),
-        ("interface p\n switchport mode dot1q-tunnel", Port("p", None, access=False, trunk=True)),
-        ("interface p\n switchport mode dynamic desirable", Port("p", None, access=False, trunk=True)),
+        (ACCESS, AccessPort("p", 20)),
+        (TRUNK, AccessPort("p", None, access=False, trunk=True)),
+        ("interface p\n switchport mode dot1q-tunnel", AccessPort("p", None, access=False, trunk=True)),
+        ("interface p\n switchport mode dynamic desirable", AccessPort("p", None, access=False, trunk=True)),
     ],
 )
-def test_industry_lines(name: str, text: str, port: Port) -> None:
+def test_industry_lines(name: str, text: str, port: AccessPort) -> None:
     """IOS-XE, EOS and NX-OS: VLAN and mode by their lines, not by a description that looks like one."""
     assert SYSTEMS[name].read("p", text) == port
 
@@ -33,8 +33,10 @@ def test_industry_lines(name: str, text: str, port: Port) -> None:
 def test_what_a_port_without_a_mode_is() -> None:
     """EOS and NX-OS leave their default mode, access, out of the configuration; IOS-XE's default is no access mode."""
     text = "interface p\n switchport access vlan 20\n!"
-    assert SYSTEMS["arista_eos"].read("p", text) == SYSTEMS["cisco_nxos"].read("p", text) == Port("p", 20)
-    assert SYSTEMS["cisco_iosxe"].read("p", text) == Port("p", 20, access=False)
+    assert (
+        SYSTEMS["arista_eos"].read("p", text) == SYSTEMS["cisco_nxos"].read("p", text) == AccessPort("p", 20)
+    )
+    assert SYSTEMS["cisco_iosxe"].read("p", text) == AccessPort("p", 20, access=False)
 
 
 @pytest.mark.parametrize("name", ["cisco_iosxe", "arista_eos", "cisco_nxos"])
@@ -46,7 +48,7 @@ def test_a_routed_port_is_not_touched(name: str) -> None:
 def test_junos_lines() -> None:
     """Junos in set form; a VLAN by name cannot be compared and is said."""
     access = JUNOS.format("interface-mode access") + JUNOS.format("vlan members 20")
-    assert SYSTEMS["juniper_junos"].read("ge-0/0/1", access) == Port("ge-0/0/1", 20)
+    assert SYSTEMS["juniper_junos"].read("ge-0/0/1", access) == AccessPort("ge-0/0/1", 20)
     trunk = JUNOS.format("interface-mode trunk")
     assert SYSTEMS["juniper_junos"].read("ge-0/0/1", trunk).trunk
     with pytest.raises(CheckError, match="in a VLAN by name"):
@@ -56,9 +58,9 @@ def test_junos_lines() -> None:
 def test_bridge_json() -> None:
     """One VLAN that is PVID and leaves untagged is an access port's, none is none; any other is a trunk."""
     read = SYSTEMS["linux_bridge"].read
-    assert read("port1", BRIDGE.format(PVID)) == Port("port1", 20)
+    assert read("port1", BRIDGE.format(PVID)) == AccessPort("port1", 20)
     assert read("port1", BRIDGE.format(PVID + ',{"vlan":30}')).trunk
-    assert read("port1", "[]") == Port("port1", None)
+    assert read("port1", "[]") == AccessPort("port1", None)
     for other in (
         '{"vlan":30}',
         '{"vlan":30,"flags":["PVID"]}',
@@ -68,7 +70,7 @@ def test_bridge_json() -> None:
         port = read("port1", BRIDGE.format(other))
         assert port.trunk, other
         with pytest.raises(CheckError, match="port1 is a trunk, tagged"):
-            plan(SYSTEMS["linux_bridge"], [port], [Port("port1", 20)])
+            plan(SYSTEMS["linux_bridge"], [port], [AccessPort("port1", 20)])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_bridge_json() -> None:
 def test_lines_that_set_a_vlan(name: str, lines: tuple[str, ...]) -> None:
     """The reviewed lines of each system; a port that is already so needs none; the way back is the old lines."""
     system = SYSTEMS[name]
-    before, after = Port("p", None, access=False), Port("p", 20)
+    before, after = AccessPort("p", None, access=False), AccessPort("p", 20)
     assert plan(system, [before], [after]).lines == lines
     assert not plan(system, [after], [after])
     assert plan(system, [after], [before]).lines[-len(system.finish) or None :] == system.finish or lines
@@ -105,13 +107,13 @@ def test_lines_that_set_a_vlan(name: str, lines: tuple[str, ...]) -> None:
 def test_a_trunk_is_never_touched() -> None:
     """Others' VLANs are on it."""
     with pytest.raises(CheckError, match="p is a trunk"):
-        plan(SYSTEMS["cisco_iosxe"], [Port("p", None, access=False, trunk=True)], [Port("p", 20)])
+        plan(SYSTEMS["cisco_iosxe"], [AccessPort("p", None, access=False, trunk=True)], [AccessPort("p", 20)])
 
 
 def test_ports_of_nodes_follow_the_inventory() -> None:
     """A node's port gets the VLAN of its leg; a node that is none is named."""
     _, testbed = load("lab")
-    assert wanted_ports(testbed, {"worker1": "Gi1/0/1"}) == (Port("Gi1/0/1", 20),)
+    assert wanted_ports(testbed, {"worker1": "Gi1/0/1"}) == (AccessPort("Gi1/0/1", 20),)
     with pytest.raises(InputError, match="'worker9' is no node"):
         wanted_ports(testbed, {"worker9": "Gi1/0/1"})
 

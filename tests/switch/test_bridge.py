@@ -20,7 +20,7 @@ from nornir.plugins.runners import SerialRunner
 from tasks.switch import set_access_vlans
 from vpnmesh.errors import CheckError, CommandError
 from vpnmesh.plan import Command, Completed, Fact
-from vpnmesh.switch.access import Port
+from vpnmesh.switch.access import AccessPort
 
 T = TypeVar("T")
 _BRIDGE = """#!{python}
@@ -95,7 +95,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run(*ports: Port, dry_run: bool = False) -> Result:
+def run(*ports: AccessPort, dry_run: bool = False) -> Result:
     """The task on the bridge's host."""
     host = Host("bridge", platform="linux_bridge")
     inventory = Inventory(hosts={"bridge": host})  # type: ignore[arg-type]
@@ -106,11 +106,13 @@ def run(*ports: Port, dry_run: bool = False) -> Result:
 def test_vlan_is_set_verified_and_undone(state: Path) -> None:
     """Dry run changes nothing; then set; again unchanged; the former ports undo it, file for file."""
     before = state.read_text()
-    wanted = (Port("p1", 20), Port("p2", 30))
+    wanted = (AccessPort("p1", 20), AccessPort("p2", 30))
     dry = run(*wanted, dry_run=True)
     assert (dry.changed, state.read_text()) == (True, before), dry.exception
     done = run(*wanted)
-    assert (done.changed, done.result) == (True, (Port("p1", 1), Port("p2", None))), done.exception
+    assert (done.changed, done.result) == (True, (AccessPort("p1", 1), AccessPort("p2", None))), (
+        done.exception
+    )
     again = run(*wanted)
     assert (again.changed, again.result) == (False, wanted)
     assert run(*done.result).changed
@@ -118,9 +120,9 @@ def test_vlan_is_set_verified_and_undone(state: Path) -> None:
 
 
 def test_a_trunk_is_refused_before_anything_is_written(state: Path) -> None:
-    """Port p3 carries other VLANs: neither it nor the port before it is changed."""
+    """AccessPort p3 carries other VLANs: neither it nor the port before it is changed."""
     before = state.read_text()
-    refused = run(Port("p1", 20), Port("p3", 20))
+    refused = run(AccessPort("p1", 20), AccessPort("p3", 20))
     assert isinstance(refused.exception, CheckError)
     assert before == state.read_text()
 
@@ -144,7 +146,7 @@ def test_a_port_whose_vlan_would_separate_nothing_is_refused(state: Path, port: 
     on_bridge(sysfs, "open", "br1", "0")
     on_bridge(sysfs, "old", "br2", None)
     for dry_run in (True, False):
-        refused = run(Port("p1", 20), Port(port, 20), dry_run=dry_run)
+        refused = run(AccessPort("p1", 20), AccessPort(port, 20), dry_run=dry_run)
         assert isinstance(refused.exception, CheckError)
         assert re.search(complaint, str(refused.exception))
     assert before == state.read_text()
@@ -153,6 +155,6 @@ def test_a_port_whose_vlan_would_separate_nothing_is_refused(state: Path, port: 
 def test_a_failure_in_the_middle_sets_the_port_back(state: Path) -> None:
     """`bridge vlan add` fails after `del` was done: the port has its former VLAN again, and the failure is said."""
     before = state.read_text()
-    refused = run(Port("p1", 4095))
+    refused = run(AccessPort("p1", 4095))
     assert isinstance(refused.exception, CommandError)
     assert before == state.read_text()

@@ -20,7 +20,7 @@ from tasks.switch import read_ports, set_access_vlans
 from tests.needs import needs
 from vpnmesh.errors import CheckError, NodeUnreachableError
 from vpnmesh.lab.uv import find_uv
-from vpnmesh.switch.access import Port
+from vpnmesh.switch.access import AccessPort
 
 HERE = Path(__file__).parent
 NAMES = {
@@ -52,14 +52,14 @@ class Simulated:
         inventory = Inventory(hosts={name: host})  # type: ignore[arg-type]
         return Nornir(inventory, runner=SerialRunner()).run(task=task, **parameters)  # type: ignore[arg-type]
 
-    def port(self, name: str, number: int, vid: int | None = 20, *, access: bool = True) -> Port:
+    def port(self, name: str, number: int, vid: int | None = 20, *, access: bool = True) -> AccessPort:
         """One of a system's three ports."""
-        return Port(NAMES[name].format(number), vid, access)
+        return AccessPort(NAMES[name].format(number), vid, access)
 
-    def now(self, name: str) -> tuple[Port, ...]:
+    def now(self, name: str) -> tuple[AccessPort, ...]:
         """Its first two ports as they are."""
         names = tuple(NAMES[name].format(number) for number in (1, 2))
-        found: tuple[Port, ...] = self.run(name, read_ports, names=names)[name][0].result
+        found: tuple[AccessPort, ...] = self.run(name, read_ports, names=names)[name][0].result
         return found
 
 
@@ -132,10 +132,10 @@ class Trip:
     done: Result
     again: Result
     undone: Result
-    now: tuple[Port, ...]
+    now: tuple[AccessPort, ...]
 
 
-def ports_of(simulated: Simulated, name: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def ports_of(simulated: Simulated, name: str) -> tuple[tuple[AccessPort, ...], tuple[AccessPort, ...]]:
     """The first two ports as they are at first, and as they are wanted."""
     # on EOS and NX-OS access is the mode of a port that has no mode
     former = (
@@ -176,7 +176,7 @@ def test_vlan_is_set_verified_and_undone(simulated: Simulated, trips: dict[str, 
 
 @pytest.mark.parametrize("name", ["arista_eos", "juniper_junos"])
 def test_a_trunk_is_refused_before_anything_is_written(simulated: Simulated, name: str) -> None:
-    """Port 3 is a trunk: neither it nor the port before it is changed."""
+    """AccessPort 3 is a trunk: neither it nor the port before it is changed."""
     ports = (simulated.port(name, 1), simulated.port(name, 3))
     result = simulated.run(name, set_access_vlans, ports=ports)[name][0]
     assert isinstance(result.exception, CheckError)
@@ -189,8 +189,8 @@ class Refused:
     """What the task said of a change whose second port is refused, and the ports then; and after one more change."""
 
     refused: Result
-    then: tuple[Port, ...]
-    later: tuple[Port, ...]
+    then: tuple[AccessPort, ...]
+    later: tuple[AccessPort, ...]
 
 
 def refused(simulated: Simulated, name: str) -> Refused:

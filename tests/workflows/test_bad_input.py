@@ -24,7 +24,7 @@ CASES = {
     "--scenarios nonsense": "unknown scenario 'nonsense'; known are: native-1450",
     "--conditions loss-3": "unknown condition 'loss-3'; known are: none, loss-1pct",
     "--conditions loss-100pct": "loss 100 % is not in",
-    "--tests sctp": "unknown test 'sctp'; known are: tcp, udp",
+    "--tests sctp": "unknown test 'sctp'; known are: convergence, idle, tcp, udp, ping",
     "--profile slow": "unknown profile 'slow'; known are: quick, paper",
     "--inventory nowhere": "built in are: baremetal, lab",
     "--resume {empty}": "not a run",
@@ -148,5 +148,5 @@ def test_remarks_do_not_spoil_the_json() -> None:
 
 def test_a_cell_has_one_key() -> None:
     """The key is what resuming goes by."""
-    cell = Cell("a", "none", "tcp", Pair("x", "y"))  # type: ignore[arg-type]
+    cell = Cell("a", "none", "tcp", Pair("x", "y"))
     assert cell.key == "a/none/tcp/x>y"

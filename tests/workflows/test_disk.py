@@ -10,12 +10,12 @@ import pytest
 
 from tests.needs import needs
 from vpnmesh.errors import InputError
-from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.model import Cell, Pair
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.study.record import Record
 from workflows.run.store import Store, StoreError
 
-CELL = Cell("native-1450", "none", Test.TCP, Pair("worker1", "worker2"))
+CELL = Cell("native-1450", "none", "tcp", Pair("worker1", "worker2"))
 
 
 def mount(*arguments: str) -> None:

@@ -15,7 +15,8 @@ from tests.workflows.test_runner import run
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Condition, Place, Placement, Testbed
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows import teardown
 from workflows.run import runner

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.model import Condition, End, Place, Placement, Test
-from vpnmesh.study.matrix import PROFILES
+from vpnmesh.model import Condition, End, Place, Placement
+from vpnmesh.study.profiles import PROFILES, parse_placement
 from vpnmesh.study.scenarios import PAPER_SCENARIOS
-from workflows.run.options import MatrixOptions, parse_placement, split
+from workflows.run.options import MatrixOptions, split
 
 QUICK, PAPER = PROFILES["quick"], PROFILES["paper"]
 
@@ -60,7 +60,7 @@ def test_options_change_what_they_name() -> None:
     )
     wanted = replace(
         PAPER,
-        tests=(Test.UDP, Test.TCP),
+        tests=("udp", "tcp"),
         conditions=(Condition(loss_pct=5), Condition()),
         conditions_asked=True,
         repetitions_clean=7,

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from vpnmesh.model import Cell, Pair, Test
-from vpnmesh.study.matrix import PROFILES, Job, plan_matrix
+from vpnmesh.model import Cell, Pair
+from vpnmesh.study.matrix import Job, plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record, frame_of, journal_line
 from workflows.run.progress import PLAIN_WIDTH, RunProgress, result_tables
 
@@ -21,7 +22,7 @@ def measured(rate: float) -> Outcome:
     return Measured((Sample("rate_mbit_s", rate),))
 
 
-def records(scenario: str, condition: str, test: Test, *outcomes: Outcome) -> list[Record]:
+def records(scenario: str, condition: str, test: str, *outcomes: Outcome) -> list[Record]:
     cell = Cell(scenario, condition, test, PAIR)
     return [Record(cell, n, outcome, WHEN) for n, outcome in enumerate(outcomes, start=1)]
 
@@ -55,11 +56,11 @@ TCP pod to pod, Mbit/s: mean ± sd, measured of attempted
 def test_the_table_of_a_protocol() -> None:
     """Scenarios and conditions in the study's order, n beside each mean; a failure has no number, a gap no cell."""
     results = frame(
-        records("nebula-relay", "none", Test.TCP, measured(3), measured(3)),
-        records("native-1450", "delay-50ms", Test.TCP, Failed("path", "x"), Failed("tool", "y")),
-        records("native-1450", "none", Test.TCP, measured(10), Failed("path", "x"), measured(20)),
-        records("native-1450", "loss-5pct", Test.TCP, measured(10)),
-        records("headscale-relay", "none", Test.TCP, Failed(UNAVAILABLE, "unavailable: no binary")),
+        records("nebula-relay", "none", "tcp", measured(3), measured(3)),
+        records("native-1450", "delay-50ms", "tcp", Failed("path", "x"), Failed("tool", "y")),
+        records("native-1450", "none", "tcp", measured(10), Failed("path", "x"), measured(20)),
+        records("native-1450", "loss-5pct", "tcp", measured(10)),
+        records("headscale-relay", "none", "tcp", Failed(UNAVAILABLE, "unavailable: no binary")),
     )
     assert printed(*result_tables(results)) == TABLE
 
@@ -67,9 +68,9 @@ def test_the_table_of_a_protocol() -> None:
 def test_one_table_a_protocol_and_none_for_others() -> None:
     """tcp, then udp; idle and ping have no throughput."""
     results = frame(
-        records("native-1450", "none", Test.IDLE, Measured((Sample("cpu_pct", 1),))),
-        records("native-1450", "none", Test.UDP, measured(1)),
-        records("native-1450", "none", Test.TCP, measured(1)),
+        records("native-1450", "none", "idle", Measured((Sample("cpu_pct", 1),))),
+        records("native-1450", "none", "udp", measured(1)),
+        records("native-1450", "none", "tcp", measured(1)),
     )
     titles = [str(table.title) for table in result_tables(results)]
     assert [title[:3] for title in titles] == ["TCP", "UDP"]
@@ -98,7 +99,7 @@ def test_the_line_of_a_finished_job(outcomes: tuple[Outcome, ...], wanted: str) 
     """Mean of what was measured, counts, and the first failure's stage and reason, brackets and all."""
     console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
     plan = plan_matrix(PROFILES["quick"], [PAIR], 1)
-    made = records("native-1450", "loss-5pct", Test.TCP, *outcomes)
+    made = records("native-1450", "loss-5pct", "tcp", *outcomes)
     with RunProgress(console, plan, 0) as progress:
         for record in made:
             progress.advance(record)
@@ -111,12 +112,12 @@ def test_the_line_of_a_finished_job(outcomes: tuple[Outcome, ...], wanted: str) 
 @pytest.mark.parametrize(
     ("test", "sample", "wanted"),
     [
-        (Test.PING, Sample("rtt_ms", 0.25), "ping       0.2 ms      1/1"),
-        (Test.IDLE, Sample("cpu_pct", 3.0), "idle       3.0 % CPU   1/1"),
-        (Test.CONVERGENCE, Sample("join_s", 2.5), "convergence       2.5 s join  1/1"),
+        ("ping", Sample("rtt_ms", 0.25), "ping       0.2 ms      1/1"),
+        ("idle", Sample("cpu_pct", 3.0), "idle       3.0 % CPU   1/1"),
+        ("convergence", Sample("join_s", 2.5), "convergence       2.5 s join  1/1"),
     ],
 )
-def test_other_tests_show_what_they_measure(test: Test, sample: Sample, wanted: str) -> None:
+def test_other_tests_show_what_they_measure(test: str, sample: Sample, wanted: str) -> None:
     """A round trip, a load and a time to join are no rates."""
     console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
     made = records("native-1450", "none", test, Measured((sample,)))

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
-from vpnmesh.model import Cell, Test, Testbed
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.model import Cell, Testbed
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record
 from workflows import full_matrix
 from workflows.full_matrix import main
@@ -67,6 +68,7 @@ CHANGING = {
     "--profile": "paper",
     "--inventory": "nowhere",
     "--scenarios": "netbird-relay",
+    "--scenario-file": "/nonexistent/mine.yaml",
     "--conditions": "none",
     "--tests": "tcp",
     "--repetitions": "3",
@@ -105,7 +107,9 @@ def test_options_that_only_look_stay_allowed(store: Store) -> None:
 def test_every_option_is_either_refused_or_only_looks() -> None:
     """A new option has to say which it is."""
     names = {str(parameter.name) for parameter in main.params}
-    assert names - sessions.WITH_RESUME == {option.removeprefix("--") for option in CHANGING}
+    assert names - sessions.WITH_RESUME == {
+        option.removeprefix("--").replace("scenario-file", "scenario_files") for option in CHANGING
+    }
 
 
 @pytest.mark.parametrize(
@@ -216,7 +220,7 @@ def test_sets_in_another_order_are_no_change(store: Store) -> None:
 
 def test_numbers_go_on_after_rows_of_every_outcome(store: Store, bed: Testbed) -> None:
     """`sequence` is unique in a run: unavailable and failed rows have theirs too."""
-    cell = Cell("nebula-direct", "none", Test.TCP, bed.pairs[0])
+    cell = Cell("nebula-direct", "none", "tcp", bed.pairs[0])
     outcomes: tuple[Outcome, ...] = (
         Measured((Sample("rate_mbit_s", 1.0),)),
         Failed("tool", "no"),
@@ -231,7 +235,7 @@ def test_numbers_go_on_after_rows_of_every_outcome(store: Store, bed: Testbed) -
 
 def test_the_whole_journal_counts_though_the_parquet_is_older(store: Store, bed: Testbed) -> None:
     """A kill between a repetition's line and the table: the line counts, once, and the table is made anew."""
-    cell = Cell("nebula-direct", "none", Test.TCP, bed.pairs[0])
+    cell = Cell("nebula-direct", "none", "tcp", bed.pairs[0])
     good = Measured((Sample("rate_mbit_s", 1.0),))
     store.append(Record(cell, 1, good, datetime.now(UTC), sequence=1))
     store.write_results()
@@ -244,7 +248,7 @@ def test_the_whole_journal_counts_though_the_parquet_is_older(store: Store, bed:
 
 def test_a_scenario_that_was_missing_once_is_not_missing_for_ever(store: Store, bed: Testbed) -> None:
     """--require-all judges what could not be attempted in the end."""
-    cell = Cell("nebula-direct", "none", Test.TCP, bed.pairs[0])
+    cell = Cell("nebula-direct", "none", "tcp", bed.pairs[0])
     store.append(
         Record(cell, 0, Failed(UNAVAILABLE, "unavailable: no nebula"), datetime.now(UTC), sequence=1)
     )

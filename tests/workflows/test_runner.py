@@ -13,7 +13,8 @@ from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Condition, Testbed
 from vpnmesh.plan import Secret
-from vpnmesh.study.matrix import PROFILES, MatrixPlan, plan_matrix
+from vpnmesh.study.matrix import MatrixPlan, plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from workflows.run import runner
 from workflows.run.progress import RunProgress
 from workflows.run.provision import Site

@@ -10,13 +10,13 @@ import pytest
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.masks import masked
-from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.model import Cell, Pair
 from vpnmesh.plan import Secret
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record
 from workflows.run.store import Store, StoreError
 
-CELL = Cell("native-1450", "loss-1pct", Test.TCP, Pair("worker1", "worker2"))
+CELL = Cell("native-1450", "loss-1pct", "tcp", Pair("worker1", "worker2"))
 GOOD = Measured((Sample("rate_mbit_s", 12.5), Sample("sent_mbit_s", 13.0)))
 
 
@@ -127,6 +127,7 @@ def test_a_run_is_private(tmp_path: Path) -> None:
         files = [path for path in directory.rglob("*") if path.is_file()]
         assert sorted(path.name for path in files) == [
             "1.json",
+            "figures.parquet",
             "journal.jsonl",
             "manifest.json",
             "results.parquet",

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from vpnmesh.doctor.alike import ALIKE
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
-from vpnmesh.doctor.questions import Answers, Load, Rate
+from vpnmesh.doctor.likeness import ALIKE
+from vpnmesh.doctor.questions import LoadAverage, NodeAnswers, Rate
 from vpnmesh.host.pods import HOST_VETH, POD, VXLAN
 from vpnmesh.model import K8S_ROLES, Node, Role, Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
-from vpnmesh.study.scenarios import scenario_named
 
 MUCH_SKEW_S = 1.0
 """Beyond it, CPU figures of a repetition are of other seconds than its traffic."""
@@ -36,9 +35,13 @@ FEATURES: Mapping[str, tuple[frozenset[Role], str]] = {
     "namespaces": (K8S_ROLES, "a kernel with network namespaces: Debian's has them"),
     "vxlan": (K8S_ROLES, "modprobe vxlan, or another kernel"),
     "tun": (K8S_ROLES, "modprobe tun, or another kernel"),
-    "nftables": (frozenset({Role.FIREWALL}), "modprobe nf_tables, or name another firewall_driver"),
+    "nftables": (frozenset(), "modprobe nf_tables, or name another firewall_driver"),
 }
-"""Kernel features without which no run is possible, the roles whose nodes need them, and the way to them."""
+"""Kernel features without which no run is possible, the roles whose nodes always need them, and the way to them.
+
+A firewall needs what its driver says.
+"""
+_OTHER_KERNEL = "load its module, or take another kernel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,13 @@ class Skew:
     within_s: float
 
 
-def features_of(node: Node) -> tuple[str, ...]:
-    """The kernel features that the node is asked for."""
-    return tuple(name for name, (roles, _) in FEATURES.items() if node.roles & roles)
+def features_of(node: Node, of_driver: Sequence[str]) -> tuple[str, ...]:
+    """The kernel features that the node is asked for; `of_driver` is what the firewall's driver needs."""
+    by_role = (name for name, (roles, _) in FEATURES.items() if node.roles & roles)
+    return (*by_role, *(of_driver if Role.FIREWALL in node.roles else ()))
 
 
-def judge(node: Node, said: Answers, traces: Iterable[str]) -> Iterator[Finding]:
+def judge(node: Node, said: NodeAnswers, traces: Iterable[str]) -> Iterator[Finding]:
     """All findings of one node's answers; `traces` are the interfaces of solutions, which are leftovers."""
     yield from judge_features(node.name, said.lacks)
     yield from judge_traffic(node.name, said.traffic)
@@ -66,7 +70,8 @@ def judge_features(where: str, lacks: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the kernel can carry what the node is for."""
     for name, why in lacks.items():
         if why:
-            yield fatal(Check.KERNEL, where, f"no {name}: {why}", FEATURES[name][1])
+            _, way = FEATURES.get(name, ((), _OTHER_KERNEL))
+            yield fatal(Check.KERNEL, where, f"no {name}: {why}", way)
     if lacks and not any(lacks.values()):
         yield good(Check.KERNEL, where, f"has {', '.join(lacks)}")
 
@@ -95,10 +100,10 @@ def underlay_mtu(scenario: Scenario) -> int:
 
 
 def judge_mtu(
-    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[str]
+    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[Scenario]
 ) -> Iterator[Finding]:
     """Whether the packets of these scenarios get whole to every other node."""
-    needs = {name: underlay_mtu(scenario_named(name)) for name in scenarios}
+    needs = {one.name: underlay_mtu(one) for one in scenarios}
     names = {other.underlay: other.name for other in testbed.nodes}
     for address, mtu in found.items():
         way = f"to {names[address]} ({address})"
@@ -126,7 +131,7 @@ def judge_traffic(where: str, rates: Sequence[Rate]) -> Iterator[Finding]:
         yield good(Check.TRAFFIC, where, f"less than {MUCH_TRAFFIC_MBIT_S:g} Mbit/s on the underlay")
 
 
-def judge_load(where: str, load: Load) -> Finding:
+def judge_load(where: str, load: LoadAverage) -> Finding:
     """Whether others use the cores that encrypt and forward."""
     if load.average > MUCH_LOAD_PER_CORE * load.cores:
         said = f"load average {load.average:g} on {load.cores} cores"
@@ -134,7 +139,7 @@ def judge_load(where: str, load: Load) -> Finding:
     return good(Check.LOAD, where, f"load average below half of {load.cores} cores")
 
 
-def judge_foreign(where: str, said: Answers, ours: frozenset[str]) -> Iterator[Finding]:
+def judge_foreign(where: str, said: NodeAnswers, ours: frozenset[str]) -> Iterator[Finding]:
     """Whether somebody else's pods, services or overlays are on the node."""
     stop = "stop it while you measure: it shares cores, routes and packet filter with the run"
     vpns = {name[:15] for solution in SOLUTIONS.values() for name in solution.processes}

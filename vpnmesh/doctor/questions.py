@@ -54,7 +54,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadAverage:
     """Processes that ran or wanted to, on average of the last minute, and the cores that they share."""
 
     average: float
@@ -62,13 +62,13 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class NodeAnswers:
     """All that one node said; `lacks` says of each kernel feature that it was asked for what is in the way ("" if
     nothing).
     """
 
     traffic: tuple[Rate, ...]
-    load: Load
+    load: LoadAverage
     processes: tuple[str, ...]
     tunnels: tuple[str, ...]
     objects: tuple[str, ...]
@@ -76,11 +76,11 @@ class Answers:
 
 
 _Names = tuple[str, ...]
-_Busy = tuple[tuple[Rate, ...], Load]
+_Busy = tuple[tuple[Rate, ...], LoadAverage]
 _Foreign = tuple[_Names, tuple[_Names, _Names]]
 
 
-def answers(node: Node, features: Sequence[str]) -> Fact[Answers]:
+def answers(node: Node, features: Sequence[str]) -> Fact[NodeAnswers]:
     """Everything that can be asked in one round trip."""
     busy = both(traffic(node), load())
     foreign = both(processes(), both(tunnels(), objects()))
@@ -88,9 +88,9 @@ def answers(node: Node, features: Sequence[str]) -> Fact[Answers]:
     return both(busy, both(foreign, lacking)).map(_answers)
 
 
-def _answers(found: tuple[_Busy, tuple[_Foreign, dict[str, str]]]) -> Answers:
+def _answers(found: tuple[_Busy, tuple[_Foreign, dict[str, str]]]) -> NodeAnswers:
     (rates, average), ((names, (overlays, there)), lacks) = found
-    return Answers(rates, average, names, overlays, there, lacks)
+    return NodeAnswers(rates, average, names, overlays, there, lacks)
 
 
 def clock() -> Fact[float]:
@@ -115,10 +115,10 @@ def traffic(node: Node) -> Fact[tuple[Rate, ...]]:
     return Fact((Command(("sh", "-c", _COUNTERS, "sh", f"{TRAFFIC_S:g}", *legs)),), parse)
 
 
-def load() -> Fact[Load]:
+def load() -> Fact[LoadAverage]:
     """How busy the node is."""
     found = ask("sh", "-c", "cut -d' ' -f1 /proc/loadavg; nproc")
-    return found.map(lambda one: Load(float(one.stdout.split()[0]), int(one.stdout.split()[1])))
+    return found.map(lambda one: LoadAverage(float(one.stdout.split()[0]), int(one.stdout.split()[1])))
 
 
 def path_mtu(addresses: Sequence[IPv4Address]) -> Fact[dict[IPv4Address, int | None]]:

@@ -9,9 +9,13 @@ from ipaddress import ip_address
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SLUG = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.+=@%-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_FOLDER = re.compile(r"(?:/[A-Za-z0-9_+@~.-]+)+/?")
 MOST_INTERFACE_BYTES = 15
 MOST_HOST_CHARACTERS = 253
 MOST_TITLE_CHARACTERS = 64
+MOST_LINE_CHARACTERS = 1000
+MOST_FOLDER_CHARACTERS = 1000
 
 
 def label_problem(name: str) -> str:
@@ -57,3 +61,22 @@ def title_problem(name: str) -> str:
     if 0 < len(name) <= MOST_TITLE_CHARACTERS and name.isprintable():
         return ""
     return f"is no name: 1 to {MOST_TITLE_CHARACTERS} characters that can be printed"
+
+
+def environment_problem(name: str) -> str:
+    """A variable of a program's environment (POSIX.1-2017, section 8.1; small letters are in use, too)."""
+    return "" if _VARIABLE.fullmatch(name) else "is no name: letters, digits and _ only, and no digit first"
+
+
+def line_problem(text: str) -> str:
+    """A value of an environment, or words for people: one line of what can be printed."""
+    if 0 < len(text) <= MOST_LINE_CHARACTERS and text.isprintable():
+        return ""
+    return f"is no line of text: 1 to {MOST_LINE_CHARACTERS} characters that can be printed"
+
+
+def folder_problem(path: str) -> str:
+    """A folder of programs on a node, that can be put into PATH: absolute, and without blanks, colons and `..`."""
+    if len(path) <= MOST_FOLDER_CHARACTERS and _FOLDER.fullmatch(path) and ".." not in path.split("/"):
+        return ""
+    return "is no folder: an absolute path of letters, digits and _ + @ ~ . - is, such as /opt/nebula-1.9"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vpnmesh.firewall.pfsense_objects import FloatingRule, Mapping, Objects
+from vpnmesh.firewall.pfsense_objects import FloatingRule, NatMapping, PfsenseObjects
 from vpnmesh.firewall.policy import Action, Nat, Rule, Ruleset
 from vpnmesh.model import Testbed
 
@@ -33,7 +33,7 @@ def sentences(ruleset: Ruleset, testbed: Testbed) -> tuple[str, ...]:
     return (*lines, "The first sentence that fits decides; what fits none passes.")
 
 
-def clicks(objects: Objects, prefix: str) -> tuple[str, ...]:
+def clicks(objects: PfsenseObjects, prefix: str) -> tuple[str, ...]:
     """What to do on pfSense's pages to have these objects, step by step; none = take away what `prefix` marks."""
     if not (objects.rules or objects.mappings):
         return (
@@ -92,7 +92,7 @@ def _target(rule: FloatingRule) -> str:
     )
 
 
-def _mapping_click(mapping: Mapping) -> str:
+def _mapping_click(mapping: NatMapping) -> str:
     static = "checked" if mapping.keeps_port else "not checked"
     return (
         f"Firewall > NAT > Outbound (mode Hybrid) > Add: Interface {mapping.interface}, Source {mapping.source},"

@@ -29,7 +29,7 @@ _FLAGS = {Nat.ENDPOINT_INDEPENDENT: ["persistent"], Nat.SYMMETRIC: ["fully-rando
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LoadedRules:
     """What the kernel holds: rules as lines in order, and the seconds that each armed interface has left."""
 
     lines: tuple[str, ...] = ()
@@ -48,12 +48,12 @@ def set_policy(policy: Policy, testbed: Testbed, lifetime_s: int = LIFETIME_S) -
     return held().map(lambda found: plan(found, wanted, testbed, lifetime_s))
 
 
-def held() -> Fact[Held]:
+def held() -> Fact[LoadedRules]:
     """What the kernel holds in our table; rules that are none of our shapes show as `foreign rule`."""
 
-    def parse(completed: Sequence[Completed]) -> Held:
+    def parse(completed: Sequence[Completed]) -> LoadedRules:
         listing = completed[0]
-        return _read(listing.stdout) if listing.exit_code == 0 else Held()
+        return _read(listing.stdout) if listing.exit_code == 0 else LoadedRules()
 
     return Fact((Command(_LIST, ok=(0, 1)),), parse)
 
@@ -86,7 +86,7 @@ def _chain(name: str, hook: str, callee: str) -> str:
     return f"  chain {name} {{\n    {hook}\n    iifname @armed jump {callee}\n  }}"
 
 
-def plan(found: Held, wanted: Ruleset, testbed: Testbed, lifetime_s: int = LIFETIME_S) -> Plan:
+def plan(found: LoadedRules, wanted: Ruleset, testbed: Testbed, lifetime_s: int = LIFETIME_S) -> Plan:
     """The change from what the kernel holds to the ruleset: one transaction, a renewal, or nothing."""
     lines, sources = _lines(wanted, testbed), _armed(wanted, testbed)
     same = found.lines == lines
@@ -181,7 +181,7 @@ def _line(
     return " ".join([*words, *(["port", str(port)] if port else [])])
 
 
-def _read(listing: str) -> Held:
+def _read(listing: str) -> LoadedRules:
     entries = json.loads(listing)["nftables"]
     rules = [entry["rule"] for entry in entries if "rule" in entry]
     sets = [entry["set"] for entry in entries if "set" in entry]
@@ -190,7 +190,7 @@ def _read(listing: str) -> Held:
         for one in (sets[0].get("elem", []) if sets else [])
     )
     lines = (_read_rule(rule["chain"], rule["expr"]) for rule in rules)
-    return Held(tuple(line for line in lines if line), armed)
+    return LoadedRules(tuple(line for line in lines if line), armed)
 
 
 def _read_rule(chain: str, expressions: Sequence[Mapping[str, object]]) -> str:

@@ -74,7 +74,7 @@ class FloatingRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class NatMapping:
     """An outbound NAT mapping: what comes from `source` leaves by `interface` with that interface's address."""
 
     interface: str
@@ -102,15 +102,15 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
+class PfsenseObjects:
     """Everything that a ruleset becomes, in the order in which it must be made."""
 
     aliases: tuple[Alias, ...] = ()
     rules: tuple[FloatingRule, ...] = ()
-    mappings: tuple[Mapping, ...] = ()
+    mappings: tuple[NatMapping, ...] = ()
 
 
-def objects(ruleset: Ruleset, testbed: Testbed, mark: Mark, *, schedule: bool) -> Objects:
+def objects(ruleset: Ruleset, testbed: Testbed, mark: Mark, *, schedule: bool) -> PfsenseObjects:
     """The objects that make pfSense hold the ruleset; the passes come before the blocks."""
     groups = tuple(dict.fromkeys(rule.hosts for rule in ruleset.rules if rule.hosts))
     aliases = tuple(
@@ -131,7 +131,7 @@ def objects(ruleset: Ruleset, testbed: Testbed, mark: Mark, *, schedule: bool) -
         )
         for index, spec in enumerate(specs)
     )
-    return Objects(aliases, rules, tuple(_mappings(ruleset, testbed, mark)))
+    return PfsenseObjects(aliases, rules, tuple(_mappings(ruleset, testbed, mark)))
 
 
 def lease(now: datetime, lifetime: timedelta, mark: Mark) -> Schedule:
@@ -173,11 +173,11 @@ def _specs(rule: Rule, testbed: Testbed, names: dict[tuple[IPv4Address, ...], st
             yield spec(tuple(source for source in rule.sources if source != vid), legs[vid])
 
 
-def _mappings(ruleset: Ruleset, testbed: Testbed, mark: Mark) -> Iterator[Mapping]:
+def _mappings(ruleset: Ruleset, testbed: Testbed, mark: Mark) -> Iterator[NatMapping]:
     for one in ruleset.translations:
         source = str(testbed.vlan(one.vid).prefix)
         keeps_port = one.nat is Nat.ENDPOINT_INDEPENDENT
         for leg in testbed.firewall.legs:
             if leg.vid != one.vid:
                 descr = f"{mark.prefix}{ruleset.name} vlan {one.vid} by {leg.interface}"
-                yield Mapping(leg.interface, source, keeps_port, descr)
+                yield NatMapping(leg.interface, source, keeps_port, descr)

@@ -6,13 +6,12 @@ the rules and ends old states; a connection cut in mid-change cannot leave half 
 
 import base64
 import json
-from collections.abc import Iterator
-from collections.abc import Mapping as Dict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vpnmesh.errors import ToolError, UnavailableError
-from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, Mark, Objects, Schedule
-from vpnmesh.firewall.pfsense_rest import Entry, Held
+from vpnmesh.firewall.pfsense_config import Entry, PfsenseConfig
+from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, Mark, PfsenseObjects, Schedule
 from vpnmesh.firewall.policy import Action, Ruleset
 from vpnmesh.model import Testbed
 
@@ -68,10 +67,10 @@ echo "\nvpnmesh-answer " . base64_encode(json_encode($answer)) . "\n";
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptAnswer:
     """What the script said: the configuration, its revision, the firewall's clock (ISO 8601), pending changes."""
 
-    held: Held
+    held: PfsenseConfig
     revision: str
     time: str
     pending: bool
@@ -83,7 +82,7 @@ def observe_script() -> str:
 
 
 def change_script(
-    wanted: Objects, ruleset: Ruleset, testbed: Testbed, mark: Mark, schedule: Schedule | None = None
+    wanted: PfsenseObjects, ruleset: Ruleset, testbed: Testbed, mark: Mark, schedule: Schedule | None = None
 ) -> str:
     """The script that has pfSense hold exactly `wanted` of this run's objects, in one write.
 
@@ -124,18 +123,18 @@ def roll_back_script(mark: Mark, *, load: bool = False) -> str:
     )
 
 
-def parse(stdout: str) -> Answer:
+def parse(stdout: str) -> ScriptAnswer:
     """The script's answer, whatever pfSense printed before it; ToolError when there is none."""
     line = next((one for one in stdout.splitlines() if one.startswith("vpnmesh-answer ")), None)
     if line is None:
         raise ToolError("php", f"no answer from pfSense: {stdout.strip()[-200:] or 'nothing printed'}")
     answer = json.loads(base64.b64decode(line.split(" ", 1)[1]))
     sections = {name: _entries(answer["sections"].get(name, [])) for name in _PATHS}
-    held = Held(
+    held = PfsenseConfig(
         sections["rules"], sections["aliases"], sections["schedules"], sections["mappings"], answer["mode"]
     )
     revision = answer["revision"] or {}
-    return Answer(
+    return ScriptAnswer(
         held,
         f"{revision.get('time', '?')} {revision.get('description', '')}".strip(),
         answer["time"],
@@ -143,13 +142,13 @@ def parse(stdout: str) -> Answer:
     )
 
 
-def lines(wanted: Objects) -> tuple[str, ...]:
+def lines(wanted: PfsenseObjects) -> tuple[str, ...]:
     """The objects as `held_lines` reads them back."""
     found = [*(_alias(alias) for alias in wanted.aliases), *(_rule(rule) for rule in wanted.rules)]
     return tuple(json.dumps(one, sort_keys=True) for one in found)
 
 
-def held_lines(held: Held, mark: Mark) -> tuple[str, ...]:
+def held_lines(held: PfsenseConfig, mark: Mark) -> tuple[str, ...]:
     """The aliases and rules of this run, without what pfSense adds."""
     found = [
         entry
@@ -161,7 +160,7 @@ def held_lines(held: Held, mark: Mark) -> tuple[str, ...]:
     return tuple(json.dumps(one, sort_keys=True) for one in kept)
 
 
-def _script(job: Dict[str, object]) -> str:
+def _script(job: Mapping[str, object]) -> str:
     # base64 holds no quote, so nothing in the job can end the PHP string it stands in
     text = base64.b64encode(json.dumps({**job, "paths": _PATHS}).encode()).decode()
     return _SCRIPT.replace("@JOB@", text)

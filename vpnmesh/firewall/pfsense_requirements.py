@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from vpnmesh.firewall import pfsense_rest as rest
-from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule
-from vpnmesh.firewall.pfsense_objects import Mapping as NatMapping
+from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, NatMapping
 from vpnmesh.firewall.policy import Action
 
 SCHEMA = "/api/v2/schema/openapi"
@@ -18,7 +17,7 @@ _MAPPING = NatMapping("a", "192.0.2.0/24", keeps_port=True, descr="d")
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class RequiredCall:
     """A call with the keys that its body has; without it `loss` is what cannot be done, empty = nothing works."""
 
     method: str
@@ -27,84 +26,84 @@ class Need:
     loss: str = ""
 
 
-def needs() -> tuple[Need, ...]:
+def required_calls() -> tuple[RequiredCall, ...]:
     """Every call that the driver makes."""
     expiry, nat = "rules cannot end by themselves", "no NAT policies"
     return (
-        Need("GET", rest.RULES),
-        Need("DELETE", rest.RULES),
-        Need("POST", rest.RULE, frozenset(rest.rule_body(_RULE))),
-        Need("GET", rest.ALIASES),
-        Need("DELETE", rest.ALIASES),
-        Need("POST", rest.ALIAS, frozenset(rest.alias_body(_ALIAS))),
-        Need("GET", rest.APPLY),
-        Need("POST", rest.APPLY),
-        Need("DELETE", rest.STATES),
-        Need(
+        RequiredCall("GET", rest.RULES),
+        RequiredCall("DELETE", rest.RULES),
+        RequiredCall("POST", rest.RULE, frozenset(rest.rule_body(_RULE))),
+        RequiredCall("GET", rest.ALIASES),
+        RequiredCall("DELETE", rest.ALIASES),
+        RequiredCall("POST", rest.ALIAS, frozenset(rest.alias_body(_ALIAS))),
+        RequiredCall("GET", rest.APPLY),
+        RequiredCall("POST", rest.APPLY),
+        RequiredCall("DELETE", rest.STATES),
+        RequiredCall(
             "POST",
             rest.COMMAND,
             frozenset({"command"}),
             "loaded rules cannot be listed (optional, root's power)",
         ),
-        Need("GET", rest.SCHEDULES, loss=expiry),
-        Need("POST", rest.SCHEDULE, frozenset({"name", "descr", "timerange"}), expiry),
-        Need("PATCH", rest.SCHEDULE, frozenset({"timerange"}), expiry),
-        Need("DELETE", rest.SCHEDULES, loss=expiry),
-        Need("GET", rest.TIMEZONE, loss=expiry),
-        Need("GET", rest.MAPPINGS, loss=nat),
-        Need("POST", rest.MAPPING, frozenset(rest.mapping_body(_MAPPING)), nat),
-        Need("DELETE", rest.MAPPINGS, loss=nat),
-        Need("GET", rest.NAT_MODE, loss=nat),
-        Need("GET", rest.VERSION, loss="the version cannot be recorded"),
-        Need("GET", rest.PACKAGE, loss="the package's version cannot be compared"),
-        Need("GET", rest.REVISIONS, loss="the revision is recorded as a digest alone"),
+        RequiredCall("GET", rest.SCHEDULES, loss=expiry),
+        RequiredCall("POST", rest.SCHEDULE, frozenset({"name", "descr", "timerange"}), expiry),
+        RequiredCall("PATCH", rest.SCHEDULE, frozenset({"timerange"}), expiry),
+        RequiredCall("DELETE", rest.SCHEDULES, loss=expiry),
+        RequiredCall("GET", rest.TIMEZONE, loss=expiry),
+        RequiredCall("GET", rest.MAPPINGS, loss=nat),
+        RequiredCall("POST", rest.MAPPING, frozenset(rest.mapping_body(_MAPPING)), nat),
+        RequiredCall("DELETE", rest.MAPPINGS, loss=nat),
+        RequiredCall("GET", rest.NAT_MODE, loss=nat),
+        RequiredCall("GET", rest.VERSION, loss="the version cannot be recorded"),
+        RequiredCall("GET", rest.PACKAGE, loss="the package's version cannot be compared"),
+        RequiredCall("GET", rest.REVISIONS, loss="the revision is recorded as a digest alone"),
     )
 
 
 def privileges() -> tuple[str, ...]:
     """The least privileges of the API's user, as pfSense's user manager lists them."""
-    return tuple(rest.Request(need.method, need.path).privilege for need in needs())
+    return tuple(rest.Request(need.method, need.path).privilege for need in required_calls())
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class ApiGap:
     """What an appliance's API has not; `fatal` when the driver cannot work without it."""
 
     text: str
     fatal: bool
 
 
-def lacks(document: Mapping[str, object]) -> tuple[Lack, ...]:
+def api_gaps(document: Mapping[str, object]) -> tuple[ApiGap, ...]:
     """What the driver needs and the OpenAPI document does not have, the fatal first."""
-    found = [lack for need in needs() for lack in _lacks(document, need)]
+    found = [lack for need in required_calls() for lack in _gaps(document, need)]
     return tuple(sorted(found, key=lambda lack: not lack.fatal))
 
 
-def package_lack(version: str) -> Lack | None:
+def package_gap(version: str) -> ApiGap | None:
     """What is to be said of the REST API package's version (`v2.9.0`); None when it is the one that was read."""
     found = version.removeprefix("v")
     if found == PACKAGE_READ:
         return None
     if not found[:1].isdigit():
-        return Lack(f"the package's version is unknown; this driver follows {PACKAGE_READ}", fatal=False)
+        return ApiGap(f"the package's version is unknown; this driver follows {PACKAGE_READ}", fatal=False)
     other = found.split(".")[0] != PACKAGE_READ.split(".", maxsplit=1)[0]
     words = "wrong package version" if other else "another package version"
-    return Lack(f"{words}: {found} is there, this driver follows {PACKAGE_READ}", fatal=other)
+    return ApiGap(f"{words}: {found} is there, this driver follows {PACKAGE_READ}", fatal=other)
 
 
-def _lacks(document: Mapping[str, object], need: Need) -> Iterator[Lack]:
+def _gaps(document: Mapping[str, object], need: RequiredCall) -> Iterator[ApiGap]:
     call = f"{need.method} {need.path}"
     loss = f": {need.loss}" if need.loss else ""
     operation = _get(document, "paths", need.path, need.method.lower())
     if not operation:
-        yield Lack(f"no {call}{loss}", fatal=not need.loss)
+        yield ApiGap(f"no {call}{loss}", fatal=not need.loss)
         return
     if not need.keys:
         return
     body = _get(operation, "requestBody", "content", "application/json", "schema")
     known = frozenset(_properties(document, body))
     for key in sorted(need.keys - known):
-        yield Lack(f"{call} knows no '{key}'{loss}", fatal=not need.loss)
+        yield ApiGap(f"{call} knows no '{key}'{loss}", fatal=not need.loss)
 
 
 def _properties(document: Mapping[str, object], schema: object) -> Iterator[str]:

@@ -6,13 +6,21 @@ found by their description alone; deletions go by query; nothing is ever replace
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 from vpnmesh.errors import CheckError
-from vpnmesh.firewall.pfsense_objects import PREFIX, Alias, FloatingRule, Mapping, Mark, Objects, Schedule
+from vpnmesh.firewall.pfsense_config import Entry, PfsenseConfig
+from vpnmesh.firewall.pfsense_objects import (
+    PREFIX,
+    Alias,
+    FloatingRule,
+    Mark,
+    NatMapping,
+    PfsenseObjects,
+    Schedule,
+)
 from vpnmesh.firewall.policy import Action
 
 API = "/api/v2"
@@ -32,7 +40,7 @@ FROM_SOURCE = (
     *(VERSION, TIMEZONE, PACKAGE, REVISIONS),
 )
 
-Json = Dict[str, object]
+Json = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +62,6 @@ class Request:
     def privilege(self) -> str:
         """The least privilege that allows it, as pfSense's user manager lists it."""
         return self.path.removeprefix("/").replace("/", "-").replace("_", "-") + f"-{self.method.lower()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An object as the firewall holds it: its place in the array, its description, and all else as canonical JSON."""
-
-    place: int
-    descr: str
-    text: str
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """The fields, without the id."""
-        loaded: dict[str, object] = json.loads(self.text)
-        return loaded
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The firewall's configuration as far as a change can touch it; None = this appliance has no such path."""
-
-    rules: tuple[Entry, ...]
-    aliases: tuple[Entry, ...]
-    schedules: tuple[Entry, ...] | None = None
-    mappings: tuple[Entry, ...] | None = None
-    nat_mode: str | None = None
-    sections: tuple[str, ...] = field(default=("rules", "aliases", "schedules", "mappings"), repr=False)
-
-    def entries(self) -> tuple[tuple[str, Entry], ...]:
-        """Every object with the section it is in."""
-        return tuple((name, entry) for name in self.sections for entry in getattr(self, name) or ())
-
-    def marked(self, prefix: str) -> tuple[tuple[str, Entry], ...]:
-        """The objects whose description begins so."""
-        return tuple((name, entry) for name, entry in self.entries() if entry.descr.startswith(prefix))
-
-    def snapshot(self) -> dict[str, object]:
-        """What a roll back must come back to: all objects in order, without their ids."""
-        sections = {name: getattr(self, name) for name in self.sections}
-        found = {name: [one.fields for one in held] for name, held in sections.items() if held is not None}
-        return {**found, "nat_mode": self.nat_mode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +99,9 @@ def _entry(item: dict[str, object]) -> Entry:
     return Entry(int(str(item.get("id", -1))), str(item.get("descr", "")), json.dumps(fields, sort_keys=True))
 
 
-def plan(held: Held, wanted: Objects, mark: Mark, schedule: Schedule | None = None) -> ChangePlan:
+def plan(
+    held: PfsenseConfig, wanted: PfsenseObjects, mark: Mark, schedule: Schedule | None = None
+) -> ChangePlan:
     """The calls that make the firewall hold exactly `wanted` of this run's objects, and nothing else differ.
 
     Raises CheckError when another run's objects are there, or when a foreign rule above would decide before ours.
@@ -155,7 +124,7 @@ def plan(held: Held, wanted: Objects, mark: Mark, schedule: Schedule | None = No
     return ChangePlan((*make, APPLY_NOW), diff)
 
 
-def roll_back(held: Held, mark: Mark) -> tuple[Request, ...]:
+def roll_back(held: PfsenseConfig, mark: Mark) -> tuple[Request, ...]:
     """The calls that leave nothing of this run: rules before the aliases and the schedule that they name."""
     rules = [*_deletions(held, mark, aliases=False, schedules=False)]
     rest = [*_deletions(held, mark, rules=False)]
@@ -169,7 +138,7 @@ def newest_revision(data: object) -> str:
     return f"{newest.get('time')} {newest.get('description', '')}".strip() if newest else ""
 
 
-def check_alone(held: Held, mark: Mark) -> None:
+def check_alone(held: PfsenseConfig, mark: Mark) -> None:
     """One writer per firewall: CheckError when objects of another run are there."""
     others = {entry.descr.removeprefix(PREFIX).split(":")[0] for _, entry in held.marked(PREFIX)} - {mark.run}
     if others:
@@ -180,7 +149,7 @@ def check_alone(held: Held, mark: Mark) -> None:
         )
 
 
-def check_held(held: Held, wanted: Objects, mark: Mark) -> None:
+def check_held(held: PfsenseConfig, wanted: PfsenseObjects, mark: Mark) -> None:
     """After a change: CheckError unless the firewall has exactly our objects, in order, none disabled."""
     before, after = _describe_held(held, mark), _describe(wanted)
     if before != after:
@@ -189,7 +158,7 @@ def check_held(held: Held, wanted: Objects, mark: Mark) -> None:
     check_alone(held, mark)
 
 
-def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
+def conflicts(held: PfsenseConfig, wanted: PfsenseObjects) -> tuple[str, ...]:
     """Foreign floating quick rules and outbound mappings that would decide a packet before ours, and otherwise."""
     found = []
     for entry in held.rules:
@@ -206,7 +175,7 @@ def conflicts(held: Held, wanted: Objects) -> tuple[str, ...]:
     return (*found, *_mapping_conflicts(held, wanted))
 
 
-def _mapping_conflicts(held: Held, wanted: Objects) -> Iterator[str]:
+def _mapping_conflicts(held: PfsenseConfig, wanted: PfsenseObjects) -> Iterator[str]:
     """The first mapping that fits translates, and the foreign ones stand first."""
     for entry in held.mappings or ():
         fields = entry.fields
@@ -221,7 +190,7 @@ def _mapping_conflicts(held: Held, wanted: Objects) -> Iterator[str]:
                 break
 
 
-def _same_source(source: object, mapping: Mapping) -> bool:
+def _same_source(source: object, mapping: NatMapping) -> bool:
     """Whether one packet may come from both; a name that cannot be judged here counts."""
     try:
         return ip_network(str(source)).overlaps(ip_network(mapping.source))
@@ -306,11 +275,11 @@ def rule_body(rule: FloatingRule) -> dict[str, object]:
     return body
 
 
-def _post_mapping(mapping: Mapping) -> Request:
+def _post_mapping(mapping: NatMapping) -> Request:
     return Request("POST", MAPPING, body=mapping_body(mapping), why=f"make {mapping.descr}")
 
 
-def mapping_body(mapping: Mapping) -> dict[str, object]:
+def mapping_body(mapping: NatMapping) -> dict[str, object]:
     """The outbound NAT mapping as the API wants it; a kept (static) port is what makes it endpoint-independent."""
     return {
         "interface": mapping.interface,
@@ -323,7 +292,7 @@ def mapping_body(mapping: Mapping) -> dict[str, object]:
 
 
 def _deletions(
-    held: Held, mark: Mark, *, rules: bool = True, aliases: bool = True, schedules: bool = True
+    held: PfsenseConfig, mark: Mark, *, rules: bool = True, aliases: bool = True, schedules: bool = True
 ) -> Iterable[Request]:
     asked = (
         (rules, RULES, held.rules),
@@ -340,14 +309,14 @@ def _of(found: Sequence[Entry] | None, mark: Mark) -> list[Entry]:
     return [entry for entry in found or () if entry.descr.startswith(mark.prefix)]
 
 
-def _describe(wanted: Objects) -> list[str]:
+def _describe(wanted: PfsenseObjects) -> list[str]:
     bodies = [alias_body(alias) for alias in wanted.aliases]
     bodies += [rule_body(rule) for rule in wanted.rules]
     bodies += [mapping_body(mapping) for mapping in wanted.mappings]
     return [_line(body) for body in bodies]
 
 
-def _describe_held(held: Held, mark: Mark) -> list[str]:
+def _describe_held(held: PfsenseConfig, mark: Mark) -> list[str]:
     found = (*_of(held.aliases, mark), *_of(held.rules, mark), *_of(held.mappings, mark))
     return [_line(entry.fields) for entry in found]
 

@@ -145,7 +145,7 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ManagementPath:
     """The two addresses between which the controller's SSH goes to a node."""
 
     source: IPv4Address
@@ -251,7 +251,9 @@ def can_cut(ruleset: Ruleset) -> bool:
     return any(rule.protocol in (None, Protocol.TCP) for rule in blocks)
 
 
-def cut_paths(ruleset: Ruleset, testbed: Testbed, ways: Mapping[str, Iterable[Way]]) -> tuple[str, ...]:
+def cut_paths(
+    ruleset: Ruleset, testbed: Testbed, ways: Mapping[str, Iterable[ManagementPath]]
+) -> tuple[str, ...]:
     """The nodes to which the controller would lose a way, by name; empty when none.
 
     `ways` has the addresses between which SSH to each node goes; KeyError for a node of which they are not known. An
@@ -266,7 +268,7 @@ def cut_paths(ruleset: Ruleset, testbed: Testbed, ways: Mapping[str, Iterable[Wa
     )
 
 
-def _cuts(ruleset: Ruleset, testbed: Testbed, way: Way) -> bool:
+def _cuts(ruleset: Ruleset, testbed: Testbed, way: ManagementPath) -> bool:
     source, destination = _vid_of(testbed, way.source), _vid_of(testbed, way.destination)
     if source is None or destination is None:
         return False

@@ -8,7 +8,7 @@ from vpnmesh.model import Testbed
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class ProofLine:
     """One line of the proof."""
 
     expected: Expectation
@@ -35,9 +35,9 @@ def targets(policy: Policy, testbed: Testbed, node: str) -> tuple[tuple[str, Pro
     return tuple((str(testbed.node(line.destination).underlay), line.protocol, line.port) for line in lines)
 
 
-def proof(policy: Policy, testbed: Testbed, seen: Seen) -> tuple[Proven, ...]:
+def proof(policy: Policy, testbed: Testbed, seen: Seen) -> tuple[ProofLine, ...]:
     """The whole table, in the testbed's order."""
     lines = expectations(policy, testbed)
     return tuple(
-        Proven(line, seen[line.source, line.destination, line.protocol, line.port]) for line in lines
+        ProofLine(line, seen[line.source, line.destination, line.protocol, line.port]) for line in lines
     )

@@ -1,13 +1,17 @@
-"""What a run's journal holds beside the results table: what setting up took, and figures that have no column there."""
+"""Tables from a run's journal beside the results: what setting up took, and every figure that a test gave."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 
 import polars as pl
 
 from vpnmesh.frames.order import scenarios_in_order
+from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
+from vpnmesh.measurements import figure_named
 
 Lines = Iterable[Mapping[str, object]]
+
+_REPETITION = ("scenario", "condition", "test", "pair", "repetition")
 
 SETUP: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -21,16 +25,6 @@ SETUP: dict[str, pl.DataType] = {
 
 Further columns `PHASE_s_mean` follow, one per phase that the run timed.
 """
-
-SAMPLES: dict[str, pl.DataType] = {
-    "scenario": pl.String(),
-    "condition": pl.String(),
-    "test": pl.String(),
-    "repetition": pl.Int64(),
-    "figure": pl.String(),
-    "value": pl.Float64(),
-}
-"""A row per figure of a repetition; its unit is the end of its name (`rtt_ms`, `to_relay_s`)."""
 
 
 def setup(lines: Lines) -> pl.DataFrame:
@@ -73,20 +67,47 @@ def _standing(line: Mapping[str, object]) -> dict[str, object] | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number of a document as such; None for whatever else stands there."""
+    """A finite number of a document as such; None for whatever else is there."""
     whole = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     return float(value) if whole else None  # type: ignore[arg-type]  # a number by the line above
 
 
-def further_samples(lines: Lines) -> pl.DataFrame:
-    """The `samples` of measured repetitions, a row each; a later line of the same repetition replaces the earlier."""
-    rows: dict[tuple[object, ...], dict[str, object]] = {}
+def figures_of(lines: Lines) -> pl.DataFrame:
+    """A row per figure of every measured repetition, those with a column in the results too (`schemas.FIGURES`).
+
+    A later line of the same repetition replaces the earlier one. A figure that no module here declares has no unit.
+    """
+    found: dict[tuple[object, ...], dict[str, float]] = {}
     for line in lines:
-        samples = line.get("samples")
-        if line.get("type") != "repetition" or not isinstance(samples, Mapping):
-            continue
-        key = {name: line.get(name) for name in ("scenario", "condition", "test", "repetition")}
-        for figure, value in samples.items():
-            if (found := number(value)) is not None:
-                rows[(*key.values(), figure)] = {**key, "figure": str(figure), "value": found}
-    return pl.DataFrame(list(rows.values()), schema=SAMPLES, orient="row")
+        if line.get("type") == "repetition" and line.get("outcome") == "measured":
+            found[tuple(line.get(name) for name in _REPETITION)] = dict(_figures(line))
+    rows = [
+        {
+            **dict(zip(_REPETITION, key, strict=True)),
+            "figure": name,
+            "unit": _unit(key[2], name),
+            "value": value,
+        }
+        for key, figures in found.items()
+        for name, value in figures.items()
+    ]
+    return pl.DataFrame(rows, schema=FIGURES, orient="row")
+
+
+def further_samples(lines: Lines) -> pl.DataFrame:
+    """The rows of `figures_of` that have no column in the results table."""
+    return figures_of(lines).filter(~pl.col("figure").is_in(FIGURE_COLUMNS))
+
+
+def _figures(line: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    """The figures of a line: those with a column first, then those that are its `samples`."""
+    samples = line.get("samples")
+    further = samples.items() if isinstance(samples, Mapping) else ()
+    for name, value in (*((name, line.get(name)) for name in FIGURE_COLUMNS), *further):
+        if (figure := number(value)) is not None:
+            yield str(name), figure
+
+
+def _unit(test: object, name: str) -> str:
+    figure = figure_named(str(test), name)
+    return figure.unit if figure else ""

@@ -1,4 +1,4 @@
-"""The one table that everything is computed from: a row per repetition, written as `results.parquet`."""
+"""The tables of a run: a row per repetition (`results.parquet`), and a row per figure (`figures.parquet`)."""
 
 import polars as pl
 
@@ -46,6 +46,22 @@ RESULTS: dict[str, pl.DataType] = {
     "placement": pl.String(),
     "engine": pl.String(),
     "raw": pl.String(),
+}
+
+FIGURE_COLUMNS = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")
+"""The figures that have a column of their own in `RESULTS`; all figures are rows of `FIGURES`."""
+
+# a row per figure of a measured repetition, whichever test gave it: written as `figures.parquet` beside the results.
+# `unit` is how people write it; the end of `figure` is the same unit
+FIGURES: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "condition": pl.String(),
+    "test": pl.String(),
+    "pair": pl.String(),
+    "repetition": pl.Int64(),
+    "figure": pl.String(),
+    "unit": pl.String(),
+    "value": pl.Float64(),
 }
 
 # a row per HTTP request; `ok` = it has a status of the 2xx class and a response time, so it is in the sample

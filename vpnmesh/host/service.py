@@ -6,15 +6,17 @@ and runs exactly this command with exactly this configuration.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import existing, printed
+from vpnmesh.model import Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
 
 # constant scripts; everything variable comes as an argument, never as text in them
+_LOOK_FIRST = 'PATH="$0:$PATH"; export PATH; exec "$@"'
 _PROBE = 'd="$1"; pid=$(cat "$d.pid") && kill -0 "$pid" && cat "$d.spec"'
 _START = """
 d="$1"; unit="$2"; shift 2
@@ -58,13 +60,22 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A daemon: its name (a file name), what it runs, the files it reads, and what succeeds once it answers."""
+    """A daemon: its name (a file name), what it runs, the files it reads, and what succeeds once it answers.
+
+    `folder` is where its program is looked for first.
+    """
 
     name: str
     argv: tuple[str, ...]
     files: tuple[WriteFile, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Command | None = None
+    folder: str = ""
+
+    def under(self, scenario: Scenario) -> "Service":
+        """The same daemon with the scenario's environment above its own, and its program from the scenario's folder."""
+        environment = {**self.environment, **scenario.environment}
+        return replace(self, environment=environment, folder=scenario.program_folder)
 
     @property
     def base(self) -> str:
@@ -73,9 +84,9 @@ class Service:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The argv with its environment in front."""
+        """The argv with folder and environment in front, in whatever PATH the node starts it."""
         pairs = tuple(f"{key}={value}" for key, value in sorted(self.environment.items()))
-        return ("env", *pairs, *self.argv) if pairs else self.argv
+        return looking_in(self.folder, ("env", *pairs, *self.argv) if pairs else self.argv)
 
     @property
     def digest(self) -> str:
@@ -87,9 +98,18 @@ class Service:
         return hashlib.sha256("\0".join(reveal(part) for part in parts).encode()).hexdigest()[:16]
 
 
-def running(service: Service) -> Fact[Plan]:
-    """Have the service run with exactly these files: an empty plan when it does."""
-    return probe(service.name).map(lambda found: _start_plan(service, found))
+def looking_in(folder: str, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The command with the folder put before PATH, for its own program and all that it starts; "" changes nothing."""
+    return ("sh", "-c", _LOOK_FIRST, folder, *argv) if folder else argv
+
+
+def running(service: Service, scenario: Scenario | None = None) -> Fact[Plan]:
+    """Ensure that the service runs with exactly these files, as the scenario wants it: an empty plan when it does.
+
+    A solution always hands in its mesh's scenario, or the scenario's environment would never reach the daemon.
+    """
+    wanted = service if scenario is None else service.under(scenario)
+    return probe(service.name).map(lambda found: _start_plan(wanted, found))
 
 
 def probe(name: str) -> Fact[str]:

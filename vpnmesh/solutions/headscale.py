@@ -11,6 +11,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import yaml
 
@@ -77,6 +78,7 @@ class Headscale(Solution):
     # Tailscale's and Headscale's keys for joining, Tailscale's private keys
     secret_shapes = (r"\b(?:ts|hs)key-[\w-]{8,}", r"\bprivkey:[0-9a-f]{16,}")
     colour, marker = "#3b7dd8", "s"
+    options = MappingProxyType({"access": ("coarse", "granular")})
     fallback_s = 60.0
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
@@ -90,7 +92,7 @@ class Headscale(Solution):
             Stage("server", control, _server),
             Stage("key", control, lambda _mesh, _node: _key(), lambda _mesh, _node: _read_key()),
             Stage("policy", control, lambda mesh, _node: _policy_set(mesh)),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
@@ -225,14 +227,15 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     return Peer(peer.name, None, None)
 
 
-def _derper(_mesh: Mesh, node: Node) -> Fact[Plan]:
+def _derper(mesh: Mesh, node: Node) -> Fact[Plan]:
     argv = (
         *("derper", "-a", ":443", "-http-port", "-1", "-certmode", "manual", "-certdir", DERP),
         *("-hostname", str(node.underlay), "-c", f"{DERP}/derper.key"),
     )
     certificate = f"{DERP}/{node.underlay}.crt"
     folder = WriteFile(f"{DERP}/README", "certificate and key of this run's relay\n")
-    return running(Service("derper", argv, (folder,), ready=until("test", "-s", certificate, deadline_s=10)))
+    ready = until("test", "-s", certificate, deadline_s=10)
+    return running(Service("derper", argv, (folder,), ready=ready), mesh.scenario)
 
 
 def _certificate(_mesh: Mesh, node: Node) -> Fact[dict[str, Text]]:
@@ -259,7 +262,8 @@ def _server(mesh: Mesh, node: Node) -> Fact[Plan]:
         WriteFile(SERVER_CONFIG, yaml.safe_dump(server_config(node), sort_keys=False)),
     )
     ready = until("headscale", "-c", SERVER_CONFIG, "users", "list", deadline_s=20)
-    return running(Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready))
+    service = Service("headscale", ("headscale", "serve", "-c", SERVER_CONFIG), files, ready=ready)
+    return running(service, mesh.scenario)
 
 
 def _key() -> Fact[Plan]:

@@ -276,7 +276,7 @@ def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
         WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
         WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
-    return running(Service(SERVICE, ("nebula", "-config", CONFIG), files))
+    return running(Service(SERVICE, ("nebula", "-config", CONFIG), files), mesh.scenario)
 
 
 SOLUTION = Nebula()

@@ -7,6 +7,7 @@ coturn in `netbird-relay`, as the paper did, and NetBird's own relay over TCP 44
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from vpnmesh.host import leftovers
 from vpnmesh.host.files import read
@@ -65,6 +66,7 @@ class NetBird(Solution):
     # personal access tokens of the management's interface
     secret_shapes = (r"\bnbp_\w{8,}",)
     colour, marker = "#cc6a00", "^"
+    options = MappingProxyType({"relay": ("turn", "own"), "access": ("coarse", "granular")})
     fallback_s = 90.0
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
@@ -75,14 +77,18 @@ class NetBird(Solution):
         return (
             Stage("relay's secrets", relay, server.relay_secrets, server.read_relay_secrets),
             Stage("relay", relay, server.relay),
-            Stage("signal", control, lambda _mesh, _node: running(server.signal_service())),
+            Stage("signal", control, lambda mesh, _node: running(server.signal_service(), mesh.scenario)),
             Stage(
                 "store key",
                 control,
                 lambda _mesh, _node: server.store_key(),
                 lambda _mesh, _node: server.read_store_key(),
             ),
-            Stage("management", control, lambda mesh, _node: running(server.management_service(mesh))),
+            Stage(
+                "management",
+                control,
+                lambda mesh, _node: running(server.management_service(mesh), mesh.scenario),
+            ),
             Stage("owner", control, lambda _mesh, _node: server.owner()),
             Stage("settings", control, lambda mesh, _node: server.settings(mesh)),
             Stage("group", control, lambda _mesh, _node: server.group()),
@@ -94,7 +100,7 @@ class NetBird(Solution):
                 lambda _mesh, _node: server.read_setup_key(),
             ),
             Stage("packet filter", members, lambda _mesh, _node: _nftables()),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh))),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 

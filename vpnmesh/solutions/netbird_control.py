@@ -185,7 +185,7 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure that coturn runs, or NetBird's own relay with its STUN server."""
     if by_turn(mesh):
         config = WriteFile(f"{RELAY}/turnserver.conf", Secret(turn_config(mesh, node)))
-        return running(Service("coturn", ("turnserver", "-c", config.path), (config,)))
+        return running(Service("coturn", ("turnserver", "-c", config.path), (config,)), mesh.scenario)
     relay = (
         *("netbird-relay", "--listen-address", f":{RELAY_PORT}", "--log-file", "console"),
         *(
@@ -197,7 +197,7 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
         ),
         *("--tls-cert-file", f"{RELAY}/tls.crt", "--tls-key-file", f"{RELAY}/tls.key"),
     )
-    return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)))
+    return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)), mesh.scenario)
 
 
 def store_key() -> Fact[Plan]:

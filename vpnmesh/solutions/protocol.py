@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
+from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.links import Tunnel, interface_fact
@@ -20,6 +21,8 @@ from vpnmesh.plan import Fact, Plan, Text, both
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; removed when the node leaves."""
+NO_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+"""Of a solution where there is nothing to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ class Solution(ABC):
     """The kinds of links (`vpnmesh.host.links`) by which the kernel itself carries the data."""
     is_vpn: bool = True
     """Whether it is a VPN at all; a baseline without one is neither ranked nor advised."""
+    options: Mapping[str, tuple[str, ...]] = NO_OPTIONS
+    """What a scenario's `options` may say: for each option its values; empty where there is nothing to choose."""
     fallback_s: float | None = None
     """Seconds that a direct mesh may take to reach its relay once UDP is blocked; None if it has no relay to go to."""
     host_folders: tuple[str, ...] = ()

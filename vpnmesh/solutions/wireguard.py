@@ -1,5 +1,7 @@
 """WireGuard as a static full mesh: in the kernel where it has it, else wireguard-go; peers are configured, not found.
 
+A scenario that wants an environment, a version or a folder wants it of wireguard-go, whatever the kernel could.
+
 Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-tools 1.0.
 """
 
@@ -9,7 +11,7 @@ from ipaddress import IPv4Address
 from vpnmesh.host.files import existing
 from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
 from vpnmesh.host.service import content, made
-from vpnmesh.model import Node, Path
+from vpnmesh.model import DataPlane, Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Solution, Stage, Status
 
@@ -21,13 +23,17 @@ KEY = f"{DIRECTORY}/private.key"
 # constant scripts; the path or the name is an argument
 _MAKE_KEY = 'umask 077; mkdir -p "$(dirname "$1")" && wg genkey > "$1"'
 _CREATE = 'ip link add "$1" type wireguard 2>/dev/null || wireguard-go "$1" >/dev/null 2>&1'
+_CREATE_BY_PROGRAM = 'wireguard-go "$1" > /dev/null 2>&1'
 
 
 class WireGuard(Solution):
     """A static full mesh between master and workers."""
 
     name = "wireguard"
-    binaries = (Binary("wg", "wireguard-tools", ("wg", "--version")), Binary("wireguard-go", "wireguard-go"))
+    binaries = (
+        Binary("wg", "wireguard-tools", ("wg", "--version")),
+        Binary("wireguard-go", "wireguard-go", ("wireguard-go", "--version")),
+    )
     processes = ("wireguard-go",)
     interfaces = (INTERFACE,)
     kernel_links = (WIREGUARD,)
@@ -71,9 +77,9 @@ def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
     wanted = _wanted(mesh, node)
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        _, address, mtu = link.parse(completed[4:])
+        plane, address, mtu = link.parse(completed[4:])
         held = _held(completed[:4], address, mtu)
-        if held == wanted:
+        if held == wanted and not (by_program(mesh) and plane is DataPlane.KERNEL):
             return Plan()
         return Plan(_steps(mesh, node), unified_diff(INTERFACE, "\n".join(held), "\n".join(wanted)))
 
@@ -110,11 +116,24 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
     )
     return (
         Command(("ip", "link", "delete", INTERFACE), ok=(0, 1)),
-        Command(("sh", "-c", _CREATE, "sh", INTERFACE)),
+        _create(mesh),
         Command(("wg", "set", INTERFACE, "listen-port", str(PORT), "private-key", KEY, *peers)),
         Command(("ip", "address", "add", str(mesh.overlay(node)), "dev", INTERFACE)),
         Command(("ip", "link", "set", INTERFACE, "mtu", str(mesh.tunnel_mtu), "up")),
     )
+
+
+def by_program(mesh: Mesh) -> bool:
+    """Whether the scenario wants something of wireguard-go: then the kernel, which knows nothing of it, is left out."""
+    scenario = mesh.scenario
+    return bool(scenario.environment or scenario.version or scenario.program_folder)
+
+
+def _create(mesh: Mesh) -> Command:
+    if not by_program(mesh):
+        return Command(("sh", "-c", _CREATE, "sh", INTERFACE))
+    pairs = tuple(f"{name}={value}" for name, value in sorted(mesh.scenario.environment.items()))
+    return Command(("env", *pairs, "sh", "-c", _CREATE_BY_PROGRAM, "sh", INTERFACE))
 
 
 def _leave_plan(completed: Sequence[Completed]) -> Plan:

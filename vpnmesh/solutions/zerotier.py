@@ -128,12 +128,16 @@ class ZeroTier(Solution):
             Stage("world", relay, _world, lambda _mesh, _node: _read_world()),
             Stage("planet", everyone, lambda mesh, _node: _planet(mesh)),
             Stage("blacklist", everyone, self.blacklist),
-            Stage("proxy", relay, lambda _mesh, _node: running(PROXY)),
-            Stage("root and controller", (*relay, *control), lambda mesh, _node: running(_daemon(mesh))),
+            Stage("proxy", relay, lambda mesh, _node: running(PROXY, mesh.scenario)),
+            Stage(
+                "root and controller",
+                (*relay, *control),
+                lambda mesh, _node: running(_daemon(mesh), mesh.scenario),
+            ),
             Stage("token", control, lambda _mesh, _node: _header()),
             Stage("network", control, lambda mesh, _node: _network(mesh)),
             Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
-            Stage("members", members, lambda mesh, _node: running(member(mesh))),
+            Stage("members", members, lambda mesh, _node: running(member(mesh), mesh.scenario)),
         )
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:

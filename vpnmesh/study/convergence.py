@@ -5,7 +5,7 @@ moment. Nothing here touches a host.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ _REPLY = re.compile(r"icmp_seq=(\d+) ttl=")
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class PathProbe:
     """What was so `at_s` seconds after the watch began: the path that the node named, and whether a ping came back."""
 
     at_s: float
@@ -28,16 +28,20 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StabilityLimits:
     """What a steady path is: `probes` in a row over at least `seconds`, no outage above `outage_s`."""
 
     probes: int = 20
     seconds: float = 10.0
     outage_s: float = 1.0
 
+    def enough(self, probes: Sequence[PathProbe]) -> bool:
+        """Whether there are as many probes, over as long, as a judgement needs."""
+        return len(probes) >= self.probes and probes[-1].at_s - probes[0].at_s >= self.seconds
+
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Stability:
     """Whether a solution may be measured on a path, and the evidence in one sentence."""
 
     included: bool
@@ -47,10 +51,10 @@ class Verdict:
     longest_outage_s: float
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = StabilityLimits()
 
 
-def judge(probes: Sequence[Probe], wanted: Path, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+def judge(probes: Sequence[PathProbe], wanted: Path, limits: StabilityLimits = DEFAULT_LIMITS) -> Stability:
     """Include a solution only by evidence: every probe on the wanted path, no outage above the limit."""
     off = [probe for probe in probes if probe.path is not wanted]
     outage_s = longest_silence_s(probes)
@@ -64,15 +68,23 @@ def judge(probes: Sequence[Probe], wanted: Path, limits: Limits = DEFAULT_LIMITS
         reason = f"no packet came back for {outage_s:.1f} s, allowed are {limits.outage_s:.1f} s"
     else:
         reason = f"{len(probes)} probes over {watched_s:.1f} s, all {wanted}"
-        return Verdict(
+        return Stability(
             included=True, reason=reason, probes=len(probes), off_path=0, longest_outage_s=outage_s
         )
-    return Verdict(
+    return Stability(
         included=False, reason=reason, probes=len(probes), off_path=len(off), longest_outage_s=outage_s
     )
 
 
-def longest_silence_s(probes: Sequence[Probe]) -> float:
+def judge_ends(
+    probes: Mapping[str, Sequence[PathProbe]], wanted: Path, limits: StabilityLimits = DEFAULT_LIMITS
+) -> Stability:
+    """Judge both ends of a pair, by node name; the worse end decides."""
+    found = [judge(seen, wanted, limits) for seen in probes.values()]
+    return min(found, key=lambda one: (one.included, -one.off_path, -one.longest_outage_s))
+
+
+def longest_silence_s(probes: Sequence[PathProbe]) -> float:
     """The longest time between a probe that was answered and the next one that was, the ends counted as answered."""
     longest, since = 0.0, None
     for probe in probes:
@@ -84,7 +96,7 @@ def longest_silence_s(probes: Sequence[Probe]) -> float:
     return max(longest, probes[-1].at_s - since) if since is not None else longest
 
 
-def settled_s(probes: Sequence[Probe], wanted: Path, hold_s: float) -> float | None:
+def settled_s(probes: Sequence[PathProbe], wanted: Path, hold_s: float) -> float | None:
     """When the wanted path was there and stayed for `hold_s`; None if it never did."""
     since: float | None = None
     for probe in probes:

@@ -1,14 +1,16 @@
-"""What a run asks, in which order, and how long that takes: profiles, cells, visits (paper, section 3.3)."""
+"""What a run asks, in which order, and how long that takes: cells and visits (paper, section 3.3)."""
 
 import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.model import PAPER_CONDITIONS, Cell, Condition, Pair, Place, Placement, Scenario, Test
-from vpnmesh.study.scenarios import PAPER_SCENARIOS, scenario_named
+from vpnmesh.errors import InputError
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Settings
+from vpnmesh.model import Cell, Condition, Pair, Placement, Scenario
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 REPETITION_OVERHEAD_S = 0.6
 """Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
@@ -16,8 +18,6 @@ CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
 SWITCH_S = 6.0
 """Leaving one scenario and joining the next."""
-CONVERGENCE_S = 45.0
-"""Falling back, returning and restarting; ZeroTier takes minutes (section 3.2.4)."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
@@ -41,7 +41,7 @@ class Profile:
     name: str
     scenarios: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    tests: tuple[Test, ...]
+    tests: tuple[str, ...]
     repetitions_clean: int
     repetitions_impaired: int
     duration_s: int
@@ -58,46 +58,13 @@ class Profile:
         """How often a cell under that condition is repeated."""
         return self.repetitions_impaired if condition else self.repetitions_clean
 
-
-THROUGHPUT_TESTS = (Test.TCP, Test.UDP)
-
-_PAPER = Profile(
-    name="paper",
-    scenarios=PAPER_SCENARIOS,
-    conditions=PAPER_CONDITIONS,
-    tests=THROUGHPUT_TESTS,
-    repetitions_clean=100,
-    repetitions_impaired=10,
-    duration_s=60,
-    blocks=2,
-    # the authors' script: netem with its default queue on one worker's physical interface, egress only
-    placement=Placement(limit=1000),
-    udp_window="2M",
-)
-PROFILES = {
-    "quick": Profile(
-        name="quick",
-        scenarios=("native-1450", "native-1230", "wireguard-direct", "nebula-direct", "nebula-relay"),
-        conditions=PAPER_CONDITIONS,
-        tests=THROUGHPUT_TESTS,
-        repetitions_clean=2,
-        repetitions_impaired=2,
-        duration_s=1,
-        blocks=1,
-        budget_min=10,
-    ),
-    "paper": _PAPER,
-    # "on the Calico interface" (section 3.3)
-    "paper-text": replace(_PAPER, name="paper-text", placement=Placement(place=Place.VXLAN, limit=1000)),
-}
+    @property
+    def settings(self) -> Settings:
+        """What every measurement is told."""
+        return Settings(self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window)
 
 
-def profile_named(name: str) -> Profile:
-    """The profile of that name; UnknownNameError lists the known ones."""
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise UnknownNameError("--profile", "profile", name, list(PROFILES)) from None
+THROUGHPUT_TESTS = ("tcp", "udp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +102,16 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class MatrixPlan:
-    """All cells, the visits that make them, and what was left out to stay in budget."""
+    """All cells, the visits that make them, and what was left out to stay in budget.
+
+    `catalogue` has the scenarios that the profile names, and all others that the run knows.
+    """
 
     profile: Profile
     cells: tuple[PlannedCell, ...]
     visits: tuple[Visit, ...]
     dropped: tuple[str, ...] = ()
+    catalogue: Catalogue = BUILT_IN
 
     @property
     def switching_s(self) -> float:
@@ -158,25 +129,29 @@ class MatrixPlan:
         return sum(cell.repetitions for cell in self.cells)
 
 
-def plan_matrix(profile: Profile, pairs: Sequence[Pair], seed: int) -> MatrixPlan:
-    """Expand the profile into cells and put them in their seeded order.
+def plan_matrix(
+    profile: Profile, pairs: Sequence[Pair], seed: int, catalogue: Catalogue = BUILT_IN
+) -> MatrixPlan:
+    """Expand the profile into cells and put them in their seeded order; its scenarios are of the catalogue.
 
     Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one scenario.
     A budget drops conditions that the profile chose, from the end, named in `dropped`; never `none`, nor what
     was asked for by name. InputError for a figure that no run can have.
     """
-    _check(profile)
+    _check(profile, catalogue)
     if not 0 <= seed <= MAX_SEED:
         raise InputError("--seed", f"{seed} is not in 0 to {MAX_SEED}")
     conditions, dropped = _within_budget(profile, pairs)
     cells = _cells(profile, conditions, pairs)
     visits = _visits(profile, cells, seed)
-    return MatrixPlan(profile, cells, visits, dropped)
+    return MatrixPlan(profile, cells, visits, dropped, catalogue)
 
 
-def _check(profile: Profile) -> None:
+def _check(profile: Profile, catalogue: Catalogue) -> None:
     for scenario in profile.scenarios:
-        scenario_named(scenario)
+        catalogue.named(scenario, f"profile {profile.name}: scenarios")
+    for test in profile.tests:
+        measurement_named(test)
     if not profile.conditions or not profile.tests or not profile.scenarios:
         raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
     for option, value, most in (
@@ -194,12 +169,10 @@ def _check(profile: Profile) -> None:
         raise InputError("--budget", f"{budget:g} is no number of minutes above 0")
 
 
-def repetition_s(profile: Profile, condition: Condition, test: Test) -> float:
+def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
     """Seconds that one repetition takes with everything around it."""
-    if test is Test.CONVERGENCE:
-        return CONVERGENCE_S
-    streams = profile.omit_s + profile.duration_s if test in THROUGHPUT_TESTS else profile.duration_s
-    return streams + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
+    own_s = measurement_named(test).seconds(profile.settings, condition)
+    return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
 
 def _cells(
@@ -217,8 +190,7 @@ def _cells(
         for condition in conditions
         for test in profile.tests
         for pair in pairs
-        # how fast a path comes is asked of undisturbed paths only
-        if not (condition and test is Test.CONVERGENCE)
+        if measurement_named(test).asked_under(condition)
     )
 
 
@@ -279,7 +251,7 @@ def confounded(plan: MatrixPlan) -> str:
 
 def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:
     """The scenarios of the plan, in the plan's own order."""
-    return tuple(scenario_named(name) for name in plan.profile.scenarios)
+    return tuple(plan.catalogue.named(name) for name in plan.profile.scenarios)
 
 
 def remarks(plan: MatrixPlan) -> list[str]:

@@ -16,9 +16,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A repetition that gave figures; refuses to be empty, and refuses what is not a finite number."""
+    """A repetition that gave figures; refuses to be empty, and refuses what is not a finite number.
+
+    `carried_bytes` is how much crossed from one pod to the other where the test counts that: no figure of its own, but
+    what the relay's counter is compared with.
+    """
 
     samples: tuple[Sample, ...]
+    carried_bytes: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ToolError where a figure is missing, NaN or infinite."""

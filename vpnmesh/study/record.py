@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION
-from vpnmesh.model import Cell, Pair, Test
+from vpnmesh.frames.schemas import ENDS, FIGURE_COLUMNS, RESULTS, SCHEMA_VERSION
+from vpnmesh.measurements import measurement_named
+from vpnmesh.model import Cell, Pair
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome
-from vpnmesh.tools.load import Load
+from vpnmesh.tools.load import NodeLoad
 
-_SAMPLES = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")
 _PLAIN: dict[pl.DataType, type] = {pl.String(): str, pl.Int64(): int, pl.Boolean(): bool}
 _LOADS = ("cpu_pct", "cpu_user_pct", "cpu_system_pct", "ram_mb", "solution_cpu_pct", "solution_ram_mb")
 
@@ -36,7 +36,7 @@ class Record:
     impairment_late_ms: float | None = None
     placement: str = ""
     engine: str = ""
-    loads: Mapping[str, Load] = field(default_factory=dict)
+    loads: Mapping[str, NodeLoad] = field(default_factory=dict)
     raw: str = ""
 
     @property
@@ -47,7 +47,7 @@ class Record:
     def further_samples(self) -> dict[str, float]:
         """The figures that the results table has no column for: a ping's RTT, how long a fallback took."""
         samples = self.outcome.samples if isinstance(self.outcome, Measured) else ()
-        return {sample.name: sample.value for sample in samples if sample.name not in _SAMPLES}
+        return {sample.name: sample.value for sample in samples if sample.name not in FIGURE_COLUMNS}
 
     def row(self) -> dict[str, object]:
         """The record under the column names of the results table, JSON-ready but for the time stamp."""
@@ -57,7 +57,7 @@ class Record:
         row |= {
             "scenario": self.cell.scenario,
             "condition": self.cell.condition,
-            "test": str(self.cell.test),
+            "test": self.cell.test,
             "pair": str(self.cell.pair),
             "repetition": self.repetition,
             "outcome": "failed" if failed else "measured",
@@ -78,7 +78,7 @@ class Record:
             "raw": self.raw,
         }
         if measured:
-            row |= {name: measured.get(name) for name in _SAMPLES}
+            row |= {name: measured.get(name) for name in FIGURE_COLUMNS}
         for end in ENDS:
             if load := self.loads.get(end):
                 row |= {f"{end}_{figure}": getattr(load, figure) for figure in _LOADS}
@@ -127,12 +127,17 @@ def _attempted(line: Mapping[str, object]) -> bool:
 def _key(line: Mapping[str, object]) -> tuple[str, int]:
     try:
         pair = Pair.parse(str(line["pair"]))
-        cell = Cell(str(line["scenario"]), str(line["condition"]), Test(str(line["test"])), pair)
+        cell = Cell(str(line["scenario"]), str(line["condition"]), _test(line), pair)
         return (cell.key, int(str(line["repetition"])))
     except (KeyError, ValueError) as error:
         raise InputError(
             "journal.jsonl", f"a line without {error}", "this is no run of this version"
         ) from error
+
+
+def _test(line: Mapping[str, object]) -> str:
+    """The line's test; UnknownNameError where no module here is of that name."""
+    return measurement_named(str(line["test"]), "journal.jsonl").name
 
 
 def _value(name: str, value: object) -> object:

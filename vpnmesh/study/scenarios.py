@@ -6,47 +6,16 @@ The order in the files is the order of tables, pairs and figures everywhere.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
-
+from vpnmesh.documents.checked import shown
 from vpnmesh.documents.names import slug_problem
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
-from vpnmesh.firewall.policy import policy_named
 from vpnmesh.model import Path, Scenario
-from vpnmesh.solutions import solution_named
-
-VXLAN_BYTES = 50
-"""What VXLAN takes of every packet of a pod (RFC 7348, section 5: outer Ethernet, IPv4, UDP and VXLAN headers)."""
-MTU_MIN, MTU_MAX = 576, 9000
-"""Bytes: what every IPv4 host must take (RFC 791, section 3.1), and jumbo frames."""
-
-
-class _Written(BaseModel):
-    """A scenario as it is written; what a variant leaves out comes from the scenario that it names."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    variant_of: StrictStr = ""
-    paper: StrictBool = False
-    solution: StrictStr
-    path: Path
-    pod_mtu: Annotated[int, Field(strict=True, ge=MTU_MIN, le=MTU_MAX)]
-    tunnel_mtu: Annotated[int, Field(strict=True, ge=MTU_MIN, le=MTU_MAX)] | None = None
-    policy: StrictStr
-    data_path: StrictStr = ""
-    options: dict[str, StrictStr] = Field(default_factory=dict)
-    environment: dict[str, StrictStr] = Field(default_factory=dict)
-    version: StrictStr = ""
-    program_folder: StrictStr = ""
-
-
-_MERGED = ("options", "environment")
-KEYS = tuple(_Written.model_fields)
+from vpnmesh.study.scenario_file import KEYS, PAGE, check_known, inherited, scenario_from, written_out
 
 
 @dataclass(frozen=True)
@@ -111,101 +80,95 @@ class Catalogue:
         return found
 
     def with_file(self, data: bytes, place: str) -> "Catalogue":
-        """These scenarios and those of a file; InputError names file, scenario and key, and the way out.
+        """These scenarios and those of a user's file; InputError names file, scenario and key, and the way out.
 
         A name that is there already would make old and new results look alike: it is refused.
         """
+        found = self.with_shape(data, place)
+        for one in found.scenarios[len(self.scenarios) :]:
+            where = f"{place}: {one.name}"
+            if one.paper:
+                raise InputError(f"{where}: paper", "the paper measured only its own eight", "leave it out")
+            check_known(one, where)
+        return found
+
+    def with_shape(self, data: bytes, place: str) -> "Catalogue":
+        """As `with_file`, but only keys and values are checked, not whether this vpnmesh knows what they name."""
         written = parse_yaml(data, place)
         if not isinstance(written, Mapping) or not written:
-            raise InputError(
-                place, "holds no scenarios", "write `NAME:` and its keys below, as docs/scenarios.md"
-            )
+            raise InputError(place, "holds no scenarios", f"write NAME: and its keys below it, as in {PAGE}")
         found = self
         for name, keys in written.items():
-            found = Catalogue((*found.scenarios, found._one(str(name), keys, place)))
+            found = found._and(name, keys, place)
         return found
+
+    def with_bases(self, names: Iterable[str]) -> tuple[str, ...]:
+        """These scenarios and, before each variant, the one it is set beside; in the order of the catalogue."""
+        chosen = [self.named(name) for name in names]
+        return self.in_order(
+            [*(one.name for one in chosen), *(one.variant_of for one in chosen if one.variant_of)]
+        )
 
     def as_written(self) -> dict[str, dict[str, object]]:
         """All scenarios as plain values, every key written out: what a manifest keeps."""
-        return {one.name: _plain(one) for one in self.scenarios}
+        return {one.name: written_out(one) for one in self.scenarios}
 
     @classmethod
     def read(cls, written: Mapping[str, object], place: str) -> "Catalogue":
-        """What `as_written` gave; InputError where it is none of that."""
+        """What `as_written` gave; InputError where it is none of that.
+
+        What this vpnmesh no longer knows (a solution, an option) is read all the same: it was measured.
+        """
         found = cls(())
         for name, keys in written.items():
-            found = cls((*found.scenarios, found._one(str(name), keys, place, whole=True)))
+            found = found._and(name, keys, place, whole=True)
         return found
 
-    def _one(self, name: str, keys: object, place: str, *, whole: bool = False) -> Scenario:
+    @classmethod
+    def of_run(cls, manifest: Mapping[str, object], place: str) -> "Catalogue":
+        """The scenarios that a run knew, from its manifest's entry `scenarios`; without one, what ships here.
+
+        A manifest sorts its keys: those that ship come first again, then the others in the order of the run.
+        """
+        written = manifest.get("scenarios")
+        if written is None:
+            return BUILT_IN
+        if not isinstance(written, Mapping):
+            raise InputError(f"{place}: scenarios", "is no mapping", "restore it as the run wrote it")
+        profile = manifest.get("profile")
+        listed = profile.get("scenarios") if isinstance(profile, Mapping) else None
+        run = [str(name) for name in listed] if isinstance(listed, list) else []
+        names = [name for name in (*BUILT_IN.names, *run) if name in written]
+        return cls.read({name: written[name] for name in dict.fromkeys((*names, *written))}, place)
+
+    def _and(self, name: object, keys: object, place: str, *, whole: bool = False) -> "Catalogue":
+        """The catalogue with one more scenario; `whole` says that all its keys are written out."""
+        if not isinstance(name, str):
+            raise InputError(f"{place}: {shown(name)}", "the name is no text", "write it in quotes")
         where = f"{place}: {name}"
         if problem := slug_problem(name):
-            raise InputError(where, problem)
+            raise InputError(f"{place}: {shown(name)}", problem)
         if name in self._by_name:
             raise InputError(where, "is there already", "give it a name of its own")
         if not isinstance(keys, Mapping):
             raise InputError(where, "holds no keys", f"known are: {', '.join(KEYS)}")
-        written = _checked(keys if whole else self._completed(keys, where), where)
-        fields = {key: value for key, value in written.model_dump().items() if key in KEYS}
-        return Scenario(name=name, **fields)
+        written = keys if whole else self._completed(keys, where)
+        return Catalogue((*self.scenarios, scenario_from(name, written, where)))
 
-    def _completed(self, keys: Mapping[object, object], where: str) -> dict[str, object]:
-        """The keys with those of the scenario that it is a variant of below them."""
-        base = keys.get("variant_of")
-        if base is None:
-            return {str(key): value for key, value in keys.items()}
-        known = self.get(str(base))
-        if known is None:
-            raise UnknownNameError(f"{where}: variant_of", "scenario", str(base), list(self.names))
-        below = {**_plain(known), "paper": False}
-        for key, value in keys.items():
-            former = below.get(str(key))
-            merged = str(key) in _MERGED and isinstance(former, dict) and isinstance(value, Mapping)
-            below[str(key)] = {**former, **value} if merged else value  # type: ignore[dict-item]
-        # a variant of a variant is set beside the first of them
-        below["variant_of"] = known.variant_of or known.name
-        return below
-
-
-def _plain(scenario: Scenario) -> dict[str, object]:
-    found = asdict(scenario)
-    del found["name"]
-    return {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}
-
-
-def _checked(keys: Mapping[object, object] | dict[str, object], where: str) -> _Written:
-    try:
-        written = _Written.model_validate(dict(keys))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UnknownNameError(where, "key", key, list(KEYS)) from None
-        raise InputError(
-            f"{where}: {key}", first["msg"].lower(), "docs/scenarios.md says what it takes"
-        ) from None
-    if written.tunnel_mtu is not None and written.pod_mtu > written.tunnel_mtu - VXLAN_BYTES:
-        most = written.tunnel_mtu - VXLAN_BYTES
-        problem = (
-            f"{written.pod_mtu} does not fit into tunnel_mtu {written.tunnel_mtu} with {VXLAN_BYTES} of VXLAN"
-        )
-        raise InputError(f"{where}: pod_mtu", problem, f"at most {most}")
-    _known(written, where)
-    return written
-
-
-def _known(written: _Written, where: str) -> None:
-    for key, find in (("solution", solution_named), ("policy", policy_named)):
-        name = getattr(written, key)
-        try:
-            find(name)
-        except UnknownNameError as error:
-            raise UnknownNameError(f"{where}: {key}", key, name, error.known) from None
+    def _completed(self, keys: Mapping[object, object], where: str) -> Mapping[object, object]:
+        """The keys of a variant with those of the scenario that it varies, which comes before it, below them."""
+        if "variant_of" not in keys:
+            return keys
+        base = keys["variant_of"]
+        if not isinstance(base, str):
+            raise InputError(f"{where}: variant_of", f"{shown(base)} is no text", "write a scenario's name")
+        return inherited(self.named(base, f"{where}: variant_of"), keys)
 
 
 def _built_in() -> Catalogue:
     data = resources.files("vpnmesh.study").joinpath("scenarios.yaml").read_bytes()
-    return Catalogue(()).with_file(data, "scenarios.yaml")
+    # whether solutions and policies are known is a matter of tests: an import looks for no plug-ins
+    return Catalogue(()).with_shape(data, "scenarios.yaml")
 
 
 BUILT_IN = _built_in()

@@ -6,7 +6,7 @@ Figures of another kernel, engine, program or testbed belong into another run: n
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from vpnmesh.doctor.alike import NOT_KNOWN, answers_compared
+from vpnmesh.doctor.likeness import NOT_KNOWN, answers_compared
 
 _SHOWN = 4
 Facts = Mapping[tuple[str, str], str]

@@ -19,7 +19,7 @@ DEFAULT_VID = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class AccessPort:
     """A port as it is or as it is wanted: `access` False where no mode is set, `vid` None where no VLAN is.
 
     `trunk`: it is more than an access port, so it is read and never written.
@@ -57,8 +57,8 @@ class System:
 
     name: str
     show: Callable[[str], str]
-    read: Callable[[str, str], Port]
-    write: Callable[[Port], tuple[str, ...]]
+    read: Callable[[str, str], AccessPort]
+    write: Callable[[AccessPort], tuple[str, ...]]
     enter: str = "configure terminal"
     finish: tuple[str, ...] = ()
     abandon: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def system_named(name: str) -> System:
     return SYSTEMS[name]
 
 
-def wanted_ports(testbed: Testbed, ports: Mapping[str, str]) -> tuple[Port, ...]:
+def wanted_ports(testbed: Testbed, ports: Mapping[str, str]) -> tuple[AccessPort, ...]:
     """Each node's port (node name -> port name) in the VLAN of its leg; InputError for a node that is none.
 
     The firewall's port carries all VLANs; it is a trunk or several ports, and left to whoever cabled it.
@@ -82,10 +82,10 @@ def wanted_ports(testbed: Testbed, ports: Mapping[str, str]) -> tuple[Port, ...]
         raise InputError(
             "switch ports", f"'{unknown[0]}' is no node", f"known are: {', '.join(sorted(names))}"
         )
-    return tuple(Port(port, testbed.node(node).leg.vid) for node, port in ports.items())
+    return tuple(AccessPort(port, testbed.node(node).leg.vid) for node, port in ports.items())
 
 
-def plan(system: System, held: Sequence[Port], wanted: Sequence[Port]) -> SwitchPlan:
+def plan(system: System, held: Sequence[AccessPort], wanted: Sequence[AccessPort]) -> SwitchPlan:
     """The lines from held to wanted; CheckError for a port that is a trunk."""
     lines: list[str] = []
     for before, after in zip(held, wanted, strict=True):
@@ -102,7 +102,7 @@ def plan(system: System, held: Sequence[Port], wanted: Sequence[Port]) -> Switch
     return SwitchPlan((*lines, *system.finish), diff)
 
 
-def _read_lines(name: str, text: str, *, default: str = "") -> Port:
+def _read_lines(name: str, text: str, *, default: str = "") -> AccessPort:
     """The running configuration of IOS-XE, EOS and NX-OS below one interface.
 
     `default` is the mode that the system does not print because it is the default one: access on EOS and NX-OS,
@@ -112,12 +112,12 @@ def _read_lines(name: str, text: str, *, default: str = "") -> Port:
     mode = re.search(r"^\s*switchport mode (\S+)", text, re.MULTILINE)
     routed = re.search(r"^\s*no switchport\s*$", text, re.MULTILINE)
     word = mode[1] if mode else default
-    return Port(
+    return AccessPort(
         name, int(vid[1]) if vid else None, word == "access", word not in ("", "access") or bool(routed)
     )
 
 
-def _write_lines(port: Port) -> tuple[str, ...]:
+def _write_lines(port: AccessPort) -> tuple[str, ...]:
     mode = "switchport mode access" if port.access else "no switchport mode"
     vid = f"switchport access vlan {port.vid}" if port.vid is not None else "no switchport access vlan"
     return (f"interface {port.name}", mode, vid)
@@ -126,7 +126,7 @@ def _write_lines(port: Port) -> tuple[str, ...]:
 _JUNOS = "interfaces {} unit 0 family ethernet-switching"
 
 
-def _read_junos(name: str, text: str) -> Port:
+def _read_junos(name: str, text: str) -> AccessPort:
     vid = re.search(r"vlan members (\d+)\s*$", text, re.MULTILINE)
     mode = re.search(r"interface-mode (\S+)", text)
     if re.search(r"vlan members \D", text):
@@ -134,10 +134,10 @@ def _read_junos(name: str, text: str) -> Port:
             "switch", f"{name} is in a VLAN by name; vpnmesh compares VLAN ids: use the id there"
         )
     word = mode[1] if mode else ""
-    return Port(name, int(vid[1]) if vid else None, word == "access", word not in ("", "access"))
+    return AccessPort(name, int(vid[1]) if vid else None, word == "access", word not in ("", "access"))
 
 
-def _write_junos(port: Port) -> tuple[str, ...]:
+def _write_junos(port: AccessPort) -> tuple[str, ...]:
     head = _JUNOS.format(port.name)
     mode = f"set {head} interface-mode access" if port.access else f"delete {head} interface-mode"
     members = (f"set {head} vlan members {port.vid}",) if port.vid is not None else ()
@@ -147,7 +147,7 @@ def _write_junos(port: Port) -> tuple[str, ...]:
 ACCESS_FLAGS = frozenset({"PVID", "Egress Untagged"})
 
 
-def _read_bridge(name: str, text: str) -> Port:
+def _read_bridge(name: str, text: str) -> AccessPort:
     """`bridge -j vlan show dev X`: an access port has one VLAN, which is its PVID and leaves untagged; or none."""
     entries = json.loads(text or "[]")
     vlans = entries[0]["vlans"] if entries else []
@@ -155,7 +155,7 @@ def _read_bridge(name: str, text: str) -> Port:
         "vlanEnd" in one or set(one.get("flags", ())) != ACCESS_FLAGS for one in vlans
     )
     pvid = next((one["vlan"] for one in vlans if "PVID" in one.get("flags", ())), None)
-    return Port(name, pvid, access=not trunk, trunk=trunk)
+    return AccessPort(name, pvid, access=not trunk, trunk=trunk)
 
 
 _BRIDGE_PORT = """
@@ -201,7 +201,7 @@ def _complaint(name: str, words: Sequence[str]) -> str:
             return f"{name}: its bridge cannot be read: {' '.join(words)}"
 
 
-def _write_bridge(port: Port) -> tuple[str, ...]:
+def _write_bridge(port: AccessPort) -> tuple[str, ...]:
     add = (f"bridge vlan add dev {port.name} vid {port.vid} pvid untagged",) if port.vid is not None else ()
     # the range takes away whatever VLAN it had
     return (f"bridge vlan del dev {port.name} vid 1-4094", *add)

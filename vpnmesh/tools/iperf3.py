@@ -8,11 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Literal
 
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Condition, Test
+from vpnmesh.model import Condition
 from vpnmesh.study.outcome import Measured, Sample
 
+Transport = Literal["tcp", "udp"]
 PROGRAM = "iperf3"
 """The tool's name, as a process has it too."""
 PORT = 5201
@@ -37,7 +39,7 @@ class Iperf3:
     udp_rate: str = "0"
     udp_window: str = ""
 
-    def client(self, test: Test, server: IPv4Address) -> tuple[str, ...]:
+    def client(self, transport: Transport, server: IPv4Address) -> tuple[str, ...]:
         """The argv of the asking side."""
         head = (
             "iperf3",
@@ -51,7 +53,7 @@ class Iperf3:
             str(self.duration_s),
         )
         tail = ("--connect-timeout", str(CONNECT_TIMEOUT_MS), "-J", "--get-server-output")
-        if test is Test.TCP:
+        if transport == "tcp":
             return (*head, *(("-C", self.congestion) if self.congestion else ()), *tail)
         window = ("-w", self.udp_window) if self.udp_window else ()
         return (*head, "-u", "-b", self.udp_rate, *window, *tail)
@@ -60,7 +62,7 @@ class Iperf3:
         """The argv of the answering side: one client, then it ends."""
         return ("iperf3", "-s", "-1", "-B", str(address), "-p", str(PORT), "--forceflush")
 
-    def seconds(self, condition: Condition) -> float:
+    def limit_s(self, condition: Condition) -> float:
         """How long the client may take at most, from the specification: streams, control round trips, slack.
 
         The control connection is impaired too: a lost segment of it costs a retransmission timeout, which doubles.
@@ -70,7 +72,7 @@ class Iperf3:
         return streams + SLACK_S + control
 
 
-def parse(raw: str, test: Test) -> Measured:
+def parse(raw: str, transport: Transport) -> Measured:
     """Figures from the client's JSON: `rate_mbit_s` is the receiver's.
 
     Raises ToolError with iperf3's own words for an error, for output that is no JSON (cut, or with `-nan` in it)
@@ -83,16 +85,15 @@ def parse(raw: str, test: Test) -> Measured:
     samples = [
         Sample("rate_mbit_s", received["bits_per_second"] / 1e6),
         Sample("sent_mbit_s", sent["bits_per_second"] / 1e6),
-        Sample("received_bytes", received["bytes"]),
     ]
-    if test is Test.UDP:
+    if transport == "udp":
         # iperf 3.12 counts losses of the omitted second into lost_packets, so bytes of the window are compared;
         # packets still on their way at its start can make more arrive than was sent in it
         lost = max(0.0, 1 - received["bytes"] / sent["bytes"]) if sent.get("bytes") else 0.0
         samples.append(Sample("lost_pct", 100 * lost))
     elif "retransmits" in sent:
         samples.append(Sample("retransmits", sent["retransmits"]))
-    return Measured(tuple(samples))
+    return Measured(tuple(samples), carried_bytes=received["bytes"])
 
 
 def _end(raw: str) -> Mapping[str, object]:

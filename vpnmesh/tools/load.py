@@ -32,7 +32,7 @@ done
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class NodeLoad:
     """Mean load over a window; CPU in percent of one core, RAM in 10^6 bytes, `tx_bytes` over all samples."""
 
     cpu_pct: float
@@ -61,7 +61,7 @@ def sampler(interface: str, interval_s: float = INTERVAL_S) -> tuple[str, ...]:
     return ("sh", "-c", SCRIPT, "sh", interface, f"{interval_s:g}")
 
 
-def parse(raw: str, kind: NodeKind, processes: Sequence[str], window_s: float, tool: str = "") -> Load:
+def parse(raw: str, kind: NodeKind, processes: Sequence[str], window_s: float, tool: str = "") -> NodeLoad:
     """Mean load over the last `window_s` seconds of the samples; ToolError with fewer than two of them.
 
     Where a process named `tool` is among the samples, the window ends with the last sample that has it: after the
@@ -98,7 +98,7 @@ def _window(whole: Sequence[_Snapshot], window_s: float) -> Sequence[_Snapshot]:
     return whole[start:]
 
 
-def _load(window: Sequence[_Snapshot], kind: NodeKind, own: set[str], tx_bytes: float) -> Load:
+def _load(window: Sequence[_Snapshot], kind: NodeKind, own: set[str], tx_bytes: float) -> NodeLoad:
     first, last = window[0], window[-1]
     scale = 100 / _TICKS_PER_S / (last.uptime_s - first.uptime_s)
     machine = [
@@ -116,7 +116,7 @@ def _load(window: Sequence[_Snapshot], kind: NodeKind, own: set[str], tx_bytes: 
         user, system = busy_user, busy_system
         ram = fmean(1024 * (shot.memory_kb[0] - shot.memory_kb[1]) for shot in window)
     of_solution = spent(samples, lambda one: one.name in own)
-    return Load(
+    return NodeLoad(
         cpu_pct=user + system,
         cpu_user_pct=user,
         cpu_system_pct=system,

@@ -12,7 +12,7 @@ from tasks.firewall.journal import Journal
 from tasks.firewall.policy import PATIENT_S, RUN, WAIT_S
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import Protocol, policy_named
-from vpnmesh.firewall.proof import Proven, Seen, proof, targets
+from vpnmesh.firewall.proof import ProofLine, Seen, proof, targets
 from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
 
@@ -74,7 +74,7 @@ def roll_back(nr: Nornir, testbed: Testbed, mark: FirewallRun) -> bool:
 Targets = dict[str, tuple[tuple[str, Protocol, int], ...]]
 
 
-def prove(nr: Nornir, testbed: Testbed, name: str) -> tuple[Proven, ...]:
+def prove(nr: Nornir, testbed: Testbed, name: str) -> tuple[ProofLine, ...]:
     """Send packets from every node to every other and set what came through beside what the policy says.
 
     Where that contradicts the policy, all that was silent is tried again for ten times as long: silence may have

@@ -11,9 +11,10 @@ from nornir.core.task import Result
 
 import tasks
 from tasks.firewall.journal import default_directory
-from vpnmesh.doctor.alike import differences, untold, versions
+from tasks.firewall.registry import driver_of
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
+from vpnmesh.doctor.likeness import differences, untold, versions
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.host.probes import Program
 from vpnmesh.lab.directory import lab_directory
@@ -22,7 +23,7 @@ from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.substrate import examine, require
 from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
 from vpnmesh.solutions import all_interfaces
-from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, provision
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import Site
@@ -42,18 +43,17 @@ TOOLS: tuple[tuple[Program, frozenset[Role]], ...] = (
     (Program("ethtool", "ethtool"), _ANY),
     (Program("unshare", "util-linux"), _ANY),
     (Program("iperf3", "iperf3"), K8S_ROLES),
-    (Program("nft", "nftables"), frozenset({Role.FIREWALL})),
-    (Program("conntrack", "conntrack"), frozenset({Role.FIREWALL})),
 )
-"""Programs without which no run is possible, and the roles whose nodes need them."""
+"""Programs without which no run is possible, and the roles whose nodes need them; a driver names the firewall's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a run is to be made of: an inventory by name, and the scenarios that must be possible."""
+    """What a run is to be made of: an inventory by name, and the scenarios of the catalogue that must be possible."""
 
     inventory: str
     scenarios: Sequence[str]
+    catalogue: Catalogue = BUILT_IN
 
 
 def emulated(testbed: Testbed) -> bool:
@@ -142,8 +142,9 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
         yield from judge_leftovers(name, result.result, interfaces, wanted.inventory)
     senders = [name for name in names if name != bed.firewall.name]
     mute, mtus = _ask(site, senders, tasks.probe_path_mtu, testbed=bed)
+    chosen = [wanted.catalogue.named(name) for name in wanted.scenarios]
     for name, result in mtus.items():
-        yield from judge_mtu(bed, bed.node(name), result.result, wanted.scenarios)
+        yield from judge_mtu(bed, bed.node(name), result.result, chosen)
     for name, error in {**failed, **lost, **mute}.items():
         yield fatal(Check.SSH, name, str(error), "look at the node by hand: it answered before")
     about = provenance.node_answers(site, names)
@@ -152,9 +153,13 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
 
 
 def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
-    _, found = _ask(site, names, tasks.find_binaries, programs=tuple(tool.name for tool, _ in TOOLS))
+    firewall = site.testbed.firewall.name
+    of_driver = driver_of(site.nr.inventory.hosts[firewall]).programs
+    wanted = tuple(tool.name for tool in (*(tool for tool, _ in TOOLS), *of_driver))
+    _, found = _ask(site, names, tasks.find_binaries, programs=wanted)
     for name, result in found.items():
         needed = [tool for tool, roles in TOOLS if roles & site.testbed.node(name).roles]
+        needed += of_driver if name == firewall else ()
         missing = [tool for tool in needed if not result.result[tool.name]]
         for tool in missing:
             do = f"apt-get install {tool.package}"
@@ -166,16 +171,16 @@ def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
 def _look_at_scenarios(site: Site, wanted: Wanted) -> Iterator[Finding]:
     """A chosen scenario that is not possible here would be a row without figures; of others it is good to know."""
     able = []
-    for name in SCENARIO_ORDER:
+    for name in wanted.catalogue.names:
         try:
-            provision.require(site, scenario_named(name))
+            provision.require(site, wanted.catalogue.named(name))
         except UnavailableError as error:
             if name in wanted.scenarios:
                 do = "install what is missing (docs/binaries.md), or leave it out with --scenarios"
                 yield fatal(Check.BINARIES, name, str(error), do)
         else:
             able.append(name)
-    others = [name for name in SCENARIO_ORDER if name not in able and name not in wanted.scenarios]
+    others = [name for name in wanted.catalogue.names if name not in able and name not in wanted.scenarios]
     without = f"; not possible and not asked for: {', '.join(others)}" if others else ""
     yield good(Check.BINARIES, "scenarios", f"possible: {', '.join(able)}{without}")
 

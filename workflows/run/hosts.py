@@ -73,7 +73,9 @@ def _said(host: str, error: BaseException) -> str:
 
 def stage_of(error: VpnmeshError, otherwise: str) -> str:
     """The stage that a failed repetition is filed under: `node` when a node stopped answering."""
-    first = error.first if isinstance(error, HostsFailedError) else error
+    first: BaseException = error
+    while isinstance(first, HostsFailedError):
+        first = first.first
     if isinstance(first, NodeUnreachableError):
         return "node"
     return str(getattr(first, "stage", otherwise))

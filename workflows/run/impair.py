@@ -16,7 +16,7 @@ from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
 from vpnmesh.lab.nfqueue.build import binary_path
-from vpnmesh.model import Condition, NodeKind, Placement
+from vpnmesh.model import Condition, NodeKind, Pair, Placement
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
@@ -29,13 +29,13 @@ RENEW_AFTER = 1 / 3
 Keep = Callable[[str, str], object]
 
 
-def _keep_nothing(name: str, text: str) -> None:
-    del name, text
+def _keep_nothing(_name: str, _text: str) -> None:
+    """Where nobody wants the files."""
 
 
 @dataclass(slots=True)
 class Impaired:
-    """A condition that stands; `check` reads the kernel again and keeps the deadman quiet.
+    """A condition that is set; `check` reads the kernel again and keeps the deadman quiet.
 
     `counters` are what the engine said it did, at the last check (None for an engine that counts nothing).
     """
@@ -116,27 +116,28 @@ def impaired(
     placement: Placement,
     seed: int = 1,
     keep: Keep = _keep_nothing,
+    pair: Pair | None = None,
 ) -> Iterator[Impaired]:
-    """Impair the measured pair, prove it by reading back and by a burst, and lift it whatever happens.
+    """Impair the pair (the testbed's, unless named), prove it by reading back and by a burst, and lift it at the end.
 
     `keep` gets what ping printed before and in the burst, by file name, before it is judged.
     """
-    bed = site.testbed
-    targets = engine.targets(bed, bed.pairs[0], placement)
+    measured = pair or site.testbed.pairs[0]
+    targets = engine.targets(site.testbed, measured, placement)
     impairment = impairment_for(condition, placement, seed)
-    standing = Impaired(site, engine, targets, impairment)
+    held = Impaired(site, engine, targets, impairment)
     try:
         if condition:
-            clean = _ping(site, placement, tasks.ping_address)
+            clean = _ping(site, measured, placement, tasks.ping_address)
             keep("clean.txt", clean.text)
             for target in targets:
                 parameters = {"engine": engine, "target": target, "impairment": impairment}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
-            standing.check()
-            seen = _ping(site, placement, tasks.ping_burst)
+            held.check()
+            seen = _ping(site, measured, placement, tasks.ping_burst)
             keep("burst.txt", seen.text)
             burst.check_burst(seen, condition, placement, clean)
-        yield standing
+        yield held
     finally:
         if condition:
             lift(site, engine, targets)
@@ -161,13 +162,12 @@ def lift_everything(site: Site, engine: Engine) -> None:
     lift(site, engine, every_target(engine, site.testbed, site.testbed.pairs[0]))
 
 
-def _ping(site: Site, placement: Placement, task: Callable[..., Result]) -> PingSummary:
+def _ping(site: Site, pair: Pair, placement: Placement, task: Callable[..., Result]) -> PingSummary:
     """Ping the way that is impaired: node to node below the VPN, pod to pod inside it."""
-    bed = site.testbed
-    inside = burst.goes_between_pods(placement)
-    address = str(pod_address(bed, bed.server) if inside else bed.server.underlay)
-    client = bed.client.name
-    summary = run_on(site.nr, [client], task, address=address, from_pod=inside)[client].result
+    inside, server = burst.goes_between_pods(placement), site.testbed.node(pair.server)
+    address = str(pod_address(site.testbed, server) if inside else server.underlay)
+    results = run_on(site.nr, [pair.client], task, address=address, from_pod=inside)
+    summary = results[pair.client].result
     if not isinstance(summary, PingSummary):
         raise CheckError("impairment", "no ping summary")
     return summary

@@ -1,47 +1,61 @@
 """One repetition: check, measure, check again, and leave one record, whatever happened."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import tasks
 from tasks.observation import Look
-from tasks.throughput import RawThroughput, Throughput
 from vpnmesh.errors import ToolError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.impairment.engine import late_ms_between
-from vpnmesh.model import Cell, Condition, Test
+from vpnmesh.measurements import measurement_named, observed
+from vpnmesh.measurements.protocol import Measurement, Question
+from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
 from vpnmesh.study.matrix import Profile
-from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
+from vpnmesh.study.outcome import Failed, Measured, Outcome
 from vpnmesh.study.record import Record
-from vpnmesh.tools import iperf3, load
+from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
-from workflows.run.converge import measure_convergence
-from workflows.run.hosts import run_on, stage_of
+from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.impair import Impaired
 from workflows.run.provision import Provisioned, Site
+from workflows.run.scenario_control import SiteControl
 from workflows.run.store import Store, StoreError
 
 PINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Everything that repetitions of one visit share."""
+class VisitContext:
+    """Everything that the repetitions of one visit share: the site, what is deployed on it, profile and store."""
 
     site: Site
-    standing: Provisioned
+    deployed: Provisioned
     profile: Profile
     store: Store
+
+    def question(self, cell: Cell) -> Question:
+        """What a measurement is told of the cell."""
+        solution = self.deployed.solution
+        return Question(
+            self.site.testbed,
+            cell.pair,
+            Condition.parse(cell.condition),
+            self.profile.settings,
+            self.deployed.scenario,
+            solution.processes,
+            solution.fallback_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Which repetition of which cell, in which visit, as the how-manieth of the run."""
+    """Which repetition of which cell, in which visit, and its number among all attempts of the run, from 1."""
 
     cell: Cell
     repetition: int
@@ -49,16 +63,39 @@ class Attempt:
     sequence: int
 
 
-@dataclass(slots=True)
-class _Findings:
-    """What one attempt gathers on its way; kept even when it fails half-way."""
+@dataclass(frozen=True, slots=True)
+class RawFolder:
+    """Where an attempt's raw output is kept: raw/CELL/REPETITION/ of the run."""
+
+    store: Store
+    path: str
+
+    @classmethod
+    def of(cls, context: VisitContext, attempt: Attempt) -> "RawFolder":
+        """The attempt's own folder."""
+        cell = attempt.cell.key.replace(">", "-to-")
+        return cls(context.store, f"{cell}/{attempt.repetition}")
+
+    def keep(self, name: str, text: str) -> None:
+        """Write a text there, at once."""
+        self.store.keep_raw(f"{self.path}/{name}", text)
+
+    @property
+    def name(self) -> str:
+        """The folder as the record has it; "" as long as nothing was kept."""
+        return f"raw/{self.path}" if (self.store.directory / "raw" / self.path).exists() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an attempt has found so far; the last one counts, also where the attempt fails after it."""
 
     before: PingSummary | None = None
     after: PingSummary | None = None
+    measured: Measured | None = None
     relay_share: float | None = None
     late_ms: float | None = None
-    loads: Mapping[str, load.Load] = field(default_factory=dict)
-    raw: str = ""
+    loads: Mapping[str, NodeLoad] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +106,7 @@ class Checked:
 
 
 def measure(
-    bench: Bench, attempt: Attempt, impaired: Impaired, checked: Checked | None = None
+    context: VisitContext, attempt: Attempt, impaired: Impaired, checked: Checked | None = None
 ) -> tuple[Record, Checked | None]:
     """Make one attempt and return its record; only a full disk (StoreError) stops the run.
 
@@ -77,16 +114,18 @@ def measure(
     a failure.
     """
     started_at, started = datetime.now(UTC), time.monotonic()
-    findings = _Findings()
-    outcome: Outcome
+    folder = RawFolder.of(context, attempt)
+    findings, failed = Findings(), None
     try:
-        outcome = _attempt(bench, attempt, impaired, findings, checked)
+        for findings in _steps(context, attempt, impaired, folder, checked):  # noqa: B007 - the last one counts
+            pass
     except StoreError:
         raise
     except ToolError as error:
-        outcome = Failed("tool", str(error))
+        failed = Failed("tool", str(error))
     except VpnmeshError as error:
-        outcome = Failed(stage_of(error, "task"), str(error))
+        failed = Failed(stage_of(error, "task"), str(error))
+    outcome: Outcome = failed or findings.measured or Failed("task", "nothing was measured")
     record = Record(
         cell=attempt.cell,
         repetition=attempt.repetition,
@@ -95,168 +134,109 @@ def measure(
         elapsed_s=round(time.monotonic() - started, 3),
         visit=attempt.visit,
         sequence=attempt.sequence,
-        data_plane=bench.standing.data_plane,
+        data_plane=context.deployed.data_plane,
         rtt_ms_before=findings.before.rtt_avg_ms if findings.before else None,
         rtt_ms_after=findings.after.rtt_avg_ms if findings.after else None,
         relay_share=findings.relay_share,
-        near_cap=_near_cap(bench, outcome, impaired),
+        near_cap=_near_cap(context, outcome, impaired),
         impairment_late_ms=findings.late_ms,
-        placement=str(bench.profile.placement),
+        placement=str(context.profile.placement),
         engine=impaired.engine.name,
         loads=findings.loads,
-        raw=findings.raw,
+        raw=folder.name,
     )
-    held = findings.after if isinstance(outcome, Measured) else None
-    return record, Checked(held) if held else None
+    return record, Checked(findings.after) if findings.after and not failed else None
 
 
-def _near_cap(bench: Bench, outcome: Outcome, impaired: Impaired) -> bool | None:
-    """Whether the figure is the queue's and not the VPN's; None where there is no rate."""
-    rate = outcome.get("rate_mbit_s") if isinstance(outcome, Measured) else None
-    if rate is None:
-        return None
-    wanted = impaired.impairment
-    pod_mtu = bench.standing.scenario.pod_mtu
-    return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets))
-
-
-def check(bench: Bench, impaired: Impaired) -> PingSummary:
+def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
     """Raise CheckError unless everything is as the cell says; returns what pings between the pods said."""
-    site, standing = bench.site, bench.standing
-    pair = (site.testbed.client.name, site.testbed.server.name)
+    deployed, names = context.deployed, (pair.client, pair.server)
     looks = run_on(
-        site.nr,
-        pair,
+        context.site.nr,
+        names,
         tasks.look_at_node,
-        solution=standing.solution,
-        mesh=standing.mesh,
+        solution=deployed.solution,
+        mesh=deployed.mesh,
         overlays=all_interfaces(),
     )
-    for name, other in (pair, pair[::-1]):
-        _check_look(bench, name, other, looks[name].result)
+    for name, other in (names, names[::-1]):
+        _check_look(deployed, name, other, looks[name].result)
     impaired.check()
-    return ping_pods(bench)
+    return ping_pods(context.site, pair)
 
 
-def ping_pods(bench: Bench, count: int = PINGS) -> PingSummary:
+def ping_pods(site: Site, pair: Pair, count: int = PINGS) -> PingSummary:
     """Ping the server's pod from the client's."""
-    bed = bench.site.testbed
-    address = str(pod_address(bed, bed.server))
-    results = run_on(
-        bench.site.nr, [bed.client.name], tasks.ping_address, address=address, count=count, from_pod=True
-    )
-    summary = results[bed.client.name].result
+    address = str(pod_address(site.testbed, site.testbed.node(pair.server)))
+    results = run_on(site.nr, [pair.client], tasks.ping_address, address=address, count=count, from_pod=True)
+    summary = results[pair.client].result
     if not isinstance(summary, PingSummary):
         raise ToolError("ping", "no summary")
     return summary
 
 
-def _check_look(bench: Bench, name: str, other: str, look: Look) -> None:
-    standing = bench.standing
-    check_path(standing.scenario, name, look.status, other)
-    check_pod_mtu(standing.scenario, name, look.pod_mtu)
+def _check_look(deployed: Provisioned, name: str, other: str, look: Look) -> None:
+    check_path(deployed.scenario, name, look.status, other)
+    check_pod_mtu(deployed.scenario, name, look.pod_mtu)
     check_foreign(name, look.foreign)
-    check_endpoints(standing.mesh, name, look.status)
+    check_endpoints(deployed.mesh, name, look.status)
 
 
-def _attempt(
-    bench: Bench, attempt: Attempt, impaired: Impaired, findings: _Findings, checked: Checked | None
-) -> Outcome:
-    findings.before = checked.ping if checked else check(bench, impaired)
-    findings.raw = _keep(bench, attempt, {"rtt-before.txt": findings.before.text})
-    measured = _TESTS[attempt.cell.test](bench, attempt, findings)
-    before = impaired.counters
-    findings.after = check(bench, impaired)
-    _keep(bench, attempt, {"rtt-after.txt": findings.after.text})
-    if before is not None and impaired.counters is not None:
-        findings.late_ms = late_ms_between(before, impaired.counters)
-    return measured
+def _steps(
+    context: VisitContext, attempt: Attempt, impaired: Impaired, folder: RawFolder, checked: Checked | None
+) -> Iterator[Findings]:
+    """Check, measure, parse, check again; yields what is known after every step."""
+    pair, measurement = attempt.cell.pair, measurement_named(attempt.cell.test)
+    question = context.question(attempt.cell)
+    found = Findings(before=checked.ping if checked else check(context, impaired, pair))
+    folder.keep("rtt-before.txt", found.before.text if found.before else "")
+    yield found
+    raw = _ask(context, measurement, question, folder)
+    found = replace(found, loads=observed.loads(raw, question, measurement.program))
+    yield found
+    measured = measurement.parse(raw, question)
+    share = observed.relay_share(raw, measured)
+    found = replace(found, measured=measured, relay_share=share)
+    yield found
+    if share is not None:
+        check_share(context.deployed.scenario, context.site.testbed.relay.name, share)
+    counted = impaired.counters
+    found = replace(found, after=check(context, impaired, pair))
+    folder.keep("rtt-after.txt", found.after.text if found.after else "")
+    yield found
+    if counted is not None and impaired.counters is not None:
+        yield replace(found, late_ms=late_ms_between(counted, impaired.counters))
 
 
-def _throughput(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
-    bed, profile, test = bench.site.testbed, bench.profile, attempt.cell.test
-    tool = iperf3.Iperf3(
-        profile.duration_s, profile.omit_s, profile.congestion, profile.udp_rate, profile.udp_window
-    )
-    ask = Throughput(bed, test, tool, attempt.cell.pair.server, Condition.parse(attempt.cell.condition))
-    client = attempt.cell.pair.client
-    results = run_on(
-        bench.site.nr, [client], tasks.measure_throughput, ask=ask, others=bench.site.nr.inventory.hosts
-    )
-    raw: RawThroughput = results[client].result
-    findings.raw = _keep(
-        bench, attempt, {"client.json": raw.client, "server.txt": raw.server, **_named(raw.loads)}
-    )
-    if raw.error and not raw.client.strip():
-        raise ToolError("iperf3", raw.error)
-    findings.loads = _loads(bench, raw.loads, iperf3.PROGRAM)
-    measured = iperf3.parse(raw.client, test)
-    findings.relay_share = raw.relay_sent_bytes / (measured.get("received_bytes") or 1)
-    check_share(bench.standing.scenario, bed.relay.name, findings.relay_share)
-    return measured
-
-
-def _ping(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
-    summary = ping_pods(bench, count=5 * bench.profile.duration_s)
-    findings.raw = _keep(bench, attempt, {"ping.txt": summary.text})
-    if summary.rtt is None:
-        raise ToolError("ping", f"none of {summary.sent} came back")
-    lost_pct = 100 * (1 - summary.received / summary.sent)
-    return Measured((Sample("rtt_ms", summary.rtt.avg_ms), Sample("lost_pct", lost_pct)))
-
-
-def _idle(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
-    raw = _sample_idle(bench)
-    findings.raw = _keep(bench, attempt, _named(raw))
-    findings.loads = _loads(bench, raw)
-    return Measured((Sample("cpu_pct", findings.loads["client"].cpu_pct),))
-
-
-def _sample_idle(bench: Bench) -> dict[str, str]:
-    """What the nodes spend while nothing is asked of them, as sampled, by end."""
-    bed = bench.site.testbed
-    ends = {"client": bed.client.name, "server": bed.server.name, "relay": bed.relay.name}
-    results = run_on(
-        bench.site.nr, ends.values(), tasks.sample_load, testbed=bed, seconds=float(bench.profile.duration_s)
-    )
-    return {end: str(results[name].result) for end, name in ends.items()}
-
-
-def _convergence(bench: Bench, attempt: Attempt, findings: _Findings) -> Measured:
-    raw: dict[str, str] = {}
+def _ask(
+    context: VisitContext, measurement: Measurement, question: Question, folder: RawFolder
+) -> Mapping[str, str]:
+    """What the nodes said, by file name, all of it kept; raises what the measurement itself raised."""
+    client = question.pair.client
     try:
-        idle = _sample_idle(bench)
-        raw |= _named(idle)
-        findings.loads = _loads(bench, idle)
-        return measure_convergence(bench.site, bench.standing, raw)
-    finally:
-        findings.raw = _keep(bench, attempt, raw)
+        results = run_on(
+            context.site.nr,
+            [client],
+            tasks.measure,
+            measurement=measurement,
+            question=question,
+            others=context.site.nr.inventory.hosts,
+            keep=folder.keep,
+            control=SiteControl(context.site, context.deployed, question.pair),
+        )
+    except HostsFailedError as error:
+        if isinstance(error.first, VpnmeshError):
+            raise error.first from error
+        raise
+    raw: Mapping[str, str] = results[client].result
+    return raw
 
 
-_TESTS = {
-    Test.TCP: _throughput,
-    Test.UDP: _throughput,
-    Test.PING: _ping,
-    Test.IDLE: _idle,
-    Test.CONVERGENCE: _convergence,
-}
-
-
-def _loads(bench: Bench, raw: Mapping[str, str], tool: str = "") -> dict[str, load.Load]:
-    bed = bench.site.testbed
-    kinds = {"client": bed.client.kind, "server": bed.server.kind, "relay": bed.relay.kind}
-    names = bench.standing.solution.processes
-    seconds = bench.profile.duration_s
-    return {end: load.parse(text, kinds[end], names, seconds, tool) for end, text in raw.items()}
-
-
-def _named(loads: Mapping[str, str]) -> dict[str, str]:
-    return {f"load-{end}.txt": text for end, text in loads.items()}
-
-
-def _keep(bench: Bench, attempt: Attempt, files: Mapping[str, str]) -> str:
-    """Keep the raw output below raw/CELL/REPETITION/; returns that folder."""
-    folder = f"{attempt.cell.key.replace('>', '-to-')}/{attempt.repetition}"
-    for name, text in files.items():
-        bench.store.keep_raw(f"{folder}/{name}", text)
-    return f"raw/{folder}"
+def _near_cap(context: VisitContext, outcome: Outcome, impaired: Impaired) -> bool | None:
+    """Whether the figure is the queue's and not the VPN's; None where there is no rate."""
+    rate = outcome.get("rate_mbit_s") if isinstance(outcome, Measured) else None
+    if rate is None:
+        return None
+    wanted = impaired.impairment
+    pod_mtu = context.deployed.scenario.pod_mtu
+    return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets))

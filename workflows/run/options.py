@@ -1,18 +1,54 @@
 """Command-line values as the model's types; a wrong one is a sentence that lists the right ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
-from vpnmesh.errors import InputError, UnknownNameError, VpnmeshError
-from vpnmesh.model import Condition, End, Place, Placement, Test
-from vpnmesh.study.matrix import Profile, profile_named
-from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
+from vpnmesh.documents.yaml_text import unreadable
+from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.measurements import MEASUREMENTS
+from vpnmesh.model import Condition
+from vpnmesh.study.matrix import Profile
+from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
-MAX_LIMIT_PACKETS = 10_000_000
-"""The longest queue that both engines take."""
+scenario_file = click.option(
+    "--scenario-file",
+    "scenario_files",
+    multiple=True,
+    metavar="FILE",
+    help="YAML with scenarios of your own (docs/scenarios.md), beside those that ship; may be given several times."
+    " Without --scenarios these are what is run, each variant together with the scenario that it varies",
+)
+"""The option of every command that takes scenarios."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScenarios:
+    """What `--scenarios` may name: those that ship, then those of the user's files; `added` names the latter."""
+
+    catalogue: Catalogue
+    added: tuple[str, ...] = ()
+
+    @classmethod
+    def of_files(cls, files: Iterable[str]) -> "KnownScenarios":
+        """Read the files in their order; InputError names file, scenario and key."""
+        found = BUILT_IN
+        for file in files:
+            found = found.with_file(_content(file), file)
+        return cls(found, found.names[len(BUILT_IN.names) :])
+
+    def chosen(self, listed: str | None) -> tuple[str, ...] | None:
+        """The scenarios to run, in the order of every table; None leaves them to the profile."""
+        if listed is not None:
+            return self.catalogue.in_order(self.catalogue.named(name).name for name in split(listed))
+        return self.catalogue.with_bases(self.added) if self.added else None
+
+
+WHAT_SHIPS = KnownScenarios(BUILT_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +64,16 @@ class MatrixOptions:
     blocks: int | None = None
     budget: float | None = None
     placement: str | None = None
+    scenario_files: tuple[str, ...] = ()
 
-    def build(self) -> Profile:
+    def known(self) -> KnownScenarios:
+        """What ships and what the files hold; InputError names file, scenario and key."""
+        return KnownScenarios.of_files(self.scenario_files)
+
+    def build(self, known: KnownScenarios = WHAT_SHIPS) -> Profile:
         """The profile with the changes; InputError or UnknownNameError for what is wrong."""
-        profile = profile_named(self.profile)
+        profile = _profile(self.profile)
+        scenarios = known.chosen(self.scenarios)
         changes: dict[str, Any] = {
             name: value
             for name, value in (
@@ -42,26 +84,25 @@ class MatrixOptions:
             )
             if value is not None
         }
-        changes |= self._lists() | self._budget(profile)
+        if scenarios is not None:
+            changes["scenarios"] = scenarios
+        changes |= self._lists() | self._budget(profile, scenarios)
         if self.placement is not None:
             changes["placement"] = parse_placement(self.placement, profile.placement)
         return replace(profile, **changes)
 
     def _lists(self) -> dict[str, Any]:
         changes: dict[str, Any] = {}
-        if self.scenarios is not None:
-            chosen = {scenario_named(name).name for name in split(self.scenarios)}
-            changes["scenarios"] = tuple(name for name in SCENARIO_ORDER if name in chosen)
         if self.conditions is not None:
             changes["conditions_asked"] = True
             changes["conditions"] = tuple(
                 dict.fromkeys(Condition.parse(name) for name in split(self.conditions))
             )
         if self.tests is not None:
-            changes["tests"] = tuple(dict.fromkeys(_test(name) for name in split(self.tests)))
+            changes["tests"] = tuple(dict.fromkeys(parse_test(name) for name in split(self.tests)))
         return changes
 
-    def _budget(self, profile: Profile) -> dict[str, Any]:
+    def _budget(self, profile: Profile, scenarios: tuple[str, ...] | None) -> dict[str, Any]:
         """The minutes asked for; else a profile's own, scaled to the scenarios chosen.
 
         A profile's own budget is that of its own matrix: it goes as soon as something is asked for that costs time.
@@ -71,9 +112,24 @@ class MatrixOptions:
         costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks)
         if any(value is not None for value in costly):
             return {"budget_min": None}
-        if profile.budget_min is None or self.scenarios is None:
+        if profile.budget_min is None or scenarios is None:
             return {}
-        return {"budget_min": profile.budget_min * len(split(self.scenarios)) / len(profile.scenarios)}
+        return {"budget_min": profile.budget_min * len(scenarios) / len(profile.scenarios)}
+
+
+class TestsOption(click.Option):
+    """`--tests`, whose help lists the tests that there are when somebody asks for it."""
+
+    # the name is the option's; keeps pytest from collecting it as a test class
+    __test__ = False
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As every option's, with the names; where a plug-in is broken, what is wrong with it."""
+        try:
+            self.help = f"comma-separated of {', '.join(MEASUREMENTS)}"
+        except InputError as error:
+            self.help = str(error)
+        return super().get_help_record(ctx)
 
 
 def split(text: str) -> list[str]:
@@ -81,38 +137,21 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def parse_placement(text: str, default: Placement) -> Placement:
-    """Read `PLACE[:END][:LIMIT]`, e.g. `vxlan`, `underlay:both`, `underlay:client:1000`, `pod:server:auto`."""
-    place, end, limit, *more = [*text.split(":"), "", ""]
+def _profile(name: str) -> Profile:
+    """One that ships, by name, or that of a file: a name with a slash in it, or that ends as YAML does."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return profile_of_file(_content(name), name)
+    return profile_named(name)
+
+
+def _content(file: str) -> bytes:
     try:
-        wanted = Placement(Place(place), End(end) if end else default.end, _limit(limit, default.limit))
-    except ValueError:
-        wanted = None
-    # the two that were added above are all that may be left over
-    if wanted is None or any(more):
-        raise InputError(
-            "--placement",
-            f"'{text}' is not PLACE[:END][:LIMIT]",
-            f"places: {', '.join(Place)}; ends: {', '.join(End)}; "
-            f"limit: 1 to {MAX_LIMIT_PACKETS} packets, or auto",
-        )
-    return wanted
-
-
-def _limit(text: str, default: int | None) -> int | None:
-    """Packets, None for auto; ValueError for what is neither."""
-    if text in ("", "auto"):
-        return default if not text else None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT_PACKETS):
-        raise ValueError(text)
-    return int(text)
-
-
-def _test(name: str) -> Test:
-    try:
-        return Test(name)
-    except ValueError:
-        raise UnknownNameError("--tests", "test", name, list(Test)) from None
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise unreadable(Path(file), error) from error
+    except ValueError as error:
+        # a NUL byte in the name
+        raise InputError(repr(file), f"is no name of a file: {error}") from error
 
 
 def bad_input_exits_2(command: Callable[..., Any]) -> Callable[..., Any]:

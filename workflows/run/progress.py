@@ -11,20 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from vpnmesh.frames.summary import summarize
-from vpnmesh.model import Condition, Test
+from vpnmesh.measurements import measurement_named
+from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Job, MatrixPlan
 from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
-from vpnmesh.study.scenarios import SCENARIO_ORDER
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 PLAIN_WIDTH = 150
-_RATE = ("rate_mbit_s", "Mbit/s")
-_SHOWN = {
-    Test.PING: ("rtt_ms", "ms"),
-    Test.IDLE: ("cpu_pct", "% CPU"),
-    Test.CONVERGENCE: ("join_s", "s join"),
-}
-"""What a finished cell's line says where it is not the receiver's rate: field and unit."""
 
 
 def make_console() -> Console:
@@ -85,9 +79,10 @@ class RunProgress:
     def finished(self, job: Job, records: Sequence[Record]) -> None:
         """All attempts of a job are done: say what came out."""
         cell = job.cell
-        name, unit = _SHOWN.get(cell.test, _RATE)
-        values = [value for one in records if (value := _value(one, name)) is not None]
-        shown = f"{sum(values) / len(values):9.1f} {unit:6}" if values else f"{'-':>9}       "
+        headline = measurement_named(cell.test).figures[0]
+        values = [value for one in records if (value := _value(one, headline.name)) is not None]
+        mean = f"{sum(values) / len(values):9.{headline.decimals}f}" if values else f"{'-':>9}"
+        shown = f"{mean} {headline.shown_unit if values else '':6}"
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
@@ -109,14 +104,14 @@ def _value(record: Record, name: str) -> float | None:
     return record.outcome.get(name) if isinstance(record.outcome, Measured) else None
 
 
-def result_tables(results: pl.DataFrame) -> Iterable[Table]:
-    """One table per protocol: scenarios by conditions, mean ± sd and n of attempted."""
+def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Iterable[Table]:
+    """One table per throughput test: scenarios, in the catalogue's order, by conditions; mean ± sd, n."""
     summary = summarize(results)
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
-        yield _table(test, summary.filter(pl.col("test") == test))
+        yield _table(test, summary.filter(pl.col("test") == test), catalogue)
 
 
-def _table(test: str, rows: pl.DataFrame) -> Table:
+def _table(test: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
     table = Table(
         title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
@@ -125,7 +120,7 @@ def _table(test: str, rows: pl.DataFrame) -> Table:
     for condition in conditions:
         table.add_column(condition, justify="right")
     cells = {(row["scenario"], row["condition"]): row for row in rows.iter_rows(named=True)}
-    for scenario in sorted(set(rows["scenario"]), key=SCENARIO_ORDER.index):
+    for scenario in catalogue.in_order(rows["scenario"]):
         planes = {row["data_plane"] for key, row in cells.items() if key[0] == scenario} - {None, "", "none"}
         label = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
         table.add_row(label, *(_text(cells.get((scenario, condition))) for condition in conditions))

@@ -11,14 +11,16 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
-from vpnmesh.doctor.alike import differences
 from vpnmesh.doctor.judge import UNREAD
+from vpnmesh.doctor.likeness import differences
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.model import Testbed
+from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.matrix import Profile
+from vpnmesh.study.programs import version_questions
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
 
@@ -27,8 +29,10 @@ _TESTBED = TypeAdapter(Testbed)
 _PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
 
 
-def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> dict[str, object]:
-    """What was asked for; enough to go on with the run later."""
+def request(
+    profile: Profile, seed: int, inventory: str, testbed: Testbed, catalogue: Catalogue = BUILT_IN
+) -> dict[str, object]:
+    """What was asked for; enough to go on with the run later, without the files of its scenarios too."""
     return {
         "vpnmesh": version("vpnmesh"),
         "git_commit": git_commit(),
@@ -37,6 +41,7 @@ def request(profile: Profile, seed: int, inventory: str, testbed: Testbed) -> di
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "profile": _PROFILE.dump_python(profile, mode="json"),
+        "scenarios": catalogue.as_written(),
         "seed": seed,
         "inventory": inventory,
         "testbed": dump_testbed(testbed),
@@ -63,9 +68,14 @@ def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, i
         raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
 
 
-def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, object]:
-    """The controller and every node, as they are before the first cell, and in what the nodes are not alike."""
-    nodes = node_answers(site, site.all_nodes)
+def surroundings(
+    site: Site, lab: Lab | None, engine: Engine, scenarios: Sequence[Scenario] = ()
+) -> dict[str, object]:
+    """The controller and every node, as they are before the first cell, and in what the nodes are not alike.
+
+    The programs in the scenarios' own folders are asked for their versions, too.
+    """
+    nodes = node_answers(site, site.all_nodes, scenarios)
     return {
         "controller": {"kernel": platform.platform(), "machine": platform.machine()},
         "engine": engine.name,
@@ -75,11 +85,11 @@ def surroundings(site: Site, lab: Lab | None, engine: Engine) -> dict[str, objec
     }
 
 
-def node_answers(site: Site, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def node_answers(
+    site: Site, names: Sequence[str], scenarios: Sequence[Scenario] = ()
+) -> dict[str, dict[str, str]]:
     """What these nodes are and run, by node and by question."""
-    versions = tuple(
-        binary.version for solution in SOLUTIONS.values() for binary in solution.binaries if binary.version
-    )
+    versions = tuple(version_questions(scenarios, SOLUTIONS))
     results = run_on(site.nr, names, tasks.read_provenance, testbed=site.testbed, versions=versions)
     return {name: result.result for name, result in results.items()}
 

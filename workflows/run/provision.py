@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from nornir.core import Nornir
+from nornir.core.task import Result
 
 import tasks
+from tasks.firewall.registry import driver_of
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.host.binaries import way_to
 from vpnmesh.host.pods import pod_network
@@ -20,6 +22,7 @@ from vpnmesh.plan import Fact, Plan, Secret, Text
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
+from vpnmesh.study.programs import is_version, program_of, solution_from, told_version
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
 from workflows.run.hosts import run_on
@@ -42,13 +45,9 @@ class Site:
 
     @property
     def all_nodes(self) -> list[str]:
-        """Every node that our commands run on: a firewall behind another driver than nftables is an appliance."""
-        appliances = {
-            name
-            for name, host in self.nr.inventory.hosts.items()
-            if host.get("firewall_driver", "nftables") != "nftables"
-        }
-        return [node.name for node in self.testbed.nodes if node.name not in appliances]
+        """Every node that our commands run on: not a firewall whose driver says that it is an appliance."""
+        hosts = self.nr.inventory.hosts
+        return [node.name for node in self.testbed.nodes if not driver_of(hosts[node.name]).is_appliance]
 
     @property
     def k8s(self) -> list[str]:
@@ -124,15 +123,21 @@ class SetUp:
 
 
 def require(site: Site, scenario: Scenario) -> Solution:
-    """The scenario's solution, with all its binaries where they are needed; UnavailableError says what is missing."""
+    """The scenario's solution, with all its programs where they are needed; UnavailableError says what is missing.
+
+    That is a program, its version or its folder; nothing was touched by then.
+    """
     if scenario.solution not in SOLUTIONS:
         raise UnavailableError(f"no module for {scenario.solution} yet")
-    solution = solution_named(scenario.solution)
+    solution = solution_from(solution_named(scenario.solution), scenario)
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.unbuildable_reason(mesh):
         raise UnavailableError(reason)
     if lacking := [text for role in MeshRole for text in _lacking(site, solution, mesh, role)]:
         raise UnavailableError("; ".join(lacking))
+    if program := program_of(solution):
+        _require_folder(site, mesh, program)
+        _require_version(site, solution, mesh, program)
     # a solution whose deployment is not built says so here, before anything is touched
     solution.stages(mesh)
     return solution
@@ -142,10 +147,47 @@ def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iter
     """Each program that the nodes of a role lack, with the nodes and the way to it."""
     wanted = {binary.name: binary for binary in solution.binaries if binary.at is role}
     nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
-    found = run_on(site.nr, nodes, tasks.find_binaries, programs=tuple(wanted))
+    found = _found(site, mesh, nodes, tuple(wanted))
     for name, binary in wanted.items():
         if without := [host for host, result in found.items() if not result.result[name]]:
             yield f"no binary {name} on {', '.join(without)} ({_way(site, without[0], binary)})"
+
+
+def _found(site: Site, mesh: Mesh, nodes: Sequence[str], programs: tuple[str, ...]) -> Mapping[str, Result]:
+    """Where these nodes have the programs, by node; the scenario's folder is looked in first."""
+    folder = mesh.scenario.program_folder
+    return run_on(site.nr, nodes, tasks.find_binaries, programs=programs, folder=folder)
+
+
+def _require_folder(site: Site, mesh: Mesh, program: Binary) -> None:
+    """Every member has the program in the scenario's folder: from elsewhere it would be another one, unnoticed."""
+    if not (folder := mesh.scenario.program_folder.rstrip("/")):
+        return
+    found = _found(site, mesh, site.k8s, (program.name,))
+    elsewhere = [host for host, one in found.items() if not one.result[program.name].startswith(f"{folder}/")]
+    if elsewhere:
+        raise UnavailableError(
+            f"no {program.name} in {folder} on {', '.join(elsewhere)}, where {mesh.scenario.name} wants it"
+            " (put it there, or change program_folder)"
+        )
+
+
+def _require_version(site: Site, solution: Solution, mesh: Mesh, program: Binary) -> None:
+    """The program is of the scenario's version on every node that has a part in the mesh with it."""
+    scenario = mesh.scenario
+    if not scenario.version:
+        return
+    seats = [one.at for one in solution.binaries if one.name == program.name]
+    nodes = tuple(dict.fromkeys(node.name for seat in seats for node in mesh.nodes_in(seat)))
+    told = run_on(site.nr, nodes, tasks.read_version, argv=program.version, folder=scenario.program_folder)
+    others: dict[str, list[str]] = {}
+    for host, one in told.items():
+        if not is_version(scenario.version, one.result):
+            others.setdefault(told_version(one.result), []).append(host)
+    if others:
+        said = "; ".join(f"{program.name} is {found} on {', '.join(who)}" for found, who in others.items())
+        way = "install it there, or keep it in a folder of its own and write program_folder"
+        raise UnavailableError(f"{said}; {scenario.name} wants {scenario.version} ({way})")
 
 
 def _way(site: Site, host: str, wanted: Binary) -> str:

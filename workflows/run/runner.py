@@ -12,11 +12,10 @@ from vpnmesh.study.checks import check_on_path
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
-from vpnmesh.study.scenarios import scenario_named
 from workflows.run.firewall import keep_policy
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
-from workflows.run.measure import Attempt, Bench, Checked, measure
+from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
 from workflows.run.provision import Site, provisioned
 from workflows.run.store import Store, StoreError
@@ -66,16 +65,16 @@ class MatrixRun:
         return tuple(job for job in jobs if job.repetitions)
 
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
-        scenario = scenario_named(visit.scenario)
+        scenario = self.plan.catalogue.named(visit.scenario)
         progress.doing(f"{scenario.name}: joining")
         self.store.note("visit", visit=visit.number, scenario=scenario.name)
         made: set[str] = set()
         try:
-            with provisioned(self.site, scenario) as standing:
-                self.store.note("standing", scenario=scenario.name, **standing.facts())
-                bench = Bench(self.site, standing, self.plan.profile, self.store)
+            with provisioned(self.site, scenario) as deployed:
+                self.store.note("standing", scenario=scenario.name, **deployed.facts())
+                context = VisitContext(self.site, deployed, self.plan.profile, self.store)
                 for condition, jobs in visit.by_condition():
-                    self._condition(bench, visit, condition, jobs, progress)
+                    self._condition(context, visit, condition, jobs, progress)
                     made |= {job.cell.key for job in jobs}
         except StoreError:
             raise
@@ -91,14 +90,14 @@ class MatrixRun:
             progress.say(f"teardown of {scenario.name}: {complaint}")
 
     def _condition(
-        self, bench: Bench, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
+        self, context: VisitContext, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
     ) -> None:
         progress.doing(f"{visit.scenario} {name}")
         made: set[str] = set()
         condition, placement = Condition.parse(name), self.plan.profile.placement
         try:
             if condition:
-                check_on_path(bench.standing.scenario, placement)
+                check_on_path(context.deployed.scenario, placement)
             with impaired(
                 self.site,
                 self.engine,
@@ -106,9 +105,10 @@ class MatrixRun:
                 placement,
                 seed_for(self.seed, visit.number),
                 self._keeper(f"{visit.scenario}/{name}/impairment/visit-{visit.number}"),
+                jobs[0].cell.pair,
             ) as impairment:
                 for job in jobs:
-                    self._job(bench, visit, job, impairment, progress)
+                    self._job(context, visit, job, impairment, progress)
                     made.add(job.cell.key)
         except StoreError:
             raise
@@ -125,14 +125,16 @@ class MatrixRun:
         )
         return lambda name, text: self.store.keep_raw(f"{free}/{name}", text)
 
-    def _job(self, bench: Bench, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress) -> None:
+    def _job(
+        self, context: VisitContext, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress
+    ) -> None:
         records: list[Record] = []
         checked: Checked | None = None
         for repetition in job.repetitions:
             progress.doing(f"{visit.scenario} {job.cell.condition} {job.cell.test}")
-            keep_policy(self.site.nr, self.site.testbed, bench.standing.scenario.policy, self.site.firewall)
+            keep_policy(self.site.nr, self.site.testbed, context.deployed.scenario.policy, self.site.firewall)
             attempt = Attempt(job.cell, repetition, visit.number, self._next())
-            record, checked = measure(bench, attempt, impairment, checked)
+            record, checked = measure(context, attempt, impairment, checked)
             records.append(self._keep(record, progress))
         progress.finished(job, records)
 
@@ -147,7 +149,7 @@ class MatrixRun:
         return record
 
     def _keep_logs(self, visit: Visit) -> str:
-        """Keep what the daemons of a scenario that did not stand logged; returns that folder, "" without any."""
+        """Keep what the daemons of a scenario that did not come up logged; returns that folder, "" without any."""
         logs = self.site.take_logs()
         folder = f"{visit.scenario}/logs/visit-{visit.number}"
         for name, text in logs.items():
@@ -170,7 +172,7 @@ class MatrixRun:
         progress.say(f"{visit.scenario:17} unavailable: {missing}")
         known = {(line.get("scenario"), line.get("condition"), line.get("test")) for line in self.store.lines}
         for job in visit.jobs:
-            if (job.cell.scenario, job.cell.condition, str(job.cell.test)) not in known:
+            if (job.cell.scenario, job.cell.condition, job.cell.test) not in known:
                 self.store.append(
                     self._failure(visit, job, 0, Failed(UNAVAILABLE, f"unavailable: {missing}"))
                 )

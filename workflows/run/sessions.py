@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.model import Testbed
+from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study import surroundings
 from workflows.run import provenance
 from workflows.run.provision import Site
@@ -45,13 +45,15 @@ def check_request(store: Store, testbed: Testbed) -> None:
     _refuse(store, store.manifest(), now)
 
 
-def begin(store: Store, site: Site, lab: Lab | None, engine: Engine) -> list[str]:
+def begin(
+    store: Store, site: Site, lab: Lab | None, engine: Engine, scenarios: Sequence[Scenario] = ()
+) -> list[str]:
     """Note this session in the manifest; returns what a reader must know of it, beside the figures.
 
     Raises InputError, and notes nothing, when nodes, kernels, engine or programs are not those of the first session.
     """
     manifest = store.manifest()
-    met = provenance.surroundings(site, lab, engine)
+    met = provenance.surroundings(site, lab, engine, scenarios)
     _refuse(store, manifest, met)
     sessions = _sessions(manifest)
     session = {

@@ -1,4 +1,4 @@
-"""The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, results.parquet."""
+"""The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, and two tables."""
 
 import contextlib
 import io
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.frames.events import figures_of
 from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.masks import hide_values, masked
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
@@ -126,11 +127,15 @@ class Store:
         return str(path.relative_to(self.directory))
 
     def write_results(self) -> Path:
-        """Make results.parquet anew from the journal."""
+        """Make results.parquet and figures.parquet anew from the journal; returns the path of the first."""
         path = self.directory / "results.parquet"
-        table = io.BytesIO()
-        frame_of(self.lines).write_parquet(table)
-        self._replace(path, table.getvalue())
+        for place, frame in (
+            (self.directory / "figures.parquet", figures_of(self.lines)),
+            (path, frame_of(self.lines)),
+        ):
+            table = io.BytesIO()
+            frame.write_parquet(table)
+            self._replace(place, table.getvalue())
         return path
 
     def _append(self, line: dict[str, object]) -> None:
