@@ -217,7 +217,7 @@ def run(console: Console, size: Size) -> list[Figure]:
     watch, visits, durations_s = Stopwatch(), dict[str, Visit](), DURATIONS_S[size]
     with lab_site() as site, TemporaryDirectory() as folder, watching(watch):
         engine = choose_engine(site)
-        store = Store.create(Path(folder) / "run", {})
+        store = Store.create(Path(folder) / "run", secrets=site.secrets)
         for name in SCENARIOS:
             console.print(f"measuring: {name}, repetitions of {durations_s} s", style="dim", highlight=False)
             with console.status(name) if console.is_terminal else nullcontext():

@@ -1,16 +1,15 @@
 """Observe, plan, apply, verify: the one way in which tasks change a node."""
 
-import time
-
 from nornir.core.task import Result, Task
 
 from tasks.connection import Shell, shell
 from vpnmesh.errors import VerifyError
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.plan import Fact, Plan
 
 
 def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: float = 0.0) -> Result:
-    """Have the node hold what `wanted` asks for, and prove it by asking again.
+    """Bring the node to what `wanted` asks for, and prove it by asking again.
 
     The Result's `changed` means "differed from wanted" (also on a dry run) and `diff` shows in what.
     Raises VerifyError if the second look still finds a difference after `settle_s` seconds.
@@ -25,8 +24,6 @@ def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: 
 def apply(here: Shell, plan: Plan, wanted: Fact[Plan], settle_s: float = 0.0) -> None:
     """Carry the plan out in one round trip, then look again until nothing is left to do."""
     here.run_all(plan.steps)
-    deadline = time.monotonic() + settle_s
-    while left := here.gather(wanted):
-        if time.monotonic() >= deadline:
-            raise VerifyError(here.host, "no difference after the change", left.diff)
-        time.sleep(0.1)
+    left = wait_until(lambda: here.gather(wanted), settle_s, good=lambda plan: not plan)
+    if left:
+        raise VerifyError(here.host, "no difference after the change", left.diff)

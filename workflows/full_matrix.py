@@ -25,8 +25,9 @@ from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
+from vpnmesh.study.journal import RunInterrupted
+from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of
-from vpnmesh.study.outcome import UNAVAILABLE
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.run import provenance, sessions
@@ -39,7 +40,7 @@ from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2,
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
 from workflows.run.runner import MatrixRun
-from workflows.run.store import Store
+from workflows.run.store import RunFiles, Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3
 
@@ -95,22 +96,23 @@ def main(
     if as_json and not only_plan:
         raise InputError("--json", "goes with --plan")
     console = make_console()
-    store, asked = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
+    asked = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
     nr, testbed = load(asked.inventory)
+    site = Site(nr, testbed)
+    store = Store.open(resume, site.secrets) if resume else None
     if store is not None:
         sessions.check_request(store, testbed)
     plan = plan_matrix(asked.profile, testbed.pairs, asked.seed, asked.catalogue)
     if only_plan:
         show_plan(console, plan, as_json=as_json)
         return
-    site = Site(nr, testbed)
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
                 show_changes(console, site, plan, asked.seed)
                 return
             if store is None:
-                store = Store.create(out or _default_out(), asked.request(testbed))
+                store = Store.create(out or _default_out(), asked.request(testbed), site.secrets)
             own = replace(site, firewall=FirewallRun.of(store.directory))
             code = run(console, own, plan, store, lab, asked.seed)
     except InterruptedRunError as interrupt:
@@ -130,23 +132,21 @@ class _Asked:
     seed: int
     inventory: str
 
-    def request(self, testbed: Testbed) -> dict[str, object]:
+    def request(self, testbed: Testbed) -> Manifest:
         """As a new run's manifest keeps it."""
         return provenance.request(self.profile, self.seed, self.inventory, testbed, self.catalogue)
 
 
-def _asked(
-    resume: Path | None, options: MatrixOptions, seed: int, inventory: str
-) -> tuple[Store | None, _Asked]:
-    """What the options ask for, or the run to go on with and what was asked when it began."""
+def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: str) -> _Asked:
+    """What the options ask for, or what the run to go on with was asked for when it began."""
     if resume is None:
         known = options.known()
-        return None, _Asked(options.build(known), known.catalogue, seed, inventory)
+        return _Asked(options.build(known), known.catalogue, seed, inventory)
     sessions.refuse_options(click.get_current_context())
-    store = Store.open(resume)
-    profile, seed, inventory = provenance.read_request(store.manifest(), str(resume))
-    catalogue = Catalogue.of_run(store.manifest(), f"{resume}/manifest.json")
-    return store, _Asked(profile, catalogue, seed, inventory)
+    manifest = RunFiles(resume).manifest()
+    begun = provenance.read_request(manifest, str(resume))
+    catalogue = Catalogue.of_run(manifest.entries(), f"{resume}/manifest.json")
+    return _Asked(begun.profile, catalogue, begun.seed, begun.inventory)
 
 
 def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
@@ -166,10 +166,10 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
                 matrix.run(progress)
         except InterruptedRunError as interrupt:
             signum = interrupt.signum
-            store.note("interrupted", signal=signum)
+            store.note(RunInterrupted(signal=signum))
         finally:
             store.write_results()
-    for table in result_tables(frame_of(store.lines), plan.catalogue):
+    for table in result_tables(frame_of(store.events), plan.catalogue):
         console.print(table)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
@@ -238,9 +238,9 @@ def _missing(store: Store) -> str:
     """The scenarios that could not be attempted, with the reason of each; not those that a later session could."""
     attempted = {cell.partition("/")[0] for cell, _ in store.finished}
     reasons = {
-        str(line["scenario"]): str(line["reason"])
-        for line in store.lines
-        if line.get("stage") == UNAVAILABLE and line["scenario"] not in attempted
+        one.scenario: str(one.reason)
+        for one in store.repetitions
+        if one.unavailable and one.scenario not in attempted
     }
     return "; ".join(f"{scenario} ({reason})" for scenario, reason in reasons.items())
 

@@ -23,7 +23,7 @@ from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
 from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
 from vpnmesh.report.judgement.advice import Advice
-from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.ranking import Ranked
 from vpnmesh.report.judgement.reproduction import matches
 from vpnmesh.report.replay import Replay, replay
@@ -181,7 +181,7 @@ def _tell_reproduced(judged: Judged) -> None:
         click.echo(sentence)
     counts = Counter(claim.verdict for claim in judged.claims)
     click.echo(
-        "claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+        "claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
     )
 
 

@@ -31,7 +31,7 @@ from workflows.run.hosts import run_on
 from workflows.run.impair import choose_engine
 from workflows.run.options import bad_input_exits_2
 from workflows.run.provision import Site
-from workflows.run.store import Store
+from workflows.run.store import RunFiles
 
 CLEAN, NOT_CLEAN = 0, 1
 
@@ -64,8 +64,8 @@ def _found(run: str) -> tuple[FirewallRun, str]:
     directory = Path(run)
     if not (directory / "manifest.json").exists():
         return FirewallRun(run), "lab"
-    _, _, inventory = provenance.read_request(Store.open(directory).manifest(), run)
-    return FirewallRun.of(directory), inventory
+    asked = provenance.read_request(RunFiles(directory).manifest(), run)
+    return FirewallRun.of(directory), asked.inventory
 
 
 def _roll_back(site: Site, mark: FirewallRun) -> "Finding":

@@ -23,6 +23,7 @@ from vpnmesh.plan import Fact, Plan, Secret
 from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
 from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.journal import TeardownProblem, of_kind
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
@@ -98,18 +99,18 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
         repetitions_clean=1,
     )
     plan = plan_matrix(profile, site.testbed.pairs, seed=1)
-    store, server = Store.create(tmp_path / "run", {}), site.testbed.server.name
+    store, server = Store.create(tmp_path / "run", secrets=site.secrets), site.testbed.server.name
     matrix = MatrixRun(site, plan, store, choose_engine(site), seed=1)
     with cut_off(site, server), RunProgress(Console(quiet=True), plan, 0) as progress:
         matrix.run(progress)
-    rows = [line for line in store.lines if line["type"] == "repetition"]
-    assert [row["outcome"] for row in rows] == ["failed"]
-    assert server in str(rows[0]["reason"])
-    logs = {path.name: path.read_text() for path in (store.directory / str(rows[0]["raw"])).iterdir()}
+    rows = store.repetitions
+    assert [row.outcome for row in rows] == ["failed"]
+    assert server in str(rows[0].reason)
+    logs = {path.name: path.read_text() for path in (store.directory / str(rows[0].raw)).iterdir()}
     assert [name for name in logs if name.startswith(f"{server}-") and logs[name].strip()]
     secrets = [secret.reveal() for secret in site.secrets]
     assert with_any(store.directory, secrets) == []
-    assert [line for line in store.lines if line["type"] == "teardown"] == []
+    assert of_kind(store.events, TeardownProblem) == []
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_every_illness_is_found_where_it_is(site: Site) -> None:
     try:
         with impaired(site, engine, Condition(loss_pct=1), Placement()):
             code, findings = doctor("--scenarios", "native-1450")
-        differing = provenance.surroundings(site, None, engine)["node_differences"]
+        differing = provenance.surroundings(site, None, engine).node_differences
     finally:
         said(site, relay, "kill $(cat /tmp/service.pid /tmp/flood.pid); rm -f /tmp/kubelet /tmp/*.pid")
         said(site, server, "ip link delete wt0; ethtool -K eth0 tso on gso on")

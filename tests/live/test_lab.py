@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -29,6 +28,7 @@ from vpnmesh.lab.processes import descendants, namespaces
 from vpnmesh.lab.residue import Traces, await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine
 from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Role, Testbed
 
 pytestmark = pytest.mark.live
@@ -88,10 +88,7 @@ def inside(lab: Lab, *command: str) -> str:
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Whether something becomes true before the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
+    return wait_until(condition, DEADLINE_S, 0.01)
 
 
 def traces(lab: Lab) -> Traces:

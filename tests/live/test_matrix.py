@@ -230,7 +230,7 @@ def test_a_node_that_dies_fails_its_cells_and_the_run_goes_on(clean: Path, tmp_p
 
 def test_the_wrong_path_is_a_failed_repetition(site: Site, tmp_path: Path) -> None:
     """Packets that go direct where the scenario says relay: Failed("path"), not a figure."""
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     wanted = scenario_named("nebula-relay")
     pair = site.testbed.pairs[0]
     with (

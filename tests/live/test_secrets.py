@@ -59,19 +59,19 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
         repetitions_clean=1,
     )
     plan, engine = plan_matrix(profile, site.testbed.pairs, seed=1), choose_engine(site)
-    store = Store.create(tmp_path / "run", provenance.request(profile, 1, "lab", site.testbed))
+    store = Store.create(tmp_path / "run", provenance.request(profile, 1, "lab", site.testbed), site.secrets)
     console = Console(width=200, record=True, quiet=False, file=(tmp_path / "screen").open("w"))
     with RunProgress(console, plan, 0) as progress:
-        store.update_manifest(**provenance.surroundings(site, None, engine))
+        store.update_manifest(**provenance.surroundings(site, None, engine).entries())
         MatrixRun(site, plan, store, engine, seed=1).run(progress)
         store.update_manifest(footprint=provenance.footprint(site))
     console.file.close()
     store.write_results()
 
-    rows = [line for line in store.lines if line["type"] == "repetition"]
-    assert [(row["test"], row.get("reason")) for row in rows if row["outcome"] != "measured"] == []
-    converged = next(row for row in rows if row["test"] == "convergence")
-    assert "client_solution_cpu_pct" in converged
+    rows = store.repetitions
+    assert [(row.test, row.reason) for row in rows if row.outcome != "measured"] == []
+    converged = next(row for row in rows if row.test == "convergence")
+    assert "client_solution_cpu_pct" in converged.columns()
     secrets = sorted(known)
     assert len(secrets) >= AT_LEAST[scenario]
     assert with_any(tmp_path, secrets) == []

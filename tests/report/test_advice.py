@@ -15,7 +15,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.reference import paper_tables
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report.judgement.advice import Advice, advise
-from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim, claims
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.ranking import Ranked
@@ -75,28 +75,28 @@ def test_the_papers_data_give_its_conclusions(
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("tcp-pairs", Verdict.HOLDS),
-        ("tcp-pairs-impaired", Verdict.PARTLY),
-        ("tcp-relays-lossy", Verdict.PARTLY),
-        ("zerotier-least-cpu", Verdict.PARTLY),
-        ("netbird-relay-cpu", Verdict.HOLDS),
-        ("headscale-most-cpu", Verdict.HOLDS),
-        ("udp-identical", Verdict.CONTRADICTED),
-        ("udp-pairs", Verdict.PARTLY),
-        ("udp-low-cpu", Verdict.PARTLY),
-        ("udp-high-cpu", Verdict.PARTLY),
-        ("api-pairs", Verdict.HOLDS),
-        ("zerotier-193", Verdict.CONTRADICTED),
-        ("api-rate", Verdict.CONTRADICTED),
-        ("stable", Verdict.HOLDS),
-        ("delay", Verdict.PARTLY),
-        ("loss-tcp", Verdict.PARTLY),
-        ("loss-relay", Verdict.HOLDS),
-        ("loss-udp", Verdict.HOLDS),
-        ("acl-restart", Verdict.CONTRADICTED),
+        ("tcp-pairs", ClaimVerdict.HOLDS),
+        ("tcp-pairs-impaired", ClaimVerdict.PARTLY),
+        ("tcp-relays-lossy", ClaimVerdict.PARTLY),
+        ("zerotier-least-cpu", ClaimVerdict.PARTLY),
+        ("netbird-relay-cpu", ClaimVerdict.HOLDS),
+        ("headscale-most-cpu", ClaimVerdict.HOLDS),
+        ("udp-identical", ClaimVerdict.CONTRADICTED),
+        ("udp-pairs", ClaimVerdict.PARTLY),
+        ("udp-low-cpu", ClaimVerdict.PARTLY),
+        ("udp-high-cpu", ClaimVerdict.PARTLY),
+        ("api-pairs", ClaimVerdict.HOLDS),
+        ("zerotier-193", ClaimVerdict.CONTRADICTED),
+        ("api-rate", ClaimVerdict.CONTRADICTED),
+        ("stable", ClaimVerdict.HOLDS),
+        ("delay", ClaimVerdict.PARTLY),
+        ("loss-tcp", ClaimVerdict.PARTLY),
+        ("loss-relay", ClaimVerdict.HOLDS),
+        ("loss-udp", ClaimVerdict.HOLDS),
+        ("acl-restart", ClaimVerdict.CONTRADICTED),
     ],
 )
-def test_each_claim_has_the_verdict_of_the_data(paper: Study, name: str, expected: Verdict) -> None:
+def test_each_claim_has_the_verdict_of_the_data(paper: Study, name: str, expected: ClaimVerdict) -> None:
     """Checked by hand against Tables A1 and A2 and the published files."""
     assert claim(paper, name).verdict is expected
 
@@ -159,10 +159,10 @@ def test_swapping_two_scenarios_swaps_the_advice(swapped: Study) -> None:
 
 def test_swapping_two_scenarios_changes_the_verdicts(swapped: Study) -> None:
     """The claims follow the figures: another pair is the one that does not differ, NetBird is not the best."""
-    assert claim(swapped, "stable").verdict is not Verdict.HOLDS
-    assert claim(swapped, "tcp-best").verdict is not Verdict.HOLDS
+    assert claim(swapped, "stable").verdict is not ClaimVerdict.HOLDS
+    assert claim(swapped, "tcp-best").verdict is not ClaimVerdict.HOLDS
     assert "native-1230/headscale-direct" in claim(swapped, "tcp-pairs").because
-    assert claim(swapped, "tcp-pairs").verdict is not Verdict.HOLDS
+    assert claim(swapped, "tcp-pairs").verdict is not ClaimVerdict.HOLDS
 
 
 def flipped(catalogue: Catalogue, product: str, topic: str, value: Value) -> Catalogue:

@@ -10,7 +10,7 @@ from tests.report.conftest import made
 from vpnmesh.criteria import data as criteria
 from vpnmesh.criteria.catalogue import Catalogue, Source, Value
 from vpnmesh.reference import paper_tables
-from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim, claims, table
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.tables import Study, build_study
@@ -54,9 +54,9 @@ def test_the_documented_verdicts_are_the_computed_ones(paper: Study) -> None:
 def test_a_study_of_others_is_judged_by_its_own_figures(handmade: Study) -> None:
     """The invented study has its own order of solutions: what the paper says of speed does not hold there."""
     verdicts = {claim.id: claim.verdict for claim in found(handmade)}
-    assert verdicts["tcp-best"] is not Verdict.HOLDS
+    assert verdicts["tcp-best"] is not ClaimVerdict.HOLDS
     # what only the paper's own text and table can decide is left open
-    assert verdicts["zerotier-193"] is Verdict.UNDECIDED
+    assert verdicts["zerotier-193"] is ClaimVerdict.UNDECIDED
 
 
 def of_planes(study: Study, netbird: str) -> Study:
@@ -70,9 +70,9 @@ def of_planes(study: Study, netbird: str) -> Study:
 def test_no_ranking_across_data_planes(handmade: Study) -> None:
     """NetBird first, as in the paper: that holds in the kernel, and is left open where it ran in userspace."""
     here = {claim.id: claim for claim in found(of_planes(handmade, "kernel"))}
-    assert here["stable"].verdict is Verdict.HOLDS
+    assert here["stable"].verdict is ClaimVerdict.HOLDS
     there = {claim.id: claim for claim in found(of_planes(handmade, "userspace"))}
-    assert there["stable"].verdict is Verdict.UNDECIDED
+    assert there["stable"].verdict is ClaimVerdict.UNDECIDED
     assert "netbird-direct: userspace here, kernel there" in there["stable"].because
     assert (there["loss-relay"].verdict, there["loss-relay"].because) == (
         here["loss-relay"].verdict, here["loss-relay"].because,
@@ -83,7 +83,7 @@ def test_samples_too_small_for_a_test_decide_nothing() -> None:
     """Three repetitions a cell (four, one failed) have no p: no claim on an order holds or fails by them."""
     verdicts = {claim.id: claim.verdict for claim in found(of_planes(made(4), "kernel"))}
     assert {verdicts[name] for name in ("stable", "delay", "tcp-relays-lossy", "loss-relay", "loss-tcp")} == {
-        Verdict.UNDECIDED
+        ClaimVerdict.UNDECIDED
     }
 
 
@@ -92,7 +92,7 @@ def test_no_data_is_no_verdict(handmade: Study) -> None:
     tables = {name: frame.clear() for name, frame in handmade.tables.items()}
     empty = Study(handmade.samples.clear(), handmade.api.limit(0), tables)
     measured = [claim for claim in found(empty) if not any(one.table == "criteria" for one in claim.evidence)]
-    assert {claim.verdict for claim in measured} == {Verdict.UNDECIDED}
+    assert {claim.verdict for claim in measured} == {ClaimVerdict.UNDECIDED}
 
 
 def renamed(study: Study, names: dict[str, str]) -> Study:
@@ -112,7 +112,7 @@ def test_pairs_of_others_decide_nothing_of_the_papers() -> None:
     study = renamed(made(), names)
     assert study.tables["pairwise"].filter(test="udp", condition="none")["reject"].all()
     verdicts = {claim.id: claim for claim in found(study)}
-    assert verdicts["udp-pairs"].verdict is Verdict.UNDECIDED
+    assert verdicts["udp-pairs"].verdict is ClaimVerdict.UNDECIDED
     assert "27 pairs are missing" in verdicts["tcp-pairs"].because
     cited = {value for one in verdicts["udp-pairs"].evidence for value in one.row.values()}
     assert {"nebula-direct", "wireguard-direct"}.isdisjoint(cited)
@@ -121,12 +121,12 @@ def test_pairs_of_others_decide_nothing_of_the_papers() -> None:
 def test_no_pairs_across_data_planes(paper: Study) -> None:
     """All UDP pairs are tested; where NetBird ran in userspace the claim is left open, whoever else differs."""
     here = {claim.id: claim for claim in found(paper)}
-    assert (here["udp-pairs"].verdict, here["api-pairs"].verdict) == (Verdict.PARTLY, Verdict.HOLDS)
+    assert (here["udp-pairs"].verdict, here["api-pairs"].verdict) == (ClaimVerdict.PARTLY, ClaimVerdict.HOLDS)
     plane = pl.when(pl.col("scenario").str.starts_with("netbird")).then(pl.lit("userspace"))
     other = replace(paper, samples=paper.samples.with_columns(plane.alias("data_plane")))
     there = {claim.id: claim for claim in found(other)}
     for name in ("udp-pairs", "tcp-pairs", "api-pairs", "udp-high-cpu", "stable"):
-        assert there[name].verdict is Verdict.UNDECIDED, name
+        assert there[name].verdict is ClaimVerdict.UNDECIDED, name
         assert "netbird-direct: userspace here, kernel there" in there[name].because
     assert there["loss-relay"].verdict is here["loss-relay"].verdict
 
@@ -158,8 +158,8 @@ def test_what_rests_on_the_papers_word_alone_does_not_hold(paper: Study) -> None
     """Four claims on features have the paper as their only source: they are marked so, and none says "holds"."""
     verdicts = {claim.id: claim.verdict for claim in found(paper)}
     facts = ("self-hosting", "fallback", "granular-acl", "web-ui")
-    assert {name: verdicts[name] for name in facts} == dict.fromkeys(facts, Verdict.AS_SAID)
-    assert verdicts["acl-restart"] is Verdict.CONTRADICTED
+    assert {name: verdicts[name] for name in facts} == dict.fromkeys(facts, ClaimVerdict.AS_SAID)
+    assert verdicts["acl-restart"] is ClaimVerdict.CONTRADICTED
 
 
 def test_another_source_makes_a_fact_hold(paper: Study) -> None:
@@ -176,16 +176,16 @@ def test_another_source_makes_a_fact_hold(paper: Study) -> None:
         ]
         return replace(catalogue, facts=tuple(facts))
 
-    def verdict(value: Value) -> Verdict:
+    def verdict(value: Value) -> ClaimVerdict:
         return next(one.verdict for one in found(paper, told(value)) if one.id == "granular-acl")
 
-    assert (verdict(Value.MET), verdict(Value.UNMET)) == (Verdict.HOLDS, Verdict.CONTRADICTED)
+    assert (verdict(Value.MET), verdict(Value.UNMET)) == (ClaimVerdict.HOLDS, ClaimVerdict.CONTRADICTED)
 
 
 def test_the_figure_that_text_and_table_print_differently(paper: Study, tcp_only: Study) -> None:
     """Repetitions give the table's 183.11 and not the text's 193.11; without them the printed ratio says the same."""
     claims_of = [next(one for one in found(study) if one.id == "zerotier-193") for study in (paper, tcp_only)]
-    assert [claim.verdict for claim in claims_of] == [Verdict.CONTRADICTED] * 2
+    assert [claim.verdict for claim in claims_of] == [ClaimVerdict.CONTRADICTED] * 2
     assert "the mean of 9 repetitions, 183.11 Mbit/s, is 183.11" in claims_of[0].because
     assert "the printed ratio to native-1230, 1.02, fits 183.11" in claims_of[1].because
 
@@ -193,7 +193,9 @@ def test_the_figure_that_text_and_table_print_differently(paper: Study, tcp_only
 def test_without_udp_repetitions_three_claims_stay_open(tcp_only: Study) -> None:
     """Means alone test no pair and hold no CPU."""
     verdicts = {claim.id: claim.verdict for claim in found(tcp_only)}
-    assert {verdicts[name] for name in ("udp-pairs", "udp-low-cpu", "udp-high-cpu")} == {Verdict.UNDECIDED}
+    assert {verdicts[name] for name in ("udp-pairs", "udp-low-cpu", "udp-high-cpu")} == {
+        ClaimVerdict.UNDECIDED
+    }
 
 
 def test_the_table_has_a_row_per_claim_with_its_evidence(paper: Study) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.report.test_runs import line, rate, report, run
 from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.study.journal import parse_event
 from vpnmesh.study.record import frame_of
 from workflows.reporting.studies import study_from_run
 
@@ -23,7 +24,7 @@ def test_a_table_from_before_a_kill_is_not_believed(tmp_path: Path) -> None:
     after = [*before, line("native-1450", "tcp", rate(300.0), 2), line("nebula-direct", "tcp", rate(50.0))]
     (folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in after))
     assert means(folder) == [200.0, 50.0]
-    assert study_from_run(folder).samples.equals(frame_of(after))
+    assert study_from_run(folder).samples.equals(frame_of([parse_event(one) for one in after]))
 
 
 def test_without_a_journal_the_table_is_read_and_said_to_be(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from vpnmesh.report.judgement.advice import Advice, advise
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import NEEDS
 from vpnmesh.report.tables import Study
+from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
+from vpnmesh.study.scenarios import BUILT_IN
 from workflows.report import main
 from workflows.reporting.studies import study_from_run
 
@@ -59,14 +61,41 @@ def stuck(scenario: str, repetition: int) -> Line:
     return {**line(scenario, "ping", Failed("path", reason), repetition), "test": "convergence"}
 
 
-def run(folder: Path, lines: list[Line], *, finished: bool = True) -> Path:
+def run(folder: Path, lines: list[Line], *, finished: bool = True, **manifest: object) -> Path:
     """A run's directory as the matrix leaves it."""
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION}))
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, sort_keys=True)
+    (folder / "manifest.json").write_text(text)
     (folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     if finished:
-        frame_of(lines).write_parquet(folder / "results.parquet")
+        frame_of([parse_event(one) for one in lines]).write_parquet(folder / "results.parquet")
     return folder
+
+
+def test_scenarios_come_from_the_manifest(tmp_path: Path) -> None:
+    file = b"zerotier-big: {variant_of: zerotier-direct, tunnel_mtu: 1420}\n"
+    catalogue = BUILT_IN.with_file(file, "mine.yaml")
+    lines = [line(name, "tcp", rate(1.0)) for name in ("zerotier-big", "native-1450", "native-1230")]
+    study = study_from_run(run(tmp_path / "run", lines, scenarios=catalogue.as_written()))
+    assert study.scenarios == catalogue
+    assert study.scenario_order == ("native-1450", "native-1230", "zerotier-big")
+    plain = study_from_run(run(tmp_path / "plain", lines))
+    assert plain.scenarios == BUILT_IN
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (["native-1450"], "scenarios: is no mapping of scenarios"),
+        ({"mine": {"solution": "native"}}, "scenarios: mine: path: field required"),
+        ({"mine": {"solution": "nothing", "path": "direct"}}, "scenarios: mine: "),
+    ],
+)
+def test_scenarios_of_a_broken_manifest_are_named(tmp_path: Path, written: object, said: str) -> None:
+    folder = run(tmp_path / "run", [line("native-1450", "tcp", rate(1.0))], scenarios=written)
+    found = report(folder)
+    assert found.exit_code == 2
+    assert f"{folder}/manifest.json: {said}" in found.stderr
 
 
 def report(*arguments: object) -> Result:
@@ -293,5 +322,5 @@ def test_further_samples_are_no_columns() -> None:
     made = line("headscale-direct", "ping", PING)
     assert made["samples"] == {"rtt_ms": 1.5}
     assert "samples" not in line("headscale-direct", "tcp", rate(1.0))
-    assert frame_of([made]).select("lost_pct").item() == pytest.approx(0.0)
-    assert frame_of([made]).filter(pl.col("outcome") == "measured").height == 1
+    assert frame_of([parse_event(made)]).select("lost_pct").item() == pytest.approx(0.0)
+    assert frame_of([parse_event(made)]).filter(pl.col("outcome") == "measured").height == 1

@@ -9,7 +9,6 @@ import pytest
 
 from inventory.load import load
 from tests.report.test_runs import line, rate, report, run
-from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.model import NodeKind
 from vpnmesh.study.profiles import PROFILES
 from workflows.run import provenance
@@ -24,7 +23,7 @@ def test_forwarding_on_virtual_machines_is_on_the_page(tmp_path: Path, allowed: 
     virtual = replace(bed, nodes=nodes, allow_virtual_forwarding=allowed)
     folder = run(tmp_path / "run", [line("native-1450", "tcp", rate(900.0))])
     asked = provenance.request(PROFILES["quick"], 1, "mine", virtual)
-    (folder / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asked}))
+    (folder / "manifest.json").write_text(json.dumps(asked.entries()))
     done = report(folder, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     page = html.unescape((tmp_path / "out" / "report.html").read_text())

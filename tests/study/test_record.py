@@ -13,6 +13,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION, check_results
 from vpnmesh.frames.summary import summarize
 from vpnmesh.model import Cell, Pair
+from vpnmesh.study.journal import JournalEvent, parse_event
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
 from vpnmesh.tools.load import NodeLoad
@@ -39,6 +40,13 @@ FULL = Record(
     loads=dict.fromkeys(ENDS, LOAD),
     raw="raw/there",
 )
+
+
+def events(*lines: object) -> list[JournalEvent]:
+    """What a journal of these lines holds."""
+    return [parse_event(line) for line in lines]
+
+
 floats = st.floats(0, 1e6, allow_nan=False)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(lambda rate: Measured((Sample("rate_mbit_s", rate),)), floats),
@@ -61,7 +69,7 @@ def test_a_journal_line_gives_the_row_back(outcome: Outcome, repetition: int, rt
     """Through JSON and into the table, nothing changes and nothing is made up."""
     record = replace(FULL, outcome=outcome, repetition=repetition, rtt_ms_before=rtt)
     line = json.loads(json.dumps(journal_line(record)))
-    frame = check_results(frame_of([line]), "here")
+    frame = check_results(frame_of(events(line)), "here")
     assert record.row() == frame.row(0, named=True)
     assert line["schema_version"] == SCHEMA_VERSION
     assert None not in line.values()
@@ -77,12 +85,12 @@ def test_a_failure_has_no_figure() -> None:
 def test_times_are_kept_in_utc() -> None:
     """A stamp of another zone is the same moment in the table."""
     east = WHEN.astimezone(timezone(timedelta(hours=5)))
-    assert frame_of([journal_line(replace(FULL, started_at=east))])["started_at"][0] == WHEN
+    assert frame_of(events(journal_line(replace(FULL, started_at=east))))["started_at"][0] == WHEN
 
 
 def test_only_repetitions_are_rows() -> None:
     """Visits and interruptions in the journal are no attempts."""
-    lines: list[dict[str, object]] = [{"type": "visit"}, journal_line(FULL), {"type": "interrupted"}]
+    lines = events({"type": "visit"}, journal_line(FULL), {"type": "interrupted"})
     assert frame_of(lines).height == 1
     assert frame_of([]).schema == pl.Schema(RESULTS)
     assert {FULL.key} == finished(lines)
@@ -91,7 +99,7 @@ def test_only_repetitions_are_rows() -> None:
 def test_unavailable_is_no_attempt() -> None:
     """A cell that could not be tried here is tried again on a resume."""
     line = journal_line(replace(FULL, repetition=0, outcome=Failed(UNAVAILABLE, "unavailable: no binary")))
-    assert finished([line]) == frozenset()
+    assert finished(events(line)) == frozenset()
 
 
 @pytest.mark.parametrize("key", ["scenario", "pair", "test", "repetition"])
@@ -99,20 +107,20 @@ def test_a_line_that_lacks_its_key_is_no_run_of_ours(key: str) -> None:
     """Which column is missing, in one sentence."""
     line = {name: value for name, value in journal_line(FULL).items() if name != key}
     with pytest.raises(InputError, match=key):
-        finished([line])
+        finished(events(line))
 
 
 @pytest.mark.parametrize(("key", "value"), [("test", "sctp"), ("repetition", "many"), ("pair", "worker1")])
 def test_a_line_with_nonsense_is_no_run_of_ours(key: str, value: str) -> None:
     """A journal that somebody edited is refused, not guessed at."""
     with pytest.raises(InputError):
-        finished([{**journal_line(FULL), key: value}])
+        finished(events({**journal_line(FULL), key: value}))
 
 
 def summary_of(*outcomes: Outcome) -> dict[str, object]:
     """The summary of one cell's attempts."""
     records = [replace(FULL, outcome=one, repetition=n) for n, one in enumerate(outcomes, start=1)]
-    return summarize(frame_of([journal_line(record) for record in records])).row(0, named=True)
+    return summarize(frame_of(events(*map(journal_line, records)))).row(0, named=True)
 
 
 def measured(rate: float) -> Outcome:
@@ -154,6 +162,6 @@ def test_every_cell_has_its_own_row() -> None:
         replace(CELL, scenario="native-1230"),
     ]
     lines = [journal_line(replace(FULL, cell=cell)) for cell in (CELL, *others, CELL)]
-    frame = summarize(frame_of(lines))
+    frame = summarize(frame_of(events(*lines)))
     assert frame["attempted"].to_list() == [2, 1, 1, 1]
     assert frame["test"].to_list() == ["udp", "tcp", "udp", "udp"]

@@ -11,6 +11,7 @@ import pytest
 from tests.needs import needs
 from vpnmesh.errors import InputError
 from vpnmesh.model import Cell, Pair
+from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.study.record import Record
 from workflows.run.store import Store, StoreError
@@ -45,10 +46,10 @@ def fill(store: Store) -> None:
 
 def test_a_disk_that_fills_up_loses_nothing(disk: Path) -> None:
     """StoreError says where and how to go on; all whole lines are there, and with room the run goes on."""
-    store = Store.create(disk / "run", {"seed": 1})
+    store = Store.create(disk / "run", Manifest(seed=1))
     with pytest.raises(StoreError, match=r"No space left on device; make room, then go on with --resume"):
         fill(store)
-    written = len(store.lines)
+    written = len(store.events)
     assert written > 10
     with pytest.raises(StoreError, match="No space left"):
         store.update_manifest(more="x" * 5000)
@@ -56,7 +57,7 @@ def test_a_disk_that_fills_up_loses_nothing(disk: Path) -> None:
         store.keep_raw("a/b.txt", "x" * 100_000)
     mount("-o", "remount,size=1m", str(disk))
     again = Store.open(disk / "run")
-    assert again.manifest()["seed"] == 1
+    assert again.manifest().seed == 1
     assert again.finished == {(CELL.key, n) for n in range(written)}
     again.append(record(written))
     again.write_results()
@@ -65,10 +66,10 @@ def test_a_disk_that_fills_up_loses_nothing(disk: Path) -> None:
 
 def test_a_read_only_disk_is_one_sentence(disk: Path) -> None:
     """A new run is refused as bad input; one that goes on stops at the first write and leaves all as it is."""
-    Store.create(disk / "run", {"seed": 1}).append(record(1))
+    Store.create(disk / "run", Manifest(seed=1)).append(record(1))
     mount("-o", "remount,ro", str(disk))
     with pytest.raises(InputError, match=r"--out: .* cannot be made: Read-only file system"):
-        Store.create(disk / "other", {})
+        Store.create(disk / "other")
     again = Store.open(disk / "run")
     writes: list[Callable[[], object]] = [
         lambda: again.update_manifest(more=1),

@@ -15,6 +15,7 @@ from tests.workflows.test_runner import run
 from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Condition, Place, Placement, Testbed
 from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.journal import ScenarioUp
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
@@ -31,7 +32,7 @@ def test_an_impairment_that_relayed_packets_never_meet_is_a_failed_row(
 
     @contextlib.contextmanager
     def provisioned(site: Site, scenario: Any) -> Iterator[Any]:
-        yield SimpleNamespace(scenario=scenario, facts=dict)
+        yield SimpleNamespace(scenario=scenario, event=lambda: ScenarioUp(scenario=scenario.name))
 
     monkeypatch.setattr(runner, "provisioned", provisioned)
     monkeypatch.setattr(runner, "impaired", lambda *_: pytest.fail("it was impaired"))
@@ -42,11 +43,11 @@ def test_an_impairment_that_relayed_packets_never_meet_is_a_failed_row(
         placement=Placement(place=Place.VLAN_PAIR),
         budget_min=None,
     )
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     run(plan_matrix(profile, bed.pairs, seed=1), bed, store)
-    rows = [line for line in store.lines if line["type"] == "repetition"]
-    assert {(row["outcome"], row["stage"]) for row in rows} == {("failed", "impairment")}
-    assert "never pass between the two workers' VLANs" in str(rows[0]["reason"])
+    rows = store.repetitions
+    assert {(row.outcome, row.stage) for row in rows} == {("failed", "impairment")}
+    assert "never pass between the two workers' VLANs" in str(rows[0].reason)
 
 
 def test_a_solution_without_a_scenario_is_torn_down_too(

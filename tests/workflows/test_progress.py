@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from vpnmesh.model import Cell, Pair
+from vpnmesh.study.journal import parse_event
 from vpnmesh.study.matrix import Job, plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.profiles import PROFILES
@@ -28,7 +29,7 @@ def records(scenario: str, condition: str, test: str, *outcomes: Outcome) -> lis
 
 
 def frame(*groups: list[Record]) -> pl.DataFrame:
-    return frame_of([journal_line(record) for group in groups for record in group])
+    return frame_of([parse_event(journal_line(record)) for group in groups for record in group])
 
 
 def printed(*things: object) -> str:

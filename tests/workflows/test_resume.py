@@ -14,6 +14,8 @@ from rich.console import Console
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Cell, Testbed
+from vpnmesh.study.journal import SessionStarted, of_kind
+from vpnmesh.study.manifest import Surroundings
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.profiles import PROFILES
@@ -51,7 +53,7 @@ def store(bed: Testbed, tmp_path: Path) -> Store:
 
 def met(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """The next session meets these surroundings."""
-    monkeypatch.setattr(provenance, "surroundings", lambda *_: {**deepcopy(MET), **changes})
+    monkeypatch.setattr(provenance, "surroundings", lambda *_: Surroundings(**{**deepcopy(MET), **changes}))
 
 
 def begin(store: Store, bed: Testbed) -> list[str]:
@@ -173,14 +175,13 @@ def test_every_session_is_kept_and_the_first_is_the_runs_own(
     begin(store, bed)
     sessions.note(store, sysctls_before={"worker1": {"net.core.rmem_max": "26214400"}})
     manifest = store.manifest()
-    assert manifest["node_differences"] == []
-    assert manifest["sysctls_before"] == {"worker1": {"net.core.rmem_max": "212992"}}
-    kept: Any = manifest["sessions"]
-    first, second = kept
-    assert (first["node_differences"], second["node_differences"]) == ([], ["firewall: other"])
-    assert second["sysctls_before"] == {"worker1": {"net.core.rmem_max": "26214400"}}
-    assert {"started_at", "argv", "vpnmesh", "git_commit", "nodes", "engine"} <= set(first)
-    numbers = [line["number"] for line in Store.open(store.directory).lines if line["type"] == "session"]
+    assert manifest.node_differences == []
+    assert manifest.sysctls_before == {"worker1": {"net.core.rmem_max": "212992"}}
+    first, second = manifest.sessions
+    assert (first.node_differences, second.node_differences) == ([], ["firewall: other"])
+    assert second.sysctls_before == {"worker1": {"net.core.rmem_max": "26214400"}}
+    assert {"started_at", "argv", "vpnmesh", "git_commit", "nodes", "engine"} <= set(first.entries())
+    numbers = [one.number for one in of_kind(Store.open(store.directory).events, SessionStarted)]
     assert numbers == [1, 2]
 
 
@@ -201,7 +202,7 @@ def test_another_version_of_vpnmesh_is_refused(store: Store) -> None:
 
 def test_an_inventory_that_changed_is_refused(store: Store) -> None:
     """Another address, interface or order of nodes is another testbed, and is named."""
-    testbed: Any = deepcopy(store.manifest()["testbed"])
+    testbed: Any = deepcopy(store.manifest().testbed)
     testbed["nodes"][1]["legs"][0]["interface"] = "enp3s0"
     store.update_manifest(testbed=testbed)
     result = resume(store)
@@ -211,7 +212,7 @@ def test_an_inventory_that_changed_is_refused(store: Store) -> None:
 
 def test_sets_in_another_order_are_no_change(store: Store) -> None:
     """A node's roles have no order."""
-    testbed: Any = deepcopy(store.manifest()["testbed"])
+    testbed: Any = deepcopy(store.manifest().testbed)
     for node in testbed["nodes"]:
         node["roles"].reverse()
     store.update_manifest(testbed=testbed)
@@ -243,7 +244,7 @@ def test_the_whole_journal_counts_though_the_parquet_is_older(store: Store, bed:
     again = Store.open(store.directory)
     assert again.finished == {(cell.key, 1), (cell.key, 2)}
     again.write_results()
-    assert len([line for line in again.lines if line["type"] == "repetition"]) == 2
+    assert len(again.repetitions) == 2
 
 
 def test_a_scenario_that_was_missing_once_is_not_missing_for_ever(store: Store, bed: Testbed) -> None:
@@ -272,7 +273,7 @@ def test_a_resumed_run_numbers_unavailable_rows_apart(
         matrix = MatrixRun(Site(None, bed), plan, again, NetemEngine(), 1)  # type: ignore[arg-type]
         with RunProgress(Console(quiet=True), plan, matrix.done) as progress:
             matrix.run(progress)
-    numbers = [line["sequence"] for line in again.lines if line["type"] == "repetition"]
+    numbers = [row.sequence for row in again.repetitions]
     assert numbers == list(range(1, len(plan.cells) + 1))
 
 

@@ -35,10 +35,13 @@ def plan(bed: Testbed) -> MatrixPlan:
     return plan_matrix(profile, bed.pairs, seed=1)
 
 
-def run(plan: MatrixPlan, bed: Testbed, store: Store) -> tuple[MatrixRun, str]:
+def run(
+    plan: MatrixPlan, bed: Testbed, store: Store, secrets: set[Secret] | None = None
+) -> tuple[MatrixRun, str]:
     """Carry the plan out with whatever `provisioned` is patched to; returns what was said too."""
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    matrix = MatrixRun(Site(None, bed), plan, store, NetemEngine(), seed=1)  # type: ignore[arg-type]
+    site = Site(None, bed, secrets=set() if secrets is None else secrets)  # type: ignore[arg-type]
+    matrix = MatrixRun(site, plan, store, NetemEngine(), seed=1)
     with RunProgress(console, plan, matrix.done) as progress:
         matrix.run(progress)
     console.file.close()
@@ -61,12 +64,12 @@ def test_an_unavailable_scenario_is_one_row_per_cell(
 ) -> None:
     """However many visits and repetitions: one row a cell, with the reason, no attempt, no failure, tried again."""
     monkeypatch.setattr(runner, "provisioned", failing(UnavailableError("no binary zerotier-one on worker1")))
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     matrix, said = run(plan, bed, store)
-    rows = [line for line in store.lines if line["type"] == "repetition"]
+    rows = store.repetitions
     assert len(rows) == 2 * 2 * 2
-    assert {"unavailable"} == {row["stage"] for row in rows}
-    assert {"unavailable: no binary zerotier-one on worker1"} == {row["reason"] for row in rows}
+    assert {"unavailable"} == {row.stage for row in rows}
+    assert {"unavailable: no binary zerotier-one on worker1"} == {row.reason for row in rows}
     assert matrix.failed == 0
     assert frozenset() == store.finished
     assert "unavailable: no binary zerotier-one" in said
@@ -79,11 +82,11 @@ def test_a_scenario_that_does_not_stand_fails_every_attempt_and_the_run_goes_on(
     monkeypatch.setattr(
         runner, "provisioned", failing(CheckError("path", "worker1 reaches worker2 not at all"))
     )
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     matrix, said = run(plan, bed, store)
-    rows = [line for line in store.lines if line["type"] == "repetition"]
+    rows = store.repetitions
     assert plan.repetitions == len(rows) == matrix.failed
-    assert {"path"} == {row["stage"] for row in rows}
+    assert {"path"} == {row.stage for row in rows}
     assert "FAILED path" in said
     again, _ = run(plan, bed, Store.open(tmp_path / "run"))
     assert plan.repetitions == again.done == again.failed
@@ -102,17 +105,18 @@ def test_the_logs_of_a_scenario_that_does_not_stand_are_kept_without_secrets(
         yield
 
     monkeypatch.setattr(runner, "provisioned", provisioned)
-    store = Store.create(tmp_path / "run", {})
-    _, said = run(plan, bed, store)
+    known: set[Secret] = set()
+    store = Store.create(tmp_path / "run", secrets=known)
+    _, said = run(plan, bed, store, known)
     assert "refused <secret" in said
     assert "sesame" not in said
     store.write_results()
-    rows = [line for line in Store.open(tmp_path / "run").lines if line["type"] == "repetition"]
-    assert {row["raw"] for row in rows} == {
+    rows = Store.open(tmp_path / "run").repetitions
+    assert {row.raw for row in rows} == {
         f"raw/{visit.scenario}/logs/visit-{visit.number}" for visit in plan.visits
     }
     for row in rows:
-        text = (tmp_path / "run" / str(row["raw"]) / "worker1-tailscaled.log").read_text()
+        text = (tmp_path / "run" / str(row.raw) / "worker1-tailscaled.log").read_text()
         assert text.startswith("timeout; key <secret ")
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert [path.name for path in files if b"sesame" in path.read_bytes()] == []

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vpnmesh.model import Testbed
+from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows import doctor, full_matrix
 from workflows.run import provenance
@@ -93,7 +94,7 @@ def test_a_run_keeps_its_scenarios(mine: str, bed: Testbed, tmp_path: Path) -> N
     request = provenance.request(options.build(known), 1, "lab", bed, known.catalogue)
     store = Store.create(tmp_path / "run", request)
     Path(mine).unlink()
-    assert Catalogue.of_run(store.manifest(), "manifest.json") == known.catalogue
+    assert Catalogue.of_run(store.manifest().entries(), "manifest.json") == known.catalogue
     assert scenarios(plan("--resume", str(store.directory))) == [
         *("wireguard-direct", "nebula-direct"),
         *("wireguard-1420", "nebula-nat"),
@@ -103,8 +104,8 @@ def test_a_run_keeps_its_scenarios(mine: str, bed: Testbed, tmp_path: Path) -> N
 def test_a_run_from_before_knows_what_ships(bed: Testbed, tmp_path: Path) -> None:
     """Its manifest has no such entry."""
     request = provenance.request(MatrixOptions().build(), 1, "lab", bed)
-    del request["scenarios"]
-    store = Store.create(tmp_path / "run", request)
+    written = {key: value for key, value in request.entries().items() if key != "scenarios"}
+    store = Store.create(tmp_path / "run", Manifest.model_validate(written))
     assert len(scenarios(plan("--resume", str(store.directory)))) == 5
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION, check_results
-from vpnmesh.masks import masked
 from vpnmesh.model import Cell, Pair
 from vpnmesh.plan import Secret
+from vpnmesh.study.journal import VisitStarted
+from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record
 from workflows.run.store import Store, StoreError
@@ -29,7 +30,7 @@ def record(repetition: int, outcome: Outcome = GOOD) -> Record:
 
 def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
     """Measured and failed attempts both count as finished; unavailable ones are tried again."""
-    store = Store.create(tmp_path / "run", {"seed": 1})
+    store = Store.create(tmp_path / "run", Manifest(seed=1))
     store.append(record(1))
     store.append(record(2, Failed("path", "went another way")))
     store.append(record(0, Failed(UNAVAILABLE, "unavailable: no binary")))
@@ -39,7 +40,7 @@ def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_line_that_a_kill_cut_off_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
     """Half a line is no attempt, and does not spoil the next."""
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     store.append(record(1))
     journal = tmp_path / "run" / "journal.jsonl"
     with journal.open("ab") as file:
@@ -52,7 +53,7 @@ def test_a_line_that_a_kill_cut_off_is_dropped_and_the_journal_goes_on(tmp_path:
 
 def test_results_have_the_schema_and_failures_have_no_number(tmp_path: Path) -> None:
     """One row per repetition, in the documented columns; a failure's figures are null."""
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     store.append(record(1))
     store.append(record(2, Failed("tool", "iperf3: no output")))
     frame = check_results(pl.read_parquet(store.write_results()), "here")
@@ -81,7 +82,7 @@ def test_columns_start_as_documented() -> None:
 
 def test_an_empty_run_has_an_empty_table(tmp_path: Path) -> None:
     """No attempt yet is no error."""
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     assert pl.read_parquet(store.write_results()).height == 0
 
 
@@ -102,13 +103,13 @@ def test_a_directory_with_files_is_not_overwritten(tmp_path: Path) -> None:
     """--out of something that is there is refused."""
     (tmp_path / "precious").write_text("x")
     with pytest.raises(InputError, match="not empty"):
-        Store.create(tmp_path, {})
+        Store.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path) -> None:
     """What cannot be written raises StoreError; what was written stays."""
-    store = Store.create(tmp_path / "run", {})
+    store = Store.create(tmp_path / "run")
     store.append(record(1))
     store.directory = Path("/dev/full")
     with pytest.raises(StoreError):
@@ -120,7 +121,7 @@ def test_a_run_is_private(tmp_path: Path) -> None:
     """Nobody else reads a run directory, nor a file in it where the directory was somebody's own and open."""
     (tmp_path / "open").mkdir(mode=0o755)
     for directory in (tmp_path / "run", tmp_path / "open"):
-        store = Store.create(directory, {"seed": 1})
+        store = Store.create(directory, Manifest(seed=1))
         store.append(record(1))
         store.keep_raw("native-1450/tcp/1.json", "{}")
         store.write_results()
@@ -138,7 +139,7 @@ def test_a_run_is_private(tmp_path: Path) -> None:
 
 def test_a_journal_that_others_could_read_is_closed_when_the_run_goes_on(tmp_path: Path) -> None:
     """A run that was begun with open files is private from its next line on."""
-    Store.create(tmp_path / "run", {}).append(record(1))
+    Store.create(tmp_path / "run").append(record(1))
     journal = tmp_path / "run" / "journal.jsonl"
     journal.chmod(0o644)
     Store.open(tmp_path / "run").append(record(2))
@@ -150,15 +151,15 @@ def test_a_journal_that_others_could_read_is_closed_when_the_run_goes_on(tmp_pat
 )
 def test_a_secret_of_any_characters_is_in_no_file(tmp_path: Path, word: str) -> None:
     """Quotes, backslashes, line ends, other alphabets: masked in values, keys and raw output."""
-    store = Store.create(tmp_path / "run", {})
-    store.hide = lambda text: masked(text, (Secret(word),))
+    store = Store.create(tmp_path / "run", secrets={Secret(word)})
     store.append(record(1, Failed("tool", f"refused {word}!")))
-    store.note("visit", deep={"list": [f"a {word}"], word: 1, "path": Path(word)}, count=1234567)
+    more = {"deep": {"list": [f"a {word}"], word: 1, "path": Path(word)}, "count": 1234567}
+    store.note(VisitStarted.model_validate(more))
     store.update_manifest(request={"options": (word,)})
     raw = store.keep_raw("out", f"{word}\n{json.dumps({'a': word})}\n{json.dumps(word, ensure_ascii=False)}")
     forms = (word, json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1])
     texts = [(tmp_path / "run" / name).read_text() for name in ("journal.jsonl", "manifest.json", raw)]
     assert [form for form in forms for text in texts if form in text.replace('"count": 1234567', "")] == []
-    assert f"refused {Secret(word)}!" == store.lines[0]["reason"]
-    assert store.lines == Store.open(tmp_path / "run").lines
-    assert store.lines[1]["count"] == 1234567
+    assert f"refused {Secret(word)}!" == store.repetitions[0].reason
+    assert store.events == Store.open(tmp_path / "run").events
+    assert store.events[1].line()["count"] == 1234567

@@ -1,15 +1,13 @@
 """Tables from a run's journal beside the results: what setting up took, and every figure that a test gave."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from math import isfinite
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import figure_named
-
-Lines = Iterable[Mapping[str, object]]
+from vpnmesh.study.journal import JournalEvent, Repetition, ScenarioUp, number, of_kind
 
 _REPETITION = ("scenario", "condition", "test", "pair", "repetition")
 
@@ -27,9 +25,9 @@ Further columns `PHASE_s_mean` follow, one per phase that the run timed.
 """
 
 
-def setup(lines: Lines) -> pl.DataFrame:
-    """What standing each scenario up took, as means over its visits; journals that timed nothing give no row."""
-    rows = [row for line in lines if line.get("type") == "standing" and (row := _standing(line))]
+def setup(events: Iterable[JournalEvent]) -> pl.DataFrame:
+    """What setting each scenario up took, as means over its visits; journals that timed nothing give no row."""
+    rows = [row for event in of_kind(events, ScenarioUp) if (row := _set_up(event))]
     if not rows:
         return pl.DataFrame(schema=SETUP)
     phases = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s_mean")))
@@ -50,37 +48,28 @@ def setup(lines: Lines) -> pl.DataFrame:
     )
 
 
-def _standing(line: Mapping[str, object]) -> dict[str, object] | None:
-    scenario, steps, seconds = line.get("scenario"), number(line.get("setup_steps")), line.get("setup_s")
-    if not isinstance(scenario, str) or steps is None or number(seconds) is None:
+def _set_up(event: ScenarioUp) -> dict[str, object] | None:
+    if not event.scenario or event.setup_steps is None or event.setup_s is None:
         return None
-    phases = line.get("setup_seconds")
-    timed = phases.items() if isinstance(phases, Mapping) else ()
-    plane = line.get("data_plane")
     return {
-        "scenario": scenario,
-        "data_plane": plane if isinstance(plane, str) else None,
-        "steps": steps,
-        "s": number(seconds),
-        **{f"{name}_s_mean": found for name, value in timed if (found := number(value)) is not None},
+        "scenario": event.scenario,
+        "data_plane": event.data_plane,
+        "steps": float(event.setup_steps),
+        "s": event.setup_s,
+        **{f"{name}_s_mean": value for name, value in event.setup_seconds.items()},
     }
 
 
-def number(value: object) -> float | None:
-    """A finite number of a document as such; None for whatever else is there."""
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if whole else None  # type: ignore[arg-type]  # a number by the line above
-
-
-def figures_of(lines: Lines) -> pl.DataFrame:
+def figures_of(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """A row per figure of every measured repetition, those with a column in the results too (`schemas.FIGURES`).
 
     A later line of the same repetition replaces the earlier one. A figure that no module here declares has no unit.
     """
-    found: dict[tuple[object, ...], dict[str, float]] = {}
-    for line in lines:
-        if line.get("type") == "repetition" and line.get("outcome") == "measured":
-            found[tuple(line.get(name) for name in _REPETITION)] = dict(_figures(line))
+    found = {
+        tuple(getattr(event, name) for name in _REPETITION): dict(_figures(event))
+        for event in of_kind(events, Repetition)
+        if event.outcome == "measured"
+    }
     rows = [
         {
             **dict(zip(_REPETITION, key, strict=True)),
@@ -94,18 +83,17 @@ def figures_of(lines: Lines) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=FIGURES, orient="row")
 
 
-def further_samples(lines: Lines) -> pl.DataFrame:
+def further_samples(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """The rows of `figures_of` that have no column in the results table."""
-    return figures_of(lines).filter(~pl.col("figure").is_in(FIGURE_COLUMNS))
+    return figures_of(events).filter(~pl.col("figure").is_in(FIGURE_COLUMNS))
 
 
-def _figures(line: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    """The figures of a line: those with a column first, then those that are its `samples`."""
-    samples = line.get("samples")
-    further = samples.items() if isinstance(samples, Mapping) else ()
-    for name, value in (*((name, line.get(name)) for name in FIGURE_COLUMNS), *further):
+def _figures(event: Repetition) -> Iterator[tuple[str, float]]:
+    """The figures of a repetition: those with a column first, then those that are its `samples`."""
+    columns = event.columns()
+    for name, value in (*((name, columns.get(name)) for name in FIGURE_COLUMNS), *event.samples.items()):
         if (figure := number(value)) is not None:
-            yield str(name), figure
+            yield name, figure
 
 
 def _unit(test: object, name: str) -> str:

@@ -15,12 +15,14 @@ from pathlib import Path, PurePosixPath
 
 from vpnmesh.errors import ToolError, UnavailableError
 from vpnmesh.host.binaries import Arch, Product, parse_products, published_sum
+from vpnmesh.lab.atomic import write_atomic
 from vpnmesh.lab.uv import find_uv
 
 PINS = Path(__file__).parents[1] / "host" / "binaries.toml"
 FETCH_S = 60.0
 LIMIT_BYTES = 400_000_000
 GO_BUILD_S = 1800.0
+_PROGRAM = 0o755
 NEEDED_GO = (1, 24)
 """Older ones cannot fetch the toolchain that today's modules ask for."""
 
@@ -123,7 +125,7 @@ def install(found: Found, folder: Path) -> None:
     for place in found.places:
         target = folder / Path(place).name
         if target.resolve() != Path(place).resolve():
-            _write(target, Path(place).read_bytes())
+            write_atomic(target, Path(place).read_bytes(), _PROGRAM)
 
 
 def go_client(cache: Path) -> str:
@@ -181,15 +183,8 @@ def _store(product: Product, arch: Arch, programs: dict[str, bytes]) -> Found:
     folder = _folder(product, arch)
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in programs.items():
-        _write(folder / name, body)
+        write_atomic(folder / name, body, _PROGRAM)
     return Found(product, tuple(str(folder / name) for name in product.programs), "fetched")
-
-
-def _write(target: Path, body: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.write_bytes(body)
-    temporary.chmod(0o755)
-    temporary.replace(target)
 
 
 def _folder(product: Product, arch: Arch) -> Path:

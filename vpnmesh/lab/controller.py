@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 from vpnmesh.errors import InputError
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.topology import UPLINK, Topology
+from vpnmesh.lab.waiting import wait_until
 
 SSH_PORT = 22
+_PAUSE_S = 0.01
 _WAY_OUT = "take it away, or give the lab's nodes other management addresses"
 
 
@@ -64,12 +65,15 @@ def settle_uplink() -> None:
 
 def await_ssh(addresses: Iterable[str], timeout_s: float) -> None:
     """Return when every node's sshd has greeted; LabError names the one that did not in time."""
-    deadline = time.monotonic() + timeout_s
-    for address in addresses:
-        while not _greets(address):
-            if time.monotonic() > deadline:
-                raise LabError("ssh", f"{address} does not answer on port {SSH_PORT} in {timeout_s:g} s")
-            time.sleep(0.01)
+    silent = list(addresses)
+
+    def all_greeted() -> bool:
+        while silent and _greets(silent[0]):
+            silent.pop(0)
+        return not silent
+
+    if not wait_until(all_greeted, timeout_s, _PAUSE_S):
+        raise LabError("ssh", f"{silent[0]} does not answer on port {SSH_PORT} in {timeout_s:g} s")
 
 
 def _greets(address: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import InputError
+from vpnmesh.lab.atomic import write_atomic
 from vpnmesh.lab.processes import Process, process
 
 SCHEMA_VERSION = 1
@@ -151,11 +152,7 @@ class LabDirectory:
 
     def write(self, record: Record) -> None:
         """Write the record in one move, readable by its owner only."""
-        fresh = self.record.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(_RECORDS.dump_json(record, indent=1))
-        fresh.replace(self.record)
+        write_atomic(self.record, _RECORDS.dump_json(record, indent=1))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,13 +1,13 @@
 """What a lab is made of on this machine, so that its end can be waited for and proven."""
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vpnmesh.lab.controller import link_exists
 from vpnmesh.lab.processes import Process, descendants, members, namespaces
+from vpnmesh.lab.waiting import wait_until
 
 _POLL_S = 0.01
 
@@ -41,11 +41,8 @@ def _shared(starter: Process) -> frozenset[str]:
 
 
 def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:
-    """Wait until nothing of the lab is there; what is left at the deadline, one sentence each."""
-    deadline = time.monotonic() + timeout_s
-    while (left := remains(traces)) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    return left
+    """Wait until nothing of the lab is there; returns what is left then, one sentence each."""
+    return wait_until(lambda: remains(traces), timeout_s, _POLL_S, good=lambda left: not left)
 
 
 def remains(traces: Traces) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.formatting import cell
 from vpnmesh.report.judgement.advice import Advice
-from vpnmesh.report.judgement.claim_checks import Verdict
+from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim
 from vpnmesh.report.judgement.claims import table as claims_table
 from vpnmesh.report.judgement.sentences import NeedAdvice
-from vpnmesh.report.judgement.usability import Finding
+from vpnmesh.report.judgement.usability import UsabilityNote
 from vpnmesh.report.page import (
     Block,
     FigureBlock,
@@ -215,7 +215,7 @@ def _resources(study: Study) -> Section:
 
 def _claims(claims: Sequence[Claim]) -> Section:
     frame = claims_table(claims)
-    counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
+    counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in ClaimVerdict}
     text = "Verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
     caption = (
         "What the paper says and what these data say to it, computed from the tables above. Claims about features rest "
@@ -352,7 +352,7 @@ def _ranking_table(needs: Sequence[NeedAdvice]) -> TableBlock:
     )
 
 
-def _usability_table(findings: Sequence[Finding]) -> TableBlock:
+def _usability_table(findings: Sequence[UsabilityNote]) -> TableBlock:
     rows = tuple(
         (
             cell("solution", found.solution),

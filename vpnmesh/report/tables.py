@@ -4,13 +4,13 @@ A `Study` is made from files by `workflows.reporting.studies` and rendered by `v
 where its rows came from nor how they will look.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources
-from vpnmesh.frames.events import Lines, further_samples, number, setup
+from vpnmesh.frames.events import further_samples, setup
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
@@ -21,7 +21,8 @@ from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.throughput import Measuring, throughput
 from vpnmesh.stats.describe import describe
-from vpnmesh.study.scenarios import SCENARIOS
+from vpnmesh.study.journal import JournalEvent, number
+from vpnmesh.study.scenarios import BUILT_IN, SCENARIOS, Catalogue
 
 THROUGHPUT: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -114,6 +115,7 @@ class Study:
     `samples` has the columns of `schemas.RESULTS`, one row per attempted repetition: statistics use those
     with outcome `measured`. `api` has the columns of `schemas.API`, one row per request, lazily. `tables`
     holds at least the keys of `TABLES`. `notes` say what was dropped or repaired, how often and why.
+    `scenario_order` names the scenarios that have rows; `scenarios` is the catalogue that they were chosen from.
     """
 
     samples: pl.DataFrame
@@ -122,6 +124,7 @@ class Study:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
     scenario_order: tuple[str, ...] = ()
+    scenarios: Catalogue = BUILT_IN
 
     def measured(self, test: str) -> pl.DataFrame:
         """The repetitions of a test (tcp, udp, idle) that gave figures."""
@@ -133,16 +136,17 @@ def build_study(
     api: pl.LazyFrame,
     notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
-    journal: Lines = (),
+    journal: Iterable[JournalEvent] = (),
+    catalogue: Catalogue = BUILT_IN,
 ) -> Study:
     """Compute every table from repetitions and requests; either may be empty, the tables are all there.
 
     `provenance` may hold `pod_mtu` (scenario -> bytes), `netem_limit` (packets; None = sized to the delay or
-    not netem), and `environment` (what Table 2 is made of). `journal` = a run's lines, for what has no column
-    in the samples. InputError if the samples are not in the schema of results.
+    not netem), and `environment` (what Table 2 is made of). `journal` = a run's events, for what has no column
+    in the samples. `catalogue` = the scenarios that could be chosen. InputError if the samples are not in the schema.
     """
-    lines = tuple(journal)
-    further = further_samples(lines)
+    events = tuple(journal)
+    further = further_samples(events)
     known = dict(provenance or {})
     cells = cell_samples(check_results(samples, "results"))
     requests = api_cells(api)
@@ -158,12 +162,12 @@ def build_study(
         "environment": environment(known),
         "criteria": pl.DataFrame(schema=CRITERIA),
         "failures": failures(samples),
-        "setup": setup(lines),
+        "setup": setup(events),
         "convergence": convergence(samples, further),
         "ping": ping(samples, further),
     }
     tables["published"] = published(samples, tables["throughput"], tables["pairwise"])
-    return Study(samples, api, tables, tuple(notes), known, scenarios)
+    return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
 
 
 def _measuring(known: Mapping[str, object]) -> Measuring:

@@ -1,19 +1,17 @@
 """What one attempt leaves: a typed record that is a journal line, and a row of `results.parquet`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
-from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import ENDS, FIGURE_COLUMNS, RESULTS, SCHEMA_VERSION
-from vpnmesh.measurements import measurement_named
-from vpnmesh.model import Cell, Pair
-from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome
+from vpnmesh.model import Cell
+from vpnmesh.study.journal import JournalEvent, Repetition, of_kind
+from vpnmesh.study.outcome import Failed, Measured, Outcome
 from vpnmesh.tools.load import NodeLoad
 
-_PLAIN: dict[pl.DataType, type] = {pl.String(): str, pl.Int64(): int, pl.Boolean(): bool}
 _LOADS = ("cpu_pct", "cpu_user_pct", "cpu_system_pct", "ram_mb", "solution_cpu_pct", "solution_ram_mb")
 
 
@@ -98,64 +96,16 @@ def journal_line(record: Record) -> dict[str, object]:
     return {"schema_version": SCHEMA_VERSION, "type": "repetition", **row}
 
 
-def frame_of(lines: list[dict[str, object]]) -> pl.DataFrame:
-    """The results table from journal lines, in the order they were written."""
-    rows = [
-        {name: _value(name, line.get(name)) for name in RESULTS}
-        for line in lines
-        if line.get("type") == "repetition"
-    ]
-    return pl.DataFrame(rows, schema=RESULTS)
+def frame_of(events: Iterable[JournalEvent]) -> pl.DataFrame:
+    """The results table from a journal's events, in the order they were written."""
+    return pl.DataFrame([one.row() for one in of_kind(events, Repetition)], schema=RESULTS)
 
 
-def finished(lines: list[dict[str, object]]) -> frozenset[tuple[str, int]]:
-    """The keys of attempts that the journal holds, measured or failed; what was unavailable is tried again."""
-    return frozenset(_key(line) for line in lines if line.get("type") == "repetition" and _attempted(line))
+def finished(events: Iterable[JournalEvent]) -> frozenset[tuple[str, int]]:
+    """The keys of attempts that the journal has, measured or failed; what was unavailable is tried again."""
+    return frozenset(one.key for one in of_kind(events, Repetition) if not one.unavailable)
 
 
-def last_sequence(lines: list[dict[str, object]]) -> int:
-    """The number of the last row that the journal holds, of whatever outcome; 0 for an empty one."""
-    return max(
-        (int(str(line.get("sequence", 0))) for line in lines if line.get("type") == "repetition"), default=0
-    )
-
-
-def _attempted(line: Mapping[str, object]) -> bool:
-    return line.get("stage") != UNAVAILABLE
-
-
-def _key(line: Mapping[str, object]) -> tuple[str, int]:
-    try:
-        pair = Pair.parse(str(line["pair"]))
-        cell = Cell(str(line["scenario"]), str(line["condition"]), _test(line), pair)
-        return (cell.key, int(str(line["repetition"])))
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            "journal.jsonl", f"a line without {error}", "this is no run of this version"
-        ) from error
-
-
-def _test(line: Mapping[str, object]) -> str:
-    """The line's test; UnknownNameError where no module here is of that name."""
-    return measurement_named(str(line["test"]), "journal.jsonl").name
-
-
-def _value(name: str, value: object) -> object:
-    """A line's value in its column's type; InputError where it is none of that type."""
-    if value is None:
-        return None
-    try:
-        if name == "started_at":
-            return datetime.fromisoformat(str(value)).astimezone(UTC)
-        if RESULTS[name] == pl.Float64():
-            return float(str(value))
-    except ValueError:
-        pass
-    else:
-        if isinstance(value, _PLAIN[RESULTS[name]]) and (name == "near_cap" or not isinstance(value, bool)):
-            return value
-    raise InputError(
-        "journal.jsonl",
-        f"{name} is {str(value)[:60]!r}, wanted {RESULTS[name]}",
-        "this is no run of this version",
-    )
+def last_sequence(events: Iterable[JournalEvent]) -> int:
+    """The number of the last row that the journal has, of whatever outcome; 0 for an empty one."""
+    return max((one.sequence or 0 for one in of_kind(events, Repetition)), default=0)

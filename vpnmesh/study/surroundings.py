@@ -7,31 +7,32 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from vpnmesh.doctor.likeness import NOT_KNOWN, answers_compared
+from vpnmesh.study.manifest import JsonObject, Surroundings
 
 _SHOWN = 4
 Facts = Mapping[tuple[str, str], str]
 """A value by what it is of, and by whom it was said."""
 
 
-def facts_of(entries: Mapping[str, object]) -> dict[tuple[str, str], str]:
-    """All that must stay the same while a run goes on, from a manifest's own words; what is not there is left out."""
+def facts_of(met: Surroundings) -> dict[tuple[str, str], str]:
+    """All that must stay the same while a run goes on, as texts; what the record does not have is left out."""
+    known = met.model_fields_set
     found = {
-        (what, ""): told(entries[name])
-        for what, name, told in (
-            ("vpnmesh", "vpnmesh", str),
-            ("impairment engine", "engine", str),
-            ("lab", "lab", _lab),
+        (what, ""): value
+        for what, name, value in (
+            ("vpnmesh", "vpnmesh", str(met.vpnmesh)),
+            ("impairment engine", "engine", str(met.engine)),
+            ("lab", "lab", _lab(met.lab)),
         )
-        if name in entries
+        if name in known
     }
-    controller = _mapping(entries.get("controller"))
     found |= {
-        (name, "controller"): str(controller[name]) for name in ("kernel", "machine") if name in controller
+        (name, "controller"): met.controller[name] for name in ("kernel", "machine") if name in met.controller
     }
-    for node, answers in _mapping(entries.get("nodes")).items():
-        said = {str(name): str(value) for name, value in _mapping(answers).items()}
-        found |= {(what, str(node)): value for what, value in answers_compared(said)}
-    return found | {(f"testbed {where}", ""): value for where, value in leaves(entries.get("testbed"))}
+    for node, answers in met.nodes.items():
+        found |= {(what, node): value for what, value in answers_compared(answers)}
+    testbed = leaves(met.testbed) if "testbed" in known else ()
+    return found | {(f"testbed {where}", ""): value for where, value in testbed}
 
 
 def changes(before: Facts, now: Facts) -> list[str]:
@@ -84,13 +85,8 @@ def _items(values: Sequence[object], where: str) -> Iterator[tuple[str, str]]:
         yield from leaves(value, f"{where} {label}".strip())
 
 
-def _lab(lab: object) -> str:
-    facts = _mapping(lab)
-    if not facts:
+def _lab(lab: JsonObject | None) -> str:
+    if not lab:
         return "none, real machines"
-    rate = facts.get("port_rate_mbit_s")
+    rate = lab.get("port_rate_mbit_s")
     return "ports unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}

@@ -18,9 +18,11 @@ from vpnmesh.report.identity import identity
 from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import Study, build_study
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
+from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import hey, knb
-from workflows.run.store import Store
+from workflows.run.store import RunFiles
 
 
 def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
@@ -148,10 +150,12 @@ def study_from_run(run: Path) -> Study:
         raise InputError(
             str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
         )
-    store = Store.read(run)
-    samples, notes = _results(store)
+    files = RunFiles(run)
+    manifest, events = files.manifest(), files.events()
+    samples, notes = _results(files, events)
     notes += failure_notes(samples)
-    study = build_study(samples, _requests(run), notes, identity(store.manifest()), store.lines)
+    catalogue = Catalogue.of_run(manifest.entries(), f"{run}/manifest.json")
+    study = build_study(samples, _requests(run), notes, identity(manifest.entries()), events, catalogue)
     if study.samples.is_empty() and study.tables["api"].is_empty():
         raise InputError(
             str(run), "holds no repetition and no request", "let the run measure something first"
@@ -159,14 +163,14 @@ def study_from_run(run: Path) -> Study:
     return _with_api_notes(study)
 
 
-def _results(store: Store) -> tuple[pl.DataFrame, list[str]]:
+def _results(files: RunFiles, events: list[JournalEvent]) -> tuple[pl.DataFrame, list[str]]:
     """The repetitions, from the journal wherever there is one: a table may be older than the last attempt.
 
     Without a journal (a table that somebody exported) `results.parquet` stands in, and a note says so.
     """
-    path = store.directory / "results.parquet"
-    if store.journal_path.exists() or not path.exists():
-        return refuse_mixed(frame_of(store.lines), str(store.journal_path)), []
+    path = files.results_path
+    if files.journal_path.exists() or not path.exists():
+        return refuse_mixed(frame_of(events), str(files.journal_path)), []
     samples = refuse_mixed(check_results(_read(path), str(path)), str(path))
     return samples, ["no journal.jsonl: read from results.parquet, which nothing here can be held against"]
 

@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
 from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.doctor.likeness import differences
+from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.manifest import JsonObject, Manifest, NodeFootprints, Surroundings
 from vpnmesh.study.matrix import Profile
 from vpnmesh.study.programs import version_questions
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
@@ -29,60 +32,70 @@ _TESTBED = TypeAdapter(Testbed)
 _PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
 
 
+class RunRequest(NamedTuple):
+    """What a run was asked to do, as its manifest has it."""
+
+    profile: Profile
+    seed: int
+    inventory: str
+
+
 def request(
     profile: Profile, seed: int, inventory: str, testbed: Testbed, catalogue: Catalogue = BUILT_IN
-) -> dict[str, object]:
-    """What was asked for; enough to go on with the run later, without the files of its scenarios too."""
-    return {
-        "vpnmesh": version("vpnmesh"),
-        "git_commit": git_commit(),
-        "started_at": datetime.now(UTC).isoformat(),
-        "argv": sys.argv,
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "profile": _PROFILE.dump_python(profile, mode="json"),
-        "scenarios": catalogue.as_written(),
-        "seed": seed,
-        "inventory": inventory,
-        "testbed": dump_testbed(testbed),
-        "allow_virtual_forwarding": testbed.allow_virtual_forwarding,
-    }
+) -> Manifest:
+    """The manifest of a run that is about to start; enough to go on with it later, also without its scenario files."""
+    return Manifest(
+        vpnmesh=version("vpnmesh"),
+        git_commit=git_commit(),
+        started_at=datetime.now(UTC).isoformat(),
+        argv=sys.argv,
+        python=platform.python_version(),
+        packages={name: version(name) for name in _PACKAGES},
+        profile=_PROFILE.dump_python(profile, mode="json"),
+        scenarios=catalogue.as_written(),
+        seed=seed,
+        inventory=inventory,
+        testbed=dump_testbed(testbed),
+        allow_virtual_forwarding=testbed.allow_virtual_forwarding,
+    )
 
 
-def dump_testbed(testbed: Testbed) -> dict[str, object]:
+def dump_testbed(testbed: Testbed) -> JsonObject:
     """The testbed as the manifest has it."""
-    dumped: dict[str, object] = _TESTBED.dump_python(testbed, mode="json")
+    dumped: JsonObject = _TESTBED.dump_python(testbed, mode="json")
     return dumped
 
 
-def read_request(manifest: Mapping[str, object], place: str) -> tuple[Profile, int, str]:
+def read_request(manifest: Manifest, place: str) -> RunRequest:
     """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
+    where = f"{place}/manifest.json"
+    for key in ("profile", "seed", "inventory"):
+        if getattr(manifest, key) is None:
+            raise InputError(where, f"no run that can be resumed: {key} is missing")
     try:
-        return (
-            _PROFILE.validate_python(manifest["profile"]),
-            int(str(manifest["seed"])),
-            str(manifest["inventory"]),
-        )
-    except (KeyError, ValueError, ValidationError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"{place}/manifest.json", f"no run that can be resumed: {said}") from error
+        profile = _PROFILE.validate_python(manifest.profile)
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        said = f"profile{key and f': {key}'} {problem}"
+        raise InputError(where, f"no run that can be resumed: {said}") from error
+    return RunRequest(profile, int(manifest.seed or 0), str(manifest.inventory))
 
 
 def surroundings(
     site: Site, lab: Lab | None, engine: Engine, scenarios: Sequence[Scenario] = ()
-) -> dict[str, object]:
+) -> Surroundings:
     """The controller and every node, as they are before the first cell, and in what the nodes are not alike.
 
     The programs in the scenarios' own folders are asked for their versions, too.
     """
     nodes = node_answers(site, site.all_nodes, scenarios)
-    return {
-        "controller": {"kernel": platform.platform(), "machine": platform.machine()},
-        "engine": engine.name,
-        "lab": lab_facts(lab),
-        "nodes": nodes,
-        "node_differences": differences(nodes),
-    }
+    return Surroundings(
+        controller={"kernel": platform.platform(), "machine": platform.machine()},
+        engine=engine.name,
+        lab=lab_facts(lab),
+        nodes=nodes,
+        node_differences=differences(nodes),
+    )
 
 
 def node_answers(
@@ -94,8 +107,8 @@ def node_answers(
     return {name: result.result for name, result in results.items()}
 
 
-def footprint(site: Site) -> dict[str, dict[str, list[str]]]:
-    """What every node holds that a run could leave behind."""
+def footprint(site: Site) -> NodeFootprints:
+    """What every node has that a run could leave behind."""
     return {
         name: result.result for name, result in run_on(site.nr, site.all_nodes, tasks.read_footprint).items()
     }
@@ -118,7 +131,7 @@ def compare_footprints(
     return said
 
 
-def lab_facts(lab: Lab | None) -> dict[str, object] | None:
+def lab_facts(lab: Lab | None) -> JsonObject | None:
     """How the lab came up, None on real machines."""
     if lab is None:
         return None

@@ -16,12 +16,14 @@ from vpnmesh.host.binaries import way_to
 from vpnmesh.host.pods import pod_network
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.binaries import pinned
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Secret, Text
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
+from vpnmesh.study.journal import ScenarioUp
 from vpnmesh.study.programs import is_version, program_of, solution_from, told_version
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
@@ -30,6 +32,7 @@ from workflows.run.hosts import run_on
 _NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
 READY_S = 60.0
 """How long a mesh may take from its start until every pair has the scenario's path."""
+_KNOCK_PAUSE_S = 0.2
 
 
 @dataclass(slots=True)
@@ -90,21 +93,22 @@ class Provisioned:
         planes = sorted({str(status.data_plane) for status in self.statuses.values()})
         return "+".join(planes)
 
-    def facts(self) -> dict[str, object]:
-        """What stands, for the journal: data plane, and the paths that the nodes named."""
+    def event(self) -> ScenarioUp:
+        """What the journal keeps of it: data plane, the paths that the nodes named, and what setting it up took."""
         peers = {
             name: {peer.name: f"{peer.path} {peer.endpoint} {peer.via}".strip() for peer in status.peers}
             for name, status in self.statuses.items()
         }
-        return {
-            "data_plane": self.data_plane,
-            "peers": peers,
-            "relay_share": self.relay_share,
-            "join_s": self.join_s,
-            "setup_steps": self.set_up.steps,
-            "setup_s": round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
-            "setup_seconds": self.set_up.seconds,
-        }
+        return ScenarioUp(
+            scenario=self.scenario.name,
+            data_plane=self.data_plane,
+            peers=peers,
+            relay_share=self.relay_share,
+            join_s=self.join_s,
+            setup_steps=self.set_up.steps,
+            setup_s=round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
+            setup_seconds=self.set_up.seconds,
+        )
 
 
 @dataclass(slots=True)
@@ -256,17 +260,20 @@ def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | 
 
 def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READY_S) -> dict[str, Status]:
     """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not."""
-    deadline = time.monotonic() + ready_s
-    while True:
+
+    def look() -> tuple[dict[str, Status], CheckError | None]:
         statuses = mesh_statuses(site, solution, mesh)
         try:
             check_mesh(mesh, statuses)
-        except CheckError:
-            if time.monotonic() >= deadline:
-                raise
-        else:
-            return statuses
-        _knock(site, mesh, statuses)
+        except CheckError as error:
+            _knock(site, mesh, statuses)
+            return statuses, error
+        return statuses, None
+
+    statuses, error = wait_until(look, ready_s, _KNOCK_PAUSE_S, good=lambda seen: seen[1] is None)
+    if error:
+        raise error
+    return statuses
 
 
 def mesh_statuses(site: Site, solution: Solution, mesh: Mesh) -> dict[str, Status]:
@@ -360,4 +367,3 @@ def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         for place, (name, _) in enumerate(addresses[:-1])
     }
     run_on(site.nr, list(targets), tasks.knock, targets=targets)
-    time.sleep(0.2)

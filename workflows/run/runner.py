@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
-from vpnmesh.masks import masked
 from vpnmesh.model import Condition
 from vpnmesh.study.checks import check_on_path
+from vpnmesh.study.journal import TeardownProblem, VisitStarted
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
@@ -36,14 +36,9 @@ class MatrixRun:
 
     def __post_init__(self) -> None:
         """Take in what an earlier session of this run has finished."""
-        self.store.hide = lambda text: masked(text, self.site.secrets)
         self._finished = self.store.finished
-        self._sequence = last_sequence(self.store.lines)
-        self.failed = sum(
-            1
-            for line in self.store.lines
-            if line.get("outcome") == "failed" and line.get("stage") != UNAVAILABLE
-        )
+        self._sequence = last_sequence(self.store.events)
+        self.failed = sum(one.outcome == "failed" and not one.unavailable for one in self.store.repetitions)
 
     @property
     def done(self) -> int:
@@ -67,11 +62,11 @@ class MatrixRun:
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
         scenario = self.plan.catalogue.named(visit.scenario)
         progress.doing(f"{scenario.name}: joining")
-        self.store.note("visit", visit=visit.number, scenario=scenario.name)
+        self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name))
         made: set[str] = set()
         try:
             with provisioned(self.site, scenario) as deployed:
-                self.store.note("standing", scenario=scenario.name, **deployed.facts())
+                self.store.note(deployed.event())
                 context = VisitContext(self.site, deployed, self.plan.profile, self.store)
                 for condition, jobs in visit.by_condition():
                     self._condition(context, visit, condition, jobs, progress)
@@ -86,7 +81,7 @@ class MatrixRun:
                 visit, rest, stage_of(error, "provision"), str(error), progress, self._keep_logs(visit)
             )
         for complaint in self.site.take_complaints():
-            self.store.note("teardown", scenario=scenario.name, problem=complaint)
+            self.store.note(TeardownProblem(scenario=scenario.name, problem=complaint))
             progress.say(f"teardown of {scenario.name}: {complaint}")
 
     def _condition(
@@ -170,7 +165,7 @@ class MatrixRun:
     def _unavailable(self, visit: Visit, missing: str, progress: RunProgress) -> None:
         """One row per cell: no gap, no number, no attempt; a later visit adds none."""
         progress.say(f"{visit.scenario:17} unavailable: {missing}")
-        known = {(line.get("scenario"), line.get("condition"), line.get("test")) for line in self.store.lines}
+        known = {(one.scenario, one.condition, one.test) for one in self.store.repetitions}
         for job in visit.jobs:
             if (job.cell.scenario, job.cell.condition, job.cell.test) not in known:
                 self.store.append(

@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -14,6 +14,8 @@ from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study import surroundings
+from vpnmesh.study.journal import SessionStarted
+from vpnmesh.study.manifest import Manifest, Session, Surroundings
 from workflows.run import provenance
 from workflows.run.provision import Site
 from workflows.run.store import Store
@@ -41,7 +43,7 @@ def refuse_options(context: click.Context) -> None:
 
 def check_request(store: Store, testbed: Testbed) -> None:
     """Raise InputError unless the inventory and this vpnmesh are still those that the run was begun with."""
-    now = {"vpnmesh": version("vpnmesh"), "testbed": provenance.dump_testbed(testbed)}
+    now = Surroundings(vpnmesh=version("vpnmesh"), testbed=provenance.dump_testbed(testbed))
     _refuse(store, store.manifest(), now)
 
 
@@ -55,19 +57,17 @@ def begin(
     manifest = store.manifest()
     met = provenance.surroundings(site, lab, engine, scenarios)
     _refuse(store, manifest, met)
-    sessions = _sessions(manifest)
-    session = {
-        "started_at": datetime.now(UTC).isoformat(),
-        "argv": sys.argv,
-        "vpnmesh": version("vpnmesh"),
-        "git_commit": provenance.git_commit(),
-        "python": platform.python_version(),
-        **met,
-    }
-    first = {name: value for name, value in met.items() if name not in manifest}
-    store.update_manifest(**first, sessions=[*sessions, session])
-    store.note("session", number=len(sessions) + 1)
-    begun_with, now = manifest.get("git_commit"), session["git_commit"]
+    session = Session(
+        started_at=datetime.now(UTC).isoformat(),
+        argv=sys.argv,
+        vpnmesh=version("vpnmesh"),
+        git_commit=provenance.git_commit(),
+        python=platform.python_version(),
+    ).with_entries(met.entries())
+    begun = manifest.begun(session, met)
+    store.write_manifest(begun)
+    store.note(SessionStarted(number=len(begun.sessions)))
+    begun_with, now = manifest.git_commit, session.git_commit
     if begun_with in (None, now):
         return []
     return [f"the code is {now} now, the run was begun with {begun_with}: both are in the manifest"]
@@ -75,19 +75,11 @@ def begin(
 
 def note(store: Store, **entries: object) -> None:
     """Add to the session under way, and to the run itself where it has no such entry yet."""
-    manifest = store.manifest()
-    *earlier, session = _sessions(manifest)
-    first = {name: value for name, value in entries.items() if name not in manifest}
-    store.update_manifest(**first, sessions=[*earlier, {**session, **entries}])
+    store.write_manifest(store.manifest().noted(entries))
 
 
-def _sessions(manifest: Mapping[str, object]) -> list[dict[str, object]]:
-    sessions = manifest.get("sessions")
-    return list(sessions) if isinstance(sessions, list) else []
-
-
-def _refuse(store: Store, manifest: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Compared in the manifest's own words, so that what was masked there is masked here."""
+def _refuse(store: Store, manifest: Manifest, now: Surroundings) -> None:
+    """Raise InputError where these differ; both as the manifest writes them, so that both are masked alike."""
     changed = surroundings.changes(surroundings.facts_of(manifest), surroundings.facts_of(store.as_kept(now)))
     if changed:
         raise InputError(

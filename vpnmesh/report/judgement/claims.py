@@ -1,56 +1,144 @@
-"""The paper's own claims, one by one, against the data.
+"""The paper's own claims, read from data and judged one by one.
 
 Verdicts on figures are computed from the study. Verdicts on features rest on dated facts: where the paper itself is
 the only source of one, the verdict is "as the paper says". Claims about UDP rest on the means of Table A2 where the
 study has no UDP samples and is the paper's; a claim that no data here can decide says so.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from importlib import resources
+from typing import Any, TypeVar
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from vpnmesh.criteria.catalogue import Catalogue, Value
-from vpnmesh.frames.order import BASELINES
-from vpnmesh.report.judgement import claim_checks as checks
-from vpnmesh.report.judgement.claim_checks import DELAYS, LOSSES, Found, Verdict
-from vpnmesh.report.judgement.evidence import Evidence, Readings
+from vpnmesh.criteria.catalogue import Catalogue as CriteriaCatalogue
+from vpnmesh.documents.yaml_text import parse_yaml
+from vpnmesh.errors import InputError, UnknownNameError
+from vpnmesh.report.judgement.claim_check import UNKNOWN_NAME, ClaimCheck, Grounds, known_names
+from vpnmesh.report.judgement.claim_verdicts import CheckResult, ClaimVerdict
+from vpnmesh.report.judgement.cpu_claims import ExtremeCpu, LessCpu, MostCpuOfAll
+from vpnmesh.report.judgement.evidence import Citation, Readings
+from vpnmesh.report.judgement.fact_claims import FactsAre
+from vpnmesh.report.judgement.pair_claims import PairsDiffer
+from vpnmesh.report.judgement.printed_claims import BaselinesAlike, PrintedTwice, RequestRate
+from vpnmesh.report.judgement.throughput_claims import (
+    AheadOfBaselines,
+    BestSolution,
+    MeansInOrder,
+    RelayAheadOfDirect,
+    SolutionsAhead,
+    SolutionsMatched,
+)
+from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
-_NATIVE_PAIR = frozenset(BASELINES)
-_KERNEL_PAIR = frozenset({"native-1230", "netbird-direct"})
-_LOSSY_TCP_BEST = ("zerotier", "zerotier", "headscale")
+PAPER_CLAIMS = "claims.yaml"
+CHECKS: Mapping[str, type[ClaimCheck]] = {
+    "pairs-differ": PairsDiffer,
+    "means-in-order": MeansInOrder,
+    "ahead-of-baselines": AheadOfBaselines,
+    "solutions-ahead": SolutionsAhead,
+    "solutions-matched": SolutionsMatched,
+    "relay-ahead-of-direct": RelayAheadOfDirect,
+    "best-solution": BestSolution,
+    "extreme-cpu": ExtremeCpu,
+    "less-cpu": LessCpu,
+    "most-cpu-of-all": MostCpuOfAll,
+    "baselines-alike": BaselinesAlike,
+    "printed-twice": PrintedTwice,
+    "request-rate": RequestRate,
+    "facts": FactsAre,
+}
+"""The ways to judge a claim, by the name that `check` has in the data."""
+_WAY_OUT = "vpnmesh/reference/README.md says what it takes"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Written(BaseModel):
+    """A claim as it is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    section: StrictStr = Field(min_length=1)
+    sentence: StrictStr = Field(min_length=1)
+    check: StrictStr
+    parameters: Any = Field(alias="with")
+
+
+@dataclass(frozen=True, slots=True)
+class StatedClaim:
+    """A claim as the paper makes it: its section there, the sentence, and how it is judged."""
+
+    id: str
+    section: str
+    sentence: str
+    check: ClaimCheck
+
+
+@dataclass(frozen=True, slots=True)
+class StatedClaims:
+    """Claims in the order of the paper, and the catalogue that names the scenarios which the paper measured."""
+
+    claims: tuple[StatedClaim, ...]
+    scenarios: Catalogue
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim of the paper, where it stands there, the verdict, and why."""
+    """A claim of the paper, its section there, the verdict, and why."""
 
     id: str
     section: str
     claim: str
-    verdict: Verdict
+    verdict: ClaimVerdict
     because: str
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Citation, ...]
 
 
-def claims(readings: Readings, catalogue: Catalogue, on: date) -> tuple[Claim, ...]:
-    """Every claim with its verdict on these data, in the order of the paper."""
-    asked = (*_measured_checks(readings), *_fact_checks(catalogue, on))
-    return tuple(
-        Claim(name, section, text, *_parts(_same_planes(readings, check())))
-        for name, section, text, check in asked
-    )
+def read_claims(data: bytes, place: str, scenarios: Catalogue, facts: CriteriaCatalogue) -> StatedClaims:
+    """The claims that a YAML file holds; InputError names the file, the claim and the key, and the way out."""
+    written = parse_yaml(data, place)
+    if not isinstance(written, Mapping) or not written:
+        raise InputError(place, "holds no claims", "write `ID:` and its keys below, as claims.yaml")
+    known = known_names(scenarios, facts)
+    found = (_stated(str(name), keys, f"{place}: {name}", known) for name, keys in written.items())
+    return StatedClaims(tuple(found), scenarios)
 
 
-def _same_planes(readings: Readings, found: Found) -> Found:
-    """No ranking is held against the paper's where it rests on a scenario that another data plane carried."""
-    scenarios = found.compared.union(*(evidence.row.values() for evidence in found.evidence))
+def paper_claims(facts: CriteriaCatalogue) -> StatedClaims:
+    """The claims of the paper that ship with the package.
+
+    They speak of the scenarios that ship with it: what a study's own file declares is not what the paper measured.
+    """
+    data = resources.files("vpnmesh.reference").joinpath(PAPER_CLAIMS).read_bytes()
+    return read_claims(data, PAPER_CLAIMS, BUILT_IN, facts)
+
+
+def claims(
+    readings: Readings, facts: CriteriaCatalogue, on: date, stated: StatedClaims | None = None
+) -> tuple[Claim, ...]:
+    """Every claim with its verdict on these data, in the order of the paper; `stated` None = the paper's own."""
+    stated = stated or paper_claims(facts)
+    grounds = Grounds(readings, stated.scenarios, facts, on)
+    return tuple(_judged(one, grounds) for one in stated.claims)
+
+
+def _judged(stated: StatedClaim, grounds: Grounds) -> Claim:
+    result = _same_planes(grounds.readings, stated.check.judge(grounds))
+    return Claim(stated.id, stated.section, stated.sentence, result.verdict, result.because, result.evidence)
+
+
+def _same_planes(readings: Readings, result: CheckResult) -> CheckResult:
+    """The result, undecided where it rests on a scenario that another data plane carried than in the paper."""
+    scenarios = result.compared.union(*(cited.row.values() for cited in result.evidence))
     other = {name: text for name, text in readings.other_planes.items() if name in scenarios}
     if not other:
-        return found
+        return result
     named = "; ".join(f"{name}: {text}" for name, text in sorted(other.items()))
-    return Found(Verdict.UNDECIDED, f"another data plane than the paper's ({named})", found.evidence)
+    reason = f"another data plane than the paper's ({named})"
+    return CheckResult(ClaimVerdict.UNDECIDED, reason, result.evidence)
 
 
 def table(found: Iterable[Claim]) -> pl.DataFrame:
@@ -63,178 +151,27 @@ def table(found: Iterable[Claim]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
-def _parts(found: Found) -> tuple[Verdict, str, tuple[Evidence, ...]]:
-    return found.verdict, found.because, found.evidence
+def _stated(name: str, keys: object, where: str, known: Mapping[str, tuple[str, ...]]) -> StatedClaim:
+    written = _valid(_Written, keys, where, known)
+    if written.check not in CHECKS:
+        raise UnknownNameError(f"{where}: check", "check", written.check, list(CHECKS))
+    check = _valid(CHECKS[written.check], written.parameters, f"{where}: with", known)
+    return StatedClaim(name, written.section, written.sentence, check)
 
 
-_Check = tuple[str, str, str, Callable[[], Found]]
-
-
-def _measured_checks(r: Readings) -> tuple[_Check, ...]:
-    return (
-        (
-            "tcp-pairs",
-            "4.1",
-            "Undisturbed, all TCP pairs but native-1230 and netbird-direct differ.",
-            lambda: checks.all_but(r, "tcp", ("none",), _KERNEL_PAIR),
-        ),
-        (
-            "tcp-pairs-impaired",
-            "4.1",
-            "In all other cases TCP pairs differ: also under loss and delay.",
-            lambda: checks.all_but(r, "tcp", (*LOSSES, *DELAYS), None),
-        ),
-        (
-            "tcp-best",
-            "4.1",
-            "Undisturbed, NetBird direct is the fastest VPN for TCP, then ZeroTier, then Headscale.",
-            lambda: checks.order(
-                r, "tcp", ("none",), ("netbird-direct", "zerotier-direct", "headscale-direct")
-            ),
-        ),
-        (
-            "tcp-relays-lossy",
-            "4.1",
-            "Under loss the TCP relays of Headscale and ZeroTier are drastically better than all else, also baselines.",
-            lambda: checks.relays_beat_baselines(r),
-        ),
-        (
-            "zerotier-least-cpu",
-            "4.1",
-            "ZeroTier needs the least CPU of the VPNs in all three delays (TCP).",
-            lambda: checks.cpu_extreme(r, "tcp", DELAYS, "zerotier", least=True),
-        ),
-        (
-            "zerotier-efficient",
-            "4.1",
-            "Undisturbed, ZeroTier needs the least CPU, direct and relayed (TCP).",
-            lambda: checks.cpu_extreme(r, "tcp", ("none",), "zerotier", least=True),
-        ),
-        (
-            "netbird-relay-cpu",
-            "4.1",
-            "Undisturbed, NetBird's relay needs the most CPU of all (TCP).",
-            lambda: checks.highest_cpu(r, "tcp", ("none",), "netbird-relay"),
-        ),
-        (
-            "headscale-most-cpu",
-            "4.1",
-            "Under delay Headscale needs the most CPU (TCP).",
-            lambda: checks.cpu_extreme(r, "tcp", DELAYS, "headscale", least=False),
-        ),
-        (
-            "udp-pairs",
-            "4.2",
-            "All UDP pairs differ.",
-            lambda: checks.all_but(r, "udp", ("none", *LOSSES, *DELAYS), None),
-        ),
-        (
-            "udp-identical",
-            "4.2",
-            "The best UDP figures, the baselines', are exactly identical to the TCP case.",
-            lambda: checks.udp_as_tcp(r),
-        ),
-        (
-            "udp-low-cpu",
-            "4.2",
-            "ZeroTier and NetBird need the least CPU in UDP.",
-            lambda: checks.cpu_below(
-                r, "udp", ("none", *LOSSES, *DELAYS), ("zerotier", "netbird"), "headscale"
-            ),
-        ),
-        (
-            "udp-high-cpu",
-            "4.2",
-            "Headscale needs the most CPU in UDP.",
-            lambda: checks.cpu_extreme(r, "udp", ("none", *LOSSES, *DELAYS), "headscale", least=False),
-        ),
-        (
-            "zerotier-193",
-            "4.2",
-            "ZeroTier reaches 193.11 Mbit/s at 50 ms in UDP (Table A2 prints 183.11).",
-            lambda: checks.text_or_table(r),
-        ),
-        ("api-rate", "3.3", "The API is asked at most 10 times per second.", lambda: checks.api_rate(r)),
-        (
-            "api-pairs",
-            "4.3",
-            "All API pairs but the two baselines differ.",
-            lambda: checks.all_but(r, "api", ("none",), _NATIVE_PAIR),
-        ),
-        (
-            "api-pairs-runs",
-            "4.3",
-            "The same with runs for requests: those of one run depend on each other.",
-            lambda: checks.all_but(r, "api-runs", ("none",), _NATIVE_PAIR),
-        ),
-        (
-            "stable",
-            "5",
-            "On reliable links NetBird is the best.",
-            lambda: checks.winners(r, [(name, "none", "netbird") for name in ("tcp", "udp")]),
-        ),
-        (
-            "delay",
-            "5",
-            "Under delay Headscale and ZeroTier are better than NetBird.",
-            lambda: checks.best_solution(r, ("tcp", "udp"), DELAYS, ("headscale", "zerotier"), ("netbird",)),
-        ),
-        (
-            "delay-matched",
-            "5",
-            "Under delay Headscale and ZeroTier are closely matched, for TCP and UDP.",
-            lambda: checks.matched(r, ("tcp", "udp"), DELAYS),
-        ),
-        (
-            "loss-tcp",
-            "5",
-            "Under loss ZeroTier is the best for TCP, but at 10 % Headscale.",
-            lambda: checks.winners(r, [("tcp", *pair) for pair in zip(LOSSES, _LOSSY_TCP_BEST, strict=True)]),
-        ),
-        (
-            "loss-relay",
-            "5",
-            "Under loss it is better to relay TCP over Headscale or ZeroTier than to go direct.",
-            lambda: checks.relay_beats_direct(r),
-        ),
-        (
-            "loss-udp",
-            "5",
-            "Under loss NetBird is the best for UDP.",
-            lambda: checks.winners(r, [("udp", loss, "netbird") for loss in LOSSES]),
-        ),
-    )
-
-
-def _fact_checks(catalogue: Catalogue, on: date) -> tuple[_Check, ...]:
-    def fact(topic: str, expected: dict[str, Value]) -> Callable[[], Found]:
-        return lambda: checks.facts(catalogue, on, topic, expected)
-
-    yes, no = Value.MET, Value.UNMET
-    return (
-        (
-            "self-hosting",
-            "5",
-            "Headscale and NetBird are hosted without changes to source code, ZeroTier is not.",
-            fact("unpatched-self-hosting", {"headscale": yes, "netbird": yes, "zerotier": no}),
-        ),
-        (
-            "fallback",
-            "5",
-            "ZeroTier takes minutes to fall back to its relay, NetBird is unreliable in it, Headscale neither.",
-            fact("fast-fallback", {"headscale": yes, "netbird": no, "zerotier": no}),
-        ),
-        ("granular-acl", "5", "Headscale supports granular ACLs.", fact("granular-acl", {"headscale": yes})),
-        (
-            "acl-restart",
-            "5",
-            "After an ACL change Headscale's control plane must be restarted.",
-            fact("acl-reload", {"headscale": no}),
-        ),
-        (
-            "web-ui",
-            "5",
-            "Only NetBird has a built-in web interface.",
-            fact("web-ui", {"headscale": no, "netbird": yes, "zerotier": no}),
-        ),
-    )
+def _valid(model: type[_Model], keys: object, where: str, known: Mapping[str, tuple[str, ...]]) -> _Model:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    if not isinstance(keys, Mapping):
+        raise InputError(where, "holds no keys", f"known are: {', '.join(names)}")
+    try:
+        return model.model_validate(keys, context=known)
+    except ValidationError as error:
+        first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == UNKNOWN_NAME:
+        raise UnknownNameError(
+            f"{where}: {key}", first["ctx"]["kind"], str(first["input"]), first["ctx"]["known"]
+        )
+    if first["type"] == "extra_forbidden" and key not in names and len(first["loc"]) == 1:
+        raise UnknownNameError(where, "key", key, names)
+    raise InputError(f"{where}: {key}", first["msg"].lower(), _WAY_OUT)

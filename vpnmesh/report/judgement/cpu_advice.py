@@ -1,58 +1,70 @@
 """The need for little CPU: ranked by the CPU of both ends on direct paths, as the paper, and per Mbit/s beside it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
-from vpnmesh.report.judgement.evidence import Evidence
-from vpnmesh.report.judgement.ranking import Group, Knowledge, Ranked, rank
-from vpnmesh.report.judgement.requirements import Need
+from vpnmesh.report.judgement.evidence import Citation
+from vpnmesh.report.judgement.ranking import (
+    ComparisonGroup,
+    Knowledge,
+    Ranked,
+    SolutionFigure,
+    group_of,
+    rank,
+)
+from vpnmesh.report.judgement.requirements import UserNeed
+from vpnmesh.report.judgement.scenario_kinds import has_tunnel
 from vpnmesh.report.judgement.sentences import NeedAdvice, Sentence, nothing, to_measure
-from vpnmesh.study.scenarios import path_of, solution_of
 
 
-def by_cpu(known: Knowledge, need: Need) -> NeedAdvice:
+def by_cpu(known: Knowledge, need: UserNeed) -> NeedAdvice:
     """Ranks by CPU of both ends, as the paper; and says where CPU per Mbit/s would rank otherwise."""
     groups = _cpu_groups(known, need)
     if missing := to_measure(known, groups):
         return NeedAdvice(need.id, need.question, (), (missing,))
-    plain, each, cited = _cpu_cells(known, groups)
-    if not plain:
+    cells = [cell for group in groups if _compares(cell := _cpu_cell(known, group))]
+    if not cells:
         return NeedAdvice(need.id, need.question, (), (nothing(need),))
-    ranking = rank(known, plain)
-    per_rate = rank(known, each)
-    sentences = [Sentence(_cpu_text(ranking), tuple(cited))]
-    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in per_rate)
-    sentences.append(
+    cited = tuple(one.cited for cell in cells for one in cell)
+    ranking = rank(known, [[one.less_cpu for one in cell] for cell in cells])
+    per_rate = rank(known, [[one.more_per_cpu for one in cell] for cell in cells])
+    sentences = (
         Sentence(
-            f"By CPU per Mbit/s carried the order is: {order}. Plain CPU favours whoever carries little.",
-            tuple(cited),
-        )
+            "Least CPU of client and server together, on direct paths (1 = least in every cell):"
+            f" {_order(ranking)}.",
+            cited,
+        ),
+        Sentence(
+            f"By CPU per Mbit/s carried the order is: {_order(per_rate)}."
+            " Plain CPU favours whoever carries little.",
+            cited,
+        ),
     )
-    return NeedAdvice(need.id, need.question, ranking, tuple(sentences))
+    return NeedAdvice(need.id, need.question, ranking, sentences)
 
 
-def _cpu_text(ranking: Sequence[Ranked]) -> str:
-    order = ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
-    return f"Least CPU of client and server together, on direct paths (1 = least in every cell): {order}."
+def _order(ranking: Sequence[Ranked]) -> str:
+    return ", ".join(f"{found.solution} ({found.score:.2f})" for found in ranking)
 
 
-def _cpu_groups(known: Knowledge, need: Need) -> list[Group]:
-    """Per measured cell the direct scenarios whose load is known, but for the baselines."""
+def _cpu_groups(known: Knowledge, need: UserNeed) -> list[ComparisonGroup]:
+    """Per measured cell the direct scenarios of VPNs whose CPU is known."""
     readings = known.readings
     groups = []
     for test in (name for name in readings.tests() if not readings.published(name)):
-        for condition in (name for kind in need.conditions for name in readings.conditions(test, kind)):
-            names = tuple(
+        for condition in readings.conditions(test, *need.conditions):
+            names = [
                 name
                 for name in readings.scenarios(test, condition)
-                if name not in BASELINES
-                and path_of(name) is Path.DIRECT
-                and _busy_pct(known, test, condition, name)
-            )
-            fit = tuple(name for name in names if known.cells.lack((test, condition, name)) is None)
-            groups.append(Group(test, condition, names, fit))
+                if _is_direct_tunnel(known, name) and _busy_pct(known, test, condition, name)
+            ]
+            groups.append(group_of(known, test, condition, names))
     return groups
+
+
+def _is_direct_tunnel(known: Knowledge, scenario: str) -> bool:
+    return known.path_of(scenario) is Path.DIRECT and has_tunnel(known.scenarios, scenario)
 
 
 def _busy_pct(known: Knowledge, test: str, condition: str, scenario: str) -> float | None:
@@ -60,20 +72,29 @@ def _busy_pct(known: Knowledge, test: str, condition: str, scenario: str) -> flo
     return load.both_pct if load and load.both_pct > 0 else None
 
 
-def _cpu_cells(
-    known: Knowledge, groups: Sequence[Group]
-) -> tuple[list[list[tuple[str, str, float]]], list[list[tuple[str, str, float]]], list[Evidence]]:
-    """Per cell of direct paths: 1/CPU and Mbit/s per CPU of each solution (more is better), and the citations."""
-    plain, each, cited = [], [], []
-    for group in groups:
-        where = (group.test, group.condition)
-        rows = [
-            (solution_of(name), name, cpu, reading.mean_mbit_s)
-            for name in group.comparable
-            if (cpu := _busy_pct(known, *where, name)) and (reading := known.readings.cell(*where, name))
-        ]
-        if len(rows) > 1:
-            plain.append([(solution, scenario, 1 / cpu) for solution, scenario, cpu, _ in rows])
-            each.append([(solution, scenario, rate / cpu) for solution, scenario, cpu, rate in rows])
-            cited += [known.readings.cite_load(*where, scenario) for _, scenario, _, _ in rows]
-    return plain, each, cited
+@dataclass(frozen=True, slots=True)
+class _CpuFigures:
+    """A solution's CPU in a cell as figures of which more is better: 1/CPU, and Mbit/s per CPU."""
+
+    less_cpu: SolutionFigure
+    more_per_cpu: SolutionFigure
+    cited: Citation
+
+
+def _compares(cell: Sequence[_CpuFigures]) -> bool:
+    """Whether the cell has two solutions or more."""
+    return len({one.less_cpu.solution for one in cell}) > 1
+
+
+def _cpu_cell(known: Knowledge, group: ComparisonGroup) -> list[_CpuFigures]:
+    """The figures of each comparable scenario of a cell."""
+    found = []
+    for name in group.comparable:
+        key = (group.test, group.condition, name)
+        busy_pct, mean = _busy_pct(known, *key), known.readings.cell(*key)
+        if busy_pct and mean:
+            solution = known.solution_of(name)
+            less = SolutionFigure(solution, name, 1 / busy_pct)
+            more = SolutionFigure(solution, name, mean.mean_mbit_s / busy_pct)
+            found.append(_CpuFigures(less, more, known.readings.cite_load(*key)))
+    return found

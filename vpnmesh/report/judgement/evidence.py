@@ -1,16 +1,20 @@
 """Looks figures up in a study and cites them: every sentence of advice and every verdict rests on these.
 
-Where the study is a part of the paper's own data without the UDP repetitions, the means of Table A2 stand in, and
-every citation of them says so: they are means without samples, so they carry no p-value.
+Where the study is a part of the paper's own data without the UDP repetitions, the means of Table A2 take their place,
+and every citation of them says so: they are means without samples, so they have no p-value.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import polars as pl
 
 from vpnmesh.criteria.catalogue import Fact
+from vpnmesh.errors import InputError
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.model import Condition
 from vpnmesh.reference import DATA_PLANES
 from vpnmesh.report.formatting import p_text
 from vpnmesh.report.published import own_planes
@@ -22,8 +26,30 @@ _PRINTED = 0.006
 """How far a mean may be from its printed two digits, with room for the authors' rounding."""
 
 
+class ConditionKind(StrEnum):
+    """What a condition impairs."""
+
+    NONE = "none"
+    LOSS = "loss"
+    DELAY = "delay"
+    BOTH = "both"
+
+
+def condition_kind(name: str) -> ConditionKind | None:
+    """What the condition of that name impairs; None where it is no condition's name (results of others)."""
+    try:
+        condition = Condition.parse(name)
+    except InputError:
+        return None
+    if condition.loss_pct and condition.delay_ms:
+        return ConditionKind.BOTH
+    if condition.loss_pct:
+        return ConditionKind.LOSS
+    return ConditionKind.DELAY if condition.delay_ms else ConditionKind.NONE
+
+
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Citation:
     """What a sentence rests on: the table, the row in it, its figures, and all of that in words."""
 
     table: str
@@ -33,7 +59,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CellMean:
     """A cell's mean; `published` where it is the paper's table and not this study's data."""
 
     mean_mbit_s: float
@@ -43,7 +69,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class CpuLoad:
     """CPU of both ends during a cell, in the unit of the study."""
 
     client_pct: float
@@ -56,7 +82,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Comparison:
     """A comparison read from `a` to `b`: ratio of means a/b with its interval, and the test."""
 
     ratio: float
@@ -78,23 +104,23 @@ class Readings:
         self.reference = published
 
     @cached_property
-    def _measured(self) -> dict[Key, Reading]:
+    def _measured(self) -> dict[Key, CellMean]:
         found = {}
         for row in self.study.tables["throughput"].to_dicts():
             if row["mean_mbit_s"] is not None:
                 key = (row["test"], row["condition"], row["scenario"])
-                found[key] = Reading(row["mean_mbit_s"], row["sd_mbit_s"], row["measured"], published=False)
+                found[key] = CellMean(row["mean_mbit_s"], row["sd_mbit_s"], row["measured"], published=False)
         return found
 
     @cached_property
-    def _cells(self) -> dict[Key, Reading]:
+    def _cells(self) -> dict[Key, CellMean]:
         measured = dict(self._measured)
         tests = {key[0] for key in measured}
         if self.reference is None or not self.is_the_papers:
             return measured
         rows = [row for row in self.reference.to_dicts() if row["test"] not in tests]
         return measured | {
-            (row["test"], row["condition"], row["scenario"]): Reading(
+            (row["test"], row["condition"], row["scenario"]): CellMean(
                 row["mean_mbit_s"], row["sd_mbit_s"], None, published=True
             )
             for row in rows
@@ -129,56 +155,54 @@ class Readings:
         }
 
     @cached_property
-    def _loads(self) -> dict[Key, Load]:
+    def _loads(self) -> dict[Key, CpuLoad]:
         ends: dict[Key, dict[str, float]] = {}
         for row in self.study.tables["resources"].to_dicts():
             if row["cpu_pct_mean"] is not None:
                 key = (row["test"], row["condition"], row["scenario"])
                 ends.setdefault(key, {})[row["end"]] = row["cpu_pct_mean"]
         both = {key: found for key, found in ends.items() if {"client", "server"} <= found.keys()}
-        return {key: Load(found["client"], found["server"]) for key, found in both.items()}
+        return {key: CpuLoad(found["client"], found["server"]) for key, found in both.items()}
 
     def tests(self) -> tuple[str, ...]:
         """The tests that there are figures for, measured or published."""
         found = {key[0] for key in self._cells}
-        return tuple(name for name in ("tcp", "udp") if name in found)
+        return tuple(name for name in THROUGHPUT_TESTS if name in found)
 
     def published(self, test: str) -> bool:
         """Whether a test's figures are the paper's table and not this study's data."""
         return any(reading.published for key, reading in self._cells.items() if key[0] == test)
 
-    def conditions(self, test: str, kind: str) -> tuple[str, ...]:
-        """The conditions of a kind (`none`, `loss`, `delay`) that there are figures for, in order of severity."""
-        found = dict.fromkeys(
-            key[1] for key in self._cells if key[0] == test and key[1].split("-")[0] == kind
-        )
-        return tuple(found)
+    def conditions(self, test: str, *kinds: ConditionKind) -> tuple[str, ...]:
+        """The conditions of these kinds that there are figures for: kind by kind, each in order of severity."""
+        found = dict.fromkeys(key[1] for key in self._cells if key[0] == test)
+        return tuple(name for kind in kinds for name in found if condition_kind(name) is kind)
 
     def scenarios(self, test: str, condition: str) -> tuple[str, ...]:
         """The scenarios with a mean in that cell."""
         return tuple(key[2] for key in self._cells if key[:2] == (test, condition))
 
-    def cell(self, test: str, condition: str, scenario: str) -> Reading | None:
+    def cell(self, test: str, condition: str, scenario: str) -> CellMean | None:
         """A cell's mean, None where nothing is known of it."""
         return self._cells.get((test, condition, scenario))
 
-    def load(self, test: str, condition: str, scenario: str) -> Load | None:
+    def load(self, test: str, condition: str, scenario: str) -> CpuLoad | None:
         """The CPU of both ends, None where it was not recorded."""
         return self._loads.get((test, condition, scenario))
 
-    def pair(self, test: str, condition: str, a: str, b: str) -> Pair | None:
+    def pair(self, test: str, condition: str, a: str, b: str) -> Comparison | None:
         """The comparison of a with b, whichever way round the table has it; None where there is none."""
         row = self._pairs.get((test, condition, a, b))
         if row is not None and row["ratio"]:
             low, high = row["ratio_low"], row["ratio_high"]
-            return Pair(row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
+            return Comparison(row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
         row = self._pairs.get((test, condition, b, a))
         if row is None or not row["ratio"]:
             return None
         low, high = (1 / limit if limit else None for limit in (row["ratio_high"], row["ratio_low"]))
-        return Pair(1 / row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
+        return Comparison(1 / row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
 
-    def cite_cell(self, test: str, condition: str, scenario: str) -> Evidence:
+    def cite_cell(self, test: str, condition: str, scenario: str) -> Citation:
         """A cell's mean in words; KeyError where there is none."""
         reading = self._cells[test, condition, scenario]
         figures = {"mean_mbit_s": reading.mean_mbit_s}
@@ -189,9 +213,9 @@ class Readings:
         text += " Mbit/s"
         text += f" (n {reading.measured})" if reading.measured else " (Table A2 as published, not these data)"
         row = {"test": test, "condition": condition, "scenario": scenario}
-        return Evidence(PUBLISHED if reading.published else "throughput", row, figures, text)
+        return Citation(PUBLISHED if reading.published else "throughput", row, figures, text)
 
-    def cite_pair(self, test: str, condition: str, a: str, b: str) -> Evidence:
+    def cite_pair(self, test: str, condition: str, a: str, b: str) -> Citation:
         """Two cells against each other in words, with the test where there are samples; KeyError without cells."""
         first, second = self._cells[test, condition, a], self._cells[test, condition, b]
         row = {"test": test, "condition": condition, "a": a, "b": b}
@@ -203,7 +227,7 @@ class Readings:
             ratio = first.mean_mbit_s / second.mean_mbit_s
             source = "; means of Table A2 as published, no samples, so no p" if first.published else ""
             table = PUBLISHED if first.published else "throughput"
-            return Evidence(table, row, figures | {"ratio": ratio}, f"{text}, ratio {ratio:.2f}{source}")
+            return Citation(table, row, figures | {"ratio": ratio}, f"{text}, ratio {ratio:.2f}{source}")
         figures |= {"ratio": pair.ratio}
         figures |= {k: v for k, v in (("p", pair.p), ("p_holm", pair.p_holm)) if v is not None}
         interval = (
@@ -214,24 +238,24 @@ class Readings:
             if pair.p_holm is not None
             else ", too few repetitions for a p"
         )
-        return Evidence("pairwise", row, figures, f"{text}, ratio {pair.ratio:.2f}{interval}{p}")
+        return Citation("pairwise", row, figures, f"{text}, ratio {pair.ratio:.2f}{interval}{p}")
 
-    def cite_load(self, test: str, condition: str, scenario: str) -> Evidence:
+    def cite_load(self, test: str, condition: str, scenario: str) -> Citation:
         """The CPU of both ends in words; KeyError where it was not recorded."""
         load = self._loads[test, condition, scenario]
         row = {"test": test, "condition": condition, "scenario": scenario}
         figures = {"client_pct": load.client_pct, "server_pct": load.server_pct}
         where = f"{scenario}, {test.upper()}, {condition_title(condition)}"
         text = f"{where}: CPU {load.client_pct:.1f} % client, {load.server_pct:.1f} % server"
-        return Evidence("resources", row, figures, text)
+        return Citation("resources", row, figures, text)
 
 
 def _flag(value: float | bool | None) -> bool | None:  # noqa: FBT001 - a value of a frame, not an option
     return None if value is None else bool(value)
 
 
-def cite_fact(solution: str, fact: Fact) -> Evidence:
+def cite_fact(solution: str, fact: Fact) -> Citation:
     """A dated fact as evidence."""
     figures = {} if fact.seconds is None else {"seconds": fact.seconds}
     row = {"product": solution, "topic": fact.topic, "date": fact.date.isoformat()}
-    return Evidence("criteria", row, figures, f"{solution}.{fact.topic}: {fact.evidence()}")
+    return Citation("criteria", row, figures, f"{solution}.{fact.topic}: {fact.evidence()}")

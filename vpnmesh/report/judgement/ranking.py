@@ -1,24 +1,27 @@
 """Who is best in a need's cells, and the ranks that follow.
 
 A solution's score is the geometric mean, over the cells, of its share of the best solution there; two solutions whose
-scores lie within `MATCHED` of each other share a rank. What fails an essential criterion comes after what qualifies.
+scores lie within `MATCHED` of each other share a rank. A solution that fails an essential criterion comes after those
+that qualify.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import exp, log
 
-from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, Value
+from vpnmesh.criteria.catalogue import Basis, Fact, Value
+from vpnmesh.criteria.catalogue import Catalogue as CriteriaCatalogue
 from vpnmesh.criteria.evaluate import Verdict
 from vpnmesh.model import Path
 from vpnmesh.report.comparable import Cells
 from vpnmesh.report.judgement.evidence import Readings
-from vpnmesh.report.judgement.requirements import TCP_RELAYS, Need
-from vpnmesh.study.scenarios import path_of, solution_of
+from vpnmesh.report.judgement.requirements import UserNeed
+from vpnmesh.report.judgement.scenario_kinds import has_tunnel, is_tcp_relay
+from vpnmesh.study.scenarios import Catalogue
 
 MATCHED = 0.05
-"""Scores closer than this are called matched: no ranking is worth less than five percent."""
+"""Scores closer than this share a rank: a lead of less than five percent is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,32 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All that an advice may rest on."""
+    """All that advice may rest on: a study's figures, and facts and verdicts of the criteria on a date."""
 
     readings: Readings
-    catalogue: Catalogue
+    catalogue: CriteriaCatalogue
     on: date
     basis: Basis
     verdicts: Mapping[str, Verdict]
     cells: Cells
+
+    @property
+    def scenarios(self) -> Catalogue:
+        """The scenarios that the study could choose from."""
+        return self.readings.study.scenarios
+
+    @property
+    def solutions(self) -> tuple[str, ...]:
+        """The solutions that the study measured, in its order."""
+        return tuple(dict.fromkeys(map(self.solution_of, self.readings.study.scenario_order)))
+
+    def solution_of(self, scenario: str) -> str:
+        """The solution of a scenario of the study."""
+        return self.scenarios.solution_of(scenario)
+
+    def path_of(self, scenario: str) -> Path | None:
+        """The path of a scenario of the study; None where nobody declared it and its name ends in no path."""
+        return self.scenarios.path_of(scenario)
 
     def fact(self, solution: str, topic: str) -> Fact | None:
         """What is known of a solution on a topic on the date."""
@@ -49,113 +70,136 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """In one cell: the best scenario of each solution, best first, by a figure of which more (or less) is better."""
+class SolutionFigure:
+    """A solution's figure in a cell, at the scenario that it was measured with; more is better."""
 
-    test: str
-    condition: str
-    best: tuple[tuple[str, str, float], ...]
-
-
-def tests_for(readings: Readings, need: Need) -> list[str]:
-    """Measured tests decide; published means do so only where nothing of the need was measured."""
-    found = [name for name in need.tests if name in readings.tests()]
-    measured = [name for name in found if not readings.published(name)]
-    return measured or found
+    solution: str
+    scenario: str
+    figure: float
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """The scenarios that a need holds against each other in one cell, and those of them that can be compared."""
+class BestInCell:
+    """The best scenario of each solution in one cell, the best solution first."""
+
+    test: str
+    condition: str
+    best: tuple[SolutionFigure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonGroup:
+    """The scenarios that a need compares with each other in one cell, and those of them that can be compared."""
 
     test: str
     condition: str
     scenarios: tuple[str, ...]
     comparable: tuple[str, ...]
 
-    @property
-    def lacking(self) -> bool:
-        """Whether two solutions or more were measured, and fewer than two can be compared."""
-        measured, left = (
-            {solution_of(name) for name in names} for names in (self.scenarios, self.comparable)
-        )
-        return len(measured) > 1 and len(left) < 2  # noqa: PLR2004 - a comparison
+
+def tests_for(readings: Readings, need: UserNeed) -> list[str]:
+    """The tests that decide a need: measured ones, and published means only where none was measured."""
+    found = [name for name in need.tests if name in readings.tests()]
+    measured = [name for name in found if not readings.published(name)]
+    return measured or found
 
 
-def groups_for(known: Knowledge, need: Need, test: str) -> list[Group]:
-    """What a need compares: per test, condition and, where asked, path."""
-    readings = known.readings
+def is_lacking(known: Knowledge, group: ComparisonGroup) -> bool:
+    """Whether two solutions or more were measured, and fewer than two can be compared."""
+    return len(_solutions(known, group.scenarios)) > 1 >= len(_solutions(known, group.comparable))
+
+
+def group_of(known: Knowledge, test: str, condition: str, scenarios: Sequence[str]) -> ComparisonGroup:
+    """The scenarios of one cell as a group."""
+    comparable = [name for name in scenarios if known.cells.lack((test, condition, name)) is None]
+    return ComparisonGroup(test, condition, tuple(scenarios), tuple(comparable))
+
+
+def groups_for(known: Knowledge, need: UserNeed, test: str) -> list[ComparisonGroup]:
+    """What a need compares by a test: one group for each condition or, where the need says so, condition and path."""
     groups = []
-    for condition in (name for kind in need.conditions for name in readings.conditions(test, kind)):
-        names = [name for name in readings.scenarios(test, condition) if _fits(known, need, name)]
-        paths = [path for path in Path if path in map(path_of, names)] if need.per_path else [None]
-        for path in paths:
-            mine = tuple(name for name in names if path is None or path_of(name) is path)
-            fit = tuple(name for name in mine if known.cells.lack((test, condition, name)) is None)
-            groups.append(Group(test, condition, mine, fit))
+    for condition in known.readings.conditions(test, *need.conditions):
+        names = [name for name in known.readings.scenarios(test, condition) if _fits(known, need, name)]
+        groups += [group_of(known, test, condition, part) for part in _by_path(known, need, names)]
     # a path that one solution alone has is no comparison, unless there is nothing else
-    return [group for group in groups if len({solution_of(name) for name in group.scenarios}) > 1] or groups
+    return [group for group in groups if len(_solutions(known, group.scenarios)) > 1] or groups
 
 
-def choices_for(known: Knowledge, groups: Sequence[Group]) -> list[Choice]:
+def _by_path(known: Knowledge, need: UserNeed, names: Sequence[str]) -> list[list[str]]:
+    """The scenarios in one part, or direct and relayed ones apart where the need says so."""
+    if not need.per_path:
+        return [list(names)]
+    parts = ([name for name in names if known.path_of(name) is path] for path in Path)
+    return [part for part in parts if part]
+
+
+def choices_for(known: Knowledge, groups: Sequence[ComparisonGroup]) -> list[BestInCell]:
     """The best comparable scenario of each solution in each group."""
-    return [
-        Choice(group.test, group.condition, best)
-        for group in groups
-        if (best := _best_of_each(known.readings, group.test, group.condition, group.comparable))
-    ]
+    found = (BestInCell(group.test, group.condition, _best_of_each(known, group)) for group in groups)
+    return [choice for choice in found if choice.best]
 
 
-def _fits(known: Knowledge, need: Need, scenario: str) -> bool:
-    solution = solution_of(scenario)
-    if solution == "native" or (need.only_tcp_relays and scenario not in TCP_RELAYS):
+def _solutions(known: Knowledge, scenarios: Sequence[str]) -> set[str]:
+    return {known.solution_of(name) for name in scenarios}
+
+
+def _fits(known: Knowledge, need: UserNeed, scenario: str) -> bool:
+    """Whether a scenario may answer a need: a VPN's, over TCP where asked, and without a fact that it cannot."""
+    if not has_tunnel(known.scenarios, scenario):
         return False
-    fact = known.fact(solution, need.topic) if need.topic else None
+    if need.only_tcp_relays and not is_tcp_relay(known.scenarios, scenario):
+        return False
+    fact = known.fact(known.solution_of(scenario), need.topic) if need.topic else None
     return fact is None or fact.value(Basis.VERIFIED) is not Value.UNMET
 
 
-def _best_of_each(
-    readings: Readings, test: str, condition: str, scenarios: Sequence[str]
-) -> tuple[tuple[str, str, float], ...]:
-    best: dict[str, tuple[str, str, float]] = {}
-    for scenario in scenarios:
-        reading = readings.cell(test, condition, scenario)
-        solution = solution_of(scenario)
-        if reading and (solution not in best or reading.mean_mbit_s > best[solution][2]):
-            best[solution] = (solution, scenario, reading.mean_mbit_s)
-    return tuple(sorted(best.values(), key=lambda found: -found[2]))
+def _best_of_each(known: Knowledge, group: ComparisonGroup) -> tuple[SolutionFigure, ...]:
+    best: dict[str, SolutionFigure] = {}
+    for scenario in group.comparable:
+        found = known.readings.cell(group.test, group.condition, scenario)
+        solution = known.solution_of(scenario)
+        if found and (solution not in best or found.mean_mbit_s > best[solution].figure):
+            best[solution] = SolutionFigure(solution, scenario, found.mean_mbit_s)
+    return tuple(sorted(best.values(), key=lambda one: -one.figure))
 
 
-def rank(known: Knowledge, cells: Sequence[Sequence[tuple[str, str, float]]]) -> tuple[Ranked, ...]:
+def rank(known: Knowledge, cells: Sequence[Sequence[SolutionFigure]]) -> tuple[Ranked, ...]:
     """Ranks by score; only solutions that were measured in every cell are comparable, others are left out."""
     if not cells:
         return ()
-    common = set.intersection(*({solution for solution, _, _ in cell} for cell in cells))
+    best = [_best_figures(cell) for cell in cells]
+    common = set.intersection(*(set(figures) for figures in best))
     scores = dict.fromkeys(common, 0.0)
-    for cell in cells:
-        top = max(figure for solution, _, figure in cell if solution in common) if common else 1.0
-        for solution, _, figure in cell:
-            if solution in common:
-                scores[solution] += log(figure / top) / len(cells)
+    for figures in best:
+        top = max((figures[solution] for solution in common), default=1.0)
+        for solution in common:
+            scores[solution] += log(figures[solution] / top) / len(cells)
     return _ranked(known, {solution: exp(score) for solution, score in scores.items()})
+
+
+def _best_figures(cell: Sequence[SolutionFigure]) -> dict[str, float]:
+    """Each solution's best figure: a scenario and its variants are of one solution."""
+    found: dict[str, float] = {}
+    for one in cell:
+        found[one.solution] = max(one.figure, found.get(one.solution, one.figure))
+    return found
 
 
 def _ranked(known: Knowledge, scores: Mapping[str, float]) -> tuple[Ranked, ...]:
     order = sorted(scores, key=lambda name: (not qualifies(known, name), -scores[name], name))
     ranked: list[Ranked] = []
     for place, solution in enumerate(order, start=1):
-        last = ranked[-1] if ranked else None
-        matched = (
-            last is not None
-            and last.score is not None
-            and last.qualifies == qualifies(known, solution)
-            and scores[solution] >= last.score * (1 - MATCHED)
-        )
-        shared = last.rank if matched and last else place
-        ranked.append(
-            Ranked(shared, solution, scores[solution], qualifies(known, solution), fails(known, solution))
-        )
+        found = Ranked(place, solution, scores[solution], qualifies(known, solution), fails(known, solution))
+        shared = bool(ranked) and _are_matched(ranked[-1], found)
+        ranked.append(replace(found, rank=ranked[-1].rank) if shared else found)
     return tuple(ranked)
+
+
+def _are_matched(better: Ranked, worse: Ranked) -> bool:
+    """Whether the second shares the first's rank: both qualify or neither does, and scores are close."""
+    if better.score is None or worse.score is None or better.qualifies != worse.qualifies:
+        return False
+    return worse.score >= better.score * (1 - MATCHED)
 
 
 def qualifies(known: Knowledge, solution: str) -> bool:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vpnmesh.reference import FIGURES, Row, paper_rows
+from vpnmesh.reference import FIGURES, PrintedP, Row, paper_p_values, paper_rows
 
 NAMES = {"A1": "TCP", "A2": "UDP"}
-PRINTED_P = (("tcp", "native-1230", "netbird-direct", "0.39"), ("api", "native-1450", "native-1230", "0.22"))
-"""The two pairs without a difference, and their p-values (sections 4.1 and 4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +29,15 @@ def matches(throughput: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[str]:
     """A sentence for each printed table, then one for each printed p-value whose pair the study has."""
     for table in reproduced(throughput):
         yield table.sentence()
-    for test, a, b, printed in PRINTED_P:
-        for row in pairs.filter(test=test, condition="none", a=a, b=b).drop_nulls("p").to_dicts():
-            yield f"Mann-Whitney, {test.upper()}, {a} and {b}: U {row['u']:.0f}, p {row['p']:.5f} (printed: {printed})"
+    for printed in paper_p_values():
+        yield from _p_values(printed, pairs)
+
+
+def _p_values(printed: PrintedP, pairs: pl.DataFrame) -> Iterator[str]:
+    where = {"test": printed.test, "condition": printed.condition, "a": printed.a, "b": printed.b}
+    names = f"{printed.test.upper()}, {printed.a} and {printed.b}"
+    for row in pairs.filter(**where).drop_nulls("p").to_dicts():
+        yield f"Mann-Whitney, {names}: U {row['u']:.0f}, p {row['p']:.5f} (printed: {printed.p})"
 
 
 def reproduced(throughput: pl.DataFrame) -> tuple[Reproduced, ...]:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vpnmesh.errors import UnknownNameError
-from vpnmesh.model import Path
-from vpnmesh.study.scenarios import SCENARIOS
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.report.judgement.evidence import ConditionKind
+
+FAST_FALLBACK = "fast-fallback"
+"""The topic, and the need, of how quickly traffic moves to the relay."""
 
 
-class Kind(StrEnum):
+class NeedKind(StrEnum):
     """What answers a need."""
 
     THROUGHPUT = "throughput"
@@ -18,47 +21,49 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """One need; `conditions` are kinds (none, loss, delay), `topic` the criterion or matter of usability.
+class UserNeed:
+    """One need; `topic` = the criterion or matter of usability that answers it or leaves a solution out.
 
     `per_path` compares direct with direct and relayed with relayed; otherwise a solution is taken at its better path.
     """
 
     id: str
     question: str
-    kind: Kind
-    tests: tuple[str, ...] = ("tcp", "udp")
-    conditions: tuple[str, ...] = ("none",)
+    kind: NeedKind
+    tests: tuple[str, ...] = THROUGHPUT_TESTS
+    conditions: tuple[ConditionKind, ...] = (ConditionKind.NONE,)
     topic: str = ""
     per_path: bool = False
     only_tcp_relays: bool = False
 
 
-TCP_RELAYS = frozenset(
-    scenario.name for scenario in SCENARIOS if scenario.path is Path.RELAY and scenario.policy == "block-udp"
-)
-"""The scenarios whose relay carries traffic over TCP: all UDP is blocked in them."""
+_DELAY, _LOSS = (ConditionKind.DELAY,), (ConditionKind.LOSS,)
 
 NEEDS = (
-    Need("stable", "Links are stable: the most throughput.", Kind.THROUGHPUT),
-    Need("delay", "Links have a high delay.", Kind.THROUGHPUT, conditions=("delay",), per_path=True),
-    Need("loss-tcp", "Links lose packets, and traffic is TCP.", Kind.THROUGHPUT, ("tcp",), ("loss",)),
-    Need("loss-udp", "Links lose packets, and traffic is UDP.", Kind.THROUGHPUT, ("udp",), ("loss",)),
-    Need(
+    UserNeed("stable", "Links are stable: the most throughput.", NeedKind.THROUGHPUT),
+    UserNeed("delay", "Links have a high delay.", NeedKind.THROUGHPUT, conditions=_DELAY, per_path=True),
+    UserNeed("loss-tcp", "Links lose packets, and traffic is TCP.", NeedKind.THROUGHPUT, ("tcp",), _LOSS),
+    UserNeed("loss-udp", "Links lose packets, and traffic is UDP.", NeedKind.THROUGHPUT, ("udp",), _LOSS),
+    UserNeed(
         "udp-blocked",
         "Firewalls block all UDP.",
-        Kind.THROUGHPUT,
+        NeedKind.THROUGHPUT,
         topic="relay-tcp",
         only_tcp_relays=True,
     ),
-    Need("low-cpu", "Nodes have little CPU.", Kind.CPU, conditions=("none", "loss", "delay")),
-    Need("granular-acl", "Rules must name ports.", Kind.FACT, topic="granular-acl"),
-    Need("web-ui", "People want a web interface.", Kind.FACT, topic="web-ui"),
-    Need("fast-fallback", "Traffic must move to the relay quickly.", Kind.FACT, topic="fast-fallback"),
+    UserNeed(
+        "low-cpu",
+        "Nodes have little CPU.",
+        NeedKind.CPU,
+        conditions=(ConditionKind.NONE, *_LOSS, *_DELAY),
+    ),
+    UserNeed("granular-acl", "Rules must name ports.", NeedKind.FACT, topic="granular-acl"),
+    UserNeed("web-ui", "People want a web interface.", NeedKind.FACT, topic="web-ui"),
+    UserNeed(FAST_FALLBACK, "Traffic must move to the relay quickly.", NeedKind.FACT, topic=FAST_FALLBACK),
 )
 
 
-def needs_named(names: Sequence[str]) -> tuple[Need, ...]:
+def needs_named(names: Sequence[str]) -> tuple[UserNeed, ...]:
     """The needs of those ids in their own order, all of them for no names; UnknownNameError lists the right ones."""
     known = [need.id for need in NEEDS]
     for name in names:

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vpnmesh.report.judgement.evidence import Evidence
-from vpnmesh.report.judgement.ranking import Group, Knowledge, Ranked
-from vpnmesh.report.judgement.requirements import Need
+from vpnmesh.report.judgement.evidence import Citation
+from vpnmesh.report.judgement.ranking import ComparisonGroup, Knowledge, Ranked, is_lacking
+from vpnmesh.report.judgement.requirements import UserNeed
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A statement and what it rests on."""
+    """A sentence of the report and what it rests on."""
 
     text: str
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Citation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,20 @@ def name_of(known: Knowledge, solution: str) -> str:
     return product.name if product else solution
 
 
-def to_measure(known: Knowledge, groups: Sequence[Group]) -> Sentence | None:
-    """What has to be measured first, where a cell of the need compares nobody; it stands in place of a ranking."""
+def to_measure(known: Knowledge, groups: Sequence[ComparisonGroup]) -> Sentence | None:
+    """What has to be measured first, where a cell of the need compares nobody; said in place of a ranking."""
     keys = [
-        (group.test, group.condition, name) for group in groups if group.lacking for name in group.scenarios
+        (group.test, group.condition, name)
+        for group in groups
+        if is_lacking(known, group)
+        for name in group.scenarios
     ]
     lacks = [lack for key in keys if (lack := known.cells.lack(key))]
     cited = tuple(known.readings.cite_cell(*key) for key in keys)
     return Sentence(known.cells.to_measure(lacks), cited) if lacks else None
 
 
-def nothing(need: Need) -> Sentence:
+def nothing(need: UserNeed) -> Sentence:
     """What is said where nothing of a need was measured."""
     cells = f"{'/'.join(need.tests)} under {'/'.join(need.conditions)}"
     return Sentence(f"Undecided: no two solutions were measured for this need ({cells}).", ())

@@ -2,34 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vpnmesh.criteria.catalogue import Basis
-from vpnmesh.frames.order import BASELINES
 from vpnmesh.model import Path
-from vpnmesh.report.judgement.evidence import Evidence, cite_fact
+from vpnmesh.report.judgement.evidence import Citation, cite_fact
 from vpnmesh.report.judgement.ranking import Knowledge, qualifies
+from vpnmesh.report.judgement.scenario_kinds import has_tunnel
 from vpnmesh.report.tables import Study
-from vpnmesh.study.scenarios import path_of, solution_of
 
 FAST_FALLBACK_S = 30.0
 """Up to here traffic counts as moved quickly; the paper calls minutes slow (section 3.2.4) and seconds fast."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class UsabilityNote:
     """One matter of usability of a solution in words; `measured` = by this run, else a dated fact."""
 
     solution: str
     topic: str
     text: str
     measured: bool
-    evidence: Evidence
+    evidence: Citation
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
     """How a scenario fell back to its relay in this run: seconds as means over the attempts that did."""
 
+    solution: str
     scenario: str
     attempted: int
     succeeded: int
@@ -43,7 +44,7 @@ class Fallback:
             self.succeeded == self.attempted and self.seconds is not None and self.seconds <= FAST_FALLBACK_S
         )
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> Citation:
         """The attempts and their seconds, in words."""
         figures = {"attempted": float(self.attempted), "succeeded": float(self.succeeded)}
         text = f"{self.scenario}: fell back to its relay in {self.succeeded} of {self.attempted} attempts"
@@ -53,42 +54,46 @@ class Fallback:
         if self.outage_s is not None:
             figures["to_relay_outage_s"] = self.outage_s
             text += f", silent for {self.outage_s:.1f} s"
-        return Evidence("convergence", {"scenario": self.scenario}, figures, f"{text} (measured by this run)")
+        return Citation("convergence", {"scenario": self.scenario}, figures, f"{text} (measured by this run)")
 
 
-def fallbacks(study: Study) -> dict[str, Fallback]:
-    """By solution: how its direct scenario fell back, where the run tried; one that never settled fell back 0 times.
+def fallbacks(study: Study) -> tuple[Fallback, ...]:
+    """How each direct scenario fell back that the run tried; one that gave no figure at all fell back 0 times.
 
     A scenario that converges but has no fallback to try (a baseline, a relayed path) is left out.
     """
-    found: dict[str, Fallback] = {}
+    found = []
     for scenario, rows in study.tables["convergence"].partition_by("scenario", as_dict=True).items():
         name, figures = str(scenario[0]), {row["figure"]: row for row in rows.to_dicts()}
-        there, silent = figures.get("to_relay_s"), figures.get("to_relay_outage_s")
-        first = next(iter(figures.values()))
-        fallible = path_of(name) is Path.DIRECT and name not in BASELINES
-        if there or (not first["measured"] and fallible):
-            found[solution_of(name)] = Fallback(
-                name,
-                first["attempted"],
-                there["n"] if there else 0,
-                there["seconds_mean"] if there else None,
-                silent["seconds_mean"] if silent else None,
-            )
-    return found
+        if "to_relay_s" in figures or _never_settled(study, name, figures):
+            found.append(_fallback(study.scenarios.solution_of(name), name, figures))
+    return tuple(found)
 
 
-def usability(known: Knowledge) -> tuple[Finding, ...]:
+def _never_settled(study: Study, scenario: str, figures: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a VPN's direct scenario was tried and gave no figure at all."""
+    can_fall_back = study.scenarios.path_of(scenario) is Path.DIRECT and has_tunnel(study.scenarios, scenario)
+    return can_fall_back and not next(iter(figures.values()))["measured"]
+
+
+def _fallback(solution: str, scenario: str, figures: Mapping[str, Mapping[str, Any]]) -> Fallback:
+    there, silent = figures.get("to_relay_s", {}), figures.get("to_relay_outage_s", {})
+    attempted = next(iter(figures.values()))["attempted"]
+    succeeded, seconds = there.get("n", 0), there.get("seconds_mean")
+    return Fallback(solution, scenario, attempted, succeeded, seconds, silent.get("seconds_mean"))
+
+
+def usability(known: Knowledge) -> tuple[UsabilityNote, ...]:
     """Set-up and fallback as this run measured them, then the dated facts of all that was measured or qualifies."""
     study = known.readings.study
-    found = [_setup(row) for row in study.tables["setup"].to_dicts()]
-    for solution, one in fallbacks(study).items():
+    found = [_setup(known, row) for row in study.tables["setup"].to_dicts()]
+    for one in fallbacks(study):
         cited = one.evidence()
-        found.append(Finding(solution, "fallback", cited.text, measured=True, evidence=cited))
+        found.append(UsabilityNote(one.solution, "fallback", cited.text, measured=True, evidence=cited))
     return (*found, *_dated(known))
 
 
-def _setup(row: Mapping[str, object]) -> Finding:
+def _setup(known: Knowledge, row: Mapping[str, object]) -> UsabilityNote:
     steps, seconds, visits = row["setup_steps_mean"], row["setup_s_mean"], row["visits"]
     spread = row["setup_s_sd"]
     scenario = str(row["scenario"])
@@ -98,16 +103,15 @@ def _setup(row: Mapping[str, object]) -> Finding:
     told = "one visit" if visits == 1 else f"mean of {visits} visits"
     text += f" to stand ({told}, measured by this run)"
     figures = {"setup_steps_mean": float(str(steps)), "setup_s_mean": float(str(seconds))}
-    evidence = Evidence("setup", {"scenario": scenario}, figures, text)
-    return Finding(solution_of(scenario), "set-up", text, measured=True, evidence=evidence)
+    evidence = Citation("setup", {"scenario": scenario}, figures, text)
+    return UsabilityNote(known.solution_of(scenario), "set-up", text, measured=True, evidence=evidence)
 
 
-def _dated(known: Knowledge) -> list[Finding]:
-    measured = {solution_of(name) for name in known.readings.study.scenario_order}
+def _dated(known: Knowledge) -> list[UsabilityNote]:
     topics = dict.fromkeys(fact.topic for fact in known.catalogue.usability)
     found = []
     for product in known.catalogue.products:
-        if product.id not in measured and not qualifies(known, product.id):
+        if product.id not in known.solutions and not qualifies(known, product.id):
             continue
         for topic in topics:
             if fact := known.fact(product.id, topic):
@@ -115,5 +119,5 @@ def _dated(known: Knowledge) -> list[Finding]:
                 took = f", {fact.seconds:g} s" if fact.seconds is not None else ""
                 text = f"{product.name}: {topic} {word}{took} on {fact.date.isoformat()}"
                 cited = cite_fact(product.id, fact)
-                found.append(Finding(product.id, topic, text, measured=False, evidence=cited))
+                found.append(UsabilityNote(product.id, topic, text, measured=False, evidence=cited))
     return found

@@ -1,0 +1,51 @@
+"""Files that are replaced whole or not at all, on the machine that vpnmesh itself runs on."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+PRIVATE = 0o600
+"""Readable and writable by its owner only."""
+
+
+def write_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Replace the file in one move, with exactly this mode; when this returns, it survives a power cut.
+
+    A reader sees the old content or the new one, never a part. Raises OSError, and then the old file is as it was
+    and nothing is left beside it. One writer per file at a time: the name it writes to first is always the same, so
+    that what a kill left behind is written over.
+    """
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        with open_private(temporary, os.O_TRUNC) as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):  # a disk that is read-only by now has nothing to remove
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def open_private(path: Path, flags: int) -> BinaryIO:
+    """Open a file for writing, made if it is not there; mode 0600 whatever the umask and its mode before.
+
+    `flags` are those of open(2) beside O_WRONLY and O_CREAT: O_APPEND or O_TRUNC.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, PRIVATE)
+    file = os.fdopen(descriptor, "wb")
+    os.fchmod(descriptor, PRIVATE)
+    return file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the folder's entries on the disk: a move is one of these, and not part of the file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

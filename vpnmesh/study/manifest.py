@@ -1,0 +1,112 @@
+"""What a run is read with (`manifest.json`) as a typed record: request, surroundings, sessions, footprints.
+
+The keys of the first session are the run's own and are on the top level, where readers look for them; each session
+has all of its own under `sessions`. Keys that this version does not know are kept as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue, StrictInt, ValidationError
+
+from vpnmesh.documents.validation import first_problem
+from vpnmesh.errors import InputError
+from vpnmesh.frames.schemas import SCHEMA_VERSION
+from vpnmesh.study.journal import NO_RUN
+
+JsonObject = dict[str, JsonValue]
+NodeFootprints = dict[str, dict[str, list[str]]]
+"""What every node has that a run could leave behind: node, kind, sorted lines (`tasks.read_footprint`)."""
+
+
+class ManifestPart(BaseModel):
+    """A JSON object whose known keys have a type; only keys that were given are written."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def entries(self) -> dict[str, Any]:
+        """The keys that were given, as plain values."""
+        return self.model_dump(exclude_unset=True)
+
+    def with_entries(self, entries: Mapping[str, object]) -> Self:
+        """The same with these entries added or replaced."""
+        return type(self).model_validate({**self.entries(), **entries})
+
+    def lacking(self, entries: Mapping[str, object]) -> dict[str, object]:
+        """Those of the entries that are not there yet."""
+        mine = self.entries()
+        return {name: value for name, value in entries.items() if name not in mine}
+
+
+class Surroundings(ManifestPart):
+    """All that must stay the same while a run goes on, and in what the nodes are not alike.
+
+    `lab` is None on real machines; `nodes` are the answers of each to the questions of `tasks.read_provenance`.
+    """
+
+    vpnmesh: str | None = None
+    testbed: JsonObject = {}
+    controller: dict[str, str] = {}
+    engine: str | None = None
+    lab: JsonObject | None = None
+    nodes: dict[str, dict[str, str]] = {}
+    node_differences: list[str] = []
+
+
+class Session(Surroundings):
+    """One session of a run: when and how it was started, what it met, and what it changed on the nodes for its time."""
+
+    started_at: str | None = None
+    argv: list[str] = []
+    git_commit: str | None = None
+    python: str | None = None
+    remarks: list[str] = []
+    sysctls_before: dict[str, dict[str, str]] = {}
+    footprint_before: NodeFootprints = {}
+    footprint_after: NodeFootprints = {}
+    footprint_differences: list[str] = []
+
+
+class Manifest(Session):
+    """A run: what was asked for, and what its sessions met. `profile` and `scenarios` are judged by who reads them."""
+
+    schema_version: StrictInt = SCHEMA_VERSION
+    packages: dict[str, str] = {}
+    profile: JsonValue = None
+    scenarios: object = None
+    seed: int | None = None
+    inventory: str | None = None
+    allow_virtual_forwarding: bool = False
+    sessions: list[Session] = []
+
+    def entries(self) -> dict[str, Any]:
+        """The keys that were given, and always the version."""
+        return {"schema_version": self.schema_version, **super().entries()}
+
+    def begun(self, session: Session, met: Surroundings) -> "Manifest":
+        """With one session more; what the first one met becomes the run's own."""
+        first = self.lacking(met.entries())
+        return self.with_entries({**first, "sessions": [*self.sessions, session]})
+
+    def noted(self, entries: Mapping[str, object]) -> "Manifest":
+        """With entries added to the session under way, and to the run itself where it has none of these yet."""
+        *earlier, now = self.sessions or [Session()]
+        first = self.lacking(entries)
+        return self.with_entries({**first, "sessions": [*earlier, now.with_entries(entries)]})
+
+
+def read_manifest(content: object, place: str) -> Manifest:
+    """The manifest that a JSON value is; InputError names the place and the key, also for another schema version."""
+    if not isinstance(content, Mapping):
+        raise InputError(place, "not a manifest")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            place,
+            f"a run of schema version {content.get('schema_version')}, this is {SCHEMA_VERSION}",
+            "start a new run, or use the vpnmesh that made it",
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        raise InputError(f"{place}: {key}", problem, NO_RUN) from error
