@@ -1,4 +1,4 @@
-"""Joining and leaving a mesh, and what its solution says on a node."""
+"""Joining and leaving a mesh, and what its solution reports on a node."""
 
 from nornir.core.task import Result, Task
 
@@ -9,7 +9,7 @@ from vpnmesh.plan import Text
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage
 
 SETTLE_S = 10.0
-"""How long a daemon may take from its start until it is as wanted."""
+"""How long a daemon may take from its start until its state is the planned one."""
 
 
 def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:
@@ -24,19 +24,19 @@ def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None
 
 
 def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have nothing of the solution left on this node."""
+    """Remove everything of the solution from this node."""
     return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
 
 
 def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have the solution never use Calico's interfaces as a way to its peers (paper, section 3.2.3).
+    """Keep the solution from using Calico's interfaces as a way to its peers (paper, section 3.2.3).
 
     `result` says "not needed" for a solution that has no such setting.
     """
-    wanted = solution.blacklist(mesh, mesh.testbed.node(task.host.name))
-    if wanted is None:
+    plan = solution.blacklist(mesh, mesh.testbed.node(task.host.name))
+    if plan is None:
         return Result(host=task.host, changed=False, result="not needed: no interface is ever chosen")
-    return converge(task, wanted, dry_run)
+    return converge(task, plan, dry_run)
 
 
 def read_logs(task: Task) -> Result:
@@ -45,7 +45,7 @@ def read_logs(task: Task) -> Result:
 
 
 def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
-    """What the solution says of itself and its peers on this node; `result` is a Status."""
+    """What the solution reports of itself and its peers on this node; `result` is a Status."""
     return Result(
         host=task.host, result=shell(task).gather(solution.status(mesh, mesh.testbed.node(task.host.name)))
     )

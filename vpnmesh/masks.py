@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
+from vpnmesh.errors import InputError
 from vpnmesh.plan import Secret
 from vpnmesh.solutions import SOLUTIONS
 
@@ -18,6 +19,12 @@ _SHAPES = (
 
 @cache
 def _pattern(shapes: tuple[str, ...]) -> re.Pattern[str]:
+    for shape in shapes:
+        try:
+            re.compile(shape)
+        except re.error as error:
+            problem, way = f"{shape!r} is no expression: {error}", "correct it in the solution's module"
+            raise InputError("secret_shapes", problem, way) from error
     return re.compile("|".join(f"(?:{shape})" for shape in shapes), re.DOTALL)
 
 

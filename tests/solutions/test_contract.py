@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pytest
+from matplotlib.lines import Line2D
 
 from tests.golden.goldens import answered
 from tests.solutions.scenarios import of_every_solution
 from vpnmesh.errors import CheckError, VpnmeshError
+from vpnmesh.host.links import OVERLAY_KINDS
 from vpnmesh.model import Node, Scenario, Testbed
 from vpnmesh.plan import Command, Fact, Plan, Secret, Text, reveal
 from vpnmesh.solutions import SOLUTIONS
@@ -218,6 +220,20 @@ def test_binaries_are_asked_for_once_a_role(name: str) -> None:
     """The same program twice in one role would be two rows in the provenance."""
     asked = [(binary.name, binary.at) for binary in SOLUTIONS[name].binaries]
     assert len(asked) == len(set(asked))
+
+
+@every_solution
+def test_what_others_read_of_it_has_their_form(name: str) -> None:
+    """Kinds of links, folders of the machine, shapes of secrets, colour and marker: each as its reader takes it."""
+    solution = SOLUTIONS[name]
+    assert set(solution.kernel_links) <= OVERLAY_KINDS
+    assert [one for one in solution.host_folders if not re.fullmatch(r"(/[\w.-]+)+", one)] == []
+    assert [
+        one for one in solution.secret_shapes if re.search(one, "level=info listening on 192.88.99.2")
+    ] == []
+    assert re.fullmatch(r"#[0-9a-f]{6}|", solution.colour)
+    assert solution.marker in {"", *map(str, Line2D.markers)}
+    assert solution.is_vpn == bool(solution.interfaces)
 
 
 def test_every_scenario_has_a_solution() -> None:

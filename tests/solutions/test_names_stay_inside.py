@@ -23,14 +23,9 @@ EXCEPTIONS = {
     "vpnmesh/report/formatting.py": "columns of the paper's tables",
     "vpnmesh/report/published.py": "columns of the paper's tables",
     "vpnmesh/report/tables.py": "columns of the paper's tables",
-    # to be deleted as soon as it is data: claims of the paper, baselines by name, the scenarios of profiles
+    # to be deleted as soon as baselines come from the catalogue alone
     "vpnmesh/frames/order.py": "baselines",
     "vpnmesh/report/changes.py": "a baseline in words",
-    "vpnmesh/report/judgement/claims.py": "claims of the paper",
-    "vpnmesh/report/judgement/claim_checks.py": "claims of the paper",
-    "vpnmesh/report/judgement/ranking.py": "the baseline by its name",
-    "vpnmesh/report/judgement/reproduction.py": "claims of the paper",
-    "vpnmesh/study/matrix.py": "profiles",
 }
 """Modules that may name solutions, and why."""
 WORDS = re.compile(rf"(?<![a-z0-9])({'|'.join((*SOLUTIONS, *PRODUCTS))})(?![a-z])", re.IGNORECASE)

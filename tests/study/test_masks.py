@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from vpnmesh.errors import InputError
 from vpnmesh.masks import hide_values, masked
 from vpnmesh.plan import Secret
+from vpnmesh.solutions import SOLUTIONS
 
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
 
@@ -51,6 +53,16 @@ def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
 def test_other_words_stay(text: str) -> None:
     """Public keys, certificates and ordinary words are what a log is read for."""
     assert masked(text) == text
+
+
+def test_a_vpn_adds_its_own_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one of a package of the user's own; an expression that is none is a sentence, not a crash."""
+    monkeypatch.setattr(SOLUTIONS["wireguard"], "secret_shapes", (r"\bmine-\d{4}",), raising=False)
+    assert "mine-1234" not in masked("using mine-1234")
+    assert masked("using mine-12") == "using mine-12"
+    monkeypatch.setattr(SOLUTIONS["wireguard"], "secret_shapes", ("mine-[",), raising=False)
+    with pytest.raises(InputError, match=r"secret_shapes: .* is no expression"):
+        masked("using mine-1234")
 
 
 def test_a_mask_cannot_be_looked_up() -> None:

@@ -127,7 +127,7 @@ BAD = {
         "mine.yaml: a: paper: the paper measured only its own eight; leave it out"
     ),
     "a: {variant_of: nebula-relay, solution: tinc}": (
-        "mine.yaml: a: solution: unknown solution 'tinc'; known are: native, "
+        "mine.yaml: a: solution: unknown solution 'tinc'; known are: headscale, "
     ),
     "a: {variant_of: nebula-relay, path: sideways}": (
         "mine.yaml: a: path: unknown value 'sideways'; known are: 'direct' or 'relay'"

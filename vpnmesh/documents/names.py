@@ -79,4 +79,4 @@ def folder_problem(path: str) -> str:
     """A folder of programs on a node, that can be put into PATH: absolute, and without blanks, colons and `..`."""
     if len(path) <= MOST_FOLDER_CHARACTERS and _FOLDER.fullmatch(path) and ".." not in path.split("/"):
         return ""
-    return "is no folder: an absolute path of letters, digits and _ + @ ~ . - is, such as /opt/nebula-1.9"
+    return "is no folder: an absolute path of letters, digits and _ + @ ~ . - is, such as /opt/vpn-1.9"

@@ -23,3 +23,8 @@ def packaged(solutions: Iterable[Solution]) -> tuple[Program, ...]:
     """The programs of these solutions that a Debian package brings, each once."""
     binaries = (binary for solution in solutions for binary in solution.binaries if binary.package)
     return tuple(dict.fromkeys(Program(binary.name, binary.package) for binary in binaries))
+
+
+def all_interfaces() -> tuple[str, ...]:
+    """The names of every solution's interfaces: none of them may be up beside another solution's."""
+    return tuple(name for solution in SOLUTIONS.values() for name in solution.interfaces)

@@ -1,9 +1,9 @@
 """Netmaker: not evaluated, and why; the paper left it out too (section 3.2.5).
 
-Its programs are on no package registry that this project installs from, so nothing here was ever tried, and
-what was not tried is not claimed. A run looks for them on the nodes all the same and says what is missing; where
-they are, what is missing is the code that deploys them. The paper's two reasons (relaying although direct works,
-outages of tens of seconds) are checks that any solution goes through: `vpnmesh.study.convergence.judge`.
+Its programs are on no package registry that this project installs from, so its deployment could not be tried and is
+not built. A run looks for the programs on the nodes nevertheless and reports which are missing. The paper's two
+reasons (relaying although direct works, outages of tens of seconds) are checks that every solution goes through:
+`vpnmesh.study.convergence.judge`.
 """
 
 from vpnmesh.errors import UnavailableError
@@ -16,7 +16,7 @@ INTERFACE = "netmaker"
 
 
 class Netmaker(Solution):
-    """Joins nothing: says which programs are missing, or that their deployment is not built."""
+    """Reports which programs are missing, or that their deployment is not built."""
 
     name = "netmaker"
     binaries = (
@@ -31,7 +31,7 @@ class Netmaker(Solution):
     colour, marker = "#b04a92", "v"
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
-        """Nothing is joined; UnavailableError with the reason."""
+        """UnavailableError with the reason: no deployment is built."""
         raise UnavailableError(_not_built(mesh))
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:

@@ -84,12 +84,8 @@ class ZeroTier(Solution):
 
     name = "zerotier"
     binaries = (
-        *(
-            Binary(one, version=("zerotier-one", "-v"), at=role)
-            for role in MeshRole
-            for one in ("zerotier-one",)
-        ),
-        *(Binary(one, at=role) for role in MeshRole for one in ("zerotier-idtool",)),
+        *(Binary("zerotier-one", version=("zerotier-one", "-v"), at=role) for role in MeshRole),
+        *(Binary("zerotier-idtool", at=role) for role in MeshRole),
         Binary("zerotier-cli"),
         Binary("curl", "curl", at=MeshRole.CONTROL),
         Binary("tcp-proxy", version=checksum("tcp-proxy"), at=MeshRole.RELAY),

@@ -22,7 +22,7 @@ from vpnmesh.lab.lifecycle import find
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.substrate import examine, require
 from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
-from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, provision
 from workflows.run.hosts import HostsFailedError, run_on
@@ -133,7 +133,7 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
 
 def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[Finding]:
     bed = site.testbed
-    interfaces = [interface for solution in SOLUTIONS.values() for interface in solution.interfaces]
+    interfaces = all_interfaces()
     failed, answers = _ask(site, names, tasks.read_answers, testbed=bed)
     for name, result in answers.items():
         yield from judge(bed.node(name), result.result, interfaces)

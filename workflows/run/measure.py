@@ -13,7 +13,7 @@ from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.measurements import measurement_named, observed
 from vpnmesh.measurements.protocol import Measurement, Question
 from vpnmesh.model import Cell, Condition, Pair
-from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
 from vpnmesh.study.matrix import Profile
@@ -27,7 +27,6 @@ from workflows.run.provision import Provisioned, Site
 from workflows.run.scenario_control import SiteControl
 from workflows.run.store import Store, StoreError
 
-OVERLAYS = tuple(interface for solution in SOLUTIONS.values() for interface in solution.interfaces)
 PINGS = 5
 
 
@@ -158,7 +157,7 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
         tasks.look_at_node,
         solution=deployed.solution,
         mesh=deployed.mesh,
-        overlays=OVERLAYS,
+        overlays=all_interfaces(),
     )
     for name, other in (names, names[::-1]):
         _check_look(deployed, name, other, looks[name].result)
