@@ -1,8 +1,9 @@
 """Command-line values as the model's types; a wrong one is a sentence that lists the right ones."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 import click
 
@@ -10,6 +11,9 @@ from vpnmesh.errors import InputError, UnknownNameError, VpnmeshError
 from vpnmesh.model import Condition, End, Place, Placement, Test
 from vpnmesh.study.matrix import Profile, profile_named
 from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MAX_LIMIT_PACKETS = 10_000_000
 """The longest queue that both engines take."""
@@ -115,19 +119,32 @@ def _test(name: str) -> Test:
         raise UnknownNameError("--tests", "test", name, list(Test)) from None
 
 
-def bad_input_exits_2(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn InputError into one sentence on stderr and exit code 2; other VpnmeshErrors into exit code 1."""
+class SentenceError(click.ClickException):
+    """An error that click shows as one sentence on stderr, before it exits with 1."""
 
-    def run(*arguments: Any, **parameters: Any) -> Any:
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write it, as every message of vpnmesh begins."""
+        click.echo(f"error: {self.format_message()}", file=file, err=True)
+
+
+class BadInputError(SentenceError):
+    """One that the user can mend: exit code 2."""
+
+    exit_code = 2
+
+
+def bad_input_exits_2(command: Callable[P, R]) -> Callable[P, R]:
+    """Show an InputError as one sentence, with exit code 2; any other VpnmeshError with exit code 1."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **parameters: P.kwargs) -> R:
         try:
             return command(*arguments, **parameters)
         except InputError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(2) from None
+            raise BadInputError(str(error)) from None
         except VpnmeshError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(1) from None
+            raise SentenceError(str(error)) from None
 
-    run.__name__ = command.__name__
-    run.__doc__ = command.__doc__
     return run
