@@ -16,7 +16,7 @@ _NETEM = ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem"
 def set_impairment(
     task: Task, engine: Engine, target: Target, impairment: Impairment, dry_run: bool | None = None
 ) -> Result:
-    """Have the target suffer exactly this impairment; it lifts itself if nobody renews it."""
+    """Make the target suffer exactly this impairment; it lifts itself if nobody renews it."""
 
     def plan(held: Held) -> Plan:
         return engine.set(target, impairment, held)
@@ -27,10 +27,18 @@ def set_impairment(
 def clear_impairment(
     task: Task, engine: Engine, targets: tuple[Target, ...], dry_run: bool | None = None
 ) -> Result:
-    """Have none of the targets impaired, and no trace of it."""
-    mine = [target for target in targets if target.node == task.host.name]
-    facts = {str(index): _cleared(engine, target) for index, target in enumerate(mine)}
-    return converge(task, together(facts).map(_joined), dry_run)
+    """Leave none of the targets impaired, and no trace of it.
+
+    One after the other, each looked at anew: two targets of a node may share a queue, and then the first clears both.
+    """
+    mine = {str(index): target for index, target in enumerate(targets) if target.node == task.host.name}
+    plans = shell(task).gather(together({key: _cleared(engine, target) for key, target in mine.items()}))
+    wanted = [mine[key] for key, plan in plans.items() if plan]
+    if not task.is_dry_run(dry_run):
+        for target in wanted:
+            converge(task, _cleared(engine, target), dry_run=False)
+    diff = "\n".join(dict.fromkeys(plan.diff for plan in plans.values() if plan))
+    return Result(host=task.host, changed=bool(wanted), diff=diff)
 
 
 def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Impairment) -> Result:
@@ -48,7 +56,7 @@ def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
 
 
 def install_engine(task: Task, path: str, program: bytes, dry_run: bool | None = None) -> Result:
-    """Have the lab's own engine at that path of the node."""
+    """Put the lab's own engine at that path of the node."""
     return converge(task, executable(path, program), dry_run)
 
 
@@ -60,7 +68,3 @@ def has_netem(task: Task) -> Result:
 
 def _cleared(engine: Engine, target: Target) -> Fact[Plan]:
     return engine.observe(target).map(lambda held: engine.clear(target, held))
-
-
-def _joined(plans: dict[str, Plan]) -> Plan:
-    return sum(plans.values(), start=Plan())

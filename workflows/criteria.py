@@ -1,6 +1,5 @@
 """`python -m workflows.criteria`: which VPNs meet the essential criteria on a date, and why others do not."""
 
-import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
@@ -9,7 +8,7 @@ import click
 from vpnmesh.criteria.catalogue import Basis, Value
 from vpnmesh.criteria.data import load, not_judged
 from vpnmesh.criteria.evaluate import Verdict, evaluate, table
-from vpnmesh.errors import InputError
+from workflows.run.options import bad_input_exits_2
 
 _EXAMPLES = """
 \b
@@ -30,15 +29,12 @@ examples:
     help="What documentation claims, or what was found by looking, where somebody looked.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Only CSV on stdout: a row per VPN.")
+@bad_input_exits_2
 def main(on: datetime | None, basis: str, *, as_csv: bool) -> None:
     """Apply the essential criteria of the paper's section 3.1 to the VPNs of its Table 1."""
     day = on.date() if on else datetime.now(UTC).date()
-    try:
-        catalogue = load()
-        verdicts, others = evaluate(catalogue, day, Basis(basis)), not_judged(catalogue)
-    except InputError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    catalogue = load()
+    verdicts, others = evaluate(catalogue, day, Basis(basis)), not_judged(catalogue)
     if as_csv:
         click.echo(table(verdicts).write_csv(), nl=False)
     else:

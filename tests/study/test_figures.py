@@ -13,8 +13,10 @@ from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import MEASUREMENTS, figure_named, measurement_named
 from vpnmesh.measurements.observed import loads, relay_share
 from vpnmesh.model import Cell, Condition, Pair
-from vpnmesh.study.matrix import PROFILES, plan_matrix
+from vpnmesh.study.journal import Repetition, VisitStarted, parse_event
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record, journal_line
 
 PAIR = Pair("worker1", "worker2")
@@ -22,10 +24,12 @@ RATE = Measured((Sample("rate_mbit_s", 12.5), Sample("retransmits", 3)))
 PING = Measured((Sample("rtt_ms", 0.5), Sample("lost_pct", 0.0)))
 
 
-def line(test: str, outcome: Outcome, repetition: int = 1) -> dict[str, object]:
-    """A line of the journal."""
+def line(test: str, outcome: Outcome, repetition: int = 1) -> Repetition:
+    """A repetition as the journal has it."""
     cell = Cell("native-1450", "none", test, PAIR)
-    return journal_line(Record(cell, repetition, outcome, datetime(2026, 1, 2, tzinfo=UTC)))
+    event = parse_event(journal_line(Record(cell, repetition, outcome, datetime(2026, 1, 2, tzinfo=UTC))))
+    assert isinstance(event, Repetition)
+    return event
 
 
 def test_figures_with_and_without_a_column_are_rows() -> None:
@@ -36,7 +40,7 @@ def test_figures_with_and_without_a_column_are_rows() -> None:
             line("ping", PING),
             line("udp", Failed("tool", "x")),
             line("idle", Failed(UNAVAILABLE, "y"), 0),
-            {"type": "visit"},
+            VisitStarted(),
         ]
     )
     assert frame.schema == pl.Schema(FIGURES)
@@ -58,7 +62,7 @@ def test_a_later_line_of_a_repetition_counts() -> None:
 
 def test_a_figure_of_an_unknown_test_has_no_unit() -> None:
     """A plug-in that is not installed here: the figure is there all the same."""
-    made = {**line("ping", PING), "test": "dns"}
+    made = line("dns", PING)
     assert set(figures_of([made])["unit"]) == {""}
     assert further_samples([made])["figure"].to_list() == ["rtt_ms"]
 

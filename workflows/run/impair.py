@@ -1,6 +1,7 @@
 """Impairing the measured pair for a while: set, read back, proven by a burst, and always lifted."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,15 +9,15 @@ from dataclasses import dataclass, field
 from nornir.core.task import Result
 
 import tasks
-from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
-from vpnmesh.host.pods import pod_address
+from vpnmesh.errors import CheckError, InputError, UnavailableError, VpnmeshError
+from vpnmesh.host.pods import POD, pod_address
 from vpnmesh.impairment import burst
 from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, every_target, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
 from vpnmesh.lab.nfqueue.build import binary_path
-from vpnmesh.model import Condition, NodeKind, Pair, Placement
+from vpnmesh.model import Condition, NodeKind, Pair, Place, Placement
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import run_on
 from workflows.run.provision import Site
@@ -26,18 +27,25 @@ ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
 RENEW_AFTER = 1 / 3
 """Which part of the deadman's time may pass before it is renewed."""
 
+CHECK_EVERY_S = 15.0
+"""How often an impairment that is held is read back."""
+
+INSIDE_POD_NETWORK = (Place.VXLAN, Place.POD)
+"""Places on devices that only a pod network brings."""
+
 Keep = Callable[[str, str], object]
 
 
 def _keep_nothing(_name: str, _text: str) -> None:
-    """Where nobody wants the files."""
+    """Keep nothing."""
 
 
 @dataclass(slots=True)
 class Impaired:
     """A condition that is set; `check` reads the kernel again and keeps the deadman quiet.
 
-    `counters` are what the engine said it did, at the last check (None for an engine that counts nothing).
+    `counters` are what the engine said it did, at the last check (None for an engine that counts nothing). `clean` and
+    `burst` are the pings before and after it was set, which prove it; None without a condition.
     """
 
     site: Site
@@ -45,6 +53,8 @@ class Impaired:
     targets: tuple[Target, ...]
     impairment: Impairment
     counters: Counters | None = None
+    clean: PingSummary | None = None
+    burst: PingSummary | None = None
     _renewed: float = field(default_factory=time.monotonic)
 
     def check(self) -> None:
@@ -128,13 +138,13 @@ def impaired(
     held = Impaired(site, engine, targets, impairment)
     try:
         if condition:
-            clean = _ping(site, measured, placement, tasks.ping_address)
+            clean = held.clean = _ping(site, measured, placement, tasks.ping_address)
             keep("clean.txt", clean.text)
             for target in targets:
                 parameters = {"engine": engine, "target": target, "impairment": impairment}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
             held.check()
-            seen = _ping(site, measured, placement, tasks.ping_burst)
+            seen = held.burst = _ping(site, measured, placement, tasks.ping_burst)
             keep("burst.txt", seen.text)
             burst.check_burst(seen, condition, placement, clean)
         yield held
@@ -155,6 +165,53 @@ def lift(site: Site, engine: Engine, targets: tuple[Target, ...]) -> None:
         )
     except VpnmeshError as error:
         site.complaints.append(str(error))
+
+
+def hold(held: Impaired, seconds: float | None = None) -> None:
+    """Keep it as it is for so long, for ever without `seconds`; CheckError as soon as the kernel holds another."""
+    end = time.monotonic() + (math.inf if seconds is None else seconds)
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(CHECK_EVERY_S, left))
+        held.check()
+
+
+def show_impairment(
+    site: Site, condition: Condition, placement: Placement, seed: int
+) -> list[tuple[str, str]]:
+    """What impairing would change, by node, as diffs; nothing is changed."""
+    engine = find_engine(site)
+    results = list(install(site, engine, dry_run=True).items())
+    wanted = impairment_for(condition, placement, seed)
+    for target in engine.targets(site.testbed, site.testbed.pairs[0], placement):
+        parameters = {"engine": engine, "target": target, "impairment": wanted, "dry_run": True}
+        results += run_on(site.nr, [target.node], tasks.set_impairment, **parameters).items()
+    return [(host, str(result.diff)) for host, result in results if result.diff]
+
+
+def refuse_where_impaired(site: Site, engine: Engine) -> None:
+    """InputError names a node that is impaired already: two at once would be neither of the two."""
+    for target in every_target(engine, site.testbed, site.testbed.pairs[0]):
+        found = run_on(site.nr, [target.node], tasks.read_impairment, engine=engine, target=target)
+        if lines := found[target.node].result.lines:
+            raise InputError(
+                target.node,
+                f"is impaired already ({lines[0]})",
+                "let the run that does it end, or take away what a killed one left: vpnmesh teardown",
+            )
+
+
+def refuse_without_pods(site: Site, placement: Placement) -> None:
+    """InputError where the placement is inside a pod network that is not there."""
+    if placement.place not in INSIDE_POD_NETWORK:
+        return
+    ends = [site.testbed.client.name, site.testbed.server.name]
+    for name, result in run_on(site.nr, ends, tasks.run_command, argv=("ip", "netns", "list")).items():
+        if POD not in {line.partition(" ")[0] for line in str(result.result).splitlines()}:
+            raise InputError(
+                "--placement",
+                f"{placement.place} is inside the pod network, and {name} has no pod",
+                "take --placement underlay, or attach pods first (docs/repl.md)",
+            )
 
 
 def lift_everything(site: Site, engine: Engine) -> None:

@@ -1,9 +1,10 @@
 """Command-line values as the model's types; a wrong one is a sentence that lists the right ones."""
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 import click
 
@@ -14,6 +15,9 @@ from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Profile
 from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 scenario_file = click.option(
     "--scenario-file",
@@ -154,19 +158,32 @@ def _content(file: str) -> bytes:
         raise InputError(repr(file), f"is no name of a file: {error}") from error
 
 
-def bad_input_exits_2(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn InputError into one sentence on stderr and exit code 2; other VpnmeshErrors into exit code 1."""
+class SentenceError(click.ClickException):
+    """An error that click shows as one sentence on stderr, before it exits with 1."""
 
-    def run(*arguments: Any, **parameters: Any) -> Any:
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write it, as every message of vpnmesh begins."""
+        click.echo(f"error: {self.format_message()}", file=file, err=True)
+
+
+class BadInputError(SentenceError):
+    """One that the user can mend: exit code 2."""
+
+    exit_code = 2
+
+
+def bad_input_exits_2(command: Callable[P, R]) -> Callable[P, R]:
+    """Show an InputError as one sentence, with exit code 2; any other VpnmeshError with exit code 1."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **parameters: P.kwargs) -> R:
         try:
             return command(*arguments, **parameters)
         except InputError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(2) from None
+            raise BadInputError(str(error)) from None
         except VpnmeshError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(1) from None
+            raise SentenceError(str(error)) from None
 
-    run.__name__ = command.__name__
-    run.__doc__ = command.__doc__
     return run

@@ -49,8 +49,9 @@ class Site:
     @property
     def all_nodes(self) -> list[str]:
         """Every node that our commands run on: not a firewall whose driver says that it is an appliance."""
-        hosts = self.nr.inventory.hosts
-        return [node.name for node in self.testbed.nodes if not driver_of(hosts[node.name]).is_appliance]
+        hosts = self.nr.inventory.hosts.items()
+        appliances = {name for name, host in hosts if driver_of(host).is_appliance}
+        return [node.name for node in self.testbed.nodes if node.name not in appliances]
 
     @property
     def k8s(self) -> list[str]:
