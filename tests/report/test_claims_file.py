@@ -11,10 +11,11 @@ from tests.report.conftest import made
 from tests.report.test_claims import renamed
 from vpnmesh.criteria import data as criteria
 from vpnmesh.errors import InputError
-from vpnmesh.reference import paper_tables
+from vpnmesh.reference import paper_p_values, paper_tables
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import CHECKS, Claim, StatedClaims, claims, paper_claims, read_claims
 from vpnmesh.report.judgement.evidence import Readings
+from vpnmesh.report.judgement.pair_claims import PairsDiffer
 from vpnmesh.report.tables import Study
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
@@ -49,6 +50,19 @@ def test_the_papers_claims_use_every_check() -> None:
     stated = paper_claims(criteria.load()).claims
     assert (len(stated), stated[0].id, stated[-1].id) == (27, "tcp-pairs", "web-ui")
     assert {type(claim.check) for claim in stated} == set(CHECKS.values())
+
+
+def test_printed_p_values_are_of_the_pairs_that_the_paper_calls_alike() -> None:
+    """Two files tell of the same two exceptions: undisturbed, one pair by TCP and one by the API."""
+    alike = {
+        (claim.check.test, condition, frozenset(claim.check.alike))
+        for claim in paper_claims(criteria.load()).claims
+        if isinstance(claim.check, PairsDiffer) and claim.check.alike and claim.check.test != "api-runs"
+        for condition in claim.check.conditions
+    }
+    printed = {(one.test, one.condition, frozenset((one.a, one.b))) for one in paper_p_values()}
+    assert len(printed) == 2
+    assert printed == alike
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What the figures mean: claims of the paper held against data, rankings, and advice with its evidence."""
+"""What the figures mean: verdicts on the paper's claims, rankings, and advice with its evidence."""

@@ -56,7 +56,7 @@ _WAY_OUT = "vpnmesh/reference/README.md says what it takes"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Written(BaseModel):
+class _WrittenClaim(BaseModel):
     """A claim as it is written."""
 
     model_config = ConfigDict(extra="forbid")
@@ -152,7 +152,7 @@ def table(found: Iterable[Claim]) -> pl.DataFrame:
 
 
 def _stated(name: str, keys: object, where: str, known: Mapping[str, tuple[str, ...]]) -> StatedClaim:
-    written = _valid(_Written, keys, where, known)
+    written = _valid(_WrittenClaim, keys, where, known)
     if written.check not in CHECKS:
         raise UnknownNameError(f"{where}: check", "check", written.check, list(CHECKS))
     check = _valid(CHECKS[written.check], written.parameters, f"{where}: with", known)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -82,18 +83,31 @@ class CpuLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A comparison read from `a` to `b`: ratio of means a/b with its interval, and the test."""
+class PairRatio:
+    """Scenario a against b: the ratio of their means a/b with its interval, and the p-value of the test."""
 
     ratio: float
     ratio_low: float | None
     ratio_high: float | None
     p: float | None
     p_holm: float | None
-    differ: bool | None
+
+    def words(self) -> str:
+        """Ratio, interval and p-value as a sentence goes on with them."""
+        interval = (
+            f" [{self.ratio_low:.2f}, {self.ratio_high:.2f}]" if self.ratio_low and self.ratio_high else ""
+        )
+        few = ", too few repetitions for a p"
+        p = few if self.p_holm is None else f", p (Holm) {p_text(self.p_holm)}"
+        return f", ratio {self.ratio:.2f}{interval}{p}"
 
 
 Key = tuple[str, str, str]
+"""Test, condition, scenario."""
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["test"], row["condition"], row["scenario"]
 
 
 class Readings:
@@ -105,12 +119,11 @@ class Readings:
 
     @cached_property
     def _measured(self) -> dict[Key, CellMean]:
-        found = {}
-        for row in self.study.tables["throughput"].to_dicts():
-            if row["mean_mbit_s"] is not None:
-                key = (row["test"], row["condition"], row["scenario"])
-                found[key] = CellMean(row["mean_mbit_s"], row["sd_mbit_s"], row["measured"], published=False)
-        return found
+        rows = self.study.tables["throughput"].drop_nulls("mean_mbit_s").to_dicts()
+        return {
+            _key(row): CellMean(row["mean_mbit_s"], row["sd_mbit_s"], row["measured"], published=False)
+            for row in rows
+        }
 
     @cached_property
     def _cells(self) -> dict[Key, CellMean]:
@@ -120,10 +133,7 @@ class Readings:
             return measured
         rows = [row for row in self.reference.to_dicts() if row["test"] not in tests]
         return measured | {
-            (row["test"], row["condition"], row["scenario"]): CellMean(
-                row["mean_mbit_s"], row["sd_mbit_s"], None, published=True
-            )
-            for row in rows
+            _key(row): CellMean(row["mean_mbit_s"], row["sd_mbit_s"], None, published=True) for row in rows
         }
 
     @cached_property
@@ -132,15 +142,15 @@ class Readings:
         if self.reference is None:
             return False
         rows = self.reference.filter(pl.col("test") == "tcp").to_dicts()
-        same = 0
-        for row in rows:
-            own = self._measured.get(("tcp", row["condition"], row["scenario"]))
-            same += own is not None and abs(own.mean_mbit_s - row["mean_mbit_s"]) < _PRINTED
+        pairs = [(self._measured.get(_key(row)), row["mean_mbit_s"]) for row in rows]
+        same = sum(
+            own is not None and abs(own.mean_mbit_s - float(printed)) < _PRINTED for own, printed in pairs
+        )
         return 2 * same >= len(rows) > 0
 
     @cached_property
     def other_planes(self) -> Mapping[str, str]:
-        """The scenarios whose data plane is known to differ from the paper's, each with what it is here and there."""
+        """The scenarios whose data plane is known to differ from the paper's, each with both in words."""
         return {
             scenario: f"{own} here, {DATA_PLANES[scenario]} there"
             for scenario, own in own_planes(self.study.samples).rows()
@@ -148,7 +158,7 @@ class Readings:
         }
 
     @cached_property
-    def _pairs(self) -> dict[tuple[str, str, str, str], Mapping[str, float | bool | None]]:
+    def _pairs(self) -> dict[tuple[str, str, str, str], Mapping[str, float | None]]:
         return {
             (row["test"], row["condition"], row["a"], row["b"]): row
             for row in self.study.tables["pairwise"].to_dicts()
@@ -157,10 +167,8 @@ class Readings:
     @cached_property
     def _loads(self) -> dict[Key, CpuLoad]:
         ends: dict[Key, dict[str, float]] = {}
-        for row in self.study.tables["resources"].to_dicts():
-            if row["cpu_pct_mean"] is not None:
-                key = (row["test"], row["condition"], row["scenario"])
-                ends.setdefault(key, {})[row["end"]] = row["cpu_pct_mean"]
+        for row in self.study.tables["resources"].drop_nulls("cpu_pct_mean").to_dicts():
+            ends.setdefault(_key(row), {})[row["end"]] = row["cpu_pct_mean"]
         both = {key: found for key, found in ends.items() if {"client", "server"} <= found.keys()}
         return {key: CpuLoad(found["client"], found["server"]) for key, found in both.items()}
 
@@ -171,7 +179,7 @@ class Readings:
 
     def published(self, test: str) -> bool:
         """Whether a test's figures are the paper's table and not this study's data."""
-        return any(reading.published for key, reading in self._cells.items() if key[0] == test)
+        return any(mean.published for key, mean in self._cells.items() if key[0] == test)
 
     def conditions(self, test: str, *kinds: ConditionKind) -> tuple[str, ...]:
         """The conditions of these kinds that there are figures for: kind by kind, each in order of severity."""
@@ -190,30 +198,30 @@ class Readings:
         """The CPU of both ends, None where it was not recorded."""
         return self._loads.get((test, condition, scenario))
 
-    def pair(self, test: str, condition: str, a: str, b: str) -> Comparison | None:
+    def pair(self, test: str, condition: str, a: str, b: str) -> PairRatio | None:
         """The comparison of a with b, whichever way round the table has it; None where there is none."""
         row = self._pairs.get((test, condition, a, b))
         if row is not None and row["ratio"]:
             low, high = row["ratio_low"], row["ratio_high"]
-            return Comparison(row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
+            return PairRatio(row["ratio"], low, high, row["p"], row["p_holm"])
         row = self._pairs.get((test, condition, b, a))
         if row is None or not row["ratio"]:
             return None
         low, high = (1 / limit if limit else None for limit in (row["ratio_high"], row["ratio_low"]))
-        return Comparison(1 / row["ratio"], low, high, row["p"], row["p_holm"], _flag(row["reject_holm"]))
+        return PairRatio(1 / row["ratio"], low, high, row["p"], row["p_holm"])
 
     def cite_cell(self, test: str, condition: str, scenario: str) -> Citation:
         """A cell's mean in words; KeyError where there is none."""
-        reading = self._cells[test, condition, scenario]
-        figures = {"mean_mbit_s": reading.mean_mbit_s}
-        text = f"{scenario}, {test.upper()}, {condition_title(condition)}: {reading.mean_mbit_s:.4g}"
-        if reading.sd_mbit_s is not None:
-            figures["sd_mbit_s"] = reading.sd_mbit_s
-            text += f" ± {reading.sd_mbit_s:.2g}"
+        mean = self._cells[test, condition, scenario]
+        figures = {"mean_mbit_s": mean.mean_mbit_s}
+        text = f"{scenario}, {test.upper()}, {condition_title(condition)}: {mean.mean_mbit_s:.4g}"
+        if mean.sd_mbit_s is not None:
+            figures["sd_mbit_s"] = mean.sd_mbit_s
+            text += f" ± {mean.sd_mbit_s:.2g}"
         text += " Mbit/s"
-        text += f" (n {reading.measured})" if reading.measured else " (Table A2 as published, not these data)"
+        text += f" (n {mean.measured})" if mean.measured else " (Table A2 as published, not these data)"
         row = {"test": test, "condition": condition, "scenario": scenario}
-        return Citation(PUBLISHED if reading.published else "throughput", row, figures, text)
+        return Citation(PUBLISHED if mean.published else "throughput", row, figures, text)
 
     def cite_pair(self, test: str, condition: str, a: str, b: str) -> Citation:
         """Two cells against each other in words, with the test where there are samples; KeyError without cells."""
@@ -224,21 +232,13 @@ class Readings:
         text = f"{where}: {a} {first.mean_mbit_s:.4g} against {b} {second.mean_mbit_s:.4g} Mbit/s"
         pair = self.pair(test, condition, a, b)
         if first.published or pair is None:
-            ratio = first.mean_mbit_s / second.mean_mbit_s
+            figures["ratio"] = first.mean_mbit_s / second.mean_mbit_s
             source = "; means of Table A2 as published, no samples, so no p" if first.published else ""
             table = PUBLISHED if first.published else "throughput"
-            return Citation(table, row, figures | {"ratio": ratio}, f"{text}, ratio {ratio:.2f}{source}")
-        figures |= {"ratio": pair.ratio}
+            return Citation(table, row, figures, f"{text}, ratio {figures['ratio']:.2f}{source}")
+        figures["ratio"] = pair.ratio
         figures |= {k: v for k, v in (("p", pair.p), ("p_holm", pair.p_holm)) if v is not None}
-        interval = (
-            f" [{pair.ratio_low:.2f}, {pair.ratio_high:.2f}]" if pair.ratio_low and pair.ratio_high else ""
-        )
-        p = (
-            f", p (Holm) {p_text(pair.p_holm)}"
-            if pair.p_holm is not None
-            else ", too few repetitions for a p"
-        )
-        return Citation("pairwise", row, figures, f"{text}, ratio {pair.ratio:.2f}{interval}{p}")
+        return Citation("pairwise", row, figures, text + pair.words())
 
     def cite_load(self, test: str, condition: str, scenario: str) -> Citation:
         """The CPU of both ends in words; KeyError where it was not recorded."""
@@ -248,10 +248,6 @@ class Readings:
         where = f"{scenario}, {test.upper()}, {condition_title(condition)}"
         text = f"{where}: CPU {load.client_pct:.1f} % client, {load.server_pct:.1f} % server"
         return Citation("resources", row, figures, text)
-
-
-def _flag(value: float | bool | None) -> bool | None:  # noqa: FBT001 - a value of a frame, not an option
-    return None if value is None else bool(value)
 
 
 def cite_fact(solution: str, fact: Fact) -> Citation:

@@ -44,7 +44,7 @@ def _place(known: Knowledge, answer: _Answer) -> tuple[bool, int, float]:
 def _answers(known: Knowledge, need: UserNeed) -> Iterator[_Answer]:
     """The answer of each product, and of further solutions that the run measured for this need."""
     measured = _fallback_by_solution(known) if need.topic == FAST_FALLBACK else {}
-    names = dict.fromkeys([*(product.id for product in known.catalogue.products), *measured])
+    names = dict.fromkeys([*(product.id for product in known.criteria.products), *measured])
     for solution in names:
         fact = known.fact(solution, need.topic)
         dated = [Sentence(_fact_text(known, solution, fact), (cite_fact(solution, fact),))] if fact else []
@@ -77,7 +77,7 @@ def _fallback_text(known: Knowledge, solution: str, one: Fallback) -> str:
 
 def _value(known: Knowledge, fact: Fact) -> Value:
     """A criterion's value as claimed, unless somebody tried and it was unmet; for usability what was found."""
-    if known.catalogue.criterion(fact.topic) is None:
+    if known.criteria.criterion(fact.topic) is None:
         return fact.value(Basis.VERIFIED)
     return Value.UNMET if fact.verified is Value.UNMET else fact.claimed
 

@@ -40,7 +40,7 @@ class Knowledge:
     """All that advice may rest on: a study's figures, and facts and verdicts of the criteria on a date."""
 
     readings: Readings
-    catalogue: CriteriaCatalogue
+    criteria: CriteriaCatalogue
     on: date
     basis: Basis
     verdicts: Mapping[str, Verdict]
@@ -66,7 +66,7 @@ class Knowledge:
 
     def fact(self, solution: str, topic: str) -> Fact | None:
         """What is known of a solution on a topic on the date."""
-        return self.catalogue.fact(solution, topic, self.on)
+        return self.criteria.fact(solution, topic, self.on)
 
 
 @dataclass(frozen=True, slots=True)

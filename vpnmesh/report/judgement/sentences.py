@@ -28,7 +28,7 @@ class NeedAdvice:
 
 def name_of(known: Knowledge, solution: str) -> str:
     """A solution's name as its makers write it."""
-    product = known.catalogue.product(solution)
+    product = known.criteria.product(solution)
     return product.name if product else solution
 
 

@@ -1,4 +1,4 @@
-"""How easy solutions are to live with: what this run measured of it, beside the dated facts of others."""
+"""How easy solutions are to set up and to use: what this run measured, beside dated facts from elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,9 +108,9 @@ def _setup(known: Knowledge, row: Mapping[str, object]) -> UsabilityNote:
 
 
 def _dated(known: Knowledge) -> list[UsabilityNote]:
-    topics = dict.fromkeys(fact.topic for fact in known.catalogue.usability)
+    topics = dict.fromkeys(fact.topic for fact in known.criteria.usability)
     found = []
-    for product in known.catalogue.products:
+    for product in known.criteria.products:
         if product.id not in known.solutions and not qualifies(known, product.id):
             continue
         for topic in topics:
