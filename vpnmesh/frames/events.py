@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from vpnmesh.frames.order import scenarios_in_order
-from vpnmesh.study.journal import JournalEvent, Repetition, ScenarioUp, of_kind
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, of_kind
 
 SETUP: dict[str, pl.DataType] = {
     "scenario": pl.String(),
@@ -69,7 +69,7 @@ def _set_up(event: ScenarioUp) -> dict[str, object] | None:
 def further_samples(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """The `samples` of measured repetitions, a row each; a later line of the same repetition replaces the earlier."""
     rows: dict[tuple[object, ...], dict[str, object]] = {}
-    for event in of_kind(events, Repetition):
+    for event in of_kind(events, RepetitionEnded):
         key = {
             "scenario": event.scenario,
             "condition": event.condition,

@@ -25,7 +25,7 @@ class Arch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class ProgramPackage:
     """Programs that come together, and the ways to them; an empty field is a way that there is not."""
 
     name: str
@@ -66,13 +66,13 @@ class PaperVersion:
     differs: str
 
 
-def parse_products(text: str) -> tuple[Product, ...]:
+def parse_products(text: str) -> tuple[ProgramPackage, ...]:
     """Read binaries.toml; InputError names the table and the key that is wrong."""
     tables = {name: table for name, table in _document(text).items() if name != "paper"}
     return tuple(_product(name, table) for name, table in tables.items())
 
 
-def way_to(products: Sequence[Product], program: str, machine: str) -> str:
+def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> str:
     """How a node of that architecture (`uname -m`) gets a program, in words: package, release or page."""
     product = next((one for one in products if program in one.programs), None)
     if product is None:
@@ -107,7 +107,7 @@ def _document(text: str) -> dict[str, dict[str, object]]:
         raise InputError("binaries.toml", str(error)) from None
 
 
-def _product(name: str, table: Mapping[str, object]) -> Product:
+def _product(name: str, table: Mapping[str, object]) -> ProgramPackage:
     known = {"programs", "version", "page", "url", "sums", "go", "debian", "reason"}
     if wrong := sorted(set(table) - known):
         raise UnknownNameError(f"binaries.toml [{name}]", "key", wrong[0], sorted(known))
@@ -118,7 +118,7 @@ def _product(name: str, table: Mapping[str, object]) -> Product:
     for address in (texts["url"], texts["sums"]):
         if address and not address.startswith("https://"):
             raise InputError(f"binaries.toml [{name}]", f"{address} is not https")
-    return Product(name=name, programs=tuple(map(str, programs)), go=tuple(map(str, go)), **texts)
+    return ProgramPackage(name=name, programs=tuple(map(str, programs)), go=tuple(map(str, go)), **texts)
 
 
 def published_sum(text: str, file_name: str) -> str:

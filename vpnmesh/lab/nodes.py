@@ -33,7 +33,7 @@ EMPTY = (
 )
 # of what EMPTY hides, these are shown again, read-only: a node's tasks ask dpkg for versions
 KEPT = ("/var/lib/dpkg",)
-# emptied in a node where the machine has them: the machine's own VPNs are none of its business
+# emptied in a node where the machine has them: keys and settings of the machine's own VPNs must not reach a node
 FOREIGN_STATE = (
     "/etc/wireguard",
     "/etc/nebula",
