@@ -284,6 +284,10 @@ def test_the_papers_versions_are_data() -> None:
         ("[a", "binaries.toml"),
         ('[a]\nprograms = ["a"]\npage = "https://x"\nurll = "https://x"', "unknown key 'urll'"),
         ('[a]\nprograms = []\npage = "https://x"', "needs `programs`"),
+        ('[a]\nprograms = ["a"]', "needs `programs`"),
+        ('[a]\nprograms = [1.5, []]\npage = "https://x"', "needs `programs`"),
+        ('[a]\nprograms = ["a"]\npage = "https://x"\nversion = [1]', r"\[a\]: version: is '\[1\]'"),
+        ("a = 1", r"\[a\]: is 1, no table"),
         ('[a]\nprograms = ["a"]\npage = "https://x"\nurl = "http://x"', "is not https"),
     ],
 )
@@ -291,6 +295,20 @@ def test_a_wrong_pin_is_named(text: str, says: str) -> None:
     """One sentence, the table and the key."""
     with pytest.raises(InputError, match=says):
         parse_products(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("paper = 1", r"\[paper\]: is 1, no table"),
+        ("[paper]\nzerotier = 1", r"\[paper.zerotier\]: is 1, no table"),
+        ('[paper.zerotier]\nversion = "1"', r"\[paper.zerotier\]: differs: is missing"),
+    ],
+)
+def test_a_wrong_version_of_the_papers_is_named(text: str, says: str) -> None:
+    """One sentence, the table and the key."""
+    with pytest.raises(InputError, match=says):
+        parse_paper(text)
 
 
 def test_architectures() -> None:
