@@ -23,7 +23,7 @@ from inventory.load import check_folder
 from vpnmesh.errors import InputError
 
 Entry = dict[str, object]
-Kind = TypeVar("Kind")
+Element = TypeVar("Element")
 
 PLAIN_KEYS = ("hostname", "port", "username", "password", "platform")
 KEYS = (*PLAIN_KEYS, "groups", "data", "connection_options")
@@ -131,7 +131,7 @@ def inventory_of(documents: Documents) -> Inventory:
     return Inventory(hosts=hosts, groups=groups, defaults=defaults)
 
 
-def _element(kind: Callable[..., Kind], entry: Entry, **more: object) -> Kind:
+def _element(kind: Callable[..., Element], entry: Entry, **more: object) -> Element:
     options = {
         name: ConnectionOptions(**mapping(option))  # type: ignore[arg-type]
         for name, option in mapping(entry.get("connection_options")).items()

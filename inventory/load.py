@@ -1,4 +1,4 @@
-"""Nornir's inventory as records, and the one door through which workflows load an inventory."""
+"""Loading an inventory, as every workflow does it: from YAML files or NetBox, as Nornir object and typed testbed."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,8 @@ from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.plugins.runners import ThreadedRunner
 
-from vpnmesh.documents.inventory_text import parse_inventory
-from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
+from vpnmesh.lab.inventory_files import files_of, read_inventory
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
 
@@ -84,10 +83,8 @@ def netbox_filters(name: str) -> dict[str, list[str]]:
 
 def check_folder(folder: Path) -> dict[str, Path]:
     """The three files of an inventory folder; InputError says which is missing, no YAML, or of another shape."""
-    files = {file: folder / f"{file}.yaml" for _, file in _FILES}
-    contents = {file: _content(path) for file, path in files.items()}
-    parse_inventory(contents, {file: str(path) for file, path in files.items()})
-    return files
+    read_inventory(folder)
+    return files_of(folder)
 
 
 def folder_of(name: str) -> Path:
@@ -106,15 +103,8 @@ def folder_of(name: str) -> Path:
     )
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error, "copy it from inventory/lab") from error
-
-
 def _use_lab_directory(inventory: Inventory) -> None:
-    """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can stand side by side."""
+    """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can be up at once."""
     directory = os.environ.get("VPNMESH_LAB_DIR")
     options = inventory.defaults.connection_options.get("netmiko")
     if not directory or options is None or not options.extras:

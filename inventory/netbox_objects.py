@@ -23,7 +23,7 @@ from inventory.netbox_records import (
 from inventory.netbox_rows import (
     DEVICE_PORT,
     VM_PORT,
-    Choice,
+    ChoiceValue,
     PortVlan,
     PrimaryAddress,
     RawAddress,
@@ -51,7 +51,7 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedObject:
     """An object as it should be; `key` is what a person would call it by, and unique within its kind."""
 
     kind: str
@@ -65,7 +65,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Host:
+class _HostParts:
     """What the groups of a host say, taken apart."""
 
     node: Node
@@ -87,7 +87,7 @@ def owner_tag(testbed: str) -> str:
     return OWNER_TAG_PREFIX + "".join(letter if letter.isalnum() else "-" for letter in testbed.lower())
 
 
-def objects_of(documents: Documents, place: str) -> list[Wanted]:
+def objects_of(documents: Documents, place: str) -> list[WantedObject]:
     """Every object that NetBox needs; InputError names what it cannot hold."""
     testbed = build_testbed(records_of(inventory_of(documents), place))
     _check_storable(documents, place)
@@ -104,7 +104,7 @@ def objects_of(documents: Documents, place: str) -> list[Wanted]:
         "data": {CONTEXT_KEY: shared},
         "description": "made by vpnmesh from YAML",
     }
-    return [*objects, Wanted("extras/config-contexts", name, context)]
+    return [*objects, WantedObject("extras/config-contexts", name, context)]
 
 
 def _check_storable(documents: Documents, place: str) -> None:
@@ -131,7 +131,7 @@ def _secret(entry: Mapping[str, object]) -> str:
     return ""
 
 
-def _host(place: str, name: str, entry: Entry, testbed: Testbed) -> _Host:
+def _host(place: str, name: str, entry: Entry, testbed: Testbed) -> _HostParts:
     found = {prefix: [] for prefix in GROUP_PREFIXES}  # type: dict[str, list[str]]
     for group in names(entry.get("groups")):
         prefix = next(prefix for prefix in GROUP_PREFIXES if group.startswith(prefix))
@@ -149,7 +149,7 @@ def _host(place: str, name: str, entry: Entry, testbed: Testbed) -> _Host:
     primary, port = _primary(node)
     platform = platforms[0] if platforms else None
     roles, tags = tuple(found[ROLE_PREFIX]), tuple(found[TAG_PREFIX])
-    return _Host(node, primary, port, sites[0], platform, roles, tags, {})
+    return _HostParts(node, primary, port, sites[0], platform, roles, tags, {})
 
 
 def _primary(node: Node) -> tuple[str, str]:
@@ -162,8 +162,8 @@ def _primary(node: Node) -> tuple[str, str]:
 
 
 def _with_contexts(
-    documents: Documents, testbed: Testbed, hosts: list[_Host], place: str
-) -> tuple[list[_Host], Entry]:
+    documents: Documents, testbed: Testbed, hosts: list[_HostParts], place: str
+) -> tuple[list[_HostParts], Entry]:
     """The hosts with what their local contexts must hold, and what the shared context must."""
     shared: Entry = {"defaults": dict(documents.defaults)}
     read = documents_of(place, _rows(testbed, hosts, shared))
@@ -224,7 +224,7 @@ def _check_same(documents: Documents, read: Documents, place: str) -> None:
             )
 
 
-def _rows(testbed: Testbed, hosts: Iterable[_Host], shared: Entry) -> Rows:
+def _rows(testbed: Testbed, hosts: Iterable[_HostParts], shared: Entry) -> Rows:
     """What the reader would get of these hosts; a VLAN's id stands for its row's."""
     rows: dict[str, list[object]] = {
         key: [] for key in ("devices", "machines", "device_ports", "machine_ports")
@@ -249,11 +249,11 @@ def _rows(testbed: Testbed, hosts: Iterable[_Host], shared: Entry) -> Rows:
     return Rows(**lists, addresses=tuple(addresses), prefixes=prefixes)  # type: ignore[arg-type]
 
 
-def _raw_host(number: int, host: _Host, context: Entry) -> RawHost:
+def _raw_host(number: int, host: _HostParts, context: Entry) -> RawHost:
     return RawHost(
         id=number,
         name=host.node.name,
-        status=Choice("active"),
+        status=ChoiceValue("active"),
         site=Slug(host.site),
         role=Slug(host.roles[0]),
         platform=Slug(host.platform) if host.platform else None,
@@ -265,13 +265,15 @@ def _raw_host(number: int, host: _Host, context: Entry) -> RawHost:
     )
 
 
-def _vocabulary(hosts: Iterable[_Host], tag: str) -> Iterable[Wanted]:
+def _vocabulary(hosts: Iterable[_HostParts], tag: str) -> Iterable[WantedObject]:
     """What hosts are described with: made where missing, never changed, never deleted."""
     hosts = list(hosts)
     tags = {slug for host in hosts for slug in (*host.roles[1:], *host.tags)}
-    yield from (Wanted("extras/tags", slug, {"name": slug, "slug": slug}) for slug in [tag, *sorted(tags)])
+    yield from (
+        WantedObject("extras/tags", slug, {"name": slug, "slug": slug}) for slug in [tag, *sorted(tags)]
+    )
     choices = [[str(kind), str(kind)] for kind in (NodeKind.METAL, NodeKind.NETNS)]
-    choice_set = Wanted(
+    choice_set = WantedObject(
         "extras/custom-field-choice-sets", KIND_FIELD, {"name": KIND_FIELD, "extra_choices": choices}
     )
     kinds = {
@@ -282,7 +284,7 @@ def _vocabulary(hosts: Iterable[_Host], tag: str) -> Iterable[Wanted]:
     }
     yield from (
         choice_set,
-        Wanted("extras/custom-fields", KIND_FIELD, {**kinds, "label": "What the node runs on"}),
+        WantedObject("extras/custom-fields", KIND_FIELD, {**kinds, "label": "What the node runs on"}),
     )
     for kind, slugs in (
         ("dcim/sites", {host.site for host in hosts}),
@@ -290,25 +292,27 @@ def _vocabulary(hosts: Iterable[_Host], tag: str) -> Iterable[Wanted]:
         ("dcim/device-roles", {host.roles[0] for host in hosts}),
         ("dcim/manufacturers", {"generic"}),
     ):
-        yield from (Wanted(kind, slug, {"name": slug, "slug": slug}) for slug in sorted(slugs))
+        yield from (WantedObject(kind, slug, {"name": slug, "slug": slug}) for slug in sorted(slugs))
     generic = {"model": "Node", "slug": "node", "manufacturer": Ref("dcim/manufacturers", "generic")}
-    yield Wanted("dcim/device-types", "node", generic)
+    yield WantedObject("dcim/device-types", "node", generic)
 
 
-def _networks(testbed: Testbed, hosts: Iterable[_Host], tag: str) -> Iterable[Wanted]:
+def _networks(testbed: Testbed, hosts: Iterable[_HostParts], tag: str) -> Iterable[WantedObject]:
     """The VLANs that a host is in, each with its prefix, in one VLAN group of the testbed's own."""
     tags = [Ref("extras/tags", tag)]
-    group = Wanted("ipam/vlan-groups", tag, {"name": f"vpnmesh {testbed.name}", "slug": tag, "tags": tags})
+    group = WantedObject(
+        "ipam/vlan-groups", tag, {"name": f"vpnmesh {testbed.name}", "slug": tag, "tags": tags}
+    )
     yield group
     used = {leg.vid for host in hosts for leg in host.node.legs}
     for vlan in (vlan for vlan in testbed.vlans if vlan.vid in used):
         about = {"vid": vlan.vid, "name": vlan.name, "group": group.ref, "status": "active", "tags": tags}
-        yield (made := Wanted("ipam/vlans", f"{tag}/{vlan.vid}", about))
+        yield (made := WantedObject("ipam/vlans", f"{tag}/{vlan.vid}", about))
         prefix = {"prefix": str(vlan.prefix), "vlan": made.ref, "status": "active", "tags": tags}
-        yield Wanted("ipam/prefixes", str(vlan.prefix), prefix)
+        yield WantedObject("ipam/prefixes", str(vlan.prefix), prefix)
 
 
-def _machine(host: _Host, tag: str) -> Iterable[Wanted]:
+def _machine(host: _HostParts, tag: str) -> Iterable[WantedObject]:
     """A device or virtual machine, its interfaces, and their addresses."""
     tags = [Ref("extras/tags", tag)]
     kind = "virtualization/virtual-machines" if host.virtual else "dcim/devices"
@@ -332,12 +336,12 @@ def _machine(host: _Host, tag: str) -> Iterable[Wanted]:
             "device_type": Ref("dcim/device-types", "node"),
             "custom_fields": {KIND_FIELD: str(host.node.kind)},
         }
-    yield Wanted(kind, owner.key, about)
+    yield WantedObject(kind, owner.key, about)
     yield from _interfaces(host, ports, owner, tags)
     yield from addresses
 
 
-def _interfaces(host: _Host, kind: str, owner: Ref, tags: list[Ref]) -> Iterable[Wanted]:
+def _interfaces(host: _HostParts, kind: str, owner: Ref, tags: list[Ref]) -> Iterable[WantedObject]:
     parent = {"virtual_machine" if host.virtual else "device": owner, "tags": tags}
     vlans = {leg.interface: leg.vid for leg in host.node.legs}
     for name in dict.fromkeys((host.primary_port, *vlans)):
@@ -347,12 +351,12 @@ def _interfaces(host: _Host, kind: str, owner: Ref, tags: list[Ref]) -> Iterable
             about |= {"mode": "access", "untagged_vlan": vlan}
         if not host.virtual:
             about |= {"type": "other", "mgmt_only": name not in vlans}
-        yield Wanted(kind, f"{host.node.name}/{name}", about)
+        yield WantedObject(kind, f"{host.node.name}/{name}", about)
 
 
-def _address(host: _Host, ports: str, port: str, address: str, tags: list[Ref]) -> Wanted:
+def _address(host: _HostParts, ports: str, port: str, address: str, tags: list[Ref]) -> WantedObject:
     on = Ref(ports, f"{host.node.name}/{port}")
     kind = VM_PORT if host.virtual else DEVICE_PORT
     assigned = {"assigned_object_type": kind, "assigned_object_id": on}
     about = {"address": address, "status": "active", "tags": tags, **assigned}
-    return Wanted("ipam/ip-addresses", f"{address} on {on.key}", about)
+    return WantedObject("ipam/ip-addresses", f"{address} on {on.key}", about)

@@ -42,7 +42,7 @@ SHARED_ADDRESS_ROLES = frozenset({"secondary", "anycast", "vip", "vrrp", "hsrp",
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class PortInVlan:
     """A port in a VLAN with the host's one address there, None where NetBox has none."""
 
     port: str
@@ -51,12 +51,12 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class _Host:
+class _NetBoxHost:
     raw: RawHost
     kind: NodeKind
     name: str
     roles: tuple[str, ...]
-    legs: tuple[Leg, ...]
+    legs: tuple[PortInVlan, ...]
 
     @property
     def context(self) -> Entry:
@@ -130,7 +130,7 @@ def _ports(rows: Iterable[RawPort]) -> dict[int, list[RawPort]]:
     return found
 
 
-def _legs(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> Iterable[Leg]:
+def _legs(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> Iterable[PortInVlan]:
     """Each port's VLAN and the host's address in it; of several the primary one is for management."""
     for port in ports:
         if (vlan := port.untagged_vlan) is None:
@@ -144,10 +144,10 @@ def _legs(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> 
             raise InputError(
                 f"{net.place}: {raw.name}: {port.name}", problem, "mark one as secondary in NetBox"
             )
-        yield Leg(port.name, vlan, own[0] if own else None)
+        yield PortInVlan(port.name, vlan, own[0] if own else None)
 
 
-def _host(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> _Host:
+def _host(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> _NetBoxHost:
     if not raw.name:
         raise InputError(f"{net.place}: {_what(kind)} {raw.id}", "no name", "give it one in NetBox")
     where = f"{net.place}: {raw.name}"
@@ -165,15 +165,15 @@ def _host(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> 
         told = ", ".join(f"{leg.port} in {leg.vlan.vid} ({leg.vlan.name})" for leg in legs)
         way_out = "one untagged interface per VLAN, and in more than one VLAN only the firewall"
         raise InputError(where, f"two VLANs untagged: {told}", way_out)
-    return _Host(raw, kind, raw.name, roles, tuple(legs))
+    return _NetBoxHost(raw, kind, raw.name, roles, tuple(legs))
 
 
 def _what(kind: NodeKind) -> str:
     return "virtual machine" if kind is NodeKind.VM else "device"
 
 
-def _check_names(place: str, hosts: Iterable[_Host]) -> None:
-    seen: dict[str, _Host] = {}
+def _check_names(place: str, hosts: Iterable[_NetBoxHost]) -> None:
+    seen: dict[str, _NetBoxHost] = {}
     for host in hosts:
         if other := seen.get(host.name):
             both = " and ".join(
@@ -189,7 +189,7 @@ def _slug(related: Slug | None) -> str:
     return related.slug if related else "no site"
 
 
-def _position(host: _Host) -> tuple[int, list[tuple[int, str]]]:
+def _position(host: _NetBoxHost) -> tuple[int, list[tuple[int, str]]]:
     """Where the inventory says, and by name behind those; `worker10` comes after `worker9`."""
     position = host.context.get("position")
     return (position if isinstance(position, int) else 1 << 30, natural(host.name))
@@ -200,7 +200,7 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _entry(place: str, host: _Host, shared: "_Shared") -> Entry:
+def _entry(place: str, host: _NetBoxHost, shared: "_Shared") -> Entry:
     raw = host.raw
     primary = raw.primary_ip4 or raw.primary_ip6
     tags = sorted(tag.slug for tag in raw.tags)
@@ -223,7 +223,7 @@ def _entry(place: str, host: _Host, shared: "_Shared") -> Entry:
     return overlaid({**entry, "data": _data(host)}, own)
 
 
-def _data(host: _Host) -> Entry:
+def _data(host: _NetBoxHost) -> Entry:
     """Kind and legs, then custom fields, then rendered config contexts: the more specific wins."""
     data: Entry = {"kind": str(host.kind)}
     if Role.FIREWALL in host.roles:
@@ -273,7 +273,7 @@ class _Shared:
         self.order: list[str] = []
         self._said: dict[str, tuple[str, object]] = {}
 
-    def add_context(self, host: _Host) -> None:
+    def add_context(self, host: _NetBoxHost) -> None:
         """Take what a host's contexts say about all; InputError where two hosts hear different things."""
         for key, value in host.context.items():
             if key not in CONTEXT_KEYS:
@@ -290,7 +290,7 @@ class _Shared:
         self.overlays = mapping(host.context.get("groups")) or self.overlays
         self.order = names(host.context.get("group_order")) or self.order
 
-    def add_vlans(self, hosts: Iterable[_Host], prefixes: Mapping[int, IPv4Network]) -> None:
+    def add_vlans(self, hosts: Iterable[_NetBoxHost], prefixes: Mapping[int, IPv4Network]) -> None:
         """Name, prefix and gateway of each VLAN that a host is in."""
         owners: dict[int, PortVlan] = {}
         for host, leg in ((one, leg) for one in hosts for leg in one.legs):

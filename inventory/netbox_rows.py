@@ -15,7 +15,7 @@ class Slug:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceValue:
     """A value out of a list."""
 
     value: str
@@ -50,7 +50,7 @@ class RawHost:
 
     id: int
     name: str | None
-    status: Choice
+    status: ChoiceValue
     site: Slug | None
     role: Slug | None
     platform: Slug | None
@@ -78,7 +78,7 @@ class RawAddress:
 
     id: int
     address: str
-    role: Choice | None
+    role: ChoiceValue | None
     assigned_object_type: str | None
     assigned_object_id: int | None
 

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from inventory.documents import Documents, mapping
 from inventory.netbox_client import BATCH, NetBox, Query, Row
-from inventory.netbox_objects import Ref, Wanted, objects_of, owner_tag
+from inventory.netbox_objects import Ref, WantedObject, objects_of, owner_tag
 from vpnmesh.errors import VerifyError
 
 
@@ -37,7 +37,7 @@ def _of_address(row: Row) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectKind:
     """How objects of one kind are called, and whether `seed` may change them.
 
     Owned ones are found by the owner's tag; the others by their unique field, among the wanted ones only.
@@ -48,16 +48,16 @@ class Kind:
     owned: bool = False
 
 
-def _shared(unique: str, *, owned: bool = False) -> Kind:
-    return Kind(lambda row: str(row[unique]), unique, owned)
+def _shared(unique: str, *, owned: bool = False) -> ObjectKind:
+    return ObjectKind(lambda row: str(row[unique]), unique, owned)
 
 
-def _tagged(key: Callable[[Row], str]) -> Kind:
-    return Kind(key, owned=True)
+def _tagged(key: Callable[[Row], str]) -> ObjectKind:
+    return ObjectKind(key, owned=True)
 
 
 # in the order in which they can be made; what is deleted goes in the opposite one
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ObjectKind] = {
     "extras/tags": _shared("slug"),
     "extras/custom-field-choice-sets": _shared("name"),
     "extras/custom-fields": _shared("name"),
@@ -146,7 +146,7 @@ def plan(netbox: NetBox, documents: Documents, place: str) -> SeedPlan:
     return SeedPlan(tuple(changes), ids)
 
 
-def _observe(netbox: NetBox, wanted: Sequence[Wanted], tag: str) -> dict[str, list[Row]]:
+def _observe(netbox: NetBox, wanted: Sequence[WantedObject], tag: str) -> dict[str, list[Row]]:
     """The rows that matter of every kind; nothing can carry a tag that does not exist yet."""
     keys = {kind: [one.key for one in wanted if one.kind == kind] for kind in KINDS}
     shared = [kind for kind in KINDS if KINDS[kind].unique and keys[kind]]
@@ -160,7 +160,7 @@ def _observe(netbox: NetBox, wanted: Sequence[Wanted], tag: str) -> dict[str, li
     return found
 
 
-def _deletions(found: Mapping[str, Sequence[Row]], wanted: Iterable[Wanted]) -> Iterator[Change]:
+def _deletions(found: Mapping[str, Sequence[Row]], wanted: Iterable[WantedObject]) -> Iterator[Change]:
     keys = {(one.kind, one.key) for one in wanted}
     for kind, about in reversed(KINDS.items()):
         for row in found.get(kind, ()) if about.owned else ():
@@ -170,7 +170,7 @@ def _deletions(found: Mapping[str, Sequence[Row]], wanted: Iterable[Wanted]) -> 
 
 
 def _changes(
-    rows: Mapping[tuple[str, str], Row], wanted: Sequence[Wanted], ids: Mapping[Ref, int]
+    rows: Mapping[tuple[str, str], Row], wanted: Sequence[WantedObject], ids: Mapping[Ref, int]
 ) -> Iterator[Change]:
     for kind, about in KINDS.items():
         for one in (one for one in wanted if one.kind == kind):

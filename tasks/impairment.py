@@ -5,7 +5,7 @@ from nornir.core.task import Result, Task
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.host.files import executable
-from vpnmesh.impairment.engine import Engine, Held, Impairment
+from vpnmesh.impairment.engine import Engine, Impairment, InstalledImpairment
 from vpnmesh.impairment.targets import Target
 from vpnmesh.plan import Completed, Fact, Plan, ask, together
 
@@ -18,7 +18,7 @@ def set_impairment(
 ) -> Result:
     """Make the target suffer exactly this impairment; it lifts itself if nobody renews it."""
 
-    def plan(held: Held) -> Plan:
+    def plan(held: InstalledImpairment) -> Plan:
         return engine.set(target, impairment, held)
 
     return converge(task, engine.observe(target).map(plan), dry_run)
@@ -51,7 +51,7 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
 
 
 def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
-    """What the kernel holds; `result` is a Held."""
+    """What the kernel holds; `result` is a InstalledImpairment."""
     return Result(host=task.host, result=shell(task).gather(engine.observe(target)))
 
 

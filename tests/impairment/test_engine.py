@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment.engine import (
     Counters,
-    Held,
     Impairment,
+    InstalledImpairment,
     auto_limit_packets,
     check_held,
     impairment_for,
@@ -68,13 +68,13 @@ def test_no_delay_no_cap() -> None:
 @pytest.mark.parametrize(
     ("held", "reason"),
     [
-        (Held(Condition()), "kernel holds none"),
-        (Held(Condition(loss_pct=5), 6098), "kernel holds loss-5pct"),
-        (Held(BOTH, 1000), "limit of 6098 packets, kernel holds 1000"),
-        (Held(BOTH, 6098, faults=("it is dead",)), "it is dead"),
+        (InstalledImpairment(Condition()), "kernel holds none"),
+        (InstalledImpairment(Condition(loss_pct=5), 6098), "kernel holds loss-5pct"),
+        (InstalledImpairment(BOTH, 1000), "limit of 6098 packets, kernel holds 1000"),
+        (InstalledImpairment(BOTH, 6098, faults=("it is dead",)), "it is dead"),
     ],
 )
-def test_what_is_not_held_is_said(held: Held, reason: str) -> None:
+def test_what_is_not_held_is_said(held: InstalledImpairment, reason: str) -> None:
     """Anything but the asked condition, limit and good order ends in a CheckError of stage impairment."""
     with pytest.raises(CheckError, match=reason) as caught:
         check_held(held, Impairment(BOTH, 6098))
@@ -83,9 +83,9 @@ def test_what_is_not_held_is_said(held: Held, reason: str) -> None:
 
 def test_what_is_held_passes() -> None:
     """The asked impairment passes; where nothing is delayed the limit is the engine's own matter."""
-    check_held(Held(BOTH, 6098), Impairment(BOTH, 6098))
-    check_held(Held(Condition(loss_pct=5), 10_000), Impairment(Condition(loss_pct=5), 1000))
-    check_held(Held(Condition()), Impairment(Condition(), 1000))
+    check_held(InstalledImpairment(BOTH, 6098), Impairment(BOTH, 6098))
+    check_held(InstalledImpairment(Condition(loss_pct=5), 10_000), Impairment(Condition(loss_pct=5), 1000))
+    check_held(InstalledImpairment(Condition()), Impairment(Condition(), 1000))
 
 
 def _counters(passed: int, late_ms_mean: float) -> Counters:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vpnmesh.errors import CheckError, ToolError
-from vpnmesh.impairment.engine import Held, Impairment, check_held
+from vpnmesh.impairment.engine import Impairment, InstalledImpairment, check_held
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.targets import Target
 from vpnmesh.model import Condition
@@ -39,7 +39,7 @@ class Node:
         former: str = "",
         files: str = "",
         armed: int = 3,
-    ) -> Held:
+    ) -> InstalledImpairment:
         """Have the engine read captured qdiscs and filters, a noted former root, files, and the deadman's status."""
         answers = (
             self._captured(qdiscs),

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from vpnmesh.errors import CheckError
-from vpnmesh.impairment.engine import Held, Impairment, check_held
+from vpnmesh.impairment.engine import Impairment, InstalledImpairment, check_held
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Direction, Target
 from vpnmesh.model import Condition
@@ -42,7 +42,7 @@ def held(
     armed: int = 3,
     files: str = "",
     target: Target = TARGET,
-) -> Held:
+) -> InstalledImpairment:
     """Have the engine read these answers."""
     saved = f"*mangle\n:PREROUTING ACCEPT [0:0]\n{rules}\nCOMMIT\n"
     answers = ((0, saved), (0, queue), (0, written) if written else (1, ""), (armed, ""), (0, files))
@@ -55,7 +55,7 @@ def held(
     )
 
 
-def in_order() -> Held:
+def in_order() -> InstalledImpairment:
     return held(RULE, QUEUE, stats(), 0, FILES)
 
 
@@ -109,7 +109,7 @@ def test_the_deadman_undoes_what_clear_undoes() -> None:
 def test_clear_on_clean_is_nothing() -> None:
     """A clean node, other people's rules and queues included, needs no step."""
     theirs = held("-A PREROUTING -i eth0 -j NFQUEUE --queue-num 21", " 21 99 0 1 0 0 0 0 1\n")
-    assert theirs == Held(Condition())
+    assert theirs == InstalledImpairment(Condition())
     assert ENGINE.clear(TARGET, theirs) == Plan()
 
 

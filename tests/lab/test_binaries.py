@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError
-from vpnmesh.host.binaries import Arch, Product, parse_paper, parse_products, published_sum, way_to
+from vpnmesh.host.binaries import Arch, ProgramPackage, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
 from vpnmesh.solutions import SOLUTIONS
@@ -90,9 +90,9 @@ def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def mesh_vpn(vendor: Vendor) -> Product:
+def mesh_vpn(vendor: Vendor) -> ProgramPackage:
     """A product with an archive and a list of sums."""
-    return Product(
+    return ProgramPackage(
         name="mesh",
         programs=("meshd", "mesh"),
         version="1.2",
@@ -168,7 +168,7 @@ def test_a_vendor_that_has_it_not_says_so(vendor: Vendor) -> None:
 
 def test_a_bare_program_and_a_bare_sum(vendor: Vendor) -> None:
     """Headscale's release is the program itself, Tailscale's sum is a file without a name."""
-    product = Product(
+    product = ProgramPackage(
         name="bare",
         programs=("bare",),
         version="1",
@@ -284,6 +284,10 @@ def test_the_papers_versions_are_data() -> None:
         ("[a", "binaries.toml"),
         ('[a]\nprograms = ["a"]\npage = "https://x"\nurll = "https://x"', "unknown key 'urll'"),
         ('[a]\nprograms = []\npage = "https://x"', "needs `programs`"),
+        ('[a]\nprograms = ["a"]', "needs `programs`"),
+        ('[a]\nprograms = [1.5, []]\npage = "https://x"', "needs `programs`"),
+        ('[a]\nprograms = ["a"]\npage = "https://x"\nversion = [1]', r"\[a\]: version: is '\[1\]'"),
+        ("a = 1", r"\[a\]: is 1, no table"),
         ('[a]\nprograms = ["a"]\npage = "https://x"\nurl = "http://x"', "is not https"),
     ],
 )
@@ -291,6 +295,20 @@ def test_a_wrong_pin_is_named(text: str, says: str) -> None:
     """One sentence, the table and the key."""
     with pytest.raises(InputError, match=says):
         parse_products(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("paper = 1", r"\[paper\]: is 1, no table"),
+        ("[paper]\nzerotier = 1", r"\[paper.zerotier\]: is 1, no table"),
+        ('[paper.zerotier]\nversion = "1"', r"\[paper.zerotier\]: differs: is missing"),
+    ],
+)
+def test_a_wrong_version_of_the_papers_is_named(text: str, says: str) -> None:
+    """One sentence, the table and the key."""
+    with pytest.raises(InputError, match=says):
+        parse_paper(text)
 
 
 def test_architectures() -> None:
@@ -304,7 +322,7 @@ def test_architectures() -> None:
         Arch.parse("riscv64")
 
 
-def command(monkeypatch: pytest.MonkeyPatch, product: Product, *arguments: str) -> Result:
+def command(monkeypatch: pytest.MonkeyPatch, product: ProgramPackage, *arguments: str) -> Result:
     """`python -m vpnmesh.lab binaries` where that product is the only one pinned."""
     monkeypatch.setattr(binaries, "pinned", lambda: (product,))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnmesh.lab.build_spec import NodeRecipe, Recipe
+from vpnmesh.lab.build_spec import BuildSpec, NodeSpec
 from vpnmesh.lab.nodes import EMPTY, Account, NodeFile, NodeKeys, emptied_folders, free_uids, node_files
 from vpnmesh.lab.topology import Step
 from vpnmesh.model import Testbed
@@ -71,12 +71,12 @@ def test_free_uids_are_free(used: set[int], count: int) -> None:
     assert not used & set(found)
 
 
-def test_a_recipe_survives_its_file() -> None:
+def test_a_build_spec_survives_its_file() -> None:
     """What the init reads is what was written."""
     step = Step("s", (("ip", "link"), ("nft", "a b")))
-    node = NodeRecipe("n", (("net/x", "1"),), (NodeFile("/etc/x", "text\n", 0o600, 7),), ("/etc/y",))
-    recipe = Recipe((step,), step, (("net/y", "0"),), ACCOUNTS, (node,))
-    assert recipe == Recipe.from_json(recipe.to_json())
+    node = NodeSpec("n", (("net/x", "1"),), (NodeFile("/etc/x", "text\n", 0o600, 7),), ("/etc/y",))
+    spec = BuildSpec((step,), step, (("net/y", "0"),), ACCOUNTS, (node,))
+    assert spec == BuildSpec.from_json(spec.to_json())
 
 
 def test_no_node_sees_the_folders_of_the_machines_own_vpns() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from vpnmesh.errors import InputError
-from vpnmesh.lab.directory import SCHEMA_VERSION, LabDirectory, Record, boot_id, lab_directory, stands
-from vpnmesh.lab.processes import Process, process
+from vpnmesh.lab.directory import SCHEMA_VERSION, LabDirectory, LabRecord, boot_id, is_up, lab_directory
+from vpnmesh.lab.processes import ProcessIdentity, process
 
-ME = process(os.getpid()) or Process(0, 0)
+ME = process(os.getpid()) or ProcessIdentity(0, 0)
 
 
-def _record(**changes: object) -> Record:
-    record = Record(
+def _record(**changes: object) -> LabRecord:
+    record = LabRecord(
         schema_version=SCHEMA_VERSION,
         boot_id=boot_id(),
         testbed="lab",
@@ -75,17 +75,17 @@ def test_a_record_of_another_version_is_no_lab(tmp_path: Path) -> None:
     [
         {"boot_id": "another"},
         {"init": replace(ME, start_ticks=ME.start_ticks + 1)},
-        {"init": Process(2**22 + 1, 1)},
+        {"init": ProcessIdentity(2**22 + 1, 1)},
     ],
 )
 def test_a_process_id_alone_proves_nothing(changes: dict[str, object]) -> None:
-    """Another boot, another start time, or nobody: no lab stands."""
-    assert not stands(_record(**changes))
+    """Another boot, another start time, or nobody: no lab is up."""
+    assert not is_up(_record(**changes))
 
 
 def test_the_very_process_proves_a_lab() -> None:
     """Id, start time and boot agree."""
-    assert stands(_record())
+    assert is_up(_record())
 
 
 def test_a_zombie_is_not_alive() -> None:

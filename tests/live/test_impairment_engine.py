@@ -13,7 +13,14 @@ from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
 from tests.needs import missing
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
-from vpnmesh.impairment.engine import Counters, Engine, Held, Impairment, check_held, impairment_for
+from vpnmesh.impairment.engine import (
+    Counters,
+    Engine,
+    Impairment,
+    InstalledImpairment,
+    check_held,
+    impairment_for,
+)
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -75,7 +82,7 @@ def _clean() -> Iterator[None]:
         clear(net, engine, (target,))
 
 
-def observe(net: Routed, engine: Engine, target: Target) -> Held:
+def observe(net: Routed, engine: Engine, target: Target) -> InstalledImpairment:
     return net.gather(target.node, engine.observe(target))
 
 

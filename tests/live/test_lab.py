@@ -22,7 +22,7 @@ from vpnmesh.lab import lifecycle
 from vpnmesh.lab.controller import link_exists
 from vpnmesh.lab.directory import LabDirectory, NodeRecord
 from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.init_process import Birth
+from vpnmesh.lab.init_process import InitProcess
 from vpnmesh.lab.lifecycle import Lab, down, find, up
 from vpnmesh.lab.processes import descendants, namespaces
 from vpnmesh.lab.residue import Traces, await_gone, traces_of
@@ -267,7 +267,7 @@ class TestNodes:
         assert find() is not None
 
     def test_up_with_other_options_is_one_sentence(self, lab: Lab, testbed: Testbed) -> None:
-        """It says what differs and how to go on; the lab that stands is not touched."""
+        """It says what differs and how to go on; the lab that is up is not touched."""
         with pytest.raises(InputError) as caught:
             up(testbed, port_rate_mbit_s=None)
         expected = "with other port rate (1000 Mbit/s, asked for unshaped); take it down first"
@@ -285,11 +285,11 @@ class TestNodes:
         assert list(tmp_path.iterdir()) == []
 
     def test_the_directory_is_private(self, lab: Lab) -> None:
-        """0700, with every secret 0600, and the recipe with the host keys gone."""
+        """0700, with every secret 0600, and the build spec with the host keys gone."""
         assert lab.directory.stat().st_mode & 0o777 == 0o700
         for secret in (lab.key_file, lab.password_file, lab.known_hosts, lab.directory / "lab.json"):
             assert secret.stat().st_mode & 0o777 == 0o600
-        assert not (lab.directory / "recipe.json").exists()
+        assert not (lab.directory / "build-spec.json").exists()
 
     def test_every_step_has_its_cost(self, lab: Lab) -> None:
         """The steps of `up` in order, none missing."""
@@ -368,7 +368,7 @@ def test_a_node_that_dies_is_shown_and_takes_nobody_along(place: Path, testbed: 
         assert eventually(lambda: not dead.first.alive)
         assert [node.name for node in lab.record.nodes if not node.first.alive] == ["relay"]
         assert said(lab, "worker1", "hostname") == "worker1"
-        with pytest.raises(InputError, match="a lab stands, but not its relay; take it down first"):
+        with pytest.raises(InputError, match="a lab is up, but not its relay; take it down first"):
             up(testbed)
 
 
@@ -432,9 +432,9 @@ def test_kill_9_of_the_owner_takes_the_lab_along(place: Path, testbed: Testbed) 
 
 @pytest.mark.parametrize("step", ["keys", "controller's link", "nodes", "ssh answers"])
 def test_kill_9_in_the_middle_of_up_leaves_nothing(place: Path, testbed: Testbed, step: str) -> None:
-    """Whatever had been built goes, though the lab was to stand for good; the next up cleans the directory."""
+    """Whatever had been built goes, though the lab was to stay up; the next up cleans the directory."""
     before = links(), mounts()
-    with owner("standing", step) as creator:
+    with owner("detached", step) as creator:
         made = Traces(descendants(creator.pid), ("vml0",), place)
         creator.kill()
     assert await_gone(made, DEADLINE_S) == ()
@@ -444,9 +444,9 @@ def test_kill_9_in_the_middle_of_up_leaves_nothing(place: Path, testbed: Testbed
     assert down() == ()
 
 
-def test_a_standing_lab_outlives_its_creator(place: Path, testbed: Testbed) -> None:
-    """`lab up` ends, the lab stands."""
-    with owner("standing", "") as creator:
+def test_a_detached_lab_outlives_its_creator(place: Path, testbed: Testbed) -> None:
+    """`lab up` ends, the lab stays up."""
+    with owner("detached", "") as creator:
         os.killpg(creator.pid, signal.SIGKILL)
     lab = find()
     assert lab
@@ -588,11 +588,11 @@ def test_closing_a_lab_spares_the_one_that_came_after_it(place: Path, testbed: T
 
 
 def test_an_init_that_says_nothing_is_an_error(place: Path) -> None:
-    """A directory without a recipe: the init ends, and its last words are told."""
+    """A directory without a build spec: the init ends, and its last words are told."""
     directory = LabDirectory(place)
     directory.make()
-    birth = Birth(directory)
-    with pytest.raises(LabError, match=r"recipe\.json"):
+    birth = InitProcess(directory)
+    with pytest.raises(LabError, match=r"build-spec\.json"):
         birth.read()
     birth.close()
     os.waitpid(birth.starter.pid, 0)

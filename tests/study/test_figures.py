@@ -13,7 +13,7 @@ from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import MEASUREMENTS, figure_named, measurement_named
 from vpnmesh.measurements.observed import loads, relay_share
 from vpnmesh.model import Cell, Condition, Pair
-from vpnmesh.study.journal import Repetition, VisitStarted, parse_event
+from vpnmesh.study.journal import RepetitionEnded, VisitStarted, parse_event
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.profiles import PROFILES
@@ -24,11 +24,11 @@ RATE = Measured((Sample("rate_mbit_s", 12.5), Sample("retransmits", 3)))
 PING = Measured((Sample("rtt_ms", 0.5), Sample("lost_pct", 0.0)))
 
 
-def line(test: str, outcome: Outcome, repetition: int = 1) -> Repetition:
+def line(test: str, outcome: Outcome, repetition: int = 1) -> RepetitionEnded:
     """A repetition as the journal has it."""
     cell = Cell("native-1450", "none", test, PAIR)
     event = parse_event(journal_line(Record(cell, repetition, outcome, datetime(2026, 1, 2, tzinfo=UTC))))
-    assert isinstance(event, Repetition)
+    assert isinstance(event, RepetitionEnded)
     return event
 
 

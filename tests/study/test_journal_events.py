@@ -13,7 +13,7 @@ from vpnmesh.frames.schemas import ENDS, RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
 from vpnmesh.study.journal import (
     JournalEvent,
-    Repetition,
+    RepetitionEnded,
     RunInterrupted,
     ScenarioUp,
     SessionStarted,
@@ -121,7 +121,7 @@ def test_what_the_journal_knows_of_attempts_is_what_the_records_say(made: list[R
         one.key for one in made if not (isinstance(one.outcome, Failed) and one.outcome.stage == UNAVAILABLE)
     }
     assert last_sequence(events) == max((one.sequence for one in made), default=0)
-    assert [one.key for one in of_kind(events, Repetition)] == [one.key for one in made]
+    assert [one.key for one in of_kind(events, RepetitionEnded)] == [one.key for one in made]
 
 
 @given(journals, st.data())

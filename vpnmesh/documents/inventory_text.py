@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError
+from vpnmesh.testbed import HostRecord, InventoryRecords
 
 Entry = Mapping[str, object]
 Entries = Mapping[str, Entry]
@@ -39,6 +40,29 @@ class InventoryText:
     groups: Entries
     defaults: Entry
 
+    def records(self, place: str) -> InventoryRecords:
+        """The hosts with the data of their groups and of the defaults in them, merged as Nornir does."""
+        defaults = _data(self.defaults)
+        hosts = tuple(
+            HostRecord(
+                name,
+                str(entry.get("hostname") or ""),
+                tuple(groups_of(entry)),
+                {**defaults, **self._inherited(entry)},
+            )
+            for name, entry in self.hosts.items()
+        )
+        return InventoryRecords(
+            place, hosts, {name: _data(entry) for name, entry in self.groups.items()}, defaults
+        )
+
+    def _inherited(self, entry: Entry) -> dict[str, object]:
+        """An entry's own data over that of its groups, the first group over the next."""
+        merged: dict[str, object] = {}
+        for group in reversed(groups_of(entry)):
+            merged |= self._inherited(self.groups[group])
+        return merged | dict(_data(entry))
+
 
 def parse_inventory(contents: Mapping[str, bytes], places: Mapping[str, str]) -> InventoryText:
     """The three documents by name, of the shape that Nornir reads; InputError names file, entry and key."""
@@ -58,6 +82,11 @@ def groups_of(entry: Entry) -> list[str]:
     """The names of the groups that an entry is in."""
     listed = entry.get("groups")
     return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def _data(entry: Entry) -> Mapping[str, object]:
+    data = entry.get("data")
+    return data if isinstance(data, Mapping) else {}
 
 
 def _entries(content: object, place: str) -> Entries:

@@ -7,7 +7,7 @@ import polars as pl
 from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import figure_named
-from vpnmesh.study.journal import JournalEvent, Repetition, ScenarioUp, number, of_kind
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, number, of_kind
 
 _REPETITION = ("scenario", "condition", "test", "pair", "repetition")
 
@@ -67,7 +67,7 @@ def figures_of(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """
     found = {
         tuple(getattr(event, name) for name in _REPETITION): dict(_figures(event))
-        for event in of_kind(events, Repetition)
+        for event in of_kind(events, RepetitionEnded)
         if event.outcome == "measured"
     }
     rows = [
@@ -88,7 +88,7 @@ def further_samples(events: Iterable[JournalEvent]) -> pl.DataFrame:
     return figures_of(events).filter(~pl.col("figure").is_in(FIGURE_COLUMNS))
 
 
-def _figures(event: Repetition) -> Iterator[tuple[str, float]]:
+def _figures(event: RepetitionEnded) -> Iterator[tuple[str, float]]:
     """The figures of a repetition: those with a column first, then those that are its `samples`."""
     columns = event.columns()
     for name, value in (*((name, columns.get(name)) for name in FIGURE_COLUMNS), *event.samples.items()):

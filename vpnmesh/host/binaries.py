@@ -1,11 +1,26 @@
 """Where the programs of VPN solutions come from: versions, releases, checksums; as values, without fetching any."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, TypeVar
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import InputError, ToolError, UnknownNameError
+
+Pin = TypeVar("Pin", bound=BaseModel)
+
+
+def _https(address: str) -> str:
+    if address and not address.startswith("https://"):
+        raise ValueError("is not https")
+    return address
+
+
+HttpsOrNone = Annotated[str, AfterValidator(_https)]
 
 
 class Arch(StrEnum):
@@ -25,7 +40,7 @@ class Arch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class ProgramPackage:
     """Programs that come together, and the ways to them; an empty field is a way that there is not."""
 
     name: str
@@ -66,13 +81,37 @@ class PaperVersion:
     differs: str
 
 
-def parse_products(text: str) -> tuple[Product, ...]:
+class _Pin(BaseModel):
+    """A table of binaries.toml."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    programs: Annotated[tuple[str, ...], Field(min_length=1)]
+    page: Annotated[str, Field(min_length=1)]
+    version: str = ""
+    url: HttpsOrNone = ""
+    sums: HttpsOrNone = ""
+    go: tuple[str, ...] = ()
+    debian: str = ""
+    reason: str = ""
+
+
+class _PaperPin(BaseModel):
+    """A table below `paper`."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    version: str
+    differs: str
+
+
+def parse_products(text: str) -> tuple[ProgramPackage, ...]:
     """Read binaries.toml; InputError names the table and the key that is wrong."""
     tables = {name: table for name, table in _document(text).items() if name != "paper"}
     return tuple(_product(name, table) for name, table in tables.items())
 
 
-def way_to(products: Sequence[Product], program: str, machine: str) -> str:
+def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> str:
     """How a node of that architecture (`uname -m`) gets a program, in words: package, release or page."""
     product = next((one for one in products if program in one.programs), None)
     if product is None:
@@ -91,34 +130,45 @@ def way_to(products: Sequence[Product], program: str, machine: str) -> str:
 
 
 def parse_paper(text: str) -> dict[str, PaperVersion]:
-    """The paper's versions by solution."""
-    paper = _document(text).get("paper", {})
+    """The paper's versions by solution; InputError names the table and the key that is wrong."""
     return {
-        name: PaperVersion(str(one["version"]), str(one["differs"]))
-        for name, one in paper.items()
-        if isinstance(one, dict)
+        name: PaperVersion(**_checked(_PaperPin, f"paper.{name}", table).model_dump())
+        for name, table in _tables(_document(text).get("paper", {})).items()
     }
 
 
-def _document(text: str) -> dict[str, dict[str, object]]:
+def _tables(found: object) -> dict[str, object]:
+    if not isinstance(found, dict):
+        raise InputError("binaries.toml [paper]", f"is {found!r}, no table")
+    return found
+
+
+def _document(text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError("binaries.toml", str(error)) from None
 
 
-def _product(name: str, table: Mapping[str, object]) -> Product:
-    known = {"programs", "version", "page", "url", "sums", "go", "debian", "reason"}
-    if wrong := sorted(set(table) - known):
-        raise UnknownNameError(f"binaries.toml [{name}]", "key", wrong[0], sorted(known))
-    texts = {key: str(table.get(key, "")) for key in ("version", "page", "url", "sums", "debian", "reason")}
-    programs, go = table.get("programs"), table.get("go", [])
-    if not isinstance(programs, list) or not programs or not isinstance(go, list) or not texts["page"]:
-        raise InputError(f"binaries.toml [{name}]", "needs `programs` and a `page`, and `go` as a list")
-    for address in (texts["url"], texts["sums"]):
-        if address and not address.startswith("https://"):
-            raise InputError(f"binaries.toml [{name}]", f"{address} is not https")
-    return Product(name=name, programs=tuple(map(str, programs)), go=tuple(map(str, go)), **texts)
+def _product(name: str, table: object) -> ProgramPackage:
+    return ProgramPackage(name=name, **_checked(_Pin, name, table).model_dump())
+
+
+def _checked(kind: type[Pin], name: str, table: object) -> Pin:
+    place = f"binaries.toml [{name}]"
+    if not isinstance(table, dict):
+        raise InputError(place, f"is {table!r}, no table")
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        first, (key, problem) = error.errors()[0], first_problem(error)
+        if first["type"] == "extra_forbidden":
+            raise UnknownNameError(place, "key", key, sorted(kind.model_fields)) from None
+        if first["loc"][0] in ("programs", "page", "go"):
+            raise InputError(place, "needs `programs` and a `page`, and `go` as a list") from None
+        if first["type"] == "value_error":
+            raise InputError(place, f"{first['input']} is not https") from None
+        raise InputError(f"{place}: {key}", problem) from None
 
 
 def published_sum(text: str, file_name: str) -> str:

@@ -20,7 +20,7 @@ _LIMIT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Api:
+class RestApi:
     """Where a REST interface is, and the file on its node that holds the authorisation header."""
 
     url: str
@@ -77,7 +77,7 @@ def records(found: object) -> list[Json]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def held(api: Api, path: str, wanted: Mapping[str, object]) -> Fact[Plan]:
+def held(api: RestApi, path: str, wanted: Mapping[str, object]) -> Fact[Plan]:
     """Have the object at that path hold these values, by POST, whatever else it holds."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
@@ -110,7 +110,7 @@ def field_of(text: str, *names: str) -> str:
     return found
 
 
-def asked(api: Api, paths: Sequence[str], parse: Callable[[Sequence[object]], T]) -> Fact[T]:
+def asked(api: RestApi, paths: Sequence[str], parse: Callable[[Sequence[object]], T]) -> Fact[T]:
     """Several questions in one round trip, answered as JSON values."""
     return Fact(
         tuple(api.get(path) for path in paths), lambda completed: parse([answer(one) for one in completed])

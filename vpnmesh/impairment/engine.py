@@ -43,7 +43,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InstalledImpairment:
     """What a node holds of one impairment, as its kernel says.
 
     `condition` acts on packets now (falsy when nothing does), `lines` are all traces for people to read,
@@ -71,16 +71,16 @@ class Engine(Protocol):
     def targets(self, testbed: Testbed, pair: Pair, placement: Placement) -> tuple[Target, ...]:
         """Where this engine must sit for that placement."""
 
-    def observe(self, target: Target) -> Fact[Held]:
+    def observe(self, target: Target) -> Fact[InstalledImpairment]:
         """What the target's node holds now."""
 
-    def set(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def set(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Make the node hold exactly this impairment; empty when it does. CheckError where that cannot be undone."""
 
-    def clear(self, target: Target, held: Held) -> Plan:
+    def clear(self, target: Target, held: InstalledImpairment) -> Plan:
         """Leave no trace; empty when there is none."""
 
-    def renew(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def renew(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Start the deadman's time anew, without touching the impairment."""
 
 
@@ -108,7 +108,7 @@ def every_target(engine: Engine, testbed: Testbed, pair: Pair) -> tuple[Target, 
     return tuple(target for placement in placements for target in engine.targets(testbed, pair, placement))
 
 
-def check_held(held: Held, wanted: Impairment) -> None:
+def check_held(held: InstalledImpairment, wanted: Impairment) -> None:
     """Raise CheckError("impairment") unless the kernel holds what was asked, and holds it in working order."""
     if held.faults:
         raise CheckError("impairment", "; ".join(held.faults))
@@ -134,7 +134,9 @@ def late_ms_between(before: Counters, after: Counters) -> float | None:
     return (after.late_ms_mean * after.passed - before.late_ms_mean * before.passed) / passed
 
 
-def plan_change(target: Target, held: Held, wanted: tuple[str, ...], steps: tuple[Step, ...]) -> Plan:
+def plan_change(
+    target: Target, held: InstalledImpairment, wanted: tuple[str, ...], steps: tuple[Step, ...]
+) -> Plan:
     """From what is held to the wanted lines: nothing if equal and in order, else undo all and begin anew."""
     if sorted(held.lines) == sorted(wanted) and not held.faults:
         return Plan()

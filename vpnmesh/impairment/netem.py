@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import deadman
-from vpnmesh.impairment.engine import Held, Impairment, plan_change
+from vpnmesh.impairment.engine import Impairment, InstalledImpairment, plan_change
 from vpnmesh.impairment.targets import Target, device_targets
 from vpnmesh.model import Condition, Pair, Placement, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step, WriteFile
@@ -28,7 +28,7 @@ class NetemEngine:
         """On the device that the packets leave through."""
         return device_targets(testbed, pair, placement)
 
-    def observe(self, target: Target) -> Fact[Held]:
+    def observe(self, target: Target) -> Fact[InstalledImpairment]:
         """Qdiscs, filters, the noted former root, deadman and files: five commands."""
         commands = (
             _on(target, tc.show_qdiscs(target.device)),
@@ -39,7 +39,7 @@ class NetemEngine:
         )
         return Fact(commands, lambda completed: _held(target, completed))
 
-    def set(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def set(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Deadman first, then the qdiscs from the top down; the filters last, when all they lead to stands."""
         if not impairment.condition:
             return self.clear(target, held)
@@ -55,11 +55,11 @@ class NetemEngine:
         )
         return plan_change(target, held, _wanted(target, impairment, former), steps)
 
-    def clear(self, target: Target, held: Held) -> Plan:
+    def clear(self, target: Target, held: InstalledImpairment) -> Plan:
         """The former root comes back, then deadman and files go."""
         return plan_change(target, held, (), ())
 
-    def renew(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def renew(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Restart the deadman."""
         if not held.condition:
             return Plan()
@@ -84,7 +84,7 @@ def _is_filtered(target: Target) -> bool:
     return bool(target.sources or target.destinations)
 
 
-def _former(held: Held) -> tc.Qdisc | None:
+def _former(held: InstalledImpairment) -> tc.Qdisc | None:
     found = tc.parse_qdiscs(held.former)
     return found[0] if found else None
 
@@ -160,7 +160,7 @@ def _filter_lines(filters: Sequence[tc.FlowerOptions]) -> tuple[str, ...]:
     )
 
 
-def _held(target: Target, completed: Sequence[Completed]) -> Held:
+def _held(target: Target, completed: Sequence[Completed]) -> InstalledImpairment:
     qdiscs_out, filters_out, former_out, armed, listing = completed
     qdiscs = tc.parse_qdiscs(qdiscs_out.stdout) if qdiscs_out.exit_code == 0 else ()
     filters = tc.parse_filters(filters_out.stdout) if filters_out.exit_code == 0 else ()
@@ -173,7 +173,7 @@ def _held(target: Target, completed: Sequence[Completed]) -> Held:
     faults = _faults(target, ours, netem, filters, is_armed=is_armed)
     lines = _lines(target, ours, netem, filters, former, files, is_armed=is_armed)
     undo = _undo(target, former, standing=ours is not None)
-    return Held(
+    return InstalledImpairment(
         condition=netem.condition if netem and not faults else Condition(),
         limit_packets=netem.limit_packets if netem else None,
         lines=lines,

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.impairment import deadman
-from vpnmesh.impairment.engine import Counters, Held, Impairment, plan_change
+from vpnmesh.impairment.engine import Counters, Impairment, InstalledImpairment, plan_change
 from vpnmesh.impairment.targets import Direction, Target, hook_targets
 from vpnmesh.model import Condition, Pair, Placement, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Step
@@ -82,7 +82,7 @@ class NfqueueEngine:
         """In the IP layer, behind the sender's own stack."""
         return hook_targets(testbed, pair, placement)
 
-    def observe(self, target: Target) -> Fact[Held]:
+    def observe(self, target: Target) -> Fact[InstalledImpairment]:
         """Rules, queue, process, statistics, deadman and files: five commands."""
         commands = (
             Command(("iptables-save", "-t", "mangle")),
@@ -93,7 +93,7 @@ class NfqueueEngine:
         )
         return Fact(commands, lambda completed: _held(target, completed))
 
-    def set(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def set(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Deadman first, then the process, then the rules: nothing is ever there that nobody would lift."""
         if not impairment.condition:
             return self.clear(target, held)
@@ -106,11 +106,11 @@ class NfqueueEngine:
         )
         return plan_change(target, held, _wanted(target, impairment), steps)
 
-    def clear(self, target: Target, held: Held) -> Plan:
+    def clear(self, target: Target, held: InstalledImpairment) -> Plan:
         """Rules, then process (it lets waiting packets go), then deadman and files."""
         return plan_change(target, held, (), ())
 
-    def renew(self, target: Target, impairment: Impairment, held: Held) -> Plan:
+    def renew(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
         """Restart the deadman; SIGHUP starts the process's own lifetime anew."""
         if not held.condition:
             return Plan()
@@ -195,7 +195,7 @@ def _undo(target: Target, rules: Sequence[str], stop: Command) -> tuple[Command,
     return (*deletions, stop, _TIDY, *deadman.remove_files(target.name, _SUFFIXES))
 
 
-def _held(target: Target, completed: Sequence[Completed]) -> Held:
+def _held(target: Target, completed: Sequence[Completed]) -> InstalledImpairment:
     saved, queues, stats_file, armed, listing = completed
     rules = _held_rules(target, saved.stdout)
     holder = _holder(target, queues.stdout)
@@ -204,7 +204,7 @@ def _held(target: Target, completed: Sequence[Completed]) -> Held:
     files = deadman.files_of(target.name, listing)
     is_armed = armed.exit_code == 0
     condition = Condition(serving.loss_pct, serving.delay_ms) if serving and rules else Condition()
-    return Held(
+    return InstalledImpairment(
         condition=condition,
         limit_packets=serving.limit if serving else None,
         lines=_lines(rules, serving, holder, files, is_armed=is_armed),

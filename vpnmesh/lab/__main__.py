@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError, VpnmeshError
-from vpnmesh.host.binaries import Arch, Product
+from vpnmesh.host.binaries import Arch, ProgramPackage
 from vpnmesh.lab import binaries
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
@@ -81,7 +81,7 @@ def main() -> None:
     help="Rate of every VLAN port in Mbit/s, or 'none'.",
 )
 def up_command(folder: Path | None, port_rate: float | None) -> None:
-    """Bring the lab up; it stands until `down`. A second `up` changes nothing."""
+    """Bring the lab up; it stays up until `down`. A second `up` changes nothing."""
     with _sentences():
         testbed = read_testbed(folder or default_folder())
         before = find()
@@ -126,7 +126,7 @@ def status_command() -> None:
 def _headline(lab: Lab) -> str:
     rate = lab.record.port_rate_mbit_s
     shaped = "unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
-    ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stands until `down`"
+    ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stays up until `down`"
     return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}, {ends}"
 
 
@@ -186,12 +186,12 @@ def shell_command(node: str, command: tuple[str, ...]) -> None:
 def down_command() -> None:
     """Take the lab down, wait until it is gone, and say what is left (nothing, normally)."""
     with _sentences():
-        stood = find() is not None
+        was_up = find() is not None
         left = down()
     if left:
         click.echo(f"left behind: {', '.join(left)}", err=True)
         sys.exit(1)
-    click.echo("the lab is down, nothing is left" if stood else "no lab was up")
+    click.echo("the lab is down, nothing is left" if was_up else "no lab was up")
 
 
 @main.command("binaries")
@@ -228,14 +228,14 @@ def binaries_command(folder: Path, name: str | None, only: tuple[str, ...], *, w
     sys.exit(0 if all(found) or not (wanted or only) else 1)
 
 
-def _product(product: Product, arch: Arch, own: Arch, folder: Path | None) -> binaries.Found:
+def _product(product: ProgramPackage, arch: Arch, own: Arch, folder: Path | None) -> binaries.LocatedPrograms:
     found = binaries.look(product, arch, own)
     if folder is None:
         return found
     try:
         found = found or binaries.fetch(product, arch)
     except (UnavailableError, ToolError) as error:
-        return binaries.Found(product, (), str(error))
+        return binaries.LocatedPrograms(product, (), str(error))
     if found.note != "on PATH":
         binaries.install(found, folder)
     return found

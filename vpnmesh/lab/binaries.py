@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vpnmesh.errors import ToolError, UnavailableError
-from vpnmesh.host.binaries import Arch, Product, parse_products, published_sum
+from vpnmesh.host.binaries import Arch, ProgramPackage, parse_products, published_sum
 from vpnmesh.lab.atomic import write_atomic
 from vpnmesh.lab.uv import find_uv
 
@@ -30,10 +30,10 @@ Fetch = Callable[[str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedPrograms:
     """Where a product's programs are, or why they are not: `place` is a path per program, or empty."""
 
-    product: Product
+    product: ProgramPackage
     places: tuple[str, ...]
     note: str
 
@@ -42,7 +42,7 @@ class Found:
         return bool(self.places)
 
 
-def pinned() -> tuple[Product, ...]:
+def pinned() -> tuple[ProgramPackage, ...]:
     """The products and versions of binaries.toml."""
     return parse_products(PINS.read_text(encoding="utf-8"))
 
@@ -53,20 +53,20 @@ def cache_directory(arch: Arch) -> Path:
     return Path(os.environ.get("VPNMESH_CACHE_DIR") or f"{home}/vpnmesh") / "binaries" / arch
 
 
-def look(product: Product, arch: Arch, own: Arch) -> Found:
+def look(product: ProgramPackage, arch: Arch, own: Arch) -> LocatedPrograms:
     """On PATH (if that is the architecture), else in the cache, in the pinned version."""
     if arch is own:
         places = tuple(shutil.which(program) or "" for program in product.programs)
         if all(places):
-            return Found(product, places, "on PATH")
+            return LocatedPrograms(product, places, "on PATH")
     folder = _folder(product, arch)
     cached = tuple(str(folder / program) for program in product.programs)
     if all(os.access(place, os.X_OK) for place in cached):
-        return Found(product, cached, "in the cache")
-    return Found(product, (), product.way())
+        return LocatedPrograms(product, cached, "in the cache")
+    return LocatedPrograms(product, (), product.way())
 
 
-def fetch(product: Product, arch: Arch, download: Fetch | None = None) -> Found:
+def fetch(product: ProgramPackage, arch: Arch, download: Fetch | None = None) -> LocatedPrograms:
     """Get the release with its checksum verified, else build the Go module; into the cache, whole or not at all.
 
     UnavailableError says how to get it by hand; ToolError what was wrong with what came.
@@ -100,7 +100,7 @@ def https(url: str) -> bytes:
     return body
 
 
-def unpack(product: Product, name: str, body: bytes) -> dict[str, bytes]:
+def unpack(product: ProgramPackage, name: str, body: bytes) -> dict[str, bytes]:
     """The product's programs out of its release: a tar archive, or the one program itself."""
     if not name.endswith((".tgz", ".tar.gz")):
         return {product.programs[0]: body}
@@ -119,7 +119,7 @@ def unpack(product: Product, name: str, body: bytes) -> dict[str, bytes]:
     return found
 
 
-def install(found: Found, folder: Path) -> None:
+def install(found: LocatedPrograms, folder: Path) -> None:
     """Put the programs into a folder that is on the nodes' PATH, each replaced in one move."""
     folder.mkdir(parents=True, exist_ok=True)
     for place in found.places:
@@ -145,7 +145,7 @@ def go_client(cache: Path) -> str:
     )
 
 
-def _release(product: Product, release: tuple[str, str], download: Fetch) -> tuple[str, bytes]:
+def _release(product: ProgramPackage, release: tuple[str, str], download: Fetch) -> tuple[str, bytes]:
     url, sums = release
     name = PurePosixPath(url).name
     wanted = published_sum(download(sums).decode("utf-8", errors="replace"), name)
@@ -155,7 +155,7 @@ def _release(product: Product, release: tuple[str, str], download: Fetch) -> tup
     return name, body
 
 
-def _built(product: Product, arch: Arch) -> dict[str, bytes]:
+def _built(product: ProgramPackage, arch: Arch) -> dict[str, bytes]:
     folder = cache_directory(arch) / "gopath"
     environment = {
         **os.environ,
@@ -179,15 +179,15 @@ def _built(product: Product, arch: Arch) -> dict[str, bytes]:
     return {program: places[program].read_bytes() for program in product.programs}
 
 
-def _store(product: Product, arch: Arch, programs: dict[str, bytes]) -> Found:
+def _store(product: ProgramPackage, arch: Arch, programs: dict[str, bytes]) -> LocatedPrograms:
     folder = _folder(product, arch)
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in programs.items():
         write_atomic(folder / name, body, _PROGRAM)
-    return Found(product, tuple(str(folder / name) for name in product.programs), "fetched")
+    return LocatedPrograms(product, tuple(str(folder / name) for name in product.programs), "fetched")
 
 
-def _folder(product: Product, arch: Arch) -> Path:
+def _folder(product: ProgramPackage, arch: Arch) -> Path:
     return cache_directory(arch) / f"{product.name}-{product.version or 'any'}"
 
 

@@ -1,4 +1,4 @@
-"""All that the lab's init needs, as one value on one file: the init decides nothing."""
+"""All that the lab's init needs, as one value in one file: the init decides nothing."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRecipe:
+class NodeSpec:
     """One node: its name (also its network namespace's), its settings, its files; `emptied` are folders of the machine
     that are empty in the node.
     """
@@ -23,21 +23,21 @@ class NodeRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildSpec:
     """The lab: `steps` run first, then all nodes start at once, then `uplink` when the controller says so."""
 
     steps: tuple[Step, ...]
     uplink: Step
     sysctls: tuple[tuple[str, str], ...]
     accounts: tuple[Account, ...]
-    nodes: tuple[NodeRecipe, ...]
+    nodes: tuple[NodeSpec, ...]
 
     def to_json(self) -> str:
-        """The recipe as the init reads it; it holds private keys."""
+        """The spec as the init reads it; it holds private keys."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Recipe":
+    def from_json(cls, text: str) -> "BuildSpec":
         """Read what `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         return cls(
@@ -46,7 +46,7 @@ class Recipe:
             sysctls=_settings(raw["sysctls"]),
             accounts=tuple(Account(**item) for item in raw["accounts"]),
             nodes=tuple(
-                NodeRecipe(
+                NodeSpec(
                     name=item["name"],
                     sysctls=_settings(item["sysctls"]),
                     files=tuple(NodeFile(**entry) for entry in item["files"]),

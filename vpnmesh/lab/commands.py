@@ -1,4 +1,4 @@
-"""Run the commands of a step; neighbouring `ip` and `tc` commands share a process, for starting is dear."""
+"""Run the commands of a step; neighbouring `ip` and `tc` commands share a process, since each start takes time."""
 
 import subprocess
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The lab's directory: what is in it, and the record by which a standing lab is found again."""
+"""The lab's directory: what is in it, and the record by which a lab that is up is found again."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab.atomic import write_atomic
-from vpnmesh.lab.processes import Process, process
+from vpnmesh.lab.processes import ProcessIdentity, process
 
 SCHEMA_VERSION = 1
 DEFAULT_DIRECTORY = Path("/run/vpnmesh/lab")
@@ -29,17 +29,17 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A standing node: its addresses, and its first process as the machine sees it."""
+    """A node that is up: its addresses, and its first process as the machine sees it."""
 
     name: str
     management: str
     underlay: str
-    first: Process
+    first: ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """`lab.json`: a lab that stands, or stood until it was killed."""
+class LabRecord:
+    """`lab.json`: a lab that is up, or was until it was killed."""
 
     schema_version: int
     boot_id: str
@@ -50,8 +50,8 @@ class Record:
     owner_pid: int
     created: str
     kernel: str
-    init: Process
-    starter: Process
+    init: ProcessIdentity
+    starter: ProcessIdentity
     controller: str
     uplink: str
     user: str
@@ -59,7 +59,7 @@ class Record:
     timings: tuple[Timing, ...]
 
 
-_RECORDS = TypeAdapter(Record)
+_RECORDS = TypeAdapter(LabRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,17 @@ class LabDirectory:
 
     @property
     def record(self) -> Path:
-        """Who stands."""
+        """The record of the lab that is up."""
         return self.path / "lab.json"
 
     @property
-    def recipe(self) -> Path:
-        """What the init builds from; gone once it stands."""
-        return self.path / "recipe.json"
+    def build_spec(self) -> Path:
+        """What the init builds from; removed once the lab is up, for it holds private keys."""
+        return self.path / "build-spec.json"
 
     @property
     def init_log(self) -> Path:
-        """What the init itself had to say."""
+        """What the init itself printed."""
         return self.path / "init.log"
 
     @property
@@ -138,7 +138,7 @@ class LabDirectory:
             self.check_ours()
             shutil.rmtree(self.path)
 
-    def read(self) -> Record | None:
+    def read(self) -> LabRecord | None:
         """The record, None if there is none that this version can read; InputError if it is not for this user."""
         try:
             record = _RECORDS.validate_json(self.record.read_bytes())
@@ -150,7 +150,7 @@ class LabDirectory:
             return None
         return record if record.schema_version == SCHEMA_VERSION else None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: LabRecord) -> None:
         """Write the record in one move, readable by its owner only."""
         write_atomic(self.record, _RECORDS.dump_json(record, indent=1))
 
@@ -189,6 +189,6 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def stands(record: Record) -> bool:
+def is_up(record: LabRecord) -> bool:
     """Whether the record's init is alive, and is that init."""
     return record.boot_id == boot_id() and record.init.alive and process(record.init.pid) == record.init

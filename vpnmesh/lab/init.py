@@ -1,9 +1,9 @@
 """The lab's PID 1: `python -m vpnmesh.lab.init DIRECTORY`, started by `vpnmesh.lab.init_process` and nobody else.
 
-It builds what `recipe.json` in the lab's directory says, and then only reaps. On stdin it hears `uplink` (the
-controller's veth has arrived) and `stand` (the lab is to outlive its creator). The end of stdin, or of the
-process that descriptor 3 stands for, ends a lab that was never told to stand. Stdout takes one JSON line per
-finished step, or the one that failed.
+It builds what `build-spec.json` in the lab's directory says, and then only reaps. On stdin it reads `uplink` (the
+controller's veth has arrived) and `detach` (the lab stays up when its creator ends). Without `detach` the lab ends with
+stdin, or with the process whose pidfd is descriptor 3. Stdout gets one JSON line per finished step, or the one that
+failed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vpnmesh.lab import kernel
-from vpnmesh.lab.build_spec import Recipe
+from vpnmesh.lab.build_spec import BuildSpec
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.roots import start_nodes
@@ -28,7 +28,7 @@ _CONTROL, _EVENTS, _CREATOR = 0, 1, 3
 
 
 class Events:
-    """The line to the creator; a creator that is gone is no error, the control line tells that."""
+    """The pipe to the creator; a creator that is gone is no error here, for the control pipe shows that."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -50,7 +50,7 @@ class Events:
 
 
 class Control:
-    """The line from the creator."""
+    """The pipe from the creator."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -75,19 +75,19 @@ def prepare_mounts() -> None:
     kernel.mount(_STAGE, "/run", flags=kernel.MS_MOVE)
 
 
-def build(recipe: Recipe, control: Control, events: Events) -> bool:
-    """Make network and nodes, tell every step; whether the creator is still there at the end."""
+def build(spec: BuildSpec, control: Control, events: Events) -> bool:
+    """Make network and nodes and report every step; returns whether the creator is still there at the end."""
     with events.step("mounts and settings"):
         prepare_mounts()
-        write_sysctls(recipe.sysctls)
-    for step in recipe.steps:
+        write_sysctls(spec.sysctls)
+    for step in spec.steps:
         run_timed(step, events)
     with events.step("nodes"):
-        pids = start_nodes(recipe, Path("/run/lab/logs"))
+        pids = start_nodes(spec, Path("/run/lab/logs"))
     events.tell(nodes=pids)
     if control.read() != "uplink":
         return False
-    run_timed(recipe.uplink, events)
+    run_timed(spec.uplink, events)
     return True
 
 
@@ -106,7 +106,7 @@ def write_sysctls(settings: tuple[tuple[str, str], ...]) -> None:
 
 
 def serve(control: Control) -> None:
-    """Reap until the creator is gone, or for ever once it has said `stand`."""
+    """Reap until the creator is gone, or for ever once it has sent `detach`."""
     wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -120,7 +120,7 @@ def serve(control: Control) -> None:
         if wakeup_read in ready:
             os.read(wakeup_read, 4096)
         if ready & {control.descriptor, _CREATOR}:
-            if control.descriptor not in ready or control.read() != "stand":
+            if control.descriptor not in ready or control.read() != "detach":
                 return
             poller.unregister(control.descriptor)
             poller.unregister(_CREATOR)
@@ -141,9 +141,9 @@ def main() -> int:
     for descriptor in (_CONTROL, _EVENTS, _CREATOR):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
     try:
-        recipe = Recipe.from_json(Path("recipe.json").read_text())
+        spec = BuildSpec.from_json(Path("build-spec.json").read_text())
         events.tell(started=True)
-        if not build(recipe, control, events):
+        if not build(spec, control, events):
             return 1
     except LabError as error:
         events.tell(failed=error.step, reason=error.reason)

@@ -1,4 +1,4 @@
-"""Start the lab's init and talk with it, from the creator's side."""
+"""Start the lab's init and talk to it, from the creator's side."""
 
 import contextlib
 import json
@@ -13,18 +13,18 @@ from typing import Any
 
 from vpnmesh.lab.directory import LabDirectory
 from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.processes import Process, descendants, inner_pid, process
+from vpnmesh.lab.processes import ProcessIdentity, descendants, inner_pid, process
 
 _UNSHARE = ("--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "--")
 _SILENCE_S = 60.0
 _PIDFD_SLOT = 3
 
 
-class Birth:
-    """An init that is building; `control` is the line whose end ends an owned lab.
+class InitProcess:
+    """The lab's init while it builds; an owned lab ends when its control pipe is closed.
 
-    The init gets the control line as its stdin, the events line as its stdout, and a descriptor of this
-    process: forked children may hold the line open, but only this process is its creator.
+    The init gets the control pipe as its stdin, the events pipe as its stdout, and a pidfd of this process:
+    forked children may hold the pipe open, but only this process is its creator.
     """
 
     def __init__(self, directory: LabDirectory) -> None:
@@ -65,12 +65,12 @@ class Birth:
                 return event[field]
 
     def say(self, word: str) -> None:
-        """Tell the init something."""
+        """Send the init a word."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._control, f"{word}\n".encode())
 
     @property
-    def init(self) -> Process:
+    def init(self) -> ProcessIdentity:
         """The lab's PID 1 as the machine sees it."""
         for candidate in descendants(self.starter.pid):
             if inner_pid(candidate.pid) == 1:
@@ -87,13 +87,13 @@ class Birth:
                 tell(done, event["seconds"])
 
     def keep_control(self) -> int:
-        """The line that holds an owned lab up, for its owner to close."""
+        """The control pipe of an owned lab, which its owner closes to end it."""
         control, self._control = self._control, -1
         self.close()
         return control
 
     def close(self) -> None:
-        """Close the lines that are still this object's."""
+        """Close the pipes that are still this object's."""
         for descriptor in (self._control, self._events):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -101,10 +101,10 @@ class Birth:
 
     def _last_words(self) -> str:
         lines = self._log.read_text().strip().splitlines() if self._log.exists() else []
-        return lines[-1] if lines else "ended without a word"
+        return lines[-1] if lines else "ended without a message"
 
 
-def _spawn(directory: Path, slots: tuple[tuple[int, int], ...]) -> Process:
+def _spawn(directory: Path, slots: tuple[tuple[int, int], ...]) -> ProcessIdentity:
     """Start unshare with the init below it, in a session of their own."""
     source = Path(__file__).resolve().parents[2]
     argv = (
@@ -130,7 +130,7 @@ def _spawn(directory: Path, slots: tuple[tuple[int, int], ...]) -> Process:
     return started
 
 
-def end_init(*processes: Process) -> None:
+def end_init(*processes: ProcessIdentity) -> None:
     """Kill unshare and the init below it, and with the init everything inside."""
     for one in processes:
         if one.alive:

@@ -1,15 +1,14 @@
-"""The YAML inventory as the lab's own command line reads it; what is right is judged by `vpnmesh.testbed`.
+"""Reading the three files of an inventory folder: for Nornir, for NetBox, and for the lab's own command line.
 
-The core may not import `inventory`, and the lab needs little of it: the same files, merged as Nornir does.
+What the files may hold is judged by `vpnmesh.documents.inventory_text`, what it means by `vpnmesh.testbed`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from vpnmesh.documents.inventory_text import FILES, Entries, Entry, groups_of, parse_inventory
+from vpnmesh.documents.inventory_text import FILES, InventoryText, parse_inventory
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.model import Testbed
-from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
+from vpnmesh.testbed import build_testbed
 
 
 def default_folder() -> Path:
@@ -18,38 +17,21 @@ def default_folder() -> Path:
     return here if here.is_dir() else Path(__file__).resolve().parents[2] / "inventory" / "lab"
 
 
+def files_of(folder: Path) -> dict[str, Path]:
+    """The paths of an inventory's files: hosts, groups and defaults."""
+    return {name: folder / f"{name}.yaml" for name in FILES}
+
+
+def read_inventory(folder: Path) -> InventoryText:
+    """What the files hold; InputError says which is missing, no YAML, or of another shape."""
+    paths = files_of(folder)
+    contents = {name: _content(path) for name, path in paths.items()}
+    return parse_inventory(contents, {name: str(path) for name, path in paths.items()})
+
+
 def read_testbed(folder: Path) -> Testbed:
-    """The testbed of a folder with hosts, groups and defaults; InputError names what is wrong."""
-    paths = {name: folder / f"{name}.yaml" for name in FILES}
-    found = parse_inventory(
-        {name: _content(path) for name, path in paths.items()},
-        {name: str(path) for name, path in paths.items()},
-    )
-    defaults = _data(found.defaults)
-    records = tuple(
-        HostRecord(
-            name,
-            str(entry.get("hostname") or ""),
-            tuple(groups_of(entry)),
-            {**defaults, **_inherited(entry, found.groups)},
-        )
-        for name, entry in found.hosts.items()
-    )
-    data = {name: _data(entry) for name, entry in found.groups.items()}
-    return build_testbed(InventoryRecords(str(paths["hosts"]), records, data, defaults))
-
-
-def _inherited(entry: Entry, groups: Entries) -> dict[str, object]:
-    """An entry's own data over that of its groups, the first group over the next."""
-    merged: dict[str, object] = {}
-    for group in reversed(groups_of(entry)):
-        merged |= _inherited(groups[group], groups)
-    return merged | dict(_data(entry))
-
-
-def _data(entry: Entry) -> Mapping[str, object]:
-    data = entry.get("data")
-    return data if isinstance(data, Mapping) else {}
+    """The testbed of a folder, without Nornir; InputError names what is wrong."""
+    return build_testbed(read_inventory(folder).records(str(files_of(folder)["hosts"])))
 
 
 def _content(path: Path) -> bytes:

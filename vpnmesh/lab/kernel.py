@@ -73,7 +73,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def detach(target: str) -> None:
-    """Take a mount out of the tree; who still uses it keeps it."""
+    """Detach a mount lazily (umount2 with MNT_DETACH): processes that have files open in it keep these."""
     _check(_libc.umount2(target.encode(), _MNT_DETACH), target)
 
 

@@ -2,7 +2,7 @@
 
 with up(testbed, owned=True) as lab:     # ends with this process, however that ends
     ...                                  # ssh -i lab.key_file lab.user@<a node's management address>
-left = down()                            # what is left on the machine: empty
+left = down()                            # what is left on the machine: normally nothing
 """
 
 import contextlib
@@ -16,24 +16,24 @@ from types import TracebackType
 from typing import Self
 
 from vpnmesh.errors import InputError
-from vpnmesh.lab.build_spec import NodeRecipe, Recipe, fingerprint
+from vpnmesh.lab.build_spec import BuildSpec, NodeSpec, fingerprint
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
 from vpnmesh.lab.directory import (
     SCHEMA_VERSION,
     LabDirectory,
+    LabRecord,
     NodeRecord,
-    Record,
     Timing,
     boot_id,
+    is_up,
     lab_directory,
-    stands,
 )
 from vpnmesh.lab.errors import LabError
-from vpnmesh.lab.init_process import Birth, end_init
+from vpnmesh.lab.init_process import InitProcess, end_init
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, emptied_folders, hosts_file, node_files
-from vpnmesh.lab.processes import Process, descendants, inner_pid
+from vpnmesh.lab.processes import ProcessIdentity, descendants, inner_pid
 from vpnmesh.lab.residue import await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
@@ -58,9 +58,9 @@ _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 
 
 class Lab:
-    """A lab that stands; as a context manager it ends an owned lab, and leaves any other alone."""
+    """A lab that is up; as a context manager it ends an owned lab, and leaves any other alone."""
 
-    def __init__(self, record: Record, directory: LabDirectory, control: int | None = None) -> None:
+    def __init__(self, record: LabRecord, directory: LabDirectory, control: int | None = None) -> None:
         self.record = record
         self._directory = directory
         self._control = control
@@ -115,7 +115,7 @@ class Lab:
         return {node.name: node.first.pid for node in self.record.nodes}[name]
 
     def close(self) -> tuple[str, ...]:
-        """End an owned lab; what is left of it, empty normally. Leaves a lab that is not owned alone."""
+        """End an owned lab; returns what is left of it, normally nothing. Leaves a lab that is not owned alone."""
         if self._control is None:
             return ()
         control, self._control = self._control, None
@@ -141,7 +141,7 @@ def up(
     owned: bool = False,
     progress: Progress | None = None,
 ) -> Lab:
-    """Bring the lab up, or give back the one that stands if it is the same. Needs root.
+    """Bring the lab up, or return the one that is up already if it is the same. Needs root.
 
     `owned` ties it to this process. `progress` gets each step's name and seconds. InputError or
     UnavailableError before anything is touched; LabError names the step that failed, after everything
@@ -152,40 +152,40 @@ def up(
     topology = plan_topology(testbed, port_rate_mbit_s=port_rate_mbit_s)
     wanted = fingerprint(topology, [hosts_file(testbed, node) for node in topology.nodes])
     with place.locked():
-        if standing := find(place.path):
-            _check_same(standing, wanted, port_rate_mbit_s)
-            _check_whole(standing)
-            return standing
+        if existing := find(place.path):
+            _check_same(existing, wanted, port_rate_mbit_s)
+            _check_whole(existing)
+            return existing
         place.check_ours()
         return _Construction(testbed, topology, place, progress).run(wanted, owned=owned)
 
 
 def find(directory: Path | None = None) -> Lab | None:
-    """The lab that stands in a directory, None if none does; its init is checked by id and start time."""
+    """The lab that is up in a directory, None if there is none; its init is checked by id and start time."""
     place = lab_directory(directory)
     record = place.read()
-    return Lab(record, place) if record and stands(record) else None
+    return Lab(record, place) if record and is_up(record) else None
 
 
 def down(directory: Path | None = None) -> tuple[str, ...]:
-    """Take down what stands, wait until it is gone, remove the directory; what is left, empty normally."""
+    """Take the lab down, wait until it is gone, remove its directory; returns what is left, normally nothing."""
     _check_root()
     return _down(lab_directory(directory))
 
 
-def _down(place: LabDirectory, only: Process | None = None) -> tuple[str, ...]:
+def _down(place: LabDirectory, only: ProcessIdentity | None = None) -> tuple[str, ...]:
     """Take down the lab of a directory, or `only` the one with this init: another may have come since."""
     with place.locked():
         record = place.read()
         if only and record and record.init != only:
             return ()
-        left = _end(place, record.starter, record.init) if record and stands(record) else ()
+        left = _end(place, record.starter, record.init) if record and is_up(record) else ()
         place.remove()
         return left
 
 
-def _end(place: LabDirectory, *processes: Process) -> tuple[str, ...]:
-    """Kill a lab by the process that started it, then its init, and wait until the kernel has cleaned up."""
+def _end(place: LabDirectory, *processes: ProcessIdentity) -> tuple[str, ...]:
+    """Kill a lab by the process that init_process it, then its init, and wait until the kernel has cleaned up."""
     traces = traces_of(processes, (UPLINK,), place.path)
     end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
@@ -196,8 +196,8 @@ def _check_root() -> None:
         raise InputError("lab", "needs root, for namespaces and links", "run it as root, e.g. with sudo")
 
 
-def _check_same(standing: Lab, wanted: str, port_rate_mbit_s: float | None) -> None:
-    record = standing.record
+def _check_same(existing: Lab, wanted: str, port_rate_mbit_s: float | None) -> None:
+    record = existing.record
     if record.fingerprint == wanted:
         return
     differs = "nodes, VLANs or addresses"
@@ -205,19 +205,19 @@ def _check_same(standing: Lab, wanted: str, port_rate_mbit_s: float | None) -> N
         differs = f"port rate ({_rate(record.port_rate_mbit_s)}, asked for {_rate(port_rate_mbit_s)})"
     raise InputError(
         "lab",
-        f"another lab stands in {standing.directory}, with other {differs}",
+        f"another lab is up in {existing.directory}, with other {differs}",
         _DOWN_FIRST,
     )
 
 
-def _check_whole(standing: Lab) -> None:
-    """InputError if a lab that stands is of no use here: a node died, or it belongs to another network namespace."""
-    if dead := [node.name for node in standing.record.nodes if not node.first.alive]:
-        raise InputError("lab", f"a lab stands, but not its {', '.join(dead)}", _DOWN_FIRST)
+def _check_whole(existing: Lab) -> None:
+    """InputError if the lab cannot be used here: a node died, or it belongs to another network namespace."""
+    if dead := [node.name for node in existing.record.nodes if not node.first.alive]:
+        raise InputError("lab", f"a lab is up, but not its {', '.join(dead)}", _DOWN_FIRST)
     if not link_exists(UPLINK):
         raise InputError(
             "lab",
-            f"the lab in {standing.directory} belongs to another network namespace",
+            f"the lab in {existing.directory} belongs to another network namespace",
             "set VPNMESH_LAB_DIR to another directory",
         )
 
@@ -227,7 +227,7 @@ def _rate(rate_mbit_s: float | None) -> str:
 
 
 class _Construction:
-    """One run of `up`: it keeps the timings, and leaves nothing when a step fails."""
+    """One run of `up`: keeps the seconds of each step, and leaves nothing behind when a step fails."""
 
     def __init__(
         self, testbed: Testbed, topology: Topology, place: LabDirectory, progress: Progress | None
@@ -239,7 +239,7 @@ class _Construction:
         self._timings: list[Timing] = []
 
     def run(self, wanted: str, *, owned: bool) -> Lab:
-        """Check, then build; whatever interrupts the building takes everything away again."""
+        """Check the machine, then build; whatever interrupts the building, everything is removed again."""
         with self._step("checks"):
             substrate = examine(NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
@@ -254,39 +254,39 @@ class _Construction:
         self._place.remove()  # of a lab that was killed
         self._place.make()
         with self._step("keys"):
-            self._place.recipe.touch(mode=0o600)
-            self._place.recipe.write_text(self._recipe(substrate).to_json())
-        birth = Birth(self._place)
+            self._place.build_spec.touch(mode=0o600)
+            self._place.build_spec.write_text(self._build_spec(substrate).to_json())
+        init_process = InitProcess(self._place)
         try:
-            record = self._give_birth(birth, wanted, owned=owned)
+            record = self._start(init_process, wanted, owned=owned)
         except BaseException:
-            left = _end(self._place, birth.starter)
-            birth.close()
+            left = _end(self._place, init_process.starter)
+            init_process.close()
             if left:
                 raise LabError("clean-up", f"left behind: {', '.join(left)}") from None
             raise
-        return Lab(record, self._place, birth.keep_control() if owned else None)
+        return Lab(record, self._place, init_process.keep_control() if owned else None)
 
-    def _give_birth(self, birth: Birth, wanted: str, *, owned: bool) -> Record:
-        birth.await_field("started", self._tell)
-        init = birth.init
+    def _start(self, init_process: InitProcess, wanted: str, *, owned: bool) -> LabRecord:
+        init_process.await_field("started", self._tell)
+        init = init_process.init
         with self._step("controller's link"):
             run_step(controller_steps(self._topology, init.pid))
             settle_uplink()
-        birth.say("uplink")
-        firsts = birth.await_field("nodes", self._tell)
-        birth.await_step(uplink_step().name, self._tell)
+        init_process.say("uplink")
+        first_pids = init_process.await_field("nodes", self._tell)
+        init_process.await_step(uplink_step().name, self._tell)
         with self._step("ssh answers"):
             await_ssh((node.management for node in self._testbed.nodes), _SSH_TIMEOUT_S)
-        self._place.recipe.unlink()
-        record = self._record(birth, init, firsts, wanted, owned=owned)
+        self._place.build_spec.unlink()
+        record = self._record(init_process, init, first_pids, wanted, owned=owned)
         self._place.write(record)
         if not owned:
-            birth.say("stand")
-            birth.close()
+            init_process.say("detach")
+            init_process.close()
         return record
 
-    def _recipe(self, substrate: Substrate) -> Recipe:
+    def _build_spec(self, substrate: Substrate) -> BuildSpec:
         """Make this lab's keys and accounts, and put together all that its init needs."""
         names = self._topology.nodes
         make_keys(self._place, names)
@@ -294,13 +294,13 @@ class _Construction:
         machine = {name: Path("/etc", name).read_text() for name in ("passwd", "group")}
         accounts = make_accounts(self._place, machine["passwd"], machine["group"])
         client = self._place.key.with_suffix(".pub").read_text()
-        return Recipe(
+        return BuildSpec(
             steps=build_steps(self._topology, port_isolation=substrate.has("port-isolation")),
             uplink=uplink_step(),
             sysctls=OUTER_SYSCTLS,
             accounts=accounts,
             nodes=tuple(
-                NodeRecipe(
+                NodeSpec(
                     name=name,
                     sysctls=node_sysctls(self._topology, name),
                     files=node_files(
@@ -317,10 +317,16 @@ class _Construction:
         )
 
     def _record(
-        self, birth: Birth, init: Process, firsts: dict[str, int], wanted: str, *, owned: bool
-    ) -> Record:
+        self,
+        init_process: InitProcess,
+        init: ProcessIdentity,
+        first_pids: dict[str, int],
+        wanted: str,
+        *,
+        owned: bool,
+    ) -> LabRecord:
         processes = {inner_pid(one.pid): one for one in descendants(init.pid)}
-        return Record(
+        return LabRecord(
             schema_version=SCHEMA_VERSION,
             boot_id=boot_id(),
             testbed=self._testbed.name,
@@ -331,12 +337,12 @@ class _Construction:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             kernel=platform.release(),
             init=init,
-            starter=birth.starter,
+            starter=init_process.starter,
             controller=str(self._topology.controller),
             uplink=UPLINK,
             user=USER,
             nodes=tuple(
-                NodeRecord(node.name, node.management, str(node.underlay), processes[firsts[node.name]])
+                NodeRecord(node.name, node.management, str(node.underlay), processes[first_pids[node.name]])
                 for node in self._testbed.nodes
             ),
             timings=tuple(self._timings),

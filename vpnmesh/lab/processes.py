@@ -10,7 +10,7 @@ _NAMESPACES = ("net", "mnt", "pid", "uts")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Process:
+class ProcessIdentity:
     """A process beyond doubt: ids are used again, an id with its start time (in ticks since boot) is not."""
 
     pid: int
@@ -23,10 +23,10 @@ class Process:
         return stat is not None and int(stat[_START_FIELD]) == self.start_ticks and stat[0] not in "ZX"
 
 
-def process(pid: int) -> Process | None:
+def process(pid: int) -> ProcessIdentity | None:
     """The process that has this id now, None if there is none."""
     stat = _stat(pid)
-    return Process(pid, int(stat[_START_FIELD])) if stat else None
+    return ProcessIdentity(pid, int(stat[_START_FIELD])) if stat else None
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -42,7 +42,7 @@ def all_pids() -> Iterator[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
-def descendants(root: int) -> tuple[Process, ...]:
+def descendants(root: int) -> tuple[ProcessIdentity, ...]:
     """The process and all that stem from it, as far as /proc still links them."""
     children: dict[int, list[int]] = {}
     for pid in all_pids():
@@ -63,7 +63,7 @@ def namespaces(pid: int) -> frozenset[str]:
     return frozenset(found)
 
 
-def members(wanted: Collection[str]) -> tuple[Process, ...]:
+def members(wanted: Collection[str]) -> tuple[ProcessIdentity, ...]:
     """Every process that is in one of these namespaces."""
     inside = (pid for pid in all_pids() if namespaces(pid) & set(wanted))
     return tuple(known for pid in inside if (known := process(pid)))

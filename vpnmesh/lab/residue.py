@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpnmesh.lab.controller import link_exists
-from vpnmesh.lab.processes import Process, descendants, members, namespaces
+from vpnmesh.lab.processes import ProcessIdentity, descendants, members, namespaces
 from vpnmesh.lab.waiting import wait_until
 
 _POLL_S = 0.01
@@ -20,12 +20,12 @@ class Traces:
     gives them to the next namespace that anybody makes.
     """
 
-    processes: tuple[Process, ...]
+    processes: tuple[ProcessIdentity, ...]
     links: tuple[str, ...]
     directory: Path
 
 
-def traces_of(roots: Sequence[Process], links: tuple[str, ...], directory: Path) -> Traces:
+def traces_of(roots: Sequence[ProcessIdentity], links: tuple[str, ...], directory: Path) -> Traces:
     """All that stems from the lab's starter (the first root) and its init, and who else is in their namespaces."""
     family = (one for root in roots if root.alive for one in descendants(root.pid))
     lab = tuple(dict.fromkeys(family))
@@ -34,7 +34,7 @@ def traces_of(roots: Sequence[Process], links: tuple[str, ...], directory: Path)
     return Traces((*lab, *(one for one in members(found) if one not in lab)), links, directory)
 
 
-def _shared(starter: Process) -> frozenset[str]:
+def _shared(starter: ProcessIdentity) -> frozenset[str]:
     """Namespaces that are the machine's: this process's, and the starter's except the two that it made."""
     inherited = (name for name in namespaces(starter.pid) if name[:3] not in ("net", "mnt"))
     return namespaces(os.getpid()).union(inherited)
@@ -52,7 +52,7 @@ def remains(traces: Traces) -> tuple[str, ...]:
     return (*links, *processes, *_mounts(traces.directory))
 
 
-def _describe(one: Process) -> str:
+def _describe(one: ProcessIdentity) -> str:
     try:
         return f"{one.pid} ({Path(f'/proc/{one.pid}/comm').read_text().strip()})"
     except OSError:

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from vpnmesh.lab import kernel
-from vpnmesh.lab.build_spec import NodeRecipe, Recipe
+from vpnmesh.lab.build_spec import BuildSpec, NodeSpec
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import EMPTY, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
 
@@ -21,10 +21,10 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NEW_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID
 
 
-def start_nodes(recipe: Recipe, logs: Path) -> dict[str, int]:
-    """Start all nodes at once; their first processes' ids, as the lab's init sees them."""
+def start_nodes(spec: BuildSpec, logs: Path) -> dict[str, int]:
+    """Start all nodes at once; returns their first processes' ids, as the lab's init sees them."""
     argv = (program("tini"), "--", program("sshd"), "-D", "-e", "-f", SSHD_CONFIG)
-    lines = {node.name: _spawn(node, recipe.accounts, argv, logs) for node in recipe.nodes}
+    lines = {node.name: _spawn(node, spec.accounts, argv, logs) for node in spec.nodes}
     return {name: _collect(name, *line) for name, line in lines.items()}
 
 
@@ -37,9 +37,9 @@ def program(name: str) -> str:
 
 
 def _spawn(
-    node: NodeRecipe, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path
+    node: NodeSpec, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path
 ) -> tuple[int, int]:
-    """Fork the process that makes the node; its id, and the pipe on which it tells how it went."""
+    """Fork the process that makes the node; returns its id, and the pipe on which it reports how it went."""
     report, told = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
@@ -63,12 +63,12 @@ def _collect(name: str, child: int, report: int) -> int:
     os.waitpid(child, 0)
     pid = told.get("pid")
     if "error" in told or not isinstance(pid, int):
-        raise LabError(f"node {name}", str(told.get("error", "ended before it stood")))
+        raise LabError(f"node {name}", str(told.get("error", "ended before it was up")))
     return pid
 
 
 def _become_node(
-    node: NodeRecipe, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path, told: int
+    node: NodeSpec, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path, told: int
 ) -> None:
     log = os.open(logs / f"{node.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     kernel.enter_network(f"/run/netns/{node.name}")
@@ -104,7 +104,7 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
 
 
 def _make_root(emptied: tuple[str, ...]) -> None:
-    """Read-only everywhere, then what is the node's own on top; `emptied` hides the machine's own VPNs."""
+    """Make everything read-only, then mount what is the node's own on top; `emptied` hides the machine's own VPNs."""
     kept = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in KEPT if Path(path).is_dir()}
     # `ip netns` makes its folder shared: without this, what is taken away here is taken from all nodes
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
@@ -128,7 +128,7 @@ def _make_root(emptied: tuple[str, ...]) -> None:
 
 
 def _overlay() -> None:
-    """Copy-on-write with the upper layer in memory, which the overlay itself keeps once the stage is gone."""
+    """Mount copy-on-write overlays; their upper layers are in memory, and stay once the staging mount is detached."""
     kernel.mount("tmpfs", _STAGE, "tmpfs", options="mode=0755")
     for path in OVERLAID:
         if not Path(path).is_dir():

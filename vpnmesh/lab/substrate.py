@@ -1,4 +1,4 @@
-"""What this machine can carry: features are tried out in a throw-away namespace, programs looked up.
+"""What this machine can do for a lab: features are tried out in a throw-away namespace, programs looked up.
 
 On a kernel with modules a probe may load one (`wireguard`, `vxlan`, ...), as the first real use would.
 Nothing else remains.
@@ -152,7 +152,7 @@ def _read_only_root() -> Capability:
 
 
 def require(substrate: Substrate, *, shaped: bool) -> None:
-    """UnavailableError, in one sentence, if a lab cannot stand here."""
+    """UnavailableError, in one sentence, if this machine cannot carry a lab."""
     lacking = [program for program in substrate.missing if program.needed]
     if lacking:
         programs = ", ".join(program.name for program in lacking)

@@ -36,7 +36,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class BridgePort:
     """A veth: `name` is its end on `bridge`, `interface` its end in the node, which carries `address`."""
 
     bridge: str
@@ -63,19 +63,19 @@ class Topology:
     firewalls: frozenset[str]
     management: IPv4Network
     controller: IPv4Interface
-    management_ports: tuple[Port, ...]
-    vlan_ports: tuple[Port, ...]
+    management_ports: tuple[BridgePort, ...]
+    vlan_ports: tuple[BridgePort, ...]
     routes: tuple[Route, ...]
     port_rate_mbit_s: float | None
 
     @property
-    def ports(self) -> tuple[Port, ...]:
+    def ports(self) -> tuple[BridgePort, ...]:
         """Every port of every node, management first."""
         return self.management_ports + self.vlan_ports
 
 
 def plan_topology(testbed: Testbed, *, port_rate_mbit_s: float | None) -> Topology:
-    """The network that a testbed asks for; InputError where a namespace lab cannot carry it."""
+    """The network of a testbed as a lab; InputError where namespaces cannot emulate it."""
     _check_names(testbed)
     if port_rate_mbit_s is not None and not 1 <= port_rate_mbit_s <= _MAX_RATE_MBIT_S:
         raise InputError("port rate", f"{port_rate_mbit_s:g} Mbit/s is not in [1, {_MAX_RATE_MBIT_S}]")
@@ -86,7 +86,7 @@ def plan_topology(testbed: Testbed, *, port_rate_mbit_s: float | None) -> Topolo
         management=management,
         controller=controller,
         management_ports=tuple(
-            Port(
+            BridgePort(
                 MANAGEMENT_BRIDGE,
                 f"mgmt-{index}",
                 node.name,
@@ -96,7 +96,7 @@ def plan_topology(testbed: Testbed, *, port_rate_mbit_s: float | None) -> Topolo
             for index, node in enumerate(testbed.nodes)
         ),
         vlan_ports=tuple(
-            Port(_bridge(leg.vid), f"v{leg.vid}-{index}", node.name, leg.interface, leg.address)
+            BridgePort(_bridge(leg.vid), f"v{leg.vid}-{index}", node.name, leg.interface, leg.address)
             for index, node in enumerate(testbed.nodes)
             for leg in node.legs
         ),
@@ -115,7 +115,7 @@ def _management_interface(node: Node) -> str:
 
 def _check_names(testbed: Testbed) -> None:
     if twice := first_duplicate(node.name for node in testbed.nodes):
-        raise InputError(f"host {twice}", "stands twice")
+        raise InputError(f"host {twice}", "is there twice")
     for node in testbed.nodes:
         if node.kind is not NodeKind.NETNS:
             way_out = "a lab builds nodes of kind: netns"
@@ -127,7 +127,7 @@ def _check_names(testbed: Testbed) -> None:
             if not _INTERFACE_NAME.fullmatch(interface):
                 raise InputError(f"host {node.name}", f"'{interface}' is no interface name")
         if twice := first_duplicate(["lo", *interfaces]):
-            raise InputError(f"host {node.name}", f"interface {twice} stands twice")
+            raise InputError(f"host {node.name}", f"interface {twice} is there twice")
 
 
 def _management(testbed: Testbed) -> tuple[IPv4Network, IPv4Interface]:
@@ -149,7 +149,7 @@ def _management(testbed: Testbed) -> tuple[IPv4Network, IPv4Interface]:
 
 
 def _management_addresses(testbed: Testbed) -> dict[IPv4Address, str]:
-    """Whose is which management address."""
+    """Management addresses, each with the node that has it."""
     owners: dict[IPv4Address, str] = {}
     for node in testbed.nodes:
         try:
@@ -195,7 +195,7 @@ def _make_bridge(name: str) -> Iterator[Argv]:
     yield ("ip", "link", "set", name, "up")
 
 
-def _make_port(port: Port) -> Iterator[Argv]:
+def _make_port(port: BridgePort) -> Iterator[Argv]:
     peer = ("peer", "name", port.interface, "netns", port.node)
     yield ("ip", "link", "add", port.name, "type", "veth", *peer)
     yield ("ip", "link", "set", port.name, "master", port.bridge, "up")

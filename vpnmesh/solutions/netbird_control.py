@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vpnmesh.host import tls
 from vpnmesh.host.pods import PORT as VXLAN_PORT
-from vpnmesh.host.rest import Api, Json, answer, asked, field_of, pretty, records
+from vpnmesh.host.rest import Json, RestApi, answer, asked, field_of, pretty, records
 from vpnmesh.host.service import Service, content, made, running, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
@@ -32,7 +32,7 @@ RELAY = f"{STATE_DIRECTORY}/netbird-relay"
 SETUP_KEY = f"{SERVER}/setup-key.json"
 STORE_KEY = f"{SERVER}/store.key"
 """Left to itself management makes one and writes it into its configuration, which we write anew at every start."""
-API = Api(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
+API = RestApi(f"http://127.0.0.1:{MANAGEMENT_PORT}", f"{SERVER}/header")
 
 # constant scripts; secrets are made on the node and never on a command line
 _MAKE_OWNER = """

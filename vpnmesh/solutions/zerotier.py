@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import printed, read
 from vpnmesh.host.links import endpoint_address
-from vpnmesh.host.rest import Api, held, records
+from vpnmesh.host.rest import RestApi, held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
@@ -76,7 +76,7 @@ _NOTICED = """
 kill -0 "$(cat "$1" 2> /dev/null)" 2> /dev/null || exit 0
 i=0; while [ $i -lt 12 ]; do sleep 1; touch "$2"; i=$((i+1)); done
 """
-API = Api(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
+API = RestApi(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
 class ZeroTier(Solution):

@@ -140,7 +140,7 @@ class ScenarioUp(JournalLine):
     setup_seconds: Annotated[dict[str, float], BeforeValidator(_phases)] = {}
 
 
-class Repetition(JournalLine):
+class RepetitionEnded(JournalLine):
     """One attempt at a cell, or the row of a cell that could not be attempted (`stage` "unavailable").
 
     Every other column of the results table is a key of its own, with the type of its column; `samples` are the
@@ -224,7 +224,7 @@ class RunInterrupted(JournalLine):
     signal: StrictInt | None = None
 
 
-JournalEvent = SessionStarted | VisitStarted | ScenarioUp | Repetition | TeardownProblem | RunInterrupted
+JournalEvent = SessionStarted | VisitStarted | ScenarioUp | RepetitionEnded | TeardownProblem | RunInterrupted
 EventKind = TypeVar("EventKind", bound=JournalLine)
 
 _EVENT: TypeAdapter[JournalEvent] = TypeAdapter(Annotated[JournalEvent, Field(discriminator="type")])

@@ -8,7 +8,7 @@ import polars as pl
 
 from vpnmesh.frames.schemas import ENDS, FIGURE_COLUMNS, RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell
-from vpnmesh.study.journal import JournalEvent, Repetition, of_kind
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, of_kind
 from vpnmesh.study.outcome import Failed, Measured, Outcome
 from vpnmesh.tools.load import NodeLoad
 
@@ -98,14 +98,14 @@ def journal_line(record: Record) -> dict[str, object]:
 
 def frame_of(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """The results table from a journal's events, in the order they were written."""
-    return pl.DataFrame([one.row() for one in of_kind(events, Repetition)], schema=RESULTS)
+    return pl.DataFrame([one.row() for one in of_kind(events, RepetitionEnded)], schema=RESULTS)
 
 
 def finished(events: Iterable[JournalEvent]) -> frozenset[tuple[str, int]]:
     """The keys of attempts that the journal has, measured or failed; what was unavailable is tried again."""
-    return frozenset(one.key for one in of_kind(events, Repetition) if not one.unavailable)
+    return frozenset(one.key for one in of_kind(events, RepetitionEnded) if not one.unavailable)
 
 
 def last_sequence(events: Iterable[JournalEvent]) -> int:
     """The number of the last row that the journal has, of whatever outcome; 0 for an empty one."""
-    return max((one.sequence or 0 for one in of_kind(events, Repetition)), default=0)
+    return max((one.sequence or 0 for one in of_kind(events, RepetitionEnded)), default=0)

@@ -15,7 +15,7 @@ from vpnmesh.masks import hide_values, masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.journal import (
     JournalEvent,
-    Repetition,
+    RepetitionEnded,
     of_kind,
     parse_event,
     parse_journal,
@@ -143,9 +143,9 @@ class Store:
         return masked(text, self.secrets)
 
     @property
-    def repetitions(self) -> list[Repetition]:
+    def repetitions(self) -> list[RepetitionEnded]:
         """The rows of the results table: every attempt, and every cell that could not be attempted."""
-        return of_kind(self.events, Repetition)
+        return of_kind(self.events, RepetitionEnded)
 
     @property
     def finished(self) -> frozenset[tuple[str, int]]:
