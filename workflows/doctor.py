@@ -1,7 +1,7 @@
-"""What stands in the way of a run, said before it: this machine, every node, the inventory, and what is foreign.
+"""What would make a run fail, said before it: this machine, every node, the inventory, and what is foreign.
 
 Nothing is changed: nodes are read, features are tried in throw-away namespaces, full packets are pinged from node to
-node. A lab that does not stand is brought up for the look and taken down after. Every finding that is not good says
+node. A lab that is not up is brought up for the look and taken down after. Every finding that is not good says
 what to do. Exit code 0 when a run would work (warnings included), 1 when it would fail, 2 for bad input.
 
 \b
@@ -94,7 +94,7 @@ def main(
 
 
 def examine(site: Site, wanted: Wanted) -> list[Finding]:
-    """All findings; a lab is brought up for it if none stands."""
+    """All findings; a lab is brought up for it if none is up."""
     bed = site.testbed
     found = [good(Check.INVENTORY, wanted.inventory, _described(bed)), *look_at_machine(bed)]
     try:
