@@ -8,12 +8,13 @@ examples:
   python -m workflows.repl                              the lab
   python -m workflows.repl --inventory my-testbed
   python -m workflows.repl --inventory netbox:site=lab
+  python -m workflows.repl --scenario-file my-scenarios.yaml      then scenarios.named("mine")
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import code
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 from nornir.core.filter import F
@@ -25,9 +26,8 @@ from vpnmesh.impairment.engine import impairment_for
 from vpnmesh.model import Condition, Placement
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
-from vpnmesh.study.scenarios import scenario_named
 from workflows.run.impair import choose_engine
-from workflows.run.options import bad_input_exits_2
+from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
 from workflows.run.provision import Site
 
 BANNER = """\
@@ -35,12 +35,13 @@ BANNER = """\
 `tasks`, `F` and `print_result` as in Nornir, for example:
   workers = nr.filter(F(groups__contains="role__k8s-worker"))
   print_result(workers.run(task=tasks.ping_address, address=str(testbed.relay.underlay)))
-For tasks that want them: Mesh, scenario_named, solution_named, Condition, Placement, impairment_for, choose_engine.
+For tasks that want them: Mesh, scenarios.named, solution_named, Condition, Placement, impairment_for, choose_engine.
 """
 
 
-def namespace(inventory: str) -> dict[str, object]:
-    """What the prompt knows; InputError where the inventory is wrong."""
+def namespace(inventory: str, scenario_files: Sequence[str] = ()) -> dict[str, object]:
+    """What the prompt knows; InputError where the inventory, or a file of scenarios, is wrong."""
+    known = KnownScenarios.of_files(scenario_files)
     nr, testbed = load(inventory)
     return {
         "nr": nr,
@@ -50,7 +51,7 @@ def namespace(inventory: str) -> dict[str, object]:
         "F": F,
         "print_result": print_result,
         "Mesh": Mesh,
-        "scenario_named": scenario_named,
+        "scenarios": known.catalogue,
         "solution_named": solution_named,
         "Condition": Condition,
         "Placement": Placement,
@@ -81,10 +82,11 @@ def prompt(names: Mapping[str, object], banner: str) -> None:
     show_default=True,
     help="a built-in one, a folder, netbox, or netbox:FILTERS",
 )
+@scenario_file
 @bad_input_exits_2
-def main(inventory: str) -> None:
+def main(inventory: str, scenario_files: tuple[str, ...]) -> None:
     """See the module's docstring."""
-    names = namespace(inventory)
+    names = namespace(inventory, scenario_files)
     site = names["site"]
     assert isinstance(site, Site)
     try:

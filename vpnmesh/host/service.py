@@ -122,7 +122,7 @@ def probe(name: str) -> Fact[str]:
 
 
 def stopped(name: str, *paths: str) -> Fact[Plan]:
-    """Have no such service, and none of these files and folders of it."""
+    """Ensure that there is no such service, and none of these files and folders of it."""
     files = tuple(f"{RUN_DIRECTORY}/{name}.{end}" for end in ("pid", "spec", "log")) + paths
 
     def parse(completed: Sequence[Completed]) -> Plan:
@@ -143,7 +143,7 @@ def removed(
     find: Sequence[Command] = (),
     cleanup: Sequence[Command] = (),
 ) -> Fact[Plan]:
-    """Have none of these services, files, folders and interfaces, and nothing that the `find` commands print.
+    """Remove these services, files, folders and interfaces; also where only the `find` commands print something.
 
     `cleanup` runs between stopping and deleting.
     """
@@ -166,7 +166,7 @@ def removed(
 
 
 def made(path: str, script: Command, what: str) -> Fact[Plan]:
-    """Have a file that only the node itself can make: keys, certificates, tokens."""
+    """Ensure that a file exists which only the node itself can make: keys, certificates, tokens."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
         return Plan() if completed[0].exit_code == 0 else Plan((script,), unified_diff(path, "", what))

@@ -15,6 +15,7 @@ from vpnmesh.documents.checked import MOST_SHOWN, checked, shown
 from vpnmesh.documents.names import environment_problem, folder_problem, line_problem
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall.policy import policy_named
+from vpnmesh.masks import masked
 from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Solution
@@ -91,6 +92,7 @@ def check_known(scenario: Scenario, where: str) -> None:
     _check_tunnel(scenario, solution, where)
     _check_options(scenario, solution, where)
     _check_program(scenario, solution, where)
+    _check_secrets(scenario, where)
 
 
 def _known_solution(scenario: Scenario, where: str) -> Solution:
@@ -128,6 +130,14 @@ def _check_program(scenario: Scenario, solution: Solution, where: str) -> None:
             raise InputError(f"{where}: {key}", f"{solution.name} runs no program of its own", "leave it out")
     if scenario.version and program is not None and not program.version:
         raise InputError(f"{where}: version", f"{program.name} does not tell its version", "leave it out")
+
+
+def _check_secrets(scenario: Scenario, where: str) -> None:
+    """What a run keeps is masked where it looks like a secret: it would go on with the mask in its place."""
+    for name, value in scenario.environment.items():
+        if masked(value) != value:
+            problem = "looks like a secret, which no run keeps, so none could be resumed"
+            raise InputError(f"{where}: environment.{name}", problem, "leave it out")
 
 
 def _check_room(written: _Keys, where: str) -> None:

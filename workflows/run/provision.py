@@ -1,4 +1,4 @@
-"""Putting a scenario on a testbed and taking it off again: firewall, mesh, pods, proof of the path."""
+"""Deploys a scenario on a testbed and removes it again: firewall, mesh, pods, proof of the path."""
 
 import contextlib
 import time
@@ -37,7 +37,11 @@ _KNOCK_PAUSE_S = 0.2
 
 @dataclass(slots=True)
 class Site:
-    """A testbed with its connections, and the scenario that stands on it."""
+    """A testbed with its connections.
+
+    `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
+    those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
+    """
 
     nr: Nornir
     testbed: Testbed
@@ -64,14 +68,14 @@ class Site:
         return said
 
     def take_logs(self) -> dict[str, str]:
-        """What daemons logged in scenarios that did not stand or fell, by file name, since the last time."""
+        """What daemons logged in scenarios that failed, by file name, since the last time this was asked."""
         said, self.logs = self.logs, {}
         return said
 
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """A scenario that stands, proven: its mesh, and what the nodes said of it.
+    """A scenario that is up, and proven to be: its mesh, and what the nodes said of it.
 
     `join_s` is how long the members took from their last step until all pairs had the scenario's path.
     """
@@ -85,7 +89,7 @@ class Provisioned:
 
     @property
     def join_s(self) -> float:
-        """Seconds from the members' start until every pair stood on the scenario's path."""
+        """Seconds from the members' start until every pair had the scenario's path."""
         return round(self.set_up.seconds["members"] + self.set_up.seconds["ready"], 3)
 
     @property
@@ -114,7 +118,7 @@ class Provisioned:
 
 @dataclass(slots=True)
 class SetUp:
-    """What standing a scenario up took: changes of nodes while joining, and seconds by phase."""
+    """What deploying a scenario took: changes of nodes while joining, and seconds by phase."""
 
     steps: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -205,9 +209,9 @@ def _way(site: Site, host: str, wanted: Binary) -> str:
 
 @contextlib.contextmanager
 def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
-    """Stand the scenario up, prove its path, and take everything off again whatever happens.
+    """Deploy the scenario, prove its path, and remove everything again whatever happens.
 
-    Raises UnavailableError before anything is touched, CheckError when what stands is not the scenario.
+    Raises UnavailableError before anything is touched, CheckError when what is up is not the scenario.
     """
     solution = require(site, scenario)
     mesh, set_up = Mesh(site.testbed, scenario), SetUp()
@@ -236,7 +240,7 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
 
 
 def firewall_policy(site: Site, name: str) -> None:
-    """Have the firewall hold the policy of that name."""
+    """Set the policy of that name on the firewall."""
     firewall.set_policy(site.nr, site.testbed, name, site.firewall)
 
 
@@ -311,7 +315,7 @@ def prove_path(site: Site, mesh: Mesh) -> float:
 
 
 def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
-    """Leave no pod, mesh or firewall rule; every step is tried on every node though others failed.
+    """Remove pods, mesh and firewall rules; every step is tried on every node though others failed.
 
     What could not be cleaned becomes a complaint of the site: the next scenario's checks would refuse to measure
     beside it.
