@@ -134,19 +134,19 @@ def impaired(
     bed = site.testbed
     targets = engine.targets(bed, bed.pairs[0], placement)
     impairment = impairment_for(condition, placement, seed)
-    standing = Impaired(site, engine, targets, impairment)
+    held = Impaired(site, engine, targets, impairment)
     try:
         if condition:
-            clean = standing.clean = _ping(site, placement, tasks.ping_address)
+            clean = held.clean = _ping(site, placement, tasks.ping_address)
             keep("clean.txt", clean.text)
             for target in targets:
                 parameters = {"engine": engine, "target": target, "impairment": impairment}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
-            standing.check()
-            seen = standing.burst = _ping(site, placement, tasks.ping_burst)
+            held.check()
+            seen = held.burst = _ping(site, placement, tasks.ping_burst)
             keep("burst.txt", seen.text)
             burst.check_burst(seen, condition, placement, clean)
-        yield standing
+        yield held
     finally:
         if condition:
             lift(site, engine, targets)
