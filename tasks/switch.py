@@ -44,7 +44,7 @@ class Console(Protocol):
         """Send the lines in configuration mode and leave it; CheckError at the first that is refused."""
 
     def save(self, lines: Sequence[str]) -> None:
-        """Have the running configuration outlive a restart."""
+        """Make the running configuration survive a restart."""
 
 
 def set_access_vlans(
@@ -53,7 +53,7 @@ def set_access_vlans(
     dry_run: bool | None = None,
     save: bool = False,  # noqa: FBT002
 ) -> Result:
-    """Have each port of the switch in its VLAN; `result` is what they were before, to be given to this task to undo.
+    """Put each port of the switch into its VLAN; `result` is what they were before, to be given to this task to undo.
 
     The host's platform names the system (cisco_iosxe, arista_eos, cisco_nxos, juniper_junos, linux_bridge).
     Raises CheckError for a trunk, for a bridge that does not filter VLANs and for a refused line, VerifyError where

@@ -81,7 +81,7 @@ def prove_(policy: str, inventory: str) -> None:
 @click.option("--dry-run", is_flag=True, help="show the difference, change nothing")
 @bad_input_exits_2
 def set_(policy: str, inventory: str, run: str, *, dry_run: bool) -> None:
-    """Have the firewall hold a policy, and prove it; allow-all takes back what this run made."""
+    """Set a policy on the firewall, and prove it; allow-all takes back what this run made."""
     nr, testbed = load(inventory)
     wanted = policy_named(policy)
     if dry_run:

@@ -10,11 +10,8 @@ examples:
   python -m workflows.full_matrix --resume runs/20260101-120000
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
-import contextlib
-import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +19,7 @@ import click
 from rich.console import Console
 
 from inventory.load import load
-from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
+from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
 from vpnmesh.study.journal import RunInterrupted
@@ -33,9 +30,11 @@ from vpnmesh.study.scenarios import Catalogue
 from workflows.run import provenance, sessions
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
+from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.impair import choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
+from workflows.run.listing import show_plan
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
@@ -182,58 +181,6 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     return SOME_FAILED if matrix.failed else ALL_MEASURED
 
 
-@contextlib.contextmanager
-def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> Iterator[None]:
-    """Compare every node after the run with before, and say what differs; both are kept in the manifest."""
-    before = provenance.footprint(site)
-    sessions.note(store, footprint_before=before)
-    try:
-        yield
-    finally:
-        try:
-            after = provenance.footprint(site)
-        except VpnmeshError as error:
-            progress.say(f"what is left on the nodes could not be read: {error}")
-        else:
-            differences = provenance.compare_footprints(before, after)
-            sessions.note(store, footprint_after=after, footprint_differences=differences)
-            store.update_manifest(footprint_after=after, footprint_differences=differences)
-            for difference in differences:
-                progress.say(f"not as it was found: {difference}")
-
-
-def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
-    """List every cell; as JSON only that list, with a pair written CLIENT>SERVER and seconds with overhead."""
-    if as_json:
-        rows = [
-            {
-                **asdict(one.cell),
-                "pair": str(one.cell.pair),
-                "repetitions": one.repetitions,
-                "seconds": one.seconds,
-            }
-            for one in plan.cells
-        ]
-        click.echo(json.dumps(rows, indent=1))
-        for sentence in remarks(plan):
-            click.echo(sentence, err=True)
-        return
-    for one in plan.cells:
-        cell = one.cell
-        console.print(
-            f"{cell.scenario:18} {cell.condition:14} {cell.test:5} {cell.pair!s:20} "
-            f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
-            highlight=False,
-        )
-    for sentence in remarks(plan):
-        console.print(sentence, highlight=False)
-    console.print(
-        f"{len(plan.cells)} cells, {plan.repetitions} repetitions, {len(plan.visits)} visits "
-        f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
-        highlight=False,
-    )
-
-
 def _missing(store: Store) -> str:
     """The scenarios that could not be attempted, with the reason of each; not those that a later session could."""
     attempted = {cell.partition("/")[0] for cell, _ in store.finished}
@@ -247,10 +194,6 @@ def _missing(store: Store) -> str:
 
 def _default_out() -> Path:
     return Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-
-
-def _long(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"  # noqa: PLR2004
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def default_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """One file per run and firewall; it stands as long as the run's changes may stand."""
+    """One file per run and firewall; it is there as long as the run's changes may be."""
 
     directory: Path
 
@@ -36,7 +36,7 @@ class Journal:
         # one lock for all runs, wherever they keep their journals
         locks = default_directory()
         locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # the same address in another network namespace is another firewall: two labs may stand side by side
+        # the same address in another network namespace is another firewall: two labs may be up side by side
         network = Path("/proc/thread-self/ns/net").stat().st_ino
         with (locks / f"{_file_name(origin.firewall)}-{network}.lock").open("w") as lock:
             try:
@@ -50,9 +50,9 @@ class Journal:
     def begin(
         self, origin: ChangeOrigin, revision: str, snapshot: Mapping[str, object], *, anew: bool
     ) -> JournalledChange:
-        """Have the change on disk before its first write.
+        """Put the change on disk before its first write.
 
-        While a run's changes stand, its first snapshot is the one that counts; `anew` when none of them stands.
+        While a run's changes are there, its first snapshot is the one that counts; `anew` when none of them is.
         """
         if not anew and (before := self.read(origin)):
             return before

@@ -23,7 +23,7 @@ NOT_FOUND = 127
 
 @dataclass(frozen=True, slots=True)
 class PfsenseSsh:
-    """A pfSense with a root shell. The configuration is written once per change, so no half of it can stand."""
+    """A pfSense with a root shell. The configuration is written once per change, so there is never half of one."""
 
     here: Shell
     testbed: Testbed
@@ -47,7 +47,7 @@ class PfsenseSsh:
         return held.revision
 
     def plan(self, held: ScriptAnswer, wanted: Ruleset) -> Plan:
-        """One script; refused where another run, a foreign rule above or a pending change stands against it."""
+        """One script; refused where another run, a foreign rule above or a pending change forbids it."""
         made = self._wanted(wanted)
         rest.check_alone(held.held, self.mark)
         if problems := rest.conflicts(held.held, made):

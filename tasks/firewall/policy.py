@@ -44,12 +44,12 @@ def set_firewall_policy(
     run: str = RUN,
     journal: Journal | None = None,
 ) -> Result:
-    """Have the firewall hold exactly this policy; run it on the host with role firewall.
+    """Set exactly this policy on the firewall; run it on the host with role firewall.
 
     The driver is the inventory's. `run` marks what is made; a policy that already holds is renewed when half of
     its time has gone. What a person must know is logged before the first write, and in `result`. Raises
     CheckError before anything is written where the change would cut the controller's own path, where another run
-    holds the firewall, or where a foreign rule stands above ours.
+    holds the firewall, or where a foreign rule is above ours.
     """
     said: list[str] = []
 

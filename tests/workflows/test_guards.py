@@ -19,8 +19,7 @@ from vpnmesh.study.journal import ScenarioUp
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
-from workflows import teardown
-from workflows.run import runner
+from workflows.run import runner, teardown
 from workflows.run.provision import Site
 from workflows.run.store import Store
 
@@ -67,7 +66,7 @@ def test_a_solution_without_a_scenario_is_torn_down_too(
     assert "plainvxlan" not in {scenario_named(name).solution for name in PROFILES["paper"].scenarios}
     monkeypatch.setitem(SOLUTIONS, lonely.name, lonely)
     monkeypatch.setattr(teardown, "run_on", run_on)
-    monkeypatch.setattr(teardown, "choose_engine", no_engine)
+    monkeypatch.setattr(teardown, "find_engine", no_engine)
     nr = SimpleNamespace(inventory=SimpleNamespace(hosts={}))
-    teardown.sweep(Site(nr, bed), dry_run=True)  # type: ignore[arg-type]
+    list(teardown.sweep(Site(nr, bed), dry_run=True))  # type: ignore[arg-type]
     assert set(SOLUTIONS) <= set(left)

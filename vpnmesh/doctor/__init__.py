@@ -1,1 +1,1 @@
-"""What stands in the way of a run: questions to nodes, and how their answers are judged."""
+"""Whether a run would work: questions to nodes, and how their answers are judged."""

@@ -182,7 +182,7 @@ def judge_leftovers(
 
 
 def judge_alike(differing: Sequence[str], unknown: Sequence[str]) -> Iterator[Finding]:
-    """Whether figures of one node can stand beside those of another; what no node told was not compared."""
+    """Whether figures of one node can be compared with those of another; what no node told was not compared."""
     do = "make them alike, or read the figures with it: the run's manifest and report name it"
     yield from (warning(Check.ALIKE, "nodes", one, do) for one in differing)
     if not differing:

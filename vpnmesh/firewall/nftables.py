@@ -78,7 +78,7 @@ def render(ruleset: Ruleset, testbed: Testbed, lifetime_s: int = LIFETIME_S) -> 
 
 
 def _callees_first(chains: list[str]) -> list[str]:
-    """A chain must stand before the one that jumps to it."""
+    """A chain must come before the one that jumps to it."""
     return sorted(chains, key=lambda text: "hook" in text)
 
 

@@ -116,7 +116,7 @@ def _old_states(ruleset: Ruleset, testbed: Testbed) -> Iterator[tuple[str, str]]
 
 
 def roll_back_script(mark: Mark, *, load: bool = False) -> str:
-    """The script that leaves nothing of this run; `load`: have the rules loaded though nothing was there."""
+    """The script that leaves nothing of this run; `load`: load the rules though nothing was there."""
     why = f"{mark.prefix} roll back"
     return _script(
         {"write": True, "load": load, "prefix": mark.prefix, "objects": {}, "why": why, "kill": []}

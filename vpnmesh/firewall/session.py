@@ -45,7 +45,7 @@ class FirewallSession(Protocol[H, P]):
         """The change from held to wanted; CheckError where it must not be made."""
 
     def apply(self, plan: P, wanted: Ruleset, /) -> None:
-        """Make the change and have it loaded; CheckError names the call that failed."""
+        """Make the change and load it; CheckError names the call that failed."""
 
     def verify(self, wanted: Ruleset, /) -> None:
         """CheckError unless the firewall holds what was wanted."""

@@ -17,7 +17,7 @@ from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
 
 RENEW_EVERY_S = 600.0
-"""How often a standing policy is looked at, and renewed where half of its time has gone."""
+"""How often a policy that is set is looked at, and renewed where half of its time has gone."""
 
 
 @dataclass(slots=True)
@@ -35,12 +35,12 @@ class FirewallRun:
 
 
 def run_id(directory: Path) -> str:
-    """A run directory's name as it can stand in a rule's description."""
+    """A run directory's name as it can be written into a rule's description."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", directory.resolve().name)[-40:]
 
 
 def set_policy(nr: Nornir, testbed: Testbed, name: str, mark: FirewallRun) -> tuple[str, ...]:
-    """Have the firewall hold the policy of that name; returns what a person must know."""
+    """Set the policy of that name on the firewall; returns what a person must know."""
     firewall = testbed.firewall.name
     done = run_on(
         nr,

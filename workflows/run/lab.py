@@ -11,12 +11,12 @@ from vpnmesh.model import NodeKind, Testbed
 
 @contextlib.contextmanager
 def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
-    """Bring the lab up if the testbed is emulated and none stands; take down only what was brought up here."""
+    """Bring the lab up if the testbed is emulated and none is up; take down only what was brought up here."""
     if any(node.kind is not NodeKind.NETNS for node in testbed.nodes):
         yield None
         return
-    if standing := find():
-        yield standing
+    if there := find():
+        yield there
         return
     with up(testbed, owned=True) as lab:
         seconds = sum(step.seconds for step in lab.timings)

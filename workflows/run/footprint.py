@@ -1,0 +1,30 @@
+"""Whether a run leaves every node as it found it: read before and after, compared, and said."""
+
+import contextlib
+from collections.abc import Iterator
+
+from vpnmesh.errors import VpnmeshError
+from workflows.run import provenance, sessions
+from workflows.run.progress import RunProgress
+from workflows.run.provision import Site
+from workflows.run.store import Store
+
+
+@contextlib.contextmanager
+def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> Iterator[None]:
+    """Compare every node after the run with before, and say what differs; both are kept in the manifest."""
+    before = provenance.footprint(site)
+    sessions.note(store, footprint_before=before)
+    try:
+        yield
+    finally:
+        try:
+            after = provenance.footprint(site)
+        except VpnmeshError as error:
+            progress.say(f"what is left on the nodes could not be read: {error}")
+        else:
+            differences = provenance.compare_footprints(before, after)
+            sessions.note(store, footprint_after=after, footprint_differences=differences)
+            store.update_manifest(footprint_after=after, footprint_differences=differences)
+            for difference in differences:
+                progress.say(f"not as it was found: {difference}")
