@@ -156,7 +156,7 @@ def test_a_claim_on_scenarios_of_ones_own_is_judged() -> None:
     study = renamed(
         made(), {"native-1450": "ours-bare", "headscale-direct": "ours-near", "netbird-direct": "ours-far"}
     )
-    ours = Catalogue(()).with_file(OURS, "ours.yaml")
+    ours = Catalogue(()).with_shape(OURS, "ours.yaml")
     best = judged(study, read(BEST, ours))
     assert (best.verdict, best.because) == (ClaimVerdict.HOLDS, "the best mean in 1 of 1 cells")
     assert best.evidence[0].text.startswith("TCP, undisturbed: ours-near ")

@@ -86,8 +86,8 @@ def test_scenarios_come_from_the_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (["native-1450"], "scenarios: is no mapping of scenarios"),
-        ({"mine": {"solution": "native"}}, "scenarios: mine: path: field required"),
+        (["native-1450"], "scenarios: is no mapping"),
+        ({"mine": {"solution": "native"}}, "scenarios: mine: path: is missing"),
         ({"mine": {"solution": "nothing", "path": "direct"}}, "scenarios: mine: "),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_journal_that_was_garbled_is_read_or_refused_in_one_sentence(
     ("change", "key"),
     [
         ({"scenario": None}, "scenario"),
-        ({"test": "sctp"}, "test"),
+        ({"test": "../sctp"}, "test"),
         ({"pair": "worker1"}, "pair"),
         ({"pair": 7}, "pair"),
         ({"repetition": "many"}, "repetition"),

@@ -110,7 +110,7 @@ def test_a_line_that_lacks_its_key_is_no_run_of_ours(key: str) -> None:
         finished(events(line))
 
 
-@pytest.mark.parametrize(("key", "value"), [("test", "sctp"), ("repetition", "many"), ("pair", "worker1")])
+@pytest.mark.parametrize(("key", "value"), [("test", "../sctp"), ("repetition", "many"), ("pair", "worker1")])
 def test_a_line_with_nonsense_is_no_run_of_ours(key: str, value: str) -> None:
     """A journal that somebody edited is refused, not guessed at."""
     with pytest.raises(InputError):

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from vpnmesh.frames.order import scenarios_in_order
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import figure_named
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, number, of_kind
@@ -33,18 +32,13 @@ def setup(events: Iterable[JournalEvent]) -> pl.DataFrame:
     phases = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s_mean")))
     single = {"scenario": pl.String(), "data_plane": pl.String(), "steps": pl.Float64(), "s": pl.Float64()}
     frame = pl.DataFrame(rows, schema={**single, **dict.fromkeys(phases, pl.Float64())})
-    order = {name: place for place, name in enumerate(scenarios_in_order(frame["scenario"]))}
-    return (
-        frame.group_by("scenario", maintain_order=True)
-        .agg(
+    return frame.group_by("scenario", maintain_order=True).agg(
             pl.col("data_plane").drop_nulls().unique().sort().str.join("+"),
             pl.len().cast(pl.Int64).alias("visits"),
             pl.col("steps").mean().alias("setup_steps_mean"),
             pl.col("s").mean().alias("setup_s_mean"),
             pl.col("s").std().alias("setup_s_sd"),
             *[pl.col(name).mean() for name in phases],
-        )
-        .sort(pl.col("scenario").replace_strict(order, return_dtype=pl.Int64))
     )
 
 

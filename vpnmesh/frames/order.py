@@ -4,10 +4,6 @@ from collections.abc import Iterable
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition
-from vpnmesh.study.scenarios import BUILT_IN
-
-BASELINES = BUILT_IN.baselines
-scenarios_in_order = BUILT_IN.in_order
 
 CONDITION_ORDER = tuple(condition.name for condition in PAPER_CONDITIONS)
 

@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from vpnmesh.documents.names import slug_problem
 from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
@@ -67,6 +68,13 @@ def _this_version(value: int) -> int:
     if value != SCHEMA_VERSION:
         raise ValueError(f"should be {SCHEMA_VERSION}")
     return value
+
+
+def _slug(text: str) -> str:
+    """The name of a test, known here or not: it may be of a package that is not installed where a report is made."""
+    if problem := slug_problem(text):
+        raise ValueError(problem)
+    return text
 
 
 def _pair(text: str) -> str:
@@ -150,7 +158,7 @@ class RepetitionEnded(JournalLine):
     type: Literal["repetition"] = "repetition"
     scenario: StrictStr
     condition: StrictStr
-    test: StrictStr
+    test: Annotated[StrictStr, AfterValidator(_slug)]
     pair: Annotated[StrictStr, AfterValidator(_pair)]
     repetition: StrictInt
     outcome: Literal["measured", "failed"]

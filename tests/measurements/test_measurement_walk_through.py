@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.measurements import test_contract, walk_through
+from tests.measurements import test_measurements_contract as test_contract
+from tests.measurements import walk_through
 from tests.measurements.cases import ABOUT, HERE, cases
 from vpnmesh.errors import ToolError
 
