@@ -25,8 +25,8 @@ _FIGURE_COLUMNS = (
     "lowest", "highest",
 )  # fmt: skip
 _VARIANT_COLUMNS = (
-    "variant", "test", "condition", "figure", "unit", "base: mean ± sd (n)", "variant: mean ± sd (n)",
-    "variant / base", "95 % from", "to", "p", "p (Holm)", "note",
+    "variant", "test", "condition", "figure", "base: mean ± sd (n)", "variant: mean ± sd (n)",
+    "variant / base (95 %)", "p", "p (Holm)", "note",
 )  # fmt: skip
 
 
@@ -123,12 +123,22 @@ def _beside(base: str, rows: pl.DataFrame) -> list[Block]:
 
 def _row(row: Mapping[str, object]) -> tuple[TableCell, ...]:
     return (
-        *(cell(name, row[name]) for name in ("variant", "test", "condition", "title", "unit")),
+        *(cell(name, row[name]) for name in ("variant", "test", "condition")),
+        cell("figure", f"{row['title']}, {row['unit']}" if row["unit"] else row["title"]),
         _with_spread(row, "base"),
         _with_spread(row, "variant"),
-        *(cell(name, row[name]) for name in ("ratio", "ratio_low", "ratio_high", "p", "p_holm")),
+        _ratio(row),
+        *(cell(name, row[name]) for name in ("p", "p_holm")),
         cell("note", row["note"] or None),
     )
+
+
+def _ratio(row: Mapping[str, object]) -> TableCell:
+    ratio, low, high = (row[name] for name in ("ratio", "ratio_low", "ratio_high"))
+    if not isinstance(ratio, float):
+        return cell("", None)
+    interval = f" ({low:.3f} to {high:.3f})" if isinstance(low, float) and isinstance(high, float) else ""
+    return TableCell(f"{ratio:.3f}{interval}", ratio)
 
 
 def _with_spread(row: Mapping[str, object], side: str) -> TableCell:
