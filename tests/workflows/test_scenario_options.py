@@ -78,8 +78,9 @@ def test_a_profile_of_a_file(tmp_path: Path, mine: str) -> None:
     path.write_text(
         "nightly: {variant_of: quick, scenarios: [nebula-nat], tests: [tcp], conditions: [none]}\n"
     )
-    found = plan("--profile", str(path), "--scenario-file", mine, "--scenarios", "nebula-nat")
-    assert scenarios(found) == ["nebula-nat"]
+    assert scenarios(plan("--profile", str(path), "--scenario-file", mine)) == ["nebula-nat"]
+    other = plan("--profile", str(path), "--scenario-file", mine, "--scenarios", "wireguard-1420")
+    assert scenarios(other) == ["wireguard-1420"]
     refused = plan("--profile", str(path))
     assert refused.exit_code == 2
     assert (

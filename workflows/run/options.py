@@ -25,7 +25,8 @@ scenario_file = click.option(
     multiple=True,
     metavar="FILE",
     help="YAML with scenarios of your own (docs/scenarios.md), beside those that ship; may be given several times."
-    " Without --scenarios these are what is run, each variant together with the scenario that it varies",
+    " Without --scenarios these are what is run, each variant together with the scenario that it varies, unless the"
+    " profile names some of them",
 )
 """The option of every command that takes scenarios."""
 
@@ -45,11 +46,16 @@ class KnownScenarios:
             found = found.with_file(_content(file), file)
         return cls(found, found.names[len(BUILT_IN.names) :])
 
-    def chosen(self, listed: str | None) -> tuple[str, ...] | None:
-        """The scenarios to run, in the order of every table; None leaves them to the profile."""
+    def chosen(self, listed: str | None, profile: Profile) -> tuple[str, ...] | None:
+        """The scenarios to run, in the order of every table; None leaves them to the profile.
+
+        A profile that names scenarios of the files has chosen among them.
+        """
         if listed is not None:
             return self.catalogue.in_order(self.catalogue.named(name).name for name in split(listed))
-        return self.catalogue.with_bases(self.added) if self.added else None
+        if not self.added or set(self.added) & set(profile.scenarios):
+            return None
+        return self.catalogue.with_bases(self.added)
 
 
 WHAT_SHIPS = KnownScenarios(BUILT_IN)
@@ -77,7 +83,7 @@ class MatrixOptions:
     def build(self, known: KnownScenarios = WHAT_SHIPS) -> Profile:
         """The profile with the changes; InputError or UnknownNameError for what is wrong."""
         profile = _profile(self.profile)
-        scenarios = known.chosen(self.scenarios)
+        scenarios = known.chosen(self.scenarios, profile)
         changes: dict[str, Any] = {
             name: value
             for name, value in (
