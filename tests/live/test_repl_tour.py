@@ -58,7 +58,7 @@ def test_the_tour_is_true(names: dict[str, object]) -> None:
     runner = doctest.DocTestRunner(checker=Checker())
     runner.run(session, out=said.append, clear_globs=False)
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
-    assert len(session.examples) == 23
+    assert len(session.examples) == 29
 
 
 def test_a_script_needs_no_prompt(lab: Lab, tmp_path: Path) -> None:

@@ -16,16 +16,20 @@ from nornir_utils.plugins.functions import print_result
 import tasks
 from inventory.load import load
 from tasks.connection import shell
-from vpnmesh.errors import CommandError, NodeUnreachableError
+from tests.measurements import walk_through
+from vpnmesh.errors import CommandError, NodeUnreachableError, UnavailableError
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.host.pods import pod_network
 from vpnmesh.host.service import Service, running
 from vpnmesh.impairment.engine import impairment_for
 from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Question
 from vpnmesh.model import Condition, Place, Placement, Testbed
+from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.provision import Site
+from workflows.run.provision import Site, provisioned
 
 pytestmark = pytest.mark.live
 
@@ -210,6 +214,24 @@ def test_results_print_as_nornir_users_expect(
     assert not done.failed
     assert "worker1" in shown
     assert "sent=2" in shown
+
+
+def test_a_measurement_of_the_walk_through_works_by_hand(nr: Nornir, bed: Testbed) -> None:
+    """docs/add-a-measurement.md on real pods: all figures, every text kept at once, nothing left running."""
+    connect, kept = walk_through.measurement(), dict[str, str]()
+    question = Question(bed, bed.pairs[0])
+    client = nr.filter(name=bed.client.name)
+    parameters = {"question": question, "others": nr.inventory.hosts, "keep": kept.__setitem__}
+    with provisioned(Site(nr, bed), scenario_named("native-1450")):
+        done = client.run(task=tasks.measure, measurement=connect, **parameters)[bed.client.name]
+        assert not done.failed, done.result
+        refused = client.run(task=tasks.measure, measurement=measurement_named("convergence"), **parameters)
+        nr.data.reset_failed_hosts()
+        assert "perl" not in said(nr, bed.server.name, "ps", "-e", "-o", "comm=").split()
+    assert kept == done.result
+    measured = connect.parse(done.result, question)
+    assert {sample.name for sample in measured.samples} == {figure.name for figure in connect.figures}
+    assert isinstance(refused[bed.client.name].exception, UnavailableError)
 
 
 def test_a_failed_host_is_asked_again(nr: Nornir, bed: Testbed) -> None:
