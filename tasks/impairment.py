@@ -16,7 +16,7 @@ _NETEM = ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem"
 def set_impairment(
     task: Task, engine: Engine, target: Target, impairment: Impairment, dry_run: bool | None = None
 ) -> Result:
-    """Have the target suffer exactly this impairment; it lifts itself if nobody renews it."""
+    """Set exactly this impairment at the target; it lifts itself if nobody renews it."""
 
     def plan(held: InstalledImpairment) -> Plan:
         return engine.set(target, impairment, held)
@@ -27,7 +27,7 @@ def set_impairment(
 def clear_impairment(
     task: Task, engine: Engine, targets: tuple[Target, ...], dry_run: bool | None = None
 ) -> Result:
-    """Have none of the targets impaired, and no trace of it."""
+    """Remove every impairment of the targets, with all its traces."""
     mine = [target for target in targets if target.node == task.host.name]
     facts = {str(index): _cleared(engine, target) for index, target in enumerate(mine)}
     return converge(task, together(facts).map(_joined), dry_run)
@@ -43,12 +43,12 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
 
 
 def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
-    """What the kernel holds; `result` is a InstalledImpairment."""
+    """What the kernel holds; `result` is an InstalledImpairment."""
     return Result(host=task.host, result=shell(task).gather(engine.observe(target)))
 
 
 def install_engine(task: Task, path: str, program: bytes, dry_run: bool | None = None) -> Result:
-    """Have the lab's own engine at that path of the node."""
+    """Put the lab's own engine at that path of the node."""
     return converge(task, executable(path, program), dry_run)
 
 

@@ -24,12 +24,12 @@ def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None
 
 
 def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have nothing of the solution left on this node."""
+    """Remove everything of the solution from this node."""
     return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
 
 
 def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have the solution never use Calico's interfaces as a way to its peers (paper, section 3.2.3).
+    """Make sure that the solution never uses Calico's interfaces as a way to its peers (paper, section 3.2.3).
 
     `result` says "not needed" for a solution that has no such setting.
     """

@@ -8,7 +8,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution
 
 
 def start_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have this node run every part of the solution that the mesh wants of it."""
+    """Make this node run every part of the solution that belongs on it."""
     node = mesh.testbed.node(task.host.name)
     stages = [stage for stage in solution.stages(mesh) if node.name in stage.nodes]
     results = [converge(task, stage.hold(mesh, node), dry_run, settle_s=SETTLE_S) for stage in stages]
@@ -20,6 +20,6 @@ def start_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None
 
 
 def stop_relay(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
-    """Have nothing of the solution on this node: a relay that is down, for fallback tests."""
+    """Remove everything of the solution from this node: a relay that is down, for fallback tests."""
     node = mesh.testbed.node(task.host.name)
     return converge(task, solution.leave(mesh, node), dry_run, settle_s=SETTLE_S)

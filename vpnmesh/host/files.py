@@ -13,7 +13,7 @@ umask 022; mkdir -p "$(dirname "$1")" && base64 -d > "$1.new" && chmod 755 "$1.n
 
 
 def executable(path: str, content: bytes) -> Fact[Plan]:
-    """Have exactly this program at that path, runnable by all, writable by root."""
+    """Ensure exactly this program at that path, runnable by all, writable by root."""
     wanted = hashlib.sha256(content).hexdigest()
 
     def plan(completed: Sequence[Completed]) -> Plan:
