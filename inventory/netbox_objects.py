@@ -225,7 +225,7 @@ def _check_same(documents: Documents, read: Documents, place: str) -> None:
 
 
 def _rows(testbed: Testbed, hosts: Iterable[_HostParts], shared: Entry) -> Rows:
-    """What the reader would get of these hosts; a VLAN's id stands for its row's."""
+    """What the reader would get of these hosts; a VLAN's id is used for its row's."""
     rows: dict[str, list[object]] = {
         key: [] for key in ("devices", "machines", "device_ports", "machine_ports")
     }

@@ -5,7 +5,7 @@ and deleted when no longer wanted; sites, roles, platforms, tags and the like ar
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -187,28 +187,34 @@ def _changes(
 
 
 def _same(wanted: object, found: object, ids: Mapping[Ref, int]) -> bool:
-    """Whether a field holds what it should, in NetBox's several ways of showing it."""
+    """Whether a field of NetBox has the wanted value; NetBox shows the same value in several forms."""
     if isinstance(wanted, Ref):
-        # an object that is still to be made is nobody's, not even that of an empty field
-        return wanted in ids and ids[wanted] == (found.get("id") if isinstance(found, Mapping) else found)
+        # an object that is still to be made has no id, and must not equal an empty field
+        return wanted in ids and ids[wanted] == _id_of(found)
     if isinstance(wanted, list) and isinstance(found, list):
-        plain = [item.get("id") if isinstance(item, Mapping) else item for item in found]
-        return {ids.get(item, -1) if isinstance(item, Ref) else str(item) for item in wanted} == set(plain)
+        return {ids.get(item, -1) if isinstance(item, Ref) else str(item) for item in wanted} == {
+            _id_of(item) for item in found
+        }
     if isinstance(found, Mapping) and set(found) == {"value", "label"}:
         return bool(wanted == found["value"])
     if isinstance(wanted, Mapping) and isinstance(found, Mapping) and "id" not in found:
-        # custom fields: those of others are none of our business; contexts are ours as a whole
-        keys = (
-            wanted
-            if all(not isinstance(value, Mapping) for value in wanted.values())
-            else {**wanted, **found}
-        )
-        return all(_same(wanted.get(key), found.get(key), ids) for key in keys)
+        return all(_same(wanted.get(key), found.get(key), ids) for key in _compared(wanted, found))
     return wanted == found
 
 
+def _id_of(found: object) -> object:
+    """The id of a related object, which NetBox shows nested; any other value as it is."""
+    return found.get("id") if isinstance(found, Mapping) else found
+
+
+def _compared(wanted: Mapping[str, object], found: Mapping[str, object]) -> Collection[str]:
+    """The keys to compare of two mappings: a config context is ours with all its keys, of custom fields only ours."""
+    is_context = any(isinstance(value, Mapping) for value in wanted.values())
+    return {**wanted, **found} if is_context else wanted
+
+
 def apply(netbox: NetBox, documents: Documents, place: str) -> SeedPlan:
-    """Make NetBox hold the documents; returns what was changed, VerifyError if it does not hold them then.
+    """Bring NetBox to what the documents say; returns what was changed, VerifyError if a difference is left.
 
     Deletions come first, by themselves: an address that moves is free only after its old interface is gone.
     """

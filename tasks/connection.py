@@ -41,10 +41,20 @@ limit="$1"; shift; timeout -k 2 "$limit" "$@" & p=$!
 cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 """
 
-# By id, for a Host takes no weak reference. Whoever holds a lock holds its host too, so an id that a later host gets
-# belongs to a free lock: at worst a new host has the lock of one that is gone.
-_locks: dict[int, threading.Lock] = {}
-_locks_guard = threading.Lock()
+
+class LoginLock:
+    """The lock of one host's login, kept among the host's own connections: it lives and ends with these."""
+
+    NAME = "vpnmesh-login-lock"
+
+    def __init__(self) -> None:
+        self.connection = threading.Lock()
+
+    def open(self, *_: object, **__: object) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +199,10 @@ def shell_of(task: Task, host: Host) -> Shell:
 
 def _lock(host: Host) -> threading.Lock:
     """One login at a time per host, though two tasks may want the same node."""
-    with _locks_guard:
-        return _locks.setdefault(id(host), threading.Lock())
+    # setdefault is atomic: of two threads that come first, both get the same lock
+    held = host.connections.setdefault(LoginLock.NAME, LoginLock())
+    lock: threading.Lock = held.connection
+    return lock
 
 
 def _client(task: Task, host: Host) -> paramiko.SSHClient:

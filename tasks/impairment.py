@@ -51,7 +51,7 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
 
 
 def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
-    """What the kernel holds; `result` is a InstalledImpairment."""
+    """What the kernel holds; `result` is an InstalledImpairment."""
     return Result(host=task.host, result=shell(task).gather(engine.observe(target)))
 
 

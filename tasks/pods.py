@@ -10,10 +10,10 @@ from vpnmesh.model import Testbed
 def attach_pods(
     task: Task, network: pods.PodNetwork, testbed: Testbed, dry_run: bool | None = None
 ) -> Result:
-    """Have the node carry its pod and `vxlan.calico` over the network's underlay."""
+    """Make the node's pod and `vxlan.calico` over the network's underlay."""
     return converge(task, pods.attached(network, testbed.node(task.host.name)), dry_run)
 
 
 def detach_pods(task: Task, dry_run: bool | None = None) -> Result:
-    """Have neither pod nor `vxlan.calico` on the node."""
+    """Remove pod and `vxlan.calico` from the node."""
     return converge(task, pods.detached(), dry_run)

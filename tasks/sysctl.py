@@ -10,7 +10,7 @@ from vpnmesh.host import sysctls
 
 
 def set_sysctls(task: Task, values: Mapping[str, str], dry_run: bool | None = None) -> Result:
-    """Have the kernel hold these values; the Result's `result` has the values before, for undoing."""
+    """Set these kernel settings; the Result's `result` has the values before, for undoing."""
     before = shell(task).gather(sysctls.read(tuple(values)))
     result = converge(task, sysctls.hold(values), dry_run)
     result.result = before

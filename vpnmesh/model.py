@@ -1,7 +1,9 @@
 """The testbed and the study as typed, frozen records.
 
-A `Testbed` is what stands (nodes, VLANs, roles); a `Scenario` is what is put on it (solution, path, MTU,
-policy); a `Condition` is what is impaired; a `Cell` is one question asked of one pair of nodes under both.
+A `Testbed` is the machines and networks (nodes, roles, VLANs). A `Scenario` is what is deployed on them: a VPN
+solution, the path that its packets must take, the pod MTU and the firewall policy. A `Condition` is the loss and delay
+that are added, a `Placement` where. A `Cell` is what is measured: one test between one pair of nodes, of one scenario
+under one condition. docs/words.md explains these and all other terms.
 """
 
 from collections.abc import Iterable
@@ -79,7 +81,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """Everything that stands, validated once; built by `inventory.load` from YAML or NetBox.
+    """The machines and networks of a study, validated once; built by `inventory.load` from YAML or NetBox.
 
     `dns_servers` and `ntp_servers` stay reachable under every firewall policy.
     """

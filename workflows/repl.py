@@ -29,25 +29,16 @@ from vpnmesh.model import Condition, Placement
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from workflows.run.impair import choose_engine
-<<<<<<< HEAD
 from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
-from workflows.run.provision import Site
-=======
-from workflows.run.options import bad_input_exits_2
 from workflows.run.provision import Site, provisioned
->>>>>>> measurements
 
 BANNER = """\
 {count} hosts of {inventory} in `nr`; the typed testbed in `testbed`, both in `site`.
 `tasks`, `F` and `print_result` as in Nornir, for example:
   workers = nr.filter(F(groups__contains="role__k8s-worker"))
   print_result(workers.run(task=tasks.ping_address, address=str(testbed.relay.underlay)))
-<<<<<<< HEAD
-For tasks that want them: Mesh, scenarios.named, solution_named, Condition, Placement, impairment_for, choose_engine.
-=======
-For tasks that want them: Mesh, scenario_named, solution_named, Condition, Placement, impairment_for, choose_engine,
+For tasks that want them: Mesh, scenarios.named, solution_named, Condition, Placement, impairment_for, choose_engine,
 measurement_named, Question, provisioned.
->>>>>>> measurements
 """
 
 

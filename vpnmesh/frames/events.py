@@ -33,12 +33,12 @@ def setup(events: Iterable[JournalEvent]) -> pl.DataFrame:
     single = {"scenario": pl.String(), "data_plane": pl.String(), "steps": pl.Float64(), "s": pl.Float64()}
     frame = pl.DataFrame(rows, schema={**single, **dict.fromkeys(phases, pl.Float64())})
     return frame.group_by("scenario", maintain_order=True).agg(
-            pl.col("data_plane").drop_nulls().unique().sort().str.join("+"),
-            pl.len().cast(pl.Int64).alias("visits"),
-            pl.col("steps").mean().alias("setup_steps_mean"),
-            pl.col("s").mean().alias("setup_s_mean"),
-            pl.col("s").std().alias("setup_s_sd"),
-            *[pl.col(name).mean() for name in phases],
+        pl.col("data_plane").drop_nulls().unique().sort().str.join("+"),
+        pl.len().cast(pl.Int64).alias("visits"),
+        pl.col("steps").mean().alias("setup_steps_mean"),
+        pl.col("s").mean().alias("setup_s_mean"),
+        pl.col("s").std().alias("setup_s_sd"),
+        *[pl.col(name).mean() for name in phases],
     )
 
 

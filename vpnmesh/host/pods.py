@@ -6,7 +6,7 @@ veth with a /32 and 169.254.1.1 as its gateway (Calico 3.25, `felix/dataplane/li
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -82,13 +82,13 @@ def in_pod(*argv: str) -> tuple[str, ...]:
 
 
 def attached(network: PodNetwork, node: Node) -> Fact[Plan]:
-    """Have the node carry its pod and its VXLAN device exactly so."""
+    """Ensure the node's pod and VXLAN device, exactly as the network lays them out."""
     wanted = _wanted(network, node)
     return held().map(lambda found: _plan(found, wanted, network, node))
 
 
 def detached() -> Fact[Plan]:
-    """Have neither pod nor VXLAN device on the node."""
+    """Ensure that the node has neither pod nor VXLAN device."""
 
     def plan(found: tuple[str, ...]) -> Plan:
         if not found:
@@ -161,48 +161,49 @@ def _remove() -> tuple[Command, ...]:
 
 
 def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
-    own, mtu = network.site(node.name), str(network.mtu)
-    device = network.device[node.name]
+    own, device = network.site(node.name), network.device[node.name]
     argvs = [
         ("ip", "netns", "add", POD),
-        # Calico's order: the device first, its address, then peers
-        (
-            *("ip", "link", "add", VXLAN, "address", own.mac, "mtu", mtu, "type", "vxlan", "id", str(VNI)),
-            *("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
-        ),
-        ("ip", "address", "add", f"{own.tunnel}/32", "dev", VXLAN),
-        ("ip", "link", "set", VXLAN, "up"),
-        (
-            *("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
-            *("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
-        ),
-        ("ip", "link", "set", HOST_VETH, "address", GATEWAY_MAC, "up"),
-        in_pod("ip", "link", "set", "lo", "up"),
-        in_pod("ip", "address", "add", f"{own.pod}/32", "dev", POD_VETH),
-        in_pod("ip", "link", "set", POD_VETH, "up"),
-        in_pod("ip", "route", "add", GATEWAY, "dev", POD_VETH, "scope", "link"),
-        in_pod("ip", "route", "add", "default", "via", GATEWAY, "dev", POD_VETH),
-        in_pod("ip", "neigh", "add", GATEWAY, "lladdr", GATEWAY_MAC, "dev", POD_VETH, "nud", "permanent"),
-        ("ip", "route", "add", f"{own.pod}/32", "dev", HOST_VETH),
-        ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
+        *_make_vxlan(own, device, str(network.mtu)),
+        *_make_pod(own, str(network.mtu)),
+        *(argv for peer in network.sites if peer != own for argv in _make_peer(peer)),
     ]
-    for peer in network.sites:
-        if peer != own:
-            argvs += [
-                (
-                    *["ip", "neigh", "replace"],
-                    str(peer.tunnel),
-                    "lladdr",
-                    peer.mac,
-                    "dev",
-                    VXLAN,
-                    "nud",
-                    "permanent",
-                ),
-                ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay)),
-                ("ip", "route", "replace", str(peer.block), "via", str(peer.tunnel), "dev", VXLAN, "onlink"),
-            ]
     return tuple(Command(argv) for argv in argvs)
+
+
+def _make_vxlan(own: PodSite, device: str, mtu: str) -> Iterator[tuple[str, ...]]:
+    """In Calico's order: the device first, then its address; the peers follow later."""
+    yield (
+        *("ip", "link", "add", VXLAN, "address", own.mac, "mtu", mtu, "type", "vxlan", "id", str(VNI)),
+        *("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
+    )
+    yield ("ip", "address", "add", f"{own.tunnel}/32", "dev", VXLAN)
+    yield ("ip", "link", "set", VXLAN, "up")
+
+
+def _make_pod(own: PodSite, mtu: str) -> Iterator[tuple[str, ...]]:
+    """The pod's veth pair, its address, and the routes in and out of it."""
+    yield (
+        *("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
+        *("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
+    )
+    yield ("ip", "link", "set", HOST_VETH, "address", GATEWAY_MAC, "up")
+    yield in_pod("ip", "link", "set", "lo", "up")
+    yield in_pod("ip", "address", "add", f"{own.pod}/32", "dev", POD_VETH)
+    yield in_pod("ip", "link", "set", POD_VETH, "up")
+    yield in_pod("ip", "route", "add", GATEWAY, "dev", POD_VETH, "scope", "link")
+    yield in_pod("ip", "route", "add", "default", "via", GATEWAY, "dev", POD_VETH)
+    yield in_pod("ip", "neigh", "add", GATEWAY, "lladdr", GATEWAY_MAC, "dev", POD_VETH, "nud", "permanent")
+    yield ("ip", "route", "add", f"{own.pod}/32", "dev", HOST_VETH)
+    yield ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+
+
+def _make_peer(peer: PodSite) -> Iterator[tuple[str, ...]]:
+    """What leads to a peer's pods: its tunnel address, its node's address, its block."""
+    tunnel = str(peer.tunnel)
+    yield ("ip", "neigh", "replace", tunnel, "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent")
+    yield ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay))
+    yield ("ip", "route", "replace", str(peer.block), "via", tunnel, "dev", VXLAN, "onlink")
 
 
 def _json(completed: Completed) -> list[dict[str, object]]:

@@ -78,7 +78,7 @@ def records(found: object) -> list[Json]:
 
 
 def held(api: RestApi, path: str, wanted: Mapping[str, object]) -> Fact[Plan]:
-    """Have the object at that path hold these values, by POST, whatever else it holds."""
+    """Ensure these values in the object at that path, by POST; other values of it stay as they are."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
         found = answer(completed[0])

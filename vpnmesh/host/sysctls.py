@@ -31,7 +31,7 @@ def read(keys: Sequence[str]) -> Fact[dict[str, str]]:
 
 
 def hold(values: Mapping[str, str]) -> Fact[Plan]:
-    """Have the kernel hold these values; a key that it lacks cannot be set and is no change."""
+    """Ensure these kernel settings; a key that the kernel lacks cannot be set and is no change."""
 
     def plan(found: Mapping[str, str]) -> Plan:
         wrong = {key: value for key, value in values.items() if key in found and found[key] != value}

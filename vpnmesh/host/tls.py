@@ -16,7 +16,7 @@ mv tls.new tls.crt
 
 
 def certificate(folder: str, address: IPv4Address) -> Fact[Plan]:
-    """Have `tls.crt` and `tls.key` for that address in the folder."""
+    """Ensure `tls.crt` and `tls.key` for that address in the folder."""
     script = Command(("sh", "-ec", _MAKE, "sh", folder, str(address), str(VALID_DAYS)))
     return made(f"{folder}/tls.crt", script, "<a new certificate>")
 

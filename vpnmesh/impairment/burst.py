@@ -24,7 +24,7 @@ EARLY_MS = 1.0
 
 
 def burst(address: IPv4Address | str, prefix: Sequence[str] = ()) -> Fact[PingSummary]:
-    """2,000 pings in half a second and one or two round trips; `prefix` runs it in a pod, for example.
+    """2,000 pings, which take half a second plus one or two round trips; `prefix` runs it in a pod, for example.
 
     One ping keeps to 1,000 packets a second only while it may send up to `PRELOAD` at once, and flooding would wait
     for answers; so four run side by side.
@@ -78,7 +78,11 @@ def check_burst(seen: PingSummary, condition: Condition, placement: Placement, c
 
 
 def loss_bounds(packets: int, loss_pct: float, crossed: int = 1) -> tuple[int, int]:
-    """The numbers of lost packets between which a true loss falls but once in a million."""
+    """The fewest and the most lost packets that are still taken for this loss.
+
+    A burst under exactly this loss falls outside these bounds once in a million bursts; the upper bound allows for
+    `STRAY_LOSS_PCT` besides. `crossed` is how often a round trip crosses the impairment.
+    """
     loss = _either_way(loss_pct, crossed)
     with_stray = 1 - (1 - loss) * (1 - STRAY_LOSS_PCT / 100)
     low = _quantile(ERROR_CHANCE / 2, packets, loss) if loss else 0

@@ -44,7 +44,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class InstalledImpairment:
-    """What a node holds of one impairment, as its kernel says.
+    """What a node has of one impairment, as its kernel shows it.
 
     `condition` acts on packets now (falsy when nothing does), `lines` are all traces for people to read,
     `undo` takes exactly these traces away, `faults` say why what is there does not do what it looks like.

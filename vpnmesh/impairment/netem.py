@@ -40,7 +40,7 @@ class NetemEngine:
         return Fact(commands, lambda completed: _held(target, completed))
 
     def set(self, target: Target, impairment: Impairment, held: InstalledImpairment) -> Plan:
-        """Deadman first, then the qdiscs from the top down; the filters last, when all they lead to stands."""
+        """Deadman first, then the qdiscs from the top down; the filters last, when all that they lead to is there."""
         if not impairment.condition:
             return self.clear(target, held)
         if held.obstacle:
@@ -50,7 +50,7 @@ class NetemEngine:
         steps: tuple[Step, ...] = (
             deadman.make_folder(),
             *note,
-            *deadman.arm(target.name, _undo(target, former, standing=True), impairment.deadman_s),
+            *deadman.arm(target.name, _undo(target, former, in_place=True), impairment.deadman_s),
             *_build(target, impairment, _attach_point(former)),
         )
         return plan_change(target, held, _wanted(target, impairment, former), steps)
@@ -63,7 +63,7 @@ class NetemEngine:
         """Restart the deadman."""
         if not held.condition:
             return Plan()
-        undo = _undo(target, _former(held), standing=True)
+        undo = _undo(target, _former(held), in_place=True)
         return Plan((deadman.disarm(target.name), *deadman.arm(target.name, undo, impairment.deadman_s)))
 
 
@@ -111,10 +111,10 @@ def _build(target: Target, impairment: Impairment, parent: str) -> tuple[Command
     return tuple(_on(target, argv) for argv in argvs)
 
 
-def _undo(target: Target, former: tc.Qdisc | None, *, standing: bool) -> tuple[Command, ...]:
-    """Take our qdiscs away if they stand, put the former root back, remove the files."""
-    argvs = [tc.delete_root(target.device)] if standing else []
-    if standing and former and former.words:
+def _undo(target: Target, former: tc.Qdisc | None, *, in_place: bool) -> tuple[Command, ...]:
+    """Remove our qdiscs if they are there, put the former root back, remove the files."""
+    argvs = [tc.delete_root(target.device)] if in_place else []
+    if in_place and former and former.words:
         argvs.append(tc.add_qdisc(target.device, "root", former.handle, former.words))
     commands = tuple(_on(target, argv) for argv in argvs)
     return (*commands, *deadman.remove_files(target.name, _SUFFIXES))
@@ -172,7 +172,7 @@ def _held(target: Target, completed: Sequence[Completed]) -> InstalledImpairment
     is_armed = armed.exit_code == 0
     faults = _faults(target, ours, netem, filters, is_armed=is_armed)
     lines = _lines(target, ours, netem, filters, former, files, is_armed=is_armed)
-    undo = _undo(target, former, standing=ours is not None)
+    undo = _undo(target, former, in_place=ours is not None)
     return InstalledImpairment(
         condition=netem.condition if netem and not faults else Condition(),
         limit_packets=netem.limit_packets if netem else None,
@@ -187,7 +187,7 @@ def _held(target: Target, completed: Sequence[Completed]) -> InstalledImpairment
 def _find_former(
     qdiscs: Sequence[tc.Qdisc], ours: tc.Qdisc | None, noted: Sequence[tc.Qdisc]
 ) -> tc.Qdisc | None:
-    """The root that somebody else set: it stands (alone, or above ours), or it is in the note."""
+    """The root that somebody else set: it is there (alone, or above ours), or it is in the note."""
     root = next((qdisc for qdisc in qdiscs if qdisc.root), None)
     if root and root != ours:
         return None if root.is_default else root

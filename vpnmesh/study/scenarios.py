@@ -139,7 +139,9 @@ class Catalogue:
         listed = profile.get("scenarios") if isinstance(profile, Mapping) else None
         run = [str(name) for name in listed] if isinstance(listed, list) else []
         names = [name for name in (*BUILT_IN.names, *run) if name in written]
-        return cls.read({name: written[name] for name in dict.fromkeys((*names, *written))}, f"{place}: scenarios")
+        return cls.read(
+            {name: written[name] for name in dict.fromkeys((*names, *written))}, f"{place}: scenarios"
+        )
 
     def _and(self, name: object, keys: object, place: str, *, whole: bool = False) -> "Catalogue":
         """The catalogue with one more scenario; `whole` says that all its keys are written out."""
