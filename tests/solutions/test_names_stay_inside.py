@@ -20,12 +20,6 @@ EXCEPTIONS = {
     "vpnmesh/host/probes.py": "whether this kernel has that kind of link",
     # names of columns in tables that are published
     "vpnmesh/reference/__init__.py": "columns of the paper's tables",
-    "vpnmesh/report/formatting.py": "columns of the paper's tables",
-    "vpnmesh/report/published.py": "columns of the paper's tables",
-    "vpnmesh/report/tables.py": "columns of the paper's tables",
-    # to be deleted as soon as baselines come from the catalogue alone
-    "vpnmesh/frames/order.py": "baselines",
-    "vpnmesh/report/changes.py": "a baseline in words",
 }
 """Modules that may name solutions, and why."""
 WORDS = re.compile(rf"(?<![a-z0-9])({'|'.join((*SOLUTIONS, *PRODUCTS))})(?![a-z])", re.IGNORECASE)

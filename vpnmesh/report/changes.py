@@ -217,7 +217,7 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
     ]
     if len(gaps) == len(both):
         wanted = f"{fewest_for_interval()} figures or more of each cell" + (
-            " and of a native baseline" if baselines else ""
+            " and of a baseline" if baselines else ""
         )
         raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
     return [" ".join(cell) for cell in gaps]
