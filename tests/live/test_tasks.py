@@ -221,7 +221,11 @@ def test_a_measurement_of_the_walk_through_works_by_hand(nr: Nornir, bed: Testbe
     connect, kept = walk_through.measurement(), dict[str, str]()
     question = Question(bed, bed.pairs[0])
     client = nr.filter(name=bed.client.name)
-    parameters = {"question": question, "others": nr.inventory.hosts, "keep": kept.__setitem__}
+    parameters: dict[str, Any] = {
+        "question": question,
+        "others": nr.inventory.hosts,
+        "keep": kept.__setitem__,
+    }
     with provisioned(Site(nr, bed), scenario_named("native-1450")):
         done = client.run(task=tasks.measure, measurement=connect, **parameters)[bed.client.name]
         assert not done.failed, done.result
