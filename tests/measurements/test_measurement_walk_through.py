@@ -11,12 +11,11 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.measurements import test_measurements_contract as test_contract
-from tests.measurements import walk_through
+from tests.measurements import test_measurement_contract, walk_through
 from tests.measurements.cases import ABOUT, HERE, cases
 from vpnmesh.errors import ToolError
 
-RULES = {name: rule for name, rule in vars(test_contract).items() if name.startswith("test_")}
+RULES = {name: rule for name, rule in vars(test_measurement_contract).items() if name.startswith("test_")}
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
