@@ -71,14 +71,14 @@ def profiles_of(data: bytes, place: str, known: Written | None = None) -> dict[s
 
 
 def profile_from(name: str, keys: Mapping[str, object], where: str) -> Profile:
-    """The profile of these keys; InputError names the key that is wrong. Whose scenarios they are is asked later."""
+    """The profile of these keys; InputError names the key that is wrong. Its scenarios and tests are looked up later."""
     written = checked(_Keys, keys, where, PAGE)
     values = written.model_dump(exclude={"variant_of", "scenarios", "conditions", "tests", "placement"})
     return Profile(
         name=name,
         scenarios=tuple(dict.fromkeys(written.scenarios)),
         conditions=_each(Condition.parse, written.conditions, f"{where}: conditions"),
-        tests=_each(parse_test, written.tests, f"{where}: tests"),
+        tests=tuple(dict.fromkeys(written.tests)),
         placement=parse_placement(written.placement, DEFAULT_PLACEMENT, f"{where}: placement"),
         **values,
     )
@@ -90,7 +90,9 @@ def profile_of_file(data: bytes, place: str) -> Profile:
     if len(found) > 1:
         raise InputError(place, f"holds {len(found)} profiles", "write each into a file of its own")
     ((name, keys),) = found.items()
-    return profile_from(name, keys, f"{place}: {name}")
+    profile = profile_from(name, keys, f"{place}: {name}")
+    _each(parse_test, profile.tests, f"{place}: {name}: tests")
+    return profile
 
 
 def profile_named(name: str) -> Profile:
