@@ -71,7 +71,7 @@ def profiles_of(data: bytes, place: str, known: Written | None = None) -> dict[s
 
 
 def profile_from(name: str, keys: Mapping[str, object], where: str) -> Profile:
-    """The profile of these keys; InputError names the key that is wrong. Its scenarios and tests are looked up later."""
+    """The profile of these keys; InputError names the key that is wrong. Scenarios and tests are looked up later."""
     written = checked(_Keys, keys, where, PAGE)
     values = written.model_dump(exclude={"variant_of", "scenarios", "conditions", "tests", "placement"})
     return Profile(
