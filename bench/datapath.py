@@ -51,7 +51,7 @@ def pair_script() -> str:
 
 @contextmanager
 def bare_pair() -> Iterator[tuple[str, ...]]:
-    """The argv prefix that enters the namespaces' mount namespace while they stand."""
+    """The argv prefix that enters the namespaces' mount namespace while they exist."""
     argv = ("unshare", *_FLAGS, "sh", "-c", pair_script())
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
         try:

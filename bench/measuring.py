@@ -1,7 +1,7 @@
 """Which part of the wall time goes into measuring, at 10 s and 60 s repetitions, switching shown apart.
 
 Real repetitions by the code of the matrix, with a stopwatch around its stages. "Measuring" is iperf3's counted window
-alone: the omitted second, which only warms up, stands in the breakdown. The paper's tooling reaches 75 % at 60 s.
+alone: the omitted second, which only warms up, is shown in the breakdown. The paper's tooling reaches 75 % at 60 s.
 """
 
 import functools
@@ -89,7 +89,7 @@ class Stopwatch:
 
 @contextmanager
 def watching(watch: Stopwatch) -> Iterator[None]:
-    """Have the matrix's own functions tell their times; they are called by these names within their modules."""
+    """Make the matrix's own functions tell their times; they are called by these names within their modules."""
     before: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, function: Any) -> None:

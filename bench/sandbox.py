@@ -1,4 +1,4 @@
-"""Where benchmarks build: a network and a lab directory of their own, beside whatever stands on this machine."""
+"""Where benchmarks build: a network and a lab directory of their own, beside whatever runs on this machine."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def private_place() -> Iterator[Path]:
 
 @contextmanager
 def lab_site(port_rate_mbit_s: float | None = DEFAULT_PORT_RATE_MBIT_S) -> Iterator[Site]:
-    """A lab that stands while this lasts, as a site whose nodes answer."""
+    """A lab that is up while this lasts, as a site whose nodes answer."""
     with private_place(), up(embedded(), port_rate_mbit_s=port_rate_mbit_s, owned=True):
         nr, testbed = load("lab")
         try:

@@ -80,7 +80,7 @@ KINDS: dict[str, ObjectKind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ObjectChange:
     """One object to make, to change or to delete; `fields` are those that differ, `before` what they hold."""
 
     verb: str
@@ -117,7 +117,7 @@ def _shown(value: object) -> str:
 class SeedPlan:
     """What NetBox lacks; falsy when it holds everything already."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[ObjectChange, ...]
     ids: Mapping[Ref, int]
 
     def __bool__(self) -> bool:
@@ -160,30 +160,30 @@ def _observe(netbox: NetBox, wanted: Sequence[WantedObject], tag: str) -> dict[s
     return found
 
 
-def _deletions(found: Mapping[str, Sequence[Row]], wanted: Iterable[WantedObject]) -> Iterator[Change]:
+def _deletions(found: Mapping[str, Sequence[Row]], wanted: Iterable[WantedObject]) -> Iterator[ObjectChange]:
     keys = {(one.kind, one.key) for one in wanted}
     for kind, about in reversed(KINDS.items()):
         for row in found.get(kind, ()) if about.owned else ():
             key = about.key(row)
             if (kind, key) not in keys:
-                yield Change("delete", kind, key, id=int(str(row["id"])))
+                yield ObjectChange("delete", kind, key, id=int(str(row["id"])))
 
 
 def _changes(
     rows: Mapping[tuple[str, str], Row], wanted: Sequence[WantedObject], ids: Mapping[Ref, int]
-) -> Iterator[Change]:
+) -> Iterator[ObjectChange]:
     for kind, about in KINDS.items():
         for one in (one for one in wanted if one.kind == kind):
             row = rows.get((kind, one.key))
             if row is None:
-                yield Change("post", kind, one.key, one.fields)
+                yield ObjectChange("post", kind, one.key, one.fields)
             elif about.owned:
                 new = {
                     name: value for name, value in one.fields.items() if not _same(value, row.get(name), ids)
                 }
                 if new:
                     before = {name: row.get(name) for name in new}
-                    yield Change("patch", kind, one.key, new, before, ids[one.ref])
+                    yield ObjectChange("patch", kind, one.key, new, before, ids[one.ref])
 
 
 def _same(wanted: object, found: object, ids: Mapping[Ref, int]) -> bool:
@@ -229,9 +229,9 @@ def apply(netbox: NetBox, documents: Documents, place: str) -> SeedPlan:
     return first
 
 
-def _write(netbox: NetBox, changes: Iterable[Change], ids: dict[Ref, int]) -> None:
+def _write(netbox: NetBox, changes: Iterable[ObjectChange], ids: dict[Ref, int]) -> None:
     """Write batch by batch; a field that points to an object not made yet waits until the end."""
-    later: list[Change] = []
+    later: list[ObjectChange] = []
     for (verb, kind), group in groupby(changes, key=lambda change: (change.verb, change.kind)):
         batch = list(group)
         for start in range(0, len(batch), BATCH):
@@ -247,15 +247,15 @@ def _write(netbox: NetBox, changes: Iterable[Change], ids: dict[Ref, int]) -> No
         fields = {name: value for name, value in change.fields.items() if name.startswith("primary_ip")}
         own = ids[Ref(change.kind, change.key)]
         netbox.write(
-            "patch", change.kind, [_body(Change("patch", "", "", fields, id=own), ids)], [change.key]
+            "patch", change.kind, [_body(ObjectChange("patch", "", "", fields, id=own), ids)], [change.key]
         )
 
 
-def _waiting(change: Change, ids: Mapping[Ref, int]) -> bool:
+def _waiting(change: ObjectChange, ids: Mapping[Ref, int]) -> bool:
     return any(isinstance(value, Ref) and value not in ids for value in change.fields.values())
 
 
-def _body(change: Change, ids: Mapping[Ref, int]) -> Row:
+def _body(change: ObjectChange, ids: Mapping[Ref, int]) -> Row:
     fields = {name: _plain(value, ids) for name, value in change.fields.items()}
     missing = {name for name, value in change.fields.items() if isinstance(value, Ref) and value not in ids}
     body = {name: value for name, value in fields.items() if name not in missing}

@@ -27,7 +27,7 @@ more are in the command's own help and in docs/commands.md
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """A command: the module whose `main` it is, and what it is for, in one line."""
 
     module: str
@@ -40,16 +40,18 @@ class Entry:
 
 
 COMMANDS = {
-    "matrix": Entry("workflows.full_matrix", "Run the whole study: scenarios x conditions x tests."),
-    "report": Entry("workflows.report", "Make the report of a run, of published results, or of the paper."),
-    "doctor": Entry("workflows.doctor", "Find out whether a run would work, and what to do."),
-    "inventory": Entry("workflows.inventory", "Show, check and compare inventories; YAML and NetBox."),
-    "firewall": Entry("workflows.firewall", "Show, set and prove a firewall policy."),
-    "impair": Entry("workflows.impair", "Set loss and delay by hand, and prove them by packets."),
-    "teardown": Entry("workflows.teardown", "Take away what a killed run left on the nodes."),
-    "criteria": Entry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
-    "repl": Entry("workflows.repl", "Open a Python prompt with the testbed in it."),
-    "lab": Entry("vpnmesh.lab.__main__", "Bring the emulated testbed up and down, and look into it."),
+    "matrix": CommandEntry("workflows.full_matrix", "Run the whole study: scenarios x conditions x tests."),
+    "report": CommandEntry(
+        "workflows.report", "Make the report of a run, of published results, or of the paper."
+    ),
+    "doctor": CommandEntry("workflows.doctor", "Find out whether a run would work, and what to do."),
+    "inventory": CommandEntry("workflows.inventory", "Show, check and compare inventories; YAML and NetBox."),
+    "firewall": CommandEntry("workflows.firewall", "Show, set and prove a firewall policy."),
+    "impair": CommandEntry("workflows.impair", "Set loss and delay by hand, and prove them by packets."),
+    "teardown": CommandEntry("workflows.teardown", "Take away what a killed run left on the nodes."),
+    "criteria": CommandEntry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
+    "repl": CommandEntry("workflows.repl", "Open a Python prompt with the testbed in it."),
+    "lab": CommandEntry("vpnmesh.lab.__main__", "Bring the emulated testbed up and down, and look into it."),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from vpnmesh.criteria import data as criteria
-from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue, DatedFact, How, StatementSource, Value
 from vpnmesh.errors import InputError
 from vpnmesh.reference import paper_tables
 from vpnmesh.reference.data import paper_data
@@ -25,10 +25,10 @@ from workflows import report
 from workflows.reporting.presenting import PAPER_DATE, advice_json, facts_date
 from workflows.reporting.studies import study_of
 
-SOURCE = Source("test", "a test", "")
+SOURCE = StatementSource("test", "a test", "")
 
 
-def advice_on(study: Study, catalogue: Catalogue | None = None, on: date = PAPER_DATE) -> Advice:
+def advice_on(study: Study, catalogue: CriteriaCatalogue | None = None, on: date = PAPER_DATE) -> Advice:
     return advise(Readings(study, paper_tables()), catalogue or criteria.load(), NEEDS, on)
 
 
@@ -165,8 +165,8 @@ def test_swapping_two_scenarios_changes_the_verdicts(swapped: Study) -> None:
     assert claim(swapped, "tcp-pairs").verdict is not ClaimVerdict.HOLDS
 
 
-def flipped(catalogue: Catalogue, product: str, topic: str, value: Value) -> Catalogue:
-    def changed(fact: Fact) -> Fact:
+def flipped(catalogue: CriteriaCatalogue, product: str, topic: str, value: Value) -> CriteriaCatalogue:
+    def changed(fact: DatedFact) -> DatedFact:
         mine = (fact.product, fact.topic, fact.date) == (product, topic, PAPER_DATE)
         return replace(fact, claimed=value, verified=value) if mine else fact
 
@@ -213,7 +213,7 @@ def test_later_facts_change_later_advice(paper: Study) -> None:
 
 def test_a_new_row_beside_the_old_one_decides_from_its_date_on(paper: Study) -> None:
     """A web interface that ZeroTier ships in 2030 counts in 2030 and not before."""
-    fact = Fact("zerotier", "web-ui", date(2030, 1, 1), Value.MET, Value.UNKNOWN, How.DOCS, SOURCE)
+    fact = DatedFact("zerotier", "web-ui", date(2030, 1, 1), Value.MET, Value.UNKNOWN, How.DOCS, SOURCE)
     catalogue = replace(criteria.load(), usability=(*criteria.load().usability, fact))
     assert "zerotier" not in [name for _, name in ranks(advice_on(paper, catalogue), "web-ui")]
     assert "zerotier" in [name for _, name in ranks(advice_on(paper, catalogue, date(2030, 1, 1)), "web-ui")]

@@ -8,7 +8,7 @@ import polars as pl
 
 from tests.report.conftest import made
 from vpnmesh.criteria import data as criteria
-from vpnmesh.criteria.catalogue import Catalogue, Source, Value
+from vpnmesh.criteria.catalogue import CriteriaCatalogue, StatementSource, Value
 from vpnmesh.reference import paper_tables
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim, claims, table
@@ -19,7 +19,7 @@ from workflows.reporting.presenting import PAPER_DATE
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
 
 
-def found(study: Study, catalogue: Catalogue | None = None) -> tuple[Claim, ...]:
+def found(study: Study, catalogue: CriteriaCatalogue | None = None) -> tuple[Claim, ...]:
     return claims(Readings(study, paper_tables()), catalogue or criteria.load(), PAPER_DATE)
 
 
@@ -165,9 +165,9 @@ def test_what_rests_on_the_papers_word_alone_does_not_hold(paper: Study) -> None
 def test_another_source_makes_a_fact_hold(paper: Study) -> None:
     """The same fact by somebody else on the same day confirms the claim; one that says otherwise contradicts it."""
     catalogue = criteria.load()
-    other = Source("test", "somebody else", "https://example.org")
+    other = StatementSource("test", "somebody else", "https://example.org")
 
-    def told(value: Value) -> Catalogue:
+    def told(value: Value) -> CriteriaCatalogue:
         facts = [
             replace(fact, claimed=value, verified=value, source=other)
             if (fact.product, fact.topic) == ("headscale", "granular-acl")

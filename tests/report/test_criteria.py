@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from vpnmesh.criteria import data as criteria
-from vpnmesh.criteria.catalogue import Basis, Catalogue, Fact, How, Source, Value
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue, DatedFact, How, StatementSource, Value
 from vpnmesh.criteria.evaluate import Verdict, evaluate
 from vpnmesh.criteria.parse import parse
 from vpnmesh.errors import InputError
@@ -16,15 +16,15 @@ from vpnmesh.solutions import SOLUTIONS
 from workflows import criteria as command
 
 PAPER = date(2023, 6, 17)
-SOURCE = Source("test", "a test", "")
+SOURCE = StatementSource("test", "a test", "")
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
+def catalogue() -> CriteriaCatalogue:
     return criteria.load()
 
 
-def verdict(catalogue: Catalogue, product: str, on: date, basis: Basis = Basis.CLAIMED) -> Verdict:
+def verdict(catalogue: CriteriaCatalogue, product: str, on: date, basis: Basis = Basis.CLAIMED) -> Verdict:
     return next(found for found in evaluate(catalogue, on, basis) if found.product.id == product)
 
 
@@ -32,17 +32,17 @@ def failed(found: Verdict) -> list[str]:
     return [answer.criterion.id for answer in found.failed]
 
 
-def qualified(catalogue: Catalogue, on: date, basis: Basis) -> list[str]:
+def qualified(catalogue: CriteriaCatalogue, on: date, basis: Basis) -> list[str]:
     return [found.product.name for found in evaluate(catalogue, on, basis) if found.qualifies]
 
 
-def test_the_papers_four_qualify_on_its_date(catalogue: Catalogue) -> None:
+def test_the_papers_four_qualify_on_its_date(catalogue: CriteriaCatalogue) -> None:
     """As claimed on 2023-06-17, the four of section 3.1 qualify and nobody else."""
     expected = ["Headscale", "Netbird", "ZeroTier", "Netmaker"]
     assert expected == qualified(catalogue, PAPER, Basis.CLAIMED)
 
 
-def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: Catalogue) -> None:
+def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: CriteriaCatalogue) -> None:
     """NetBird's and Netmaker's relays did not work over TCP then, Headscale's carries nothing over UDP: one is left."""
     assert qualified(catalogue, PAPER, Basis.VERIFIED) == ["ZeroTier"]
     assert failed(verdict(catalogue, "headscale", PAPER, Basis.VERIFIED)) == ["relay-udp"]
@@ -55,13 +55,13 @@ def test_what_the_paper_found_by_hand_counts_when_verified(catalogue: Catalogue)
     [("innernet", ["relay-tcp"]), ("nebula", ["relay-tcp"]), ("tailscale", ["open-source"])],
 )
 def test_each_exclusion_has_the_papers_reason(
-    catalogue: Catalogue, product: str, expected: list[str]
+    catalogue: CriteriaCatalogue, product: str, expected: list[str]
 ) -> None:
     """Section 3.1 and footnote e name the one criterion each of these three fails."""
     assert expected == failed(verdict(catalogue, product, PAPER))
 
 
-def test_every_product_has_every_cell_of_its_date(catalogue: Catalogue) -> None:
+def test_every_product_has_every_cell_of_its_date(catalogue: CriteriaCatalogue) -> None:
     """No cell of Table 1 is a gap: eleven products, eleven criteria, each with a source."""
     cells = [
         (product.id, criterion.id)
@@ -73,9 +73,9 @@ def test_every_product_has_every_cell_of_its_date(catalogue: Catalogue) -> None:
     assert len(catalogue.products) == 11
 
 
-def test_unknown_is_no_failure_and_no_yes(catalogue: Catalogue) -> None:
+def test_unknown_is_no_failure_and_no_yes(catalogue: CriteriaCatalogue) -> None:
     """A cell set to unknown keeps a product from qualifying without counting as failed."""
-    fact = Fact("headscale", "acl", date(2023, 6, 18), Value.UNKNOWN, Value.UNKNOWN, How.DOCS, SOURCE)
+    fact = DatedFact("headscale", "acl", date(2023, 6, 18), Value.UNKNOWN, Value.UNKNOWN, How.DOCS, SOURCE)
     found = verdict(catalogue.adding(fact), "headscale", date(2023, 6, 18))
     assert (
         found.qualifies,
@@ -84,7 +84,7 @@ def test_unknown_is_no_failure_and_no_yes(catalogue: Catalogue) -> None:
     ) == (False, [], ["acl"])
 
 
-def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
+def test_one_flipped_cell_flips_the_verdict(catalogue: CriteriaCatalogue) -> None:
     """Headscale without ACLs on the same day is out, for that reason and no other."""
     facts = tuple(
         replace(fact, claimed=Value.UNMET)
@@ -97,7 +97,7 @@ def test_one_flipped_cell_flips_the_verdict(catalogue: Catalogue) -> None:
     assert "Access control: unmet (Kjorveziroski et al. 2024, Table 1, 2023-06-17, docs)" in found.explain()
 
 
-def test_no_note_contradicts_its_cell(catalogue: Catalogue) -> None:
+def test_no_note_contradicts_its_cell(catalogue: CriteriaCatalogue) -> None:
     """A relay that a note calls TCP only is not one over UDP, and what was not tried was not found by hand."""
     over_udp = [fact for fact in catalogue.facts if fact.topic == "relay-udp"]
     tcp_alone = [fact for fact in over_udp if "TCP alone" in fact.note]
@@ -108,7 +108,7 @@ def test_no_note_contradicts_its_cell(catalogue: Catalogue) -> None:
     assert {fact.how for fact in untried} == {How.DOCS}
 
 
-def test_later_facts_leave_earlier_verdicts_alone(catalogue: Catalogue) -> None:
+def test_later_facts_leave_earlier_verdicts_alone(catalogue: CriteriaCatalogue) -> None:
     """ZeroTier's controller left the open-source build on 2025-08-21; the day before it still passes."""
     answers = [
         catalogue.fact("zerotier", "open-source", day) for day in (date(2025, 8, 20), date(2025, 8, 21))
@@ -116,14 +116,14 @@ def test_later_facts_leave_earlier_verdicts_alone(catalogue: Catalogue) -> None:
     assert [answer.claimed for answer in answers if answer] == [Value.MET, Value.UNMET]
 
 
-def test_a_release_grows_old(catalogue: Catalogue) -> None:
+def test_a_release_grows_old(catalogue: CriteriaCatalogue) -> None:
     """Half a year after the last known release nobody knows, which is said with the newest evidence."""
     found = verdict(catalogue, "wesher", date(2023, 12, 18)).answer("recent-release")
     assert found is not None
     assert (found.value, "the newest evidence is of 2023-06-17" in found.explain()) == (Value.UNKNOWN, True)
 
 
-def test_nothing_is_known_before_the_first_evidence(catalogue: Catalogue) -> None:
+def test_nothing_is_known_before_the_first_evidence(catalogue: CriteriaCatalogue) -> None:
     """On a date before all evidence every answer is unknown and nobody qualifies."""
     verdicts = evaluate(catalogue, date(2020, 1, 1), Basis.CLAIMED)
     assert {Value.UNKNOWN} == {answer.value for found in verdicts for answer in found.answers}
@@ -205,7 +205,7 @@ def test_two_rows_of_one_day_are_refused() -> None:
         parse(criteria.criteria(), replaced(texts, block, block + block))
 
 
-def test_a_vpn_without_statements_is_not_judged(catalogue: Catalogue) -> None:
+def test_a_vpn_without_statements_is_not_judged(catalogue: CriteriaCatalogue) -> None:
     """It can be measured, and is named; it is no row of Table 1, and nothing crashes."""
     assert criteria.not_judged(catalogue) == ("wireguard",)
     fewer = parse(

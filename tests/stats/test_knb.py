@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.imports import import_knb
-from vpnmesh.frames.names import Source, scenario_of
+from vpnmesh.frames.names import PublishedFile, scenario_of
 from vpnmesh.tools import knb
 
 CAPTURED = Path(__file__).parents[1] / "captured" / "knb"
 NAME = "01-x-60s-p2ptcp-loss0p-delay0.json"
 
 
-def captured(case: str) -> tuple[Source, str]:
+def captured(case: str) -> tuple[PublishedFile, str]:
     path = next((CAPTURED / case).glob("*.json"))
-    return Source(f"11-example/{path.name}", "example", str(path)), path.read_text()
+    return PublishedFile(f"11-example/{path.name}", "example", str(path)), path.read_text()
 
 
 def record(
@@ -122,7 +122,7 @@ def test_a_promised_section_that_is_missing_failed() -> None:
 
 def test_twice_the_same_repetition_counts_once() -> None:
     """A repetition in two files (same name, same start) is one, and said to be."""
-    files = [(Source(f"11-x/{i}-{NAME}", "x", ""), json.dumps([record()])) for i in range(2)]
+    files = [(PublishedFile(f"11-x/{i}-{NAME}", "x", ""), json.dumps([record()])) for i in range(2)]
     found = import_knb(files)
     assert found.samples.height == 1
     assert found.notes == ("x none tcp: 1 repetitions were there twice, counted once",)
@@ -132,7 +132,7 @@ def test_mixed_units_are_pointed_at() -> None:
     """Figures in bit/s among figures in Mbit/s are kept and warned about."""
     rates = [700, 705, 710, 700_000_000]
     text = json.dumps([record(rate, name=f"knb-{i}") for i, rate in enumerate(rates)])
-    found = import_knb([(Source(f"11-x/{NAME}", "x", ""), text)])
+    found = import_knb([(PublishedFile(f"11-x/{NAME}", "x", ""), text)])
     assert found.samples.filter(outcome="measured").height == 4
     assert [note.rpartition(" They")[0] for note in found.notes] == [
         "x none tcp: 1 of 4 rates differ from the median by more than a factor of 100: mixed units?"
@@ -162,7 +162,7 @@ def test_names_without_or_with_impossible_conditions() -> None:
     assert knb.condition_of("results.json") is None
     with pytest.raises(InputError, match="loss 150"):
         knb.condition_of("x-loss150p-delay0.json")
-    found = import_knb([(Source("1-x/x-loss150p-delay0.json", "x", ""), json.dumps([record()]))])
+    found = import_knb([(PublishedFile("1-x/x-loss150p-delay0.json", "x", ""), json.dumps([record()]))])
     assert (found.samples.height, "left out" in found.notes[0]) == (0, True)
 
 

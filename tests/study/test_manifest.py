@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import SCHEMA_VERSION
-from vpnmesh.study.manifest import Manifest, Session, Surroundings, read_manifest
+from vpnmesh.study.manifest import Manifest, RunSession, Surroundings, read_manifest
 
 names = st.text(st.characters(categories=["Ll"], max_codepoint=127), min_size=1, max_size=8)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -49,7 +49,7 @@ def test_the_first_session_is_the_runs_own() -> None:
     manifest = Manifest(seed=1, started_at="then")
     for engine in ("netem", "nfqueue"):
         met = Surroundings(engine=engine)
-        manifest = manifest.begun(Session(started_at="now", engine=engine), met)
+        manifest = manifest.begun(RunSession(started_at="now", engine=engine), met)
         manifest = manifest.noted({"footprint_before": {"worker1": {"files": [engine]}}})
     assert (manifest.engine, manifest.started_at) == ("netem", "then")
     assert manifest.footprint_before == {"worker1": {"files": ["netem"]}}

@@ -1,6 +1,6 @@
 """What is known of each VPN, when, from whom, and how: the records behind Table 1 (paper, section 3.1).
 
-A fact is never overwritten: a newer row stands beside the old one, and the asked date decides which counts.
+A fact is never overwritten: a newer row is added beside the old one, and the asked date decides which counts.
 """
 
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StatementSource:
     """Where a fact comes from; `url` is empty for what this project tried itself.
 
     `is_the_paper`: the study whose claims are judged, which cannot confirm itself.
@@ -69,7 +69,7 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class DatedFact:
     """What was known of one product on one topic (a criterion or a matter of usability) on one date."""
 
     product: str
@@ -78,12 +78,12 @@ class Fact:
     claimed: Value
     verified: Value
     how: How
-    source: Source
+    source: StatementSource
     note: str = ""
     seconds: float | None = None
 
     def value(self, basis: Basis) -> Value:
-        """The value on that basis; what nobody verified stands as claimed."""
+        """The value on that basis; what nobody verified counts as claimed."""
         if basis is Basis.CLAIMED or self.verified is Value.UNKNOWN:
             return self.claimed
         return self.verified
@@ -95,13 +95,13 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class CriteriaCatalogue:
     """Criteria, products and all dated facts about them."""
 
     criteria: tuple[Criterion, ...]
     products: tuple[Product, ...]
-    facts: tuple[Fact, ...]
-    usability: tuple[Fact, ...]
+    facts: tuple[DatedFact, ...]
+    usability: tuple[DatedFact, ...]
 
     def criterion(self, topic: str) -> Criterion | None:
         """The criterion of that id, None for a matter of usability."""
@@ -111,19 +111,19 @@ class Catalogue:
         """The product of that id, None if Table 1 has none."""
         return next((product for product in self.products if product.id == product_id), None)
 
-    def fact(self, product_id: str, topic: str, on: date) -> Fact | None:
+    def fact(self, product_id: str, topic: str, on: date) -> DatedFact | None:
         """The newest fact on or before that day that is still valid then, or None."""
         criterion = self.criterion(topic)
         valid = timedelta(days=criterion.valid_days) if criterion and criterion.valid_days else timedelta.max
         known = [fact for fact in self.history(product_id, topic) if fact.date <= on]
         return known[-1] if known and on - known[-1].date <= valid else None
 
-    def history(self, product_id: str, topic: str) -> tuple[Fact, ...]:
+    def history(self, product_id: str, topic: str) -> tuple[DatedFact, ...]:
         """All facts of a product on a topic, oldest first."""
         facts = (*self.facts, *self.usability)
         mine = [fact for fact in facts if (fact.product, fact.topic) == (product_id, topic)]
         return tuple(sorted(mine, key=lambda fact: fact.date))
 
-    def adding(self, fact: Fact) -> "Catalogue":
+    def adding(self, fact: DatedFact) -> "CriteriaCatalogue":
         """The catalogue with one more dated row."""
         return replace(self, facts=(*self.facts, fact))

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from vpnmesh.criteria.catalogue import Catalogue
+from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.criteria.parse import CRITERIA_FILE, parse
 from vpnmesh.errors import InputError
 from vpnmesh.solutions import SOLUTIONS
@@ -33,12 +33,12 @@ def statements() -> dict[str, str]:
     return found
 
 
-def load() -> Catalogue:
+def load() -> CriteriaCatalogue:
     """Criteria, VPNs and all that is known of them."""
     return parse(criteria(), statements())
 
 
-def not_judged(catalogue: Catalogue) -> tuple[str, ...]:
+def not_judged(catalogue: CriteriaCatalogue) -> tuple[str, ...]:
     """The VPNs that can be measured and of which nobody has stated anything."""
     judged = {product.id for product in catalogue.products}
     return tuple(name for name, one in SOLUTIONS.items() if one.is_vpn and name not in judged)

@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from vpnmesh.criteria.catalogue import Basis, Catalogue, Criterion, Fact, Product, Value
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue, Criterion, DatedFact, Product, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,8 @@ class Answer:
 
     criterion: Criterion
     value: Value
-    fact: Fact | None
-    newest: Fact | None
+    fact: DatedFact | None
+    newest: DatedFact | None
 
     def explain(self) -> str:
         """The answer with its evidence, or why there is none."""
@@ -70,17 +70,19 @@ class Verdict:
         return f"{self.product.name} {kind}: {'. '.join(reasons)}."
 
 
-def evaluate(catalogue: Catalogue, on: date, basis: Basis) -> tuple[Verdict, ...]:
+def evaluate(catalogue: CriteriaCatalogue, on: date, basis: Basis) -> tuple[Verdict, ...]:
     """A verdict for each product, in the order of Table 1."""
     return tuple(_verdict(catalogue, product, on, basis) for product in catalogue.products)
 
 
-def _verdict(catalogue: Catalogue, product: Product, on: date, basis: Basis) -> Verdict:
+def _verdict(catalogue: CriteriaCatalogue, product: Product, on: date, basis: Basis) -> Verdict:
     answers = (_answer(catalogue, product, criterion, on, basis) for criterion in catalogue.criteria)
     return Verdict(product, tuple(answers))
 
 
-def _answer(catalogue: Catalogue, product: Product, criterion: Criterion, on: date, basis: Basis) -> Answer:
+def _answer(
+    catalogue: CriteriaCatalogue, product: Product, criterion: Criterion, on: date, basis: Basis
+) -> Answer:
     fact = catalogue.fact(product.id, criterion.id, on)
     past = [known for known in catalogue.history(product.id, criterion.id) if known.date <= on]
     return Answer(criterion, fact.value(basis) if fact else Value.UNKNOWN, fact, past[-1] if past else None)

@@ -7,7 +7,15 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vpnmesh.criteria.catalogue import Catalogue, Criterion, Fact, How, Product, Source, Value
+from vpnmesh.criteria.catalogue import (
+    CriteriaCatalogue,
+    Criterion,
+    DatedFact,
+    How,
+    Product,
+    StatementSource,
+    Value,
+)
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
 
@@ -68,7 +76,7 @@ class _StatementsFile(_Strict):
 _FileT = TypeVar("_FileT", bound=_Strict)
 
 
-def parse(criteria: str, statements: Mapping[str, str] | None = None) -> Catalogue:
+def parse(criteria: str, statements: Mapping[str, str] | None = None) -> CriteriaCatalogue:
     """The catalogue of the criteria's file and of the statements on each VPN.
 
     `statements` are the texts by the names of their files (`NAME.yaml`). VPNs come in the order of Table 1, then by
@@ -76,8 +84,8 @@ def parse(criteria: str, statements: Mapping[str, str] | None = None) -> Catalog
     """
     shared = _checked(_CriteriaFile, criteria, CRITERIA_FILE)
     files = {place: _checked(_StatementsFile, text, place) for place, text in (statements or {}).items()}
-    facts: list[Fact] = []
-    usability: list[Fact] = []
+    facts: list[DatedFact] = []
+    usability: list[DatedFact] = []
     for place, file in sorted(files.items(), key=lambda one: _row(one[1])):
         if place != f"{file.product.id}.yaml":
             raise InputError(place, f"is about '{file.product.id}'", f"name the file {file.product.id}.yaml")
@@ -85,7 +93,7 @@ def parse(criteria: str, statements: Mapping[str, str] | None = None) -> Catalog
         facts += [fact for block in file.observations for fact in _facts(file.product, block, sources, place)]
         usability += [_usability(file.product, row, sources, place) for row in file.usability]
     products = tuple(file.product for file in sorted(files.values(), key=_row))
-    catalogue = Catalogue(shared.criteria, products, tuple(facts), tuple(usability))
+    catalogue = CriteriaCatalogue(shared.criteria, products, tuple(facts), tuple(usability))
     _check_topics(catalogue)
     return catalogue
 
@@ -103,34 +111,36 @@ def _row(file: _StatementsFile) -> tuple[float, str]:
     return (inf if file.table_1_row is None else file.table_1_row, file.product.id)
 
 
-def _sources(written: Mapping[str, _Source]) -> dict[str, Source]:
-    return {key: Source(key, one.text, one.url, one.is_the_paper) for key, one in written.items()}
+def _sources(written: Mapping[str, _Source]) -> dict[str, StatementSource]:
+    return {key: StatementSource(key, one.text, one.url, one.is_the_paper) for key, one in written.items()}
 
 
-def _source(sources: Mapping[str, Source], key: str, place: str) -> Source:
+def _source(sources: Mapping[str, StatementSource], key: str, place: str) -> StatementSource:
     if key not in sources:
         raise UnknownNameError(place, "source", key, sorted(sources))
     return sources[key]
 
 
 def _facts(
-    product: Product, block: _Observation, sources: Mapping[str, Source], place: str
-) -> Iterable[Fact]:
+    product: Product, block: _Observation, sources: Mapping[str, StatementSource], place: str
+) -> Iterable[DatedFact]:
     for topic, value in block.cells.items():
         cell = value if isinstance(value, _Cell) else _Cell(claimed=value)
         source = _source(sources, cell.source or block.source, f"{place}: {topic}")
         how = cell.how or block.how
-        yield Fact(product.id, topic, block.date, cell.claimed, cell.verified, how, source, cell.note)
+        yield DatedFact(product.id, topic, block.date, cell.claimed, cell.verified, how, source, cell.note)
 
 
-def _usability(product: Product, row: _Usability, sources: Mapping[str, Source], place: str) -> Fact:
+def _usability(
+    product: Product, row: _Usability, sources: Mapping[str, StatementSource], place: str
+) -> DatedFact:
     source = _source(sources, row.source, f"{place}: {row.topic}")
-    return Fact(
+    return DatedFact(
         product.id, row.topic, row.date, row.claimed, row.verified, row.how, source, row.note, row.seconds
     )
 
 
-def _check_topics(catalogue: Catalogue) -> None:
+def _check_topics(catalogue: CriteriaCatalogue) -> None:
     criteria = sorted(criterion.id for criterion in catalogue.criteria)
     seen: set[tuple[str, str, date]] = set()
     for fact in (*catalogue.facts, *catalogue.usability):

@@ -12,7 +12,7 @@ LIFETIME = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ConfigEntry:
     """An object as the firewall holds it: its place in the array, its description, and all else as canonical JSON."""
 
     place: int
@@ -33,19 +33,19 @@ class PfsenseConfig:
     `local_time` is the firewall's own clock when it was read, in its own time zone: schedules go by it.
     """
 
-    rules: tuple[Entry, ...]
-    aliases: tuple[Entry, ...]
-    schedules: tuple[Entry, ...] | None = None
-    mappings: tuple[Entry, ...] | None = None
+    rules: tuple[ConfigEntry, ...]
+    aliases: tuple[ConfigEntry, ...]
+    schedules: tuple[ConfigEntry, ...] | None = None
+    mappings: tuple[ConfigEntry, ...] | None = None
     nat_mode: str | None = None
     local_time: datetime | None = None
     sections: tuple[str, ...] = field(default=("rules", "aliases", "schedules", "mappings"), repr=False)
 
-    def entries(self) -> tuple[tuple[str, Entry], ...]:
+    def entries(self) -> tuple[tuple[str, ConfigEntry], ...]:
         """Every object with the section it is in."""
         return tuple((name, entry) for name in self.sections for entry in getattr(self, name) or ())
 
-    def marked(self, prefix: str) -> tuple[tuple[str, Entry], ...]:
+    def marked(self, prefix: str) -> tuple[tuple[str, ConfigEntry], ...]:
         """The objects whose description begins so."""
         return tuple((name, entry) for name, entry in self.entries() if entry.descr.startswith(prefix))
 
@@ -63,7 +63,7 @@ class PfsenseConfig:
     def without(self, mark: Mark) -> "PfsenseConfig":
         """The configuration without what a run made."""
 
-        def foreign(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        def foreign(found: tuple[ConfigEntry, ...]) -> tuple[ConfigEntry, ...]:
             return tuple(one for one in found if not one.descr.startswith(mark.prefix))
 
         return replace(
@@ -74,7 +74,7 @@ class PfsenseConfig:
             mappings=None if self.mappings is None else foreign(self.mappings),
         )
 
-    def schedule_of(self, mark: Mark) -> Entry | None:
+    def schedule_of(self, mark: Mark) -> ConfigEntry | None:
         """The schedule that this run's rules end by; None where they have none."""
         return next((one for one in self.schedules or () if one.descr.startswith(mark.prefix)), None)
 

@@ -31,7 +31,7 @@ class Mark:
     run: str
 
     def __post_init__(self) -> None:
-        """InputError where the id could not stand in a description."""
+        """InputError where the id cannot be part of a description."""
         if not _RUN.fullmatch(self.run):
             raise InputError(
                 "run", f"'{self.run}' is no run id", "letters, digits, '.', '_' and '-', at most 40"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vpnmesh.errors import ToolError, UnavailableError
-from vpnmesh.firewall.pfsense_config import Entry, PfsenseConfig
+from vpnmesh.firewall.pfsense_config import ConfigEntry, PfsenseConfig
 from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, Mark, PfsenseObjects, Schedule
 from vpnmesh.firewall.policy import Action, Ruleset
 from vpnmesh.model import Testbed
@@ -161,14 +161,14 @@ def held_lines(held: PfsenseConfig, mark: Mark) -> tuple[str, ...]:
 
 
 def _script(job: Mapping[str, object]) -> str:
-    # base64 holds no quote, so nothing in the job can end the PHP string it stands in
+    # base64 holds no quote, so nothing in the job can end the PHP string that it is in
     text = base64.b64encode(json.dumps({**job, "paths": _PATHS}).encode()).decode()
     return _SCRIPT.replace("@JOB@", text)
 
 
-def _entries(items: list[dict[str, object]]) -> tuple[Entry, ...]:
+def _entries(items: list[dict[str, object]]) -> tuple[ConfigEntry, ...]:
     return tuple(
-        Entry(place, str(item.get("descr", "")), json.dumps(item, sort_keys=True))
+        ConfigEntry(place, str(item.get("descr", "")), json.dumps(item, sort_keys=True))
         for place, item in enumerate(items)
     )
 

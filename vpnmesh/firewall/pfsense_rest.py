@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from vpnmesh.errors import CheckError
-from vpnmesh.firewall.pfsense_config import Entry, PfsenseConfig
+from vpnmesh.firewall.pfsense_config import ConfigEntry, PfsenseConfig
 from vpnmesh.firewall.pfsense_objects import (
     PREFIX,
     Alias,
@@ -88,15 +88,17 @@ APPLY_NOW = Request("POST", APPLY, body={"async": False}, why="load the rules")
 APPLIED = Request("GET", APPLY, why="see whether changes are pending")
 
 
-def entries(data: object) -> tuple[Entry, ...]:
+def entries(data: object) -> tuple[ConfigEntry, ...]:
     """The `data` of a plural GET as entries."""
     items = data if isinstance(data, list) else []
     return tuple(_entry(item) for item in items if isinstance(item, dict))
 
 
-def _entry(item: dict[str, object]) -> Entry:
+def _entry(item: dict[str, object]) -> ConfigEntry:
     fields = {key: value for key, value in item.items() if key not in ("id", "active")}
-    return Entry(int(str(item.get("id", -1))), str(item.get("descr", "")), json.dumps(fields, sort_keys=True))
+    return ConfigEntry(
+        int(str(item.get("id", -1))), str(item.get("descr", "")), json.dumps(fields, sort_keys=True)
+    )
 
 
 def plan(
@@ -176,7 +178,7 @@ def conflicts(held: PfsenseConfig, wanted: PfsenseObjects) -> tuple[str, ...]:
 
 
 def _mapping_conflicts(held: PfsenseConfig, wanted: PfsenseObjects) -> Iterator[str]:
-    """The first mapping that fits translates, and the foreign ones stand first."""
+    """The first mapping that fits translates, and the foreign ones come first."""
     for entry in held.mappings or ():
         fields = entry.fields
         if entry.descr.startswith(PREFIX) or fields.get("disabled"):
@@ -305,7 +307,7 @@ def _deletions(
             yield Request("DELETE", path, (("descr__startswith", mark.prefix),), why=f"delete {mark.prefix}*")
 
 
-def _of(found: Sequence[Entry] | None, mark: Mark) -> list[Entry]:
+def _of(found: Sequence[ConfigEntry] | None, mark: Mark) -> list[ConfigEntry]:
     return [entry for entry in found or () if entry.descr.startswith(mark.prefix)]
 
 

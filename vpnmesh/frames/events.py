@@ -18,7 +18,7 @@ SETUP: dict[str, pl.DataType] = {
     "setup_s_mean": pl.Float64(),
     "setup_s_sd": pl.Float64(),
 }
-"""A row per scenario: steps are changes of nodes, seconds run until every pair stood on the scenario's path.
+"""A row per scenario: steps are changes of nodes, seconds run until every pair was on the scenario's path.
 
 Further columns `PHASE_s_mean` follow, one per phase that the run timed.
 """

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from vpnmesh.errors import InputError, ToolError
-from vpnmesh.frames.names import Source
+from vpnmesh.frames.names import PublishedFile
 from vpnmesh.frames.schemas import RESULTS
 from vpnmesh.study.outcome import UNAVAILABLE
 from vpnmesh.tools import knb
@@ -28,7 +28,7 @@ class Imported:
     facts: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
 
-def import_knb(files: Iterable[tuple[Source, str]]) -> Imported:
+def import_knb(files: Iterable[tuple[PublishedFile, str]]) -> Imported:
     """Every repetition of the files (source and text); what cannot be used becomes a note or a failed row."""
     rows, notes, unused = list[Row](), list[str](), Counter[tuple[str, str]]()
     facts: dict[str, frozenset[tuple[str, str]]] = defaultdict(frozenset)
@@ -48,7 +48,7 @@ def import_knb(files: Iterable[tuple[Source, str]]) -> Imported:
     return Imported(samples, (*notes, *failure_notes(samples), *unit_notes(samples)), dict(facts))
 
 
-def _read_file(source: Source, text: str) -> tuple[list[Row], list[str], knb.Contents]:
+def _read_file(source: PublishedFile, text: str) -> tuple[list[Row], list[str], knb.Contents]:
     """The rows of one file; no row where not even the condition is known."""
     try:
         condition = knb.condition_of(source.file_name)
@@ -72,14 +72,14 @@ def _read_file(source: Source, text: str) -> tuple[list[Row], list[str], knb.Con
     return rows, _file_notes(source, contents), contents
 
 
-def _file_notes(source: Source, contents: knb.Contents) -> list[str]:
+def _file_notes(source: PublishedFile, contents: knb.Contents) -> list[str]:
     notes = []
     if contents.repaired:
         notes.append(f"{source.name}: invalid JSON, repaired: {len(contents.repetitions)} repetitions read")
     return [*notes, *(f"{source.name}: {reason}" for reason in contents.broken)]
 
 
-def _row(source: Source, condition: str, index: int, repetition: knb.Repetition) -> Row:
+def _row(source: PublishedFile, condition: str, index: int, repetition: knb.Repetition) -> Row:
     """One repetition as a row; readings that the tool did give are kept, also where the repetition failed."""
     row: Row = {
         "scenario": source.scenario,
@@ -99,7 +99,7 @@ def _row(source: Source, condition: str, index: int, repetition: knb.Repetition)
     return row
 
 
-def _failed_row(source: Source, condition: str, test: str | None, reason: str, index: int) -> Row:
+def _failed_row(source: PublishedFile, condition: str, test: str | None, reason: str, index: int) -> Row:
     return {
         "scenario": source.scenario,
         "condition": condition,

@@ -11,7 +11,7 @@ _PATHS = ("-direct", "-relay", "-relay-tcp")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PublishedFile:
     """A file, by the name that notes and rows call it, and the scenario it belongs to."""
 
     name: str

@@ -38,7 +38,7 @@ STEADY = "steady"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PathChange:
     """Something that moves a path: its name in files and figures, the path that must come, and by when."""
 
     name: str
@@ -117,17 +117,17 @@ def falls_back(question: Question) -> bool:
     return question.fallback_s is not None and _scenario(question).path is Path.DIRECT
 
 
-def _changes(question: Question) -> Iterator[Change]:
+def _changes(question: Question) -> Iterator[PathChange]:
     """Falling back and returning, where there is something to fall back to."""
     if falls_back(question):
         deadline_s = question.fallback_s or 0.0
-        yield Change("to-relay", Path.RELAY, deadline_s, "UDP was blocked")
-        yield Change("to-direct", Path.DIRECT, deadline_s, "UDP was allowed again")
+        yield PathChange("to-relay", Path.RELAY, deadline_s, "UDP was blocked")
+        yield PathChange("to-direct", Path.DIRECT, deadline_s, "UDP was allowed again")
 
 
-def _restart(question: Question) -> Change:
+def _restart(question: Question) -> PathChange:
     path = _scenario(question).path
-    return Change("restart", path, RESTART_S, f"{question.pair.client}'s daemons were killed")
+    return PathChange("restart", path, RESTART_S, f"{question.pair.client}'s daemons were killed")
 
 
 def _fall_back(session: Session) -> None:
@@ -141,7 +141,7 @@ def _fall_back(session: Session) -> None:
     _await(session, to_direct)
 
 
-def _await(session: Session, change: Change) -> None:
+def _await(session: Session, change: PathChange) -> None:
     """Probe both ends until the path has settled, a ping through the tunnel running; CheckError when it has not."""
     address = session.control.tunnel_address("server")
     argv = ("stdbuf", "-oL", "ping", "-n", "-i", f"{PING_INTERVAL_S:g}", "-W", "1", str(address))
@@ -156,7 +156,7 @@ def _await(session: Session, change: Change) -> None:
     _slowest(probes, change)
 
 
-def _slowest(probes: Mapping[str, Sequence[PathProbe]], change: Change) -> float:
+def _slowest(probes: Mapping[str, Sequence[PathProbe]], change: PathChange) -> float:
     """Seconds until the slower end had settled; CheckError names the end that did not."""
     slowest_s = 0.0
     for node, seen in probes.items():
@@ -205,11 +205,11 @@ def _read_probes(rows: object, name: str) -> list[PathProbe]:
         raise ToolError("raw", f"{name} holds no probes: {error}") from error
 
 
-def _settled(raw: Mapping[str, str], change: Change, question: Question) -> float:
+def _settled(raw: Mapping[str, str], change: PathChange, question: Question) -> float:
     return _slowest(_probes(raw, change.name, question), change)
 
 
-def _outage(raw: Mapping[str, str], change: Change) -> float:
+def _outage(raw: Mapping[str, str], change: PathChange) -> float:
     return longest_outage_s(text_of(raw, change.ping_file), PING_INTERVAL_S)
 
 

@@ -53,7 +53,7 @@ class Surroundings(ManifestPart):
     node_differences: list[str] = []
 
 
-class Session(Surroundings):
+class RunSession(Surroundings):
     """One session of a run: when and how it was started, what it met, and what it changed on the nodes for its time."""
 
     started_at: str | None = None
@@ -67,7 +67,7 @@ class Session(Surroundings):
     footprint_differences: list[str] = []
 
 
-class Manifest(Session):
+class Manifest(RunSession):
     """A run: what was asked for, and what its sessions met. `profile` and `scenarios` are judged by who reads them."""
 
     schema_version: StrictInt = SCHEMA_VERSION
@@ -77,20 +77,20 @@ class Manifest(Session):
     seed: int | None = None
     inventory: str | None = None
     allow_virtual_forwarding: bool = False
-    sessions: list[Session] = []
+    sessions: list[RunSession] = []
 
     def entries(self) -> dict[str, Any]:
         """The keys that were given, and always the version."""
         return {"schema_version": self.schema_version, **super().entries()}
 
-    def begun(self, session: Session, met: Surroundings) -> "Manifest":
+    def begun(self, session: RunSession, met: Surroundings) -> "Manifest":
         """With one session more; what the first one met becomes the run's own."""
         first = self.lacking(met.entries())
         return self.with_entries({**first, "sessions": [*self.sessions, session]})
 
     def noted(self, entries: Mapping[str, object]) -> "Manifest":
         """With entries added to the session under way, and to the run itself where it has none of these yet."""
-        *earlier, now = self.sessions or [Session()]
+        *earlier, now = self.sessions or [RunSession()]
         first = self.lacking(entries)
         return self.with_entries({**first, "sessions": [*earlier, now.with_entries(entries)]})
 

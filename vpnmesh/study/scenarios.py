@@ -54,7 +54,7 @@ class Catalogue:
         return self._by_name.get(name)
 
     def solution_of(self, name: str) -> str:
-        """Whose scenario it is; of an undeclared one, what stands before `-direct` or `-relay` in its name."""
+        """Whose scenario it is; of an undeclared one, the part of its name before `-direct` or `-relay`."""
         if scenario := self.get(name):
             return scenario.solution
         return next((name.removesuffix(f"-{path}") for path in Path if name.endswith(f"-{path}")), name)

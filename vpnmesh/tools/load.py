@@ -10,7 +10,7 @@ from statistics import fmean
 
 from vpnmesh.errors import ToolError
 from vpnmesh.model import NodeKind
-from vpnmesh.tools.ticks import Process, read_process, spent
+from vpnmesh.tools.ticks import ProcessTicks, read_process, spent
 
 INTERVAL_S = 0.5
 _TICKS_PER_S = 100
@@ -53,7 +53,7 @@ class _Snapshot:
     cpu_ticks: tuple[float, ...]
     tx_bytes: float
     memory_kb: tuple[float, ...]
-    processes: tuple[Process, ...]
+    processes: tuple[ProcessTicks, ...]
 
 
 def sampler(interface: str, interval_s: float = INTERVAL_S) -> tuple[str, ...]:

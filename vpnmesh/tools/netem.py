@@ -1,4 +1,4 @@
-"""The words of `tc` for netem and what stands around it, and `tc -j` read back.
+"""The arguments of `tc` for netem and the queueing disciplines around it, and `tc -j` read back.
 
 Sources: tc-netem(8), tc-prio(8), tc-flower(8); what `-j` prints: iproute2 6.1, tc/q_netem.c, q_tbf.c, f_flower.c.
 """

@@ -25,7 +25,7 @@ class Ticks:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessTicks:
     """A process in one sample; `ticks` are its own and those of the children that it waited for."""
 
     pid: int
@@ -41,7 +41,7 @@ class Process:
         return (self.pid, self.started)
 
 
-def read_process(line: str) -> Process:
+def read_process(line: str) -> ProcessTicks:
     """A line of /proc/PID/stat; the name is in parentheses and may hold anything. ValueError if it is cut off."""
     head, _, tail = line.rpartition(")")
     pid, _, name = head.partition("(")
@@ -51,10 +51,12 @@ def read_process(line: str) -> Process:
     # words[0] is field 3 (state): parent 4, utime 14, stime 15, cutime 16, cstime 17, starttime 22, rss 24
     user, system, child_user, child_system = (float(word) for word in words[11:15])
     ticks = Ticks(user + child_user, system + child_system)
-    return Process(int(pid), int(words[1]), int(words[19]), name, ticks, float(words[21]) * PAGE_BYTES)
+    return ProcessTicks(int(pid), int(words[1]), int(words[19]), name, ticks, float(words[21]) * PAGE_BYTES)
 
 
-def spent(samples: Sequence[Iterable[Process]], counts: Callable[[Process], bool] = lambda _: True) -> Ticks:
+def spent(
+    samples: Sequence[Iterable[ProcessTicks]], counts: Callable[[ProcessTicks], bool] = lambda _: True
+) -> Ticks:
     """Ticks between the first and the last sample, of the processes that count and of those they waited for.
 
     A parent that ignores SIGCHLD is charged nothing for its children (wait(2)): what such a child had in its last
@@ -68,7 +70,9 @@ def spent(samples: Sequence[Iterable[Process]], counts: Callable[[Process], bool
 
 
 def _step(
-    before: Mapping[_Key, Process], now: Mapping[_Key, Process], counts: Callable[[Process], bool]
+    before: Mapping[_Key, ProcessTicks],
+    now: Mapping[_Key, ProcessTicks],
+    counts: Callable[[ProcessTicks], bool],
 ) -> Ticks:
     total = Ticks()
     for key, one in now.items():
@@ -82,7 +86,9 @@ def _step(
     return total
 
 
-def _heir(ended: Process, by_pid: Mapping[int, Process], now: Mapping[_Key, Process]) -> Process | None:
+def _heir(
+    ended: ProcessTicks, by_pid: Mapping[int, ProcessTicks], now: Mapping[_Key, ProcessTicks]
+) -> ProcessTicks | None:
     """Who was handed the ticks: the nearest ancestor that is left; None if the parent is outside the namespace."""
     ancestor = by_pid.get(ended.parent)
     for _ in by_pid:

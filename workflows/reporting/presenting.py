@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from vpnmesh.criteria import data as criteria
-from vpnmesh.criteria.catalogue import Basis, Catalogue
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue
 from vpnmesh.criteria.evaluate import evaluate
 from vpnmesh.criteria.evaluate import table as criteria_table
 from vpnmesh.errors import InputError
@@ -60,7 +60,7 @@ def judge(study: Study, needs: Sequence[str] | None) -> Judged:
     return Judged(replace(study, tables=tables), found, advice)
 
 
-def facts_date(readings: Readings, catalogue: Catalogue) -> date:
+def facts_date(readings: Readings, catalogue: CriteriaCatalogue) -> date:
     """The day whose facts a study is judged by: the paper's for its data, else its last repetition's, else today."""
     if readings.is_the_papers:
         return PAPER_DATE

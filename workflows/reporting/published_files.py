@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.imports import Imported, import_knb
-from vpnmesh.frames.names import Source, scenario_of
+from vpnmesh.frames.names import PublishedFile, scenario_of
 from vpnmesh.frames.requests import RunFile, scan_hey
 from vpnmesh.frames.schemas import RESULTS, empty
 from vpnmesh.model import Condition
@@ -72,7 +72,7 @@ class FolderWalk:
     ending: str
     notes: list[str] = field(default_factory=list)
 
-    def sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[PublishedFile]:
         """The files per scenario, or those of one scenario's own folder. InputError where there is no such folder."""
         if not self.folder.is_dir():
             problem = "is a file, wanted a folder" if self.folder.exists() else "there is no such folder"
@@ -85,7 +85,7 @@ class FolderWalk:
                 taken = f"{owners[scenario]} is scenario {scenario} already"
                 self.notes.append(f"{place.name}: left out: {taken}")
                 continue
-            yield from (Source(f"{place.name}/{path.name}", scenario, str(path)) for path in wanted)
+            yield from (PublishedFile(f"{place.name}/{path.name}", scenario, str(path)) for path in wanted)
 
     def _wanted(self, place: Path) -> list[Path]:
         """The files of the right kind in one folder; a note for whatever else is there."""

@@ -107,7 +107,7 @@ def _look_for_debris() -> Iterator[Finding]:
     for journal in sorted(default_directory().glob("*@*.json")):
         run = journal.name.partition("@")[0]
         do = f"python -m workflows.teardown --run {run} --inventory ..."
-        yield warning(Check.LEFTOVERS, CONTROLLER, f"changes of run {run} may stand on a firewall", do)
+        yield warning(Check.LEFTOVERS, CONTROLLER, f"changes of run {run} may still be on a firewall", do)
 
 
 def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study import surroundings
 from vpnmesh.study.journal import SessionStarted
-from vpnmesh.study.manifest import Manifest, Session, Surroundings
+from vpnmesh.study.manifest import Manifest, RunSession, Surroundings
 from workflows.run import provenance
 from workflows.run.provision import Site
 from workflows.run.store import Store
@@ -57,7 +57,7 @@ def begin(
     manifest = store.manifest()
     met = provenance.surroundings(site, lab, engine, scenarios)
     _refuse(store, manifest, met)
-    session = Session(
+    session = RunSession(
         started_at=datetime.now(UTC).isoformat(),
         argv=sys.argv,
         vpnmesh=version("vpnmesh"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from vpnmesh.criteria.catalogue import Basis, Catalogue
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue
 from vpnmesh.criteria.evaluate import evaluate
 from vpnmesh.report.comparable import Cells
 from vpnmesh.report.judgement.claims import Claim, claims
@@ -42,7 +42,7 @@ class Advice:
 
 def advise(
     readings: Readings,
-    catalogue: Catalogue,
+    catalogue: CriteriaCatalogue,
     needs: Sequence[UserNeed],
     on: date,
     basis: Basis = Basis.CLAIMED,

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from vpnmesh.criteria.catalogue import Catalogue as CriteriaCatalogue
+from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.model import PAPER_CONDITIONS, Path
 from vpnmesh.report.judgement.claim_verdicts import CheckResult
 from vpnmesh.report.judgement.evidence import PUBLISHED, Citation, Readings

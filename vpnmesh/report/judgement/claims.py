@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from vpnmesh.criteria.catalogue import Catalogue as CriteriaCatalogue
+from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.report.judgement.claim_check import UNKNOWN_NAME, ClaimCheck, Grounds, known_names

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from vpnmesh.criteria.catalogue import Fact
+from vpnmesh.criteria.catalogue import DatedFact
 from vpnmesh.errors import InputError
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import Condition
@@ -250,7 +250,7 @@ class Readings:
         return Citation("resources", row, figures, text)
 
 
-def cite_fact(solution: str, fact: Fact) -> Citation:
+def cite_fact(solution: str, fact: DatedFact) -> Citation:
     """A dated fact as evidence."""
     figures = {} if fact.seconds is None else {"seconds": fact.seconds}
     row = {"product": solution, "topic": fact.topic, "date": fact.date.isoformat()}

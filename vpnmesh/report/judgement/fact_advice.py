@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vpnmesh.criteria.catalogue import Basis, Fact, Value
+from vpnmesh.criteria.catalogue import Basis, DatedFact, Value
 from vpnmesh.report.judgement.evidence import cite_fact
 from vpnmesh.report.judgement.ranking import Knowledge, Ranked, fails, qualifies
 from vpnmesh.report.judgement.requirements import FAST_FALLBACK, UserNeed
@@ -75,14 +75,14 @@ def _fallback_text(known: Knowledge, solution: str, one: Fallback) -> str:
     return f"{text}: {_met(one)}, measured by this run."
 
 
-def _value(known: Knowledge, fact: Fact) -> Value:
+def _value(known: Knowledge, fact: DatedFact) -> Value:
     """A criterion's value as claimed, unless somebody tried and it was unmet; for usability what was found."""
     if known.criteria.criterion(fact.topic) is None:
         return fact.value(Basis.VERIFIED)
     return Value.UNMET if fact.verified is Value.UNMET else fact.claimed
 
 
-def _fact_text(known: Knowledge, solution: str, fact: Fact) -> str:
+def _fact_text(known: Knowledge, solution: str, fact: DatedFact) -> str:
     text = f"{name_of(known, solution)}: {_value(known, fact)}"
     text += f", {fact.seconds:g} s" if fact.seconds is not None else ""
     if fact.verified not in {Value.UNKNOWN, fact.claimed}:

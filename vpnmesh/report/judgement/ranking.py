@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from math import exp, log
 
-from vpnmesh.criteria.catalogue import Basis, Fact, Value
-from vpnmesh.criteria.catalogue import Catalogue as CriteriaCatalogue
+from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue, DatedFact, Value
 from vpnmesh.criteria.evaluate import Verdict
 from vpnmesh.model import Path
 from vpnmesh.report.comparable import Cells
@@ -64,7 +63,7 @@ class Knowledge:
         """The path of a scenario of the study; None where nobody declared it and its name ends in no path."""
         return self.scenarios.path_of(scenario)
 
-    def fact(self, solution: str, topic: str) -> Fact | None:
+    def fact(self, solution: str, topic: str) -> DatedFact | None:
         """What is known of a solution on a topic on the date."""
         return self.criteria.fact(solution, topic, self.on)
 
