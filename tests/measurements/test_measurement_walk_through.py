@@ -57,15 +57,7 @@ def test_it_is_typed(tmp_path: Path) -> None:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A folder that holds the module as a package manager would leave it, with the document's entry point."""
-    (tmp_path / "my_package").mkdir()
-    (tmp_path / "my_package" / "__init__.py").write_text("")
-    (tmp_path / "my_package" / "tcp_connect.py").write_text(walk_through.shown())
-    info = tmp_path / "my_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
-    header, line = walk_through.shown("toml").strip().splitlines()
-    group = header.removeprefix('[project.entry-points."').removesuffix('"]')
-    (info / "entry_points.txt").write_text(f"[{group}]\n{line.replace(chr(34), '')}\n")
+    walk_through.install(tmp_path)
     return tmp_path
 
 
