@@ -1,1 +1,1 @@
-"""What the testbed is: data, and the ways to read it."""
+"""What the testbed is: the inventories that ship, and how YAML and NetBox are read and kept the same."""

@@ -1,1 +1,1 @@
-"""The core of vpnmesh: values in, values out; only `vpnmesh.lab` touches the machine."""
+"""The core: values in, values out; only `vpnmesh.lab` touches the machine."""

@@ -1,1 +1,1 @@
-"""Order, concurrency and resumption; no device knowledge, no statistics."""
+"""The commands, one module each; `python -m workflows` is all of them."""

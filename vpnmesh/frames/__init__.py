@@ -1,1 +1,1 @@
-"""Tables: their schemas and the questions asked of them."""
+"""Polars tables: their schemas, and how repetitions are aggregated."""

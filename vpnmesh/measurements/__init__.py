@@ -1,4 +1,4 @@
-"""Every kind of test, by name: this package's modules, and what installed packages offer."""
+"""One module per kind of test: what it asks of the nodes, and what the answers mean; found by name."""
 
 from vpnmesh.measurements.protocol import Figure, Measurement
 from vpnmesh.registry import Registry

@@ -1,4 +1,4 @@
-"""Figures published by others, as printed, with their source; what a run of one's own is held against."""
+"""The paper's published data, tables and claims, with their source; what a run is compared with."""
 
 from dataclasses import dataclass
 from importlib import resources

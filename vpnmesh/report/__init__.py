@@ -1,1 +1,1 @@
-"""Reports as values, then rendered."""
+"""Tables, figures and pages of a report, as values and then as HTML, Markdown and SVG."""

@@ -1,5 +1,7 @@
-"""Every solution that can be put on a testbed, by name: the modules of this package that define `SOLUTION`, then those
-of the user's own packages (entry points of the group `vpnmesh.solutions`).
+"""One module per VPN, or none at all: how it is deployed, how its path is read; found by name.
+
+`SOLUTIONS` are the modules of this package that define `SOLUTION`, then those of the user's own packages (entry points
+of the group `vpnmesh.solutions`).
 """
 
 from collections.abc import Iterable

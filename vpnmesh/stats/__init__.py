@@ -1,1 +1,1 @@
-"""Statistics: sequences in, records out."""
+"""Statistics on plain sequences: tests, intervals, drift, sequential stopping."""

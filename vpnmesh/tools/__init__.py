@@ -1,1 +1,1 @@
-"""Tools that answer tests: how to call each, how long that takes, and what its output says."""
+"""The programs that measure: how each is called, and how its output is parsed."""
