@@ -7,12 +7,11 @@ from vpnmesh.firewall.policy import policy_named
 from vpnmesh.host.pods import VXLAN
 from vpnmesh.model import Path
 from vpnmesh.study.scenarios import (
+    BUILT_IN,
     PAPER_SCENARIOS,
     SCENARIO_ORDER,
     SCENARIOS,
-    path_of,
     scenario_named,
-    solution_of,
 )
 
 TABLE = [
@@ -82,4 +81,4 @@ def test_an_unknown_scenario_lists_the_right_ones(name: str) -> None:
 )
 def test_a_scenario_says_its_own_path(name: str, solution: str, path: Path | None) -> None:
     """What is declared is looked up; only what nobody declared is told by its name, and says nothing else."""
-    assert (solution_of(name), path_of(name)) == (solution, path)
+    assert (BUILT_IN.solution_of(name), BUILT_IN.path_of(name)) == (solution, path)

@@ -184,18 +184,3 @@ PAPER_SCENARIOS = BUILT_IN.paper
 def scenario_named(name: str) -> Scenario:
     """The built-in scenario of that name; UnknownNameError lists the known ones."""
     return BUILT_IN.named(name)
-
-
-def declared(name: str) -> Scenario | None:
-    """The built-in scenario of that name, None where there is none."""
-    return BUILT_IN.get(name)
-
-
-def solution_of(name: str) -> str:
-    """As `Catalogue.solution_of`, of the built-in ones."""
-    return BUILT_IN.solution_of(name)
-
-
-def path_of(name: str) -> Path | None:
-    """As `Catalogue.path_of`, of the built-in ones."""
-    return BUILT_IN.path_of(name)
