@@ -19,12 +19,14 @@ from vpnmesh.report.changes import changes
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figure_tables import FIGURES
 from vpnmesh.report.figures import figures
-from vpnmesh.report.page import Items, TableBlock
+from vpnmesh.report.page import Items, Paragraph, TableBlock
 from vpnmesh.report.render import render_markdown
+from vpnmesh.report.run_sections import variants as variants_section
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.variants import differences, families
 from vpnmesh.study.journal import parse_event
+from vpnmesh.study.matrix import VISITED_ONCE
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
 from vpnmesh.study.scenarios import BUILT_IN
@@ -237,3 +239,14 @@ def test_a_run_writes_variants_of_every_test(tmp_path: Path) -> None:
     assert ping["p_holm"] == pytest.approx(ping["p"])
     assert (tmp_path / "report" / "figures" / "variants-tcp.svg").exists()
     assert study_from_run(tmp_path).scenario_order == (BASE, NO_GRO, BIG)
+
+
+def test_variants_measured_at_one_time_each_are_said_to_be_confounded() -> None:
+    """A p-value beside two scenarios that were visited once says as much of the hour as of the variant."""
+    (section,) = variants_section(study(rates()), {})
+    assert [
+        block.text for block in section.blocks if isinstance(block, Paragraph) and block.kind == "warning"
+    ] == [f"{VISITED_ONCE[0].upper()}{VISITED_ONCE[1:]}."]
+    again = study([{**line, "visit": 1 + number % 2} for number, line in enumerate(rates())])
+    (section,) = variants_section(again, {})
+    assert all(block.kind == "plain" for block in section.blocks if isinstance(block, Paragraph))

@@ -6,11 +6,13 @@ import polars as pl
 
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.figure_tables import RATE
+from vpnmesh.report.first_screen import visited_once
 from vpnmesh.report.formatting import TableCell, cell, significant
 from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Paragraph, Section, TableBlock
 from vpnmesh.report.tables import Study
 from vpnmesh.report.variants import alone
 from vpnmesh.stats.intervals import fewest_for_interval
+from vpnmesh.study.matrix import VISITED_ONCE
 
 TABLES = ("figures", "variants")
 """The tables that these sections show."""
@@ -83,6 +85,8 @@ def variants(study: Study, figures: Mapping[str, str]) -> list[Section]:
         )
         for name, base in missing.items()
     ]
+    if visited_once(study) and not rows.is_empty():
+        blocks.append(Paragraph(f"{VISITED_ONCE[0].upper()}{VISITED_ONCE[1:]}.", "warning"))
     return [Section("variants", "Variants side by side", (*blocks, *_side_by_side(rows, figures)))]
 
 
