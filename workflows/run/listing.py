@@ -28,7 +28,7 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
     for one in plan.cells:
         cell = one.cell
         console.print(
-            f"{cell.scenario:18} {cell.condition:14} {cell.test:5} {cell.pair!s:20} "
+            f"{cell.scenario:18} {cell.condition:14} {cell.test:11} {cell.pair!s:20} "
             f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
