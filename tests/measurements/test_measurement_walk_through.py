@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import pages
 from tests.conftest import ROOT
 from tests.measurements import test_measurement_contract, walk_through
 from tests.measurements.cases import ABOUT, HERE, cases
@@ -41,17 +42,7 @@ def test_a_refused_connection_is_perls_own_words() -> None:
 def test_it_is_typed(tmp_path: Path) -> None:
     """mypy --strict takes the module as the protocol's."""
     check = "from vpnmesh.measurements.protocol import Measurement\nONE: Measurement = TcpConnect()\n"
-    (tmp_path / "tcp_connect.py").write_text(walk_through.shown() + check)
-    argv = (
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--follow-imports=silent",
-        str(tmp_path / "tcp_connect.py"),
-    )
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert pages.mypy_says(tmp_path / "tcp_connect.py", walk_through.shown() + check) == ""
 
 
 @pytest.fixture
