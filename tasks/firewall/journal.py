@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.session import ChangeOrigin, JournalledChange
+from vpnmesh.lab.atomic import write_atomic
 
 HISTORY = "changes.jsonl"
 """Where a line is left for every change that was taken back."""
@@ -91,18 +92,7 @@ class Journal:
 
     def _write(self, begun: JournalledChange) -> None:
         """Replace the record in one move, flushed to the disk with its folder."""
-        path = self._path(begun.origin)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(begun), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_atomic(self._path(begun.origin), json.dumps(asdict(begun)).encode())
 
     def _path(self, origin: ChangeOrigin) -> Path:
         return self.directory / f"{_file_name(origin.run)}@{_file_name(origin.firewall)}.json"

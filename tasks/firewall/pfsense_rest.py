@@ -20,6 +20,7 @@ from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, Schedule, lea
 from vpnmesh.firewall.pfsense_requirements import SCHEMA, api_gaps, package_gap, privileges
 from vpnmesh.firewall.pfsense_rest import ChangePlan, Request
 from vpnmesh.firewall.policy import Ruleset
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Testbed
 
 APPLY_DEADLINE_S = 300.0
@@ -179,11 +180,8 @@ class PfsenseRest:
         return any(entry.descr == request.body["descr"] for entry in found)
 
     def _await_applied(self) -> None:
-        deadline = time.monotonic() + APPLY_DEADLINE_S
-        while self._pending():
-            if time.monotonic() >= deadline:
-                raise CheckError("firewall", f"changes are still pending after {APPLY_DEADLINE_S:.0f} s")
-            time.sleep(1)
+        if not wait_until(lambda: not self._pending(), APPLY_DEADLINE_S, 1.0):
+            raise CheckError("firewall", f"changes are still pending after {APPLY_DEADLINE_S:.0f} s")
 
     def _pending(self) -> bool:
         data = self.api.send(rest.APPLIED).data

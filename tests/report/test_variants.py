@@ -75,7 +75,7 @@ def rates(count: int = 8, planes: dict[str, str] | None = None) -> list[dict[str
 def study(lines: list[dict[str, object]], figures: Sequence[tuple[str, str, str, float]] = ()) -> Study:
     """The study of a run that journalled these lines; `figures` = scenario, test, name and value."""
     rows = [
-        (scenario, "none", test, "worker1>worker2", 1, name, name, "%", v)
+        (scenario, "none", test, "worker1>worker2", 1, name, "%", v, name)
         for scenario, test, name, v in figures
     ]
     recorded = RunTables(pl.DataFrame(rows, schema=FIGURES, orient="row"))

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
-from vpnmesh.study.matrix import THROUGHPUT_TESTS, MatrixPlan, Profile, confounded, plan_matrix
+from vpnmesh.study.matrix import MatrixPlan, Profile, confounded, plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 

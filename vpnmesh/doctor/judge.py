@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.likeness import ALIKE
 from vpnmesh.doctor.questions import LoadAverage, NodeAnswers, Rate
-from vpnmesh.host.pods import HOST_VETH, POD, VXLAN
+from vpnmesh.host.pods import HOST_VETH, POD, VXLAN, VXLAN_BYTES
 from vpnmesh.model import K8S_ROLES, Node, Role, Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
@@ -20,8 +20,8 @@ MUCH_TRAFFIC_MBIT_S = 1.0
 MUCH_LOAD_PER_CORE = 0.5
 UNREAD = "could not be read"
 """How the one line of a footprint begins that a node could not answer."""
-VXLAN_BYTES, TUNNEL_BYTES = 50, 80
-"""What the pod network and a tunnel add to a packet, at most."""
+TUNNEL_BYTES = 80
+"""What a tunnel adds to a packet, at most."""
 
 # as `ps -o comm` shows them; what runs containers, other VPNs, and other people's measurements
 _SERVICES = {

@@ -14,6 +14,8 @@ from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
 
 VXLAN = "vxlan.calico"
+VXLAN_BYTES = 50
+"""What VXLAN takes of every packet of a pod (RFC 7348, section 5: outer Ethernet, IPv4, UDP and VXLAN headers)."""
 POD = "vpnmesh-pod"
 HOST_VETH = "cali0"
 POD_VETH = "eth0"

@@ -6,24 +6,15 @@ a unit and a title.
 
 import polars as pl
 
+from vpnmesh.frames import schemas
 from vpnmesh.frames.aggregate import sort_cells, unavailable
 from vpnmesh.measurements import figure_named
 from vpnmesh.stats.describe import describe
 from vpnmesh.stats.intervals import fewest_for_interval, mean_interval
 from vpnmesh.study.scenarios import Catalogue
 
-FIGURES: dict[str, pl.DataType] = {
-    "scenario": pl.String(),
-    "condition": pl.String(),
-    "test": pl.String(),
-    "pair": pl.String(),
-    "repetition": pl.Int64(),
-    "figure": pl.String(),
-    "title": pl.String(),
-    "unit": pl.String(),
-    "value": pl.Float64(),
-}
-"""A row per figure of each measured repetition; `figure` is its name (`rtt_ms`), `title` what a person calls it."""
+FIGURES: dict[str, pl.DataType] = {**schemas.FIGURES, "title": pl.String()}
+"""A row per figure of each measured repetition, as in `figures.parquet`; `title` is what a person calls it."""
 
 FIGURE_TABLE: dict[str, pl.DataType] = {
     "scenario": pl.String(),

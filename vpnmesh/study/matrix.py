@@ -64,9 +64,6 @@ class Profile:
         return Settings(self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window)
 
 
-THROUGHPUT_TESTS = ("tcp", "udp")
-
-
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
     """A cell with what it costs: all its repetitions, in seconds with overhead."""

@@ -15,6 +15,7 @@ from vpnmesh.documents.checked import MOST_SHOWN, checked, shown
 from vpnmesh.documents.names import environment_problem, folder_problem, line_problem
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall.policy import policy_named
+from vpnmesh.host.pods import VXLAN_BYTES
 from vpnmesh.masks import masked
 from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions import solution_named
@@ -22,8 +23,6 @@ from vpnmesh.solutions.protocol import Solution
 from vpnmesh.study.programs import program_of
 
 PAGE = "docs/scenarios.md"
-VXLAN_BYTES = 50
-"""What VXLAN takes of every packet of a pod (RFC 7348, section 5: outer Ethernet, IPv4, UDP and VXLAN headers)."""
 MTU_MIN, MTU_MAX = 576, 9000
 """Bytes: what every IPv4 host must take (RFC 791, section 3.1), and jumbo frames."""
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}")
