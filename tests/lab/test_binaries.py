@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameE
 from vpnmesh.host.binaries import Arch, ProgramPackage, parse_paper, parse_products, published_sum, way_to
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
+from vpnmesh.lab.binaries import places, release
 from vpnmesh.solutions import SOLUTIONS
 
 
@@ -147,7 +148,7 @@ def test_a_way_to_plain_http_is_refused(vendor: Vendor) -> None:
     with pytest.raises((ToolError, UnavailableError)):
         binaries.fetch(mesh_vpn(vendor), Arch.AMD64)
     with pytest.raises(ToolError, match="is not https"):
-        binaries.https("http://127.0.0.1/x")
+        release.https("http://127.0.0.1/x")
 
 
 def test_an_archive_without_a_program_is_refused(vendor: Vendor) -> None:
@@ -268,7 +269,7 @@ def test_every_program_of_a_solution_has_a_row() -> None:
 
 def test_the_papers_versions_are_data() -> None:
     """Table 1 of the paper."""
-    text = binaries.PINS.read_text(encoding="utf-8")
+    text = places.PINS.read_text(encoding="utf-8")
     versions = {name: one.version for name, one in parse_paper(text).items()}
     assert versions == {
         "headscale": "0.21.0",
@@ -342,7 +343,7 @@ def test_the_command_installs(vendor: Vendor, tmp_path: Path, monkeypatch: pytes
     publish(vendor, archive(meshd=b"daemon", mesh=b"client"))
     said = command(monkeypatch, mesh_vpn(vendor), "--install", "--to", str(tmp_path / "bin"))
     assert said.exit_code == 0, said.output
-    assert "fetched" in said.output
+    assert "from the vendor's release" in said.output
     assert {path.name: path.read_bytes() for path in (tmp_path / "bin").iterdir()} == {
         "meshd": b"daemon",
         "mesh": b"client",
@@ -412,8 +413,8 @@ def test_a_go_module_is_built_where_there_is_no_release(
 ) -> None:
     """The ordinary Go client is asked for the pinned version and the node's architecture, without cgo."""
     go_on_path(tmp_path, monkeypatch, minor=24)
-    module = replace(
-        mesh_vpn(vendor), go=("example.org/mesh/cmd/meshd@v{version}", "example.org/mesh@v{version}")
+    module = mesh_vpn(vendor).model_copy(
+        update={"go": ("example.org/mesh/cmd/meshd@v{version}", "example.org/mesh@v{version}")}
     )
     found = binaries.fetch(module, Arch.ARM64)
     assert [Path(place).read_text() for place in found.places] == ["meshd by go\n", "mesh by go\n"]
@@ -428,4 +429,6 @@ def test_a_go_that_is_too_old_is_not_used(
     go_on_path(tmp_path, monkeypatch, minor=19)
     monkeypatch.setattr("vpnmesh.lab.uv.SET_UP", tmp_path / "none")
     with pytest.raises(UnavailableError, match=r"no Go 1.24 or newer on PATH"):
-        binaries.fetch(replace(mesh_vpn(vendor), url="", go=("example.org/mesh@v1",)), Arch.AMD64)
+        binaries.fetch(
+            mesh_vpn(vendor).model_copy(update={"url": "", "go": ("example.org/mesh@v1",)}), Arch.AMD64
+        )

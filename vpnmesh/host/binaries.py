@@ -1,7 +1,7 @@
 """Where the programs of VPN solutions come from: versions, releases, checksums; as values, without fetching any."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -39,18 +39,65 @@ class Arch(StrEnum):
             raise UnknownNameError("--arch", "architecture", machine, list(cls)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramPackage:
+class _Strict(BaseModel):
+    """A table of binaries.toml, or a part of one: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class ContainerImage(_Strict):
+    """An image of the vendor's, pinned by digest, with a program in it."""
+
+    reference: str
+    """Registry and repository, without tag or digest: `docker.io/netbirdio/relay`."""
+    digests: Mapping[Arch, str]
+    """`sha256:...` of the image's manifest, an entry per architecture."""
+    paths: Mapping[str, str]
+    """Where each program lies in the image's file system."""
+
+
+class AptRepository(_Strict):
+    """A signed apt repository of the vendor's."""
+
+    url: HttpsOrNone
+    suite: str
+    component: str
+    key_url: HttpsOrNone
+    fingerprint: str
+    """Of the key that signs it, 40 hexadecimal digits."""
+    package: str
+    paths: Mapping[str, str]
+    """Where each program lies in the package."""
+
+
+class GoBuild(_Strict):
+    """A Go module of this project's own (a folder of `programs/`) whose go.mod and go.sum pin all that is built."""
+
+    folder: str
+    packages: Mapping[str, str]
+    """The package of each program."""
+    stamp: tuple[str, ...] = ()
+    """Variables of the linker (`-X`), `{version}` filled in: what a program built from source says of its version."""
+    cgo: tuple[str, ...] = ()
+    """The programs that need a C compiler."""
+
+
+class ProgramPackage(_Strict):
     """Programs that come together, and the ways to them; an empty field is a way that there is not."""
 
     name: str
-    programs: tuple[str, ...]
-    version: str
-    page: str
-    url: str = ""
-    sums: str = ""
+    programs: Annotated[tuple[str, ...], Field(min_length=1)]
+    page: Annotated[str, Field(min_length=1)]
+    version: str = ""
+    url: HttpsOrNone = ""
+    sums: HttpsOrNone = ""
     go: tuple[str, ...] = ()
+    build: GoBuild | None = None
+    image: ContainerImage | None = None
+    apt: AptRepository | None = None
     debian: str = ""
+    folder: str = ""
+    """Where nodes have it, if not on PATH: another version than the one there, for a scenario's `program_folder`."""
     reason: str = ""
 
     def release(self, arch: Arch) -> tuple[str, str] | None:
@@ -79,21 +126,6 @@ class PaperVersion:
 
     version: str
     differs: str
-
-
-class _Pin(BaseModel):
-    """A table of binaries.toml."""
-
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-    programs: Annotated[tuple[str, ...], Field(min_length=1)]
-    page: Annotated[str, Field(min_length=1)]
-    version: str = ""
-    url: HttpsOrNone = ""
-    sums: HttpsOrNone = ""
-    go: tuple[str, ...] = ()
-    debian: str = ""
-    reason: str = ""
 
 
 class _PaperPin(BaseModel):
@@ -151,7 +183,7 @@ def _document(text: str) -> dict[str, object]:
 
 
 def _product(name: str, table: object) -> ProgramPackage:
-    return ProgramPackage(name=name, **_checked(_Pin, name, table).model_dump())
+    return _checked(ProgramPackage, name, {"name": name, **table} if isinstance(table, dict) else table)
 
 
 def _checked(kind: type[Pin], name: str, table: object) -> Pin:
@@ -163,8 +195,8 @@ def _checked(kind: type[Pin], name: str, table: object) -> Pin:
     except ValidationError as error:
         first, (key, problem) = error.errors()[0], first_problem(error)
         if first["type"] == "extra_forbidden":
-            raise UnknownNameError(place, "key", key, sorted(kind.model_fields)) from None
-        if first["loc"][0] in ("programs", "page", "go"):
+            raise UnknownNameError(place, "key", key, sorted(set(kind.model_fields) - {"name"})) from None
+        if first["loc"] and first["loc"][0] in ("programs", "page", "go"):
             raise InputError(place, "needs `programs` and a `page`, and `go` as a list") from None
         if first["type"] == "value_error":
             raise InputError(place, f"{first['input']} is not https") from None

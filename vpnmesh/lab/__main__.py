@@ -233,7 +233,7 @@ def _product(product: ProgramPackage, arch: Arch, own: Arch, folder: Path | None
     if folder is None:
         return found
     try:
-        found = found or binaries.fetch(product, arch)
+        found = found or binaries.fetch(product, arch, say=lambda said: click.echo(said, err=True))
     except (UnavailableError, ToolError) as error:
         return binaries.LocatedPrograms(product, (), str(error))
     if found.note != "on PATH":
