@@ -42,7 +42,7 @@ matrix: setup  ## build the lab, run the quick matrix on real packets, print the
 
 test: setup netbox check  ## pass every check and every test
 	@echo "==> every test; a line per file"
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n $$(( 2 * $$(nproc) )) --maxprocesses 12 --dist loadfile
 
 test-fast: setup check  ## pass every check and every test that needs no lab, NetBox or browser: the inner loop
 	@echo "==> the fast tests; a line per file"

@@ -3,12 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from inventory.load import load
 from tests.needs import summary
+from tests.side_by_side import LinePerFile, Parts, file_of, shows_lines, weight
 from vpnmesh.model import Testbed
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# how long an example takes tells more of the machine's other load than of the code
+settings.register_profile("any load", deadline=None)
+settings.load_profile("any load")
 
 
 @pytest.fixture
@@ -30,16 +36,35 @@ SLOW = (
     "tests/report/test_paper_command.py",
     "tests/stats/test_sequential.py",
     "tests/switch/test_simulated.py",
+    "tests/test_side_by_side.py",
 )
 """What `make test-fast` leaves out: benchmarks, a process killed at every call, a browser, the whole study by command,
-simulated studies by the hundred, simulated switches."""
+simulated studies by the hundred, simulated switches, pytest called anew."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long, by file."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what takes long, by file, and on several workers begin with it."""
     for item in items:
-        if item.nodeid.split("::")[0] in SLOW:
+        if file_of(item.nodeid) in SLOW:
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -weight(file_of(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Parts | None:
+    """By file means: parts of the long ones too, and in the order in which they were collected."""
+    if config.option.dist != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Parts(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Several workers at once show a line per file."""
+    if shows_lines(config):
+        config.pluginmanager.register(LinePerFile(config.pluginmanager.getplugin("terminalreporter")))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

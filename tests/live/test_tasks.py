@@ -1,6 +1,5 @@
 """Changing tasks on real nodes: dry run touches nothing, the second run changes nothing, undoing leaves nothing."""
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -260,12 +259,12 @@ def test_management_is_never_impaired(shared: bool, nr: Nornir, bed: Testbed) ->
         said(nr, host, "true")
         return time.monotonic() - started
 
-    clean_s = statistics.median(round_trip_s() for _ in range(7))
+    clean_s = min(round_trip_s() for _ in range(7))
     site = Site(nr, bed)
     with impaired(site, choose_engine(site), Condition(delay_ms=350), Placement()):
         ping = run_on(nr, [host], tasks.ping_address, address=str(bed.server.underlay), count=3)[host].result
-        impaired_s = statistics.median(round_trip_s() for _ in range(7))
+        impaired_s = min(round_trip_s() for _ in range(7))
     assert ping.rtt.min_ms >= 349
-    # one impaired crossing would add 350 ms; half of that is far from what a loaded machine adds to a median
+    # one impaired crossing would add 350 ms to each; load adds to most, and half of that hardly to the quickest
     assert impaired_s < clean_s + 0.175
     assert site.complaints == []

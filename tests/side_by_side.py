@@ -1,0 +1,113 @@
+"""How the tests lie beside each other on pytest-xdist's workers, and what is shown meanwhile.
+
+A worker takes a whole file, so that its lab is built once; files that take minutes are cut into parts, each with a
+lab of its own, and the longest come first. Every test of NetBox is one part: there is one server.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+NETBOX = "tests/netbox/"
+PART_S = 60
+SECONDS: Mapping[str, int] = {}
+"""What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""
+
+
+def file_of(nodeid: str) -> str:
+    """The file that a test is in."""
+    return nodeid.partition("::")[0]
+
+
+def weight(file: str) -> float:
+    """How early a file comes: the seconds of one of its parts, NetBox first of all, for it cannot be cut."""
+    return math.inf if file.startswith(NETBOX) else SECONDS.get(file, 0) / parts(file)
+
+
+def parts(file: str) -> int:
+    """How many parts a file is cut into, none longer than about a minute."""
+    return max(1, math.ceil(SECONDS.get(file, 0) / PART_S))
+
+
+@dataclass
+class Cut:
+    """Which part each test is in; the tests of a file go to its parts in turn, as they are asked for."""
+
+    known: dict[str, str] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def part(self, nodeid: str) -> str:
+        """The name of the test's part."""
+        if nodeid not in self.known:
+            file = file_of(nodeid)
+            turn = self.seen[file] % parts(file)
+            self.seen[file] += 1
+            self.known[nodeid] = NETBOX if file.startswith(NETBOX) else f"{file} {turn}"
+        return self.known[nodeid]
+
+
+class Parts(LoadScopeScheduling):  # type: ignore[misc]
+    """What a worker takes at once: a file, or a part of a long one."""
+
+    def __init__(self, config: pytest.Config, log: object = None) -> None:
+        super().__init__(config, log)
+        self._cut = Cut()
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The name of what is taken at once."""
+        return self._cut.part(nodeid)
+
+
+@dataclass
+class LinePerFile:
+    """Shows a line for every file that is through, and at once every test that failed; no letter per test."""
+
+    terminal: pytest.TerminalReporter
+    left: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    done: int = 0
+
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Every worker collects the same tests; the first one's count."""
+        self.left = self.left or Counter(map(file_of, ids))
+        self.outcomes = self.outcomes or {file: Counter() for file in self.left}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Generator[None, tuple[str, str, object], tuple[str, str, object]]:
+        """Take the letter away."""
+        category, _, word = yield
+        return category, "", word
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count it, and name a failure."""
+        file = file_of(report.nodeid)
+        if file not in self.outcomes:
+            return
+        self.seconds[file] += report.duration  # type: ignore[assignment]
+        if report.when == "call" or report.outcome != "passed":
+            self.outcomes[file][report.outcome] += 1
+        if report.failed:
+            self.terminal.write_line(f"FAILED {report.nodeid} ({report.when})", red=True)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """The line of a file whose last test has ended."""
+        file = file_of(nodeid)
+        self.done += 1
+        self.left[file] -= 1
+        if self.left[file] == 0:
+            found = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes[file].items()))
+            percent = 100 * self.done // (self.done + self.left.total())
+            self.terminal.write_line(f"[{percent:3}%] {file}: {found}, {self.seconds[file]:.0f} s")
+
+
+def shows_lines(config: pytest.Config) -> bool:
+    """Whether this process is the one that hears of all workers, and was not asked to say more or less."""
+    option = config.option
+    return (
+        getattr(option, "dist", "no") != "no" and not hasattr(config, "workerinput") and option.verbose == 0
+    )
