@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,32 +14,30 @@ from vpnmesh.tools import load
 pytestmark = pytest.mark.live
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass"
-# arguments: the sampler's argv. Samples, burns a core in a child (and in its child), ends in an idle second
+# arguments: the file for the samples, and the sampler's argv. Burns a core in a child (and in its child), with two
+# whole samples before, between and after, however long the machine takes over them
 STORY = r"""
-"$@" & sampler=$!
-sleep 0.7
+samples=$1; shift
+"$@" > "$samples" & sampler=$!
+rest() { have=$(grep -c @end "$samples"); until [ "$(grep -c @end "$samples")" -ge $((have + 3)) ]; do sleep 0.1; done; }
+rest
 "$PYTHON" -c "$CHILD"
-sleep 0.7
+rest
 sh -c '"$PYTHON" -c "$CHILD"; true' & wait $!
-sleep 0.7
+rest
 kill $sampler; wait $sampler 2> /dev/null; true
 """
 
 
-def story(seconds: float) -> tuple[str, float]:
+def story(seconds: float, samples: Path) -> tuple[str, float]:
     """The samples of a PID namespace in which two processes burn a core, and all CPU seconds it was charged."""
-    argv = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", STORY, "sh")
+    argv = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", STORY, "sh", str(samples))
     environment = {**os.environ, "PYTHON": sys.executable, "CHILD": BURN.format(seconds=seconds)}
-    process = subprocess.Popen(
-        (*argv, *load.sampler("lo", 0.25)), stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        raw = process.stdout.read()
+    process = subprocess.Popen((*argv, *load.sampler("lo", 0.25)), env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, raw[-500:]
-    return raw, usage.ru_utime + usage.ru_stime
+    assert process.returncode == 0
+    return samples.read_text(), usage.ru_utime + usage.ru_stime
 
 
 def counted_s(parts: list[str]) -> float:
@@ -48,10 +47,10 @@ def counted_s(parts: list[str]) -> float:
     return load.parse(raw, NodeKind.NETNS, [], window_s=last - first).cpu_pct / 100 * (last - first)
 
 
-def test_cpu_is_what_the_kernel_charged(root: None) -> None:
+def test_cpu_is_what_the_kernel_charged(root: None, tmp_path: Path) -> None:
     """Children that burn and end: the whole is the namespace's own rusage, and so is the sum of all its parts."""
     del root
-    raw, charged_s = story(1.5)
+    raw, charged_s = story(1.5, tmp_path / "samples")
     samples = raw.split("@sample")[1:-1]
     assert charged_s >= 3.0
     assert len(samples) > 8
