@@ -14,7 +14,30 @@ from xdist.scheduler import LoadScopeScheduling
 
 NETBOX = "tests/netbox/"
 PART_S = 60
-SECONDS: Mapping[str, int] = {}
+SECONDS: Mapping[str, int] = {
+    "tests/bench/test_bench.py": 75,
+    "tests/firewall/test_kill.py": 40,
+    "tests/live/test_bad_luck.py": 140,
+    "tests/live/test_doctor_live.py": 30,
+    "tests/live/test_firewall.py": 25,
+    "tests/live/test_firewall_pfsense.py": 50,
+    "tests/live/test_firewall_walk_through.py": 15,
+    "tests/live/test_headscale.py": 90,
+    "tests/live/test_impair_command.py": 60,
+    "tests/live/test_impairment_engine.py": 60,
+    "tests/live/test_lab.py": 110,
+    "tests/live/test_load_live.py": 15,
+    "tests/live/test_matrix.py": 150,
+    "tests/live/test_netbird.py": 55,
+    "tests/live/test_one_of_each.py": 65,
+    "tests/live/test_placement.py": 15,
+    "tests/live/test_repl_tour.py": 30,
+    "tests/live/test_scenario_file.py": 120,
+    "tests/live/test_secrets.py": 95,
+    "tests/live/test_solutions.py": 110,
+    "tests/live/test_stability.py": 25,
+    "tests/live/test_tasks.py": 25,
+}
 """What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""
 
 

@@ -1,5 +1,6 @@
 """NetBox's own environment, installed from PyPI into `build/netbox`, and what is missing where it cannot be."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -77,7 +78,14 @@ def check_servers() -> None:
 def install(say: Say = silent) -> Path:
     """NetBox's own environment, made once; returns its folder. CannotRunError says what is missing."""
     check_servers()
-    folder = CACHE / f"venv-{VERSION}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # tests on several workers may ask at once: the first one makes it
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made(CACHE / f"venv-{VERSION}", say)
+
+
+def _made(folder: Path, say: Say) -> Path:
     if (folder / "complete").is_file() and (folder / "bin" / "python").exists():
         return folder
     python = find_python()
@@ -86,7 +94,6 @@ def install(say: Say = silent) -> Path:
         raise CannotRunError("uv is missing, which installs NetBox: make setup")
     say(f"installing NetBox {VERSION} from PyPI into {folder}; about a minute")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     override = CACHE / "override.txt"
     override.write_text(PSYCOPG + "\n")
     run(uv, "venv", "--quiet", "--no-project", "--python", str(python), str(folder))
