@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from inventory.load import load
 from tests.needs import summary
@@ -13,7 +13,7 @@ from vpnmesh.model import Testbed
 ROOT = Path(__file__).resolve().parents[1]
 
 # how long an example takes tells more of the machine's other load than of the code
-settings.register_profile("any load", deadline=None)
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")
 
 
