@@ -5,7 +5,7 @@ lab of its own, and the longest come first. Every test of NetBox is one part: th
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -91,7 +91,7 @@ class LinePerFile:
 
     terminal: pytest.TerminalReporter
     left: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     done: int = 0
 
@@ -111,7 +111,7 @@ class LinePerFile:
         file = file_of(report.nodeid)
         if file not in self.outcomes:
             return
-        self.seconds[file] += report.duration  # type: ignore[assignment]
+        self.seconds[file] += report.duration
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[file][report.outcome] += 1
         if report.failed:
