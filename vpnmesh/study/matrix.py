@@ -3,8 +3,8 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError
 from vpnmesh.measurements import measurement_named
@@ -249,6 +249,15 @@ def confounded(plan: MatrixPlan) -> str:
 def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:
     """The scenarios of the plan, in the plan's own order."""
     return tuple(plan.catalogue.named(name) for name in plan.profile.scenarios)
+
+
+def without(plan: MatrixPlan, scenarios: Container[str]) -> MatrixPlan:
+    """The plan as it will go where these scenarios are unavailable: they take no time and no repetition."""
+    return replace(
+        plan,
+        cells=tuple(one for one in plan.cells if one.cell.scenario not in scenarios),
+        visits=tuple(visit for visit in plan.visits if visit.scenario not in scenarios),
+    )
 
 
 def remarks(plan: MatrixPlan) -> list[str]:
