@@ -31,6 +31,8 @@ from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
+from workflows.reporting.closing import closing
+from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
@@ -205,6 +207,9 @@ def run(
             store.write_results()
     for table in result_tables(frame_of(store.events), plan.catalogue):
         console.print(table)
+    if store.repetitions:
+        for shown in closing(study_from_run(store.directory)):
+            console.print(shown, highlight=False)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
         console.print(

@@ -16,8 +16,8 @@ REPETITION_OVERHEAD_S = 0.6
 """Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
 CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
-SWITCH_S = 6.0
-"""Leaving one scenario and joining the next."""
+SWITCH_S = 10.0
+"""Leaving one scenario and joining the next: 3 s without a VPN, 9 to 17 s with a control plane and a relay."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
