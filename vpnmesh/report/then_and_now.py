@@ -155,16 +155,11 @@ def _verdict(row: Mapping[str, object]) -> str:
     return HIGHER if isinstance(ratio, float) and ratio > 1 else LOWER
 
 
-def is_decided(verdict: str) -> bool:
-    """Whether a test could answer."""
-    return verdict in (HIGHER, LOWER, SAME)
-
-
 def summary(rows: pl.DataFrame) -> str:
     """How many figures are higher, lower, alike or undecided with the newer versions."""
     counts: dict[str, int] = {}
     for verdict in rows["verdict"]:
-        kind = verdict if is_decided(verdict) else verdict.partition(":")[0]
+        kind = verdict.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 

@@ -9,7 +9,7 @@ from vpnmesh.report.formatting import TableCell, cell
 from vpnmesh.report.page import Block, Heading, Items, Paragraph, Section, TableBlock
 from vpnmesh.report.run_sections import ratio_cell, variant_figures, with_spread
 from vpnmesh.report.tables import Study
-from vpnmesh.report.then_and_now import VersionPair, command, is_decided, summary, version_pairs
+from vpnmesh.report.then_and_now import UNDECIDED, VersionPair, command, summary, version_pairs
 from vpnmesh.report.versions import told_versions
 from vpnmesh.stats.intervals import fewest_for_interval
 from vpnmesh.study.matrix import VISITED_ONCE
@@ -37,7 +37,7 @@ def versions(study: Study) -> list[Section]:
         "The programs that the scenarios of this run used, as the nodes told their versions, beside what the paper "
         "ran; a dash where the paper states none."
     )
-    block = TableBlock("versions", caption, _VERSION_COLUMNS, made, "tables/versions.csv")
+    block = TableBlock("versions", caption, _VERSION_COLUMNS, made)
     return [Section("versions", "Versions here and in the paper", (block,))]
 
 
@@ -70,7 +70,7 @@ def then_and_now(study: Study, figures: Mapping[str, str]) -> list[Section]:
 def to_measure(study: Study) -> str:
     """Why this run cannot say what the versions changed, and what measures it; "" where it can."""
     rows, pairs = study.tables["then_and_now"], pairs_of(study)
-    undecided = sum(not is_decided(verdict) for verdict in rows["verdict"])
+    undecided = sum(verdict.startswith(UNDECIDED) for verdict in rows["verdict"])
     reasons = []
     if visited_once(study):
         reasons.append(VISITED_ONCE.partition(";")[0])
