@@ -1,11 +1,13 @@
 """Versions beside the paper's, and old versions beside new ones: whichever of the two is the variant."""
 
+import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from vpnmesh.frames.schemas import API, empty
 from vpnmesh.model import Cell, Pair
@@ -16,11 +18,13 @@ from vpnmesh.report.page import Items, Paragraph, TableBlock
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.then_and_now import HIGHER, LOWER, SAME, VersionPair, command
+from vpnmesh.report.version_sections import to_measure
 from vpnmesh.report.versions import order_of, paper_programs, used_programs
 from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
 from vpnmesh.study.scenarios import BUILT_IN
+from workflows.reporting.closing import closing
 
 START = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 OLD_HEADSCALE, NEW_NEBULA, MTU = "tailscale-of-2023", "nebula-newer", "nebula-1420"
@@ -222,3 +226,46 @@ def test_a_run_that_cannot_decide_says_what_measures_it() -> None:
 
 def test_a_study_without_versions_has_neither_section(handmade: Study) -> None:
     assert not {"versions", "then-and-now"} & {one.id for one in compose(handmade, {}).sections}
+
+
+def on_terminal(found: Study) -> str:
+    """What a run's end shows below its results."""
+    console = Console(width=170, file=io.StringIO(), color_system=None)
+    for shown in closing(found):
+        console.print(shown, highlight=False)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_terminal_says_the_same() -> None:
+    """Versions beside the paper's, a table per pair in the old-to-new direction, then the first facts."""
+    text = " ".join(on_terminal(study()).split())
+    assert "│ headscale │ 0.29.2 │ 0.21.0 │ headscale-direct │" in text
+    assert f"│ headscale │ 0.21.0 in /opt/old │ 0.21.0 │ {OLD_HEADSCALE} │" in text
+    assert f"Then and now: {OLD_HEADSCALE} -> headscale-direct: tailscaled 1.58.2 -> 1.98.10, " in text
+    assert (
+        "nebula-direct -> nebula-newer: nebula 1.6.1+dfsg -> 1.10.3; besides: tunnel_mtu 1280 -> 1300" in text
+    )
+    assert "with the newer versions: 1 higher" in text
+    assert text.index("Then and now") < text.index("repetitions per cell: 8")
+    assert "versions: headscale" not in text
+
+
+def test_a_terminal_without_versions_shows_only_the_facts(handmade: Study) -> None:
+    text = on_terminal(handmade)
+    assert "Then and now" not in text
+    assert "the paper" not in text
+
+
+def test_what_never_came_up_is_not_a_matter_of_repetitions() -> None:
+    """More repetitions of what fails decide nothing: no command is suggested for it."""
+    lines = [
+        {**repetition("headscale-direct", n, Measured((Sample("rate_mbit_s", 400.0 + n),))), "visit": n % 2}
+        for n in range(1, 9)
+    ]
+    lines += [{**repetition(OLD_HEADSCALE, n, Failed("path", "x")), "visit": n} for n in (1, 2)]
+    known = {"kind": "run", "versions": TOLD}
+    frame = frame_of(map(parse_event, lines))
+    found = build_study(frame, empty(API).lazy(), (), known, RunTables(), CATALOGUE)
+    assert to_measure(found) == ""
+    assert "1 old not measured" in on_terminal(found)
