@@ -30,13 +30,12 @@ from vpnmesh.model import Testbed
 from workflows.run.health_checks import (
     CONTROLLER,
     Wanted,
-    emulated,
     look_at_machine,
     look_at_nodes,
     refused_inventory,
 )
 from workflows.run.interrupts import InterruptedRunError, interruptible
-from workflows.run.lab import lab_for
+from workflows.run.lab import emulated, lab_for
 from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
 from workflows.run.progress import make_console
 from workflows.run.provision import Site
@@ -54,7 +53,8 @@ _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
 )
 @click.option(
     "--scenarios",
-    help="comma-separated; those that must be possible; default: those of --scenario-file, else the quick profile's",
+    help="comma-separated; those that must be possible; default: those of --scenario-file, else the quick profile's,"
+    " of which a missing one is a warning",
 )
 @scenario_file
 @click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
@@ -71,7 +71,8 @@ def main(
     """Parse, look, show."""
     options = MatrixOptions(scenarios=scenarios, scenario_files=scenario_files)
     known = options.known()
-    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue)
+    asked = bool(scenarios or scenario_files)
+    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue, asked)
     try:
         nr, testbed = load(inventory)
     except InputError as error:

@@ -2,39 +2,45 @@
 
 \b
 examples:
-  python -m workflows.full_matrix                          the quick profile on the lab, at most 10 minutes
-  python -m workflows.full_matrix --plan                   what it would do, and how long that takes
+  python -m workflows.full_matrix                          the paper's scenarios on the lab, two minutes each
+  python -m workflows.full_matrix --plan                   what it would do, with which programs, and how long it takes
   python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
+  python -m workflows.full_matrix --scenarios native-1450,native-1230,wireguard-direct,nebula-direct,nebula-relay
+  python -m workflows.full_matrix --require headscale-direct,netbird-direct   exit code 1 at once where one is missing
   python -m workflows.full_matrix --scenario-file my-scenarios.yaml
   python -m workflows.full_matrix --resume runs/20260101-120000
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 from rich.console import Console
 
 from inventory.load import load
-from vpnmesh.errors import InputError, UnavailableError
+from vpnmesh.errors import InputError
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
 from vpnmesh.study.journal import RunInterrupted
 from vpnmesh.study.manifest import Manifest
-from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of
+from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
-from workflows.run import provenance, sessions
+from workflows.reporting.closing import closing
+from workflows.reporting.studies import study_from_run
+from workflows.run import availability, provenance, sessions
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.impair import choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
-from workflows.run.lab import lab_for
-from workflows.run.listing import show_plan
+from workflows.run.lab import emulated, lab_for
+from workflows.run.listing import beside, show_plan, show_programs, told_missing
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import Site, sysctls_set
@@ -42,6 +48,7 @@ from workflows.run.runner import MatrixRun
 from workflows.run.store import RunFiles, Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3
+NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
 @click.command(help=__doc__)
@@ -74,9 +81,22 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 )
 @click.option("--out", type=click.Path(path_type=Path), help="the run directory; default: runs/DATE-TIME")
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with a run that was interrupted")
-@click.option("--require-all", is_flag=True, help="exit code 1 if a chosen scenario is unavailable here")
+@click.option(
+    "--require",
+    metavar="NAMES",
+    help="comma-separated scenarios of this run: exit code 1, and nothing is measured, where one of them is"
+    " unavailable; all others that are unavailable are rows with the reason",
+)
+@click.option(
+    "--require-all", "require", flag_value=availability.ALL, help="the same of every scenario of this run"
+)
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
-@click.option("--plan", "only_plan", is_flag=True, help="list every cell with repetitions and estimated time")
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="list every cell with repetitions and time; in the lab also the programs that each scenario would run",
+)
 @click.option("--json", "as_json", is_flag=True, help="with --plan: only a JSON list on stdout")
 @bad_input_exits_2
 def main(
@@ -85,7 +105,7 @@ def main(
     seed: int,
     out: Path | None,
     resume: Path | None,
-    require_all: bool,
+    require: str | None,
     dry_run: bool,
     only_plan: bool,
     as_json: bool,
@@ -102,23 +122,28 @@ def main(
     if store is not None:
         sessions.check_request(store, testbed)
     plan = plan_matrix(asked.profile, testbed.pairs, asked.seed, asked.catalogue)
+    required = availability.required(require, plan.profile.scenarios)
     if only_plan:
-        show_plan(console, plan, as_json=as_json)
+        there = availability.on_this_machine(testbed, scenarios_of(plan)) if emulated(testbed) else ()
+        show_plan(console, plan, there, as_json=as_json)
         return
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
             if dry_run:
+                show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)
                 return
+            missing = availability.unavailable(site, scenarios_of(plan))
+            availability.refuse_missing(required, missing)
             if store is None:
                 store = Store.create(out or _default_out(), asked.request(testbed), site.secrets)
             own = replace(site, firewall=FirewallRun.of(store.directory))
-            code = run(console, own, plan, store, lab, asked.seed)
+            code = run(console, own, plan, store, lab, asked.seed, missing)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
-    if require_all and (missing := _missing(store)):
-        raise UnavailableError(f"chosen scenarios are unavailable here: {missing}")
+    # what became unavailable since it was looked at
+    availability.refuse_missing(required, _missing(store))
     sys.exit(code)
 
 
@@ -148,14 +173,26 @@ def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: st
     return _Asked(begun.profile, catalogue, begun.seed, begun.inventory)
 
 
-def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab | None, seed: int) -> int:
-    """Make all attempts that the store lacks; show tables and path; return the exit code."""
+def run(
+    console: Console,
+    site: Site,
+    plan: MatrixPlan,
+    store: Store,
+    lab: Lab | None,
+    seed: int,
+    missing: Mapping[str, str] = NOTHING_MISSING,
+) -> int:
+    """Make all attempts that the store lacks; show tables and path; return the exit code.
+
+    `missing` are the scenarios that are known to be unavailable, with the reasons.
+    """
     engine = choose_engine(site)
     matrix = MatrixRun(site, plan, store, engine, seed)
-    for sentence in remarks(plan):
-        console.print(sentence, highlight=False)
+    able = without(plan, missing)
+    for sentence in (*remarks(plan), *beside(plan), *told_missing(able, missing)):
+        console.print(sentence, highlight=False, markup=False)
     signum = None
-    with RunProgress(console, plan, matrix.done) as progress:
+    with RunProgress(console, able, matrix.done) as progress:
         try:
             for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)
@@ -170,6 +207,9 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
             store.write_results()
     for table in result_tables(frame_of(store.events), plan.catalogue):
         console.print(table)
+    if store.repetitions:
+        for shown in closing(study_from_run(store.directory)):
+            console.print(shown, highlight=False)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
         console.print(
@@ -181,15 +221,14 @@ def run(console: Console, site: Site, plan: MatrixPlan, store: Store, lab: Lab |
     return SOME_FAILED if matrix.failed else ALL_MEASURED
 
 
-def _missing(store: Store) -> str:
+def _missing(store: Store) -> dict[str, str]:
     """The scenarios that could not be attempted, with the reason of each; not those that a later session could."""
     attempted = {cell.partition("/")[0] for cell, _ in store.finished}
-    reasons = {
+    return {
         one.scenario: str(one.reason)
         for one in store.repetitions
         if one.unavailable and one.scenario not in attempted
     }
-    return "; ".join(f"{scenario} ({reason})" for scenario, reason in reasons.items())
 
 
 def _default_out() -> Path:

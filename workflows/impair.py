@@ -23,7 +23,6 @@ from vpnmesh.errors import InputError
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Condition, Placement, Testbed
 from vpnmesh.study.profiles import parse_placement
-from workflows.run.health_checks import emulated
 from workflows.run.impair import (
     Impaired,
     choose_engine,
@@ -35,6 +34,7 @@ from workflows.run.impair import (
     show_impairment,
 )
 from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.lab import emulated
 from workflows.run.options import bad_input_exits_2
 from workflows.run.provision import Site
 

@@ -20,6 +20,7 @@ from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.ranking import Ranked
 from vpnmesh.report.judgement.reproduction import matches
 from vpnmesh.report.tables import Study
+from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
 from workflows.reporting.presenting import (
     Judged,
@@ -32,6 +33,7 @@ from workflows.reporting.presenting import (
 from workflows.reporting.replaying import replay_study
 from workflows.reporting.studies import study_from_imports, study_from_run, study_of
 from workflows.run.options import bad_input_exits_2
+from workflows.run.progress import make_console
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -172,6 +174,8 @@ def write_report(study: Study, out: Path) -> None:
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
     click.echo(first_screen.line(study))
+    for shown in then_and_now_tables(study):
+        make_console().print(shown, highlight=False)
 
 
 def _tell_reproduced(judged: Judged) -> None:

@@ -144,3 +144,32 @@ def test_a_mesh_that_a_policy_cuts_fails_with_stage_path(base: str, policy: str,
     assert caught.value.stage == "path"
     assert "not at all, wanted direct" in str(caught.value)
     assert site.take_complaints() == []
+
+
+@pytest.mark.usefixtures("place")
+def test_what_must_be_there_and_is_not_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    """Exit code 1 with one sentence, and no run directory; not required, it is a row, and the others are measured."""
+    file, run = tmp_path / "mine.yaml", tmp_path / "run"
+    file.write_text("elsewhere: {variant_of: wireguard-direct, program_folder: /nowhere/at/all}\n")
+    options = [
+        *("--scenario-file", str(file), "--scenarios", "native-1450,elsewhere", "--conditions", "none")
+    ]
+    options += ("--tests", "tcp", "--repetitions", "1", "--duration", "1", "--out", str(run))
+    refused = matrix(*options, "--require", "elsewhere")
+    said = refused.communicate(timeout=DEADLINE_S)[0]
+    assert refused.returncode == 1, said
+    assert (
+        "error: required scenarios are unavailable here: elsewhere: no wireguard-go in /nowhere/at/all"
+        in said
+    )
+    assert not run.exists()
+    done = matrix(*options, "--require", "native-1450")
+    said = done.communicate(timeout=DEADLINE_S)[0]
+    assert done.returncode == 0, said
+    assert "unavailable: elsewhere: no wireguard-go in /nowhere/at/all" in said
+    assert "without elsewhere: 1 repetitions, estimated" in said
+    results = pl.read_parquet(run / "results.parquet")
+    assert set(results.select("scenario", "stage").rows()) == {
+        ("native-1450", None),
+        ("elsewhere", "unavailable"),
+    }

@@ -11,9 +11,11 @@ from click.testing import CliRunner, Result
 from vpnmesh.criteria import data as criteria
 from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
+from vpnmesh.report.compose import compose
 from vpnmesh.report.judgement.advice import Advice, advise
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import NEEDS
+from vpnmesh.report.page import Items
 from vpnmesh.report.tables import Study
 from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
@@ -223,6 +225,21 @@ def test_unavailable_is_neither_attempted_nor_failed(tmp_path: Path) -> None:
     assert study.notes == ("nebula-direct none tcp: unavailable: no binary nebula on worker1",)
     told = report(folder, "--advise")
     assert (told.exit_code, "repetitions: 1 measured;" in told.output) == (0, True)
+
+
+def test_what_is_missing_is_one_note_however_many_cells_it_takes(tmp_path: Path) -> None:
+    """Two scenarios that lack the same program are one sentence, and no cells to read with care."""
+    lacking = Failed(UNAVAILABLE, "unavailable: no binary zerotier-one")
+    events = [line("native-1450", "tcp", rate(900.0))]
+    events += [
+        line(name, test, lacking, 0)
+        for name in ("zerotier-relay", "zerotier-direct")
+        for test in ("tcp", "udp")
+    ]
+    study = study_from_run(run(tmp_path / "run", events))
+    assert study.notes == ("zerotier-relay, zerotier-direct (4 cells): unavailable: no binary zerotier-one",)
+    (overview,) = [one for one in compose(study, {}).sections if one.id == "overview"]
+    assert not [one for one in overview.blocks if isinstance(one, Items) and "with care" in one.title]
 
 
 def test_a_later_attempt_beside_an_unavailable_row_counts_alone(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_limit_that_no_queue_can_have_is_refused(text: str) -> None:
 def test_a_profiles_own_budget_goes_when_something_is_asked_for_that_costs_time(
     options: MatrixOptions,
 ) -> None:
-    """The quick profile's ten minutes are those of its own matrix; what somebody asks for has no budget but theirs."""
+    """The quick profile's minutes are those of its own matrix; what somebody asks for has no budget but theirs."""
     assert options.build().budget_min is None
 
 

@@ -102,7 +102,7 @@ def test_options_that_only_look_stay_allowed(store: Store) -> None:
     """--plan, --json, --require-all and --dry-run change nothing of the run."""
     result = resume(store, "--json", "--require-all")
     assert result.exit_code == 0, result.output
-    assert len(json.loads(result.stdout)) == 5 * 7 * 2
+    assert len(json.loads(result.stdout)) == 8 * 7 * 2
     assert "dry_run" in sessions.WITH_RESUME
 
 
@@ -253,9 +253,9 @@ def test_a_scenario_that_was_missing_once_is_not_missing_for_ever(store: Store, 
     store.append(
         Record(cell, 0, Failed(UNAVAILABLE, "unavailable: no nebula"), datetime.now(UTC), sequence=1)
     )
-    assert "no nebula" in full_matrix._missing(store)
+    assert full_matrix._missing(store) == {"nebula-direct": "unavailable: no nebula"}
     store.append(Record(cell, 1, Failed("tool", "no"), datetime.now(UTC), sequence=2))
-    assert full_matrix._missing(store) == ""
+    assert full_matrix._missing(store) == {}
 
 
 def test_a_resumed_run_numbers_unavailable_rows_apart(

@@ -107,7 +107,7 @@ def test_a_run_from_before_knows_what_ships(bed: Testbed, tmp_path: Path) -> Non
     request = provenance.request(MatrixOptions().build(), 1, "lab", bed)
     written = {key: value for key, value in request.entries().items() if key != "scenarios"}
     store = Store.create(tmp_path / "run", Manifest.model_validate(written))
-    assert len(scenarios(plan("--resume", str(store.directory)))) == 5
+    assert len(scenarios(plan("--resume", str(store.directory)))) == 8
 
 
 @pytest.mark.parametrize(

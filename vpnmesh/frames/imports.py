@@ -138,22 +138,36 @@ def _as_results(rows: Sequence[Row]) -> pl.DataFrame:
 
 
 def failure_notes(samples: pl.DataFrame) -> list[str]:
-    """One sentence per cell and reason for repetitions that failed, or that could not be attempted here."""
+    """One sentence per cell and reason for repetitions that failed; one per reason for what could not be attempted."""
     failed = (
-        samples.filter(pl.col("outcome") != "measured")
+        samples.filter((pl.col("outcome") != "measured") & (pl.col("stage") != UNAVAILABLE))
         .group_by("scenario", "condition", "test", "stage", "reason", maintain_order=True)
         .len()
     )
     return [
-        f"{row['scenario']} {row['condition']} {row['test']}: {_what_became(row)}"
-        for row in failed.iter_rows(named=True)
+        *_unavailable_notes(samples),
+        *(
+            f"{row['scenario']} {row['condition']} {row['test']}: {row['len']} failed at {row['stage']}:"
+            f" {row['reason']}"
+            for row in failed.iter_rows(named=True)
+        ),
     ]
 
 
-def _what_became(row: Row) -> str:
-    if row["stage"] == UNAVAILABLE:
-        return str(row["reason"])
-    return f"{row['len']} failed at {row['stage']}: {row['reason']}"
+def _unavailable_notes(samples: pl.DataFrame) -> list[str]:
+    """What is missing keeps whole scenarios from being attempted: their cells are counted, not listed."""
+    lacking = samples.filter(pl.col("stage") == UNAVAILABLE)
+    cells = lacking.unique(["scenario", "condition", "test", "reason"], maintain_order=True)
+    return [
+        f"{_cells_named(rows)}: {reason}"
+        for (reason,), rows in cells.partition_by("reason", as_dict=True, maintain_order=True).items()
+    ]
+
+
+def _cells_named(rows: pl.DataFrame) -> str:
+    if rows.height == 1:
+        return " ".join(rows.select("scenario", "condition", "test").row(0))
+    return f"{', '.join(rows['scenario'].unique(maintain_order=True))} ({rows.height} cells)"
 
 
 def unit_notes(samples: pl.DataFrame) -> list[str]:

@@ -126,6 +126,8 @@ class PaperVersion:
 
     version: str
     differs: str
+    programs: tuple[str, ...] = ()
+    """The programs that were of this version."""
 
 
 class _PaperPin(BaseModel):
@@ -135,6 +137,7 @@ class _PaperPin(BaseModel):
 
     version: str
     differs: str
+    programs: tuple[str, ...] = ()
 
 
 def parse_products(text: str) -> tuple[ProgramPackage, ...]:

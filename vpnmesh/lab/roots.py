@@ -17,7 +17,7 @@ from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import EMPTY, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
 
 _STAGE = "/mnt"
-_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NEW_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID
 
 
@@ -30,7 +30,7 @@ def start_nodes(spec: BuildSpec, logs: Path) -> dict[str, int]:
 
 def program(name: str) -> str:
     """The full path of a program, which sshd needs to start itself anew."""
-    path = shutil.which(name, path=_SEARCH)
+    path = shutil.which(name, path=SEARCH)
     if path is None:
         raise LabError("nodes", f"{name} is not installed")
     return path
@@ -100,7 +100,7 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
     os.chdir("/")
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, not by what it starts
         signal.signal(ignored, signal.SIG_DFL)
-    os.execve(argv[0], argv, {"PATH": _SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
+    os.execve(argv[0], argv, {"PATH": SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
 
 
 def _make_root(emptied: tuple[str, ...]) -> None:

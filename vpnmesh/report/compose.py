@@ -5,7 +5,9 @@ Sections that only some studies have are made elsewhere: `advice_section`, and `
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from vpnmesh.report import run_sections
+import polars as pl
+
+from vpnmesh.report import run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
@@ -67,10 +69,14 @@ def compose(
     """The report as a value; `figures` as `vpnmesh.report.figures.figures` draws them."""
     sections = [
         _overview(study),
+        *version_sections.versions(study),
         *([advice_section(advice)] if advice else []),
         _throughput(study, figures, "tcp", 1),
         _throughput(study, figures, "udp", 2),
-        *run_sections.variants(study, figures),
+        *version_sections.then_and_now(study, figures),
+        *run_sections.variants(
+            study, figures, {(pair.base, pair.variant) for pair in version_sections.pairs_of(study)}
+        ),
         _api(study, figures),
         _pairs(study),
         _resources(study),
@@ -105,11 +111,13 @@ def _overview(study: Study) -> Section:
         for test in ("tcp", "udp")
         if throughput.filter(test=test).is_empty()
     ]
-    if api.is_empty():
+    # a run of the matrix sends none
+    if api.is_empty() and study.provenance.get("kind") != "run":
         blocks.append(
             Paragraph("No API requests are in these data: Figure 3 and its rows are left out.", "warning")
         )
-    warned = throughput.drop_nulls("warning").to_dicts()
+    # what could not be attempted is a note, once for all its cells
+    warned = throughput.filter(pl.col("attempted") > 0).drop_nulls("warning").to_dicts()
     texts = [
         f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {row['warning']}" for row in warned
     ]
@@ -225,7 +233,13 @@ def _claims(claims: Sequence[Claim]) -> Section:
 
 def _further(study: Study, shown: Iterable[str]) -> list[Section]:
     """The study's other tables, each with a caption; `shown` are those with a section of their own."""
-    elsewhere = {*TABLES, *shown, *run_sections.TABLES, *run_sections.tests_shown(study)}
+    elsewhere = {
+        *TABLES,
+        *shown,
+        *run_sections.TABLES,
+        *version_sections.TABLES,
+        *run_sections.tests_shown(study),
+    }
     blocks = [
         table_block(name, _FURTHER.get(name, name.replace("_", " ").capitalize() + "."), frame)
         for name, frame in study.tables.items()

@@ -11,6 +11,7 @@ from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forward
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.setting import NOT_RECORDED, meaning
 from vpnmesh.report.tables import Study
+from vpnmesh.report.versions import VERSIONS, beside_paper
 from vpnmesh.study.matrix import VISITED_ONCE
 
 _PLACES = {
@@ -26,21 +27,22 @@ Facts = tuple[tuple[str, str], ...]
 
 def facts(study: Study) -> Facts:
     """Name and value of each fact, in the order they are shown; "not recorded" where there is no value."""
-    known = meaning(study)
-    duration = known["seconds per repetition"]
-    omitted = known["omitted seconds"]
+    meant = meaning(study)
+    duration = meant["seconds per repetition"]
+    omitted = meant["omitted seconds"]
     planes = ", ".join(
         f"{name} {plane}" for name, plane in own_planes(study.samples).rows() if plane != "none"
     )
     rows = [
-        ("Impaired at", _placement(known["placement"])),
-        ("Impaired by", known["engine"]),
+        ("Impaired at", _placement(meant["placement"])),
+        ("Impaired by", meant["engine"]),
         (
             "Seconds per repetition",
             duration if NOT_RECORDED in duration else f"{duration}, after {omitted} omitted",
         ),
         ("Repetitions per cell", _repetitions(study)),
         ("Data planes", planes or NOT_RECORDED),
+        *(("Versions", text) for text in _versions(study)),
         ("Machines", _machines(study)),
     ]
     if virtual := virtual_forwarding(study.provenance):
@@ -50,9 +52,20 @@ def facts(study: Study) -> Facts:
     return tuple(rows)
 
 
+def _versions(study: Study) -> tuple[str, ...]:
+    """Today's versions beside the paper's, where the nodes told any; the whole table has a section of its own."""
+    table = study.tables.get("versions", pl.DataFrame(schema=VERSIONS))
+    return tuple(filter(None, (beside_paper(table),)))
+
+
 def line(study: Study) -> str:
     """The same facts in one line for a terminal, without those that were not recorded."""
-    return "; ".join(f"{name.lower()}: {text}" for name, text in facts(study) if text != NOT_RECORDED)
+    return "; ".join(f"{name.lower()}: {text}" for name, text in known(study))
+
+
+def known(study: Study) -> Facts:
+    """The facts that were recorded."""
+    return tuple((name, text) for name, text in facts(study) if text != NOT_RECORDED)
 
 
 def visited_once(study: Study) -> bool:

@@ -1,6 +1,6 @@
 """The sections that only a run has: every figure of every kind of test, and variants beside what they vary."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import polars as pl
 
@@ -72,9 +72,17 @@ def _number(value: float | None) -> TableCell:
     return cell("", None) if value is None else TableCell(significant(value), value)
 
 
-def variants(study: Study, figures: Mapping[str, str]) -> list[Section]:
-    """Each scenario with its variants side by side, where a run measured both; else nothing."""
+def variants(
+    study: Study, figures: Mapping[str, str], elsewhere: Container[tuple[str, str]] = ()
+) -> list[Section]:
+    """Each scenario with its variants side by side, where a run measured both; else nothing.
+
+    `elsewhere` are pairs of base and variant that have a section of their own.
+    """
     rows = study.tables.get("variants", pl.DataFrame())
+    if not rows.is_empty():
+        here = [pair not in elsewhere for pair in rows.select("base", "variant").rows()]
+        rows = rows.filter(pl.Series(here, dtype=pl.Boolean))
     missing = alone(study.scenario_order, study.scenarios)
     if rows.is_empty() and not missing:
         return []
@@ -100,16 +108,24 @@ def _side_by_side(rows: pl.DataFrame, figures: Mapping[str, str]) -> list[Block]
             "respect show what all of that does together."
         )
     ]
-    for test in THROUGHPUT_TESTS:
-        if drawn := figures.get(f"variants-{test}"):
-            caption = (
-                f"{test.upper()}: mean throughput of each base and its variants per condition, with the standard "
-                "deviation. In brackets: repetitions measured of attempted, where not all were."
-            )
-            blocks.append(FigureBlock(f"variants-{test}", caption, drawn))
+    blocks += variant_figures(figures)
     for base in dict.fromkeys(rows["base"]):
         blocks += _beside(base, rows.filter(base=base))
     return blocks
+
+
+def variant_figures(figures: Mapping[str, str]) -> list[FigureBlock]:
+    """The throughput of each base and its variants, one figure per test."""
+    return [
+        FigureBlock(
+            f"variants-{test}",
+            f"{test.upper()}: mean throughput of each base and its variants per condition, with the standard "
+            "deviation. In brackets: repetitions measured of attempted, where not all were.",
+            drawn,
+        )
+        for test in THROUGHPUT_TESTS
+        if (drawn := figures.get(f"variants-{test}"))
+    ]
 
 
 def _beside(base: str, rows: pl.DataFrame) -> list[Block]:
@@ -129,15 +145,16 @@ def _row(row: Mapping[str, object]) -> tuple[TableCell, ...]:
     return (
         *(cell(name, row[name]) for name in ("variant", "test", "condition")),
         cell("figure", f"{row['title']}, {row['unit']}" if row["unit"] else row["title"]),
-        _with_spread(row, "base"),
-        _with_spread(row, "variant"),
-        _ratio(row),
+        with_spread(row, "base"),
+        with_spread(row, "variant"),
+        ratio_cell(row),
         *(cell(name, row[name]) for name in ("p", "p_holm")),
         cell("note", row["note"] or None),
     )
 
 
-def _ratio(row: Mapping[str, object]) -> TableCell:
+def ratio_cell(row: Mapping[str, object]) -> TableCell:
+    """A ratio with its interval, where there is one."""
     ratio, low, high = (row[name] for name in ("ratio", "ratio_low", "ratio_high"))
     if not isinstance(ratio, float):
         return cell("", None)
@@ -145,7 +162,8 @@ def _ratio(row: Mapping[str, object]) -> TableCell:
     return TableCell(f"{ratio:.3f}{interval}", ratio)
 
 
-def _with_spread(row: Mapping[str, object], side: str) -> TableCell:
+def with_spread(row: Mapping[str, object], side: str) -> TableCell:
+    """A mean with its standard deviation and how many figures it is of."""
     mean, sd, n = (row[f"{name}_{side}"] for name in ("mean", "sd", "n"))
     if not isinstance(mean, float):
         return cell("", None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import cell_samples, failures, resources
+from vpnmesh.frames.aggregate import cell_samples, failures, resources, unavailable
 from vpnmesh.frames.events import SETUP
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
@@ -19,8 +19,10 @@ from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
+from vpnmesh.report.then_and_now import then_and_now, version_pairs
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.report.variants import variants
+from vpnmesh.report.versions import told_versions, versions
 from vpnmesh.stats.describe import describe
 from vpnmesh.study.journal import number
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
@@ -164,7 +166,16 @@ def build_study(
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
+        told = told_versions(known)
+        tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
+        found = {*tables["variants"]["base"], *tables["variants"]["variant"]}
+        tables["then_and_now"] = then_and_now(tables["variants"], version_pairs(found, catalogue, told))
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
+
+
+def _attempted(samples: pl.DataFrame, catalogue: Catalogue) -> tuple[str, ...]:
+    """The scenarios of which anything was attempted: what is unavailable ran no program."""
+    return catalogue.in_order(samples.filter(~unavailable())["scenario"])
 
 
 def _measuring(known: Mapping[str, object], catalogue: Catalogue) -> Measuring:

@@ -3,8 +3,8 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError
 from vpnmesh.measurements import measurement_named
@@ -16,8 +16,8 @@ REPETITION_OVERHEAD_S = 0.6
 """Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
 CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
-SWITCH_S = 6.0
-"""Leaving one scenario and joining the next."""
+SWITCH_S = 10.0
+"""Leaving one scenario and joining the next: 3 s without a VPN, 9 to 17 s with a control plane and a relay."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
@@ -249,6 +249,15 @@ def confounded(plan: MatrixPlan) -> str:
 def scenarios_of(plan: MatrixPlan) -> tuple[Scenario, ...]:
     """The scenarios of the plan, in the plan's own order."""
     return tuple(plan.catalogue.named(name) for name in plan.profile.scenarios)
+
+
+def without(plan: MatrixPlan, scenarios: Container[str]) -> MatrixPlan:
+    """The plan as it will go where these scenarios are unavailable: they take no time and no repetition."""
+    return replace(
+        plan,
+        cells=tuple(one for one in plan.cells if one.cell.scenario not in scenarios),
+        visits=tuple(visit for visit in plan.visits if visit.scenario not in scenarios),
+    )
 
 
 def remarks(plan: MatrixPlan) -> list[str]:

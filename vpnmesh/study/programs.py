@@ -44,7 +44,14 @@ def version_questions(scenarios: Iterable[Scenario], solutions: Mapping[str, Sol
         binaries = solutions[scenario.solution].binaries if scenario.program_folder else ()
         for program in binaries:
             if program.version[:1] == (program.name,):
-                yield (f"{scenario.program_folder.rstrip('/')}/{program.name}", *program.version[1:])
+                yield version_command(program, scenario)
+
+
+def version_command(program: Binary, scenario: Scenario) -> Argv:
+    """What tells the version of a program that names itself there: the scenario's own, where that has a folder."""
+    if not scenario.program_folder:
+        return program.version
+    return (f"{scenario.program_folder.rstrip('/')}/{program.name}", *program.version[1:])
 
 
 def solution_from(solution: Solution, scenario: Scenario) -> Solution:

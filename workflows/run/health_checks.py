@@ -21,11 +21,12 @@ from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.substrate import examine, require
-from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
+from vpnmesh.model import K8S_ROLES, Role, Testbed
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, provision
 from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.lab import emulated
 from workflows.run.provision import Site
 
 CONTROLLER = "this machine"
@@ -49,16 +50,15 @@ TOOLS: tuple[tuple[Program, frozenset[Role]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a run is to be made of: an inventory by name, and the scenarios of the catalogue that must be possible."""
+    """What a run is to be made of: an inventory by name, and scenarios of the catalogue.
+
+    `asked` says that somebody named them: then a run without one of them is not what was asked for.
+    """
 
     inventory: str
     scenarios: Sequence[str]
     catalogue: Catalogue = BUILT_IN
-
-
-def emulated(testbed: Testbed) -> bool:
-    """Whether the testbed is a lab on this machine."""
-    return all(node.kind is NodeKind.NETNS for node in testbed.nodes)
+    asked: bool = True
 
 
 def look_at_machine(testbed: Testbed) -> Iterator[Finding]:
@@ -169,7 +169,11 @@ def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
 
 
 def _look_at_scenarios(site: Site, wanted: Wanted) -> Iterator[Finding]:
-    """A chosen scenario that is not possible here would be a row without figures; of others it is good to know."""
+    """A chosen scenario that is not possible here would be a row without figures; of others it is good to know.
+
+    It fails what was asked for by name; of a profile's own the others still make a run.
+    """
+    wrong = fatal if wanted.asked else warning
     able = []
     for name in wanted.catalogue.names:
         try:
@@ -177,7 +181,7 @@ def _look_at_scenarios(site: Site, wanted: Wanted) -> Iterator[Finding]:
         except UnavailableError as error:
             if name in wanted.scenarios:
                 do = "install what is missing (docs/binaries.md), or leave it out with --scenarios"
-                yield fatal(Check.BINARIES, name, str(error), do)
+                yield wrong(Check.BINARIES, name, str(error), do)
         else:
             able.append(name)
     others = [name for name in wanted.catalogue.names if name not in able and name not in wanted.scenarios]

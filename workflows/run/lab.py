@@ -9,10 +9,15 @@ from vpnmesh.lab.lifecycle import Lab, find, up
 from vpnmesh.model import NodeKind, Testbed
 
 
+def emulated(testbed: Testbed) -> bool:
+    """Whether the testbed is a lab on this machine."""
+    return all(node.kind is NodeKind.NETNS for node in testbed.nodes)
+
+
 @contextlib.contextmanager
 def lab_for(testbed: Testbed, console: Console) -> Iterator[Lab | None]:
     """Bring the lab up if the testbed is emulated and none is up; take down only what was brought up here."""
-    if any(node.kind is not NodeKind.NETNS for node in testbed.nodes):
+    if not emulated(testbed):
         yield None
         return
     if there := find():

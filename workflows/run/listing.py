@@ -1,16 +1,23 @@
 """The plan of a run as a list of its cells, for a person or as JSON."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import click
 from rich.console import Console
 
-from vpnmesh.study.matrix import MatrixPlan, remarks
+from vpnmesh.study.matrix import MatrixPlan, remarks, without
+from workflows.run.availability import Availability, grouped
 
 
-def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
-    """List every cell; as JSON only that list, with a pair written CLIENT>SERVER and seconds with overhead."""
+def show_plan(
+    console: Console, plan: MatrixPlan, there: Sequence[Availability] = (), *, as_json: bool
+) -> None:
+    """List every cell; as JSON only that list, with a pair written CLIENT>SERVER and seconds with overhead.
+
+    `there` says of each scenario whether it can be attempted, where that is known without asking nodes.
+    """
     if as_json:
         rows = [
             {
@@ -32,13 +39,49 @@ def show_plan(console: Console, plan: MatrixPlan, *, as_json: bool) -> None:
             f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
-    for sentence in remarks(plan):
+    show_programs(console, there)
+    for sentence in (*remarks(plan), *beside(plan)):
         console.print(sentence, highlight=False)
+    if missing := [one.scenario for one in there if one.reason]:
+        console.print(without_these(without(plan, missing), missing), highlight=False)
+    if not there:
+        console.print("which programs its nodes have: --dry-run asks them", highlight=False)
     console.print(
         f"{len(plan.cells)} cells, {plan.repetitions} repetitions, {len(plan.visits)} visits "
         f"({plan.switching_s:.0f} s switching), estimated {_long(plan.seconds)}",
         highlight=False,
     )
+
+
+def show_programs(console: Console, there: Sequence[Availability]) -> None:
+    """A line per scenario: the programs that it would run, with versions and folders, or what is missing."""
+    width = max((len(one.scenario) for one in there), default=0)
+    for one in there:
+        console.print(f"{one.scenario:{width}}  {one.said}", highlight=False, markup=False)
+
+
+def beside(plan: MatrixPlan) -> list[str]:
+    """The scenarios that ship beside the paper's, and how they are measured; nothing where others were chosen."""
+    chosen = plan.profile.scenarios
+    if chosen != plan.catalogue.paper:
+        return []
+    others = [one.name for one in plan.catalogue.scenarios if one.name not in chosen and not one.variant_of]
+    return [f"on request, by --scenarios: {', '.join(others)}; variants and versions: docs/scenarios.md"]
+
+
+def told_missing(able: MatrixPlan, missing: Mapping[str, str]) -> list[str]:
+    """Each reason once with its scenarios, and what the plan is without them."""
+    if not missing:
+        return []
+    return [
+        *(f"unavailable: {sentence}" for sentence in grouped(missing)),
+        without_these(able, list(missing)),
+    ]
+
+
+def without_these(able: MatrixPlan, missing: Sequence[str]) -> str:
+    """How much is left of a plan whose missing scenarios cost nothing."""
+    return f"without {', '.join(missing)}: {able.repetitions} repetitions, estimated {_long(able.seconds)}"
 
 
 def _long(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -142,8 +142,8 @@ def require(site: Site, scenario: Scenario) -> Solution:
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.unbuildable_reason(mesh):
         raise UnavailableError(reason)
-    if lacking := [text for role in MeshRole for text in _lacking(site, solution, mesh, role)]:
-        raise UnavailableError("; ".join(lacking))
+    if lacking := [one for role in MeshRole for one in _lacking(site, solution, mesh, role)]:
+        raise UnavailableError(lacking_words(lacking))
     if program := program_of(solution):
         _require_folder(site, mesh, program)
         _require_version(site, solution, mesh, program)
@@ -152,14 +152,34 @@ def require(site: Site, scenario: Scenario) -> Solution:
     return solution
 
 
-def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[str]:
+Lacking = tuple[str, tuple[str, ...], str]
+"""A program that is missing, the nodes that lack it, and the way to it in words."""
+
+
+def lacking_words(lacking: Iterable[Lacking]) -> str:
+    """What is missing, a program once with all nodes that lack it; the one thing to do is written out once."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for name, hosts, way in lacking:
+        nodes.setdefault((name, way), []).extend(hosts)
+    programs: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for (name, way), where in nodes.items():
+        programs.setdefault((tuple(dict.fromkeys(where)), way), []).append(name)
+    said, parts = set[str](), list[str]()
+    for (on_nodes, way), names in programs.items():
+        on = f" on {', '.join(on_nodes)}" if on_nodes else ""
+        parts.append(f"no binary {', '.join(names)}{on} ({'the same way' if way in said else way})")
+        said.add(way)
+    return "; ".join(parts)
+
+
+def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[Lacking]:
     """Each program that the nodes of a role lack, with the nodes and the way to it."""
     wanted = {binary.name: binary for binary in solution.binaries if binary.at is role}
     nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
     found = _found(site, mesh, nodes, tuple(wanted))
     for name, binary in wanted.items():
-        if without := [host for host, result in found.items() if not result.result[name]]:
-            yield f"no binary {name} on {', '.join(without)} ({_way(site, without[0], binary)})"
+        if without := tuple(host for host, result in found.items() if not result.result[name]):
+            yield name, without, _way(site, without[0], binary)
 
 
 def _found(site: Site, mesh: Mesh, nodes: Sequence[str], programs: tuple[str, ...]) -> Mapping[str, Result]:

@@ -1,0 +1,189 @@
+"""Which scenarios can be attempted here, and with which programs: told before anything is touched.
+
+A plan of the lab is answered on this machine, whose programs the lab's nodes run; nodes that are up are asked
+themselves.
+"""
+
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnmesh.errors import InputError, UnavailableError
+from vpnmesh.host.binaries import way_to
+from vpnmesh.lab.binaries import pinned
+from vpnmesh.lab.roots import SEARCH
+from vpnmesh.model import Scenario, Testbed
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.protocol import Binary, Mesh, Solution
+from vpnmesh.study.programs import is_version, program_of, told_version, version_command
+from workflows.run import provenance
+from workflows.run.provision import Site, lacking_words, require
+
+ALL = "all"
+"""Every scenario that was chosen, as `--require` writes it."""
+VERSION_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProgram:
+    """A program that a scenario will run, what it says of its version, and the folder that it lies in ("" unknown)."""
+
+    name: str
+    version: str
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a scenario can be attempted (`reason` is empty), and what it would run."""
+
+    scenario: str
+    programs: tuple[FoundProgram, ...] = ()
+    reason: str = ""
+
+    @property
+    def said(self) -> str:
+        """In words, for a line behind the scenario's name."""
+        if self.reason:
+            return f"unavailable: {self.reason}"
+        by_folder: dict[str, list[str]] = {}
+        for one in self.programs:
+            by_folder.setdefault(one.folder, []).append(f"{one.name} {one.version}")
+        told = [
+            f"{', '.join(names)}{f' in {folder}' if folder else ''}" for folder, names in by_folder.items()
+        ]
+        return "; ".join(told) or "needs no program of a VPN"
+
+
+def unavailable(site: Site, scenarios: Iterable[Scenario]) -> dict[str, str]:
+    """The scenarios that these nodes cannot carry, and why; nothing is touched."""
+    found: dict[str, str] = {}
+    for scenario in scenarios:
+        try:
+            require(site, scenario)
+        except UnavailableError as error:
+            found[scenario.name] = str(error)
+    return found
+
+
+def on_nodes(site: Site, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
+    """What the nodes say of each scenario: members, control plane and relay are asked."""
+    bed = site.testbed
+    seats = list(dict.fromkeys((bed.client.name, bed.control_plane.name, bed.relay.name)))
+    answers = provenance.node_answers(site, seats, scenarios)
+    missing = unavailable(site, scenarios)
+    return tuple(
+        Availability(one.name, tuple(_answered(one, bed, answers)), missing.get(one.name, ""))
+        for one in scenarios
+    )
+
+
+def _answered(
+    scenario: Scenario, bed: Testbed, answers: Mapping[str, Mapping[str, str]]
+) -> Iterator[FoundProgram]:
+    for binary in _with_versions(scenario):
+        seats = [node.name for node in Mesh(bed, scenario).nodes_in(binary.at) if node.name in answers]
+        command = version_command(binary, scenario)
+        for argv, folder in ((command, scenario.program_folder), (binary.version, "")):
+            texts = [text for seat in seats if (text := answers[seat].get(shlex.join(argv), ""))]
+            if known := [text for text in texts if not text.startswith("not known")]:
+                yield FoundProgram(binary.name, told_version(known[0]), folder)
+                break
+
+
+def on_this_machine(testbed: Testbed, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
+    """What a lab's nodes would find, looked up here: they run this machine's programs."""
+    return tuple(_here(testbed, one) for one in scenarios)
+
+
+def _here(testbed: Testbed, scenario: Scenario) -> Availability:
+    solution = SOLUTIONS.get(scenario.solution)
+    if solution is None:
+        return Availability(scenario.name, reason=f"no module for {scenario.solution} yet")
+    search = ":".join(filter(None, (scenario.program_folder, SEARCH)))
+    places = {one.name: shutil.which(one.name, path=search) or "" for one in solution.binaries}
+    programs = tuple(
+        FoundProgram(
+            one.name, told_version(_asked(one, places[one.name])), str(Path(places[one.name]).parent)
+        )
+        for one in _with_versions(scenario)
+        if places[one.name]
+    )
+    return Availability(scenario.name, programs, _reason(solution, Mesh(testbed, scenario), places, programs))
+
+
+def _reason(
+    solution: Solution, mesh: Mesh, places: Mapping[str, str], programs: Sequence[FoundProgram]
+) -> str:
+    """Why this machine cannot carry the scenario, "" where it can; as `require` says it of nodes."""
+    if impossible := solution.unbuildable_reason(mesh):
+        return impossible
+    if missing := [one for one in solution.binaries if not places[one.name]]:
+        return lacking_words((one.name, (), _way(one)) for one in missing)
+    scenario, own = mesh.scenario, program_of(solution)
+    folder = scenario.program_folder.rstrip("/")
+    if folder and own and not places[own.name].startswith(f"{folder}/"):
+        return f"no {own.name} in {folder}, where {scenario.name} wants it"
+    told = next((one.version for one in programs if own and one.name == own.name), "")
+    if scenario.version and told and not is_version(scenario.version, told):
+        return f"{own.name if own else ''} is {told}; {scenario.name} wants {scenario.version}"
+    return ""
+
+
+def _way(binary: Binary) -> str:
+    if binary.package:
+        return f"Debian package {binary.package}"
+    return way_to(pinned(), binary.name, platform.machine())
+
+
+def _with_versions(scenario: Scenario) -> Iterator[Binary]:
+    """The programs of a scenario's solution that tell a version of their own, each once."""
+    solution = SOLUTIONS.get(scenario.solution)
+    seen: set[str] = set()
+    for binary in solution.binaries if solution else ():
+        if binary.version[:1] == (binary.name,) and binary.name not in seen:
+            seen.add(binary.name)
+            yield binary
+
+
+def _asked(binary: Binary, place: str) -> str:
+    """What a program of this machine says of its version."""
+    try:
+        done = subprocess.run(
+            (place, *binary.version[1:]), capture_output=True, text=True, timeout=VERSION_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout or done.stderr
+
+
+def required(listed: str | None, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The scenarios that must be available, of those that were chosen; InputError for one that was not."""
+    if listed == ALL:
+        return tuple(chosen)
+    names = list(dict.fromkeys(part.strip() for part in (listed or "").split(",") if part.strip()))
+    if others := [name for name in names if name not in chosen]:
+        raise InputError(
+            "--require",
+            f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} not among the scenarios of this run",
+            f"chosen are: {', '.join(chosen)}",
+        )
+    return tuple(names)
+
+
+def grouped(reasons: Mapping[str, str]) -> list[str]:
+    """One sentence per reason, with all scenarios that it keeps from being attempted."""
+    together: dict[str, list[str]] = {}
+    for scenario, reason in reasons.items():
+        together.setdefault(reason, []).append(scenario)
+    return [f"{', '.join(names)}: {reason}" for reason, names in together.items()]
+
+
+def refuse_missing(wanted: Iterable[str], reasons: Mapping[str, str]) -> None:
+    """UnavailableError where a scenario that must be available is not."""
+    if lacking := {name: reasons[name] for name in wanted if name in reasons}:
+        raise UnavailableError(f"required scenarios are unavailable here: {'; '.join(grouped(lacking))}")
