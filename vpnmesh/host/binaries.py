@@ -21,6 +21,7 @@ def _https(address: str) -> str:
 
 
 HttpsOrNone = Annotated[str, AfterValidator(_https)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Arch(StrEnum):
@@ -46,27 +47,33 @@ class _Strict(BaseModel):
 
 
 class ContainerImage(_Strict):
-    """An image of the vendor's, pinned by digest, with a program in it."""
+    """An image of the vendor's with programs in it."""
 
-    reference: str
+    reference: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+$")]
     """Registry and repository, without tag or digest: `docker.io/netbirdio/relay`."""
-    digests: Mapping[Arch, str]
-    """`sha256:...` of the image's manifest, an entry per architecture."""
-    paths: Mapping[str, str]
+    tag: str = "{version}"
+    """By which a user who pins it finds it; `{version}` is filled in."""
+    digest: Digest | None = None
+    """Of what the tag meant when it was published, for all architectures; None: only where a user pins it."""
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the image's file system."""
+
+    def tagged(self, version: str) -> str:
+        """The image by its tag, as users' pins name it."""
+        return f"{self.reference}:{self.tag.replace('{version}', version)}"
 
 
 class AptRepository(_Strict):
-    """A signed apt repository of the vendor's."""
+    """A signed apt repository of the vendor's; its package has the product's version."""
 
     url: HttpsOrNone
     suite: str
     component: str
     key_url: HttpsOrNone
-    fingerprint: str
-    """Of the key that signs it, 40 hexadecimal digits."""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+    """Of the key that signs it."""
     package: str
-    paths: Mapping[str, str]
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the package."""
 
 
@@ -93,7 +100,7 @@ class ProgramPackage(_Strict):
     sums: HttpsOrNone = ""
     go: tuple[str, ...] = ()
     build: GoBuild | None = None
-    image: ContainerImage | None = None
+    images: tuple[ContainerImage, ...] = ()
     apt: AptRepository | None = None
     debian: str = ""
     folder: str = ""

@@ -206,7 +206,12 @@ def down_command() -> None:
 )
 @click.option("--arch", "name", default=None, help="amd64 or arm64.  [default: this machine's]")
 @click.option("--only", multiple=True, help="A product's name; may be given again.  [default: all]")
-def binaries_command(folder: Path, name: str | None, only: tuple[str, ...], *, wanted: bool) -> None:
+@click.option(
+    "--pin", "to_pin", multiple=True, help="Read the digests of a product's container images, and keep them."
+)
+def binaries_command(
+    folder: Path, name: str | None, only: tuple[str, ...], to_pin: tuple[str, ...], *, wanted: bool
+) -> None:
     """Show where the VPN solutions' programs are, and with --install get those that can be had.
 
     Sources, in this order: PATH, the cache, the vendor's release over https with its published SHA-256, the Go
@@ -216,9 +221,13 @@ def binaries_command(folder: Path, name: str | None, only: tuple[str, ...], *, w
         own = Arch.parse(platform.machine())
         arch = Arch.parse(name) if name else own
         known = {product.name: product for product in binaries.pinned()}
-        for asked in only:
+        for option, asked in [*(("--only", one) for one in only), *(("--pin", one) for one in to_pin)]:
             if asked not in known:
-                raise UnknownNameError("--only", "product", asked, list(known))
+                raise UnknownNameError(option, "product", asked, list(known))
+        for asked in to_pin:
+            binaries.pin(known[asked], click.echo)
+        if to_pin and not wanted:
+            return
         found = [_product(known[asked], arch, own, folder if wanted else None) for asked in only or known]
     table = Table("product", "version", "programs", "where")
     for one in found:
