@@ -1,4 +1,4 @@
-"""What stands in for the vendors' servers: a certificate for loopback, a server of files over TLS, real programs."""
+"""What stands in for the vendors' servers: a certificate for loopback, a server over TLS, programs."""
 
 import contextlib
 import functools
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpnmesh.host.binaries import Arch
+from vpnmesh.host.binaries import Arch, ProgramPackage
+from vpnmesh.lab import binaries
 
 MACHINES = {Arch.AMD64: 62, Arch.ARM64: 183}
 
@@ -19,6 +20,14 @@ def program(arch: Arch, says: str = "") -> bytes:
     """A program as a compiler for that processor would leave it: this machine's `true` with the processor's number."""
     body = Path("/bin/true").read_bytes()
     return body[:18] + MACHINES[arch].to_bytes(2, "little") + body[20:] + says.encode()
+
+
+def nothing_left(product: ProgramPackage, arch: Arch) -> None:
+    """After a fetch that failed: no program in the cache, and no half-finished work beside it."""
+    assert not binaries.cached(product, arch)
+    left = {path.name for path in binaries.cache_directory(arch).rglob("*") if path.is_file()}
+    assert left <= {".lock"}
+    assert not list(binaries.cache_directory(arch).glob(".coming-*"))
 
 
 @dataclass(frozen=True)
