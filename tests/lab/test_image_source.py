@@ -481,7 +481,7 @@ def test_what_has_no_image_cannot_be_pinned(monkeypatch: pytest.MonkeyPatch) -> 
     """One sentence and exit code 2, for a product without an image and for a name that is none."""
     product = ProgramPackage(name="bare", programs=("bare",), page="https://vendor.invalid/")
     said = command(monkeypatch, product, "--pin", "bare")
-    assert (said.exit_code, "comes from no container image" in said.output) == (2, True)
+    assert (said.exit_code, "bare: in no container image" in said.output) == (2, True)
     said = command(monkeypatch, product, "--pin", "bear")
     assert (said.exit_code, "unknown product 'bear'; known are: bare" in said.output) == (2, True)
 

@@ -87,6 +87,12 @@ class GoBuild(_Strict):
     """Variables of the linker (`-X`), `{version}` filled in: what a program built from source says of its version."""
     cgo: tuple[str, ...] = ()
     """The programs that need a C compiler."""
+    seconds: Annotated[float, Field(gt=0)]
+    """How long it took on two idle cores with empty caches, after the products above it in the file."""
+    fetches_mb: Annotated[float, Field(ge=0)] = 0
+    """How much it fetched then, beyond what the products above it had fetched."""
+    takes_mb: Annotated[float, Field(ge=0)] = 0
+    """How much disk the programs and Go's caches took then, beyond what the products above it had taken."""
 
 
 class ProgramPackage(_Strict):
@@ -98,7 +104,6 @@ class ProgramPackage(_Strict):
     version: str = ""
     url: HttpsOrNone = ""
     sums: HttpsOrNone = ""
-    go: tuple[str, ...] = ()
     build: GoBuild | None = None
     images: tuple[ContainerImage, ...] = ()
     apt: AptRepository | None = None
@@ -113,9 +118,10 @@ class ProgramPackage(_Strict):
             return None
         return self._filled(self.url, arch), self._filled(self.sums, arch)
 
-    def modules(self) -> tuple[str, ...]:
-        """What `go install` takes."""
-        return tuple(module.replace("{version}", self.version) for module in self.go)
+    @property
+    def family(self) -> str:
+        """What it is built together with: the folder of its Go module, else its own name."""
+        return self.build.folder if self.build else self.name
 
     def way(self) -> str:
         """How a user gets it, in words, where nothing here fetches it."""
@@ -150,9 +156,15 @@ def parse_products(text: str) -> tuple[ProgramPackage, ...]:
     return tuple(_product(name, table) for name, table in tables.items())
 
 
-def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> str:
-    """How a node of that architecture (`uname -m`) gets a program, in words: package, release or page."""
-    product = next((one for one in products if program in one.programs), None)
+def way_to(products: Sequence[ProgramPackage], program: str, machine: str, folder: str = "") -> str:
+    """How a node of that architecture (`uname -m`) gets a program, in words: package, release, command or page.
+
+    `folder` is where a scenario wants it, if not on PATH: another version has its own way.
+    """
+    holding = [one for one in products if program in one.programs]
+    product = next(
+        (one for one in holding if one.folder == folder.rstrip("/")), holding[0] if holding else None
+    )
     if product is None:
         return "see docs/binaries.md"
     if product.debian:
@@ -161,11 +173,16 @@ def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> st
         arch = Arch.parse(machine)
     except UnknownNameError:
         return f"nothing is pinned for {machine}; see {product.page}"
-    release = product.release(arch)
-    if release is None and not product.go:
-        return product.way()
-    source = release[0] if release else "built as a Go module"
-    return f"{source}, or python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
+    command = f"python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
+    if release := product.release(arch):
+        return f"{release[0]}, or {command}"
+    if product.build:
+        return f"built from the Go module programs/{product.build.folder}: {command}"
+    if product.apt:
+        return f"out of the vendor's signed apt repository: {command}"
+    if product.images:
+        return f"out of the vendor's container image: python -m vpnmesh.lab binaries --pin {product.name}, then {command}"
+    return product.way()
 
 
 def parse_paper(text: str) -> dict[str, PaperVersion]:
@@ -203,8 +220,8 @@ def _checked(kind: type[Pin], name: str, table: object) -> Pin:
         first, (key, problem) = error.errors()[0], first_problem(error)
         if first["type"] == "extra_forbidden":
             raise UnknownNameError(place, "key", key, sorted(set(kind.model_fields) - {"name"})) from None
-        if first["loc"] and first["loc"][0] in ("programs", "page", "go"):
-            raise InputError(place, "needs `programs` and a `page`, and `go` as a list") from None
+        if first["loc"] and first["loc"][0] in ("programs", "page"):
+            raise InputError(place, "needs `programs` and a `page`") from None
         if first["type"] == "value_error":
             raise InputError(place, f"{first['input']} is not https") from None
         raise InputError(f"{place}: {key}", problem) from None

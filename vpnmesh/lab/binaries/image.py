@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from vpnmesh.errors import ToolError, UnavailableError
+from vpnmesh.errors import InputError, ToolError, UnavailableError
 from vpnmesh.host.binaries import Arch, ContainerImage, Digest, ProgramPackage
 from vpnmesh.lab.binaries.clients import need, run
 from vpnmesh.lab.binaries.pins import read_pins, write_pin
@@ -70,14 +70,15 @@ class Image:
                     take(f"the image {image.reference}", root, path, arch, into / program, say)
 
 
-def pin(product: ProgramPackage, say: Say) -> None:
-    """Ask the registry once which digest each image's tag means, show it and keep it for the user.
+def pin(products: Sequence[ProgramPackage], say: Say) -> None:
+    """Ask the registry once which digest the tag of each product's images means, say it and keep it for the user.
 
-    InputError where the user has pinned another one before.
+    InputError where the user has pinned another one before, or where no product comes from an image.
     """
-    if not product.images:
-        raise UnavailableError(f"{product.name}: comes from no container image; {product.way()}")
-    for image in product.images:
+    images = [(product, image) for product in products for image in product.images]
+    if not images:
+        raise InputError("--pin", f"{', '.join(one.name for one in products)}: in no container image")
+    for product, image in images:
         name = image.tagged(product.version)
         if image.digest:
             say(f"{name} is pinned by the project: {image.digest}")
