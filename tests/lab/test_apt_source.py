@@ -18,7 +18,7 @@ import pytest
 from tests.lab.stand_ins import Certificate, Quiet, make_certificate, nothing_left, over_tls, program
 from tests.needs import needs
 from vpnmesh.errors import ToolError, UnavailableError
-from vpnmesh.host.binaries import AptRepository, Arch, ProgramPackage
+from vpnmesh.host.binaries import AptRepository, Arch, ContainerImage, ProgramPackage
 from vpnmesh.lab import binaries
 from vpnmesh.lab.binaries import apt_repository
 
@@ -359,6 +359,47 @@ def test_a_package_without_the_program(vendor: Vendor) -> None:
     changed = there.model_copy(update={"paths": {**PATHS, "zerotier-cli": "/usr/bin/zerotier-cli"}})
     product = vendor.product().model_copy(update={"apt": changed})
     refused(product, ToolError, rf"zerotier-one_1\.14\.1_{OWN}\.deb has no /usr/bin/zerotier-cli")
+
+
+def with_all_places(vendor: Vendor, registry: str = "127.0.0.1:9") -> ProgramPackage:
+    """A product with a release, an image and a repository; nobody serves the first two."""
+    image = ContainerImage(
+        reference=f"{registry}/zerotier/zerotier", digest="sha256:" + "5" * 64, paths=PATHS
+    )
+    release = {"url": f"https://{vendor.address}/release.tgz", "sums": f"https://{vendor.address}/sums"}
+    return vendor.product().model_copy(update={**release, "images": (image,)})
+
+
+def test_the_places_are_asked_in_their_order(vendor: Vendor) -> None:
+    """Release and image are not there, so the repository gives it; each was said before it was asked."""
+    said: list[str] = []
+    found = binaries.fetch(with_all_places(vendor), OWN, said.append)
+    assert found.note.startswith("from the vendor's signed apt repository")
+    wanted = ("release.tgz", "image 127.0.0.1:9/zerotier/zerotier@sha256:5555", "zerotier-one 1.14.1")
+    assert len(said) == len(wanted)
+    assert [word in line for word, line in zip(wanted, said, strict=True)] == [True, True, True]
+
+
+def test_all_places_that_were_asked_are_named(vendor: Vendor) -> None:
+    """No place has it: a part of the sentence for each."""
+    gone(vendor)
+    wanted = r"/sums: .*404.*; 127\.0\.0\.1:9/zerotier/zerotier@.*connection refused.*; https://.*no.* have a Release"
+    refused(with_all_places(vendor), UnavailableError, wanted)
+
+
+def test_what_came_wrong_ends_the_search(vendor: Vendor, certificate: Certificate) -> None:
+    """A registry that gives something else for the digest: the repository is not asked."""
+
+    class Liar(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with over_tls(certificate, Liar) as registry:
+        refused(with_all_places(vendor, registry), ToolError, "the registry gave sha256:")
 
 
 def test_the_pinned_repository() -> None:

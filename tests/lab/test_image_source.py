@@ -37,6 +37,7 @@ from vpnmesh.host.binaries import Arch, ContainerImage, ProgramPackage
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
 from vpnmesh.lab.binaries import clients, image, pins
+from vpnmesh.lab.processes import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -505,33 +506,28 @@ def test_a_file_of_pins_that_cannot_be_trusted(text: str, mode: int, says: str) 
         pins.read_pins()
 
 
-def test_the_clients_end_with_the_process(tmp_path: Path) -> None:
-    """Killed without notice, a fetch leaves no client running."""
-    (tmp_path / "skopeo").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
-    (tmp_path / "skopeo").chmod(0o755)
-    code = f"""
-from pathlib import Path
-from vpnmesh.lab.binaries.clients import run
-run(("skopeo",), Path({str(tmp_path)!r}), 60)
+def test_a_fetch_that_is_killed_leaves_nothing_for_long(certificate: Certificate, tmp_path: Path) -> None:
+    """Killed without notice, its skopeo ends with it; what lies half-finished goes with the next fetch."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        product = from_image(f"127.0.0.1:{silent.getsockname()[1]}", NOBODY)
+        code = f"""
+from vpnmesh.host.binaries import Arch, ProgramPackage
+from vpnmesh.lab import binaries
+binaries.fetch(ProgramPackage.model_validate_json({product.model_dump_json()!r}), Arch({OWN.value!r}))
 """
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    with subprocess.Popen((sys.executable, "-c", code), env=environment) as caller:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        child = int((tmp_path / "pid").read_text())
-        caller.send_signal(signal.SIGKILL)
-    while running(child):
+        with subprocess.Popen((sys.executable, "-c", code)) as fetching:
+            silent.settimeout(60)
+            with silent.accept()[0]:  # skopeo has come, and waits for an answer
+                client = [one for one in descendants(fetching.pid) if one.pid != fetching.pid]
+                fetching.send_signal(signal.SIGKILL)
+                fetching.wait(20)
+    assert len(client) == 1
+    assert list(binaries.cache_directory(OWN).glob(".coming-*"))
+    deadline = time.monotonic() + 30
+    while client[0].alive:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    refused(product, UnavailableError, "connection refused")
 
 
 def test_every_client_has_a_package() -> None:

@@ -173,7 +173,8 @@ def way_to(products: Sequence[ProgramPackage], program: str, machine: str, folde
         arch = Arch.parse(machine)
     except UnknownNameError:
         return f"nothing is pinned for {machine}; see {product.page}"
-    command = f"python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
+    tool = "python -m vpnmesh.lab binaries"
+    command = f"{tool} --install --only {product.name} --arch {arch}"
     if release := product.release(arch):
         return f"{release[0]}, or {command}"
     if product.build:
@@ -181,7 +182,7 @@ def way_to(products: Sequence[ProgramPackage], program: str, machine: str, folde
     if product.apt:
         return f"out of the vendor's signed apt repository: {command}"
     if product.images:
-        return f"out of the vendor's container image: python -m vpnmesh.lab binaries --pin {product.name}, then {command}"
+        return f"out of the vendor's container image: {tool} --pin {product.name}, then {command}"
     return product.way()
 
 
