@@ -8,15 +8,19 @@ STEP := @tools/step
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
-  ca-certificates chromium conntrack coturn curl ethtool faketime gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
-  nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv \
-  redis-server sudo tini util-linux wireguard-go wireguard-tools
+  apt-utils ca-certificates chromium conntrack coturn curl docker-registry ethtool faketime gcc gnupg iperf3 iproute2 \
+  iptables iputils-ping kmod libc6-dev make nebula nftables openssh-client openssh-server openssl php-cli postgresql \
+  procps python3 python3-venv redis-server skopeo sudo tini umoci util-linux wireguard-go wireguard-tools
+
+# what `make programs` must end with, by folder of programs/; of all other programs it says what to do by hand
+FAMILIES := headscale tailscale netbird nebula headscale-2023 tailscale-2024
+GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need %)
 
 # what the inner loop leaves out: the lab, NetBox, a browser, simulators
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox matrix test test-fast check bench clean
+.PHONY: help setup debian venv engine netbox programs some-programs matrix test test-fast check bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -36,14 +40,21 @@ engine: venv
 netbox: venv
 	$(STEP) "NetBox for its tests" $(PYTHON) -m tests.netbox.server install || true
 
+programs: setup  ## get or build the VPNs' programs (docs/binaries.md): minutes once, then found
+	$(STEP) "programs of the VPNs" $(GET_PROGRAMS)
+
+# what cannot be had is a scenario that is unavailable, or a test that is skipped with its reason (in CI: fails)
+some-programs: setup
+	$(STEP) "programs of the VPNs, built here where no release can be had" $(GET_PROGRAMS) || [ $$? -le 2 ]
+
 # what the Go module proxy serves must be there after set-up; what no registry serves is a row with the reason
 REQUIRED := headscale-direct,headscale-relay,netbird-direct,netbird-relay
 
-matrix: setup  ## build the lab, run the paper's scenarios on real packets, print the result; OPTIONS="--..." for others
+matrix: setup some-programs  ## build the lab, run the paper's scenarios on real packets, print the result; OPTIONS="--..." for others
 	@# exit code 3: some repetitions failed, which is a result
 	$(PYTHON) -m workflows.full_matrix $(or $(OPTIONS),--require $(REQUIRED)) || [ $$? -eq 3 ]
 
-test: setup netbox check  ## pass every check and every test
+test: setup some-programs netbox check  ## pass every check and every test
 	@echo "==> every test; a line per file"
 	@$(PYTHON) -m pytest -n $$(( 2 * $$(nproc) )) --maxprocesses 12 --dist loadfile
 

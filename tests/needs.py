@@ -11,12 +11,8 @@ from typing import NoReturn
 import pytest
 
 NO_REGISTRY = "no package registry serves it"
-NOT_BUILT = "its programs come from the vendor's release, and the set-up does not build them yet"
 KERNEL = "only another kernel has it"
 UNSERVED: Mapping[str, str] = {
-    "headscale": NOT_BUILT,
-    "tailscale": NOT_BUILT,
-    "netbird": NOT_BUILT,
     "zerotier": NO_REGISTRY,
     "netmaker": NO_REGISTRY,
     "k3s": NO_REGISTRY,

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import io
-import shutil
 import ssl
 import subprocess
 import tarfile
@@ -121,7 +120,7 @@ def test_a_release_is_verified_cached_and_installed(vendor: Vendor, tmp_path: Pa
     assert [Path(place).read_bytes() for place in found.places] == [b"daemon", b"client"]
     again = binaries.look(product, Arch.AMD64, Arch.ARM64)
     assert (again.places, again.note) == (found.places, "in the cache")
-    binaries.install(again, tmp_path / "bin")
+    binaries.install(again, tmp_path / "bin", Arch.AMD64)
     assert [(tmp_path / "bin" / name).stat().st_mode & 0o777 for name in product.programs] == [0o755, 0o755]
 
 
@@ -208,33 +207,23 @@ def test_releases_by_architecture() -> None:
         for arch in Arch
         if (release := product.release(arch))
     }
-    github = "https://github.com"
+    github, tailscale = "https://github.com", "https://pkgs.tailscale.com/stable"
+    wanted = {
+        "headscale": f"{github}/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_ARCH",
+        "headscale-2023": f"{github}/juanfont/headscale/releases/download/v0.21.0/headscale_0.21.0_linux_ARCH",
+        "tailscale": f"{tailscale}/tailscale_1.98.10_ARCH.tgz",
+        "tailscale-2024": f"{tailscale}/tailscale_1.58.2_ARCH.tgz",
+        "netbird": f"{github}/netbirdio/netbird/releases/download/v0.77.1/netbird_0.77.1_linux_ARCH.tar.gz",
+        "nebula": f"{github}/slackhq/nebula/releases/download/v1.6.1/nebula-linux-ARCH.tar.gz",
+        "nebula-1.10": f"{github}/slackhq/nebula/releases/download/v1.10.3/nebula-linux-ARCH.tar.gz",
+    }
     assert releases == {
-        ("tailscale", "amd64"): "https://pkgs.tailscale.com/stable/tailscale_1.98.10_amd64.tgz",
-        ("tailscale", "arm64"): "https://pkgs.tailscale.com/stable/tailscale_1.98.10_arm64.tgz",
-        (
-            "headscale",
-            "amd64",
-        ): f"{github}/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_amd64",
-        (
-            "headscale",
-            "arm64",
-        ): f"{github}/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_arm64",
-        (
-            "netbird",
-            "amd64",
-        ): f"{github}/netbirdio/netbird/releases/download/v0.74.0/netbird_0.74.0_linux_amd64.tar.gz",
-        (
-            "netbird",
-            "arm64",
-        ): f"{github}/netbirdio/netbird/releases/download/v0.74.0/netbird_0.74.0_linux_arm64.tar.gz",
-        ("nebula", "amd64"): f"{github}/slackhq/nebula/releases/download/v1.6.1/nebula-linux-amd64.tar.gz",
-        ("nebula", "arm64"): f"{github}/slackhq/nebula/releases/download/v1.6.1/nebula-linux-arm64.tar.gz",
+        (name, arch.value): url.replace("ARCH", arch) for name, url in wanted.items() for arch in Arch
     }
 
 
 def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
-    """Two amd64, an arm64 and a processor that nobody builds for, each with what it lacks."""
+    """amd64, arm64 and a processor that nobody builds for, each with what it lacks."""
     lacks = {
         "hypervisor": ("headscale", "x86_64"),
         "worker1": ("tailscaled", "aarch64"),
@@ -242,6 +231,7 @@ def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
         "master": ("zerotier-one", "x86_64"),
         "worker2": ("netbird", "riscv64"),
         "firewall": ("turnserver", "riscv64"),
+        "peer": ("netclient", "aarch64"),
         "nobody": ("nosuch", "x86_64"),
     }
     install = "or python -m vpnmesh.lab binaries --install --only"
@@ -249,9 +239,12 @@ def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
         "hypervisor": "https://github.com/juanfont/headscale/releases/download/v0.29.2/headscale_0.29.2_linux_amd64,"
         f" {install} headscale --arch amd64",
         "worker1": f"https://pkgs.tailscale.com/stable/tailscale_1.98.10_arm64.tgz, {install} tailscale --arch arm64",
-        "relay": f"built as a Go module, {install} derper --arch arm64",
-        "master": "the vendor signs an apt repository and publishes no checksum of a release; add that repository;"
-        " see https://www.zerotier.com/download/",
+        "relay": "built from the Go module programs/tailscale:"
+        " python -m vpnmesh.lab binaries --install --only derper --arch arm64",
+        "master": "out of the vendor's signed apt repository:"
+        " python -m vpnmesh.lab binaries --install --only zerotier --arch amd64",
+        "peer": "out of the vendor's container image: python -m vpnmesh.lab binaries --pin netmaker,"
+        " then python -m vpnmesh.lab binaries --install --only netmaker --arch arm64",
         "worker2": "nothing is pinned for riscv64; see https://github.com/netbirdio/netbird/releases",
         "firewall": "Debian: coturn",
         "nobody": "see docs/binaries.md",
@@ -387,48 +380,3 @@ def test_a_wrong_name_is_one_sentence(
     assert said.exit_code == 2
     assert says in said.output
     assert len(said.output.splitlines()) == 1
-
-
-GO = """#!/bin/sh
-if [ "$1" = env ]; then echo go1.{minor}.0; exit; fi
-mkdir -p "$GOPATH/bin/linux_$GOARCH"
-echo "$GOOS $GOARCH $CGO_ENABLED $*" > "$GOPATH/../asked"
-for program in meshd mesh; do echo "$program by go" > "$GOPATH/bin/linux_$GOARCH/$program"; done
-"""
-
-
-def go_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, minor: int) -> None:
-    """A client that answers like Go 1.`minor` and "builds" what it is asked for; the only program but the shell's."""
-    tools = folder / "tools"
-    tools.mkdir()
-    (tools / "go").write_text(GO.replace("{minor}", str(minor)))
-    (tools / "go").chmod(0o755)
-    for tool in ("sh", "mkdir"):
-        (tools / tool).symlink_to(str(shutil.which(tool)))
-    monkeypatch.setenv("PATH", str(tools))
-
-
-def test_a_go_module_is_built_where_there_is_no_release(
-    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ordinary Go client is asked for the pinned version and the node's architecture, without cgo."""
-    go_on_path(tmp_path, monkeypatch, minor=24)
-    module = mesh_vpn(vendor).model_copy(
-        update={"go": ("example.org/mesh/cmd/meshd@v{version}", "example.org/mesh@v{version}")}
-    )
-    found = binaries.fetch(module, Arch.ARM64)
-    assert [Path(place).read_text() for place in found.places] == ["meshd by go\n", "mesh by go\n"]
-    asked = (binaries.cache_directory(Arch.ARM64) / "asked").read_text()
-    assert asked == "linux arm64 0 install -trimpath example.org/mesh/cmd/meshd@v1.2 example.org/mesh@v1.2\n"
-
-
-def test_a_go_that_is_too_old_is_not_used(
-    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without uv to get another one there is no Go, and that is said."""
-    go_on_path(tmp_path, monkeypatch, minor=19)
-    monkeypatch.setattr("vpnmesh.lab.uv.SET_UP", tmp_path / "none")
-    with pytest.raises(UnavailableError, match=r"no Go 1.24 or newer on PATH"):
-        binaries.fetch(
-            mesh_vpn(vendor).model_copy(update={"url": "", "go": ("example.org/mesh@v1",)}), Arch.AMD64
-        )

@@ -21,6 +21,7 @@ def _https(address: str) -> str:
 
 
 HttpsOrNone = Annotated[str, AfterValidator(_https)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Arch(StrEnum):
@@ -46,27 +47,33 @@ class _Strict(BaseModel):
 
 
 class ContainerImage(_Strict):
-    """An image of the vendor's, pinned by digest, with a program in it."""
+    """An image of the vendor's with programs in it."""
 
-    reference: str
+    reference: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+$")]
     """Registry and repository, without tag or digest: `docker.io/netbirdio/relay`."""
-    digests: Mapping[Arch, str]
-    """`sha256:...` of the image's manifest, an entry per architecture."""
-    paths: Mapping[str, str]
+    tag: str = "{version}"
+    """By which a user who pins it finds it; `{version}` is filled in."""
+    digest: Digest | None = None
+    """Of what the tag meant when it was published, for all architectures; None: only where a user pins it."""
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the image's file system."""
+
+    def tagged(self, version: str) -> str:
+        """The image by its tag, as users' pins name it."""
+        return f"{self.reference}:{self.tag.replace('{version}', version)}"
 
 
 class AptRepository(_Strict):
-    """A signed apt repository of the vendor's."""
+    """A signed apt repository of the vendor's; its package has the product's version."""
 
     url: HttpsOrNone
     suite: str
     component: str
     key_url: HttpsOrNone
-    fingerprint: str
-    """Of the key that signs it, 40 hexadecimal digits."""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+    """Of the key that signs it."""
     package: str
-    paths: Mapping[str, str]
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the package."""
 
 
@@ -80,6 +87,12 @@ class GoBuild(_Strict):
     """Variables of the linker (`-X`), `{version}` filled in: what a program built from source says of its version."""
     cgo: tuple[str, ...] = ()
     """The programs that need a C compiler."""
+    seconds: Annotated[float, Field(gt=0)]
+    """How long it took on two idle cores with empty caches, after the products above it in the file."""
+    fetches_mb: Annotated[float, Field(ge=0)] = 0
+    """How much it fetched then, beyond what the products above it had fetched."""
+    takes_mb: Annotated[float, Field(ge=0)] = 0
+    """How much disk the programs and Go's caches took then, beyond what the products above it had taken."""
 
 
 class ProgramPackage(_Strict):
@@ -91,9 +104,8 @@ class ProgramPackage(_Strict):
     version: str = ""
     url: HttpsOrNone = ""
     sums: HttpsOrNone = ""
-    go: tuple[str, ...] = ()
     build: GoBuild | None = None
-    image: ContainerImage | None = None
+    images: tuple[ContainerImage, ...] = ()
     apt: AptRepository | None = None
     debian: str = ""
     folder: str = ""
@@ -106,9 +118,10 @@ class ProgramPackage(_Strict):
             return None
         return self._filled(self.url, arch), self._filled(self.sums, arch)
 
-    def modules(self) -> tuple[str, ...]:
-        """What `go install` takes."""
-        return tuple(module.replace("{version}", self.version) for module in self.go)
+    @property
+    def family(self) -> str:
+        """What it is built together with: the folder of its Go module, else its own name."""
+        return self.build.folder if self.build else self.name
 
     def way(self) -> str:
         """How a user gets it, in words, where nothing here fetches it."""
@@ -146,9 +159,15 @@ def parse_products(text: str) -> tuple[ProgramPackage, ...]:
     return tuple(_product(name, table) for name, table in tables.items())
 
 
-def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> str:
-    """How a node of that architecture (`uname -m`) gets a program, in words: package, release or page."""
-    product = next((one for one in products if program in one.programs), None)
+def way_to(products: Sequence[ProgramPackage], program: str, machine: str, folder: str = "") -> str:
+    """How a node of that architecture (`uname -m`) gets a program, in words: package, release, command or page.
+
+    `folder` is where a scenario wants it, if not on PATH: another version has its own way.
+    """
+    holding = [one for one in products if program in one.programs]
+    product = next(
+        (one for one in holding if one.folder == folder.rstrip("/")), holding[0] if holding else None
+    )
     if product is None:
         return "see docs/binaries.md"
     if product.debian:
@@ -157,11 +176,17 @@ def way_to(products: Sequence[ProgramPackage], program: str, machine: str) -> st
         arch = Arch.parse(machine)
     except UnknownNameError:
         return f"nothing is pinned for {machine}; see {product.page}"
-    release = product.release(arch)
-    if release is None and not product.go:
-        return product.way()
-    source = release[0] if release else "built as a Go module"
-    return f"{source}, or python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
+    tool = "python -m vpnmesh.lab binaries"
+    command = f"{tool} --install --only {product.name} --arch {arch}"
+    if release := product.release(arch):
+        return f"{release[0]}, or {command}"
+    if product.build:
+        return f"built from the Go module programs/{product.build.folder}: {command}"
+    if product.apt:
+        return f"out of the vendor's signed apt repository: {command}"
+    if product.images:
+        return f"out of the vendor's container image: {tool} --pin {product.name}, then {command}"
+    return product.way()
 
 
 def parse_paper(text: str) -> dict[str, PaperVersion]:
@@ -199,8 +224,8 @@ def _checked(kind: type[Pin], name: str, table: object) -> Pin:
         first, (key, problem) = error.errors()[0], first_problem(error)
         if first["type"] == "extra_forbidden":
             raise UnknownNameError(place, "key", key, sorted(set(kind.model_fields) - {"name"})) from None
-        if first["loc"] and first["loc"][0] in ("programs", "page", "go"):
-            raise InputError(place, "needs `programs` and a `page`, and `go` as a list") from None
+        if first["loc"] and first["loc"][0] in ("programs", "page"):
+            raise InputError(place, "needs `programs` and a `page`") from None
         if first["type"] == "value_error":
             raise InputError(place, f"{first['input']} is not https") from None
         raise InputError(f"{place}: {key}", problem) from None

@@ -12,9 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from vpnmesh.errors import InputError, ToolError, UnavailableError, UnknownNameError, VpnmeshError
-from vpnmesh.host.binaries import Arch, ProgramPackage
+from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.host.binaries import Arch
 from vpnmesh.lab import binaries
+from vpnmesh.lab.binaries import command
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
@@ -195,50 +196,81 @@ def down_command() -> None:
 
 
 @main.command("binaries")
-@click.option("--install", "wanted", is_flag=True, help="Fetch what is missing and put everything into --to.")
+@click.option(
+    "--install", "wanted", is_flag=True, help="Get what is missing and put everything where nodes look."
+)
 @click.option(
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/usr/local/bin"),
-    show_default=True,
-    help="A folder on the nodes' PATH.",
+    default=None,
+    help="Another folder for it.  [default: /usr/local/bin; for another version beside it, /opt/vpnmesh/NAME]",
 )
 @click.option("--arch", "name", default=None, help="amd64 or arm64.  [default: this machine's]")
-@click.option("--only", multiple=True, help="A product's name; may be given again.  [default: all]")
-def binaries_command(folder: Path, name: str | None, only: tuple[str, ...], *, wanted: bool) -> None:
+@click.option("--only", multiple=True, help="A product or a family; may be given again.  [default: all]")
+@click.option(
+    "--need", multiple=True, help="Exit code 1 only without these.  [default: all that was asked for]"
+)
+@click.option(
+    "--pin",
+    "to_pin",
+    multiple=True,
+    help="Read once which digest a product's container images have, keep it, and do nothing else.",
+)
+def binaries_command(
+    folder: Path | None,
+    name: str | None,
+    only: tuple[str, ...],
+    need: tuple[str, ...],
+    to_pin: tuple[str, ...],
+    *,
+    wanted: bool,
+) -> None:
     """Show where the VPN solutions' programs are, and with --install get those that can be had.
 
-    Sources, in this order: PATH, the cache, the vendor's release over https with its published SHA-256, the Go
-    module. Exit code 1 when something that was asked for is missing.
+    Sources, in this order: where nodes look (PATH), the cache, the vendor's release over https with its published
+    SHA-256, the Go module of programs/, the vendor's container image (by a pinned digest), the vendor's signed apt
+    repository. Without --install it says what would be done, and how long that takes.
+    Exit code 1 when something that was asked for is missing, 130 after Ctrl-C (what is finished stays).
     """
-    with _sentences():
+    with _sentences(), _interrupted():
         own = Arch.parse(platform.machine())
-        arch = Arch.parse(name) if name else own
-        known = {product.name: product for product in binaries.pinned()}
-        for asked in only:
-            if asked not in known:
-                raise UnknownNameError("--only", "product", asked, list(known))
-        found = [_product(known[asked], arch, own, folder if wanted else None) for asked in only or known]
-    table = Table("product", "version", "programs", "where")
-    for one in found:
-        where = f"{one.note} {', '.join(one.places)}".strip()
-        table.add_row(one.product.name, one.product.version, " ".join(one.product.programs), where)
-    Console().print(table)
-    sys.exit(0 if all(found) or not (wanted or only) else 1)
+        if to_pin:
+            binaries.pin(command.chosen(binaries.pinned(), to_pin, "--pin"), click.echo)
+            return
+        wish = command.Wish(Arch.parse(name) if name else own, own, folder)
+        if wanted and wish.arch is not own and folder is None:
+            raise InputError(
+                "--arch", f"{wish.arch} is not this machine's", "say with --to which folder it goes to"
+            )
+        products = command.chosen(binaries.pinned(), only, "--only")
+        needed = command.chosen(products, need, "--need")
+        if wanted:
+            with binaries.shown(Console(stderr=True)) as say:
+                found = command.get(products, wish, say)
+        else:
+            found = command.plan(products, wish)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    command.show(console, found)
+    if not wanted and (said := command.summary(found, wish.arch)):
+        console.print(said, highlight=False, markup=False)
+    without = [one.product.name for one in found if not one and one.product in needed]
+    if without and (wanted or only):
+        click.echo(f"missing: {', '.join(without)}", err=True)
+        sys.exit(1)
 
 
-def _product(product: ProgramPackage, arch: Arch, own: Arch, folder: Path | None) -> binaries.LocatedPrograms:
-    found = binaries.look(product, arch, own)
-    if folder is None:
-        return found
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """Ctrl-C and a termination end what was started, with one sentence."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        found = found or binaries.fetch(product, arch, say=lambda said: click.echo(said, err=True))
-    except (UnavailableError, ToolError) as error:
-        return binaries.LocatedPrograms(product, (), str(error))
-    if found.note != "on PATH":
-        binaries.install(found, folder)
-    return found
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted: what is finished stays, the same command goes on from there", err=True)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,12 @@ Say = Callable[[str], None]
 """Told what is being done, a sentence without a full stop at a time."""
 
 
+class Passing(str):
+    """A sentence for `Say` that the next one replaces: how far something is that goes on."""
+
+    __slots__ = ()
+
+
 class Source(Protocol):
     """A kind of place: a vendor's release, a Go module, a container image, an apt repository."""
 
