@@ -31,19 +31,21 @@ def hostmap(captured: Path, case: str) -> str:
     return (captured / "nebula" / case / "stdout").read_text(encoding="utf-8")
 
 
-def test_nebula_direct(bed: Testbed, captured: Path) -> None:
+@pytest.mark.parametrize("case", ["direct", "direct-1.10"])
+def test_nebula_direct(case: str, bed: Testbed, captured: Path) -> None:
     """Both members have a current remote, their own underlay address."""
     wanted = (Peer("k8s-master", Way.DIRECT, MASTER), Peer("worker2", Way.DIRECT, WORKER2))
-    assert wanted == nebula(bed, hostmap(captured, "direct"))
+    assert wanted == nebula(bed, hostmap(captured, case))
 
 
-def test_nebula_relayed(bed: Testbed, captured: Path) -> None:
+@pytest.mark.parametrize("case", ["relayed", "relayed-1.10"])
+def test_nebula_relayed(case: str, bed: Testbed, captured: Path) -> None:
     """Neither member has a remote: both are behind the relay node, whose underlay address is the endpoint."""
     wanted = tuple(Peer(name, Way.RELAY, RELAY, via="10.213.0.4") for name in ("k8s-master", "worker2"))
-    assert wanted == nebula(bed, hostmap(captured, "relayed"), "nebula-relay")
+    assert wanted == nebula(bed, hostmap(captured, case), "nebula-relay")
 
 
-@pytest.mark.parametrize("case", ["direct", "relayed"])
+@pytest.mark.parametrize("case", ["direct", "relayed", "direct-1.10", "relayed-1.10"])
 def test_a_hostmap_cut_anywhere_is_no_path(bed: Testbed, captured: Path, case: str) -> None:
     """A console that was cut off says nothing of anybody; it never raises, and never half of the peers."""
     text = hostmap(captured, case).rstrip()
@@ -53,7 +55,18 @@ def test_a_hostmap_cut_anywhere_is_no_path(bed: Testbed, captured: Path, case: s
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n", "null", "[]", "{}", "[null]", "[{}]", '"refused"', "ssh: connect to host 127.0.0.1 port 4243"],
+    [
+        "",
+        "\n",
+        "null",
+        "[]",
+        "{}",
+        "[null]",
+        "[{}]",
+        '[{"vpnAddrs": []}]',
+        '"refused"',
+        "ssh: connect to host 127.0.0.1 port 4243",
+    ],
 )
 def test_an_ugly_hostmap_is_no_path(bed: Testbed, text: str) -> None:
     """Empty, null, no list, entries without an address, ssh's own words: no peer, no error."""

@@ -20,6 +20,7 @@ from vpnmesh.study.checks import check_endpoints
 RELAY = IPv4Address("192.88.99.26")
 MASTER, WORKER2 = IPv4Address("192.88.99.2"), IPv4Address("192.88.99.18")
 OWN = "rels://192.88.99.26:443"
+WS, QUIC = f"{OWN} (ws)", f"{OWN} (quic)"
 
 
 def worker1_said(captured: Path, scenario: str) -> str:
@@ -42,14 +43,18 @@ def worker1_said(captured: Path, scenario: str) -> str:
         ),
         (
             "netbird-relay-tcp",
-            (Peer("k8s-master", Way.RELAY, RELAY, OWN), Peer("worker2", Way.RELAY, RELAY, OWN)),
+            (Peer("k8s-master", Way.RELAY, RELAY, WS), Peer("worker2", Way.RELAY, RELAY, WS)),
+        ),
+        (
+            "netbird-relay-quic",
+            (Peer("k8s-master", Way.RELAY, RELAY, QUIC), Peer("worker2", Way.RELAY, RELAY, QUIC)),
         ),
     ],
 )
 def test_peers_are_read_from_captured_status(
     scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
 ) -> None:
-    """Direct, TURN and NetBird's own relay are told apart."""
+    """Direct, TURN and NetBird's own relay are told apart, and over which transport it is reached."""
     text = worker1_said(captured, scenario)
     assert peers == netbird.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
@@ -131,12 +136,47 @@ def test_management_names_one_kind_of_relay(bed: Testbed) -> None:
         ("netbird-direct", set()),
         ("netbird-relay", {"NB_ICE_FORCE_RELAY_CONN"}),
         ("netbird-relay-tcp", {"NB_FORCE_RELAY"}),
+        ("netbird-relay-quic", {"NB_FORCE_RELAY"}),
     ],
 )
 def test_relay_scenarios_force_their_relay(scenario: str, forced: set[str], bed: Testbed) -> None:
     """Each kind of relay has its own switch; the direct scenario has none."""
     environment = netbird.daemon(mesh_of(bed, scenario)).environment
     assert forced == {key for key in environment if "FORCE" in key}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "transport"),
+    [
+        ("netbird-direct", "ws"),
+        ("netbird-direct-quic", "prefer-quic"),
+        ("netbird-relay", None),
+        ("netbird-relay-tcp", "ws"),
+        ("netbird-relay-ws", "ws"),
+        ("netbird-relay-quic", "quic"),
+    ],
+)
+def test_clients_are_told_their_relays_transport(scenario: str, transport: str | None, bed: Testbed) -> None:
+    """Never left to a race of both; with coturn there is nothing to tell."""
+    assert netbird.daemon(mesh_of(bed, scenario)).environment.get("NB_RELAY_TRANSPORT") == transport
+
+
+def test_a_transport_beside_coturn_is_refused(bed: Testbed) -> None:
+    """It would be ignored, and the scenario's name would say what is not so."""
+    mesh = mesh_of(bed, "netbird-relay")
+    assert netbird.NetBird().unbuildable_reason(mesh) == ""
+    wrong = replace(mesh, scenario=replace(mesh.scenario, options={"relay": "turn", "transport": "quic"}))
+    assert netbird.NetBird().unbuildable_reason(wrong) == (
+        "netbird-relay: transport is of NetBird's own relay; write relay: own, or leave transport out"
+    )
+
+
+@pytest.mark.parametrize("relays", ["null", "[]", '{"details": 3}', '{"details": [{"uri": null}, 4]}'])
+def test_a_relay_of_unknown_transport_is_only_its_address(relays: str, bed: Testbed, captured: Path) -> None:
+    """As clients before 0.77 speak of it, or a cut answer does."""
+    document = json.loads(worker1_said(captured, "netbird-relay-tcp")) | {"relays": json.loads(relays)}
+    found = netbird.parse_status(mesh_of(bed, "netbird-relay-tcp"), bed.node("worker1"), json.dumps(document))
+    assert {peer.via for peer in found} == {OWN}
 
 
 @pytest.mark.parametrize("scenario", ["netbird-direct", "netbird-relay", "netbird-relay-tcp"])

@@ -205,7 +205,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str], str],
     return install
 
 
-NEW = dict.fromkeys(("k8s-master", "worker1", "worker2", "hypervisor"), "1.9.5")
+NEW = dict.fromkeys(("k8s-master", "worker1", "worker2", "hypervisor", "relay"), "1.9.5")
 
 
 def required(bed: Testbed, **changes: str) -> str:
@@ -221,11 +221,11 @@ def required(bed: Testbed, **changes: str) -> str:
 def test_another_version_is_unavailable(
     bed: Testbed, nodes: Callable[[Mapping[str, str], str], None]
 ) -> None:
-    """Said with node, both versions and the way out; control plane and members alike."""
-    nodes(NEW | {"worker1": "1.6.1", "hypervisor": "1.6.1"}, "/usr/bin")
+    """Said with node, both versions and the way out; control plane, relay and members alike."""
+    nodes(NEW | {"worker1": "1.6.1", "hypervisor": "1.6.1", "relay": "1.6.1"}, "/usr/bin")
     assert required(bed) == ""
     assert required(bed, version="1.9.5") == (
-        "nebula is 1.6.1 on worker1, hypervisor; mine wants 1.9.5"
+        "nebula is 1.6.1 on worker1, hypervisor, relay; mine wants 1.9.5"
         " (install it there, or keep it in a folder of its own and write program_folder)"
     )
     nodes(NEW, "/usr/bin")

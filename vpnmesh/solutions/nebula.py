@@ -1,13 +1,18 @@
-"""Nebula 1.6: certificates instead of a control server, a lighthouse, and relaying by an ordinary member.
+"""Nebula 1.6 to 1.10: certificates instead of a control server, a lighthouse, and relaying by an ordinary member.
 
 The certificate authority and the lighthouse run on the control-plane node; in `nebula-relay` the relay node
 joins with `am_relay`. Host keys are made on the nodes, only public keys travel. The path is read from Nebula's
-own debug console (an sshd on loopback), `list-hostmap -json`. Source: the example config.yml of Nebula 1.6.1.
+own debug console (an sshd on loopback), `list-hostmap -json`. What changed between the versions is data
+(`Dialect`), chosen by what the programs themselves answer. Sources: the example config.yml of Nebula 1.6.1 and
+1.10.3, its CHANGELOG.md.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Any
 
 import yaml
 
@@ -41,16 +46,35 @@ printf '[127.0.0.1]:%s ' "$2" > console_known_hosts; cat console_host.pub >> con
 _HANG_UP = 'kill -HUP "$(cat "$1")" 2>/dev/null; true'
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How the programs are talked to from a version on: the option that gives a certificate its address."""
+
+    since: tuple[int, ...]
+    address_option: str
+
+
+DIALECTS = (Dialect((1, 10), "-networks"), Dialect((0,), "-ip"))
+"""Newest first."""
+_VERSION = re.compile(r"\d+(?:\.\d+)+")
+
+
+def dialect_of(version: str) -> Dialect:
+    """The dialect of programs that say this of themselves; the oldest where they say none, which all still know."""
+    found = _VERSION.search(version)
+    numbers = tuple(int(part) for part in found.group().split(".")) if found else DIALECTS[-1].since
+    return next(one for one in DIALECTS if numbers >= one.since)
+
+
 class Nebula(Solution):
     """Nebula between master and workers, direct or through the relay node."""
 
     name = "nebula"
     binaries = (
         Binary("nebula", "nebula", ("nebula", "-version")),
-        Binary("nebula", "nebula", at=MeshRole.CONTROL),
-        Binary("nebula-cert", "nebula"),
-        Binary("nebula-cert", "nebula", at=MeshRole.CONTROL),
-        Binary("ssh-keygen", "openssh-client"),
+        *(Binary("nebula", "nebula", at=role) for role in (MeshRole.CONTROL, MeshRole.RELAY)),
+        *(Binary("nebula-cert", "nebula", at=role) for role in MeshRole),
+        *(Binary("ssh-keygen", "openssh-client", at=role) for role in MeshRole),
     )
     processes = ("nebula",)
     interfaces = (INTERFACE,)
@@ -164,8 +188,8 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
 def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `list-hostmap -json`; a member that Nebula does not know has neither path nor endpoint."""
     try:
-        entries = {entry["vpnIp"]: entry for entry in json.loads(text or "[]")}
-    except (json.JSONDecodeError, KeyError, TypeError):
+        entries = {_overlay_address(entry): entry for entry in json.loads(text or "[]")}
+    except (json.JSONDecodeError, LookupError, TypeError):
         entries = {}
     return tuple(_peer(mesh, peer, entries) for peer in mesh.peers(node))
 
@@ -185,8 +209,13 @@ def _peer(mesh: Mesh, peer: Node, entries: Mapping[str, Mapping[str, object]]) -
     return Peer(peer.name, None, None)
 
 
+def _overlay_address(entry: Mapping[str, Any]) -> str:
+    """Its (first) address in the VPN: `vpnIp` until 1.9, a list from 1.10 on; LookupError where it has none."""
+    return str(entry["vpnAddrs"][0] if "vpnAddrs" in entry else entry["vpnIp"])
+
+
 def _remote(entry: Mapping[str, object]) -> IPv4Address | None:
-    """Where packets to that host are really sent."""
+    """Where packets to that host are really sent: address and port apart in 1.6, one text in 1.10."""
     remote = entry.get("currentRemote")
     return endpoint_address(str(remote.get("ip") if isinstance(remote, dict) else remote))
 
@@ -224,6 +253,7 @@ def _read_keys() -> Fact[dict[str, Text]]:
 def _signed(mesh: Mesh) -> Fact[Plan]:
     """Ensure a certificate for every participant's present public key."""
     nodes = participants(mesh)
+    version = Command(("nebula-cert", "-version"))
     questions = tuple(
         Command(("sh", "-c", 'cat "$1.pub" && test -s "$1.crt"', "sh", f"{AUTHORITY}/{node.name}"), ok=(0, 1))
         for node in nodes
@@ -231,16 +261,17 @@ def _signed(mesh: Mesh) -> Fact[Plan]:
 
     def plan(completed: Sequence[Completed]) -> Plan:
         steps: list[Command | WriteFile] = []
-        for node, one in zip(nodes, completed, strict=True):
+        dialect = dialect_of(completed[0].stdout)
+        for node, one in zip(nodes, completed[1:], strict=True):
             if one.exit_code or one.stdout != mesh.published_by(node.name, "public-key"):
-                steps += _sign(mesh, node)
+                steps += _sign(mesh, node, dialect)
         names = "\n".join(node.name for node in nodes)
         return Plan(tuple(steps), unified_diff("certificates", "", names) if steps else "")
 
-    return Fact(questions, plan)
+    return Fact((version, *questions), plan)
 
 
-def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
+def _sign(mesh: Mesh, node: Node, dialect: Dialect) -> list[Command | WriteFile]:
     base = f"{AUTHORITY}/{node.name}"
     sign = ("nebula-cert", "sign", "-ca-crt", f"{AUTHORITY}/ca.crt", "-ca-key", f"{AUTHORITY}/ca.key")
     what = (
@@ -248,7 +279,7 @@ def _sign(mesh: Mesh, node: Node) -> list[Command | WriteFile]:
         f"{base}.pub",
         "-name",
         node.name,
-        "-ip",
+        dialect.address_option,
         str(mesh.overlay(node)),
         "-out-crt",
         f"{base}.crt",

@@ -1,9 +1,10 @@
-"""NetBird 0.74 with management, signal and relays of our own (paper, section 3.2.3).
+"""NetBird 0.77 with management, signal and relays of our own (paper, section 3.2.3).
 
 Management (with its embedded identity provider) and signal run on the control-plane node. The relay node runs
-coturn in `netbird-relay`, as the paper did, and NetBird's own relay over TCP 443 otherwise
-(`vpnmesh.solutions.netbird_control`). Relay scenarios force the relay: `NB_ICE_FORCE_RELAY_CONN` with coturn,
-`NB_FORCE_RELAY` with NetBird's own. Source: the client's commands and status of NetBird 0.74.
+coturn in `netbird-relay`, as the paper did, and NetBird's own relay on port 443 otherwise
+(`vpnmesh.solutions.netbird_control`), which clients reach over WebSocket (TCP) or QUIC (UDP). Relay scenarios
+force the relay: `NB_ICE_FORCE_RELAY_CONN` with coturn, `NB_FORCE_RELAY` with NetBird's own. Source: the client's
+commands and status of NetBird 0.77.1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ exit 1
 
 
 class NetBird(Solution):
-    """NetBird, direct, relayed by coturn over UDP, or by its own relay over TCP."""
+    """NetBird, direct, relayed by coturn over UDP, or by its own relay over WebSocket or QUIC."""
 
     name = "netbird"
     binaries = (
@@ -66,8 +67,20 @@ class NetBird(Solution):
     # personal access tokens of the management's interface
     secret_shapes = (r"\bnbp_\w{8,}",)
     colour, marker = "#cc6a00", "^"
-    options = MappingProxyType({"relay": ("turn", "own"), "access": ("coarse", "granular")})
+    options = MappingProxyType(
+        {
+            "relay": ("turn", "own"),
+            "transport": ("ws", "quic", "prefer-quic"),
+            "access": ("coarse", "granular"),
+        }
+    )
     fallback_s = 90.0
+
+    def unbuildable_reason(self, mesh: Mesh, /) -> str:
+        """A transport is of NetBird's own relay: beside coturn it would say something that is not so."""
+        if not server.by_turn(mesh) or "transport" not in mesh.scenario.options:
+            return ""
+        return f"{mesh.scenario.name}: transport is of NetBird's own relay; write relay: own, or leave transport out"
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Relay, because its secret goes into the management's configuration; management, account, clients."""
@@ -138,8 +151,9 @@ def daemon(mesh: Mesh) -> Service:
     environment = {"NB_STATE_DIR": CLIENT, "NB_DISABLE_SSH_CONFIG": "true", "HOME": CLIENT}
     certificate = WriteFile(f"{CLIENT}/relay.crt", mesh.published_by(mesh.testbed.relay.name, "certificate"))
     if not server.by_turn(mesh):
-        # over QUIC it takes half a minute to notice that UDP is blocked
-        environment |= {"SSL_CERT_FILE": certificate.path, "NB_RELAY_TRANSPORT": "ws"}
+        # left to itself it races both, and over QUIC it is late to notice that UDP is blocked
+        transport = mesh.scenario.options.get("transport", "ws")
+        environment |= {"SSL_CERT_FILE": certificate.path, "NB_RELAY_TRANSPORT": transport}
     if mesh.scenario.path is Path.RELAY:
         environment["NB_ICE_FORCE_RELAY_CONN" if server.by_turn(mesh) else "NB_FORCE_RELAY"] = "true"
     argv = _netbird("service", "run", "--config", f"{CLIENT}/config.json", "--log-file", "console")
@@ -149,17 +163,26 @@ def daemon(mesh: Mesh) -> Service:
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `netbird status --json`; a member that is not connected has neither path nor endpoint."""
-    peers = fields(text).get("peers")
-    details = records(peers.get("details")) if isinstance(peers, dict) else []
+    answer = fields(text)
     # by key, not by name: a node that joined before leaves its name behind
-    entries = {str(entry.get("publicKey")): entry for entry in details}
+    entries = {str(entry.get("publicKey")): entry for entry in _details(answer.get("peers"))}
+    transports = {
+        str(one.get("uri")): str(one["transport"])
+        for one in _details(answer.get("relays"))
+        if one.get("transport")
+    }
     return tuple(
-        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))))
+        _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))), transports)
         for peer in mesh.peers(node)
     )
 
 
-def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
+def _details(section: object) -> Sequence[Mapping[str, object]]:
+    return records(section.get("details")) if isinstance(section, dict) else []
+
+
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None, transports: Mapping[str, str]) -> Peer:
+    """What is said of a peer; `transports` are those of the relays, by their addresses."""
     if entry is None or entry.get("status") != "Connected":
         return Peer(peer.name, None, None)
     kinds, ends = entry.get("iceCandidateType"), entry.get("iceCandidateEndpoint")
@@ -173,7 +196,8 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         return Peer(peer.name, Path.RELAY, remote, via="TURN")
     if entry.get("connectionType") == "Relayed":
         url = str(entry.get("relayAddress") or "")
-        return Peer(peer.name, Path.RELAY, endpoint_address(url.partition("://")[2]), via=url or "relay")
+        via = f"{url} ({transports[url]})" if url in transports else url or "relay"
+        return Peer(peer.name, Path.RELAY, endpoint_address(url.partition("://")[2]), via=via)
     return Peer(peer.name, Path.DIRECT if remote else None, remote)
 
 

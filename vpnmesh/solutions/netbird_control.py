@@ -1,7 +1,7 @@
 """NetBird's control plane and relays, for `vpnmesh.solutions.netbird`: management, signal, coturn, its own relay.
 
 Everything is set up through the REST interface, without a browser; secrets are made on the nodes. Sources:
-infrastructure_files/ and shared/management/http/api of NetBird 0.74, turnserver.conf(5) of coturn 4.6.
+infrastructure_files/ and shared/management/http/api of NetBird 0.77.1, turnserver.conf(5) of coturn 4.6.
 """
 
 import json
@@ -23,8 +23,8 @@ TURN_USER = "netbird"
 GROUP = "members"
 KEY_NAME = "vpnmesh"
 KEY_S = 86_400
-CREDENTIALS_TTL = "20s"
-"""Clients of 0.74 forget the relay's address when another joins, until the next credentials come."""
+CREDENTIALS_TTL = "12h"
+"""Of the relay's and of coturn's credentials: longer than any run, so that nothing heals by new ones."""
 
 SERVER = f"{STATE_DIRECTORY}/netbird-management"
 SIGNAL = f"{STATE_DIRECTORY}/netbird-signal"
@@ -69,12 +69,21 @@ def management_config(mesh: Mesh) -> Json:
         "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
         "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
         "DisableDefaultPolicy": True,
-        "TURNConfig": {"Turns": [], "CredentialsTTL": "12h", "Secret": "", "TimeBasedCredentials": False},
+        "TURNConfig": {
+            "Turns": [],
+            "CredentialsTTL": CREDENTIALS_TTL,
+            "Secret": "",
+            "TimeBasedCredentials": False,
+        },
     }
     secret = reveal(mesh.published_by(bed.relay.name, "secret"))
     if by_turn(mesh):
         turn = {"Proto": "udp", "URI": f"turn:{relay}:{STUN_PORT}", "Username": TURN_USER, "Password": secret}
-        config["TURNConfig"] = {"Turns": [turn], "CredentialsTTL": "12h", "TimeBasedCredentials": False}
+        config["TURNConfig"] = {
+            "Turns": [turn],
+            "CredentialsTTL": CREDENTIALS_TTL,
+            "TimeBasedCredentials": False,
+        }
     else:
         address = f"rels://{relay}:{RELAY_PORT}"
         config["Relay"] = {"Addresses": [address], "CredentialsTTL": CREDENTIALS_TTL, "Secret": secret}

@@ -3,7 +3,8 @@
 The root is ZeroTier itself on the relay node; every node gets a `planet` file that names it alone, which replaces
 the built-in roots without a change of source (node/Topology.cpp: a cached planet with another id is never
 replaced). The controller is ZeroTier on the control-plane node, steered by its REST interface on loopback.
-In `zerotier-relay` every node uses the TCP proxy on the relay node only (`forceTcpRelay`).
+In `zerotier-relay` every node uses the TCP proxy on the relay node only (`forceTcpRelay`); with the option
+`relay: unforced` ZeroTier has to find out by itself that nothing else works, as it does without our help.
 Sources: service/README.md, controller/README.md and tcp-proxy/tcp-proxy.cpp of ZeroTier 1.14.
 """
 
@@ -12,6 +13,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import printed, read
@@ -95,6 +97,7 @@ class ZeroTier(Solution):
     # an identity with its private half
     secret_shapes = (r"\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
     colour, marker = "#178f62", "D"
+    options = MappingProxyType({"relay": ("forced", "unforced")})
     fallback_s = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
 
@@ -177,9 +180,14 @@ def local_config(mesh: Mesh, node: Node) -> dict[str, object]:
             "allowSecondaryPort": False,
             "allowTcpFallbackRelay": True,
             "tcpFallbackRelay": f"{mesh.testbed.relay.underlay}/{RELAY_PORT}",
-            "forceTcpRelay": mesh.scenario.path is Path.RELAY and node.name != mesh.testbed.relay.name,
+            "forceTcpRelay": forced(mesh) and node.name != mesh.testbed.relay.name,
         }
     }
+
+
+def forced(mesh: Mesh) -> bool:
+    """Whether everything goes through the TCP relay from the start."""
+    return mesh.scenario.path is Path.RELAY and mesh.scenario.options.get("relay") != "unforced"
 
 
 def network_config(mesh: Mesh) -> dict[str, object]:
