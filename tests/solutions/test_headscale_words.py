@@ -52,12 +52,19 @@ def worker1_said(captured: Path, scenario: str) -> str:
                 Peer("worker2", Way.RELAY, RELAY, "DERP vpnmesh"),
             ),
         ),
+        (
+            "headscale-peer-relay",
+            (
+                Peer("k8s-master", Way.RELAY, RELAY, "peer relay"),
+                Peer("worker2", Way.RELAY, RELAY, "peer relay"),
+            ),
+        ),
     ],
 )
 def test_peers_are_read_from_captured_status(
     scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
 ) -> None:
-    """A current address is the direct path, its absence with traffic is DERP."""
+    """A current address is the direct path, a peer relay's is one kind of relay, and neither with traffic is DERP."""
     text = worker1_said(captured, scenario)
     assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
@@ -98,7 +105,7 @@ def test_only_our_relay_is_in_the_map(version: str, bed: Testbed) -> None:
     regions = headscale_control.derp_map(mesh)["regions"]
     assert list(regions) == [900]  # type: ignore[call-overload]
     node = regions[900]["nodes"][0]  # type: ignore[index]
-    assert (node["ipv4"], node["hostname"]) == ("192.88.99.26", "relay.vpnmesh.internal")
+    assert (node["ipv4"], node["hostname"]) == ("192.88.99.26", "derp.vpnmesh.internal")
 
 
 @pytest.mark.parametrize(("version", "who"), [(NOW, "mesh@"), (THEN, "mesh")])
@@ -221,6 +228,16 @@ def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbe
     assert plan.diff.splitlines()[-2:] == ["-not known", "+Running"]
     with pytest.raises(CheckError, match=r"no .* in the answer"):
         answered(stage.publish(mesh, bed.node("worker1")), 0, words)
+
+
+def test_derp_is_no_path_where_a_peer_relay_is_wanted(bed: Testbed, captured: Path) -> None:
+    """Before a peer relay is found, and when it is lost, DERP carries the packets: named, and not measured."""
+    said = worker1_said(captured, "headscale-relay")
+    found = headscale.parse_status(mesh_of(bed, "headscale-peer-relay"), bed.node("worker1"), said)
+    assert found == (
+        Peer("k8s-master", None, RELAY, "DERP vpnmesh"),
+        Peer("worker2", None, RELAY, "DERP vpnmesh"),
+    )
 
 
 def test_an_ipv6_address_of_a_peer_is_no_path(bed: Testbed, captured: Path) -> None:

@@ -9,13 +9,14 @@ Sources: `tailscaled -help`, `tailscale set -help`, ipnstate.PeerStatus, wgengin
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
-from vpnmesh.model import Node, Path
+from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import headscale_control as control
 from vpnmesh.solutions.headscale_control import by_peer
@@ -44,13 +45,18 @@ ip route flush table 52; ip -6 route flush table 52
 """
 
 
+CLIENTS = (
+    Binary("tailscaled", version=("tailscaled", "--version")),
+    Binary("tailscale", version=("tailscale", "version")),
+)
+
+
 class Headscale(Solution):
     """Headscale and Tailscale clients, direct, or relayed by DERP over TCP 443 or by a peer relay over UDP."""
 
     name = "headscale"
     binaries = (
-        Binary("tailscaled", version=("tailscaled", "--version")),
-        Binary("tailscale", version=("tailscale", "version")),
+        *CLIENTS,
         Binary("headscale", version=("headscale", "version"), at=MeshRole.CONTROL),
         Binary("openssl", "openssl", at=MeshRole.CONTROL),
         Binary("derper", version=("derper", "--version"), at=MeshRole.RELAY),
@@ -63,6 +69,11 @@ class Headscale(Solution):
     colour, marker = "#3b7dd8", "s"
     options = MappingProxyType({"access": ("coarse", "granular"), "relay": ("derp", "peer")})
     fallback_s = 60.0
+
+    def needed(self, scenario: Scenario, /) -> tuple[Binary, ...]:
+        """A peer relay is a client on the relay node."""
+        on_relay = tuple(replace(one, at=MeshRole.RELAY) for one in CLIENTS)
+        return (*self.binaries, *on_relay) if scenario.options.get("relay") == "peer" else self.binaries
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Certificates first, because all clients must trust them; then relay, server, policy, clients."""

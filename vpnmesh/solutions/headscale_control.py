@@ -29,7 +29,7 @@ RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
 BASE_DOMAIN = "vpnmesh.internal"
 """Of the members' names, which nobody resolves: not the testbed's name, which may be any text."""
-RELAY_NAME = "relay.vpnmesh.internal"
+RELAY_NAME = "derp.vpnmesh.internal"
 """What the relay's certificate is for: derper 1.58 serves none to a client that asks for an address."""
 USER = "mesh"
 
