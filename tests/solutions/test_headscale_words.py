@@ -6,8 +6,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.golden.goldens import answered
+from tests.golden.goldens import answered, golden
 from tests.solutions.meshes import CONTROL, mesh_of, named_keys
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
@@ -144,6 +145,14 @@ def test_a_version_between_the_interfaces_is_refused_in_a_sentence(version: str)
         CheckError, match=r"Headscale 0\.\d+\.\d is not supported: take 0.29 and newer, or 0.26"
     ):
         headscale_control.interface_for(version)
+
+
+@pytest.mark.parametrize(("version", "name"), [(NOW, "0.29"), (THEN, "0.21")])
+def test_the_configuration_of_a_version(version: str, name: str, bed: Testbed) -> None:
+    """Reviewed: each version gets the keys that its own example has, and no other."""
+    mesh = mesh_of(bed, "headscale-direct", told(version))
+    text = yaml.safe_dump(headscale_control.server_config(mesh, bed.node(CONTROL)), sort_keys=False)
+    assert golden(f"headscale/config-{name}.yaml", text) == text
 
 
 def test_an_old_headscale_reads_its_policy_from_a_file_again(bed: Testbed) -> None:
