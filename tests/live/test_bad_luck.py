@@ -20,7 +20,15 @@ from vpnmesh.host.pods import pod_address
 from vpnmesh.host.service import running
 from vpnmesh.model import Condition, Testbed
 from vpnmesh.plan import Fact, Plan, Secret
-from vpnmesh.solutions import headscale, nebula, netbird, netbird_control, solution_named, zerotier
+from vpnmesh.solutions import (
+    headscale,
+    headscale_control,
+    nebula,
+    netbird,
+    netbird_control,
+    solution_named,
+    zerotier,
+)
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
 from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.journal import TeardownProblem, of_kind
@@ -116,7 +124,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
 @pytest.mark.parametrize(
     ("scenario", "port"),
     [
-        ("headscale-direct", headscale.CONTROL_PORT),
+        ("headscale-direct", headscale_control.CONTROL_PORT),
         ("netbird-direct", netbird_control.MANAGEMENT_PORT),
         ("zerotier-direct", 9993),
     ],

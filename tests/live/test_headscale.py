@@ -1,19 +1,26 @@
 """Headscale on real nodes: a policy replaced while it runs, falling back to DERP, secrets, lost control plane."""
 
+import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 import tasks
 from tests.live.vpn import files_with, need, prove_stability, said, secrets_of
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Question
-from vpnmesh.model import Path
+from vpnmesh.model import Path as Way
 from vpnmesh.plan import Secret
-from vpnmesh.solutions import solution_named
+from vpnmesh.solutions import headscale, solution_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.programs import told_version
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import (
@@ -51,11 +58,12 @@ def pods_answer(site: Site, standing: Provisioned) -> bool:
     return bool(ping[site.testbed.client.name].result.received)
 
 
-def test_the_policy_changes_without_a_restart(site: Site) -> None:
+@pytest.mark.parametrize("name", ["headscale-direct", "headscale-direct-2023"])
+def test_the_policy_changes_without_a_restart(name: str, site: Site) -> None:
     """Granular lets pings through and drops other TCP; coarse lets it through again; Headscale is the same process."""
-    need(site, "headscale-direct")
+    need(site, name)
     client, control = site.testbed.client.name, site.testbed.control_plane.name
-    with provisioned(site, scenario_named("headscale-direct")) as standing:
+    with provisioned(site, scenario_named(name)) as standing:
         address = str(standing.statuses[site.testbed.server.name].address)
         before = said(site, control, SERVER_PID)
 
@@ -106,7 +114,7 @@ def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
         assert {"to-relay", "to-direct", "restart"} == {
             name.rsplit("-", 1)[0] for name in raw if "ping" in name
         }
-        assert prove_stability(site, standing, Path.DIRECT).included
+        assert prove_stability(site, standing, Way.DIRECT).included
 
 
 def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
@@ -114,7 +122,7 @@ def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
     need(site, "headscale-relay")
     with provisioned(site, scenario_named("headscale-relay")) as standing:
         firewall_policy(site, "allow-all")
-        verdict = prove_stability(site, standing, Path.DIRECT)
+        verdict = prove_stability(site, standing, Way.DIRECT)
         assert not verdict.included
         assert "not on the direct path but relay" in verdict.reason
 
@@ -149,6 +157,53 @@ def test_secrets_lie_where_they_must_and_are_gone_afterwards(site: Site) -> None
         shown = repr(standing) + "".join(said(site, node, "ps -eo args") for node in site.all_nodes)
         assert [secret for secret in secrets if secret in shown] == []
     assert files_with(site, secrets) == {}
+
+
+def test_the_peer_relay_carries_the_pods(site: Site) -> None:
+    """The relay node's tailscaled has sessions of all three pairs, and what it carried grows when pods talk."""
+    need(site, "headscale-peer-relay")
+    relay = site.testbed.relay.name
+
+    def carried() -> list[int]:
+        """Bytes of each session and direction, as the daemon itself counts them."""
+        told = said(site, relay, f"tailscale --socket={headscale.SOCKET} debug peer-relay-sessions")
+        return [int(number) for number in re.findall(r"--> .* Bytes: (\d+)", told)]
+
+    with provisioned(site, scenario_named("headscale-peer-relay")) as standing:
+        assert {peer.via for status in standing.statuses.values() for peer in status.peers} == {"peer relay"}
+        before = carried()
+        assert len(before) == 2 * 3
+        assert pods_answer(site, standing)
+        assert sum(carried()) > sum(before)
+
+
+def test_then_and_now_are_measured_in_one_run(site: Site, tmp_path: Path) -> None:
+    """The paper's year and today, both measured: each by its own programs, which the manifest tells apart."""
+    names = ["headscale-direct", "headscale-direct-2023"]
+    for name in names:
+        need(site, name)
+    run = tmp_path / "run"
+    done = subprocess.run(
+        (
+            *(sys.executable, "-m", "workflows.full_matrix", "--scenarios", ",".join(names)),
+            *("--conditions", "none", "--tests", "tcp", "--repetitions", "1", "--duration", "1"),
+            *("--out", str(run)),
+        ),
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pl.read_parquet(run / "results.parquet")
+    assert dict(rows.select("scenario", "outcome").iter_rows()) == dict.fromkeys(names, "measured")
+    nodes = json.loads((run / "manifest.json").read_text())["nodes"]
+    folder = scenario_named("headscale-direct-2023").program_folder
+    for node, program in (("worker1", "tailscaled --version"), ("hypervisor", "headscale version")):
+        now, then = nodes[node][program], nodes[node][f"{folder}/{program}"]
+        assert told_version(now) != told_version(then)
+    assert told_version(then).startswith("0.21.")
 
 
 def test_a_refused_key_is_said(site: Site) -> None:

@@ -11,6 +11,7 @@ from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 from vpnmesh.study.checks import check_mesh
+from vpnmesh.study.programs import solution_from
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import (
@@ -47,7 +48,7 @@ def traces(site: Site) -> dict[str, str]:
 def test_join_twice_then_leave_without_trace(scenario: Scenario, site: Site) -> None:
     """Dry run touches nothing; joining again changes nothing; leaving leaves nothing, and is then nothing to do."""
     need(site, scenario)
-    solution = solution_named(scenario.solution)
+    solution = solution_from(solution_named(scenario.solution), scenario)
     before = traces(site)
     dry = Mesh(site.testbed, scenario, dry_run=True)
     for stage in solution.stages(dry):

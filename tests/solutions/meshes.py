@@ -14,11 +14,11 @@ CONTROL = "hypervisor"
 def mesh_of(bed: Testbed, scenario: str, published: Mapping[tuple[str, str], Text] | None = None) -> Mesh:
     """The mesh of a scenario on the lab's testbed, with what nodes would have published."""
     known: dict[tuple[str, str], Text] = {
-        (RELAY, "fingerprint"): "ab" * 32,
         (RELAY, "secret"): Secret("relay-secret-of-this-test"),
         (RELAY, "certificate"): "-----BEGIN CERTIFICATE-----\n",
         (RELAY, "planet"): "AQ==",
         (CONTROL, "certificate"): "-----BEGIN CERTIFICATE-----\n",
+        (CONTROL, "headscale-version"): "headscale version v0.29.2",
         (CONTROL, "auth-key"): Secret("auth-key-of-this-test"),
         (CONTROL, "store-key"): Secret("store-key-of-this-test"),
         (CONTROL, "setup-key"): Secret("setup-key-of-this-test"),

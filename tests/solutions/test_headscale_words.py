@@ -6,18 +6,27 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.golden.goldens import answered
+from tests.golden.goldens import answered, golden
 from tests.solutions.meshes import CONTROL, mesh_of, named_keys
 from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
-from vpnmesh.plan import Command
-from vpnmesh.solutions import headscale
+from vpnmesh.plan import Command, Text, WriteFile
+from vpnmesh.solutions import headscale, headscale_control
 from vpnmesh.solutions.protocol import Peer, Status
 from vpnmesh.study.checks import check_endpoints
 
 RELAY = IPv4Address("192.88.99.26")
+NOW, THEN = "headscale version v0.29.2", "v0.21.0"
+"""What `headscale version` says."""
+VERSIONS = (NOW, THEN)
+
+
+def told(version: str) -> dict[tuple[str, str], Text]:
+    """What the control-plane node publishes of its Headscale."""
+    return {(CONTROL, "headscale-version"): version}
 
 
 def worker1_said(captured: Path, scenario: str) -> str:
@@ -44,12 +53,19 @@ def worker1_said(captured: Path, scenario: str) -> str:
                 Peer("worker2", Way.RELAY, RELAY, "DERP vpnmesh"),
             ),
         ),
+        (
+            "headscale-peer-relay",
+            (
+                Peer("k8s-master", Way.RELAY, RELAY, "peer relay"),
+                Peer("worker2", Way.RELAY, RELAY, "peer relay"),
+            ),
+        ),
     ],
 )
 def test_peers_are_read_from_captured_status(
     scenario: str, peers: tuple[Peer, ...], bed: Testbed, captured: Path
 ) -> None:
-    """A current address is the direct path, its absence with traffic is DERP."""
+    """A current address is the direct path, a peer relay's is one kind of relay, and neither with traffic is DERP."""
     text = worker1_said(captured, scenario)
     assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
@@ -76,48 +92,130 @@ def test_a_peer_relay_and_an_idle_peer_are_no_path(bed: Testbed, captured: Path)
     ) == found
 
 
-def test_only_our_relay_is_in_the_map(bed: Testbed) -> None:
-    """No list of Tailscale's own relays is ever fetched, and ours is pinned by its certificate."""
-    mesh = mesh_of(bed, "headscale-direct")
-    derp = headscale.server_config(bed.node(CONTROL))["derp"]
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_our_relay_is_in_the_map(version: str, bed: Testbed) -> None:
+    """No list of Tailscale's own relays is ever fetched; ours is dialled by address, its certificate by name."""
+    mesh = mesh_of(bed, "headscale-direct", told(version))
+    derp = headscale_control.server_config(mesh, bed.node(CONTROL))["derp"]
     assert isinstance(derp, dict)
     assert {key: value for key, value in derp.items() if key != "paths"} == {
         "server": {"enabled": False},
         "urls": [],
         "auto_update_enabled": False,
     }
-    regions = headscale.derp_map(mesh)["regions"]
+    regions = headscale_control.derp_map(mesh)["regions"]
     assert list(regions) == [900]  # type: ignore[call-overload]
     node = regions[900]["nodes"][0]  # type: ignore[index]
-    assert ("192.88.99.26", f"sha256-raw:{'ab' * 32}") == (node["ipv4"], node["certname"])
+    assert (node["ipv4"], node["hostname"]) == ("192.88.99.26", "derp.vpnmesh.internal")
 
 
-def test_granular_policy_names_what_a_cluster_needs(bed: Testbed) -> None:
+@pytest.mark.parametrize(("version", "who"), [(NOW, "mesh@"), (THEN, "mesh")])
+def test_granular_policy_names_what_a_cluster_needs(version: str, who: str, bed: Testbed) -> None:
     """Coarse lets everything pass; granular is VXLAN, the two API ports and ICMP between members."""
-    mesh = mesh_of(bed, "headscale-direct")
-    assert headscale.policy(mesh) == {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
+    mesh = mesh_of(bed, "headscale-direct", told(version))
+    assert headscale_control.policy(mesh) == {"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
     granular = replace(mesh, scenario=replace(mesh.scenario, options={"access": "granular"}))
     assert [
         rule["dst"][0]
-        for rule in headscale.policy(granular)["acls"]  # type: ignore[attr-defined]
-    ] == ["mesh@:4789", "mesh@:6443,10250", "mesh@:*"]
+        for rule in headscale_control.policy(granular)["acls"]  # type: ignore[attr-defined]
+    ] == [f"{who}:4789", f"{who}:6443,10250", f"{who}:*"]
+
+
+@pytest.mark.parametrize(
+    ("version", "since"),
+    [
+        (NOW, (0, 29)),
+        ("0.30.0", (0, 29)),
+        ("v0.28.0", (0, 26)),
+        (THEN, (0, 21)),
+        ("v0.22.3", (0, 21)),
+        ("dev", (0, 29)),
+        ("<hypervisor's headscale-version, made when applied>", (0, 29)),
+    ],
+)
+def test_the_interface_is_that_of_the_told_version(version: str, since: tuple[int, ...]) -> None:
+    """Between two rows of the table the older one holds; a build that knows no version is taken for the newest."""
+    assert headscale_control.interface_for(version).since == since
+
+
+@pytest.mark.parametrize("version", ["0.20.0", "v0.23.0", "headscale version v0.25.1"])
+def test_a_version_between_the_interfaces_is_refused_in_a_sentence(version: str) -> None:
+    """It would start with keys that it does not know: the sentence says which versions to take."""
+    with pytest.raises(
+        CheckError, match=r"Headscale 0\.\d+\.\d is not supported: take 0.29 and newer, or 0.26"
+    ):
+        headscale_control.interface_for(version)
+
+
+@pytest.mark.parametrize(("version", "name"), [(NOW, "0.29"), (THEN, "0.21")])
+def test_the_configuration_of_a_version(version: str, name: str, bed: Testbed) -> None:
+    """Reviewed: each version gets the keys that its own example has, and no other."""
+    mesh = mesh_of(bed, "headscale-direct", told(version))
+    text = yaml.safe_dump(headscale_control.server_config(mesh, bed.node(CONTROL)), sort_keys=False)
+    assert golden(f"headscale/config-{name}.yaml", text) == text
+
+
+def test_an_old_headscale_reads_its_policy_from_a_file_again(bed: Testbed) -> None:
+    """Another access is written into the file and told by SIGHUP; the daemon's own files, and so it, stay the same."""
+    mesh = mesh_of(bed, "headscale-direct", told(THEN))
+    granular = replace(mesh, scenario=replace(mesh.scenario, options={"access": "granular"}))
+    node = bed.node(CONTROL)
+    plan = answered(headscale_control.policy_set(granular, node), 0, '{"acls": []}')
+    written, reload = plan.steps
+    assert isinstance(written, WriteFile)
+    assert isinstance(reload, Command)
+    assert written.path == headscale_control.server_config(mesh, node)["acl_policy_path"]
+    assert "kill -HUP" in reload.argv[2]
+    assert answered(headscale_control.server(mesh, node)) == answered(
+        headscale_control.server(granular, node)
+    )
+
+
+@pytest.mark.parametrize(("version", "user"), [(NOW, "1"), (THEN, "mesh")])
+def test_a_key_is_for_our_user_as_the_version_names_it(version: str, user: str, bed: Testbed) -> None:
+    """By the user's number today, by its name then."""
+    plan = answered(headscale_control.key(mesh_of(bed, "headscale-direct", told(version)), bed.node(CONTROL)))
+    (made,) = plan.steps
+    assert isinstance(made, Command)
+    assert ("mesh", user) == made.argv[5:7]
+
+
+def test_a_peer_relay_needs_a_grant(bed: Testbed) -> None:
+    """Members may use it by a grant beside the access rules; a Headscale without grants is refused in a sentence."""
+    mesh = mesh_of(bed, "headscale-peer-relay", told(NOW))
+    assert headscale_control.policy(mesh) == {
+        "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
+        "grants": [{"src": ["mesh@"], "dst": ["mesh@"], "app": {"tailscale.com/cap/relay": []}}],
+    }
+    with pytest.raises(CheckError, match=r"knows no grants, which a peer relay needs: take 0.29 and newer"):
+        headscale_control.policy(mesh_of(bed, "headscale-peer-relay", told(THEN)))
+
+
+def test_a_peer_relay_is_told_its_port_once(bed: Testbed) -> None:
+    """Only where the daemon has another port or none; only the relay node has these stages, before the members join."""
+    mesh = mesh_of(bed, "headscale-peer-relay", told(NOW))
+    stages = {stage.name: stage for stage in headscale.SOLUTION.stages(mesh)}
+    stage = stages["peer-relay"]
+    assert list(stages)[-5:] == ["relay-daemon", "relay-member", "peer-relay", "daemons", "members"]
+    assert stage.nodes == ("relay",)
+    assert answered(stage.plan(mesh, bed.relay), 0, '{"RelayServerPort": null}').steps
+    assert not answered(stage.plan(mesh, bed.relay), 0, '{"RelayServerPort": 41642}')
+    assert "peer-relay" not in {
+        stage.name for stage in headscale.SOLUTION.stages(mesh_of(bed, "headscale-relay"))
+    }
 
 
 def test_only_relay_scenarios_force_the_relay(bed: Testbed) -> None:
     """The client is told to use DERP only where the scenario says so; the packet filter is the same always."""
     direct = headscale.daemon(mesh_of(bed, "headscale-direct")).environment
     relayed = headscale.daemon(mesh_of(bed, "headscale-relay")).environment
+    by_peer = headscale.daemon(mesh_of(bed, "headscale-peer-relay")).environment
     assert {k: v for k, v in relayed.items() if k not in direct} == {"TS_DEBUG_ALWAYS_USE_DERP": "true"}
+    assert {k: v for k, v in by_peer.items() if k not in direct} == {"TS_DEBUG_NEVER_DIRECT_UDP": "true"}
     assert {key: direct[key] for key in direct if key.startswith("TS_")} == {
         "TS_DEBUG_MTU": "1280",
         "TS_DEBUG_FIREWALL_MODE": "nftables",
     }
-
-
-def test_a_fingerprint_is_the_certificates_own() -> None:
-    """The SHA-256 of the DER bytes, not of the text."""
-    pem = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
-    assert headscale.fingerprint(pem) == "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
 
 
 def test_a_peer_left_from_an_earlier_run_is_not_taken_for_its_successor(bed: Testbed, captured: Path) -> None:
@@ -139,6 +237,16 @@ def test_a_daemon_that_answers_nonsense_is_asked_to_join(words: str, bed: Testbe
     assert plan.diff.splitlines()[-2:] == ["-not known", "+Running"]
     with pytest.raises(CheckError, match=r"no .* in the answer"):
         answered(stage.publish(mesh, bed.node("worker1")), 0, words)
+
+
+def test_derp_is_no_path_where_a_peer_relay_is_wanted(bed: Testbed, captured: Path) -> None:
+    """Before a peer relay is found, and when it is lost, DERP carries the packets: named, and not measured."""
+    said = worker1_said(captured, "headscale-relay")
+    found = headscale.parse_status(mesh_of(bed, "headscale-peer-relay"), bed.node("worker1"), said)
+    assert found == (
+        Peer("k8s-master", None, RELAY, "DERP vpnmesh"),
+        Peer("worker2", None, RELAY, "DERP vpnmesh"),
+    )
 
 
 def test_an_ipv6_address_of_a_peer_is_no_path(bed: Testbed, captured: Path) -> None:

@@ -1,4 +1,4 @@
-"""The scenarios are the paper's eight, six beyond and variants of these, in the order of every table."""
+"""The scenarios are the paper's eight and those beyond it, in the order of every table."""
 
 import pytest
 
@@ -30,6 +30,11 @@ TABLE = [
     ("nebula-relay", "nebula", "relay", 1230, 1280, "block-udp-k8s"),
     ("netmaker-direct", "netmaker", "direct", 1230, 1280, "allow-all"),
     ("netmaker-relay", "netmaker", "relay", 1230, 1280, "block-udp-k8s"),
+    ("headscale-peer-relay", "headscale", "relay", 1230, 1280, "block-udp-k8s"),
+    ("headscale-direct-2023", "headscale", "direct", 1230, 1280, "allow-all"),
+    ("headscale-relay-2023", "headscale", "relay", 1230, 1280, "block-udp"),
+    ("headscale-direct-no-gro", "headscale", "direct", 1230, 1280, "allow-all"),
+    ("headscale-direct-mtu-1500", "headscale", "direct", 1450, 1500, "allow-all"),
 ]
 
 
@@ -64,7 +69,7 @@ def test_netbirds_relays_differ_by_their_options() -> None:
 
 @pytest.mark.parametrize("name", ["", "native", "Native-1450", "nebula-relay ", "innernet-direct"])
 def test_an_unknown_scenario_lists_the_right_ones(name: str) -> None:
-    """All fourteen are in the message."""
+    """All of them are in the message."""
     with pytest.raises(UnknownNameError) as caught:
         scenario_named(name)
     assert list(SCENARIO_ORDER) == caught.value.known

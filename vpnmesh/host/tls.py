@@ -1,4 +1,4 @@
-"""A certificate of this run for a service on one node: self-signed, named by address, its key never travels."""
+"""A certificate of this run for a service on one node: self-signed, by address and name, its key never travels."""
 
 from ipaddress import IPv4Address
 
@@ -7,23 +7,26 @@ from vpnmesh.plan import Command, Fact, Plan, Text
 
 VALID_DAYS = 30
 
+# constant script: folder, names it is for, days, what its files are called
 _MAKE = """
 umask 077; mkdir -p "$1"; cd "$1"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days "$3" -subj /CN=vpnmesh \
-  -addext "subjectAltName=IP:$2" -keyout tls.key -out tls.new 2> /dev/null
-mv tls.new tls.crt
+  -addext "subjectAltName=$2" -keyout "$4.key" -out "$4.new" 2> /dev/null
+mv "$4.new" "$4.crt"
 """
 
 
-def certificate(folder: str, address: IPv4Address) -> Fact[Plan]:
-    """Ensure `tls.crt` and `tls.key` for that address in the folder."""
-    script = Command(("sh", "-ec", _MAKE, "sh", folder, str(address), str(VALID_DAYS)))
-    return made(f"{folder}/tls.crt", script, "<a new certificate>")
+def certificate(folder: str, address: IPv4Address, name: str = "") -> Fact[Plan]:
+    """Ensure `tls.crt` and `tls.key` for that address in the folder; with a name, for that as well, and called so."""
+    names = f"IP:{address},DNS:{name}" if name else f"IP:{address}"
+    stem = name or "tls"
+    script = Command(("sh", "-ec", _MAKE, "sh", folder, names, str(VALID_DAYS), stem))
+    return made(f"{folder}/{stem}.crt", script, "<a new certificate>")
 
 
-def read_certificate(folder: str) -> Fact[dict[str, Text]]:
+def read_certificate(folder: str, name: str = "") -> Fact[dict[str, Text]]:
     """What others need to trust it."""
     return Fact(
-        (Command(("cat", f"{folder}/tls.crt")),),
+        (Command(("cat", f"{folder}/{name or 'tls'}.crt")),),
         lambda completed: {"certificate": f"{content(completed[0])}\n"},
     )

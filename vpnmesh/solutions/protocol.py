@@ -194,6 +194,10 @@ class Solution(ABC):
         """Why this mesh cannot be built whatever is installed, with the way out; "" when it can."""
         return ""
 
+    def needed(self, _scenario: Scenario, /) -> tuple[Binary, ...]:
+        """The programs that this scenario needs: those of every scenario, and what only this one has on a node."""
+        return self.binaries
+
     @abstractmethod
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """How nodes join, in order; empty when there is nothing to join."""

@@ -174,7 +174,7 @@ def lacking_words(lacking: Iterable[Lacking]) -> str:
 
 def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[Lacking]:
     """Each program that the nodes of a role lack, with the nodes and the way to it."""
-    wanted = {binary.name: binary for binary in solution.binaries if binary.at is role}
+    wanted = {binary.name: binary for binary in solution.needed(mesh.scenario) if binary.at is role}
     nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
     found = _found(site, mesh, nodes, tuple(wanted))
     for name, binary in wanted.items():
@@ -206,7 +206,7 @@ def _require_version(site: Site, solution: Solution, mesh: Mesh, program: Binary
     scenario = mesh.scenario
     if not scenario.version:
         return
-    seats = [one.at for one in solution.binaries if one.name == program.name]
+    seats = [one.at for one in solution.needed(scenario) if one.name == program.name]
     nodes = tuple(dict.fromkeys(node.name for seat in seats for node in mesh.nodes_in(seat)))
     told = run_on(site.nr, nodes, tasks.read_version, argv=program.version, folder=scenario.program_folder)
     others: dict[str, list[str]] = {}
