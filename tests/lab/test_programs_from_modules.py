@@ -27,7 +27,7 @@ from vpnmesh.host.binaries import Arch, GoBuild, ProgramPackage
 from vpnmesh.lab import binaries
 from vpnmesh.lab.__main__ import main
 from vpnmesh.lab.binaries import go_client, places
-from vpnmesh.lab.binaries.go_module import GoModule
+from vpnmesh.lab.binaries.go_module import GoModule, expected_s
 
 PROGRAM = 'package main\n\nvar version = "not stamped"\n\nfunc main() { println(version) }\n'
 OLDEST = (1, 24, 0)
@@ -383,7 +383,8 @@ def run(family: Family, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_dry_run_says_what_it_would_take(run: Run, family: Family) -> None:
     """Which places are asked, how long a build takes, what has to be done by hand; nothing is made."""
     said = " ".join(run().output.replace("│", " ").split())
-    assert "missing; --install asks the Go module; built, about" in said
+    took = binaries.clock(expected_s(family.product()))
+    assert f"missing; --install asks the Go module (built, about {took}); see https://vendor.invalid/" in said
     assert "2 products to get. Where no release can be had all are built" in said
     assert "nobody has it; see https://vendor.invalid/" in said
     assert not (family.cache / "binaries" / OWN).exists()
@@ -409,6 +410,24 @@ def test_what_is_missing_and_needed_is_exit_code_1(run: Run, tmp_path: Path) -> 
     assert run(*arguments, "--need", "mesh", "--need", "meshd").exit_code == 0
     wrong = run(*arguments, "--need", "mash")
     assert (wrong.exit_code, "--need: unknown product 'mash'; known are: mesh" in wrong.output) == (2, True)
+
+
+def test_a_disk_that_takes_nothing_is_a_row(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place and the kernel's words."""
+    monkeypatch.setenv("VPNMESH_CACHE_DIR", "/proc/none")
+    said = run("--install", "--to", "/nowhere", "--only", "mesh")
+    assert (said.exit_code, "/proc/none: No such file or directory" in said.output) == (1, True)
+
+
+def test_no_proxy_is_a_row(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the module proxy: what was asked, what it said, and where to get it by hand."""
+    monkeypatch.setenv("GOPROXY", "off")
+    said = run("--install", "--to", str(tmp_path / "bin"), "--only", "mesh")
+    row = " ".join(said.stdout.replace("│", " ").split())
+    assert said.exit_code == 1
+    assert "mesh: go build mesh: " in row
+    assert "module lookup disabled by GOPROXY=off" in row
+    assert "by hand: https://vendor.invalid/" in row
 
 
 def test_another_architecture_needs_a_folder(run: Run) -> None:

@@ -54,7 +54,8 @@ def _from_first(product: ProgramPackage, arch: Arch, say: Say, sources: Sequence
             sizes = {name: (Path(folder) / name).stat().st_size for name in product.programs}
             took, worked = round(time.monotonic() - began, 1), round(_processor_s() - used, 1)
             return keep(product, arch, Path(folder), BuildRecord(f"from {source.name}", took, worked, sizes))
-    raise UnavailableError("; ".join(reasons) or f"{product.name}: {product.way()}")
+    by_hand = product.way() if product.debian else f"by hand: {product.page}"
+    raise UnavailableError("; ".join((*reasons, by_hand)) if reasons else f"{product.name}: {product.way()}")
 
 
 def _processor_s() -> float:
