@@ -13,8 +13,8 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.scenarios import SCENARIOS
 
-# netmaker refuses every mesh (tests/solutions/test_netmaker.py); a baseline has no stage
-JOINED = [one for one in SCENARIOS if SOLUTIONS[one.solution].is_vpn and one.solution != "netmaker"]
+# a baseline has no stage
+JOINED = [one for one in SCENARIOS if SOLUTIONS[one.solution].is_vpn]
 
 
 @pytest.mark.parametrize("scenario", JOINED, ids=lambda one: one.name)

@@ -22,10 +22,8 @@ from vpnmesh.study.scenarios import SCENARIOS
 
 HUSH = "hush-hush"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# netmaker refuses every mesh (tests/solutions/test_netmaker.py): nothing of it can be joined
-BUILT = [one for one in of_every_solution() if one.solution != "netmaker"]
-every_scenario = pytest.mark.parametrize("scenario", BUILT, ids=lambda one: one.name)
-every_solution = pytest.mark.parametrize("name", [name for name in SOLUTIONS if name != "netmaker"])
+every_scenario = pytest.mark.parametrize("scenario", of_every_solution(), ids=lambda one: one.name)
+every_solution = pytest.mark.parametrize("name", SOLUTIONS)
 
 
 class _Everything(Mapping[tuple[str, str], Text]):

@@ -1,27 +1,30 @@
-"""Netmaker: not evaluated, by what is really on the nodes, before anything is touched."""
+"""Netmaker: its missing programs by name, its gateway as the server holds it, and paths from WireGuard's tables."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 
 import pytest
 from nornir.core.task import Result
 
 import tasks
-from tests.golden.goldens import answered
-from tests.solutions.meshes import mesh_of
+from tests.solutions.meshes import CONTROL, RELAY, mesh_of, said, texts
 from vpnmesh.errors import UnavailableError
-from vpnmesh.model import Testbed
-from vpnmesh.plan import Plan
-from vpnmesh.solutions import solution_named
+from vpnmesh.model import Path, Testbed
+from vpnmesh.plan import Command, Completed, Plan, Secret, reveal
+from vpnmesh.solutions import netmaker, netmaker_control
+from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import provision
 from workflows.run.provision import Site
 
 SCENARIOS = ("netmaker-direct", "netmaker-relay")
-MEMBERS = ["k8s-master", "worker1", "worker2"]
-EVERYTHING = {("netclient", name) for name in MEMBERS} | {
-    ("netmaker", "hypervisor"),
-    ("mosquitto", "hypervisor"),
+MEMBERS = ("k8s-master", "worker1", "worker2")
+ON_MEMBERS = {(program, name) for program in ("netclient", "wg") for name in MEMBERS}
+ON_CONTROL = {
+    (program, "hypervisor")
+    for program in ("netmaker", "mosquitto", "mosquitto_passwd", "socat", "openssl", "curl")
 }
+EVERYTHING = ON_MEMBERS | ON_CONTROL | {("netclient", "relay")}
 
 
 @pytest.fixture
@@ -60,39 +63,155 @@ def refusal(bed: Testbed, scenario: str) -> str:
 def test_nodes_without_its_programs_are_named(
     scenario: str, bed: Testbed, nodes_with: Callable[[set[tuple[str, str]]], None]
 ) -> None:
-    """Every program that is missing, with all nodes that lack it, in one sentence."""
+    """Every program that is missing, with all nodes that lack it, and where the vendor's lie, in one sentence."""
     nodes_with(set())
-    said = refusal(bed, scenario)
-    for words in (
+    words = refusal(bed, scenario)
+    for one in (
         "netclient on k8s-master, worker1, worker2 (",
         "netmaker on hypervisor (",
-        "mosquitto on hypervisor",
+        "mosquitto on hyp",
     ):
-        assert f"no binary {words}" in said
-    assert "not evaluated; see https://github.com/gravitl/netmaker" in said
+        assert f"no binary {one}" in words
+    assert "https://github.com/gravitl/netmaker" in words
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_what_is_there_is_not_called_missing(
-    scenario: str, bed: Testbed, nodes_with: Callable[[set[tuple[str, str]]], None]
+    bed: Testbed, nodes_with: Callable[[set[tuple[str, str]]], None]
 ) -> None:
-    """One node without netclient is the only one named; with everything there, what is missing is our own code."""
+    """One node without netclient is the only one named; the relay node needs it where it relays."""
     nodes_with(EVERYTHING - {("netclient", "worker2")})
-    assert refusal(bed, scenario).startswith("no binary netclient on worker2 (")
+    assert refusal(bed, "netmaker-direct").startswith("no binary netclient on worker2 (")
+    nodes_with(EVERYTHING - {("netclient", "relay")})
+    assert refusal(bed, "netmaker-relay").startswith("no binary netclient on relay (")
     nodes_with(EVERYTHING)
-    said = refusal(bed, scenario)
-    assert said.startswith(
-        "not evaluated: netmaker is on hypervisor and netclient on the members, but the code"
-    )
-    assert "not built" in said
+    for scenario in SCENARIOS:
+        provision.require(Site(None, bed), scenario_named(scenario))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_can_be_joined_or_asked(scenario: str, bed: Testbed) -> None:
-    """Whoever goes past the refusal gets the same reason, and leaving is nothing to do."""
-    solution, mesh = solution_named("netmaker"), mesh_of(bed, scenario)
-    with pytest.raises(UnavailableError, match="not built"):
-        solution.stages(mesh)
-    with pytest.raises(UnavailableError, match="not built"):
-        solution.status(mesh, bed.node("worker1"))
-    assert answered(solution.leave(mesh, bed.node("worker1"))) == Plan()
+def joined(bed: Testbed, scenario: str) -> Mesh:
+    """The mesh with the addresses that the server chose and the tokens that it gave."""
+    everyone = (*MEMBERS, RELAY)
+    addresses = {(name, "address"): f"10.213.0.{n}" for n, name in enumerate(everyone, 1)}
+    tokens = {(CONTROL, f"token/{name}"): Secret(f"token-of-{name}-in-this-test") for name in everyone}
+    return mesh_of(bed, scenario, {**addresses, **tokens})
+
+
+DIRECT_ALLOWED = "key-of-k8s-master\t10.213.0.1/32\nkey-of-worker2\t10.213.0.3/32\n"
+DIRECT_ENDS = "key-of-k8s-master\t192.88.99.2:51821\nkey-of-worker2\t192.88.99.18:51821\n"
+DIRECT_SEEN = "key-of-k8s-master\t1700000000\nkey-of-worker2\t1700000000\n"
+RELAY_ALLOWED = "key-of-relay\t10.213.0.4/32 10.213.0.1/32 10.213.0.3/32\n"
+RELAY_ENDS = "key-of-relay\t192.88.99.26:51821\n"
+RELAY_SEEN = "key-of-relay\t1700000000\n"
+
+
+def paths(mesh: Mesh, *shown: str) -> dict[str, tuple[Path | None, str]]:
+    """What worker1 says of its peers when `wg show` prints these tables."""
+    tables = map(netmaker._table, said(*shown))
+    found = netmaker.parse_peers(mesh, mesh.testbed.node("worker1"), *tables)
+    return {peer.name: (peer.path, str(peer.endpoint)) for peer in found}
+
+
+def test_a_members_own_key_is_direct(bed: Testbed) -> None:
+    """Packets for its address go to its key, and to its own underlay address."""
+    found = paths(joined(bed, "netmaker-direct"), DIRECT_ALLOWED, DIRECT_ENDS, DIRECT_SEEN)
+    assert found == {
+        "k8s-master": (Path.DIRECT, "192.88.99.2"),
+        "worker2": (Path.DIRECT, "192.88.99.18"),
+    }
+
+
+def test_the_relays_key_is_relayed(bed: Testbed) -> None:
+    """Both members' addresses are the relay's to carry, and that is where packets go."""
+    found = paths(joined(bed, "netmaker-relay"), RELAY_ALLOWED, RELAY_ENDS, RELAY_SEEN)
+    assert found == {
+        "k8s-master": (Path.RELAY, "192.88.99.26"),
+        "worker2": (Path.RELAY, "192.88.99.26"),
+    }
+
+
+def test_the_longest_prefix_decides(bed: Testbed) -> None:
+    """As it does for WireGuard: a member beside a relay that takes the whole network is direct."""
+    allowed = "key-of-relay\t10.213.0.0/24\nkey-of-worker2\t10.213.0.3/32\n"
+    seen = RELAY_SEEN + DIRECT_SEEN
+    found = paths(joined(bed, "netmaker-relay"), allowed, RELAY_ENDS + DIRECT_ENDS, seen)
+    assert found == {
+        "k8s-master": (Path.RELAY, "192.88.99.26"),
+        "worker2": (Path.DIRECT, "192.88.99.18"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("ends", "seen"),
+    [
+        (DIRECT_ENDS, DIRECT_SEEN.replace("1700000000", "0")),
+        ("key-of-k8s-master\t(none)\nkey-of-worker2\t(none)\n", DIRECT_SEEN),
+        ("", ""),
+    ],
+    ids=["no handshake", "no endpoint", "no peers"],
+)
+def test_a_peer_that_never_answered_has_no_path(ends: str, seen: str, bed: Testbed) -> None:
+    """What the server configured is no evidence that packets arrive."""
+    found = paths(joined(bed, "netmaker-direct"), DIRECT_ALLOWED, ends, seen)
+    assert {path for path, _ in found.values()} == {None}
+
+
+HOSTS = [{"id": f"host-{name}", "name": name} for name in (*MEMBERS, RELAY)]
+NODES: list[dict[str, object]] = [
+    {"id": f"node-{name}", "hostid": f"host-{name}"} for name in (*MEMBERS, RELAY)
+]
+RELAYED = [f"node-{name}" for name in sorted(MEMBERS)]
+
+
+def gateway_plan(mesh: Mesh, *nodes: dict[str, object]) -> Plan:
+    """What is done about the gateway when the server has these hosts and nodes."""
+    answers: Sequence[Completed] = said(json.dumps(HOSTS), json.dumps(nodes))
+    return netmaker_control.gateway(mesh).parse(answers)
+
+
+def test_the_relay_node_becomes_the_gateway_of_all_members(bed: Testbed) -> None:
+    """One call, with the nodes' ids as the server gave them, by the names of their hosts."""
+    mesh = joined(bed, "netmaker-relay")
+    (post,) = gateway_plan(mesh, *NODES).steps
+    assert isinstance(post, Command)
+    assert post.argv[-1].endswith("/api/nodes/vpnmesh/node-relay/gateway")
+    assert json.loads(reveal(post.stdin)) == {"relayaddrs": RELAYED, "is_internet_gw": False}
+
+
+def test_a_gateway_is_left_alone_or_made_anew(bed: Testbed) -> None:
+    """Already so is nothing to do; one that relays for others is taken off before."""
+    mesh = joined(bed, "netmaker-relay")
+    *others, relay = NODES
+    held: dict[str, object] = {**relay, "isrelay": True, "is_gw": True, "relaynodes": RELAYED[::-1]}
+    assert gateway_plan(mesh, *others, held) == Plan()
+    steps = gateway_plan(mesh, *others, {**held, "relaynodes": RELAYED[:1]}).steps
+    verbs = [step.argv[step.argv.index("-X") + 1] for step in steps if isinstance(step, Command)]
+    assert verbs == ["DELETE", "POST"]
+
+
+def test_a_token_is_in_a_file_and_nowhere_else(bed: Testbed) -> None:
+    """On its way to the node it is in no argument and no diff; the call that reads it there uses it up."""
+    mesh = joined(bed, "netmaker-direct")
+    stage = next(one for one in netmaker.SOLUTION.stages(mesh) if one.name == "enrollment")
+    plan = stage.plan(mesh, bed.node("worker1")).parse(said("", exit_code=1))
+    assert "token-of-worker1-in-this-test" not in texts(plan)
+    assert netmaker_control._key_body("worker1")["uses_remaining"] == 1
+
+
+def test_nothing_is_asked_of_the_internet(bed: Testbed) -> None:
+    """No public default is left on: STUN, telemetry, DNS, updates, public addresses; all else ends at a closed port."""
+    mesh = joined(bed, "netmaker-direct")
+    settings = netmaker_control.environment(mesh)
+    wanted = {
+        "STUN": "false",
+        "TELEMETRY": "off",
+        "DNS_MODE": "off",
+        "MANAGE_DNS": "false",
+        "ENDPOINT_DETECTION": "false",
+        "NETCLIENT_AUTO_UPDATE": "disabled",
+        "DISABLE_REMOTE_IP_CHECK": "on",
+        "PUBLIC_IP_SERVICE": "http://127.0.0.1:8081/api/getip",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    assert wanted.items() <= settings.items()
+    client = netmaker.client_environment(mesh)
+    assert (client["HTTPS_PROXY"], client["NO_PROXY"]) == ("http://127.0.0.1:9", "127.0.0.1,192.88.99.34")

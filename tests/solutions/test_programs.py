@@ -25,11 +25,7 @@ from workflows.run.provision import Site
 
 FOLDER = "/opt/other"
 ENVIRONMENT = {"VPNMESH_PROBE": "x y", "ANOTHER": "1"}
-WITH_A_PROGRAM = [
-    one
-    for one in BUILT_IN.scenarios
-    if program_of(SOLUTIONS[one.solution]) is not None and one.solution != "netmaker"
-]
+WITH_A_PROGRAM = [one for one in BUILT_IN.scenarios if program_of(SOLUTIONS[one.solution]) is not None]
 every_scenario = pytest.mark.parametrize("scenario", WITH_A_PROGRAM, ids=lambda one: one.name)
 
 

@@ -1,0 +1,210 @@
+"""Netmaker's control plane, for `vpnmesh.solutions.netmaker`: server, MQTT broker, TLS, network, keys, gateway.
+
+All of it is on the control-plane node and set up through the REST interface with the master key, without a browser
+or an owner. Clients speak only https to the interface, which the server itself does not serve, so socat stands in
+front of it. Nothing leaves the testbed: telemetry, DNS and STUN are off, the look-up of the server's own public
+address is answered by the server, and what would still be asked of the internet over https ends at a closed port.
+Sources: servercfg/ and controllers/ of Netmaker 1.4.0, mosquitto.conf(5) of Mosquitto 2.0, socat(1).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from vpnmesh.host import tls
+from vpnmesh.host.rest import Json, RestApi, asked, field_of, pretty, records
+from vpnmesh.host.service import Service, made, running, until
+from vpnmesh.model import Node, Path
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
+from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
+
+API_PORT = 8081
+TLS_PORT = 443
+BROKER_PORT = 1883
+BROKER_TLS_PORT = 8883
+CLOSED = "http://127.0.0.1:9"
+"""A proxy that refuses at once: what asks the internet fails in no time, rather than after ten seconds."""
+NETWORK = "vpnmesh"
+SERVER_NAME = "netmaker.vpnmesh.internal"
+BROKER_USER = "netmaker"
+
+SERVER = f"{STATE_DIRECTORY}/netmaker-server"
+SECRETS = f"{SERVER}/secrets.env"
+PASSWORDS = f"{SERVER}/passwords"
+SERVICES = ("netmaker-tls", "netmaker", "mosquitto")
+API = RestApi(f"http://127.0.0.1:{API_PORT}", f"{SERVER}/header")
+
+# constant scripts; secrets are made on the node, never on a command line: printf is the shell's own
+_MAKE_SECRETS = """
+umask 077; mkdir -p "$1"; cd "$1"
+word() { head -c 36 /dev/urandom | base64 | tr -d '+/=\\n'; }
+master=$(word); broker=$(word)
+printf '%s:%s\\n' "$2" "$broker" > passwords.new
+mosquitto_passwd -U passwords.new; mv passwords.new passwords
+printf 'Authorization: Bearer %s\\n' "$master" > header
+printf 'MASTER_KEY=%s\\nMQ_PASSWORD=%s\\n' "$master" "$broker" > secrets.new; mv secrets.new secrets.env
+"""
+# the server keeps its database in the folder that it is started in
+_WITH_THEM = 'cd "$0"; set -a; . ./secrets.env; set +a; exec "$@"'
+
+
+def participants(mesh: Mesh) -> tuple[Node, ...]:
+    """The nodes that run a client: the members, and the relay node where the scenario relays."""
+    relay = (mesh.testbed.relay,) if mesh.scenario.path is Path.RELAY else ()
+    return mesh.members + tuple(node for node in relay if node not in mesh.members)
+
+
+def environment(mesh: Mesh) -> dict[str, str]:
+    """The server's settings without its secrets."""
+    address = str(mesh.testbed.control_plane.underlay)
+    return {
+        "SERVER_NAME": SERVER_NAME,
+        "NODE_ID": "vpnmesh",
+        "SERVER_HOST": address,
+        "SERVER_HTTP_HOST": address,
+        "SERVER_API_CONN_STRING": f"{address}:{TLS_PORT}",
+        "API_PORT": str(API_PORT),
+        "DATABASE": "sqlite",
+        "BROKER_TYPE": "mosquitto",
+        "BROKER_ENDPOINT": f"ssl://{address}:{BROKER_TLS_PORT}",
+        "SERVER_BROKER_ENDPOINT": f"tcp://127.0.0.1:{BROKER_PORT}",
+        "MQ_USERNAME": BROKER_USER,
+        "DISABLE_REMOTE_IP_CHECK": "on",
+        "PUBLIC_IP_SERVICE": f"{API.url}/api/getip",
+        "TELEMETRY": "off",
+        "DNS_MODE": "off",
+        "MANAGE_DNS": "false",
+        "STUN": "false",
+        "ENDPOINT_DETECTION": "false",
+        "NETCLIENT_AUTO_UPDATE": "disabled",
+        "VERBOSITY": "1",
+        "HTTP_PROXY": CLOSED,
+        "HTTPS_PROXY": CLOSED,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def broker_config(node: Node) -> str:
+    """mosquitto.conf: the server on loopback, clients by TLS on the underlay, nobody without the password."""
+    lines = (
+        # the files are root's; without this line mosquitto becomes a user that only its package makes
+        *("user root", "per_listener_settings false", "allow_anonymous false", f"password_file {PASSWORDS}"),
+        *("persistence false", "log_dest stderr"),
+        f"listener {BROKER_PORT} 127.0.0.1",
+        f"listener {BROKER_TLS_PORT} {node.underlay}",
+        *(f"certfile {SERVER}/tls.crt", f"keyfile {SERVER}/tls.key"),
+    )
+    return "\n".join(lines) + "\n"
+
+
+def certificate(node: Node) -> Fact[Plan]:
+    """Ensure the certificate that broker and interface share."""
+    return tls.certificate(SERVER, node.underlay)
+
+
+def secrets() -> Fact[Plan]:
+    """Ensure master key and broker's password."""
+    script = Command(("sh", "-ec", _MAKE_SECRETS, "sh", SERVER, BROKER_USER))
+    return made(SECRETS, script, "<a new master key and broker password>")
+
+
+def broker(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """Ensure that the broker runs, as a process of ours and never as the machine's service."""
+    config = WriteFile(f"{SERVER}/mosquitto.conf", broker_config(node))
+    return running(Service("mosquitto", ("mosquitto", "-c", config.path), (config,)), mesh.scenario)
+
+
+def server(mesh: Mesh) -> Fact[Plan]:
+    """Ensure that the server runs; ready when its interface says so."""
+    argv = ("sh", "-c", _WITH_THEM, SERVER, "netmaker")
+    ready = until("curl", "-sSf", "--max-time", "2", f"{API.url}/api/server/status", deadline_s=30)
+    return running(Service("netmaker", argv, (), environment(mesh), ready), mesh.scenario)
+
+
+def https(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """Ensure that the interface is reached by https."""
+    keys = f"cert={SERVER}/tls.crt,key={SERVER}/tls.key,verify=0"
+    listen = f"OPENSSL-LISTEN:{TLS_PORT},bind={node.underlay},reuseaddr,fork,{keys}"
+    argv = ("socat", listen, f"TCP4:127.0.0.1:{API_PORT}")
+    return running(Service("netmaker-tls", argv), mesh.scenario)
+
+
+def network(mesh: Mesh) -> Fact[Plan]:
+    """Ensure the network with our addresses; all its nodes may reach each other, which is Netmaker's default."""
+
+    def plan(found: Sequence[object]) -> Plan:
+        if NETWORK in {one.get("netid") for one in records(found[0])}:
+            return Plan()
+        body: Json = {"netid": NETWORK, "addressrange": str(mesh.testbed.overlay), "isipv4": "yes"}
+        return Plan((API.send("POST", "/api/networks", body),), unified_diff("network", "", pretty(body)))
+
+    return asked(API, ("/api/networks",), plan)
+
+
+def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
+    """Ensure a key for every client, for one use: `netclient` takes it only as an argument, where others see it."""
+    nodes = participants(mesh)
+    questions = tuple(Command(("test", "-s", _key_file(node.name)), ok=(0, 1)) for node in nodes)
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        missing = [node.name for node, one in zip(nodes, completed, strict=True) if one.exit_code]
+        posts = tuple(
+            API.send("POST", "/api/v1/enrollment-keys", _key_body(name), save=_key_file(name))
+            for name in missing
+        )
+        return Plan(posts, unified_diff("enrollment keys", "", "\n".join(missing)))
+
+    return Fact(questions, plan)
+
+
+def _key_file(name: str) -> str:
+    return f"{SERVER}/{name}-key.json"
+
+
+def _key_body(name: str) -> Json:
+    return {"tags": [name], "networks": [NETWORK], "uses_remaining": 1, "unlimited": False, "type": 2}
+
+
+def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
+    """What each client joins with."""
+    names = [node.name for node in participants(mesh)]
+    questions = tuple(Command(("cat", _key_file(name))) for name in names)
+    return Fact(
+        questions,
+        lambda found: {
+            f"token/{name}": Secret(field_of(one.stdout, "token"))
+            for name, one in zip(names, found, strict=True)
+        },
+    )
+
+
+def gateway(mesh: Mesh) -> Fact[Plan]:
+    """Ensure that the relay node is a gateway, and that it relays for exactly the members."""
+
+    def plan(found: Sequence[object]) -> Plan:
+        ids = node_ids(found[0], found[1])
+        relay = ids.get(mesh.testbed.relay.name, "")
+        wanted = sorted(ids.get(node.name, f"<{node.name}'s id>") for node in mesh.members)
+        held = next((one for one in records(found[1]) if one.get("id") == relay and relay), {})
+        relayed = held.get("relaynodes")
+        before = sorted(map(str, relayed)) if isinstance(relayed, list) and held.get("isrelay") else []
+        if before == wanted:
+            return Plan()
+        path = f"/api/nodes/{NETWORK}/{relay or '<relay>'}/gateway"
+        # one that is there already with others cannot be changed by the same call
+        steps = (API.send("DELETE", path),) if held.get("is_gw") else ()
+        body: Json = {"relayaddrs": wanted, "is_internet_gw": False}
+        return Plan(
+            (*steps, API.send("POST", path, body)),
+            unified_diff("gateway", "\n".join(before), "\n".join(wanted)),
+        )
+
+    return asked(API, ("/api/hosts", f"/api/nodes/{NETWORK}"), plan)
+
+
+def node_ids(hosts: object, nodes: object) -> Mapping[str, str]:
+    """The id of every client's node, by the name of its host."""
+    names = {str(one.get("id")): str(one.get("name")) for one in records(hosts)}
+    return {
+        names[str(one.get("hostid"))]: str(one.get("id"))
+        for one in records(nodes)
+        if str(one.get("hostid")) in names
+    }
