@@ -216,7 +216,7 @@ def vendor(certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Caches, pins and temporary files below this test's folder; of the last, none stays."""
-    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "the cache: 1"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
