@@ -26,13 +26,14 @@ def bed() -> Testbed:
 SLOW = (
     "tests/bench/test_bench.py",
     "tests/firewall/test_kill.py",
+    "tests/lab/test_programs_from_modules.py",
     "tests/report/test_chromium.py",
     "tests/report/test_paper_command.py",
     "tests/stats/test_sequential.py",
     "tests/switch/test_simulated.py",
 )
-"""What `make test-fast` leaves out: benchmarks, a process killed at every call, a browser, the whole study by command,
-simulated studies by the hundred, simulated switches."""
+"""What `make test-fast` leaves out: benchmarks, a process killed at every call, Go's builds, a browser, the whole study
+by command, simulated studies by the hundred, simulated switches."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -229,7 +229,7 @@ def test_a_version_that_is_not_there(vendor: Vendor) -> None:
     refused(
         vendor.product("1.16.0"),
         UnavailableError,
-        r"no zerotier-one 1\.16\.0; versions there: 1\.14\.1, 1\.14\.0$",
+        r"no zerotier-one 1\.16\.0; versions there: 1\.14\.1, 1\.14\.0;",
     )
 
 

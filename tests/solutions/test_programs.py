@@ -196,6 +196,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str], str],
             if task is tasks.read_version:
                 assert asked["argv"] == ("nebula", "-version")
                 return {name: Result(host=None, result=f"Version: {told[name]}") for name in names}
+            if task is tasks.run_command:
+                return {name: Result(host=None, result="x86_64\n") for name in names}
             assert task is tasks.find_binaries
             found = {one: f"{folder}/{one}" for one in asked["programs"]}
             return {name: Result(host=None, result=found) for name in names}
@@ -243,3 +245,15 @@ def test_a_folder_without_the_program_is_unavailable(
     )
     nodes(NEW, FOLDER)
     assert required(bed, program_folder=f"{FOLDER}/", version="1.9.5") == ""
+
+
+def test_a_pinned_version_says_what_brings_it(
+    bed: Testbed, nodes: Callable[[Mapping[str, str], str], None]
+) -> None:
+    """A folder of binaries.toml is filled by a command, and the Debian package would be another version."""
+    nodes(NEW, "/usr/bin")
+    said = required(bed, program_folder="/opt/vpnmesh/nebula-1.10")
+    assert said.startswith(
+        "no nebula in /opt/vpnmesh/nebula-1.10 on k8s-master, worker1, worker2, where mine wants it"
+    )
+    assert said.endswith("or python -m vpnmesh.lab binaries --install --only nebula-1.10 --arch amd64)")

@@ -159,7 +159,7 @@ def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iter
     found = _found(site, mesh, nodes, tuple(wanted))
     for name, binary in wanted.items():
         if without := [host for host, result in found.items() if not result.result[name]]:
-            yield f"no binary {name} on {', '.join(without)} ({_way(site, without[0], binary)})"
+            yield f"no binary {name} on {', '.join(without)} ({_way(site, mesh, without[0], binary)})"
 
 
 def _found(site: Site, mesh: Mesh, nodes: Sequence[str], programs: tuple[str, ...]) -> Mapping[str, Result]:
@@ -175,9 +175,10 @@ def _require_folder(site: Site, mesh: Mesh, program: Binary) -> None:
     found = _found(site, mesh, site.k8s, (program.name,))
     elsewhere = [host for host, one in found.items() if not one.result[program.name].startswith(f"{folder}/")]
     if elsewhere:
+        known = _pinned_for(folder, program.name)
+        way = _way(site, mesh, elsewhere[0], program) if known else "put it there, or change program_folder"
         raise UnavailableError(
-            f"no {program.name} in {folder} on {', '.join(elsewhere)}, where {mesh.scenario.name} wants it"
-            " (put it there, or change program_folder)"
+            f"no {program.name} in {folder} on {', '.join(elsewhere)}, where {mesh.scenario.name} wants it ({way})"
         )
 
 
@@ -199,12 +200,19 @@ def _require_version(site: Site, solution: Solution, mesh: Mesh, program: Binary
         raise UnavailableError(f"{said}; {scenario.name} wants {scenario.version} ({way})")
 
 
-def _way(site: Site, host: str, wanted: Binary) -> str:
-    if wanted.package:
+def _pinned_for(folder: str, program: str) -> bool:
+    """Whether binaries.toml says how a program gets into a scenario's own folder."""
+    wanted = folder.rstrip("/")
+    return bool(wanted) and any(one.folder == wanted and program in one.programs for one in pinned())
+
+
+def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
+    folder = mesh.scenario.program_folder
+    if wanted.package and not _pinned_for(folder, wanted.name):
         return f"Debian package {wanted.package}"
     # each node by its own processor: a mesh may mix them
     machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
-    return way_to(pinned(), wanted.name, str(machine).strip())
+    return way_to(pinned(), wanted.name, str(machine).strip(), folder)
 
 
 @contextlib.contextmanager

@@ -53,8 +53,9 @@ def _as_planned(found: LocatedPrograms, arch: Arch) -> LocatedPrograms:
     names = [one.name for one in SOURCES if one.serves(product, arch)]
     if not names:
         return found
-    build = f"; built, about {clock(expected_s(product))}" if product.build else ""
-    return replace(found, note=f"missing; --install asks {', then '.join(names)}{build}; see {product.page}")
+    build = f" (built, about {clock(expected_s(product))})" if product.build else ""
+    way = product.way() if product.debian else f"see {product.page}"
+    return replace(found, note=f"missing; --install asks {', then '.join(names)}{build}; {way}")
 
 
 def summary(found: Iterable[LocatedPrograms], arch: Arch) -> str:
@@ -80,26 +81,26 @@ def get(products: Sequence[ProgramPackage], wish: Wish, say: Say) -> list[Locate
     if said := summary(found, wish.arch):
         say(said)
     rest = sum(expected_s(one.product) for one in found if not one)
-    for index, one in enumerate(found):
-        if one:
-            found[index] = _put(one, wish)
-            continue
-        rest -= expected_s(one.product)
-        found[index] = _got(one, wish, say, rest)
-    return found
+    got = []
+    for one in found:
+        rest -= 0.0 if one else expected_s(one.product)
+        got.append(_got(one, wish, say, rest))
+    return got
 
 
-def _got(missing: LocatedPrograms, wish: Wish, say: Say, rest_s: float) -> LocatedPrograms:
-    product = missing.product
+def _got(found: LocatedPrograms, wish: Wish, say: Say, rest_s: float) -> LocatedPrograms:
+    product = found.product
     try:
+        if found:
+            return _put(found, wish)
         come = fetch(product, wish.arch, say)
+        rest = f"; about {clock(rest_s)} for the rest" if rest_s else ""
+        say(f"{product.name} {product.version}: {come.note}{rest}")
+        return _put(come, wish)
     except (UnavailableError, ToolError) as error:
         return LocatedPrograms(product, (), str(error))
-    say(
-        f"{product.name} {product.version}: {come.note}"
-        + (f"; about {clock(rest_s)} for the rest" if rest_s else "")
-    )
-    return _put(come, wish)
+    except OSError as error:
+        return LocatedPrograms(product, (), f"{error.filename}: {error.strerror}")
 
 
 def _in_place(one: LocatedPrograms) -> bool:

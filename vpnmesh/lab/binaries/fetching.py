@@ -14,7 +14,7 @@ from vpnmesh.host.binaries import Arch, ProgramPackage
 from vpnmesh.lab.binaries.apt_repository import SignedRepository
 from vpnmesh.lab.binaries.go_module import GoModule
 from vpnmesh.lab.binaries.image import Image
-from vpnmesh.lab.binaries.places import LocatedPrograms, cache_directory, cached, keep
+from vpnmesh.lab.binaries.places import BuildRecord, LocatedPrograms, cache_directory, cached, keep
 from vpnmesh.lab.binaries.release import Release
 from vpnmesh.lab.binaries.source import Passing, Say, Source
 
@@ -46,15 +46,23 @@ def fetch(
 def _from_first(product: ProgramPackage, arch: Arch, say: Say, sources: Sequence[Source]) -> LocatedPrograms:
     reasons = []
     for source in sources:
-        began = time.monotonic()
+        began, used = time.monotonic(), _processor_s()
         with tempfile.TemporaryDirectory(dir=cache_directory(arch), prefix=_COMING) as folder:
             try:
                 source.get(product, arch, Path(folder), say)
             except UnavailableError as error:
                 reasons.append(str(error))
                 continue
-            return keep(product, arch, Path(folder), f"from {source.name}", time.monotonic() - began)
-    raise UnavailableError("; ".join(reasons) or f"{product.name}: {product.way()}")
+            sizes = {name: (Path(folder) / name).stat().st_size for name in product.programs}
+            took, worked = round(time.monotonic() - began, 1), round(_processor_s() - used, 1)
+            return keep(product, arch, Path(folder), BuildRecord(f"from {source.name}", took, worked, sizes))
+    by_hand = product.way() if product.debian else f"by hand: {product.page}"
+    raise UnavailableError("; ".join((*reasons, by_hand)) if reasons else f"{product.name}: {product.way()}")
+
+
+def _processor_s() -> float:
+    """What this process and all that it has waited for have used."""
+    return sum(os.times()[:4])
 
 
 def _sweep(cache: Path) -> None:

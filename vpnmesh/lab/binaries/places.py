@@ -41,6 +41,8 @@ class BuildRecord:
 
     came: str
     seconds: float
+    processor_s: float
+    """Of all cores together; a build on a busy machine takes more seconds and no more of these."""
     sizes: dict[str, int]
 
     def told(self) -> str:
@@ -98,14 +100,12 @@ def cached(product: ProgramPackage, arch: Arch) -> LocatedPrograms | None:
     )
 
 
-def keep(product: ProgramPackage, arch: Arch, source: Path, came: str, seconds: float) -> LocatedPrograms:
+def keep(product: ProgramPackage, arch: Arch, source: Path, record: BuildRecord) -> LocatedPrograms:
     """Move programs that came into `source` (a file of each name) to the cache, each in one move."""
     folder = cache_folder(product, arch)
     folder.mkdir(parents=True, exist_ok=True)
     for name in product.programs:
         write_atomic(folder / name, (source / name).read_bytes(), PROGRAM_MODE)
-    sizes = {name: (folder / name).stat().st_size for name in product.programs}
-    record = BuildRecord(came, round(seconds, 1), sizes)
     write_atomic(
         folder / BUILD_RECORD, TypeAdapter(BuildRecord).dump_json(record, indent=2) + b"\n", READABLE
     )

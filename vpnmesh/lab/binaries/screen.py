@@ -23,7 +23,7 @@ def shown(console: Console, every_s: float = EVERY_S) -> Iterator[Say]:
         nonlocal last
         if not isinstance(said, Passing):
             status.stop()
-            console.print(f"    {said}", markup=False, highlight=False)
+            console.print(f"    {said}", markup=False, highlight=False, soft_wrap=True)
         elif console.is_terminal:
             status.update(said.replace("[", r"\["))
             status.start()
