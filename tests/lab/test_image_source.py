@@ -415,10 +415,11 @@ def test_a_registry_that_is_broken(certificate: Certificate) -> None:
 
 def test_a_registry_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens, or somebody who says nothing: bounded in time."""
-    monkeypatch.setattr(image, "ASK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        refused(from_image(address, NOBODY), UnavailableError, "skopeo was not done in 1 s")
+        with monkeypatch.context() as short:
+            short.setattr(image, "ASK_S", 1.0)
+            refused(from_image(address, NOBODY), UnavailableError, "skopeo was not done in 1 s")
     refused(from_image(address, NOBODY), UnavailableError, "connection refused")
 
 
