@@ -229,7 +229,7 @@ def test_a_version_that_is_not_there(vendor: Vendor) -> None:
     refused(
         vendor.product("1.16.0"),
         UnavailableError,
-        r"no zerotier-one 1\.16\.0; versions there: 1\.14\.1, 1\.14\.0$",
+        r"no zerotier-one 1\.16\.0; versions there: 1\.14\.1, 1\.14\.0;",
     )
 
 
@@ -344,6 +344,12 @@ def test_a_server_that_is_not_there(vendor: Vendor) -> None:
     ):
         product = vendor.product().model_copy(update={"apt": away.model_copy(update=changed)})
         refused(product, UnavailableError, says)
+
+
+def test_a_cache_that_apt_cannot_use(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a space in its name is said to be one, with the way out."""
+    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "the cache"))
+    refused(vendor.product(), UnavailableError, r"the cache.*has a space; set VPNMESH_CACHE_DIR")
 
 
 def test_an_apt_that_does_not_end_is_ended(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:

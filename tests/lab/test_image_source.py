@@ -216,7 +216,7 @@ def vendor(certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Caches, pins and temporary files below this test's folder; of the last, none stays."""
-    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "the cache: 1"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -334,7 +334,7 @@ def test_what_is_no_program_is_refused(vendor: Registry, tmp_path: Path) -> None
 def test_a_digest_that_the_registry_does_not_have(vendor: Registry, tmp_path: Path) -> None:
     """The pin is another image's: not served, whatever the tag means."""
     vendor.push(both(tmp_path / "layout"), "netbirdio/management:0.77.1")
-    refused(from_image(vendor.address, NOBODY), UnavailableError, "@sha256:555555555555: manifest unknown$")
+    refused(from_image(vendor.address, NOBODY), UnavailableError, "@sha256:555555555555: manifest unknown;")
 
 
 def test_a_registry_that_serves_something_else_is_refused(vendor: Registry, tmp_path: Path) -> None:
@@ -415,10 +415,11 @@ def test_a_registry_that_is_broken(certificate: Certificate) -> None:
 
 def test_a_registry_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens, or somebody who says nothing: bounded in time."""
-    monkeypatch.setattr(image, "ASK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        refused(from_image(address, NOBODY), UnavailableError, "skopeo was not done in 1 s")
+        with monkeypatch.context() as short:
+            short.setattr(image, "ASK_S", 1.0)
+            refused(from_image(address, NOBODY), UnavailableError, "skopeo was not done in 1 s")
     refused(from_image(address, NOBODY), UnavailableError, "connection refused")
 
 

@@ -43,6 +43,11 @@ class SignedRepository:
         if repository is None:
             raise UnavailableError(f"{product.name}: {product.way()}")
         need("apt-get", "apt-cache", "dpkg-deb", "gpg")
+        if re.search(r"\s", str(into)):
+            # neither apt's list of sources nor its way to gpgv takes such a path
+            raise UnavailableError(
+                f"apt cannot work below {into.parent}, which has a space; set VPNMESH_CACHE_DIR"
+            )
         say(f"fetching {repository.package} {product.version} from {repository.url}")
         with tempfile.TemporaryDirectory(dir=into) as folder:
             work = Path(folder)
