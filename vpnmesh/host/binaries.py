@@ -90,9 +90,9 @@ class GoBuild(_Strict):
     seconds: Annotated[float, Field(gt=0)]
     """How long it took on two idle cores with empty caches, after the products above it in the file."""
     fetches_mb: Annotated[float, Field(ge=0)] = 0
-    """How much it fetched then, beyond what the products above it had fetched."""
+    """How much it fetches, beyond what the products above it have fetched."""
     takes_mb: Annotated[float, Field(ge=0)] = 0
-    """How much disk the programs and Go's caches took then, beyond what the products above it had taken."""
+    """How much disk the programs and Go's caches take, beyond what the products above it have taken."""
 
 
 class ProgramPackage(_Strict):
