@@ -35,7 +35,6 @@ from vpnmesh.study.journal import TeardownProblem, of_kind
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import provision
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import choose_engine
 from workflows.run.progress import RunProgress
@@ -97,7 +96,8 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
 ) -> None:
     """The deadline passes, the attempt fails with the reason, its log is in raw/, no secret is in the run directory."""
     need(site, scenario)
-    for place, name in ((headscale, "JOIN_S"), (netbird, "JOIN_S"), (provision, "READY_S")):
+    solution = type(solution_named(scenario_named(scenario).solution))
+    for place, name in ((headscale, "JOIN_S"), (netbird, "JOIN_S"), (solution, "ready_s")):
         monkeypatch.setattr(place, name, 8.0)
     profile = replace(
         PROFILES["quick"],

@@ -1,4 +1,4 @@
-"""ZeroTier on real nodes: only our root, a blacklist that takes hold, and identities that stay secret."""
+"""ZeroTier on real nodes: only our root, a blacklist that takes hold, a relay that nothing forces."""
 
 import json
 from dataclasses import replace
@@ -17,6 +17,8 @@ from workflows.run.provision import Site, provisioned
 pytestmark = pytest.mark.live
 
 CLI = f"zerotier-cli -D{zerotier.HOME} -j"
+LONGEST_WAIT_S = 55
+"""ZT_TCP_FALLBACK_AFTER is 60 s; the clock that the test reads starts a little after the daemon's."""
 
 
 def listening_on(site: Site, node: str) -> set[str]:
@@ -60,3 +62,15 @@ def test_the_blacklist_takes_hold_on_a_running_daemon(site: Site) -> None:
             mesh = replace(standing.mesh, blacklist=blacklist)
             run_on(site.nr, [client.name], tasks.blacklist_interfaces, solution=standing.solution, mesh=mesh)
             assert until(lambda wanted=wanted: in_pods() is wanted, seconds=75)  # type: ignore[misc]
+
+
+def test_a_relay_that_nothing_forces_is_used_after_a_minute(site: Site) -> None:
+    """All UDP blocked from the start: no member reaches the TCP relay before 60 s, then all do, proven by its bytes."""
+    need(site, "zerotier-relay-unforced")
+    with provisioned(site, scenario_named("zerotier-relay-unforced")) as standing:
+        told = {node: json.loads(said(site, node, f"{CLI} info")) for node in site.k8s}
+        assert {one["config"]["settings"]["forceTcpRelay"] for one in told.values()} == {False}
+        assert {one["tcpFallbackActive"] for one in told.values()} == {True}
+        print(f"{standing.join_s:.0f} s until every pair was relayed: {standing.set_up.seconds}")
+        assert standing.join_s > LONGEST_WAIT_S
+        assert standing.relay_share >= 0.9

@@ -170,3 +170,26 @@ def test_a_running_daemon_cannot_miss_a_new_blacklist(bed: Testbed) -> None:
     assert notice.argv[-2:] == ("/run/vpnmesh/zerotier-one.pid", write.path)
     assert re.search(r"-lt (\d+) \]; do sleep 1; touch", notice.argv[2])[1] == "12"  # type: ignore[index]
     assert not fact.parse(said(str(write.content)))
+
+
+@pytest.mark.parametrize("scenario", ["zerotier-direct", "zerotier-relay", "zerotier-relay-unforced"])
+def test_only_the_forced_relay_is_forced(scenario: str, bed: Testbed) -> None:
+    """By local.conf, on members and controller; never on the root's node, which is beside the relay."""
+    mesh = mesh_of(bed, scenario)
+    for node in (*bed.k8s, bed.control_plane, bed.relay):
+        settings = zerotier.local_config(mesh, node)["settings"]
+        assert settings["forceTcpRelay"] is (  # type: ignore[index]
+            scenario == "zerotier-relay" and node.name != RELAY
+        )
+
+
+def test_a_member_that_nothing_forces_is_waited_for(bed: Testbed) -> None:
+    """Its start is over when it has connected to the relay; the others are ready when they answer."""
+    alone, *others = (
+        zerotier.member(mesh_of(bed, name)).ready
+        for name in ("zerotier-relay-unforced", "zerotier-relay", "zerotier-direct")
+    )
+    assert alone is not None
+    assert "tcpFallbackActive" in " ".join(alone.argv)
+    assert alone.timeout_s == zerotier.ALONE_S
+    assert [one is not None and "tcpFallbackActive" in " ".join(one.argv) for one in others] == [False, False]

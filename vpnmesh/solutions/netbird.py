@@ -74,6 +74,8 @@ class NetBird(Solution):
             "access": ("coarse", "granular"),
         }
     )
+    # forced to coturn, an end's only candidate may be dropped by the other, which offers again after 20 to 25 s
+    ready_s = 120.0
     fallback_s = 90.0
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:

@@ -176,6 +176,8 @@ class Solution(ABC):
     """Whether it is a VPN at all; a baseline without one is neither ranked nor advised."""
     options: Mapping[str, tuple[str, ...]] = NO_OPTIONS
     """What a scenario's `options` may say: for each option its values; empty where there is nothing to choose."""
+    ready_s: float = 60.0
+    """Seconds that members may take, once started, until each reaches every other on the scenario's path."""
     fallback_s: float | None = None
     """Seconds that a direct mesh may take to reach its relay once UDP is blocked; None if it has no relay to go to."""
     host_folders: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
@@ -78,6 +79,9 @@ _NOTICED = """
 kill -0 "$(cat "$1" 2> /dev/null)" 2> /dev/null || exit 0
 i=0; while [ $i -lt 12 ]; do sleep 1; touch "$2"; i=$((i+1)); done
 """
+_TUNNELLED = 'zerotier-cli "-D$1" -j info | grep -q "tcpFallbackActive.*true"'
+ALONE_S = 180.0
+"""Seconds that a fresh member which nothing forces may take to connect to the TCP relay; its own rule wants 60."""
 API = RestApi(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
@@ -316,11 +320,15 @@ def member(mesh: Mesh) -> Service:
     """A member's daemon, in our network from its start."""
     network = network_id(mesh)
     # a network's own file makes ZeroTier join it at the start, the device map names its interface
-    return _daemon(
+    service = _daemon(
         mesh,
         WriteFile(f"{HOME}/devicemap", f"{network}={INTERFACE}\n"),
         WriteFile(f"{HOME}/networks.d/{network}.conf", "\n"),
     )
+    if mesh.scenario.path is Path.RELAY and not forced(mesh):
+        # until then there is no way to anybody, and what it takes belongs to the seconds of joining
+        return replace(service, ready=until("sh", "-c", _TUNNELLED, "sh", HOME, deadline_s=ALONE_S))
+    return service
 
 
 def _network(mesh: Mesh) -> Fact[Plan]:

@@ -30,8 +30,6 @@ from workflows.run.firewall import FirewallRun
 from workflows.run.hosts import run_on
 
 _NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
-READY_S = 60.0
-"""How long a mesh may take from its start until every pair has the scenario's path."""
 _KNOCK_PAUSE_S = 0.2
 
 
@@ -291,8 +289,11 @@ def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | 
     return mesh
 
 
-def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READY_S) -> dict[str, Status]:
-    """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not."""
+def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float | None = None) -> dict[str, Status]:
+    """Wait until every member reaches every other on the scenario's path; CheckError says which pair does not.
+
+    The solution says how long that may take, unless `ready_s` does.
+    """
 
     def look() -> tuple[dict[str, Status], CheckError | None]:
         statuses = mesh_statuses(site, solution, mesh)
@@ -303,7 +304,8 @@ def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float = READ
             return statuses, error
         return statuses, None
 
-    statuses, error = wait_until(look, ready_s, _KNOCK_PAUSE_S, good=lambda seen: seen[1] is None)
+    limit_s = solution.ready_s if ready_s is None else ready_s
+    statuses, error = wait_until(look, limit_s, _KNOCK_PAUSE_S, good=lambda seen: seen[1] is None)
     if error:
         raise error
     return statuses
