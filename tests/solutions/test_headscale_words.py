@@ -15,8 +15,9 @@ from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
 from vpnmesh.plan import Command, Text, WriteFile
 from vpnmesh.solutions import headscale, headscale_control
-from vpnmesh.solutions.protocol import Peer, Status
+from vpnmesh.solutions.protocol import MeshRole, Peer, Status
 from vpnmesh.study.checks import check_endpoints
+from vpnmesh.study.scenarios import scenario_named
 
 RELAY = IPv4Address("192.88.99.26")
 NOW, THEN = "headscale version v0.29.2", "v0.21.0"
@@ -189,6 +190,17 @@ def test_a_peer_relay_needs_a_grant(bed: Testbed) -> None:
     }
     with pytest.raises(CheckError, match=r"knows no grants, which a peer relay needs: take 0.29 and newer"):
         headscale_control.policy(mesh_of(bed, "headscale-peer-relay", told(THEN)))
+
+
+def test_only_a_peer_relay_needs_a_client_on_the_relay_node() -> None:
+    """There it is missing before anything is touched; DERP's scenarios need none there."""
+    solution = headscale.SOLUTION
+    more = set(solution.needed(scenario_named("headscale-peer-relay"))) - set(solution.binaries)
+    assert {(one.name, one.at) for one in more} == {
+        ("tailscaled", MeshRole.RELAY),
+        ("tailscale", MeshRole.RELAY),
+    }
+    assert solution.needed(scenario_named("headscale-relay")) == solution.binaries
 
 
 def test_a_peer_relay_is_told_its_port_once(bed: Testbed) -> None:
