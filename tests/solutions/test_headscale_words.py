@@ -71,6 +71,15 @@ def test_peers_are_read_from_captured_status(
     assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
 
 
+@pytest.mark.parametrize("name", ["headscale-direct", "headscale-relay"])
+def test_an_older_tailscale_says_the_same(name: str, bed: Testbed, captured: Path) -> None:
+    """1.58.2 and 1.98.10 are read alike; the older one knows no peer relay."""
+    mesh, node = mesh_of(bed, name), bed.node("worker1")
+    then, now = (worker1_said(captured, one) for one in (f"{name}-2023", name))
+    assert "1.58.2" in then
+    assert headscale.parse_status(mesh, node, then) == headscale.parse_status(mesh, node, now)
+
+
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"Peer": null}', '{"Peer": {"nodekey:1": 3}}'])
 def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
     """No answer, half an answer or none of the wanted kind: every member is unreached, nothing is raised."""
