@@ -111,7 +111,10 @@ def _path(completed: Sequence[Completed]) -> str:
 
 
 def _said(one: Completed) -> str:
-    return one.stdout.strip() if one.exit_code == 0 else f"not known: {one.stderr.strip() or one.exit_code}"
+    if one.exit_code == 0:
+        return one.stdout.strip()
+    # a program that does not know the question answers with a page of its options
+    return f"not known: {(one.stderr.strip().splitlines() or [str(one.exit_code)])[0]}"
 
 
 def run_command(task: Task, argv: tuple[str, ...], timeout_s: float = 20.0) -> Result:

@@ -14,6 +14,7 @@ import pytest
 
 import tasks
 from tests.live.vpn import files_with, need, prove_stability, said, secrets_of
+from vpnmesh.host.pods import in_pod, pod_address
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Question
 from vpnmesh.model import Path as Way
@@ -36,6 +37,7 @@ from workflows.run.scenario_control import SiteControl
 
 pytestmark = pytest.mark.live
 
+FRAGMENTS = "awk '/^Ip:/ && ++n == 2 { print $20 }' /proc/net/snmp"
 SERVER_PID = "cat /run/vpnmesh/headscale.pid"
 # a port where nobody listens refuses at once; only a policy lets the packet vanish
 TRY_TCP = 'timeout 5 bash -c ": < /dev/tcp/$1/9" 2> /dev/null; [ $? = 124 ] && echo dropped || echo reached'
@@ -175,6 +177,23 @@ def test_the_peer_relay_carries_the_pods(site: Site) -> None:
         assert len(before) == 2 * 3
         assert pods_answer(site, standing)
         assert sum(carried()) > sum(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"), [("headscale-direct", False), ("headscale-direct-mtu-1500", True)], ids=["1280", "1500"]
+)
+def test_only_a_tunnel_as_wide_as_its_link_is_sent_in_fragments(name: str, cut: bool, site: Site) -> None:  # noqa: FBT001
+    """Pods' large packets arrive either way; the node that sends them cuts WireGuard's packets only where it must."""
+    need(site, name)
+    client, bed = site.testbed.client, site.testbed
+    with provisioned(site, scenario_named(name)):
+        before = int(said(site, client.name, FRAGMENTS))
+        ping = in_pod("ping", "-c", "3", "-i", "0.2", "-s", "1400", str(pod_address(bed, bed.server)))
+        assert (
+            " 0% packet loss"
+            in run_on(site.nr, [client.name], tasks.run_command, argv=ping)[client.name].result
+        )
+        assert (int(said(site, client.name, FRAGMENTS)) > before) is cut
 
 
 def test_then_and_now_are_measured_in_one_run(site: Site, tmp_path: Path) -> None:

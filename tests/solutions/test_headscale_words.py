@@ -15,8 +15,9 @@ from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.model import Path as Way
 from vpnmesh.plan import Command, Text, WriteFile
 from vpnmesh.solutions import headscale, headscale_control
-from vpnmesh.solutions.protocol import Peer, Status
+from vpnmesh.solutions.protocol import MeshRole, Peer, Status
 from vpnmesh.study.checks import check_endpoints
+from vpnmesh.study.scenarios import scenario_named
 
 RELAY = IPv4Address("192.88.99.26")
 NOW, THEN = "headscale version v0.29.2", "v0.21.0"
@@ -68,6 +69,15 @@ def test_peers_are_read_from_captured_status(
     """A current address is the direct path, a peer relay's is one kind of relay, and neither with traffic is DERP."""
     text = worker1_said(captured, scenario)
     assert peers == headscale.parse_status(mesh_of(bed, scenario), bed.node("worker1"), text)
+
+
+@pytest.mark.parametrize("name", ["headscale-direct", "headscale-relay"])
+def test_an_older_tailscale_says_the_same(name: str, bed: Testbed, captured: Path) -> None:
+    """1.58.2 and 1.98.10 are read alike; the older one knows no peer relay."""
+    mesh, node = mesh_of(bed, name), bed.node("worker1")
+    then, now = (worker1_said(captured, one) for one in (f"{name}-2023", name))
+    assert "1.58.2" in then
+    assert headscale.parse_status(mesh, node, then) == headscale.parse_status(mesh, node, now)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"Peer": null}', '{"Peer": {"nodekey:1": 3}}'])
@@ -189,6 +199,17 @@ def test_a_peer_relay_needs_a_grant(bed: Testbed) -> None:
     }
     with pytest.raises(CheckError, match=r"knows no grants, which a peer relay needs: take 0.29 and newer"):
         headscale_control.policy(mesh_of(bed, "headscale-peer-relay", told(THEN)))
+
+
+def test_only_a_peer_relay_needs_a_client_on_the_relay_node() -> None:
+    """There it is missing before anything is touched; DERP's scenarios need none there."""
+    solution = headscale.SOLUTION
+    more = set(solution.needed(scenario_named("headscale-peer-relay"))) - set(solution.binaries)
+    assert {(one.name, one.at) for one in more} == {
+        ("tailscaled", MeshRole.RELAY),
+        ("tailscale", MeshRole.RELAY),
+    }
+    assert solution.needed(scenario_named("headscale-relay")) == solution.binaries
 
 
 def test_a_peer_relay_is_told_its_port_once(bed: Testbed) -> None:
