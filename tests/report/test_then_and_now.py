@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from vpnmesh.frames.schemas import API, empty
 from vpnmesh.model import Cell, Pair
-from vpnmesh.report import first_screen
+from vpnmesh.report import canvas, first_screen
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figures import figures
 from vpnmesh.report.page import Items, Paragraph, TableBlock
@@ -113,7 +114,7 @@ def test_the_versions_table_has_the_papers_beside() -> None:
 
 def test_the_first_screen_names_versions_only_where_nodes_told_them() -> None:
     facts = dict(first_screen.facts(study()))
-    assert facts["Versions"] == "headscale 0.29.2 (the paper: 0.21.0), headscale 0.21.0 (the paper: 0.21.0)"
+    assert facts["Versions"] == "headscale 0.29.2 and 0.21.0 (the paper: 0.21.0)"
     assert "Versions" not in dict(first_screen.facts(study(told={})))
 
 
@@ -269,3 +270,23 @@ def test_what_never_came_up_is_not_a_matter_of_repetitions() -> None:
     found = build_study(frame, empty(API).lazy(), (), known, RunTables(), CATALOGUE)
     assert to_measure(found) == ""
     assert "1 old not measured" in on_terminal(found)
+
+
+def test_long_names_of_scenarios_are_not_cut_off() -> None:
+    """Figures grow to the left by what a variant's name takes; those of the paper's names stay as wide as they were."""
+    widths = []
+    for longest in ("headscale-direct", "headscale-direct-mtu-1500"):
+        figure = Figure(figsize=(8.0, 2.0))
+        canvas.make_room(figure, ("native", longest))
+        widths.append((figure.get_figwidth(), figure.subplotpars.left * figure.get_figwidth()))
+    (usual, left), (wide, more) = widths
+    assert [usual, left] == pytest.approx([8.0, 1.2])
+    assert wide - usual == pytest.approx(more - left)
+    # letters of 8 points are about a sixteenth of an inch wide
+    assert more >= len("headscale-direct-mtu-1500") / 16
+
+
+def test_the_first_screen_groups_scenarios_by_what_carried_them(handmade: Study) -> None:
+    facts = dict(first_screen.facts(handmade))
+    assert facts["Data planes"].endswith(" userspace")
+    assert "native" not in facts["Data planes"]

@@ -89,13 +89,15 @@ def paper_programs() -> Mapping[str, str]:
 
 
 def beside_paper(table: pl.DataFrame) -> str:
-    """The programs whose version the paper states, here and there: `netbird 0.77.1 (the paper: 0.20.0)`."""
+    """The programs whose version the paper states, here and there: `netbird 0.77.1 (the paper: 0.20.0)`.
+
+    Of programs that come together in one version (a client and its server) the first speaks for all.
+    """
     known = table.drop_nulls("paper").unique(
         ["paper", "version", "folder"], keep="first", maintain_order=True
     )
-    return ", ".join(
-        f"{row['program']} {row['version']} (the paper: {row['paper']})" for row in known.to_dicts()
-    )
+    here = known.group_by("program", "paper", maintain_order=True).agg("version")
+    return ", ".join(f"{name} {' and '.join(told)} (the paper: {paper})" for name, paper, told in here.rows())
 
 
 def order_of(version: str) -> tuple[int, ...]:
