@@ -159,7 +159,7 @@ def summary(rows: pl.DataFrame) -> str:
     """How many figures are higher, lower, alike or undecided with the newer versions."""
     counts: dict[str, int] = {}
     for verdict in rows["verdict"]:
-        kind = verdict.partition(":")[0]
+        kind = "without a difference shown" if verdict == SAME else verdict.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
