@@ -15,12 +15,13 @@ from vpnmesh.model import Cell, Pair
 from vpnmesh.report import canvas, first_screen
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figures import figures
+from vpnmesh.report.identity import identity
 from vpnmesh.report.page import Items, Paragraph, TableBlock
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.then_and_now import HIGHER, LOWER, SAME, VersionPair, command
 from vpnmesh.report.version_sections import to_measure
-from vpnmesh.report.versions import order_of, paper_programs, used_programs
+from vpnmesh.report.versions import NOT_TOLD, order_of, paper_programs, told_versions, used_programs
 from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
@@ -92,6 +93,23 @@ def test_programs_are_those_of_the_scenarios_folder_else_of_path() -> None:
     ]
     assert used_programs(CATALOGUE.named("native-1450"), TOLD) == ()
     assert used_programs(CATALOGUE.named("netbird-direct"), TOLD) == ()
+
+
+def test_a_program_that_has_no_option_for_its_version_is_not_taken_for_the_one_on_path() -> None:
+    """It lies in the scenario's folder and refused the question; one that is not there was not found."""
+    answers = {
+        "relay": {
+            "derper --version": "1.98.10",
+            "/opt/old/derper --version": "not known: flag provided but not defined: -version",
+            "/opt/old/headscale version": "not known: sh: 1: exec: /opt/old/headscale: not found",
+            "headscale version": "headscale version v0.29.2",
+        }
+    }
+    told = told_versions(identity({"nodes": answers}))
+    used = {
+        one.name: (one.version, one.folder) for one in used_programs(CATALOGUE.named(OLD_HEADSCALE), told)
+    }
+    assert used == {"derper": (NOT_TOLD, "/opt/old"), "headscale": ("0.29.2", "")}
 
 
 def test_nodes_that_differ_are_told_both() -> None:

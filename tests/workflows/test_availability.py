@@ -87,7 +87,7 @@ def test_a_program_that_cannot_be_run_has_no_version_and_breaks_nothing(
 ) -> None:
     folder = folder_with(tmp_path, {"nebula": "", "nebula-cert": "", "ssh-keygen": ""})
     Path(folder, "nebula").write_bytes(os.urandom(64))
-    assert look(bed, monkeypatch, folder, "nebula-direct").startswith("nebula without a version in ")
+    assert look(bed, monkeypatch, folder, "nebula-direct").startswith("nebula version not told in ")
 
 
 def test_programs_that_come_the_same_way_are_told_together() -> None:

@@ -26,6 +26,8 @@ VERSIONS: dict[str, pl.DataType] = {
 }
 """A row per program, version and folder ("" = PATH); `paper` is what the paper ran, null where it does not say."""
 
+NOT_TOLD = "version not told"
+_ABSENT = re.compile(r"No such file|not found")
 Told = Mapping[str, str]
 """What the nodes answered to the question for a version, by its command line."""
 
@@ -40,8 +42,19 @@ class UsedProgram:
 
 
 def told_versions(provenance: Mapping[str, object]) -> Told:
-    """The nodes' answers out of what is known of a study; empty where nobody recorded any."""
-    return {str(command): str(text) for command, text in mapping(provenance.get("versions")).items()}
+    """The nodes' answers out of what is known of a study; empty where nobody recorded any.
+
+    A program of a scenario's own folder that has no option for its version is there all the same: what runs is not the
+    one on PATH.
+    """
+    mute = {
+        str(command): NOT_TOLD
+        for node in mapping(provenance.get("nodes")).values()
+        for command, text in mapping(node).items()
+        if str(command).startswith("/") and not _ABSENT.search(str(text))
+    }
+    told = {str(command): str(text) for command, text in mapping(provenance.get("versions")).items()}
+    return {**mute, **told}
 
 
 def used_programs(scenario: Scenario, told: Told) -> tuple[UsedProgram, ...]:
