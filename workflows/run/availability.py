@@ -36,6 +36,7 @@ class Availability:
     scenario: str
     programs: tuple[UsedProgram, ...] = ()
     reason: str = ""
+    is_vpn: bool = True
 
     @property
     def said(self) -> str:
@@ -48,7 +49,10 @@ class Availability:
         told = [
             f"{', '.join(names)}{f' in {folder}' if folder else ''}" for folder, names in by_folder.items()
         ]
-        return "; ".join(told) or "needs no program of a VPN"
+        nothing = (
+            "has its programs, none of which tells a version" if self.is_vpn else "needs no program of a VPN"
+        )
+        return "; ".join(told) or nothing
 
 
 def unavailable(site: Site, scenarios: Iterable[Scenario]) -> dict[str, str]:
@@ -69,8 +73,14 @@ def on_nodes(site: Site, scenarios: Sequence[Scenario]) -> tuple[Availability, .
     told = told_versions(identity({"nodes": provenance.node_answers(site, seats, scenarios)}))
     missing = unavailable(site, scenarios)
     return tuple(
-        Availability(one.name, used_programs(one, told), missing.get(one.name, "")) for one in scenarios
+        Availability(one.name, used_programs(one, told), missing.get(one.name, ""), is_vpn=_is_vpn(one))
+        for one in scenarios
     )
+
+
+def _is_vpn(scenario: Scenario) -> bool:
+    solution = SOLUTIONS.get(scenario.solution)
+    return solution is None or solution.is_vpn
 
 
 def on_this_machine(testbed: Testbed, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
@@ -89,7 +99,8 @@ def _here(testbed: Testbed, scenario: Scenario) -> Availability:
         for one in _with_versions(scenario)
         if places[one.name]
     )
-    return Availability(scenario.name, programs, _reason(solution, Mesh(testbed, scenario), places, programs))
+    reason = _reason(solution, Mesh(testbed, scenario), places, programs)
+    return Availability(scenario.name, programs, reason, is_vpn=solution.is_vpn)
 
 
 def _reason(
