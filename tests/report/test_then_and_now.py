@@ -7,19 +7,21 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from vpnmesh.frames.schemas import API, empty
 from vpnmesh.model import Cell, Pair
-from vpnmesh.report import first_screen
+from vpnmesh.report import canvas, first_screen
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figures import figures
+from vpnmesh.report.identity import identity
 from vpnmesh.report.page import Items, Paragraph, TableBlock
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.then_and_now import HIGHER, LOWER, SAME, VersionPair, command
 from vpnmesh.report.version_sections import to_measure
-from vpnmesh.report.versions import order_of, paper_programs, used_programs
+from vpnmesh.report.versions import NOT_TOLD, order_of, paper_programs, told_versions, used_programs
 from vpnmesh.study.journal import parse_event
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
@@ -93,6 +95,23 @@ def test_programs_are_those_of_the_scenarios_folder_else_of_path() -> None:
     assert used_programs(CATALOGUE.named("netbird-direct"), TOLD) == ()
 
 
+def test_a_program_that_has_no_option_for_its_version_is_not_taken_for_the_one_on_path() -> None:
+    """It lies in the scenario's folder and refused the question; one that is not there was not found."""
+    answers = {
+        "relay": {
+            "derper --version": "1.98.10",
+            "/opt/old/derper --version": "not known: flag provided but not defined: -version",
+            "/opt/old/headscale version": "not known: sh: 1: exec: /opt/old/headscale: not found",
+            "headscale version": "headscale version v0.29.2",
+        }
+    }
+    told = told_versions(identity({"nodes": answers}))
+    used = {
+        one.name: (one.version, one.folder) for one in used_programs(CATALOGUE.named(OLD_HEADSCALE), told)
+    }
+    assert used == {"derper": (NOT_TOLD, "/opt/old"), "headscale": ("0.29.2", "")}
+
+
 def test_nodes_that_differ_are_told_both() -> None:
     (one,) = used_programs(
         CATALOGUE.named("nebula-direct"), {"nebula -version": "Version: 1.6.1; Version: 1.9.5"}
@@ -113,7 +132,7 @@ def test_the_versions_table_has_the_papers_beside() -> None:
 
 def test_the_first_screen_names_versions_only_where_nodes_told_them() -> None:
     facts = dict(first_screen.facts(study()))
-    assert facts["Versions"] == "headscale 0.29.2 (the paper: 0.21.0), headscale 0.21.0 (the paper: 0.21.0)"
+    assert facts["Versions"] == "headscale 0.29.2 and 0.21.0 (the paper: 0.21.0)"
     assert "Versions" not in dict(first_screen.facts(study(told={})))
 
 
@@ -269,3 +288,23 @@ def test_what_never_came_up_is_not_a_matter_of_repetitions() -> None:
     found = build_study(frame, empty(API).lazy(), (), known, RunTables(), CATALOGUE)
     assert to_measure(found) == ""
     assert "1 old not measured" in on_terminal(found)
+
+
+def test_long_names_of_scenarios_are_not_cut_off() -> None:
+    """Figures grow to the left by what a variant's name takes; those of the paper's names stay as wide as they were."""
+    widths = []
+    for longest in ("headscale-direct", "headscale-direct-mtu-1500"):
+        figure = Figure(figsize=(8.0, 2.0))
+        canvas.make_room(figure, ("native", longest))
+        widths.append((figure.get_figwidth(), figure.subplotpars.left * figure.get_figwidth()))
+    (usual, left), (wide, more) = widths
+    assert [usual, left] == pytest.approx([8.0, 1.2])
+    assert wide - usual == pytest.approx(more - left)
+    # letters of 8 points are about a sixteenth of an inch wide
+    assert more >= len("headscale-direct-mtu-1500") / 16
+
+
+def test_the_first_screen_groups_scenarios_by_what_carried_them(handmade: Study) -> None:
+    facts = dict(first_screen.facts(handmade))
+    assert facts["Data planes"].endswith(" userspace")
+    assert "native" not in facts["Data planes"]

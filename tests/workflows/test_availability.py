@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.model import Testbed
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.protocol import Binary
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.full_matrix import main
 from workflows.run import availability
@@ -51,7 +53,8 @@ def test_what_is_missing_is_told_once_with_the_way_to_it(
 ) -> None:
     said = look(bed, monkeypatch, str(tmp_path), "zerotier-relay")
     assert said.startswith("unavailable: no binary zerotier-one, zerotier-idtool, zerotier-cli (")
-    assert said.count("https://www.zerotier.com/download/") == 1
+    assert said.count("zerotier-one") == 1
+    assert "; no binary curl (Debian package curl)" in said
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,17 @@ def test_a_version_or_a_folder_that_is_not_there(
         tmp_path, {"nebula": "Version: 1.10.3", "nebula-cert": "Version: 1.10.3", "ssh-keygen": ""}
     )
     assert look(bed, monkeypatch, folder, "nebula-direct", keys) == said
+
+
+def test_programs_that_tell_no_version_are_not_none_at_all(
+    bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {one.name for one in SOLUTIONS["nebula"].binaries}
+    monkeypatch.setattr(type(SOLUTIONS["nebula"]), "binaries", tuple(Binary(name) for name in sorted(names)))
+    folder = folder_with(tmp_path, dict.fromkeys(names, ""))
+    assert (
+        look(bed, monkeypatch, folder, "nebula-direct") == "has its programs, none of which tells a version"
+    )
 
 
 def test_a_scenarios_own_folder_comes_first(
@@ -87,7 +101,7 @@ def test_a_program_that_cannot_be_run_has_no_version_and_breaks_nothing(
 ) -> None:
     folder = folder_with(tmp_path, {"nebula": "", "nebula-cert": "", "ssh-keygen": ""})
     Path(folder, "nebula").write_bytes(os.urandom(64))
-    assert look(bed, monkeypatch, folder, "nebula-direct").startswith("nebula without a version in ")
+    assert look(bed, monkeypatch, folder, "nebula-direct").startswith("nebula version not told in ")
 
 
 def test_programs_that_come_the_same_way_are_told_together() -> None:

@@ -78,7 +78,7 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, Scenari
     scenarios, wanted = tuple(styles), _panels(cells)
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 0.8 + 0.3 * len(scenarios)), 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth())
+    canvas.make_room(figure, scenarios)
     for panel, key in zip(axes, wanted, strict=True):
         here, mine = _here(cells, key), _here(runs, key)
         canvas.rows(panel, scenarios)

@@ -65,7 +65,7 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
     tests = [name for name in ("tcp", "udp") if name in set(capped["test"])]
     size = (7.5 / len(tests) if len(tests) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
     figure, axes = canvas.panels(len(tests), len(tests), size, 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth())
+    canvas.make_room(figure, scenarios)
     for panel, test in zip(axes, tests, strict=True):
         canvas.rows(panel, scenarios)
         stems, colours = [], []
@@ -123,7 +123,7 @@ def _failed(throughput: pl.DataFrame, catalogue: Catalogue) -> Figure:
     tests = [name for name in ("tcp", "udp") if name in set(throughput["test"])]
     height = 0.75 + 0.28 * len(scenarios)
     figure, axes = canvas.panels(len(tests), 1, (8.6, height), 0.05)
-    figure.subplots_adjust(left=1.2 / figure.get_figwidth())
+    canvas.make_room(figure, scenarios)
     for panel, test in zip(axes, tests, strict=True):
         canvas.rows(panel, scenarios)
         panel.set_xlim(-0.5, len(conditions) - 0.5)

@@ -7,7 +7,7 @@ What becomes of the text afterwards is in `vpnmesh.report.svg`.
 import contextlib
 import gc
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +21,10 @@ from vpnmesh.report.svg import INK, tidy
 
 MAX_POINTS = 2000
 """Above this many points a figure shows quantiles; points would only hide each other."""
+
+_NAMES_INCHES = 1.2
+"""Room for names of sixteen letters, the paper's longest."""
+_LETTER_INCHES = 0.066
 
 _RC: Any = {
     "svg.fonttype": "none",
@@ -122,6 +126,14 @@ def rows(axes: Axes, labels: Sequence[str], *, named: bool = True) -> None:
     axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
+
+
+def make_room(figure: Figure, names: Iterable[str]) -> None:
+    """Leave room for the names of rows left of the panels; longer ones than usual make the figure wider."""
+    longest = max(map(len, names), default=0)
+    inches = max(_NAMES_INCHES, 0.14 + _LETTER_INCHES * longest)
+    figure.set_figwidth(figure.get_figwidth() + inches - _NAMES_INCHES)
+    figure.subplots_adjust(left=inches / figure.get_figwidth())
 
 
 def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> tuple[Figure, list[Axes]]:

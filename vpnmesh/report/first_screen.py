@@ -30,9 +30,6 @@ def facts(study: Study) -> Facts:
     meant = meaning(study)
     duration = meant["seconds per repetition"]
     omitted = meant["omitted seconds"]
-    planes = ", ".join(
-        f"{name} {plane}" for name, plane in own_planes(study.samples).rows() if plane != "none"
-    )
     rows = [
         ("Impaired at", _placement(meant["placement"])),
         ("Impaired by", meant["engine"]),
@@ -41,7 +38,7 @@ def facts(study: Study) -> Facts:
             duration if NOT_RECORDED in duration else f"{duration}, after {omitted} omitted",
         ),
         ("Repetitions per cell", _repetitions(study)),
-        ("Data planes", planes or NOT_RECORDED),
+        ("Data planes", _planes(study) or NOT_RECORDED),
         *(("Versions", text) for text in _versions(study)),
         ("Machines", _machines(study)),
     ]
@@ -50,6 +47,18 @@ def facts(study: Study) -> Facts:
     if visited_once(study):
         rows.append(("Order", VISITED_ONCE))
     return tuple(rows)
+
+
+def _planes(study: Study) -> str:
+    """Each data plane with the scenarios that it carried; baselines have none."""
+    together: dict[str, list[str]] = {}
+    for name, plane in own_planes(study.samples).rows():
+        together.setdefault(plane, []).append(name)
+    return "; ".join(
+        f"{', '.join(study.scenarios.in_order(names))} {plane}"
+        for plane, names in together.items()
+        if plane != "none"
+    )
 
 
 def _versions(study: Study) -> tuple[str, ...]:

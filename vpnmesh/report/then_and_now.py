@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from vpnmesh.report.variants import differences, families
-from vpnmesh.report.versions import Told, order_of, used_programs
+from vpnmesh.report.versions import NOT_TOLD, Told, order_of, used_programs
 from vpnmesh.stats.compare import ALPHA, fewest_for_test
 from vpnmesh.stats.intervals import fewest_for_interval
 from vpnmesh.study.scenarios import Catalogue
@@ -86,7 +86,9 @@ def _pair(base: str, variant: str, catalogue: Catalogue, told: Told) -> VersionP
     one, other = catalogue.named(base), catalogue.named(variant)
     mine, theirs = ({p.name: p.version for p in used_programs(each, told)} for each in (one, other))
     changed = [
-        (name, mine[name], theirs[name]) for name in mine if name in theirs and mine[name] != theirs[name]
+        (name, mine[name], theirs[name])
+        for name in mine
+        if mine[name] != theirs.get(name, mine[name]) and NOT_TOLD not in (mine[name], theirs[name])
     ]
     if not changed:
         return None
@@ -159,7 +161,7 @@ def summary(rows: pl.DataFrame) -> str:
     """How many figures are higher, lower, alike or undecided with the newer versions."""
     counts: dict[str, int] = {}
     for verdict in rows["verdict"]:
-        kind = verdict.partition(":")[0]
+        kind = "without a difference shown" if verdict == SAME else verdict.partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 

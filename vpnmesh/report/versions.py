@@ -26,6 +26,8 @@ VERSIONS: dict[str, pl.DataType] = {
 }
 """A row per program, version and folder ("" = PATH); `paper` is what the paper ran, null where it does not say."""
 
+NOT_TOLD = "version not told"
+_ABSENT = re.compile(r"No such file|not found")
 Told = Mapping[str, str]
 """What the nodes answered to the question for a version, by its command line."""
 
@@ -40,8 +42,19 @@ class UsedProgram:
 
 
 def told_versions(provenance: Mapping[str, object]) -> Told:
-    """The nodes' answers out of what is known of a study; empty where nobody recorded any."""
-    return {str(command): str(text) for command, text in mapping(provenance.get("versions")).items()}
+    """The nodes' answers out of what is known of a study; empty where nobody recorded any.
+
+    A program of a scenario's own folder that has no option for its version is there all the same: what runs is not the
+    one on PATH.
+    """
+    mute = {
+        str(command): NOT_TOLD
+        for node in mapping(provenance.get("nodes")).values()
+        for command, text in mapping(node).items()
+        if str(command).startswith("/") and not _ABSENT.search(str(text))
+    }
+    told = {str(command): str(text) for command, text in mapping(provenance.get("versions")).items()}
+    return {**mute, **told}
 
 
 def used_programs(scenario: Scenario, told: Told) -> tuple[UsedProgram, ...]:
@@ -89,13 +102,15 @@ def paper_programs() -> Mapping[str, str]:
 
 
 def beside_paper(table: pl.DataFrame) -> str:
-    """The programs whose version the paper states, here and there: `netbird 0.77.1 (the paper: 0.20.0)`."""
+    """The programs whose version the paper states, here and there: `netbird 0.77.1 (the paper: 0.20.0)`.
+
+    Of programs that come together in one version (a client and its server) the first speaks for all.
+    """
     known = table.drop_nulls("paper").unique(
         ["paper", "version", "folder"], keep="first", maintain_order=True
     )
-    return ", ".join(
-        f"{row['program']} {row['version']} (the paper: {row['paper']})" for row in known.to_dicts()
-    )
+    here = known.group_by("program", "paper", maintain_order=True).agg("version")
+    return ", ".join(f"{name} {' and '.join(told)} (the paper: {paper})" for name, paper, told in here.rows())
 
 
 def order_of(version: str) -> tuple[int, ...]:

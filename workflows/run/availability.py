@@ -5,7 +5,6 @@ themselves.
 """
 
 import platform
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +16,11 @@ from vpnmesh.host.binaries import way_to
 from vpnmesh.lab.binaries import pinned
 from vpnmesh.lab.roots import SEARCH
 from vpnmesh.model import Scenario, Testbed
+from vpnmesh.report.identity import identity
+from vpnmesh.report.versions import NOT_TOLD, UsedProgram, told_versions, used_programs
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
-from vpnmesh.study.programs import is_version, program_of, told_version, version_command
+from vpnmesh.study.programs import is_version, program_of, told_version
 from workflows.run import provenance
 from workflows.run.provision import Site, lacking_words, require
 
@@ -29,21 +30,13 @@ VERSION_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class FoundProgram:
-    """A program that a scenario will run, what it says of its version, and the folder that it lies in ("" unknown)."""
-
-    name: str
-    version: str
-    folder: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Availability:
     """Whether a scenario can be attempted (`reason` is empty), and what it would run."""
 
     scenario: str
-    programs: tuple[FoundProgram, ...] = ()
+    programs: tuple[UsedProgram, ...] = ()
     reason: str = ""
+    is_vpn: bool = True
 
     @property
     def said(self) -> str:
@@ -56,7 +49,10 @@ class Availability:
         told = [
             f"{', '.join(names)}{f' in {folder}' if folder else ''}" for folder, names in by_folder.items()
         ]
-        return "; ".join(told) or "needs no program of a VPN"
+        nothing = (
+            "has its programs, none of which tells a version" if self.is_vpn else "needs no program of a VPN"
+        )
+        return "; ".join(told) or nothing
 
 
 def unavailable(site: Site, scenarios: Iterable[Scenario]) -> dict[str, str]:
@@ -74,25 +70,17 @@ def on_nodes(site: Site, scenarios: Sequence[Scenario]) -> tuple[Availability, .
     """What the nodes say of each scenario: members, control plane and relay are asked."""
     bed = site.testbed
     seats = list(dict.fromkeys((bed.client.name, bed.control_plane.name, bed.relay.name)))
-    answers = provenance.node_answers(site, seats, scenarios)
+    told = told_versions(identity({"nodes": provenance.node_answers(site, seats, scenarios)}))
     missing = unavailable(site, scenarios)
     return tuple(
-        Availability(one.name, tuple(_answered(one, bed, answers)), missing.get(one.name, ""))
+        Availability(one.name, used_programs(one, told), missing.get(one.name, ""), is_vpn=_is_vpn(one))
         for one in scenarios
     )
 
 
-def _answered(
-    scenario: Scenario, bed: Testbed, answers: Mapping[str, Mapping[str, str]]
-) -> Iterator[FoundProgram]:
-    for binary in _with_versions(scenario):
-        seats = [node.name for node in Mesh(bed, scenario).nodes_in(binary.at) if node.name in answers]
-        command = version_command(binary, scenario)
-        for argv, folder in ((command, scenario.program_folder), (binary.version, "")):
-            texts = [text for seat in seats if (text := answers[seat].get(shlex.join(argv), ""))]
-            if known := [text for text in texts if not text.startswith("not known")]:
-                yield FoundProgram(binary.name, told_version(known[0]), folder)
-                break
+def _is_vpn(scenario: Scenario) -> bool:
+    solution = SOLUTIONS.get(scenario.solution)
+    return solution is None or solution.is_vpn
 
 
 def on_this_machine(testbed: Testbed, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
@@ -107,17 +95,16 @@ def _here(testbed: Testbed, scenario: Scenario) -> Availability:
     search = ":".join(filter(None, (scenario.program_folder, SEARCH)))
     places = {one.name: shutil.which(one.name, path=search) or "" for one in solution.binaries}
     programs = tuple(
-        FoundProgram(
-            one.name, told_version(_asked(one, places[one.name])), str(Path(places[one.name]).parent)
-        )
+        UsedProgram(one.name, _version(one, places[one.name]), str(Path(places[one.name]).parent))
         for one in _with_versions(scenario)
         if places[one.name]
     )
-    return Availability(scenario.name, programs, _reason(solution, Mesh(testbed, scenario), places, programs))
+    reason = _reason(solution, Mesh(testbed, scenario), places, programs)
+    return Availability(scenario.name, programs, reason, is_vpn=solution.is_vpn)
 
 
 def _reason(
-    solution: Solution, mesh: Mesh, places: Mapping[str, str], programs: Sequence[FoundProgram]
+    solution: Solution, mesh: Mesh, places: Mapping[str, str], programs: Sequence[UsedProgram]
 ) -> str:
     """Why this machine cannot carry the scenario, "" where it can; as `require` says it of nodes."""
     if impossible := solution.unbuildable_reason(mesh):
@@ -129,7 +116,7 @@ def _reason(
     if folder and own and not places[own.name].startswith(f"{folder}/"):
         return f"no {own.name} in {folder}, where {scenario.name} wants it"
     told = next((one.version for one in programs if own and one.name == own.name), "")
-    if scenario.version and told and not is_version(scenario.version, told):
+    if scenario.version and told not in ("", NOT_TOLD) and not is_version(scenario.version, told):
         return f"{own.name if own else ''} is {told}; {scenario.name} wants {scenario.version}"
     return ""
 
@@ -150,15 +137,15 @@ def _with_versions(scenario: Scenario) -> Iterator[Binary]:
             yield binary
 
 
-def _asked(binary: Binary, place: str) -> str:
+def _version(binary: Binary, place: str) -> str:
     """What a program of this machine says of its version."""
     try:
         done = subprocess.run(
             (place, *binary.version[1:]), capture_output=True, text=True, timeout=VERSION_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout or done.stderr
+        return NOT_TOLD
+    return NOT_TOLD if done.returncode else told_version(done.stdout or done.stderr)
 
 
 def required(listed: str | None, chosen: Sequence[str]) -> tuple[str, ...]:
