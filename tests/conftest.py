@@ -1,5 +1,6 @@
 """What all tests share: where the captured outputs are, a testbed, speed by folder, the closing list of skips."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from inventory.load import load
 from tests.needs import summary
-from tests.side_by_side import LinePerFile, Parts, file_of, shows_lines, weight
+from tests.side_by_side import LinePerFile, Parts, earliness, file_of, shows_lines
 from vpnmesh.model import Testbed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if file_of(item.nodeid) in SLOW:
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: -weight(file_of(item.nodeid)))
+        tests = Counter(file_of(item.nodeid) for item in items)
+        items.sort(key=lambda item: earliness(file_of(item.nodeid), tests), reverse=True)
 
 
 @pytest.hookimpl(optionalhook=True)

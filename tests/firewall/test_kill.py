@@ -39,7 +39,7 @@ class Changer:
 
         def strike(number: int) -> None:
             if kill_at is not None and number == first + kill_at:
-                self.known.wait(10)
+                self.known.wait(60)
                 os.kill(self.pid, signal.SIGKILL)
 
         pf.appliance.on_call = strike
@@ -58,7 +58,7 @@ class Changer:
 
 def _await_answered(pf: Bench) -> None:
     """The stand-in goes on with a call whose caller is dead; wait for its end."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(call.status == 0 for call in pf.appliance.calls):
         assert time.monotonic() < deadline
         time.sleep(0.01)

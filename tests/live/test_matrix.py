@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +32,8 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).resolve().parents[2]
 MATRIX = (sys.executable, "-m", "workflows.full_matrix")
 SHORT = ("--repetitions", "1", "--duration", "1")
-DEADLINE_S = 120
+DEADLINE_S = 400
+"""For a command that ends by itself; only a busy machine comes near it."""
 
 
 def leftovers() -> dict[str, object]:
@@ -51,11 +51,19 @@ def leftovers() -> dict[str, object]:
     return {"links": sorted(line.split()[0] for line in links.splitlines()), "mounts": mounts, "inits": inits}
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 @pytest.fixture
 def clean(place: Path) -> Iterator[Path]:
-    """A place for one lab; when the test is over nothing of it may be left."""
+    """A place for one lab; when the test is over nothing of it may be left, and a failed test's run is ended."""
     before = leftovers()
     yield place
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     deadline = time.monotonic() + 15
     while leftovers() != before and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -63,10 +71,12 @@ def clean(place: Path) -> Iterator[Path]:
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """full_matrix in the background, in a session of its own like a terminal's job."""
-    return subprocess.Popen(
+    """full_matrix in the background."""
+    process = subprocess.Popen(
         (*MATRIX, *arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    _started.append(process)
+    return process
 
 
 def journal(run: Path) -> list[dict[str, object]]:
@@ -86,10 +96,11 @@ def await_attempts(run: Path, count: int, process: subprocess.Popen[str]) -> Non
 
 
 def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path) -> None:
-    """Every cell is a row, a missing solution is a row too, raw output and provenance are kept, exit code 0."""
-    run = tmp_path / "run"
+    """Every cell is a row, a scenario that cannot run is a row too, raw output and provenance are kept, exit code 0."""
+    run, file = tmp_path / "run", tmp_path / "mine.yaml"
+    file.write_text("nebula-ancient: {variant_of: nebula-relay, version: 0.0.1}\n")
     process = start(
-        *("--scenarios", "nebula-relay,zerotier-relay"),
+        *("--scenario-file", str(file), "--scenarios", "nebula-relay,nebula-ancient"),
         *("--conditions", "none,loss-1pct", "--tests", "tcp,udp,idle,ping", "--out", str(run), *SHORT),
     )
     said = process.communicate(timeout=DEADLINE_S)[0]
@@ -106,10 +117,9 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     assert rates["rate_mbit_s"].min() > 0  # type: ignore[operator]
     assert rates["relay_share"].min() >= 0.9  # type: ignore[operator]
     assert {"userspace"} == set(measured["data_plane"])
-    if shutil.which("zerotier-one") is None:
-        missing = frame.filter(pl.col("scenario") == "zerotier-relay")
-        assert missing.height == 8
-        assert all(reason.startswith("unavailable: ") for reason in missing["reason"])
+    missing = frame.filter(pl.col("scenario") == "nebula-ancient")
+    assert missing.height == 8
+    assert all(reason.startswith("unavailable: ") for reason in missing["reason"])
     manifest = json.loads((run / "manifest.json").read_text())
     assert {
         "profile",
