@@ -46,6 +46,7 @@ umask 077; mkdir -p "$state/etc/netclient" "$state/tmp"
 for f in hosts resolv.conf nsswitch.conf passwd group os-release; do
   cp -L "/etc/$f" "$state/etc/" 2> /dev/null || :
 done
+cp -a /etc/alternatives "$state/etc/" 2> /dev/null || :
 v4=/proc/sys/net/ipv4/ip_forward v6=/proc/sys/net/ipv6/conf/all/forwarding
 for f in $v4 $v6; do
   [ -e "$state/${f##*/}" ] || cat "$f" > "$state/${f##*/}" 2> /dev/null || :
@@ -76,6 +77,7 @@ class Netmaker(Solution):
     binaries = (
         Binary("netclient", version=("unshare", "-m", "-n", "sh", "-ec", _VERSION)),
         Binary("wg", "wireguard-tools"),
+        Binary("iptables", "iptables"),
         Binary("netmaker", version=checksum("netmaker"), at=MeshRole.CONTROL),
         Binary("mosquitto", "mosquitto", at=MeshRole.CONTROL),
         Binary("mosquitto_passwd", "mosquitto", at=MeshRole.CONTROL),
@@ -91,10 +93,16 @@ class Netmaker(Solution):
     colour, marker = "#b04a92", "v"
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
-        """Broker before the server, which ends without one; clients; the gateway once all of them are there."""
+        """Broker before the server, which ends without one; the gateway before the daemons.
+
+        A daemon reads everything once when it starts. What changes later comes through the broker, and is thrown away
+        on a node without a default route (`HostPeerUpdate` in functions/mqhandlers.go), as those of the lab are.
+        """
         control = (mesh.testbed.control_plane.name,)
         clients = tuple(node.name for node in server.participants(mesh))
-        stages = (
+        relayed = mesh.scenario.path is Path.RELAY
+        gateway = Stage("gateway", control, lambda mesh, _node: server.gateway(mesh))
+        return (
             Stage(
                 "certificate",
                 control,
@@ -113,6 +121,8 @@ class Netmaker(Solution):
                 lambda mesh, _node: server.read_enrollment_keys(mesh),
             ),
             Stage("enrollment", clients, _registered),
+            Stage("nodes", control, lambda mesh, _node: server.nodes(mesh)),
+            *((gateway,) if relayed else ()),
             Stage(
                 "daemons",
                 clients,
@@ -120,9 +130,6 @@ class Netmaker(Solution):
                 lambda _mesh, _node: _read_self(),
             ),
         )
-        if mesh.scenario.path is not Path.RELAY:
-            return stages
-        return (*stages, Stage("gateway", control, lambda mesh, _node: server.gateway(mesh)))
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop what runs here; remove its rules, keys and state, and forward packets as before."""
@@ -211,7 +218,7 @@ def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
     token = f"{CLIENT}/token"
     register = (
         *("netclient", "register", "-o", node.name, "-e", str(node.underlay), "-i"),
-        *("-p", str(PORT), "-j", "-m", str(mesh.tunnel_mtu), "-f", "nftables"),
+        *("-p", str(PORT), "-j", "-m", str(mesh.tunnel_mtu), "-f", "iptables"),
     )
     pairs = tuple(f"{key}={value}" for key, value in sorted(client_environment(mesh).items()))
     call = ("env", *pairs, *_apart(*register))

@@ -44,6 +44,11 @@ printf 'MASTER_KEY=%s\\nMQ_PASSWORD=%s\\n' "$master" "$broker" > secrets.new; mv
 """
 # the server keeps its database in the folder that it is started in
 _WITH_THEM = 'cd "$0"; set -a; . ./secrets.env; set +a; exec "$@"'
+# the server makes a client's node after it has answered its registration
+_AWAIT_NODES = """
+until [ "$(curl -sS --max-time 5 -H "@$1" "$2" | grep -o '"hostid":' | wc -l)" -ge "$3" ]; do sleep 0.2; done
+"""
+NODES = f"/api/nodes/{NETWORK}"
 
 
 def participants(mesh: Mesh) -> tuple[Node, ...]:
@@ -176,6 +181,20 @@ def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
     )
 
 
+def nodes(mesh: Mesh) -> Fact[Plan]:
+    """Ensure that the server has made a node of every client."""
+    wanted = len(participants(mesh))
+    script = ("sh", "-c", _AWAIT_NODES, "sh", API.header_file, f"{API.url}{NODES}", str(wanted))
+
+    def plan(found: Sequence[object]) -> Plan:
+        there = len(records(found[0]))
+        if there >= wanted:
+            return Plan()
+        return Plan((Command(script, timeout_s=30),), unified_diff("nodes", str(there), str(wanted)))
+
+    return asked(API, (NODES,), plan)
+
+
 def gateway(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the relay node is a gateway, and that it relays for exactly the members."""
 
@@ -188,7 +207,7 @@ def gateway(mesh: Mesh) -> Fact[Plan]:
         before = sorted(map(str, relayed)) if isinstance(relayed, list) and held.get("isrelay") else []
         if before == wanted:
             return Plan()
-        path = f"/api/nodes/{NETWORK}/{relay or '<relay>'}/gateway"
+        path = f"{NODES}/{relay or '<relay>'}/gateway"
         # one that is there already with others cannot be changed by the same call
         steps = (API.send("DELETE", path),) if held.get("is_gw") else ()
         body: Json = {"relayaddrs": wanted, "is_internet_gw": False}
@@ -197,7 +216,7 @@ def gateway(mesh: Mesh) -> Fact[Plan]:
             unified_diff("gateway", "\n".join(before), "\n".join(wanted)),
         )
 
-    return asked(API, ("/api/hosts", f"/api/nodes/{NETWORK}"), plan)
+    return asked(API, ("/api/hosts", NODES), plan)
 
 
 def node_ids(hosts: object, nodes: object) -> Mapping[str, str]:
