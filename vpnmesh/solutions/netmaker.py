@@ -67,7 +67,15 @@ case "$said" in *"registered with server"*) exit 0 ;; esac
 printf '%s\\n' "$said" | grep -vF -e token | tail -n 3 | cut -c1-300 >&2
 exit 1
 """
-_HAS_ADDRESS = 'ip -4 address show dev "$1" | grep -q inet'
+# the first message of the server makes the daemon build its interface anew: what stays for three seconds is it
+_HAS_ADDRESS = """
+i=0; while [ $i -lt 15 ]; do ip -4 address show dev "$1" | grep -q inet || exit 1; sleep 0.2; i=$((i+1)); done
+"""
+# where the machine is slow, that message may come later still
+_SOON = """
+i=0; until said=$("$@" 2> /dev/null) && [ -n "$said" ] || [ $i -ge 50 ]; do sleep 0.2; i=$((i+1)); done
+"$@"
+"""
 
 
 class Netmaker(Solution):
@@ -239,8 +247,8 @@ def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _read_self() -> Fact[dict[str, Text]]:
     """The client's public key and its address, which the server chose."""
     questions = (
-        Command(("wg", "show", INTERFACE, "public-key")),
-        Command(("ip", "-4", "-br", "address", "show", "dev", INTERFACE)),
+        Command(("sh", "-c", _SOON, "sh", "wg", "show", INTERFACE, "public-key")),
+        Command(("sh", "-c", _SOON, "sh", "ip", "-4", "-br", "address", "show", "dev", INTERFACE)),
     )
 
     def told(found: Sequence[Completed]) -> dict[str, Text]:
