@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from vpnmesh.host import tls
 from vpnmesh.host.rest import Json, RestApi, asked, field_of, pretty, records
-from vpnmesh.host.service import Service, made, running, until
+from vpnmesh.host.service import RUN_DIRECTORY, Service, made, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
@@ -42,8 +42,10 @@ mosquitto_passwd -U passwords.new; mv passwords.new passwords
 printf 'Authorization: Bearer %s\\n' "$master" > header
 printf 'MASTER_KEY=%s\\nMQ_PASSWORD=%s\\n' "$master" "$broker" > secrets.new; mv secrets.new secrets.env
 """
-# the server keeps its database in the folder that it is started in
-_WITH_THEM = 'cd "$0"; set -a; . ./secrets.env; set +a; exec "$@"'
+# the server keeps its database in the folder that it is started in, and writes the tokens that it is shown into its log
+_WITH_THEM = """
+umask 077; cd "$0"; chmod 600 "$1" 2> /dev/null; shift; set -a; . ./secrets.env; set +a; exec "$@"
+"""
 # the server makes a client's node after it has answered its registration
 _AWAIT_NODES = """
 until [ "$(curl -sS --max-time 5 -H "@$1" "$2" | grep -o '"hostid":' | wc -l)" -ge "$3" ]; do sleep 0.2; done
@@ -119,7 +121,7 @@ def broker(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def server(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the server runs; ready when its interface says so."""
-    argv = ("sh", "-c", _WITH_THEM, SERVER, "netmaker")
+    argv = ("sh", "-c", _WITH_THEM, SERVER, f"{RUN_DIRECTORY}/netmaker.log", "netmaker")
     ready = until("curl", "-sSf", "--max-time", "2", f"{API.url}/api/server/status", deadline_s=30)
     return running(Service("netmaker", argv, (), environment(mesh), ready), mesh.scenario)
 
