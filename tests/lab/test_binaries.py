@@ -254,7 +254,7 @@ def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
 def test_every_program_of_a_solution_has_a_row() -> None:
     """No scenario may be out of a user's reach because nobody says where a program comes from."""
     known = {program for product in binaries.pinned() for program in product.programs}
-    ordinary = {"curl", "openssl", "ssh-keygen", "mosquitto"}
+    ordinary = {"curl", "openssl", "ssh-keygen", "iptables", "socat", "mosquitto", "mosquitto_passwd"}
     wanted = {binary.name for solution in SOLUTIONS.values() for binary in solution.binaries}
     assert wanted - ordinary <= known
     assert all(product.page.startswith("https://") for product in binaries.pinned())

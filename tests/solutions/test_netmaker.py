@@ -19,7 +19,7 @@ from workflows.run.provision import Site
 
 SCENARIOS = ("netmaker-direct", "netmaker-relay")
 MEMBERS = ("k8s-master", "worker1", "worker2")
-ON_MEMBERS = {(program, name) for program in ("netclient", "wg") for name in MEMBERS}
+ON_MEMBERS = {(program, name) for program in ("netclient", "wg", "iptables") for name in MEMBERS}
 ON_CONTROL = {
     (program, "hypervisor")
     for program in ("netmaker", "mosquitto", "mosquitto_passwd", "socat", "openssl", "curl")

@@ -46,6 +46,7 @@ umask 077; mkdir -p "$state/etc/netclient" "$state/tmp"
 for f in hosts resolv.conf nsswitch.conf passwd group os-release; do
   cp -L "/etc/$f" "$state/etc/" 2> /dev/null || :
 done
+cp -a /etc/alternatives "$state/etc/" 2> /dev/null || :
 v4=/proc/sys/net/ipv4/ip_forward v6=/proc/sys/net/ipv6/conf/all/forwarding
 for f in $v4 $v6; do
   [ -e "$state/${f##*/}" ] || cat "$f" > "$state/${f##*/}" 2> /dev/null || :
@@ -66,7 +67,15 @@ case "$said" in *"registered with server"*) exit 0 ;; esac
 printf '%s\\n' "$said" | grep -vF -e token | tail -n 3 | cut -c1-300 >&2
 exit 1
 """
-_HAS_ADDRESS = 'ip -4 address show dev "$1" | grep -q inet'
+# the first message of the server makes the daemon build its interface anew: what stays for three seconds is it
+_HAS_ADDRESS = """
+i=0; while [ $i -lt 15 ]; do ip -4 address show dev "$1" | grep -q inet || exit 1; sleep 0.2; i=$((i+1)); done
+"""
+# where the machine is slow, that message may come later still
+_SOON = """
+i=0; until said=$("$@" 2> /dev/null) && [ -n "$said" ] || [ $i -ge 50 ]; do sleep 0.2; i=$((i+1)); done
+"$@"
+"""
 
 
 class Netmaker(Solution):
@@ -76,6 +85,7 @@ class Netmaker(Solution):
     binaries = (
         Binary("netclient", version=("unshare", "-m", "-n", "sh", "-ec", _VERSION)),
         Binary("wg", "wireguard-tools"),
+        Binary("iptables", "iptables"),
         Binary("netmaker", version=checksum("netmaker"), at=MeshRole.CONTROL),
         Binary("mosquitto", "mosquitto", at=MeshRole.CONTROL),
         Binary("mosquitto_passwd", "mosquitto", at=MeshRole.CONTROL),
@@ -91,10 +101,16 @@ class Netmaker(Solution):
     colour, marker = "#b04a92", "v"
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
-        """Broker before the server, which ends without one; clients; the gateway once all of them are there."""
+        """Broker before the server, which ends without one; the gateway before the daemons.
+
+        A daemon reads everything once when it starts. What changes later comes through the broker, and is thrown away
+        on a node without a default route (`HostPeerUpdate` in functions/mqhandlers.go), as those of the lab are.
+        """
         control = (mesh.testbed.control_plane.name,)
         clients = tuple(node.name for node in server.participants(mesh))
-        stages = (
+        relayed = mesh.scenario.path is Path.RELAY
+        gateway = Stage("gateway", control, lambda mesh, _node: server.gateway(mesh))
+        return (
             Stage(
                 "certificate",
                 control,
@@ -113,6 +129,8 @@ class Netmaker(Solution):
                 lambda mesh, _node: server.read_enrollment_keys(mesh),
             ),
             Stage("enrollment", clients, _registered),
+            Stage("nodes", control, lambda mesh, _node: server.nodes(mesh)),
+            *((gateway,) if relayed else ()),
             Stage(
                 "daemons",
                 clients,
@@ -120,9 +138,6 @@ class Netmaker(Solution):
                 lambda _mesh, _node: _read_self(),
             ),
         )
-        if mesh.scenario.path is not Path.RELAY:
-            return stages
-        return (*stages, Stage("gateway", control, lambda mesh, _node: server.gateway(mesh)))
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop what runs here; remove its rules, keys and state, and forward packets as before."""
@@ -211,7 +226,7 @@ def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
     token = f"{CLIENT}/token"
     register = (
         *("netclient", "register", "-o", node.name, "-e", str(node.underlay), "-i"),
-        *("-p", str(PORT), "-j", "-m", str(mesh.tunnel_mtu), "-f", "nftables"),
+        *("-p", str(PORT), "-j", "-m", str(mesh.tunnel_mtu), "-f", "iptables"),
     )
     pairs = tuple(f"{key}={value}" for key, value in sorted(client_environment(mesh).items()))
     call = ("env", *pairs, *_apart(*register))
@@ -232,8 +247,8 @@ def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
 def _read_self() -> Fact[dict[str, Text]]:
     """The client's public key and its address, which the server chose."""
     questions = (
-        Command(("wg", "show", INTERFACE, "public-key")),
-        Command(("ip", "-4", "-br", "address", "show", "dev", INTERFACE)),
+        Command(("sh", "-c", _SOON, "sh", "wg", "show", INTERFACE, "public-key")),
+        Command(("sh", "-c", _SOON, "sh", "ip", "-4", "-br", "address", "show", "dev", INTERFACE)),
     )
 
     def told(found: Sequence[Completed]) -> dict[str, Text]:

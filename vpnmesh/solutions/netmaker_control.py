@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from vpnmesh.host import tls
 from vpnmesh.host.rest import Json, RestApi, asked, field_of, pretty, records
-from vpnmesh.host.service import Service, made, running, until
+from vpnmesh.host.service import RUN_DIRECTORY, Service, made, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
@@ -42,8 +42,15 @@ mosquitto_passwd -U passwords.new; mv passwords.new passwords
 printf 'Authorization: Bearer %s\\n' "$master" > header
 printf 'MASTER_KEY=%s\\nMQ_PASSWORD=%s\\n' "$master" "$broker" > secrets.new; mv secrets.new secrets.env
 """
-# the server keeps its database in the folder that it is started in
-_WITH_THEM = 'cd "$0"; set -a; . ./secrets.env; set +a; exec "$@"'
+# the server keeps its database in the folder that it is started in, and writes the tokens that it is shown into its log
+_WITH_THEM = """
+umask 077; cd "$0"; chmod 600 "$1" 2> /dev/null; shift; set -a; . ./secrets.env; set +a; exec "$@"
+"""
+# the server makes a client's node after it has answered its registration
+_AWAIT_NODES = """
+until [ "$(curl -sS --max-time 5 -H "@$1" "$2" | grep -o '"hostid":' | wc -l)" -ge "$3" ]; do sleep 0.2; done
+"""
+NODES = f"/api/nodes/{NETWORK}"
 
 
 def participants(mesh: Mesh) -> tuple[Node, ...]:
@@ -114,7 +121,7 @@ def broker(mesh: Mesh, node: Node) -> Fact[Plan]:
 
 def server(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the server runs; ready when its interface says so."""
-    argv = ("sh", "-c", _WITH_THEM, SERVER, "netmaker")
+    argv = ("sh", "-c", _WITH_THEM, SERVER, f"{RUN_DIRECTORY}/netmaker.log", "netmaker")
     ready = until("curl", "-sSf", "--max-time", "2", f"{API.url}/api/server/status", deadline_s=30)
     return running(Service("netmaker", argv, (), environment(mesh), ready), mesh.scenario)
 
@@ -176,6 +183,20 @@ def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
     )
 
 
+def nodes(mesh: Mesh) -> Fact[Plan]:
+    """Ensure that the server has made a node of every client."""
+    wanted = len(participants(mesh))
+    script = ("sh", "-c", _AWAIT_NODES, "sh", API.header_file, f"{API.url}{NODES}", str(wanted))
+
+    def plan(found: Sequence[object]) -> Plan:
+        there = len(records(found[0]))
+        if there >= wanted:
+            return Plan()
+        return Plan((Command(script, timeout_s=30),), unified_diff("nodes", str(there), str(wanted)))
+
+    return asked(API, (NODES,), plan)
+
+
 def gateway(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the relay node is a gateway, and that it relays for exactly the members."""
 
@@ -188,7 +209,7 @@ def gateway(mesh: Mesh) -> Fact[Plan]:
         before = sorted(map(str, relayed)) if isinstance(relayed, list) and held.get("isrelay") else []
         if before == wanted:
             return Plan()
-        path = f"/api/nodes/{NETWORK}/{relay or '<relay>'}/gateway"
+        path = f"{NODES}/{relay or '<relay>'}/gateway"
         # one that is there already with others cannot be changed by the same call
         steps = (API.send("DELETE", path),) if held.get("is_gw") else ()
         body: Json = {"relayaddrs": wanted, "is_internet_gw": False}
@@ -197,7 +218,7 @@ def gateway(mesh: Mesh) -> Fact[Plan]:
             unified_diff("gateway", "\n".join(before), "\n".join(wanted)),
         )
 
-    return asked(API, ("/api/hosts", f"/api/nodes/{NETWORK}"), plan)
+    return asked(API, ("/api/hosts", NODES), plan)
 
 
 def node_ids(hosts: object, nodes: object) -> Mapping[str, str]:
