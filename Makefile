@@ -8,9 +8,9 @@ STEP := @tools/step
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
-  ca-certificates chromium conntrack coturn curl ethtool faketime gcc iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
-  nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv \
-  redis-server sudo tini util-linux wireguard-go wireguard-tools
+  apt-utils ca-certificates chromium conntrack coturn curl docker-registry ethtool faketime gcc gnupg iperf3 iproute2 \
+  iptables iputils-ping kmod libc6-dev make nebula nftables openssh-client openssh-server openssl php-cli postgresql \
+  procps python3 python3-venv redis-server skopeo sudo tini umoci util-linux wireguard-go wireguard-tools
 
 # what `make programs` must end with, by folder of programs/; of all other programs it says what to do by hand
 FAMILIES := headscale tailscale netbird nebula headscale-2023 tailscale-2024

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 def run(*argv: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run one of tools/, with programs of ours first on PATH."""
     own = {"PATH": f"{path}:{os.environ['PATH']}", "POLICY_RC_D": f"{path}/policy-rc.d"} if path else {}
-    environment = {**os.environ, **own}
+    environment = {**os.environ, **own, **({"SYSTEMD_UNITS": f"{path}/units"} if path else {})}
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -54,6 +54,20 @@ def test_packages_are_named_as_they_are_set_up(apt: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not (apt / "policy-rc.d").exists()
     assert done.stdout.splitlines() == ["    missing: a b", "    reading Debian's package lists", "    a"]
+
+
+def test_a_service_that_comes_with_a_package_does_not_start_at_boot(apt: Path) -> None:
+    """Debian enables it; that is undone for what is new, and for nothing that was enabled before."""
+    wants = apt / "units/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "ssh.service").symlink_to("/nowhere")
+    program(apt, "apt-get", f'[ "$1" = update ] || ln -s /nowhere {wants}/redis-server.service')
+    program(apt, "update-rc.d", f'echo "$@" > {apt}/asked')
+    done = run("tools/debian-packages", "redis-server", path=apt)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "    redis-server.service does not start at boot"
+    assert [path.name for path in wants.iterdir()] == ["ssh.service"]
+    assert (apt / "asked").read_text() == "redis-server disable\n"
 
 
 def test_packages_that_cannot_be_installed_are_an_error(apt: Path) -> None:

@@ -223,7 +223,7 @@ def test_releases_by_architecture() -> None:
 
 
 def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
-    """Two amd64, an arm64 and a processor that nobody builds for, each with what it lacks."""
+    """amd64, arm64 and a processor that nobody builds for, each with what it lacks."""
     lacks = {
         "hypervisor": ("headscale", "x86_64"),
         "worker1": ("tailscaled", "aarch64"),
@@ -231,6 +231,7 @@ def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
         "master": ("zerotier-one", "x86_64"),
         "worker2": ("netbird", "riscv64"),
         "firewall": ("turnserver", "riscv64"),
+        "peer": ("netclient", "aarch64"),
         "nobody": ("nosuch", "x86_64"),
     }
     install = "or python -m vpnmesh.lab binaries --install --only"
@@ -240,8 +241,10 @@ def test_each_node_of_a_mixed_mesh_is_told_its_own_release() -> None:
         "worker1": f"https://pkgs.tailscale.com/stable/tailscale_1.98.10_arm64.tgz, {install} tailscale --arch arm64",
         "relay": "built from the Go module programs/tailscale:"
         " python -m vpnmesh.lab binaries --install --only derper --arch arm64",
-        "master": "the vendor signs an apt repository and publishes no checksum of a release; add that repository;"
-        " see https://www.zerotier.com/download/",
+        "master": "out of the vendor's signed apt repository:"
+        " python -m vpnmesh.lab binaries --install --only zerotier --arch amd64",
+        "peer": "out of the vendor's container image: python -m vpnmesh.lab binaries --pin netmaker,"
+        " then python -m vpnmesh.lab binaries --install --only netmaker --arch arm64",
         "worker2": "nothing is pinned for riscv64; see https://github.com/netbirdio/netbird/releases",
         "firewall": "Debian: coturn",
         "nobody": "see docs/binaries.md",

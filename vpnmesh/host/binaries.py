@@ -21,6 +21,7 @@ def _https(address: str) -> str:
 
 
 HttpsOrNone = Annotated[str, AfterValidator(_https)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Arch(StrEnum):
@@ -46,27 +47,33 @@ class _Strict(BaseModel):
 
 
 class ContainerImage(_Strict):
-    """An image of the vendor's, pinned by digest, with a program in it."""
+    """An image of the vendor's with programs in it."""
 
-    reference: str
+    reference: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+$")]
     """Registry and repository, without tag or digest: `docker.io/netbirdio/relay`."""
-    digests: Mapping[Arch, str]
-    """`sha256:...` of the image's manifest, an entry per architecture."""
-    paths: Mapping[str, str]
+    tag: str = "{version}"
+    """By which a user who pins it finds it; `{version}` is filled in."""
+    digest: Digest | None = None
+    """Of what the tag meant when it was published, for all architectures; None: only where a user pins it."""
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the image's file system."""
+
+    def tagged(self, version: str) -> str:
+        """The image by its tag, as users' pins name it."""
+        return f"{self.reference}:{self.tag.replace('{version}', version)}"
 
 
 class AptRepository(_Strict):
-    """A signed apt repository of the vendor's."""
+    """A signed apt repository of the vendor's; its package has the product's version."""
 
     url: HttpsOrNone
     suite: str
     component: str
     key_url: HttpsOrNone
-    fingerprint: str
-    """Of the key that signs it, 40 hexadecimal digits."""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
+    """Of the key that signs it."""
     package: str
-    paths: Mapping[str, str]
+    paths: Annotated[Mapping[str, str], Field(min_length=1)]
     """Where each program lies in the package."""
 
 
@@ -98,7 +105,7 @@ class ProgramPackage(_Strict):
     url: HttpsOrNone = ""
     sums: HttpsOrNone = ""
     build: GoBuild | None = None
-    image: ContainerImage | None = None
+    images: tuple[ContainerImage, ...] = ()
     apt: AptRepository | None = None
     debian: str = ""
     folder: str = ""
@@ -166,12 +173,17 @@ def way_to(products: Sequence[ProgramPackage], program: str, machine: str, folde
         arch = Arch.parse(machine)
     except UnknownNameError:
         return f"nothing is pinned for {machine}; see {product.page}"
-    command = f"python -m vpnmesh.lab binaries --install --only {product.name} --arch {arch}"
+    tool = "python -m vpnmesh.lab binaries"
+    command = f"{tool} --install --only {product.name} --arch {arch}"
     if release := product.release(arch):
         return f"{release[0]}, or {command}"
     if product.build:
         return f"built from the Go module programs/{product.build.folder}: {command}"
-    return f"{product.way()}; or {command}" if product.image or product.apt else product.way()
+    if product.apt:
+        return f"out of the vendor's signed apt repository: {command}"
+    if product.images:
+        return f"out of the vendor's container image: {tool} --pin {product.name}, then {command}"
+    return product.way()
 
 
 def parse_paper(text: str) -> dict[str, PaperVersion]:

@@ -211,17 +211,33 @@ def down_command() -> None:
 @click.option(
     "--need", multiple=True, help="Exit code 1 only without these.  [default: all that was asked for]"
 )
+@click.option(
+    "--pin",
+    "to_pin",
+    multiple=True,
+    help="Read once which digest a product's container images have, keep it, and do nothing else.",
+)
 def binaries_command(
-    folder: Path | None, name: str | None, only: tuple[str, ...], need: tuple[str, ...], *, wanted: bool
+    folder: Path | None,
+    name: str | None,
+    only: tuple[str, ...],
+    need: tuple[str, ...],
+    to_pin: tuple[str, ...],
+    *,
+    wanted: bool,
 ) -> None:
     """Show where the VPN solutions' programs are, and with --install get those that can be had.
 
     Sources, in this order: where nodes look (PATH), the cache, the vendor's release over https with its published
-    SHA-256, the Go module of programs/. Without --install it says what would be done, and how long that takes.
+    SHA-256, the Go module of programs/, the vendor's container image (by a pinned digest), the vendor's signed apt
+    repository. Without --install it says what would be done, and how long that takes.
     Exit code 1 when something that was asked for is missing, 130 after Ctrl-C (what is finished stays).
     """
     with _sentences(), _interrupted():
         own = Arch.parse(platform.machine())
+        if to_pin:
+            binaries.pin(command.chosen(binaries.pinned(), to_pin, "--pin"), click.echo)
+            return
         wish = command.Wish(Arch.parse(name) if name else own, own, folder)
         if wanted and wish.arch is not own and folder is None:
             raise InputError(

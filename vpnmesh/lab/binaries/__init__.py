@@ -2,6 +2,7 @@
 
 from vpnmesh.lab.binaries.fetching import SOURCES, fetch
 from vpnmesh.lab.binaries.go_module import clock, expected_s
+from vpnmesh.lab.binaries.image import pin
 from vpnmesh.lab.binaries.places import LocatedPrograms, built, cache_directory, cached, install, look, pinned
 from vpnmesh.lab.binaries.screen import shown
 from vpnmesh.lab.binaries.source import Passing, Say, Source
@@ -20,6 +21,7 @@ __all__ = [
     "fetch",
     "install",
     "look",
+    "pin",
     "pinned",
     "shown",
 ]

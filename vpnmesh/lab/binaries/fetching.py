@@ -11,12 +11,14 @@ from pathlib import Path
 
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.binaries import Arch, ProgramPackage
+from vpnmesh.lab.binaries.apt_repository import SignedRepository
 from vpnmesh.lab.binaries.go_module import GoModule
+from vpnmesh.lab.binaries.image import Image
 from vpnmesh.lab.binaries.places import BuildRecord, LocatedPrograms, cache_directory, cached, keep
 from vpnmesh.lab.binaries.release import Release
 from vpnmesh.lab.binaries.source import Passing, Say, Source
 
-SOURCES: tuple[Source, ...] = (Release(), GoModule())
+SOURCES: tuple[Source, ...] = (Release(), GoModule(), Image(), SignedRepository())
 _COMING = ".coming-"
 _ASK_AGAIN_S = 0.5
 
