@@ -67,7 +67,7 @@ def test_nodes_without_its_programs_are_named(
     nodes_with(set())
     words = refusal(bed, scenario)
     for one in (
-        "netclient on k8s-master, worker1, worker2 (",
+        "netclient on k8s-master, worker1, worker2, relay (",
         "netmaker on hypervisor (",
         "mosquitto on hyp",
     ):

@@ -216,9 +216,6 @@ BAD = {
     "a: {variant_of: native-1230, environment: {A: b}}": (
         "mine.yaml: a: environment: native runs no program of its own; leave it out"
     ),
-    "a: {variant_of: netmaker-direct, version: '1'}": (
-        "mine.yaml: a: version: netclient does not tell its version; leave it out"
-    ),
 }
 
 
