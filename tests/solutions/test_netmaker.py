@@ -63,16 +63,16 @@ def refusal(bed: Testbed, scenario: str) -> str:
 def test_nodes_without_its_programs_are_named(
     scenario: str, bed: Testbed, nodes_with: Callable[[set[tuple[str, str]]], None]
 ) -> None:
-    """Every program that is missing, with all nodes that lack it, and where the vendor's lie, in one sentence."""
+    """Every program that is missing, with all nodes that lack it, and how to get them, in one sentence."""
     nodes_with(set())
     words = refusal(bed, scenario)
     for one in (
         "netclient on k8s-master, worker1, worker2, relay (",
         "netmaker on hypervisor (",
-        "mosquitto on hyp",
+        "mosquitto, mosquitto_passwd on hypervisor (Debian package mosquitto",
     ):
         assert f"no binary {one}" in words
-    assert "https://github.com/gravitl/netmaker" in words
+    assert "--pin netmaker" in words
 
 
 def test_what_is_there_is_not_called_missing(
