@@ -22,7 +22,8 @@ from vpnmesh.model import Condition
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import iperf3
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 
 TRANSPORTS: tuple[iperf3.Transport, ...] = ("tcp", "udp")
 ADDRESSES = (IPv4Address("10.99.0.1"), IPv4Address("10.99.0.2"))

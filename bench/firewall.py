@@ -33,7 +33,7 @@ from vpnmesh.lab.lifecycle import find
 from vpnmesh.study.scenarios import SCENARIOS
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 KILLED = "block-udp-k8s"
 """The policy whose change is killed: it has passes, blocks, an alias and a schedule."""

@@ -32,7 +32,8 @@ from vpnmesh.study.scenarios import scenario_named
 from workflows.run import firewall, measure, provision
 from workflows.run.impair import choose_engine, impaired
 from workflows.run.measure import Attempt, Checked, VisitContext
-from workflows.run.provision import Provisioned, Site, provisioned
+from workflows.run.provision import Provisioned, provisioned
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 SCENARIOS = ("native-1450", "wireguard-direct")

@@ -38,7 +38,7 @@ from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
 from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
 from workflows.run.progress import make_console
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 HEALTHY, ILL, BAD_INPUT = 0, 1, 2
 _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}

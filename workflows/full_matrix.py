@@ -43,8 +43,9 @@ from workflows.run.lab import emulated, lab_for
 from workflows.run.listing import beside, show_plan, show_programs, told_missing
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
-from workflows.run.provision import Site, sysctls_set
+from workflows.run.provision import sysctls_set
 from workflows.run.runner import MatrixRun
+from workflows.run.site import Site
 from workflows.run.store import RunFiles, Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3

@@ -36,7 +36,7 @@ from workflows.run.impair import (
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated
 from workflows.run.options import bad_input_exits_2
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 LIFTED, NOT_LIFTED = 0, 1
 

@@ -30,7 +30,8 @@ from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from workflows.run.impair import choose_engine
 from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 
 BANNER = """\
 {count} hosts of {inventory} in `nr`; the typed testbed in `testbed`, both in `site`.

@@ -20,7 +20,7 @@ from inventory.load import load
 from workflows.run import provenance
 from workflows.run.firewall import FirewallRun
 from workflows.run.options import bad_input_exits_2
-from workflows.run.provision import Site
+from workflows.run.site import Site
 from workflows.run.store import RunFiles
 from workflows.run.teardown import sweep
 

@@ -14,7 +14,7 @@ from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.lab.lifecycle import Lab, down, up
 from vpnmesh.model import Testbed
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 INVENTORY = Path(__file__).parents[2] / "inventory" / "lab"
 

@@ -6,7 +6,7 @@ import tasks
 from vpnmesh.firewall.policy import Protocol
 from workflows.run import firewall
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 UDP, TCP = Protocol.UDP, Protocol.TCP
 

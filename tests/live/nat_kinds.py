@@ -2,7 +2,7 @@
 
 import tasks
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 NAT_PORTS = [("nat-endpoint-independent", 1), ("nat-symmetric", 2)]
 """How many ports two peers see of one socket."""

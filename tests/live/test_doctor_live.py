@@ -14,7 +14,7 @@ from vpnmesh.model import Condition, Placement
 from workflows.doctor import main
 from workflows.run import provenance
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

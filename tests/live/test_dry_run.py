@@ -10,7 +10,7 @@ from workflows.run import provenance
 from workflows.run.dry_run import show_changes
 from workflows.run.hosts import run_on
 from workflows.run.options import MatrixOptions
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

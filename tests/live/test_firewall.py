@@ -14,7 +14,7 @@ from vpnmesh.firewall import nftables
 from vpnmesh.firewall.policy import POLICIES, ManagementPath, policy_named, resolve
 from workflows.run import firewall
 from workflows.run.hosts import HostsFailedError, run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -24,7 +24,7 @@ from vpnmesh.firewall.policy import POLICIES
 from vpnmesh.lab.lifecycle import Lab
 from workflows.run import firewall
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = [pytest.mark.live]
 

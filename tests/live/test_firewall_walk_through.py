@@ -15,7 +15,7 @@ from tests.firewall.walk_through import NAME, install
 from tests.live.conftest import INVENTORY
 from workflows.run.firewall import prove
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

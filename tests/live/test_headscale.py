@@ -26,7 +26,6 @@ from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import (
     Provisioned,
-    Site,
     await_mesh,
     firewall_policy,
     provisioned,
@@ -34,6 +33,7 @@ from workflows.run.provision import (
     take_off,
 )
 from workflows.run.scenario_control import SiteControl
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

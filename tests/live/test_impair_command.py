@@ -17,7 +17,7 @@ from vpnmesh.impairment.engine import every_target
 from vpnmesh.model import Condition
 from workflows.run.hosts import run_on
 from workflows.run.impair import find_engine
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 ARGV = (sys.executable, "-m", "workflows.impair")

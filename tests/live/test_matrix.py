@@ -24,7 +24,8 @@ from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.tools import ping
 from workflows.run.impair import choose_engine, impaired
 from workflows.run.measure import Attempt, VisitContext, measure
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 pytestmark = pytest.mark.live

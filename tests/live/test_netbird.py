@@ -17,15 +17,8 @@ from vpnmesh.solutions import netbird, netbird_control
 from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import (
-    Provisioned,
-    Site,
-    firewall_policy,
-    join,
-    mesh_statuses,
-    provisioned,
-    run_stages,
-)
+from workflows.run.provision import Provisioned, firewall_policy, join, mesh_statuses, provisioned, run_stages
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -12,7 +12,8 @@ from vpnmesh.solutions import netmaker
 from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import HostsFailedError, run_on
-from workflows.run.provision import Site, firewall_policy, mesh_statuses, provisioned
+from workflows.run.provision import firewall_policy, mesh_statuses, provisioned
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 PING = 'ping -c 3 -i 0.3 -W 1 "$1" > /dev/null 2>&1 && echo reached || echo silent'

@@ -17,7 +17,7 @@ from tests.live.conftest import INVENTORY
 from tests.measurements import walk_through as test_page
 from tests.solutions import walk_through as solution_page
 from vpnmesh.report.figure_tables import title_and_unit
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

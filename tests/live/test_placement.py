@@ -17,7 +17,7 @@ from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Condition, Place, Placement
 from workflows.run.hosts import run_on
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

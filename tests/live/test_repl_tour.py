@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from vpnmesh.lab.lifecycle import Lab
 from workflows.repl import namespace
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

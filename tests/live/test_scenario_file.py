@@ -17,7 +17,9 @@ import tasks
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site, provisioned, require
+from workflows.run.provision import provisioned
+from workflows.run.requirements import require
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -15,8 +15,9 @@ from vpnmesh.study.profiles import PROFILES
 from workflows.run import provenance, runner
 from workflows.run.impair import choose_engine
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Provisioned, Site, provisioned
+from workflows.run.provision import Provisioned, provisioned
 from workflows.run.runner import MatrixRun
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 pytestmark = pytest.mark.live

@@ -14,15 +14,8 @@ from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.programs import solution_from
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import (
-    Site,
-    await_mesh,
-    firewall_policy,
-    join,
-    prove_path,
-    provisioned,
-    take_off,
-)
+from workflows.run.provision import await_mesh, firewall_policy, join, prove_path, provisioned, take_off
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -15,7 +15,8 @@ from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.convergence import StabilityLimits
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site, firewall_policy, mesh_statuses, provisioned
+from workflows.run.provision import firewall_policy, mesh_statuses, provisioned
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

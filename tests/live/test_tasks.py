@@ -28,7 +28,8 @@ from vpnmesh.model import Condition, Place, Placement, Testbed
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import choose_engine, impaired
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -12,7 +12,8 @@ from tests.live.vpn import need, said
 from vpnmesh.solutions import zerotier
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 

@@ -15,8 +15,10 @@ from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.convergence import DEFAULT_LIMITS, Stability, StabilityLimits, judge_ends
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
-from workflows.run.provision import Provisioned, Site, require
+from workflows.run.provision import Provisioned
+from workflows.run.requirements import require
 from workflows.run.scenario_control import SiteControl
+from workflows.run.site import Site
 
 LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 

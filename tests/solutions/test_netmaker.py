@@ -14,8 +14,8 @@ from vpnmesh.plan import Command, Completed, Plan, Secret, reveal
 from vpnmesh.solutions import netmaker, netmaker_control
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import provision
-from workflows.run.provision import Site
+from workflows.run import requirements
+from workflows.run.site import Site
 
 SCENARIOS = ("netmaker-direct", "netmaker-relay")
 MEMBERS = ("k8s-master", "worker1", "worker2")
@@ -47,7 +47,7 @@ def nodes_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[tuple[str, str]
                 for name in names
             }
 
-        monkeypatch.setattr(provision, "run_on", run_on)
+        monkeypatch.setattr(requirements, "run_on", run_on)
 
     return install
 
@@ -55,7 +55,7 @@ def nodes_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[tuple[str, str]
 def refusal(bed: Testbed, scenario: str) -> str:
     """Why a run cannot have the scenario."""
     with pytest.raises(UnavailableError) as caught:
-        provision.require(Site(None, bed), scenario_named(scenario))  # type: ignore[arg-type]
+        requirements.require(Site(None, bed), scenario_named(scenario))  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_what_is_there_is_not_called_missing(
     assert refusal(bed, "netmaker-relay").startswith("no binary netclient on relay (")
     nodes_with(EVERYTHING)
     for scenario in SCENARIOS:
-        provision.require(Site(None, bed), scenario_named(scenario))  # type: ignore[arg-type]
+        requirements.require(Site(None, bed), scenario_named(scenario))  # type: ignore[arg-type]
 
 
 def joined(bed: Testbed, scenario: str) -> Mesh:

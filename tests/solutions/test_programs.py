@@ -20,8 +20,8 @@ from vpnmesh.plan import Command, Fact, Plan
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.study.programs import is_version, program_of, solution_from, told_version, version_questions
 from vpnmesh.study.scenarios import BUILT_IN
-from workflows.run import provision
-from workflows.run.provision import Site
+from workflows.run import requirements
+from workflows.run.site import Site
 
 FOLDER = "/opt/other"
 ENVIRONMENT = {"VPNMESH_PROBE": "x y", "ANOTHER": "1"}
@@ -198,7 +198,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str], str],
             found = {one: f"{folder}/{one}" for one in asked["programs"]}
             return {name: Result(host=None, result=found) for name in names}
 
-        monkeypatch.setattr(provision, "run_on", run_on)
+        monkeypatch.setattr(requirements, "run_on", run_on)
 
     return install
 
@@ -210,7 +210,7 @@ def required(bed: Testbed, **changes: str) -> str:
     """Why a run cannot have the scenario, "" when it can."""
     scenario = replace(BUILT_IN.named("nebula-direct"), name="mine", **changes)  # type: ignore[arg-type]
     try:
-        provision.require(Site(None, bed), scenario)  # type: ignore[arg-type]
+        requirements.require(Site(None, bed), scenario)  # type: ignore[arg-type]
     except UnavailableError as error:
         return str(error)
     return ""

@@ -13,7 +13,7 @@ from vpnmesh.solutions.protocol import Binary
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.full_matrix import main
 from workflows.run import availability
-from workflows.run.provision import lacking_words
+from workflows.run.requirements import lacking_words
 
 CHOSEN = ("native-1450", "nebula-direct", "zerotier-direct", "zerotier-relay")
 

@@ -20,7 +20,7 @@ from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import runner, teardown
-from workflows.run.provision import Site
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 

@@ -24,8 +24,8 @@ from workflows import full_matrix
 from workflows.full_matrix import main
 from workflows.run import provenance, runner, sessions
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Site
 from workflows.run.runner import MatrixRun
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 NODE = {

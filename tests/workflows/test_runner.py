@@ -17,8 +17,8 @@ from vpnmesh.study.matrix import MatrixPlan, plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from workflows.run import runner
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Site
 from workflows.run.runner import MatrixRun
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 

@@ -22,7 +22,8 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
 from vpnmesh.study.programs import is_version, program_of, told_version
 from workflows.run import provenance
-from workflows.run.provision import Site, lacking_words, require
+from workflows.run.requirements import lacking_words, require
+from workflows.run.site import Site
 
 ALL = "all"
 """Every scenario that was chosen, as `--require` writes it."""

@@ -22,7 +22,8 @@ from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.matrix import MatrixPlan, scenarios_of
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import find_engine, install
-from workflows.run.provision import Site, require
+from workflows.run.requirements import require
+from workflows.run.site import Site
 
 Diffs = list[tuple[str, str]]
 """A host and what would change on it."""

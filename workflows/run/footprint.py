@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from vpnmesh.errors import VpnmeshError
 from workflows.run import provenance, sessions
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Site
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 

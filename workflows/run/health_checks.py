@@ -24,10 +24,10 @@ from vpnmesh.lab.substrate import examine, require
 from vpnmesh.model import K8S_ROLES, Role, Testbed
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
-from workflows.run import provenance, provision
+from workflows.run import provenance, requirements
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.lab import emulated
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 CONTROLLER = "this machine"
 LITTLE_DISK_BYTES = 10**9
@@ -177,7 +177,7 @@ def _look_at_scenarios(site: Site, wanted: Wanted) -> Iterator[Finding]:
     able = []
     for name in wanted.catalogue.names:
         try:
-            provision.require(site, wanted.catalogue.named(name))
+            requirements.require(site, wanted.catalogue.named(name))
         except UnavailableError as error:
             if name in wanted.scenarios:
                 do = "install what is missing (docs/binaries.md), or leave it out with --scenarios"

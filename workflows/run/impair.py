@@ -20,7 +20,7 @@ from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.model import Condition, NodeKind, Pair, Place, Placement
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
 """Where nodes get the lab's engine: they do not see every folder of the machine."""

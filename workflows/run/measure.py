@@ -23,8 +23,9 @@ from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.impair import Impaired
-from workflows.run.provision import Provisioned, Site
+from workflows.run.provision import Provisioned
 from workflows.run.scenario_control import SiteControl
+from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
 
 PINGS = 5

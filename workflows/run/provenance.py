@@ -25,7 +25,7 @@ from vpnmesh.study.matrix import Profile
 from vpnmesh.study.programs import version_questions
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 _PROFILE = TypeAdapter(Profile)
 _TESTBED = TypeAdapter(Testbed)

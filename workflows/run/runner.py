@@ -17,7 +17,8 @@ from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Site, provisioned
+from workflows.run.provision import provisioned
+from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
 
 

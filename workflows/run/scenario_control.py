@@ -11,7 +11,8 @@ from vpnmesh.measurements.protocol import Side, Until
 from vpnmesh.model import Pair
 from vpnmesh.study.convergence import PathProbe
 from workflows.run.hosts import run_on
-from workflows.run.provision import Provisioned, Site, attach, firewall_policy, join
+from workflows.run.provision import Provisioned, attach, firewall_policy, join
+from workflows.run.site import Site
 
 
 @dataclass(frozen=True, slots=True)

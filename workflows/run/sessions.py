@@ -17,7 +17,7 @@ from vpnmesh.study import surroundings
 from vpnmesh.study.journal import SessionStarted
 from vpnmesh.study.manifest import Manifest, RunSession, Surroundings
 from workflows.run import provenance
-from workflows.run.provision import Site
+from workflows.run.site import Site
 from workflows.run.store import Store
 
 WITH_RESUME = frozenset({"resume", "require", "require_all", "dry_run", "only_plan", "as_json"})

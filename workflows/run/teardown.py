@@ -16,7 +16,7 @@ from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
 from workflows.run.hosts import run_on
 from workflows.run.impair import find_engine
-from workflows.run.provision import Site
+from workflows.run.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,119 @@
+"""Whether the nodes have all that a scenario needs, before anything is touched: programs, versions, folders."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from nornir.core.task import Result
+
+import tasks
+from vpnmesh.errors import UnavailableError
+from vpnmesh.host.binaries import way_to
+from vpnmesh.lab.binaries import pinned
+from vpnmesh.model import Scenario
+from vpnmesh.solutions import SOLUTIONS, solution_named
+from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution
+from vpnmesh.study.programs import is_version, program_of, solution_from, told_version
+from workflows.run.hosts import run_on
+from workflows.run.site import Site
+
+Lacking = tuple[str, tuple[str, ...], str]
+"""A program that is missing, the nodes that lack it, and the way to it in words."""
+
+
+def require(site: Site, scenario: Scenario) -> Solution:
+    """The scenario's solution, with all its programs where they are needed; UnavailableError says what is missing.
+
+    That is a program, its version or its folder; nothing was touched by then.
+    """
+    if scenario.solution not in SOLUTIONS:
+        raise UnavailableError(f"no module for {scenario.solution} yet")
+    solution = solution_from(solution_named(scenario.solution), scenario)
+    mesh = Mesh(site.testbed, scenario)
+    if reason := solution.unbuildable_reason(mesh):
+        raise UnavailableError(reason)
+    if lacking := [one for role in MeshRole for one in _lacking(site, solution, mesh, role)]:
+        raise UnavailableError(lacking_words(lacking))
+    if program := program_of(solution):
+        _require_folder(site, mesh, program)
+        _require_version(site, solution, mesh, program)
+    # a solution whose deployment is not built says so here, before anything is touched
+    solution.stages(mesh)
+    return solution
+
+
+def lacking_words(lacking: Iterable[Lacking]) -> str:
+    """What is missing, a program once with all nodes that lack it; the one thing to do is written out once."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for name, hosts, way in lacking:
+        nodes.setdefault((name, way), []).extend(hosts)
+    programs: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for (name, way), where in nodes.items():
+        programs.setdefault((tuple(dict.fromkeys(where)), way), []).append(name)
+    said, parts = set[str](), list[str]()
+    for (on_nodes, way), names in programs.items():
+        on = f" on {', '.join(on_nodes)}" if on_nodes else ""
+        parts.append(f"no binary {', '.join(names)}{on} ({'the same way' if way in said else way})")
+        said.add(way)
+    return "; ".join(parts)
+
+
+def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[Lacking]:
+    """Each program that the nodes of a role lack, with the nodes and the way to it."""
+    wanted = {binary.name: binary for binary in solution.needed(mesh.scenario) if binary.at is role}
+    nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
+    found = _found(site, mesh, nodes, tuple(wanted))
+    for name, binary in wanted.items():
+        if without := tuple(host for host, result in found.items() if not result.result[name]):
+            yield name, without, _way(site, mesh, without[0], binary)
+
+
+def _found(site: Site, mesh: Mesh, nodes: Sequence[str], programs: tuple[str, ...]) -> Mapping[str, Result]:
+    """Where these nodes have the programs, by node; the scenario's folder is looked in first."""
+    folder = mesh.scenario.program_folder
+    return run_on(site.nr, nodes, tasks.find_binaries, programs=programs, folder=folder)
+
+
+def _require_folder(site: Site, mesh: Mesh, program: Binary) -> None:
+    """Every member has the program in the scenario's folder: from elsewhere it would be another one, unnoticed."""
+    if not (folder := mesh.scenario.program_folder.rstrip("/")):
+        return
+    found = _found(site, mesh, site.k8s, (program.name,))
+    elsewhere = [host for host, one in found.items() if not one.result[program.name].startswith(f"{folder}/")]
+    if elsewhere:
+        known = _pinned_for(folder, program.name)
+        way = _way(site, mesh, elsewhere[0], program) if known else "put it there, or change program_folder"
+        raise UnavailableError(
+            f"no {program.name} in {folder} on {', '.join(elsewhere)}, where {mesh.scenario.name} wants it ({way})"
+        )
+
+
+def _require_version(site: Site, solution: Solution, mesh: Mesh, program: Binary) -> None:
+    """The program is of the scenario's version on every node that has a part in the mesh with it."""
+    scenario = mesh.scenario
+    if not scenario.version:
+        return
+    seats = [one.at for one in solution.needed(scenario) if one.name == program.name]
+    nodes = tuple(dict.fromkeys(node.name for seat in seats for node in mesh.nodes_in(seat)))
+    told = run_on(site.nr, nodes, tasks.read_version, argv=program.version, folder=scenario.program_folder)
+    others: dict[str, list[str]] = {}
+    for host, one in told.items():
+        if not is_version(scenario.version, one.result):
+            others.setdefault(told_version(one.result), []).append(host)
+    if others:
+        said = "; ".join(f"{program.name} is {found} on {', '.join(who)}" for found, who in others.items())
+        way = "install it there, or keep it in a folder of its own and write program_folder"
+        raise UnavailableError(f"{said}; {scenario.name} wants {scenario.version} ({way})")
+
+
+def _pinned_for(folder: str, program: str) -> bool:
+    """Whether binaries.toml says how a program gets into a scenario's own folder."""
+    wanted = folder.rstrip("/")
+    return bool(wanted) and any(one.folder == wanted and program in one.programs for one in pinned())
+
+
+def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
+    folder = mesh.scenario.program_folder
+    if wanted.package and not _pinned_for(folder, wanted.name):
+        return f"Debian package {wanted.package}"
+    # each node by its own processor: a mesh may mix them
+    machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
+    return way_to(pinned(), wanted.name, str(machine).strip(), folder)

@@ -1,0 +1,48 @@
+"""A testbed with its connections: what the machinery of a run works on."""
+
+from dataclasses import dataclass, field
+
+from nornir.core import Nornir
+
+from tasks.firewall.registry import driver_of
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Secret
+from workflows.run.firewall import FirewallRun
+
+
+@dataclass(slots=True)
+class Site:
+    """A testbed with its connections.
+
+    `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
+    those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
+    """
+
+    nr: Nornir
+    testbed: Testbed
+    complaints: list[str] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    secrets: set[Secret] = field(default_factory=set)
+    firewall: FirewallRun = field(default_factory=FirewallRun)
+
+    @property
+    def all_nodes(self) -> list[str]:
+        """Every node that our commands run on: not a firewall whose driver says that it is an appliance."""
+        hosts = self.nr.inventory.hosts.items()
+        appliances = {name for name, host in hosts if driver_of(host).is_appliance}
+        return [node.name for node in self.testbed.nodes if node.name not in appliances]
+
+    @property
+    def k8s(self) -> list[str]:
+        """The nodes that carry pods."""
+        return [node.name for node in self.testbed.k8s]
+
+    def take_complaints(self) -> list[str]:
+        """What teardowns could not clean since the last time this was asked."""
+        said, self.complaints = self.complaints, []
+        return said
+
+    def take_logs(self) -> dict[str, str]:
+        """What daemons logged in scenarios that failed, by file name, since the last time this was asked."""
+        said, self.logs = self.logs, {}
+        return said
