@@ -53,6 +53,16 @@ def test_the_relay_holds_the_keys_of_what_it_relays(site: Site) -> None:
         assert peers == [standing.mesh.published_by(relay, "node-key")]
 
 
+def test_a_daemon_builds_its_interface_once(site: Site) -> None:
+    """What is attached to it stays: no message of the server, kept or new, has the daemon build it anew."""
+    need(site, "netmaker-relay")
+    with provisioned(site, scenario_named("netmaker-relay")):
+        for node in (*site.k8s, site.testbed.relay.name):
+            log = said(site, node, "cat /run/vpnmesh/netclient.log")
+            assert log.count("adding addresses to netmaker interface") == 1, node
+            assert "JoinHostToNetwork" not in log, node
+
+
 def test_a_direct_member_that_loses_udp_has_no_path(site: Site) -> None:
     """The community edition does not fall back: without UDP a direct mesh is silent, and direct again after."""
     need(site, "netmaker-direct")

@@ -188,6 +188,30 @@ def test_a_gateway_is_left_alone_or_made_anew(bed: Testbed) -> None:
     assert verbs == ["DELETE", "POST"]
 
 
+def nodes_plan(mesh: Mesh, *nodes: dict[str, object]) -> list[tuple[str, str, object]]:
+    """What is done about clients that are no nodes yet, as method, path and body, when the server has these."""
+    answers: Sequence[Completed] = said(json.dumps(HOSTS), json.dumps(nodes))
+    steps = [step for step in netmaker_control.nodes(mesh).parse(answers).steps if isinstance(step, Command)]
+    return [
+        (step.argv[step.argv.index("-X") + 1], step.argv[-1].partition("/api")[2], reveal(step.stdin))
+        for step in steps
+    ]
+
+
+def test_no_client_is_told_at_its_start_to_join(bed: Testbed) -> None:
+    """That message makes it build its interface anew: no key leaves it, and another takes its place with the broker."""
+    mesh = joined(bed, "netmaker-relay")
+    assert netmaker_control._key_body("worker1")["networks"] == []
+    there = [node for node in NODES if node["id"] != "node-worker2"]
+    host = next(one for one in HOSTS if one["name"] == "worker2")
+    assert nodes_plan(mesh, *there) == [
+        ("POST", "/hosts/host-worker2/networks/vpnmesh", ""),
+        ("PUT", "/hosts/host-worker2", json.dumps(host)),
+    ]
+    assert [method for method, _, _ in nodes_plan(mesh)] == ["POST"] * 4 + ["PUT"] * 4
+    assert nodes_plan(mesh, *NODES) == []
+
+
 def test_a_token_is_in_a_file_and_nowhere_else(bed: Testbed) -> None:
     """On its way to the node it is in no argument and no diff; the call that reads it there uses it up."""
     mesh = joined(bed, "netmaker-direct")

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpnmesh.errors import CheckError
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.links import WIREGUARD, endpoint_address
-from vpnmesh.host.service import RUN_DIRECTORY, Service, content, removed, running, until
+from vpnmesh.host.service import Service, content, removed, running, until
 from vpnmesh.model import Node, Path
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, reveal, unified_diff
 from vpnmesh.solutions import netmaker_control as server
@@ -67,16 +67,16 @@ case "$said" in *"registered with server"*) exit 0 ;; esac
 printf '%s\\n' "$said" | grep -vF -e token | tail -n 3 | cut -c1-300 >&2
 exit 1
 """
-# the server's first message makes the daemon build its interface anew, under pods that are there already; it comes
-# once, some seconds after the first start
-_SETTLED = """
-log="$2.log" age=$(( $(date +%s) - $(stat -c %Y "$2.pid") ))
-[ -e "$3/joined" ] || [ $age -gt 30 ] \\
-  || { cat "$log" || journalctl -q -u vpnmesh-netclient -o cat; } 2> /dev/null | grep -q JoinHostToNetwork || exit 1
-i=0; while [ $i -lt 15 ]; do ip -4 address show dev "$1" | grep -q inet || exit 1; sleep 0.2; i=$((i+1)); done
-: > "$3/joined"
+# one interface for three seconds: what would make the daemon build it anew comes as soon as it knows the broker
+_STEADY = """
+index=$(cat "/sys/class/net/$1/ifindex") i=0
+while [ $i -lt 15 ]; do
+  [ "$(cat "/sys/class/net/$1/ifindex")" = "$index" ] || exit 1
+  ip -4 address show dev "$1" | grep -q inet || exit 1
+  sleep 0.2; i=$((i+1))
+done
 """
-# where the machine is slow, that message may come later still
+# where the machine is slow, the address may come later than that
 _SOON = """
 i=0; until said=$("$@" 2> /dev/null) && [ -n "$said" ] || [ $i -ge 50 ]; do sleep 0.2; i=$((i+1)); done
 "$@"
@@ -181,9 +181,7 @@ def daemon(mesh: Mesh) -> Service:
     trusted = WriteFile(
         f"{CLIENT}/server.crt", mesh.published_by(mesh.testbed.control_plane.name, "certificate")
     )
-    ready = until(
-        "sh", "-c", _SETTLED, "sh", INTERFACE, f"{RUN_DIRECTORY}/netclient", CLIENT, deadline_s=JOIN_S
-    )
+    ready = until("sh", "-c", _STEADY, "sh", INTERFACE, deadline_s=JOIN_S)
     return Service("netclient", _apart("netclient", "daemon"), (trusted,), client_environment(mesh), ready)
 
 

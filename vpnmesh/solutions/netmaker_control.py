@@ -46,10 +46,6 @@ printf 'MASTER_KEY=%s\\nMQ_PASSWORD=%s\\n' "$master" "$broker" > secrets.new; mv
 _WITH_THEM = """
 umask 077; cd "$0"; chmod 600 "$1" 2> /dev/null; shift; set -a; . ./secrets.env; set +a; exec "$@"
 """
-# the server makes a client's node after it has answered its registration
-_AWAIT_NODES = """
-until [ "$(curl -sS --max-time 5 -H "@$1" "$2" | grep -o '"hostid":' | wc -l)" -ge "$3" ]; do sleep 0.2; done
-"""
 NODES = f"/api/nodes/{NETWORK}"
 
 
@@ -167,7 +163,8 @@ def _key_file(name: str) -> str:
 
 
 def _key_body(name: str) -> Json:
-    return {"tags": [name], "networks": [NETWORK], "uses_remaining": 1, "unlimited": False, "type": 2}
+    """A key without a network: one with a network leaves a message for the daemon's first start (see `nodes`)."""
+    return {"tags": [name], "networks": [], "uses_remaining": 1, "unlimited": False, "type": 2}
 
 
 def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
@@ -184,17 +181,30 @@ def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
 
 
 def nodes(mesh: Mesh) -> Fact[Plan]:
-    """Ensure that the server has made a node of every client."""
-    wanted = len(participants(mesh))
-    script = ("sh", "-c", _AWAIT_NODES, "sh", API.header_file, f"{API.url}{NODES}", str(wanted))
+    """Ensure that every client is a node of the network, and that its daemon is not told so when it starts.
+
+    A daemon takes its network from the server at its start. "Join this network", which the server leaves for it with
+    the broker as well, makes it build its interface anew, under pods that are there by then. The broker keeps one
+    message per client: naming the host's settings again, as they are, takes the place of that one.
+    """
 
     def plan(found: Sequence[object]) -> Plan:
-        there = len(records(found[0]))
-        if there >= wanted:
-            return Plan()
-        return Plan((Command(script, timeout_s=30),), unified_diff("nodes", str(there), str(wanted)))
+        hosts = {str(one.get("name")): one for one in records(found[0])}
+        there = {one.get("hostid") for one in records(found[1])}
+        named = (
+            (node.name, hosts.get(node.name, {"id": f"<{node.name}'s id>"})) for node in participants(mesh)
+        )
+        missing = {name: host for name, host in named if host["id"] not in there}
+        paths = {name: f"/api/hosts/{host['id']}" for name, host in missing.items()}
+        return Plan(
+            (
+                *(API.send("POST", f"{paths[name]}/networks/{NETWORK}") for name in missing),
+                *(API.send("PUT", paths[name], host) for name, host in missing.items()),
+            ),
+            unified_diff("nodes", "", "\n".join(missing)),
+        )
 
-    return asked(API, (NODES,), plan)
+    return asked(API, ("/api/hosts", NODES), plan)
 
 
 def gateway(mesh: Mesh) -> Fact[Plan]:
