@@ -16,6 +16,7 @@ from workflows.run.provision import firewall_policy, mesh_statuses, provisioned
 from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
+KILL = 'pid=$(cat /run/vpnmesh/netclient.pid); kill -9 "$pid"; while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done'
 PING = 'ping -c 3 -i 0.3 -W 1 "$1" > /dev/null 2>&1 && echo reached || echo silent'
 
 
@@ -61,6 +62,21 @@ def test_a_daemon_builds_its_interface_once(site: Site) -> None:
             log = said(site, node, "cat /run/vpnmesh/netclient.log")
             assert log.count("adding addresses to netmaker interface") == 1, node
             assert "JoinHostToNetwork" not in log, node
+
+
+def test_a_gateway_that_starts_anew_is_silent_at_first(site: Site) -> None:
+    """It is told no endpoints of its members, who go on in tunnels that it knows nothing of, until they renew keys."""
+    need(site, "netmaker-relay")
+    relay = site.testbed.relay.name
+    with provisioned(site, scenario_named("netmaker-relay")) as standing:
+        address = str(standing.statuses[site.testbed.server.name].address)
+        assert reached(site, address) == "reached"
+        said(site, relay, KILL)
+        daemons = standing.solution.stages(standing.mesh)[-1]
+        run_on(site.nr, [relay], tasks.join_stage, mesh=standing.mesh, stage=daemons)
+        ends = said(site, relay, f"wg show {netmaker.INTERFACE} endpoints").split()
+        assert ends[1::2] == ["(none)"] * len(site.k8s)
+        assert reached(site, address) == "silent"
 
 
 def test_a_direct_member_that_loses_udp_has_no_path(site: Site) -> None:
