@@ -75,7 +75,7 @@ class NetBird(Solution):
         }
     )
     # forced to coturn, an end's only candidate may be dropped by the other, which offers again after 20 to 25 s
-    ready_s = 120.0
+    ready_s = 240.0
     fallback_s = 90.0
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
