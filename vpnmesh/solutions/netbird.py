@@ -74,7 +74,7 @@ class NetBird(Solution):
             "access": ("coarse", "granular"),
         }
     )
-    # forced to coturn, an end's only candidate may be dropped by the other, which offers again after 20 to 25 s
+    # candidates that come before an end's ICE agent is there are dropped, and offered again only after 20 to 30 s
     ready_s = 240.0
     fallback_s = 90.0
 
