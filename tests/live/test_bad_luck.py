@@ -99,7 +99,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
     need(site, scenario)
     solution = type(solution_named(scenario_named(scenario).solution))
     for place, name in ((headscale, "JOIN_S"), (netbird, "JOIN_S"), (solution, "ready_s")):
-        monkeypatch.setattr(place, name, 8.0)
+        monkeypatch.setattr(place, name, 15.0)
     profile = replace(
         PROFILES["quick"],
         scenarios=(scenario,),
