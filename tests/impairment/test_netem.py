@@ -189,11 +189,11 @@ def test_foreign_options_are_noticed(node: Node) -> None:
 
 
 def test_without_a_deadman_it_is_made_anew(node: Node) -> None:
-    """An impairment that nobody would lift is a fault, and setting it again arms the deadman."""
+    """An impairment that nobody would lift is a fault, and setting it again arms the deadman: stopped, started, awaited."""
     held = node.held(WHOLE, "netem-root", files=FILES, armed=1)
     with pytest.raises(CheckError, match="no deadman would lift it"):
         check_held(held, FIVE_AT_50)
-    assert len(argvs(ENGINE.set(WHOLE, FIVE_AT_50, held), "start-stop-daemon")) == 2
+    assert len(argvs(ENGINE.set(WHOLE, FIVE_AT_50, held), "start-stop-daemon")) == 3
 
 
 def test_in_a_pods_namespace(node: Node) -> None:
@@ -207,7 +207,7 @@ def test_renew_restarts_only_the_deadman(node: Node) -> None:
     held = node.held(WHOLE, "netem-root", files=FILES, armed=0)
     plan = ENGINE.renew(WHOLE, FIVE_AT_50, held)
     assert argvs(plan) == []
-    assert len(argvs(plan, "start-stop-daemon")) == 2
+    assert len(argvs(plan, "start-stop-daemon")) == 3
     assert ENGINE.renew(WHOLE, FIVE_AT_50, node.held(WHOLE, "noqueue-default")) == Plan()
 
 

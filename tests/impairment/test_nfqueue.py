@@ -72,6 +72,7 @@ def test_deadman_then_process_then_rule() -> None:
         f"mkdir -p -m 0700 {FOLDER}",
         f"write {FOLDER}/underlay-client.deadman.sh",
         f"start-stop-daemon --start --background --make-pidfile {DEADMAN} -- {FOLDER}/underlay-client.deadman.sh",
+        f'timeout 20 sh -c until "$@"; do sleep 0.05; done sh start-stop-daemon --status {DEADMAN}',
         f"{ENGINE.binary} --queue 2130 --delay-ms 50 --loss-pct 5 --limit 6098 --seed 6 {files} --lifetime 960",
         f"iptables -w -t mangle -I PREROUTING -i vlan20 {MARK}",
     ]

@@ -8,6 +8,8 @@ from vpnmesh.plan import Command, Completed, Step, WriteFile
 FOLDER = "/run/vpnmesh/impairment"
 ARMED = "deadman armed"
 _SHELL = "/bin/sh"
+_START_S = 20
+_UNTIL = 'until "$@"; do sleep 0.05; done'
 
 
 def path(name: str, suffix: str) -> str:
@@ -21,10 +23,17 @@ def make_folder() -> Command:
 
 
 def arm(name: str, undo: Sequence[Command], seconds: int) -> tuple[Step, ...]:
-    """Start a process on the node that runs `undo` after `seconds`; Debian's start-stop-daemon detaches it."""
+    """Start a process on the node that runs `undo` after `seconds`, and wait until it does.
+
+    Debian's start-stop-daemon detaches it, and comes back before the process is the shell that it will be; on a busy
+    machine who asks at once would find none.
+    """
     script = path(name, "deadman.sh")
     start = ("start-stop-daemon", "--start", "--background", "--make-pidfile", *_process(name))
-    return (WriteFile(script, _script(name, undo, seconds)), Command((*start, "--", script)))
+    there = Command(
+        ("timeout", f"{_START_S}", "sh", "-c", _UNTIL, "sh", *_status(name)), timeout_s=_START_S + 5
+    )
+    return (WriteFile(script, _script(name, undo, seconds)), Command((*start, "--", script)), there)
 
 
 def disarm(name: str) -> Command:
@@ -35,7 +44,7 @@ def disarm(name: str) -> Command:
 
 def ask_armed(name: str) -> Command:
     """Exit code 0 when the process runs."""
-    return Command(("start-stop-daemon", "--status", *_process(name)))
+    return Command(_status(name))
 
 
 def ask_files() -> Command:
@@ -54,6 +63,10 @@ def remove_files(name: str, suffixes: Sequence[str]) -> tuple[Command, ...]:
     folders = (FOLDER, FOLDER.rpartition("/")[0])
     empty = Command(("rmdir", "--ignore-fail-on-non-empty", *folders), ok=(0, 1))
     return (Command(("rm", "-f", *files)), empty)
+
+
+def _status(name: str) -> tuple[str, ...]:
+    return ("start-stop-daemon", "--status", *_process(name))
 
 
 def _process(name: str) -> tuple[str, ...]:
