@@ -189,7 +189,7 @@ def test_foreign_options_are_noticed(node: Node) -> None:
 
 
 def test_without_a_deadman_it_is_made_anew(node: Node) -> None:
-    """An impairment that nobody would lift is a fault, and setting it again arms the deadman: stopped, started, awaited."""
+    """An impairment that nobody would lift is a fault, and setting it again arms the deadman and awaits it."""
     held = node.held(WHOLE, "netem-root", files=FILES, armed=1)
     with pytest.raises(CheckError, match="no deadman would lift it"):
         check_held(held, FIVE_AT_50)
