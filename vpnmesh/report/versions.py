@@ -14,7 +14,7 @@ from vpnmesh.model import Scenario
 from vpnmesh.report.identity import mapping
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary
-from vpnmesh.study.programs import program_of, told_version, version_command
+from vpnmesh.study.programs import program_of, telling, told_version, version_command
 from vpnmesh.study.scenarios import Catalogue
 
 VERSIONS: dict[str, pl.DataType] = {
@@ -63,9 +63,8 @@ def used_programs(scenario: Scenario, told: Told) -> tuple[UsedProgram, ...]:
     if solution is None:
         return ()
     own = program_of(solution)
-    telling = [one for one in (*([own] if own else ()), *solution.binaries) if one.version[:1] == (one.name,)]
-    # once each, though several roles need it
-    found = (_used(one, scenario, told) for one in {one.name: one for one in telling}.values())
+    first = (own,) if own else ()
+    found = (_used(one, scenario, told) for one in telling((*first, *solution.binaries)))
     return tuple(one for one in found if one)
 
 

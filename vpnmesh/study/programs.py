@@ -36,15 +36,22 @@ def is_version(wanted: str, text: str) -> bool:
     return re.search(rf"(?<![\w.]){'v?'}{re.escape(wanted)}(?![\w]|\.\w)", text) is not None
 
 
+def telling(programs: Iterable[Binary]) -> tuple[Binary, ...]:
+    """Those that tell a version of their own, once each though several roles need it."""
+    found: dict[str, Binary] = {}
+    for one in programs:
+        if one.version[:1] == (one.name,):
+            found.setdefault(one.name, one)
+    return tuple(found.values())
+
+
 def version_questions(scenarios: Iterable[Scenario], solutions: Mapping[str, Solution]) -> Iterator[Argv]:
     """What tells the versions of all programs: from where nodes have them, and from the scenarios' own folders."""
     for solution in solutions.values():
         yield from (one.version for one in solution.binaries if one.version)
     for scenario in scenarios:
         binaries = solutions[scenario.solution].binaries if scenario.program_folder else ()
-        for program in binaries:
-            if program.version[:1] == (program.name,):
-                yield version_command(program, scenario)
+        yield from (version_command(program, scenario) for program in telling(binaries))
 
 
 def version_command(program: Binary, scenario: Scenario) -> Argv:

@@ -7,22 +7,20 @@ themselves.
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vpnmesh.errors import InputError, UnavailableError
-from vpnmesh.host.binaries import way_to
-from vpnmesh.lab.binaries import pinned
 from vpnmesh.lab.roots import SEARCH
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.report.identity import identity
 from vpnmesh.report.versions import NOT_TOLD, UsedProgram, told_versions, used_programs
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
-from vpnmesh.study.programs import is_version, program_of, told_version
+from vpnmesh.study.programs import is_version, program_of, telling, told_version
 from workflows.run import provenance
-from workflows.run.requirements import lacking_words, require
+from workflows.run.requirements import lacking_words, require, way_of
 from workflows.run.site import Site
 
 ALL = "all"
@@ -94,10 +92,10 @@ def _here(testbed: Testbed, scenario: Scenario) -> Availability:
     if solution is None:
         return Availability(scenario.name, reason=f"no module for {scenario.solution} yet")
     search = ":".join(filter(None, (scenario.program_folder, SEARCH)))
-    places = {one.name: shutil.which(one.name, path=search) or "" for one in solution.binaries}
+    places = {one.name: shutil.which(one.name, path=search) or "" for one in solution.needed(scenario)}
     programs = tuple(
         UsedProgram(one.name, _version(one, places[one.name]), str(Path(places[one.name]).parent))
-        for one in _with_versions(scenario)
+        for one in telling(solution.binaries)
         if places[one.name]
     )
     reason = _reason(solution, Mesh(testbed, scenario), places, programs)
@@ -110,8 +108,10 @@ def _reason(
     """Why this machine cannot carry the scenario, "" where it can; as `require` says it of nodes."""
     if impossible := solution.unbuildable_reason(mesh):
         return impossible
-    if missing := [one for one in solution.binaries if not places[one.name]]:
-        return lacking_words((one.name, (), _way(one)) for one in missing)
+    if missing := [one for one in solution.needed(mesh.scenario) if not places[one.name]]:
+        return lacking_words(
+            (one.name, (), way_of(one, mesh.scenario.program_folder, platform.machine)) for one in missing
+        )
     scenario, own = mesh.scenario, program_of(solution)
     folder = scenario.program_folder.rstrip("/")
     if folder and own and not places[own.name].startswith(f"{folder}/"):
@@ -120,22 +120,6 @@ def _reason(
     if scenario.version and told not in ("", NOT_TOLD) and not is_version(scenario.version, told):
         return f"{own.name if own else ''} is {told}; {scenario.name} wants {scenario.version}"
     return ""
-
-
-def _way(binary: Binary) -> str:
-    if binary.package:
-        return f"Debian package {binary.package}"
-    return way_to(pinned(), binary.name, platform.machine())
-
-
-def _with_versions(scenario: Scenario) -> Iterator[Binary]:
-    """The programs of a scenario's solution that tell a version of their own, each once."""
-    solution = SOLUTIONS.get(scenario.solution)
-    seen: set[str] = set()
-    for binary in solution.binaries if solution else ():
-        if binary.version[:1] == (binary.name,) and binary.name not in seen:
-            seen.add(binary.name)
-            yield binary
 
 
 def _version(binary: Binary, place: str) -> str:

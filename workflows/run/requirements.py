@@ -1,6 +1,6 @@
 """Whether the nodes have all that a scenario needs, before anything is touched: programs, versions, folders."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nornir.core.task import Result
 
@@ -110,10 +110,16 @@ def _pinned_for(folder: str, program: str) -> bool:
     return bool(wanted) and any(one.folder == wanted and program in one.programs for one in pinned())
 
 
-def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
-    folder = mesh.scenario.program_folder
+def way_of(wanted: Binary, folder: str, machine: Callable[[], str]) -> str:
+    """The way to a missing program, in words, for a scenario's own folder ("" = PATH); `machine` as `uname -m` says."""
     if wanted.package and not _pinned_for(folder, wanted.name):
         return f"Debian package {wanted.package}"
-    # each node by its own processor: a mesh may mix them
-    machine = run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result
-    return way_to(pinned(), wanted.name, str(machine).strip(), folder)
+    return way_to(pinned(), wanted.name, machine(), folder)
+
+
+def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
+    def machine() -> str:
+        # each node by its own processor: a mesh may mix them
+        return str(run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result).strip()
+
+    return way_of(wanted, mesh.scenario.program_folder, machine)
