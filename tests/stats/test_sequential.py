@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
-from vpnmesh.stats.describe import Floats, Summary, describe
+from vpnmesh.stats.describe import Floats, Summary
 from vpnmesh.stats.sequential import (
     PairEvidence,
     PairVerdict,
@@ -31,7 +31,7 @@ def run(samples: dict[str, Floats], rules: Rules = RULES) -> tuple[Progress, dic
     progress, counts = begin(tuple(samples), rules), dict.fromkeys(samples, 0)
     while progress.undecided and progress.wanted:
         counts = {name: min(progress.wanted.get(name, n), samples[name].size) for name, n in counts.items()}
-        progress = decide(progress, {name: describe(samples[name][:n]) for name, n in counts.items()}, rules)
+        progress = decide(progress, {name: [samples[name][:n]] for name, n in counts.items()}, rules)
     return progress, counts
 
 

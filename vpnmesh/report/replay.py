@@ -9,9 +9,9 @@ import polars as pl
 
 from vpnmesh.errors import InputError
 from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
-from vpnmesh.stats.describe import Floats, Summary, Tally, describe
+from vpnmesh.stats.describe import Floats, Summary, Tally
 from vpnmesh.stats.intervals import Interval, difference_interval, share_interval
-from vpnmesh.stats.sequential import PairVerdict, Progress, Rules, ScenarioPair, begin, decide
+from vpnmesh.stats.sequential import PairVerdict, Progress, Rules, ScenarioPair, Visits, begin, decide
 
 EQUIVALENCE_CONFIDENCE = 0.9
 FEWEST_SCENARIOS = 2
@@ -133,13 +133,13 @@ def _inside(a: Summary, b: Summary, margin: float) -> bool:
 def _one_order(shuffled: Mapping[str, Floats], rules: Rules) -> Order:
     progress = begin(tuple(shuffled), rules)
     counts = dict.fromkeys(shuffled, 0)
-    so_far: dict[str, Summary] = {}
+    so_far: dict[str, Visits] = {}
     at: dict[ScenarioPair, tuple[int, int]] = {}
     while progress.undecided and progress.wanted:
         for name, wanted in progress.wanted.items():
             if (count := min(wanted, shuffled[name].size)) > counts[name]:
                 counts[name] = count
-                so_far[name] = describe(shuffled[name][:count])
+                so_far[name] = [shuffled[name][:count]]
         before = progress.undecided
         progress = decide(progress, so_far, rules)
         still = set(progress.undecided)
@@ -174,7 +174,7 @@ def _summarised(
         share_mean=float(shares.mean()),
         share_median=float(np.median(shares)),
         share_p90=float(np.quantile(shares, 0.9)),
-        undecided_verdicts=sum(list(run.verdicts.values()).count(PairVerdict.CONTINUE) for run in runs),
+        undecided_verdicts=sum(list(run.verdicts.values()).count(PairVerdict.UNDECIDED) for run in runs),
     )
 
 
@@ -191,6 +191,6 @@ def _pair_row(pair: ScenarioPair, truth: Truth, runs: list[Order], seconds: floa
         "seconds": float(counts.sum(axis=1).mean()) * seconds,
         "differ": verdicts.count(PairVerdict.DIFFER),
         "equivalent": verdicts.count(PairVerdict.EQUIVALENT),
-        "undecided": verdicts.count(PairVerdict.CONTINUE),
+        "undecided": verdicts.count(PairVerdict.UNDECIDED),
         "wrong": sum(truth.contradicts(verdict) for verdict in verdicts),
     }

@@ -22,6 +22,7 @@ from vpnmesh.report.published import published
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.report.variants import variants
+from vpnmesh.report.verdicts import VERDICTS
 from vpnmesh.report.versions import told_versions, versions
 from vpnmesh.stats.describe import describe
 from vpnmesh.study.journal import number
@@ -123,10 +124,14 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class RunTables:
-    """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took."""
+    """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took.
+
+    `verdicts` (`VERDICTS`) are those that an adaptive run came to; a fixed one has none of its own.
+    """
 
     figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
     setup: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETUP))
+    verdicts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERDICTS))
 
 
 def build_study(

@@ -1,4 +1,4 @@
-"""When to stop measuring: differ, equivalent within a margin, or continue; errors are bounded over looks and pairs.
+"""When to stop measuring: differ, equivalent within a margin, or undecided; errors are bounded over looks and pairs.
 
 At planned looks every undecided pair is tested twice: Welch's t for a difference of means, and two one-sided
 tests for equivalence within the margin. A look spends its planned share of the error (`look_weights`), so the
@@ -18,17 +18,19 @@ depend on one another (lag 1) need more than this promises.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import combinations
+from itertools import chain, combinations
 
 from scipy import special
 
 from vpnmesh.errors import InputError
-from vpnmesh.stats.describe import Summary
+from vpnmesh.stats.describe import Floats, Summary, describe
 
 ScenarioPair = tuple[str, str]
+Visits = Sequence[Sequence[float] | Floats]
+"""The figures of one scenario in the order they were taken, one sequence per visit."""
 FEWEST = 3
 _EVEN_SHARE = (0.2, 0.8)
 
@@ -36,7 +38,7 @@ _EVEN_SHARE = (0.2, 0.8)
 class PairVerdict(StrEnum):
     """What is known of a pair so far."""
 
-    CONTINUE = "continue"
+    UNDECIDED = "undecided"
     DIFFER = "differ"
     EQUIVALENT = "equivalent"
 
@@ -91,7 +93,7 @@ class Progress:
     @property
     def undecided(self) -> tuple[ScenarioPair, ...]:
         """The pairs that need more repetitions."""
-        return tuple(pair for pair, verdict in self.verdicts.items() if verdict is PairVerdict.CONTINUE)
+        return tuple(pair for pair, verdict in self.verdicts.items() if verdict is PairVerdict.UNDECIDED)
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
@@ -113,13 +115,14 @@ def begin(scenarios: tuple[str, ...], rules: Rules) -> Progress:
     pairs = tuple(combinations(scenarios, 2))
     return Progress(
         evidence=dict.fromkeys(pairs, PairEvidence()),
-        verdicts=dict.fromkeys(pairs, PairVerdict.CONTINUE),
+        verdicts=dict.fromkeys(pairs, PairVerdict.UNDECIDED),
         wanted=dict.fromkeys(scenarios, rules.first),
     )
 
 
-def decide(progress: Progress, so_far: Mapping[str, Summary], rules: Rules) -> Progress:
+def decide(progress: Progress, visits: Mapping[str, Visits], rules: Rules) -> Progress:
     """Take one look at the samples so far; a verdict once given is kept."""
+    so_far = {name: describe(list(chain.from_iterable(mine))) for name, mine in visits.items()}
     counts, weight = look_counts(rules), look_weights(rules)[progress.look]
     evidence = dict(progress.evidence)
     for pair in progress.undecided:
@@ -160,7 +163,7 @@ def _step_down(
         (PairVerdict.EQUIVALENT, rules.alpha_equivalent),
     ):
         given = sum(verdict is wanted for verdict in verdicts.values())
-        open_pairs = [pair for pair, verdict in verdicts.items() if verdict is PairVerdict.CONTINUE]
+        open_pairs = [pair for pair, verdict in verdicts.items() if verdict is PairVerdict.UNDECIDED]
         for p, pair in sorted((getattr(evidence[pair], wanted.value), pair) for pair in open_pairs):
             if p * (len(verdicts) - given) > alpha:
                 break

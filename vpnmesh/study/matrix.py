@@ -35,7 +35,9 @@ DEFAULT_PLACEMENT = Placement()
 class Profile:
     """How thorough a run is; durations in seconds, the omitted second not counted.
 
-    `conditions_asked` says that somebody named the conditions: then a budget drops none of them.
+    `conditions_asked` says that somebody named the conditions: then a budget drops none of them. `adaptive` stops each
+    pair of scenarios when it is decided: they differ, or they are equal within `margin_pct` of the larger mean; then
+    `repetitions_*` are those of one visit, and `blocks` the fewest visits.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Profile:
     udp_window: str = ""
     budget_min: float | None = None
     conditions_asked: bool = False
+    adaptive: bool = False
+    margin_pct: float = 2.0
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from vpnmesh.documents.checked import checked, shown
 from vpnmesh.documents.names import slug_problem
@@ -45,6 +45,8 @@ class _Keys(BaseModel):
     udp_rate: Annotated[StrictStr, Field(pattern=_RATE)] = "0"
     udp_window: Annotated[StrictStr, Field(pattern=rf"^$|{_RATE}")] = ""
     budget_min: Annotated[StrictInt | StrictFloat, Field(gt=0)] | None = None
+    adaptive: StrictBool = False
+    margin_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] = 2.0
 
 
 Written = Mapping[str, Mapping[str, object]]
