@@ -123,11 +123,15 @@ class SessionStarted(JournalLine):
 
 
 class VisitStarted(JournalLine):
-    """A scenario is about to be deployed, as visit number `visit` of the plan."""
+    """A scenario is about to be deployed, as visit number `visit` of the run.
+
+    `round` is which pass over the scenarios that is, from 1; journals of earlier versions have none.
+    """
 
     type: Literal["visit"] = "visit"
     visit: StrictInt = 0
     scenario: StrictStr = ""
+    round: Count = None
 
 
 class ScenarioUp(JournalLine):

@@ -16,6 +16,8 @@ REPETITION_OVERHEAD_S = 0.6
 """Checks, pings and set-up around a repetition on a healthy pair, without the condition's own delay."""
 CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
+CONDITION_S = 1.8
+"""Setting, reading back, probing and lifting an impairment, once for each condition of a visit."""
 SWITCH_S = 10.0
 """Leaving one scenario and joining the next: 3 s without a VPN, 9 to 17 s with a control plane and a relay."""
 CONTROL_ROUND_TRIPS = 9
@@ -59,8 +61,9 @@ class Profile:
     margin_pct: float = 2.0
 
     def repetitions(self, condition: Condition) -> int:
-        """How often a cell under that condition is repeated."""
-        return self.repetitions_impaired if condition else self.repetitions_clean
+        """How often a cell under that condition is repeated; in an adaptive run, at least."""
+        once = self.repetitions_impaired if condition else self.repetitions_clean
+        return once * self.blocks if self.adaptive else once
 
     @property
     def settings(self) -> Settings:
@@ -87,11 +90,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One stay in a scenario: jobs grouped by condition, both in shuffled order."""
+    """One stay in a scenario: jobs grouped by condition, both in shuffled order.
+
+    `round` is which pass over the scenarios it belongs to, from 1.
+    """
 
     number: int
     scenario: str
     jobs: tuple[Job, ...]
+    round: int = 1
 
     def by_condition(self) -> list[tuple[str, list[Job]]]:
         """The jobs, one group for each condition, in the visit's order."""
@@ -113,6 +120,7 @@ class MatrixPlan:
     visits: tuple[Visit, ...]
     dropped: tuple[str, ...] = ()
     catalogue: Catalogue = BUILT_IN
+    seed: int = 1
 
     @property
     def switching_s(self) -> float:
@@ -145,7 +153,7 @@ def plan_matrix(
     conditions, dropped = _within_budget(profile, pairs)
     cells = _cells(profile, conditions, pairs)
     visits = _visits(profile, cells, seed)
-    return MatrixPlan(profile, cells, visits, dropped, catalogue)
+    return MatrixPlan(profile, cells, visits, dropped, catalogue, seed)
 
 
 def _check(profile: Profile, catalogue: Catalogue) -> None:
@@ -176,6 +184,16 @@ def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
     return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
 
+def visit_s(profile: Profile, visit: Visit) -> float:
+    """Seconds that a visit takes, going there included."""
+    conditions = {job.cell.condition for job in visit.jobs}
+    measuring = sum(
+        len(job.repetitions) * repetition_s(profile, Condition.parse(job.cell.condition), job.cell.test)
+        for job in visit.jobs
+    )
+    return SWITCH_S + measuring + CONDITION_S * len(conditions - {"none"})
+
+
 def _cells(
     profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair]
 ) -> tuple[PlannedCell, ...]:
@@ -197,6 +215,9 @@ def _cells(
 
 def _within_budget(profile: Profile, pairs: Sequence[Pair]) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
     conditions, dropped = list(profile.conditions), []
+    if profile.adaptive:
+        # its budget ends the rounds; what it could not decide is said to be open
+        return tuple(conditions), ()
     switching = SWITCH_S * len(profile.scenarios) * profile.blocks
     while profile.budget_min is not None and not profile.conditions_asked and len(conditions) > 1:
         seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs))
@@ -217,7 +238,7 @@ def _visits(profile: Profile, cells: Sequence[PlannedCell], seed: int) -> tuple[
                 [cell for cell in cells if cell.cell.scenario == scenario], block, profile.blocks, order
             )
             if jobs:
-                visits.append(Visit(len(visits) + 1, scenario, jobs))
+                visits.append(Visit(len(visits) + 1, scenario, jobs, block + 1))
     return tuple(visits)
 
 
@@ -227,10 +248,15 @@ def _jobs(cells: Sequence[PlannedCell], block: int, blocks: int, order: random.R
         for planned in cells
         if block < planned.repetitions
     ]
+    return shuffled(jobs, order)
+
+
+def shuffled(jobs: Sequence[Job], order: random.Random) -> tuple[Job, ...]:
+    """The jobs of one visit grouped by condition, the groups and what is in them in random order."""
     names = list(dict.fromkeys(job.cell.condition for job in jobs))
-    shuffled = order.sample(names, len(names))
+    turns = order.sample(names, len(names))
     mixed = order.sample(jobs, len(jobs))
-    return tuple(job for name in shuffled for job in mixed if job.cell.condition == name)
+    return tuple(job for name in turns for job in mixed if job.cell.condition == name)
 
 
 VISITED_ONCE = (
@@ -267,6 +293,8 @@ def without(plan: MatrixPlan, scenarios: Container[str]) -> MatrixPlan:
 def remarks(plan: MatrixPlan) -> list[str]:
     """What a reader of the plan has to know beside the cells: what a budget did, and what the order cannot tell."""
     budget = plan.profile.budget_min
+    if plan.profile.adaptive:
+        return _adaptive_remarks(plan)
     said = [f"left out to stay in {budget:g} minutes: {name}" for name in plan.dropped]
     if budget is not None and plan.seconds > 60 * budget:
         said.append(
@@ -275,4 +303,21 @@ def remarks(plan: MatrixPlan) -> list[str]:
         )
     if sentence := confounded(plan):
         said.append(sentence)
+    return said
+
+
+def _adaptive_remarks(plan: MatrixPlan) -> list[str]:
+    """How an adaptive run goes on after the rounds of the plan, and what a budget means for it."""
+    profile = plan.profile
+    until = f"until {profile.budget_min:g} minutes are over" if profile.budget_min else "without a budget"
+    how = (
+        f"adaptive: every scenario is visited {profile.blocks} times; then only cells of pairs that are not decided"
+        f" yet, {until}; equal means within {profile.margin_pct:g} %"
+    )
+    said = [how]
+    if profile.budget_min is not None and plan.seconds > 60 * profile.budget_min:
+        said.append(
+            f"the first {profile.blocks} rounds alone are estimated at {plan.seconds / 60:.1f} minutes, more than the"
+            f" budget of {profile.budget_min:g}: the run ends with the budget, and says what is open"
+        )
     return said

@@ -13,7 +13,7 @@ from rich.table import Table
 from vpnmesh.frames.summary import summarize
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition
-from vpnmesh.study.matrix import Job, MatrixPlan
+from vpnmesh.study.matrix import Job, MatrixPlan, Visit
 from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
@@ -34,6 +34,10 @@ class RunProgress:
         self.console = console
         self.failures = 0
         self._planned_s = plan.seconds
+        # an adaptive run with a budget goes on until that is over, whatever its plan has
+        self._budget_s = (
+            60 * plan.profile.budget_min if plan.profile.adaptive and plan.profile.budget_min else None
+        )
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)
         self._total = plan.repetitions
@@ -69,6 +73,11 @@ class RunProgress:
         """What is under way now."""
         self._bar.update(self._task, description=what)
 
+    def expect(self, visits: Iterable[Visit]) -> None:
+        """Visits that the plan did not have come now."""
+        self._total += sum(len(job.repetitions) for visit in visits for job in visit.jobs)
+        self._bar.update(self._task, total=self._total)
+
     def advance(self, record: Record) -> None:
         """One attempt is done."""
         self._done += 1
@@ -94,10 +103,15 @@ class RunProgress:
         """The estimate that remains, corrected by how the run has gone so far."""
         share = self._done / max(1, self._total)
         elapsed = time.monotonic() - self._started
+        if self._budget_s is not None:
+            return _duration(max(0.0, self._budget_s - elapsed))
         gone = share - self._share_before
         total = elapsed / gone if gone > 0.1 else self._planned_s  # noqa: PLR2004 - before that the plan knows better
-        seconds = max(0.0, total * (1 - share))
-        return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004
+        return _duration(max(0.0, total * (1 - share)))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004
 
 
 def _value(record: Record, name: str) -> float | None:

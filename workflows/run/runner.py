@@ -18,6 +18,7 @@ from workflows.run.impair import Impaired, Keep, impaired, seed_for
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
 from workflows.run.provision import provisioned
+from workflows.run.schedule import schedule_for
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
 
@@ -33,37 +34,28 @@ class MatrixRun:
     seed: int
     failed: int = 0
     _sequence: int = 0
-    _finished: frozenset[tuple[str, int]] = field(init=False)
+    _done: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Take in what an earlier session of this run has finished."""
-        self._finished = self.store.finished
+        self._done = len(self.store.finished)
         self._sequence = last_sequence(self.store.events)
         self.failed = sum(one.outcome == "failed" and not one.unavailable for one in self.store.repetitions)
 
     @property
     def done(self) -> int:
         """Attempts that need no repeating."""
-        return len(self._finished)
+        return self._done
 
     def run(self, progress: RunProgress) -> None:
-        """Make every visit of the plan that has anything left to do."""
-        for visit in self.plan.visits:
-            if jobs := self._left(visit):
-                self._visit(Visit(visit.number, visit.scenario, jobs), progress)
-
-    def _left(self, visit: Visit) -> tuple[Job, ...]:
-        """The visit's jobs without the repetitions that are finished."""
-        jobs = (
-            Job(job.cell, tuple(n for n in job.repetitions if (job.cell.key, n) not in self._finished))
-            for job in visit.jobs
-        )
-        return tuple(job for job in jobs if job.repetitions)
+        """Make every visit of the schedule that has anything left to do."""
+        for visit in schedule_for(self.plan, self.store).visits(progress):
+            self._visit(visit, progress)
 
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
         scenario = self.plan.catalogue.named(visit.scenario)
         progress.doing(f"{scenario.name}: joining")
-        self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name))
+        self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name, round=visit.round))
         made: set[str] = set()
         try:
             with provisioned(self.site, scenario) as deployed:

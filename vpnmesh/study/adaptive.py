@@ -1,0 +1,189 @@
+"""What an adaptive run measures next: only what could still decide a pair of scenarios.
+
+The first rounds are those of the plan: every scenario once a round, every cell at each visit. After every round each
+pair of scenarios is judged anew, each test and condition by itself (`vpnmesh.stats.sequential`), and the next round
+visits only scenarios of pairs that are open, for the cells that are open. Everything here follows from the journal, so
+a run that was interrupted goes on with the round that it was in.
+"""
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property
+
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.model import Cell, Pair
+from vpnmesh.stats.sequential import (
+    Progress,
+    Rules,
+    ScenarioPair,
+    Visits,
+    begin,
+    decide,
+    likely_needed,
+)
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, VisitStarted, number, of_kind
+from vpnmesh.study.matrix import Job, MatrixPlan, Visit, shuffled
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Family:
+    """What is judged together: the scenarios' pairs in one test under one condition, between the same two nodes."""
+
+    test: str
+    condition: str
+    pair: Pair
+
+    def cell(self, scenario: str) -> Cell:
+        """The scenario's cell."""
+        return Cell(scenario, self.condition, self.test, self.pair)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a family: figures by scenario and round, and the verdict on every pair of scenarios."""
+
+    progress: Progress
+    visits: Mapping[str, Visits]
+    rules: Rules
+
+    @cached_property
+    def needed(self) -> Mapping[ScenarioPair, int | None]:
+        """Of every open pair: how many more visits of both would likely decide it; None where nobody can say."""
+        return likely_needed(self.progress, self.visits, self.rules)
+
+    def count(self, scenario: str) -> int:
+        """How many figures a scenario has."""
+        return sum(len(mine) for mine in self.visits[scenario])
+
+
+FEW_VISITS = 2
+"""Pairs that will be decided by so few more visits are not put off for cheaper ones."""
+FEWEST_ROUNDS = 8
+ROOM = 1.5
+"""Later rounds are cheaper than the first, since decided cells are left out."""
+
+
+def expected_rounds(plan: MatrixPlan) -> int:
+    """About how many rounds the budget allows: how the chance of an error is spread over the looks follows from it."""
+    budget_min, blocks = plan.profile.budget_min, plan.profile.blocks
+    if budget_min is None:
+        return FEWEST_ROUNDS * blocks
+    return max(FEWEST_ROUNDS, blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / plan.seconds))
+
+
+def rules_of(plan: MatrixPlan, look: int) -> Rules:
+    """The rules of that look, from 1; a run that goes on beyond the rounds it expected expects twice as many."""
+    rounds = expected_rounds(plan)
+    while look > rounds:
+        rounds *= 2
+    return Rules.for_visits(rounds, margin=plan.profile.margin_pct / 100)
+
+
+def rounds_of(events: Iterable[JournalEvent]) -> dict[int, int]:
+    """The round of every visit that was begun, by its number."""
+    return {one.visit: one.round for one in of_kind(events, VisitStarted) if one.round is not None}
+
+
+def judge(
+    plan: MatrixPlan, events: Sequence[JournalEvent], before: int | None = None
+) -> dict[Family, Judged]:
+    """Every family with what its figures say, one look after each round; `before` leaves out that round and later ones.
+
+    Only figures count that were measured and are above zero. Scenarios without any are in no pair.
+    """
+    figures = _figures(events, before)
+    return {
+        family: _judged(figures[family], plan)
+        for family in _families(plan)
+        if len(figures.get(family, {})) > 1
+    }
+
+
+def next_round(plan: MatrixPlan, events: Sequence[JournalEvent], which: int) -> tuple[Visit, ...]:
+    """The visits of that round, from what was measured in the rounds before it; none where nothing is open."""
+    if which <= plan.profile.blocks:
+        return tuple(visit for visit in plan.visits if visit.round == which)
+    wanted = _wanted(judge(plan, events, before=which))
+    rounds = rounds_of(events)
+    earlier = [one for one in of_kind(events, RepetitionEnded) if rounds.get(one.visit or 0, 0) < which]
+    order = random.Random(f"{plan.seed} {which}")  # noqa: S311 - an order that can be repeated, no secret
+    scenarios = [name for name in plan.profile.scenarios if any(cell.scenario == name for cell in wanted)]
+    first = 1 + len(plan.visits) + len(plan.profile.scenarios) * (which - 1 - plan.profile.blocks)
+    return tuple(
+        Visit(first + place, name, shuffled(_jobs(plan, wanted, name, earlier), order), which)
+        for place, name in enumerate(order.sample(scenarios, len(scenarios)))
+    )
+
+
+def _families(plan: MatrixPlan) -> list[Family]:
+    cells = [one.cell for one in plan.cells if one.cell.test in THROUGHPUT_TESTS]
+    return list(dict.fromkeys(Family(cell.test, cell.condition, cell.pair) for cell in cells))
+
+
+def rate_of(one: RepetitionEnded) -> float | None:
+    """The rate in Mbit/s that a repetition measured; None where it failed, or measured something else."""
+    rate = number(one.columns().get("rate_mbit_s"))
+    return rate if one.outcome == "measured" and rate and rate > 0 else None
+
+
+def _figures(
+    events: Sequence[JournalEvent], before: int | None
+) -> dict[Family, dict[str, dict[int, list[float]]]]:
+    """The rates of each family by scenario and round."""
+    rounds = rounds_of(events)
+    found: dict[Family, dict[str, dict[int, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for one in of_kind(events, RepetitionEnded):
+        round_of = rounds.get(one.visit or 0, 1)
+        if (rate := rate_of(one)) is not None and (before is None or round_of < before):
+            found[Family(one.test, one.condition, one.cell.pair)][one.scenario][round_of].append(rate)
+    return found
+
+
+def _judged(figures: Mapping[str, Mapping[int, list[float]]], plan: MatrixPlan) -> Judged:
+    """One look after every round in which any of the scenarios was measured."""
+    rounds = sorted({number for mine in figures.values() for number in mine})
+    names = tuple(name for name in plan.profile.scenarios if name in figures)
+    rules = rules_of(plan, 1)
+    progress, visits = begin(names, rules), dict[str, Visits]()
+    for look in range(1, len(rounds) + 1):
+        rules = rules_of(plan, look)
+        visits = {name: [figures[name].get(n, []) for n in rounds[:look]] for name in names}
+        progress = decide(progress, visits, rules)
+    return Judged(progress, visits, rules)
+
+
+def _jobs(
+    plan: MatrixPlan, wanted: AbstractSet[Cell], scenario: str, earlier: Sequence[RepetitionEnded]
+) -> list[Job]:
+    """The wanted cells of a scenario, numbered on from what was attempted or planned before."""
+    last = Counter[Cell]()
+    for one in earlier:
+        last[one.cell] = max(last[one.cell], one.repetition)
+    jobs = []
+    for planned in plan.cells:
+        if (cell := planned.cell) in wanted and cell.scenario == scenario:
+            first = max(last[cell], planned.repetitions) + 1
+            jobs.append(Job(cell, tuple(range(first, first + planned.repetitions // plan.profile.blocks))))
+    return jobs
+
+
+def _wanted(judged: Mapping[Family, Judged]) -> set[Cell]:
+    """The cells of the open pairs that will likely be decided soonest: the cheapest verdicts come first."""
+    needed = {
+        (family, pair): math.inf if (visits := one.needed.get(pair)) is None else visits
+        for family, one in judged.items()
+        for pair in one.progress.undecided
+    }
+    limit = max(FEW_VISITS, 2 * min(needed.values(), default=0))
+    return {
+        family.cell(scenario)
+        for (family, pair), visits in needed.items()
+        if visits <= limit
+        for scenario in pair
+    }

@@ -1,0 +1,112 @@
+"""In which order a run visits scenarios: as planned, or round by round as long as something is open."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vpnmesh.study.adaptive import judge, next_round
+from vpnmesh.study.matrix import Job, MatrixPlan, Visit, visit_s
+from vpnmesh.study.watch import drift_sentence
+from workflows.run.progress import RunProgress
+from workflows.run.standing import standing
+from workflows.run.store import Store
+
+
+class Schedule(Protocol):
+    """Where to go next; a visit is asked for when the one before is over."""
+
+    def visits(self, progress: RunProgress) -> Iterator[Visit]:
+        """Every visit that has anything left to do, with that alone."""
+
+
+def schedule_for(plan: MatrixPlan, store: Store) -> Schedule:
+    """The schedule of the plan's profile."""
+    return Rounds(plan, store) if plan.profile.adaptive else Planned(plan, store)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan's own visits, one after the other."""
+
+    plan: MatrixPlan
+    store: Store
+
+    def visits(self, _progress: RunProgress) -> Iterator[Visit]:
+        """As planned."""
+        for visit in self.plan.visits:
+            if left := unfinished(visit, self.store):
+                yield left
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Rounds of visits until every pair is decided, or until the session has used its budget.
+
+    Every cell is asked at least once: a budget ends nothing before the second round. It ends the run where the next
+    visit would not be over in time, judged by how long visits have taken so far.
+    """
+
+    plan: MatrixPlan
+    store: Store
+    clock: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+    _estimated_s: float = 0.0
+    _taken_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """The budget is that of the session that begins here."""
+        self._began = self.clock()
+
+    def visits(self, progress: RunProgress) -> Iterator[Visit]:
+        """Round after round; says after each where the run stands."""
+        for number in itertools.count(1):
+            planned = next_round(self.plan, self.store.events, number)
+            if not planned:
+                progress.say("every pair is decided")
+                return
+            left = [visit for one in planned if (visit := unfinished(one, self.store))]
+            if not left:
+                continue
+            progress.expect(left if number > self.plan.profile.blocks else ())
+            for visit in left:
+                if number > 1 and not self._in_time(visit):
+                    progress.say(f"round {number} ends here: {self._spent()}")
+                    return
+                yield from self._timed(visit)
+            self._tell(number, progress)
+
+    def _timed(self, visit: Visit) -> Iterator[Visit]:
+        begun = self.clock()
+        yield visit
+        # what is unavailable takes no time, which says nothing of other visits
+        if unfinished(visit, self.store) != visit:
+            self._taken_s += self.clock() - begun
+            self._estimated_s += visit_s(self.plan.profile, visit)
+
+    def _in_time(self, visit: Visit) -> bool:
+        budget_min = self.plan.profile.budget_min
+        pace = self._taken_s / self._estimated_s if self._estimated_s else 1.0
+        wanted_s = pace * visit_s(self.plan.profile, visit)
+        return budget_min is None or self.clock() - self._began + wanted_s <= 60 * budget_min
+
+    def _spent(self) -> str:
+        spent, budget = (self.clock() - self._began) / 60, self.plan.profile.budget_min
+        return f"{spent:.1f} of {budget:g} minutes" if budget else f"{spent:.1f} minutes"
+
+    def _tell(self, number: int, progress: RunProgress) -> None:
+        progress.say(f"round {number}: {standing(judge(self.plan, self.store.events))}; {self._spent()}")
+        if sentence := drift_sentence(self.store.events):
+            progress.say(sentence)
+
+
+def unfinished(visit: Visit, store: Store) -> Visit | None:
+    """The visit without the repetitions that are finished; None where nothing is left of it."""
+    finished = store.finished
+    jobs = (
+        Job(job.cell, tuple(n for n in job.repetitions if (job.cell.key, n) not in finished))
+        for job in visit.jobs
+    )
+    left = tuple(job for job in jobs if job.repetitions)
+    return Visit(visit.number, visit.scenario, left, visit.round) if left else None
