@@ -19,7 +19,7 @@ depend on one another (lag 1) need more than this promises.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, combinations
 
@@ -27,12 +27,24 @@ from scipy import special
 
 from vpnmesh.errors import InputError
 from vpnmesh.stats.describe import Floats, Summary, describe
+from vpnmesh.stats.intervals import Interval
 
 ScenarioPair = tuple[str, str]
 Visits = Sequence[Sequence[float] | Floats]
-"""The figures of one scenario in the order they were taken, one sequence per visit."""
+"""The figures of one scenario in the order they were taken, one sequence per visit.
+
+Visit r of every scenario belongs to round r: a scenario that had no visit in a round, or a visit without a figure,
+has an empty sequence there.
+"""
 FEWEST = 3
 _EVEN_SHARE = (0.2, 0.8)
+
+
+class Unit(StrEnum):
+    """What is counted as one independent observation, and what `wanted`, `first` and `budget` count."""
+
+    VISIT = "visit"
+    FIGURE = "figure"
 
 
 class PairVerdict(StrEnum):
@@ -60,6 +72,24 @@ class Rules:
     growth: float = 1.2
     budget: int = 100
     least_spread: float = 0.001
+    unit: Unit = Unit.FIGURE
+    reserve: float = 0.0
+
+    @classmethod
+    def for_visits(cls, visits: int, *, margin: float = 0.02) -> "Rules":
+        """The design of a live run of about that many visits per scenario: a look after each from the third on.
+
+        The unit is the visit: `wanted` counts visits. A fifth of the error is kept back, so that a run which
+        is resumed with a larger budget still has looks to take.
+        """
+        return cls(
+            margin=margin, first=FEWEST, growth=1.01, budget=max(visits, FEWEST), unit=Unit.VISIT, reserve=0.2
+        )
+
+    @classmethod
+    def for_figures(cls, figures: int, *, margin: float = 0.02) -> "Rules":
+        """The design for recorded repetitions in one long visit each: `wanted` counts figures."""
+        return cls(margin=margin, budget=figures)
 
     def __post_init__(self) -> None:
         """InputError where the design cannot work."""
@@ -89,11 +119,18 @@ class Progress:
     evidence: Mapping[ScenarioPair, PairEvidence] = field(default_factory=dict)
     verdicts: Mapping[ScenarioPair, PairVerdict] = field(default_factory=dict)
     wanted: Mapping[str, int] = field(default_factory=dict)
+    hopeless: frozenset[ScenarioPair] = frozenset()
+    spent: float = 0.0
 
     @property
     def undecided(self) -> tuple[ScenarioPair, ...]:
-        """The pairs that need more repetitions."""
+        """The pairs without a verdict, hopeless ones too."""
         return tuple(pair for pair, verdict in self.verdicts.items() if verdict is PairVerdict.UNDECIDED)
+
+    @property
+    def open(self) -> tuple[ScenarioPair, ...]:
+        """The pairs that are worth measuring on: undecided and not hopeless."""
+        return tuple(pair for pair in self.undecided if pair not in self.hopeless)
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
@@ -123,9 +160,14 @@ def begin(scenarios: tuple[str, ...], rules: Rules) -> Progress:
 def decide(progress: Progress, visits: Mapping[str, Visits], rules: Rules) -> Progress:
     """Take one look at the samples so far; a verdict once given is kept."""
     so_far = {name: describe(list(chain.from_iterable(mine))) for name, mine in visits.items()}
-    counts, weight = look_counts(rules), look_weights(rules)[progress.look]
+    counts = look_counts(rules)
+    if progress.look >= len(counts):
+        return replace(progress, wanted={})
+    weight = look_weights(rules)[progress.look]
     evidence = dict(progress.evidence)
     for pair in progress.undecided:
+        if not all(name in so_far and so_far[name].n >= FEWEST for name in pair):
+            continue
         evidence[pair] = weigh(evidence[pair], so_far[pair[0]], so_far[pair[1]], weight, rules)
     verdicts = _step_down(evidence, progress.verdicts, rules)
     look = progress.look + 1
@@ -133,6 +175,32 @@ def decide(progress: Progress, visits: Mapping[str, Visits], rules: Rules) -> Pr
     if look == len(counts):
         return after
     return Progress(look, evidence, verdicts, _allocate(after.undecided, so_far, counts[look], rules))
+
+
+def resumed(progress: Progress, visits: Mapping[str, Visits], rules: Rules) -> Progress:
+    """The same progress with `wanted` filled anew, for rules with a larger budget than those it was made under."""
+    return decide(progress, visits, rules)
+
+
+def ratio_limits(progress: Progress) -> dict[ScenarioPair, Interval | None]:
+    """Level of a / level of b of every pair, with limits that hold however often one looks and for all pairs at once.
+
+    They come of the same evidence as the verdicts. None below the figures that an interval needs.
+    """
+    return dict.fromkeys(progress.verdicts, None)
+
+
+def likely_needed(
+    progress: Progress,
+    visits: Mapping[str, Visits],  # noqa: ARG001 - filled in by the next change
+    rules: Rules,  # noqa: ARG001 - likewise
+) -> dict[ScenarioPair, int | None]:
+    """How many more units (`rules.unit`: visits or figures) of each side would likely decide every undecided pair.
+
+    Projected from the ratio and the spread so far, beyond the budget too. None where nothing can be said: too few
+    figures, or a difference that lies on the border of what can be decided.
+    """
+    return dict.fromkeys(progress.undecided, None)
 
 
 def weigh(before: PairEvidence, a: Summary, b: Summary, weight: float, rules: Rules) -> PairEvidence:
@@ -178,6 +246,9 @@ def _allocate(
     """Repetitions per scenario for the next look: a pair shares 2 x count by its spreads."""
     wanted = {name: summary.n for name, summary in so_far.items()}
     for a, b in undecided:
+        if not all(name in so_far and so_far[name].n >= FEWEST for name in (a, b)):
+            wanted |= dict.fromkeys((a, b), count)
+            continue
         sd_a, sd_b = (math.sqrt(_variance(s.mean or 0.0, s.sd or 0.0, rules)) for s in (so_far[a], so_far[b]))
         share = min(max(sd_a / (sd_a + sd_b), _EVEN_SHARE[0]), _EVEN_SHARE[1])
         for name, part in ((a, share), (b, 1 - share)):
