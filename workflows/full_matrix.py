@@ -49,15 +49,17 @@ from workflows.run.site import Site
 from workflows.run.store import RunFiles, Store
 
 ALL_MEASURED, SOME_FAILED = 0, 3
+_MORE = frozenset({"budget"})
+"""What going on with an adaptive run may ask for anew."""
 NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
 @click.command(help=__doc__)
 @click.option(
     "--profile",
-    default="quick",
+    default="adaptive",
     show_default=True,
-    help="quick | paper | paper-text, or a YAML file with one",
+    help="adaptive | quick | paper | paper-text, or a YAML file with one",
 )
 @click.option(
     "--inventory", default="lab", show_default=True, help="a built-in inventory, or a folder with hosts.yaml"
@@ -66,13 +68,22 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 @scenario_file
 @click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
 @click.option("--tests", cls=TestsOption, help="comma-separated")
-@click.option("--repetitions", type=int, help="of every cell")
+@click.option(
+    "--repetitions", type=int, help="of every cell: a fixed number of them, whatever is decided before that"
+)
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
 @click.option(
     "--budget",
     type=float,
-    help="minutes; conditions that the profile chose and that do not fit are dropped, visibly",
+    help="minutes; an adaptive run ends with them and says what is open (with --resume: so many more), of a fixed one"
+    " conditions that the profile chose and that do not fit are dropped, visibly",
+)
+@click.option("--margin", type=float, help="percent: scenarios that are closer than this are equal")
+@click.option(
+    "--precision",
+    type=float,
+    help="percent: go on until every ratio is known as well as that, instead of until each pair is decided",
 )
 @click.option(
     "--placement", help="PLACE[:END][:LIMIT], e.g. underlay:client, vxlan, pod:both, underlay:client:1000"
@@ -139,7 +150,7 @@ def main(
             if store is None:
                 store = Store.create(out or _default_out(), asked.request(testbed), site.secrets)
             own = replace(site, firewall=FirewallRun.of(store.directory))
-            code = run(console, own, plan, store, lab, asked.seed, missing)
+            code = run(console, own, plan, store, lab, asked.budget_min, missing)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
@@ -150,12 +161,16 @@ def main(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a run is asked for: by the options, or by those that it was begun with."""
+    """What a run is asked for: by the options, or by those that it was begun with.
+
+    `budget_min` are the minutes of this session, which one that goes on with an adaptive run may have of its own.
+    """
 
     profile: Profile
     catalogue: Catalogue
     seed: int
     inventory: str
+    budget_min: float | None = None
 
     def request(self, testbed: Testbed) -> Manifest:
         """As a new run's manifest keeps it."""
@@ -166,12 +181,15 @@ def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: st
     """What the options ask for, or what the run to go on with was asked for when it began."""
     if resume is None:
         known = options.known()
-        return _Asked(options.build(known), known.catalogue, seed, inventory)
-    sessions.refuse_options(click.get_current_context())
+        profile = options.build(known)
+        return _Asked(profile, known.catalogue, seed, inventory, profile.budget_min)
     manifest = RunFiles(resume).manifest()
     begun = provenance.read_request(manifest, str(resume))
+    sessions.refuse_options(click.get_current_context(), _MORE if begun.profile.adaptive else frozenset())
     catalogue = Catalogue.of_run(manifest.entries(), f"{resume}/manifest.json")
-    return _Asked(begun.profile, catalogue, begun.seed, begun.inventory)
+    left = sessions.minutes_left(begun.profile.budget_min, RunFiles(resume).events())
+    budget = left if options.budget is None else options.budget
+    return _Asked(begun.profile, catalogue, begun.seed, begun.inventory, budget)
 
 
 def run(
@@ -180,20 +198,21 @@ def run(
     plan: MatrixPlan,
     store: Store,
     lab: Lab | None,
-    seed: int,
+    budget_min: float | None = None,
     missing: Mapping[str, str] = NOTHING_MISSING,
 ) -> int:
     """Make all attempts that the store lacks; show tables and path; return the exit code.
 
-    `missing` are the scenarios that are known to be unavailable, with the reasons.
+    `budget_min` are the minutes after which an adaptive run ends; `missing` are the scenarios that are known to be
+    unavailable, with the reasons.
     """
     engine = choose_engine(site)
-    matrix = MatrixRun(site, plan, store, engine, seed)
+    matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
     for sentence in (*remarks(plan), *beside(plan), *told_missing(able, missing)):
         console.print(sentence, highlight=False, markup=False)
     signum = None
-    with RunProgress(console, able, matrix.done) as progress:
+    with RunProgress(console, able, matrix.done, budget_min) as progress:
         try:
             for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)

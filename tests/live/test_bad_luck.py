@@ -109,7 +109,7 @@ def test_a_client_that_never_connects_is_a_failed_row_with_its_log(
     )
     plan = plan_matrix(profile, site.testbed.pairs, seed=1)
     store, server = Store.create(tmp_path / "run", secrets=site.secrets), site.testbed.server.name
-    matrix = MatrixRun(site, plan, store, choose_engine(site), seed=1)
+    matrix = MatrixRun(site, plan, store, choose_engine(site))
     with cut_off(site, server), RunProgress(Console(quiet=True), plan, 0) as progress:
         matrix.run(progress)
     rows = store.repetitions

@@ -64,7 +64,7 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
     console = Console(width=200, record=True, quiet=False, file=(tmp_path / "screen").open("w"))
     with RunProgress(console, plan, 0) as progress:
         store.update_manifest(**provenance.surroundings(site, None, engine).entries())
-        MatrixRun(site, plan, store, engine, seed=1).run(progress)
+        MatrixRun(site, plan, store, engine).run(progress)
         store.update_manifest(footprint=provenance.footprint(site))
     console.file.close()
     store.write_results()

@@ -41,7 +41,7 @@ def run(
     """Carry the plan out with whatever `provisioned` is patched to; returns what was said too."""
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     site = Site(None, bed, secrets=set() if secrets is None else secrets)  # type: ignore[arg-type]
-    matrix = MatrixRun(site, plan, store, NetemEngine(), seed=1)
+    matrix = MatrixRun(site, plan, store, NetemEngine())
     with RunProgress(console, plan, matrix.done) as progress:
         matrix.run(progress)
     console.file.close()

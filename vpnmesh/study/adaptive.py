@@ -16,6 +16,7 @@ from functools import cached_property
 
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import Cell, Pair
+from vpnmesh.stats.intervals import Interval
 from vpnmesh.stats.sequential import (
     Progress,
     Rules,
@@ -24,6 +25,7 @@ from vpnmesh.stats.sequential import (
     begin,
     decide,
     likely_needed,
+    ratio_limits,
 )
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, VisitStarted, number, of_kind
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit, shuffled
@@ -44,20 +46,51 @@ class Family:
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of a family: figures by scenario and round, and the verdict on every pair of scenarios."""
+    """What is known of a family: figures by scenario and round, and the verdict on every pair of scenarios.
+
+    `precision_pct`, where there is one, is how near the limits of a ratio must come to it before its pair is done.
+    """
 
     progress: Progress
     visits: Mapping[str, Visits]
     rules: Rules
+    precision_pct: float | None = None
+
+    @cached_property
+    def ratios(self) -> Mapping[ScenarioPair, Interval | None]:
+        """Level of a / level of b of every pair, with limits; None below the figures that they need."""
+        return ratio_limits(self.progress)
 
     @cached_property
     def needed(self) -> Mapping[ScenarioPair, int | None]:
-        """Of every open pair: how many more visits of both would likely decide it; None where nobody can say."""
-        return likely_needed(self.progress, self.visits, self.rules)
+        """Of every open pair: how many more visits of both would likely do; None where nobody can say."""
+        if self.precision_pct is None:
+            return likely_needed(self.progress, self.visits, self.rules)
+        return {
+            pair: self._for_precision(pair) for pair, ratio in self.ratios.items() if not self._precise(ratio)
+        }
 
-    def count(self, scenario: str) -> int:
+    def figures(self, scenario: str) -> int:
         """How many figures a scenario has."""
         return sum(len(mine) for mine in self.visits[scenario])
+
+    def _precise(self, ratio: Interval | None) -> bool:
+        return (
+            ratio is not None
+            and self.precision_pct is not None
+            and _half_width_pct(ratio) <= self.precision_pct
+        )
+
+    def _for_precision(self, pair: ScenarioPair) -> int | None:
+        """The width of an interval falls with the square root of the visits that it rests on."""
+        ratio, visits = self.ratios[pair], min(sum(map(bool, self.visits[name])) for name in pair)
+        if ratio is None or self.precision_pct is None:
+            return None
+        return max(1, math.ceil(visits * ((_half_width_pct(ratio) / self.precision_pct) ** 2 - 1)))
+
+
+def _half_width_pct(ratio: Interval) -> float:
+    return 100 * (ratio.high - ratio.low) / 2 / ratio.estimate
 
 
 FEW_VISITS = 2
@@ -75,10 +108,10 @@ def expected_rounds(plan: MatrixPlan) -> int:
     return max(FEWEST_ROUNDS, blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / plan.seconds))
 
 
-def rules_of(plan: MatrixPlan, look: int) -> Rules:
-    """The rules of that look, from 1; a run that goes on beyond the rounds it expected expects twice as many."""
+def rules_of(plan: MatrixPlan, count: int) -> Rules:
+    """The rules of a look after so many rounds; a run that goes on beyond those it expected expects twice as many."""
     rounds = expected_rounds(plan)
-    while look > rounds:
+    while count > rounds:
         rounds *= 2
     return Rules.for_visits(rounds, margin=plan.profile.margin_pct / 100)
 
@@ -146,16 +179,16 @@ def _figures(
 
 
 def _judged(figures: Mapping[str, Mapping[int, list[float]]], plan: MatrixPlan) -> Judged:
-    """One look after every round in which any of the scenarios was measured."""
+    """One look after every round in which any of the scenarios was measured, from the first that a look can take."""
     rounds = sorted({number for mine in figures.values() for number in mine})
     names = tuple(name for name in plan.profile.scenarios if name in figures)
+    visits: dict[str, Visits] = {name: [figures[name].get(n, []) for n in rounds] for name in names}
     rules = rules_of(plan, 1)
-    progress, visits = begin(names, rules), dict[str, Visits]()
-    for look in range(1, len(rounds) + 1):
-        rules = rules_of(plan, look)
-        visits = {name: [figures[name].get(n, []) for n in rounds[:look]] for name in names}
-        progress = decide(progress, visits, rules)
-    return Judged(progress, visits, rules)
+    progress = begin(names, rules)
+    for count in range(rules.first, len(rounds) + 1):
+        rules = rules_of(plan, count)
+        progress = decide(progress, {name: mine[:count] for name, mine in visits.items()}, rules)
+    return Judged(progress, visits, rules, plan.profile.precision_pct)
 
 
 def _jobs(
@@ -176,9 +209,9 @@ def _jobs(
 def _wanted(judged: Mapping[Family, Judged]) -> set[Cell]:
     """The cells of the open pairs that will likely be decided soonest: the cheapest verdicts come first."""
     needed = {
-        (family, pair): math.inf if (visits := one.needed.get(pair)) is None else visits
+        (family, pair): math.inf if visits is None else visits
         for family, one in judged.items()
-        for pair in one.progress.undecided
+        for pair, visits in one.needed.items()
     }
     limit = max(FEW_VISITS, 2 * min(needed.values(), default=0))
     return {

@@ -29,6 +29,7 @@ MAX_REPETITIONS = 10_000
 MAX_DURATION_S = 86_400
 """The longest that iperf3 takes (its MAX_TIME)."""
 MAX_SEED = 1_000_000_000
+MAX_SHARE_PCT = 100
 
 DEFAULT_PLACEMENT = Placement()
 
@@ -39,7 +40,8 @@ class Profile:
 
     `conditions_asked` says that somebody named the conditions: then a budget drops none of them. `adaptive` stops each
     pair of scenarios when it is decided: they differ, or they are equal within `margin_pct` of the larger mean; then
-    `repetitions_*` are those of one visit, and `blocks` the fewest visits.
+    `repetitions_*` are those of one visit, and `blocks` the fewest visits. `precision_pct` goes on instead until the
+    limits of every pair's ratio are so near to it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Profile:
     conditions_asked: bool = False
     adaptive: bool = False
     margin_pct: float = 2.0
+    precision_pct: float | None = None
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
@@ -163,6 +166,11 @@ def _check(profile: Profile, catalogue: Catalogue) -> None:
         measurement_named(test)
     if not profile.conditions or not profile.tests or not profile.scenarios:
         raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
+    _check_counts(profile)
+    _check_shares(profile)
+
+
+def _check_counts(profile: Profile) -> None:
     for option, value, most in (
         ("--repetitions", profile.repetitions_clean, MAX_REPETITIONS),
         ("--repetitions", profile.repetitions_impaired, MAX_REPETITIONS),
@@ -173,9 +181,15 @@ def _check(profile: Profile, catalogue: Catalogue) -> None:
             raise InputError(option, f"{value} is less than 1")
         if value > most:
             raise InputError(option, f"{value} is more than {most}")
+
+
+def _check_shares(profile: Profile) -> None:
     budget = profile.budget_min
     if budget is not None and not 0 < budget < math.inf:
         raise InputError("--budget", f"{budget:g} is no number of minutes above 0")
+    for option, share in (("--margin", profile.margin_pct), ("--precision", profile.precision_pct)):
+        if share is not None and not 0 < share < MAX_SHARE_PCT:
+            raise InputError(option, f"{share:g} is no percentage between 0 and {MAX_SHARE_PCT}")
 
 
 def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
@@ -310,10 +324,12 @@ def _adaptive_remarks(plan: MatrixPlan) -> list[str]:
     """How an adaptive run goes on after the rounds of the plan, and what a budget means for it."""
     profile = plan.profile
     until = f"until {profile.budget_min:g} minutes are over" if profile.budget_min else "without a budget"
-    how = (
-        f"adaptive: every scenario is visited {profile.blocks} times; then only cells of pairs that are not decided"
-        f" yet, {until}; equal means within {profile.margin_pct:g} %"
+    open_pairs = (
+        f"pairs that are not decided yet (equal means within {profile.margin_pct:g} %)"
+        if profile.precision_pct is None
+        else f"pairs whose ratio is not known to {profile.precision_pct:g} % yet"
     )
+    how = f"adaptive: every scenario is visited {profile.blocks} times; then only for {open_pairs}, {until}"
     said = [how]
     if profile.budget_min is not None and plan.seconds > 60 * profile.budget_min:
         said.append(

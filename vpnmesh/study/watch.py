@@ -44,10 +44,11 @@ def drift_sentence(events: Iterable[JournalEvent]) -> str:
     """What a reader must know of it while a run goes on; "" where nothing shows."""
     found, change = machine_drift(events)
     if found.drifting:
+        direction = "higher" if change > 0 else "lower"
         return (
-            f"the machine drifts: rates of all cells together are {abs(change):.1%}"
-            f" {'higher' if change > 0 else 'lower'} in the last third of the run than in the first (Mann-Kendall tau {found.tau:+.2f}, p {found.p:.2g});"
-            " scenarios of one round are compared with each other, so that verdicts do not rest on it"
+            f"the machine drifts: rates of all cells together are {abs(change):.1%} {direction} in the last third"
+            f" of the run than in the first (Mann-Kendall tau {found.tau:+.2f}, p {found.p:.2g}); scenarios of one"
+            " round are compared with each other, so that verdicts do not rest on it"
         )
     if found.dependent:
         return (

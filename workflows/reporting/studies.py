@@ -1,5 +1,6 @@
 """Makes a Study from files: the paper's published folders, or the directory of a run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,19 @@ from vpnmesh.frames.events import figures_of, setup
 from vpnmesh.frames.imports import failure_notes
 from vpnmesh.frames.schemas import API, FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
 from vpnmesh.reference.data import Published
+from vpnmesh.report.adaptive_verdicts import adaptive_verdicts
 from vpnmesh.report.figure_tables import described
 from vpnmesh.report.identity import identity
 from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import RunTables, Study, build_study
-from vpnmesh.study.journal import JournalEvent
+from vpnmesh.report.verdicts import VERDICTS
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, of_kind
+from vpnmesh.study.manifest import Manifest
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.published_files import read_imports
+from workflows.run.provenance import read_request
 from workflows.run.store import RunFiles
 
 
@@ -74,7 +80,7 @@ def study_from_run(run: Path) -> Study:
         _requests(run),
         (*notes, *failure_notes(samples)),
         identity(manifest.entries()),
-        RunTables(_figures(files, events, samples), setup(events)),
+        RunTables(_figures(files, events, samples), setup(events), _verdicts(manifest, events, str(run))),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )
     if study.samples.is_empty() and study.tables["api"].is_empty():
@@ -82,6 +88,16 @@ def study_from_run(run: Path) -> Study:
             str(run), "holds no repetition and no request", "let the run measure something first"
         )
     return _with_api_notes(study)
+
+
+def _verdicts(manifest: Manifest, events: list[JournalEvent], place: str) -> pl.DataFrame:
+    """What an adaptive run decided; no rows for any other."""
+    if not isinstance(manifest.profile, Mapping) or not manifest.profile.get("adaptive"):
+        return empty(VERDICTS)
+    begun = read_request(manifest, place)
+    pairs = list(dict.fromkeys(one.cell.pair for one in of_kind(events, RepetitionEnded)))
+    catalogue = Catalogue.of_run(manifest.entries(), f"{place}/manifest.json")
+    return adaptive_verdicts(plan_matrix(begun.profile, pairs, begun.seed, catalogue), events)
 
 
 def _results(files: RunFiles, events: list[JournalEvent]) -> tuple[pl.DataFrame, list[str]]:

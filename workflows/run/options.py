@@ -65,7 +65,7 @@ WHAT_SHIPS = KnownScenarios(BUILT_IN)
 class MatrixOptions:
     """What the command line changes of a profile; None leaves the profile's own."""
 
-    profile: str = "quick"
+    profile: str = "adaptive"
     scenarios: str | None = None
     conditions: str | None = None
     tests: str | None = None
@@ -73,6 +73,8 @@ class MatrixOptions:
     duration: int | None = None
     blocks: int | None = None
     budget: float | None = None
+    margin: float | None = None
+    precision: float | None = None
     placement: str | None = None
     scenario_files: tuple[str, ...] = ()
 
@@ -91,9 +93,14 @@ class MatrixOptions:
                 ("repetitions_impaired", self.repetitions),
                 ("duration_s", self.duration),
                 ("blocks", self.blocks),
+                ("margin_pct", self.margin),
+                ("precision_pct", self.precision),
             )
             if value is not None
         }
+        if self.repetitions is not None:
+            # whoever says how often leaves nothing to be decided
+            changes["adaptive"] = False
         if scenarios is not None:
             changes["scenarios"] = scenarios
         changes |= self._lists() | self._budget(profile, scenarios)
@@ -119,6 +126,9 @@ class MatrixOptions:
         """
         if self.budget is not None:
             return {"budget_min": self.budget}
+        if profile.adaptive and self.repetitions is None:
+            # its budget is what it is asked to make the most of, whatever that is
+            return {} if self.precision is None else {"budget_min": None}
         costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks)
         if any(value is not None for value in costly):
             return {"budget_min": None}

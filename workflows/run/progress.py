@@ -30,14 +30,14 @@ def make_console() -> Console:
 class RunProgress:
     """Live progress of a matrix; on a terminal with a bar, elsewhere as plain lines."""
 
-    def __init__(self, console: Console, plan: MatrixPlan, done: int) -> None:
+    def __init__(
+        self, console: Console, plan: MatrixPlan, done: int, budget_min: float | None = None
+    ) -> None:
         self.console = console
         self.failures = 0
         self._planned_s = plan.seconds
         # an adaptive run with a budget goes on until that is over, whatever its plan has
-        self._budget_s = (
-            60 * plan.profile.budget_min if plan.profile.adaptive and plan.profile.budget_min else None
-        )
+        self._budget_s = 60 * budget_min if plan.profile.adaptive and budget_min else None
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)
         self._total = plan.repetitions

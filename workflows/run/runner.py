@@ -25,13 +25,16 @@ from workflows.run.store import Store, StoreError
 
 @dataclass(slots=True)
 class MatrixRun:
-    """A plan being carried out into a store; what the store already holds is not repeated."""
+    """A plan being carried out into a store; what the store already holds is not repeated.
+
+    `budget_min` are the minutes after which an adaptive run ends; None = its rules alone say when.
+    """
 
     site: Site
     plan: MatrixPlan
     store: Store
     engine: Engine
-    seed: int
+    budget_min: float | None = None
     failed: int = 0
     _sequence: int = 0
     _done: int = field(init=False)
@@ -49,7 +52,7 @@ class MatrixRun:
 
     def run(self, progress: RunProgress) -> None:
         """Make every visit of the schedule that has anything left to do."""
-        for visit in schedule_for(self.plan, self.store).visits(progress):
+        for visit in schedule_for(self.plan, self.store, self.budget_min).visits(progress):
             self._visit(visit, progress)
 
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
@@ -91,7 +94,7 @@ class MatrixRun:
                 self.engine,
                 condition,
                 placement,
-                seed_for(self.seed, visit.number),
+                seed_for(self.plan.seed, visit.number),
                 self._keeper(f"{visit.scenario}/{name}/impairment/visit-{visit.number}"),
                 jobs[0].cell.pair,
             ) as impairment:

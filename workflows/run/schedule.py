@@ -21,9 +21,9 @@ class Schedule(Protocol):
         """Every visit that has anything left to do, with that alone."""
 
 
-def schedule_for(plan: MatrixPlan, store: Store) -> Schedule:
+def schedule_for(plan: MatrixPlan, store: Store, budget_min: float | None = None) -> Schedule:
     """The schedule of the plan's profile."""
-    return Rounds(plan, store) if plan.profile.adaptive else Planned(plan, store)
+    return Rounds(plan, store, budget_min) if plan.profile.adaptive else Planned(plan, store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Rounds:
 
     plan: MatrixPlan
     store: Store
+    budget_min: float | None = None
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
     _estimated_s: float = 0.0
@@ -64,7 +65,6 @@ class Rounds:
         for number in itertools.count(1):
             planned = next_round(self.plan, self.store.events, number)
             if not planned:
-                progress.say("every pair is decided")
                 return
             left = [visit for one in planned if (visit := unfinished(one, self.store))]
             if not left:
@@ -86,13 +86,13 @@ class Rounds:
             self._estimated_s += visit_s(self.plan.profile, visit)
 
     def _in_time(self, visit: Visit) -> bool:
-        budget_min = self.plan.profile.budget_min
         pace = self._taken_s / self._estimated_s if self._estimated_s else 1.0
         wanted_s = pace * visit_s(self.plan.profile, visit)
-        return budget_min is None or self.clock() - self._began + wanted_s <= 60 * budget_min
+        spent_s = self.clock() - self._began
+        return self.budget_min is None or spent_s + wanted_s <= 60 * self.budget_min
 
     def _spent(self) -> str:
-        spent, budget = (self.clock() - self._began) / 60, self.plan.profile.budget_min
+        spent, budget = (self.clock() - self._began) / 60, self.budget_min
         return f"{spent:.1f} of {budget:g} minutes" if budget else f"{spent:.1f} minutes"
 
     def _tell(self, number: int, progress: RunProgress) -> None:

@@ -14,7 +14,7 @@ from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study import surroundings
-from vpnmesh.study.journal import SessionStarted
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, SessionStarted
 from vpnmesh.study.manifest import Manifest, RunSession, Surroundings
 from workflows.run import provenance
 from workflows.run.site import Site
@@ -25,12 +25,12 @@ WITH_RESUME = frozenset({"resume", "require", "require_all", "dry_run", "only_pl
 _WAY_OUT = "start a new run for what is there now: leave --resume out"
 
 
-def refuse_options(context: click.Context) -> None:
+def refuse_options(context: click.Context, allowed: frozenset[str] = frozenset()) -> None:
     """Raise InputError naming the options given beside --resume that would make another run of it."""
     given = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in WITH_RESUME
+        if parameter.name not in WITH_RESUME | allowed
         and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
     ]
     if given:
@@ -87,3 +87,25 @@ def _refuse(store: Store, manifest: Manifest, now: Surroundings) -> None:
             f"cannot go on, for it would mix what is not alike: {surroundings.in_one_sentence(changed)}",
             _WAY_OUT,
         )
+
+
+def minutes_left(budget_min: float | None, events: Sequence[JournalEvent]) -> float | None:
+    """What earlier sessions left of a run's budget; None without one. Each took from its start to its last line."""
+    if budget_min is None:
+        return None
+    return max(0.0, budget_min - sum(_lasted_s(session) for session in _by_session(events)) / 60)
+
+
+def _by_session(events: Sequence[JournalEvent]) -> list[list[JournalEvent]]:
+    found: list[list[JournalEvent]] = []
+    for event in events:
+        if isinstance(event, SessionStarted) or not found:
+            found.append([])
+        found[-1].append(event)
+    return found
+
+
+def _lasted_s(session: Sequence[JournalEvent]) -> float:
+    times = [datetime.fromisoformat(event.at) for event in session if event.at]
+    times += [one.started_at for one in session if isinstance(one, RepetitionEnded) and one.started_at]
+    return (max(times) - min(times)).total_seconds() if times else 0.0

@@ -1,0 +1,64 @@
+"""What an adaptive run decided, as the table `VERDICTS`: from its plan and its journal, as the run itself did it."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from vpnmesh.report.verdicts import VERDICTS
+from vpnmesh.stats.sequential import PairVerdict, ScenarioPair
+from vpnmesh.study.adaptive import Family, Judged, judge
+from vpnmesh.study.journal import JournalEvent
+from vpnmesh.study.matrix import Job, MatrixPlan, Profile, Visit, visit_s
+
+
+def adaptive_verdicts(plan: MatrixPlan, events: Sequence[JournalEvent]) -> pl.DataFrame:
+    """A row per pair, test and condition; those of cells without a figure are open, too."""
+    judged = judge(plan, events)
+    rows = [
+        _row(plan.profile, family, one, pair)
+        for family, one in judged.items()
+        for pair in one.progress.verdicts
+    ]
+    return pl.DataFrame(rows, schema=VERDICTS, orient="row")
+
+
+def _row(profile: Profile, family: Family, judged: Judged, pair: ScenarioPair) -> Mapping[str, object]:
+    verdict, ratio, needed = judged.progress.verdicts[pair], judged.ratios[pair], judged.needed.get(pair)
+    undecided = verdict is PairVerdict.UNDECIDED
+    return {
+        "test": family.test,
+        "condition": family.condition,
+        "a": pair[0],
+        "b": pair[1],
+        "verdict": str(verdict),
+        "ratio": ratio.estimate if ratio else None,
+        "ratio_low": ratio.low if ratio else None,
+        "ratio_high": ratio.high if ratio else None,
+        "margin_pct": profile.margin_pct,
+        "n_a": judged.figures(pair[0]),
+        "n_b": judged.figures(pair[1]),
+        "minutes_more": needed * _both_visits_min(profile, family)
+        if undecided and needed is not None
+        else None,
+        "because": _because(judged, pair) if undecided else None,
+    }
+
+
+def _both_visits_min(profile: Profile, family: Family) -> float:
+    """Minutes that one visit more of both scenarios takes for this cell alone."""
+    job = Job(family.cell("a"), tuple(range(profile.repetitions_clean)))
+    return 2 * visit_s(profile, Visit(1, "a", (job,))) / 60
+
+
+def _because(judged: Judged, pair: ScenarioPair) -> str:
+    """Why the pair is open, in words."""
+    visits = {name: sum(map(bool, judged.visits[name])) for name in pair}
+    if few := [
+        f"{name} has figures of {count} visits"
+        for name, count in visits.items()
+        if count < judged.rules.first
+    ]:
+        return f"{' and '.join(few)}, a verdict needs {judged.rules.first}"
+    if (needed := judged.needed.get(pair)) is not None:
+        return f"about {needed} visits more of both would likely decide it"
+    return "the spread is too large, or the difference too near to the margin, to say what would decide it"
