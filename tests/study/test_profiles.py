@@ -27,7 +27,7 @@ nightly:
 def test_what_ships() -> None:
     """The paper's figures (section 3.3), the authors' script, and the same eight scenarios in two minutes each."""
     paper, quick = PROFILES["paper"], PROFILES["quick"]
-    assert list(PROFILES) == ["quick", "paper", "paper-text"]
+    assert list(PROFILES) == ["adaptive", "quick", "paper", "paper-text"]
     assert paper.scenarios == BUILT_IN.paper
     assert (paper.repetitions_clean, paper.repetitions_impaired) == (100, 10)
     assert (paper.duration_s, paper.blocks) == (60, 2)
@@ -77,7 +77,7 @@ BAD = {
     "quick: {}": "p.yaml: quick: is there already; give it a name of its own",
     "1: {}": "p.yaml: '1': is no name",
     "a:": "p.yaml: a: holds no keys; known are: variant_of, scenarios, ",
-    "a: {variant_of: slow}": "p.yaml: a: variant_of: unknown profile 'slow'; known are: quick, paper, paper-text",
+    "a: {variant_of: slow}": "p.yaml: a: variant_of: unknown profile 'slow'; known are: adaptive, quick, paper, ",
     "a: {scenarios: []}": "p.yaml: a: conditions: is missing",
     "a: {variant_of: quick, pairs: 3}": "p.yaml: a: unknown key 'pairs'; known are: variant_of, scenarios, ",
     "a: {variant_of: quick, blocks: 0}": "p.yaml: a: blocks: '0' is less than 1; docs/scenarios.md says",

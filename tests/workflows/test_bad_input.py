@@ -25,7 +25,7 @@ CASES = {
     "--conditions loss-3": "unknown condition 'loss-3'; known are: none, loss-1pct",
     "--conditions loss-100pct": "loss 100 % is not in",
     "--tests sctp": "unknown test 'sctp'; known are: convergence, idle, tcp, udp, ping",
-    "--profile slow": "unknown profile 'slow'; known are: quick, paper",
+    "--profile slow": "unknown profile 'slow'; known are: adaptive, quick, paper",
     "--inventory nowhere": "built in are: baremetal, lab",
     "--resume {empty}": "not a run",
     "--resume {old}": "a run of schema version 0",
@@ -44,6 +44,9 @@ CASES = {
     "--budget 0": "--budget: 0 is no number of minutes above 0",
     "--budget -5": "--budget: -5 is no number of minutes above 0",
     "--budget nan": "--budget: nan is no number of minutes above 0",
+    "--margin 0": "--margin: 0 is no percentage between 0 and 100",
+    "--margin nan": "--margin: nan is no percentage between 0 and 100",
+    "--precision 100": "--precision: 100 is no percentage between 0 and 100",
     "--budget inf": "--budget: inf is no number of minutes above 0",
     "--placement underlay:client:-3": "limit: 1 to 10000000 packets, or auto",
     "--placement underlay:client:0": "limit: 1 to 10000000 packets, or auto",
@@ -100,7 +103,7 @@ def test_the_papers_plan_is_the_papers_count() -> None:
 
 def test_the_plan_says_what_a_budget_leaves_out() -> None:
     """Dropped conditions are named, never silent."""
-    result = invoke("--plan", "--budget", "3")
+    result = invoke("--plan", "--profile", "quick", "--budget", "3")
     assert result.exit_code == 0
     assert "left out to stay in 3 minutes: delay-350ms" in result.output
     assert "switching" in result.output
@@ -108,7 +111,8 @@ def test_the_plan_says_what_a_budget_leaves_out() -> None:
 
 def test_conditions_that_were_asked_for_are_never_dropped() -> None:
     """Neither the profile's own budget nor one that is given takes them away; what cannot be met is said."""
-    asked = ("--plan", "--conditions", "none,loss-10pct", "--duration", "60", "--scenarios", "nebula-direct")
+    quick = ("--plan", "--profile", "quick", "--scenarios", "nebula-direct")
+    asked = (*quick, "--conditions", "none,loss-10pct", "--duration", "60")
     free = invoke(*asked)
     assert "loss-10pct" in free.output
     assert "left out" not in free.output
@@ -124,7 +128,7 @@ def test_conditions_that_were_asked_for_are_never_dropped() -> None:
 
 def test_a_budget_that_even_the_undisturbed_condition_exceeds_is_said() -> None:
     """What the profile chose goes as far as it can; the rest is a sentence."""
-    result = invoke("--plan", "--budget", "0.5")
+    result = invoke("--plan", "--profile", "quick", "--budget", "0.5")
     assert result.exit_code == 0
     assert "left out to stay in 0.5 minutes: loss-1pct" in result.output
     assert "are more than the budget of 0.5" in result.output
@@ -132,16 +136,16 @@ def test_a_budget_that_even_the_undisturbed_condition_exceeds_is_said() -> None:
 
 def test_the_plan_says_that_one_visit_confounds_scenario_and_time() -> None:
     """With one visit to each scenario, whatever the machine did meanwhile looks like the scenario's doing."""
-    said = "each scenario is visited once"
-    assert said in invoke("--plan").output
-    assert said not in invoke("--plan", "--blocks", "2").output
-    assert said not in invoke("--plan", "--scenarios", "nebula-direct").output
-    assert said in invoke("--plan", "--blocks", "2", "--repetitions", "1").output
+    said, quick = "each scenario is visited once", ("--plan", "--profile", "quick")
+    assert said in invoke(*quick).output
+    assert said not in invoke(*quick, "--blocks", "2").output
+    assert said not in invoke(*quick, "--scenarios", "nebula-direct").output
+    assert said in invoke(*quick, "--blocks", "2", "--repetitions", "1").output
 
 
 def test_remarks_do_not_spoil_the_json() -> None:
     """They go to stderr."""
-    result = invoke("--plan", "--json", "--budget", "3")
+    result = invoke("--plan", "--profile", "quick", "--json", "--budget", "3")
     assert json.loads(result.stdout)
     assert "left out to stay in 3 minutes" in result.stderr
 
@@ -150,3 +154,14 @@ def test_a_cell_has_one_key() -> None:
     """The key is what resuming goes by."""
     cell = Cell("a", "none", "tcp", Pair("x", "y"))
     assert cell.key == "a/none/tcp/x>y"
+
+
+def test_the_plan_says_how_an_adaptive_run_goes_on() -> None:
+    """What the rounds are for, when they end, and that a budget may be too small for the first of them."""
+    result = invoke("--plan", "--budget", "3", "--margin", "5")
+    assert result.exit_code == 0
+    assert "every scenario is visited 3 times; then only for pairs that are not decided yet" in result.output
+    assert "(equal means within 5 %), until 3 minutes are over" in result.output
+    assert "more than the budget of 3: the run ends with the budget, and says what is open" in result.output
+    precise = invoke("--plan", "--precision", "4")
+    assert "pairs whose ratio is not known to 4 % yet, without a budget" in precise.output

@@ -48,8 +48,9 @@ def test_a_wrong_placement_lists_the_right_ones(text: str) -> None:
 
 
 def test_no_option_is_the_profile_itself() -> None:
-    """The quick profile is the default."""
-    assert MatrixOptions().build() == QUICK
+    """The adaptive profile is the default."""
+    assert MatrixOptions().build() == PROFILES["adaptive"]
+    assert MatrixOptions(profile="quick").build() == QUICK
     assert MatrixOptions(profile="paper").build() == PAPER
 
 
@@ -80,15 +81,19 @@ def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (MatrixOptions(), QUICK.budget_min),
-        (MatrixOptions(scenarios="native-1450"), 2.0),
-        (MatrixOptions(scenarios=",".join(PAPER_SCENARIOS)), 16.0),
+        (MatrixOptions(profile="quick"), QUICK.budget_min),
+        (MatrixOptions(profile="quick", scenarios="native-1450"), 2.0),
+        (MatrixOptions(profile="quick", scenarios=",".join(PAPER_SCENARIOS)), 16.0),
+        (MatrixOptions(), 12),
+        (MatrixOptions(scenarios="native-1450", tests="tcp"), 12),
+        (MatrixOptions(precision=5), None),
+        (MatrixOptions(repetitions=7), None),
         (MatrixOptions(scenarios="native-1450", budget=3.5), 3.5),
         (MatrixOptions(profile="paper"), None),
         (MatrixOptions(profile="paper", scenarios="native-1450"), None),
         (MatrixOptions(profile="paper", budget=60), 60),
     ],
-    ids=["quick", "one", "eight", "asked", "paper", "paper-one", "paper-asked"],
+    ids="quick one eight adaptive adaptive-one precision counted asked paper paper-one paper-asked".split(),
 )
 def test_budgets(options: MatrixOptions, wanted: float | None) -> None:
     """Two minutes a scenario in the quick profile; what is asked for counts; the paper has none."""
@@ -151,11 +156,11 @@ def test_a_limit_that_no_queue_can_have_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        MatrixOptions(conditions="none,loss-10pct"),
-        MatrixOptions(duration=60),
+        MatrixOptions("quick", conditions="none,loss-10pct"),
+        MatrixOptions("quick", duration=60),
         MatrixOptions(repetitions=20),
-        MatrixOptions(tests="convergence"),
-        MatrixOptions(blocks=4),
+        MatrixOptions("quick", tests="convergence"),
+        MatrixOptions("quick", blocks=4),
     ],
     ids=["conditions", "duration", "repetitions", "tests", "blocks"],
 )
@@ -164,6 +169,12 @@ def test_a_profiles_own_budget_goes_when_something_is_asked_for_that_costs_time(
 ) -> None:
     """The quick profile's minutes are those of its own matrix; what somebody asks for has no budget but theirs."""
     assert options.build().budget_min is None
+
+
+def test_a_number_of_repetitions_is_a_number_of_repetitions() -> None:
+    """Whoever asks for so many gets them, whatever is decided before that."""
+    assert MatrixOptions().build().adaptive
+    assert not MatrixOptions(repetitions=20).build().adaptive
 
 
 def test_conditions_that_were_asked_for_are_marked_as_such() -> None:

@@ -77,6 +77,8 @@ CHANGING = {
     "--duration": "3",
     "--blocks": "2",
     "--budget": "5",
+    "--margin": "5",
+    "--precision": "5",
     "--placement": "vxlan",
     "--seed": "99",
     "--out": "/nonexistent",

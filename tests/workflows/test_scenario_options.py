@@ -68,7 +68,7 @@ def test_several_files(mine: str, tmp_path: Path) -> None:
 
 def test_the_quick_budget_is_that_of_the_scenarios_run(mine: str) -> None:
     """Two minutes for each of the four."""
-    options = MatrixOptions(scenario_files=(mine,))
+    options = MatrixOptions("quick", scenario_files=(mine,))
     assert options.build(options.known()).budget_min == 8
 
 

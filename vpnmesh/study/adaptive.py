@@ -63,9 +63,10 @@ class Judged:
 
     @cached_property
     def needed(self) -> Mapping[ScenarioPair, int | None]:
-        """Of every open pair: how many more visits of both would likely do; None where nobody can say."""
+        """Of every pair worth going on with: how many more visits of both would likely do; None = nobody can say."""
         if self.precision_pct is None:
-            return likely_needed(self.progress, self.visits, self.rules)
+            needed = likely_needed(self.progress, self.visits, self.rules)
+            return {pair: needed.get(pair) for pair in self.progress.open}
         return {
             pair: self._for_precision(pair) for pair, ratio in self.ratios.items() if not self._precise(ratio)
         }

@@ -2,26 +2,47 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vpnmesh.study.adaptive import judge, next_round
+from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit, visit_s
 from vpnmesh.study.watch import drift_sentence
-from workflows.run.progress import RunProgress
 from workflows.run.standing import standing
-from workflows.run.store import Store
+
+
+class Kept(Protocol):
+    """What a run has kept so far (`Store` is one)."""
+
+    @property
+    def events(self) -> list[JournalEvent]:
+        """The journal."""
+
+    @property
+    def finished(self) -> frozenset[tuple[str, int]]:
+        """The attempts that need no repeating."""
+
+
+class Told(Protocol):
+    """Who is told how a run goes (`RunProgress` is one)."""
+
+    def say(self, text: str) -> None:
+        """A line that stays on the screen."""
+
+    def expect(self, visits: Iterable[Visit]) -> None:
+        """Visits that the plan did not have come now."""
 
 
 class Schedule(Protocol):
     """Where to go next; a visit is asked for when the one before is over."""
 
-    def visits(self, progress: RunProgress) -> Iterator[Visit]:
+    def visits(self, progress: Told) -> Iterator[Visit]:
         """Every visit that has anything left to do, with that alone."""
 
 
-def schedule_for(plan: MatrixPlan, store: Store, budget_min: float | None = None) -> Schedule:
+def schedule_for(plan: MatrixPlan, store: Kept, budget_min: float | None = None) -> Schedule:
     """The schedule of the plan's profile."""
     return Rounds(plan, store, budget_min) if plan.profile.adaptive else Planned(plan, store)
 
@@ -31,9 +52,9 @@ class Planned:
     """The plan's own visits, one after the other."""
 
     plan: MatrixPlan
-    store: Store
+    store: Kept
 
-    def visits(self, _progress: RunProgress) -> Iterator[Visit]:
+    def visits(self, _progress: Told) -> Iterator[Visit]:
         """As planned."""
         for visit in self.plan.visits:
             if left := unfinished(visit, self.store):
@@ -49,7 +70,7 @@ class Rounds:
     """
 
     plan: MatrixPlan
-    store: Store
+    store: Kept
     budget_min: float | None = None
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
@@ -60,7 +81,7 @@ class Rounds:
         """The budget is that of the session that begins here."""
         self._began = self.clock()
 
-    def visits(self, progress: RunProgress) -> Iterator[Visit]:
+    def visits(self, progress: Told) -> Iterator[Visit]:
         """Round after round; says after each where the run stands."""
         for number in itertools.count(1):
             planned = next_round(self.plan, self.store.events, number)
@@ -95,13 +116,13 @@ class Rounds:
         spent, budget = (self.clock() - self._began) / 60, self.budget_min
         return f"{spent:.1f} of {budget:g} minutes" if budget else f"{spent:.1f} minutes"
 
-    def _tell(self, number: int, progress: RunProgress) -> None:
+    def _tell(self, number: int, progress: Told) -> None:
         progress.say(f"round {number}: {standing(judge(self.plan, self.store.events))}; {self._spent()}")
         if sentence := drift_sentence(self.store.events):
             progress.say(sentence)
 
 
-def unfinished(visit: Visit, store: Store) -> Visit | None:
+def unfinished(visit: Visit, store: Kept) -> Visit | None:
     """The visit without the repetitions that are finished; None where nothing is left of it."""
     finished = store.finished
     jobs = (
