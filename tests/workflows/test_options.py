@@ -93,7 +93,6 @@ def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:
         (MatrixOptions(profile="paper", scenarios="native-1450"), None),
         (MatrixOptions(profile="paper", budget=60), 60),
     ],
-    ids="quick one eight adaptive adaptive-one precision counted asked paper paper-one paper-asked".split(),
 )
 def test_budgets(options: MatrixOptions, wanted: float | None) -> None:
     """Two minutes a scenario in the quick profile; what is asked for counts; the paper has none."""
