@@ -27,7 +27,10 @@ class Within(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairAnswer:
-    """One pair and what is decided of it; `ratio` and its limits are faster / slower, None where nobody can say."""
+    """One pair and what is decided of it; `ratio` and its limits are faster / slower, None where nobody can say.
+
+    The first has the higher mean. `fewest` = the figures of the side that has fewer.
+    """
 
     faster: str
     slower: str
@@ -35,6 +38,7 @@ class PairAnswer:
     ratio: float | None
     low: float | None
     high: float | None
+    fewest: int
     minutes_more: float | None
     because: str
 
@@ -134,7 +138,8 @@ def _pair(row: Mapping[str, object], place: Mapping[str, int]) -> PairAnswer:
         a, b = b, a
         ratio, low, high = _inverse(ratio), _inverse(high), _inverse(low)
     verdict, minutes = PairVerdict(str(row["verdict"])), _number(row["minutes_more"])
-    return PairAnswer(a, b, verdict, ratio, low, high, minutes, str(row["because"] or ""))
+    fewest = min(int(str(row[side] or 0)) for side in ("n_a", "n_b"))
+    return PairAnswer(a, b, verdict, ratio, low, high, fewest, minutes, str(row["because"] or ""))
 
 
 def _number(value: object) -> float | None:

@@ -53,7 +53,7 @@ TOO_FEW, NOTHING, SLOW_START, TOO_CLOSE = (
     "too few figures",
     "nothing measured",
     "slow start",
-    "too close to call",
+    "too close",
 )
 """The kinds of reasons why a pair is open: what `because` begins with."""
 _MORE_AT_LEAST = 1.2
@@ -70,14 +70,14 @@ class Measured:
     @classmethod
     def of(cls, cells: Mapping[CellKey, CellSample], samples: pl.DataFrame) -> "Measured":
         """From a study's cells, and the repetitions that say how long each took."""
-        groups = samples.filter(outcome="measured").partition_by(
-            "scenario", "condition", "test", as_dict=True
-        )
-        took = {key: mean_of(rows, "elapsed_s") for key, rows in groups.items()}
-        return cls(
-            {key: cell.tally.summary() for key, cell in cells.items()},
-            {(str(key[0]), str(key[1]), str(key[2])): seconds for key, seconds in took.items() if seconds},
-        )
+        return cls({key: cell.tally.summary() for key, cell in cells.items()}, seconds_by_cell(samples))
+
+
+def seconds_by_cell(samples: pl.DataFrame) -> dict[CellKey, float]:
+    """How long a measured repetition of each cell took with its checks, where that was recorded."""
+    groups = samples.filter(outcome="measured").partition_by("scenario", "condition", "test", as_dict=True)
+    took = {key: mean_of(rows, "elapsed_s") for key, rows in groups.items()}
+    return {(str(key[0]), str(key[1]), str(key[2])): seconds for key, seconds in took.items() if seconds}
 
 
 @dataclass(frozen=True, slots=True)
