@@ -31,6 +31,7 @@ from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
+from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import closing
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
@@ -225,11 +226,12 @@ def run(
             store.note(RunInterrupted(signal=signum))
         finally:
             store.write_results()
-    for table in result_tables(frame_of(store.events), plan.catalogue):
-        console.print(table)
-    if store.repetitions:
-        for shown in closing(study_from_run(store.directory)):
-            console.print(shown, highlight=False)
+    study = study_from_run(store.directory) if store.repetitions else None
+    if study:
+        show(console, opening(study, store.directory))
+    show(console, result_tables(frame_of(store.events), plan.catalogue))
+    if study:
+        show(console, closing(study))
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
         console.print(

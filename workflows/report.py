@@ -20,6 +20,7 @@ from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.ranking import Ranked
 from vpnmesh.report.judgement.reproduction import matches
 from vpnmesh.report.tables import Study
+from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
 from workflows.reporting.presenting import (
@@ -33,7 +34,7 @@ from workflows.reporting.presenting import (
 from workflows.reporting.replaying import replay_study
 from workflows.reporting.studies import study_from_imports, study_from_run, study_of
 from workflows.run.options import bad_input_exits_2
-from workflows.run.progress import make_console
+from workflows.run.progress import make_console, result_tables
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -150,7 +151,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         replay_study(study, target, orders, seed)
         return
     judged = judge(study, _needs(needs, advise=advise or paper))
-    write_report(judged.study, target)
+    write_report(judged.study, target, run)
     present(judged, target)
     if paper:
         _tell_reproduced(judged)
@@ -166,16 +167,19 @@ def _needs(named: str | None, *, advise: bool) -> tuple[str, ...] | None:
     return found if advise or found else None
 
 
-def write_report(study: Study, out: Path) -> None:
+def write_report(study: Study, out: Path, run: Path | None = None) -> None:
     """Write the tables and the repetitions below `out`, and print how many there are."""
     write_tables(study.tables, out)
     write_repetitions(study.samples, out / "results.parquet")
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
+    console = make_console()
+    show(console, opening(study, run))
+    if run:
+        show(console, result_tables(study.samples, study.scenarios))
+    show(console, then_and_now_tables(study))
     click.echo(first_screen.line(study))
-    for shown in then_and_now_tables(study):
-        make_console().print(shown, highlight=False)
 
 
 def _tell_reproduced(judged: Judged) -> None:

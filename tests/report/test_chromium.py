@@ -1,5 +1,6 @@
 """The report as a reader has it: opened in headless Chromium from a file, with no network."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -35,10 +36,11 @@ def page(handmade: Study, drawn: dict[str, str], tmp_path_factory: pytest.TempPa
 
 
 def test_every_figure_is_drawn(browser: Browser, page: Path, drawn: dict[str, str]) -> None:
-    """Each figure is there, has an extent, and holds marks beyond its axes."""
+    """Each figure is there, has an extent once its part is open, and holds marks beyond its axes."""
     browser.open(page)
+    browser.ask("document.getElementById('open-all').click()")
     sizes = browser.ask(
-        "Object.fromEntries([...document.querySelectorAll('main figure > svg')].map(svg => [svg.parentElement.id, "
+        "Object.fromEntries([...document.querySelectorAll('figure > svg')].map(svg => [svg.parentElement.id, "
         "[svg.getBoundingClientRect().width, svg.getBoundingClientRect().height, "
         "svg.querySelectorAll('path,use').length]]))"
     )
@@ -171,3 +173,77 @@ def test_every_link_leads_somewhere_on_the_page(browser: Browser, page: Path) ->
         ".filter(href => !document.querySelector(href))"
     )
     assert broken == []
+
+
+@pytest.fixture
+def desktop(browser: Browser) -> Iterator[Browser]:
+    """The browser with a window of 1400 by 900."""
+    size = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    yield browser
+    browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_the_first_screen_answers_without_scrolling(desktop: Browser, page: Path) -> None:
+    """Every answer and the whole picture lie within the window, answers first, facts beside the picture."""
+    desktop.open(page)
+    places = desktop.ask(
+        "['.summary', '.answers tbody', '#answers-shares > svg', '#facts'].map(name => "
+        "document.querySelector('#first ' + name).getBoundingClientRect()).map(r => [r.left, r.top, r.bottom])"
+    )
+    summary, answers, picture, facts = places
+    assert summary[1] > 0
+    assert summary[2] <= answers[1] < answers[2] <= picture[1] < picture[2] <= 900
+    assert abs(facts[1] - picture[1]) < 40
+    assert facts[0] > 700
+    rows = desktop.ask("document.querySelectorAll('#first .answers tbody tr').length")
+    assert rows == 10
+
+
+def test_evidence_is_folded_until_it_is_asked_for(browser: Browser, page: Path) -> None:
+    """All parts are closed; a click on one opens it, a link opens its own and goes there."""
+    browser.open(page)
+    is_open = "[...document.querySelectorAll('details.part')].filter(part => part.open).map(part => "
+    is_open += "part.querySelector('section').id)"
+    assert browser.ask(is_open) == []
+    browser.ask("document.querySelector('details.part > summary').click()")
+    assert browser.ask(is_open) == ["overview"]
+    browser.ask("document.querySelector('nav a[href=\"#pairs\"]').click()")
+    place = "document.getElementById('pairs').getBoundingClientRect().top"
+    seen = f"new Promise(done => setTimeout(() => done({place}), 300))"
+    assert 0 <= browser.ask(seen) < 400
+    assert browser.ask(is_open) == ["overview", "pairs"]
+
+
+def test_without_scripts_a_click_opens_a_part(browser: Browser, page: Path) -> None:
+    """Folding is the browser's own; nothing hangs on the page's script."""
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(page)
+        place = browser.ask(
+            "(r => [r.left + 10, r.top + 10])(document.querySelector('details.part > summary').getBoundingClientRect())"
+        )
+        browser.ask("document.querySelector('details.part > summary').scrollIntoView()")
+        place = browser.ask(
+            "(r => [r.left + 30, r.top + 15])(document.querySelector('details.part > summary').getBoundingClientRect())"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.call(
+                "Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1
+            )
+        assert browser.ask("document.querySelector('details.part').open")
+        assert browser.ask("document.getElementById('open-all').hidden")
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_all_parts_are_printed(browser: Browser, page: Path) -> None:
+    """Printing opens what is folded, and folds it again."""
+    browser.open(page)
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = browser.ask(closed)
+    assert before > 5
+    browser.ask("dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask(closed) == 0
+    browser.ask("dispatchEvent(new Event('afterprint'))")
+    assert browser.ask(closed) == before

@@ -24,9 +24,9 @@ throughput_cpu = partial(drawing.throughput_cpu, catalogue=BUILT_IN)
 distribution = partial(drawing.distribution, catalogue=BUILT_IN)
 
 ALL = {
-    "fig1-tcp", "fig2-udp", "fig3-api", "fig4-tcp-means", "fig5-udp-means", "distribution-tcp", "distribution-udp",
-    "distribution-api", "drift-tcp", "drift-udp", "unseen-netem-cap", "unseen-placement", "unseen-failed",
-    "unseen-replication",
+    "answers-shares", "fig1-tcp", "fig2-udp", "fig3-api", "fig4-tcp-means", "fig5-udp-means", "distribution-tcp",
+    "distribution-udp", "distribution-api", "drift-tcp", "drift-udp", "unseen-netem-cap", "unseen-placement",
+    "unseen-failed", "unseen-replication",
 }  # fmt: skip
 
 

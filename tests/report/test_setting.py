@@ -197,11 +197,11 @@ def test_what_was_never_attempted_mixes_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def page(tmp_path: Path) -> tuple[str, str, str]:
-    """HTML before its contents, Markdown before its first section, and the terminal, of one run."""
+    """HTML before its folded parts, Markdown before its first section, and the terminal, of one run."""
     folder = run(tmp_path / "run", {"allow_virtual_forwarding": True}, visit=1)
     told = report(folder)
     assert told.exit_code == 0, told.output
-    html = (folder / "report" / "report.html").read_text().split("<nav")[0]
+    html = (folder / "report" / "report.html").read_text().split("<main")[0]
     return html, (folder / "report" / "report.md").read_text().split("\n## ")[0], told.stdout
 
 
@@ -218,7 +218,7 @@ def page(tmp_path: Path) -> tuple[str, str, str]:
     ],
 )
 def test_the_first_screen_names_how_figures_came_about(page: tuple[str, str, str], text: str) -> None:
-    """In HTML, Markdown and on the terminal, before any figure."""
+    """In HTML, Markdown and on the terminal, on the first screen."""
     html, markdown, terminal = page
     assert (text in html.replace("&#39;", "'"), text in markdown, text in terminal) == (True, True, True)
 

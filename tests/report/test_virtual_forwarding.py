@@ -16,7 +16,7 @@ from workflows.run import provenance
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_forwarding_on_virtual_machines_is_on_the_page(tmp_path: Path, allowed: bool) -> None:  # noqa: FBT001
-    """A run that `allow_virtual_forwarding` let onto VMs names them before any figure and in Table 2."""
+    """A run that `allow_virtual_forwarding` let onto VMs names them on the first screen and in Table 2."""
     bed = load("lab")[1]
     kinds = {"worker1": NodeKind.VM, "relay": NodeKind.VM, "hypervisor": NodeKind.VM}
     nodes = tuple(replace(node, kind=kinds.get(node.name, NodeKind.METAL)) for node in bed.nodes)
@@ -28,7 +28,7 @@ def test_forwarding_on_virtual_machines_is_on_the_page(tmp_path: Path, allowed: 
     assert done.exit_code == 0, done.output
     page = html.unescape((tmp_path / "out" / "report.html").read_text())
     words = "allow_virtual_forwarding is set; on a VM: worker1, relay"
-    first_screen = page.partition("<nav")[0]
+    first_screen = page.partition("<main")[0]
     environment = page.partition('<section id="environment"')[2].partition("</section>")[0]
     assert "Seed" in environment
     assert [words in first_screen, words in environment] == [allowed, allowed]

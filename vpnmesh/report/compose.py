@@ -9,6 +9,7 @@ import polars as pl
 
 from vpnmesh.report import run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
+from vpnmesh.report.answer_section import answer_blocks, verdict_section
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
@@ -78,6 +79,7 @@ def compose(
             study, figures, {(pair.base, pair.variant) for pair in version_sections.pairs_of(study)}
         ),
         _api(study, figures),
+        *verdict_section(study),
         _pairs(study),
         _resources(study),
         *run_sections.tests(study),
@@ -88,7 +90,7 @@ def compose(
         _environment(study),
         _method(study),
     ]
-    return Page(title, _lead(study), tuple(sections), facts(study))
+    return Page(title, _lead(study), tuple(sections), facts(study), answer_blocks(study, figures))
 
 
 def _lead(study: Study) -> str:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
-from vpnmesh.report import beyond_paper, canvas
+from vpnmesh.report import answers_figure, beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
@@ -33,7 +33,7 @@ _FEW_REQUESTS = 1_000_000
 
 def figures(study: Study) -> dict[str, str]:
     """Every figure that the study has data for, as SVG text by file name (without suffix)."""
-    drawn: dict[str, str] = {}
+    drawn = answers_figure.figure(study)
     known = study.scenarios
     for number, test in enumerate(THROUGHPUT_TESTS, start=1):
         samples = study.samples.filter(pl.col("test") == test)

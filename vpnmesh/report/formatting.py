@@ -36,6 +36,8 @@ _HEADINGS = {
     "ratio_low": "95 % from",
     "ratio_high": "to",
     "ratio_method": "interval by",
+    "margin_pct": "margin, %",
+    "minutes_more": "minutes more",
     "mean_s": "mean, s",
     "sd_s": "sd, s",
     "p50_s": "p50, s",
@@ -66,6 +68,7 @@ _PLACES = {
     "ratio_high": 3,
     "share": 2,
     "effective_n": 1,
+    "minutes_more": 0,
     "achieved_rps": 1,
     "u": 1,
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import polars as pl
 
@@ -52,7 +53,62 @@ class FigureBlock:
     svg: str | None
 
 
-Block = Paragraph | Heading | Items | TableBlock | FigureBlock
+class Kind(StrEnum):
+    """What a piece of an order is, so that each may look its own way."""
+
+    NAME = "name"
+    SIGN = "sign"
+    LEAD = "lead"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A piece of an order."""
+
+    text: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One test under some conditions: the order, how many pairs are decided, and what the rest would take."""
+
+    test: str
+    conditions: tuple[str, ...]
+    order: tuple[Words, ...]
+    decided: str
+    rest: str
+
+    @property
+    def text(self) -> str:
+        """The order as one line."""
+        return "".join(words.text for words in self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What can be done about open pairs, with the command for it where there is one."""
+
+    text: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        """Both in one line."""
+        return f"{self.text}: {self.command}" if self.command else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is decided in all: a line per test, then a row per test and condition; `further` is about the rest."""
+
+    summary: tuple[str, ...]
+    further: tuple[Further, ...]
+    rows: tuple[AnswerRow, ...]
+    reading: str
+
+
+Block = Paragraph | Heading | Items | TableBlock | FigureBlock | Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +128,9 @@ class Page:
     lead: str
     sections: tuple[Section, ...]
     facts: tuple[tuple[str, str], ...] = ()
-    """What a reader must know before any figure, shown before the contents."""
+    """What a reader must know of any figure, shown beside the answers."""
+    first: tuple[Block, ...] = ()
+    """The first screen: what is decided, and one picture of it."""
 
 
 def table_block(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import jinja2
 
-from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
+from vpnmesh.report.page import Answers, Block, FigureBlock, Heading, Items, Page, Paragraph, TableBlock
 from vpnmesh.report.svg import inline
 
+_ANSWER_COLUMNS = ("test", "condition", "fastest first", "decided", "the rest takes")
 _WIDE = 20
 """Tables with more rows than this get a filter."""
 
@@ -22,7 +23,7 @@ def render_html(page: Page) -> str:
 def render_markdown(page: Page) -> str:
     """The page as Markdown; figures are links to `figures/*.svg`."""
     facts = "\n".join(f"- **{name}:** {text}" for name, text in page.facts)
-    parts = [f"# {page.title}", page.lead, facts]
+    parts = [f"# {page.title}", page.lead, *map(_markdown, page.first), facts]
     for section in page.sections:
         parts.append(f"## {section.title}")
         parts.extend(_markdown(block) for block in section.blocks)
@@ -42,6 +43,7 @@ def _environment() -> jinja2.Environment:
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.tests["items"] = lambda block: isinstance(block, Items)
     environment.tests["table"] = lambda block: isinstance(block, TableBlock)
+    environment.tests["answers"] = lambda block: isinstance(block, Answers)
     environment.tests["figure"] = lambda block: isinstance(block, FigureBlock)
     return environment
 
@@ -59,6 +61,18 @@ def _markdown(block: Block) -> str:
             return f"![{name}](figures/{name}.svg)\n\n*{caption}*" if svg else f"*{caption}*"
         case TableBlock():
             return _markdown_table(block)
+        case Answers():
+            return _markdown_answers(block)
+
+
+def _markdown_answers(block: Answers) -> str:
+    lines = [_markdown_row(_ANSWER_COLUMNS), _markdown_row(["---"] * len(_ANSWER_COLUMNS))]
+    lines += [
+        _markdown_row([row.test, ", ".join(row.conditions), row.text, row.decided, row.rest])
+        for row in block.rows
+    ]
+    further = [f"{one.text}: `{one.command}`" if one.command else one.text for one in block.further]
+    return "\n\n".join([*block.summary, "\n".join(lines), f"*{block.reading}*", *further])
 
 
 def _markdown_table(block: TableBlock) -> str:

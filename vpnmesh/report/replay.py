@@ -9,11 +9,10 @@ import polars as pl
 
 from vpnmesh.errors import InputError
 from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
-from vpnmesh.stats.describe import Floats, Summary, Tally
-from vpnmesh.stats.intervals import Interval, difference_interval, share_interval
+from vpnmesh.stats.describe import Floats, Tally
+from vpnmesh.stats.intervals import Interval, is_within_margin, share_interval
 from vpnmesh.stats.sequential import PairVerdict, Progress, Rules, ScenarioPair, Visits, begin, decide
 
-EQUIVALENCE_CONFIDENCE = 0.9
 FEWEST_SCENARIOS = 2
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -116,18 +115,10 @@ def full_data_truths(samples: Mapping[str, Floats], margin: float) -> dict[Scena
     return {
         (a, b): Truth(
             rejects=p is not None and p < ALPHA,
-            equivalent=_inside(tallies[a].summary(), tallies[b].summary(), margin),
+            equivalent=is_within_margin(tallies[a].summary(), tallies[b].summary(), margin),
         )
         for (a, b), p in zip(pairs, adjusted, strict=True)
     }
-
-
-def _inside(a: Summary, b: Summary, margin: float) -> bool:
-    interval = difference_interval(a, b, EQUIVALENCE_CONFIDENCE)
-    if interval is None or a.mean is None or b.mean is None:
-        return False
-    limit = margin * max(a.mean, b.mean)
-    return interval.inside(-limit, limit)
 
 
 def _one_order(shuffled: Mapping[str, Floats], rules: Rules) -> Order:

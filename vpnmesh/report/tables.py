@@ -22,7 +22,7 @@ from vpnmesh.report.published import published
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.report.variants import variants
-from vpnmesh.report.verdicts import VERDICTS
+from vpnmesh.report.verdicts import DEFAULT_MARGIN_PCT, VERDICTS, Measured, verdicts
 from vpnmesh.report.versions import told_versions, versions
 from vpnmesh.stats.describe import describe
 from vpnmesh.study.journal import number
@@ -91,6 +91,7 @@ CRITERIA: dict[str, pl.DataType] = {
 TABLES = {
     "throughput": PAPER_COLUMNS,
     "pairwise": PAIRWISE,
+    "verdicts": VERDICTS,
     "api": API_TABLE,
     "resources": RESOURCES,
     "environment": ENVIRONMENT,
@@ -158,6 +159,7 @@ def build_study(
     tables = {
         "throughput": by_cell,
         "pairwise": pairs,
+        "verdicts": _verdicts(kept, pairs, Measured.of(cells, samples), known),
         "api": _api_table(requests, catalogue),
         "resources": resources(samples, catalogue).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
@@ -176,6 +178,17 @@ def build_study(
         found = {*tables["variants"]["base"], *tables["variants"]["variant"]}
         tables["then_and_now"] = then_and_now(tables["variants"], version_pairs(found, catalogue, told))
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
+
+
+def _verdicts(
+    kept: RunTables, pairs: pl.DataFrame, measured: Measured, known: Mapping[str, object]
+) -> pl.DataFrame:
+    """What an adaptive run decided while it measured, else what the figures decide by the fixed rule."""
+    if not kept.verdicts.is_empty():
+        return kept.verdicts
+    profile = known.get("profile")
+    asked = number(profile.get("margin_pct")) if isinstance(profile, Mapping) else None
+    return verdicts(pairs, measured, asked or DEFAULT_MARGIN_PCT)
 
 
 def _attempted(samples: pl.DataFrame, catalogue: Catalogue) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from scipy import special
 from vpnmesh.stats.describe import Summary
 
 CONFIDENCE = 0.95
+EQUIVALENCE_CONFIDENCE = 0.9
+"""Two one-sided tests at 5 % each are one interval of 90 %."""
 
 
 def fewest_for_interval(confidence: float = CONFIDENCE) -> int:
@@ -71,6 +73,15 @@ def difference_interval(a: Summary, b: Summary, confidence: float = CONFIDENCE) 
     t = _t_quantile((1 + confidence) / 2, _satterthwaite(var_a, a.n, var_b, b.n))
     half = t * math.sqrt(var_a + var_b)
     return Interval(difference, difference - half, difference + half, confidence, "Welch")
+
+
+def is_within_margin(a: Summary, b: Summary, margin: float) -> bool:
+    """Whether the 90 % interval of the difference lies within that share of the larger mean: equal for all we ask."""
+    interval = difference_interval(a, b, EQUIVALENCE_CONFIDENCE)
+    if interval is None or a.mean is None or b.mean is None:
+        return False
+    limit = margin * max(a.mean, b.mean)
+    return interval.inside(-limit, limit)
 
 
 def mean_interval(sample: Summary, confidence: float = CONFIDENCE) -> Interval | None:

@@ -1,4 +1,31 @@
 "use strict";
+// a folded part opens for a link into it, and all of them for printing; without scripts a click opens each
+const parts = [...document.querySelectorAll("details.part")];
+const reveal = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const part = target && target.closest("details.part");
+  if (part && !part.open) {
+    part.open = true;
+    target.scrollIntoView();
+  }
+};
+addEventListener("hashchange", reveal);
+reveal();
+// the same link again changes no hash
+document.querySelector("nav ul").addEventListener("click", () => setTimeout(reveal));
+const openAll = document.getElementById("open-all");
+openAll.hidden = false;
+openAll.addEventListener("click", () => {
+  const open = parts.some(part => !part.open);
+  for (const part of parts) part.open = open;
+  openAll.textContent = open ? "Fold all" : "Open all";
+});
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of folded) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of folded) one.open = false; });
 // sorting: a click on a heading sorts by the full figures, a second one turns the order round
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
