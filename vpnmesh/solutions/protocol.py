@@ -15,7 +15,8 @@ from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.links import Tunnel, interface_fact
-from vpnmesh.host.pods import CALICO_INTERFACES
+from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
+from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Text, both
 
@@ -199,6 +200,10 @@ class Solution(ABC):
     def needed(self, _scenario: Scenario, /) -> tuple[Binary, ...]:
         """The programs that this scenario needs: those of every scenario, and what only this one has on a node."""
         return self.binaries
+
+    def tuning(self, _scenario: Scenario, /) -> Tuning:
+        """What the pods' TCP is given beside the defaults; a VPN's pods are left as they are."""
+        return UNTUNED
 
     @abstractmethod
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
