@@ -12,11 +12,13 @@ HOST_CONGESTION = ""
 NOTE = "tuned:"
 """What the alias of a tuned pod's interface begins with."""
 
-# constant script: a limit that is wide enough already is left as it is; the pod's namespace has its own (tcp(7))
+# constant script: a limit that is wide enough already is left as it is; the pod's namespace has its own (tcp(7)). A
+# shell's `read` takes byte after byte, which these files do not answer
 _WIDEN = """
-for name in tcp_rmem tcp_wmem; do
-  read -r least usual most < "/proc/sys/net/ipv4/$name"
-  [ "$most" -ge "$1" ] || echo "$least $usual $1" > "/proc/sys/net/ipv4/$name"
+wanted=$1
+for file in /proc/sys/net/ipv4/tcp_rmem /proc/sys/net/ipv4/tcp_wmem; do
+  set -- $(cat "$file")
+  [ "$3" -ge "$wanted" ] || echo "$1 $2 $wanted" > "$file"
 done
 """
 
