@@ -9,9 +9,9 @@ from vpnmesh.host.tuning import HOST_CONGESTION, Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario
 from vpnmesh.plan import Fact, Plan
 from vpnmesh.solutions.protocol import Binary, Mesh, Peer, Solution, Stage, Status
+from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES
 
-_BUFFERS_BYTES = {"7MiB": 7 << 20}
-"""What userspace WireGuard gives its sockets (wireguard-go, conn/controlfns.go: `socketBufferSize = 7 << 20`)."""
+_BUFFERS_BYTES = {"7MiB": WIREGUARD_GO_BYTES}
 
 
 class Native(Solution):
