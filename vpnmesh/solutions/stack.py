@@ -1,4 +1,4 @@
-"""What of a node's network stack a solution uses below the pods' packets, as far as a baseline can be given the same."""
+"""What of a node's network stack a solution uses below the pods' packets, as a baseline can be given it too."""
 
 from dataclasses import dataclass
 from enum import StrEnum
