@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from vpnmesh.host.tuning import NOTE, Tuning, noted, widened, without_offloads
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
 
@@ -25,6 +26,7 @@ VNI = 4096
 PORT = 4789
 CALICO_INTERFACES = ("cali", VXLAN)
 """Interface name prefixes that no VPN may take for a way to its peers."""
+UNTUNED = Tuning()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class PodNetwork:
     mtu: int
     device: Mapping[str, str]
     sites: tuple[PodSite, ...]
+    tuning: Tuning = UNTUNED
 
     def site(self, node: str) -> PodSite:
         """The share of that node; KeyError if it carries no pods."""
@@ -55,7 +58,9 @@ class PodNetwork:
         raise KeyError(node)
 
 
-def pod_network(testbed: Testbed, mtu: int, over: Mapping[str, tuple[str, IPv4Address]]) -> PodNetwork:
+def pod_network(
+    testbed: Testbed, mtu: int, over: Mapping[str, tuple[str, IPv4Address]], tuning: Tuning = UNTUNED
+) -> PodNetwork:
     """Lay out the pods over the given (interface, address) of each Kubernetes node."""
     blocks = list(testbed.pods.subnets(new_prefix=26))
     sites = tuple(
@@ -69,7 +74,7 @@ def pod_network(testbed: Testbed, mtu: int, over: Mapping[str, tuple[str, IPv4Ad
         )
         for node, block in zip(testbed.k8s, blocks, strict=False)
     )
-    return PodNetwork(mtu, {name: interface for name, (interface, _) in over.items()}, sites)
+    return PodNetwork(mtu, {name: interface for name, (interface, _) in over.items()}, sites, tuning)
 
 
 def pod_address(testbed: Testbed, node: Node) -> IPv4Address:
@@ -136,6 +141,8 @@ def _wanted(network: PodNetwork, node: Node) -> tuple[str, ...]:
         f"pod {own.pod} mtu {network.mtu}",
         f"route {own.pod} dev {HOST_VETH}",
     ]
+    if network.tuning.note:
+        lines.append(f"pod {NOTE} {network.tuning.note}")
     for peer in network.sites:
         if peer != own:
             lines += [
@@ -169,6 +176,7 @@ def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
         *_make_vxlan(own, device, str(network.mtu)),
         *_make_pod(own, str(network.mtu)),
         *(argv for peer in network.sites if peer != own for argv in _make_peer(peer)),
+        *_tune(network.tuning),
     ]
     return tuple(Command(argv) for argv in argvs)
 
@@ -208,6 +216,17 @@ def _make_peer(peer: PodSite) -> Iterator[tuple[str, ...]]:
     yield ("ip", "route", "replace", str(peer.block), "via", tunnel, "dev", VXLAN, "onlink")
 
 
+def _tune(tuning: Tuning) -> Iterator[tuple[str, ...]]:
+    """What makes the pod's TCP other than usual; nothing of it outlives the pod."""
+    if not tuning.offloads:
+        yield without_offloads(HOST_VETH)
+        yield without_offloads(VXLAN)
+        yield in_pod(*without_offloads(POD_VETH))
+    if tuning.buffers_bytes:
+        yield in_pod(*widened(tuning.buffers_bytes))
+    yield from noted(HOST_VETH, tuning)
+
+
 def _json(completed: Completed) -> list[dict[str, object]]:
     """iproute2's JSON; nothing at all is an empty list, as it prints for some empty answers."""
     if completed.exit_code or not completed.stdout.strip():
@@ -231,7 +250,8 @@ def _parse(completed: Sequence[Completed]) -> tuple[str, ...]:
 def _link_lines(link: Mapping[str, object]) -> list[str]:
     name, mtu = link.get("ifname"), link.get("mtu")
     if name == HOST_VETH:
-        return [f"veth {name} mtu {mtu}"]
+        alias = str(link.get("ifalias", ""))
+        return [f"veth {name} mtu {mtu}", *([f"pod {alias}"] if alias.startswith(NOTE) else [])]
     if name != VXLAN:
         return []
     info = link.get("linkinfo")

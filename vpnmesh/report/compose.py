@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report import run_sections, version_sections
+from vpnmesh.report import origin_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
 from vpnmesh.report.first_screen import facts
@@ -78,6 +78,7 @@ def compose(
         *run_sections.variants(
             study, figures, {(pair.base, pair.variant) for pair in version_sections.pairs_of(study)}
         ),
+        *origin_section.sections(study, figures),
         _api(study, figures),
         *verdict_section(study),
         _pairs(study),
@@ -240,6 +241,7 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
         *shown,
         *run_sections.TABLES,
         *version_sections.TABLES,
+        *origin_section.TABLES,
         *run_sections.tests_shown(study),
     }
     blocks = [

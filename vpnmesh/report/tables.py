@@ -15,8 +15,10 @@ from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.report.convergence_tables import convergence, ping
+from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.origin import origin
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
@@ -173,6 +175,8 @@ def build_study(
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
+        tables["origin"] = origin(samples, cells, slow, catalogue, known)
+        tables["efficiency"] = efficiency(samples, catalogue)
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
         found = {*tables["variants"]["base"], *tables["variants"]["variant"]}

@@ -21,6 +21,7 @@ from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unifie
 from vpnmesh.solutions import headscale_control as control
 from vpnmesh.solutions.headscale_control import by_peer
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
+from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES, Stack
 
 INTERFACE = "tailscale0"
 PORT = 41641
@@ -74,6 +75,15 @@ class Headscale(Solution):
         """A peer relay is a client on the relay node."""
         on_relay = tuple(replace(one, at=MeshRole.RELAY) for one in CLIENTS)
         return (*self.binaries, *on_relay) if scenario.options.get("relay") == "peer" else self.binaries
+
+    def stack(self, scenario: Scenario, /) -> Stack:
+        """DERP is TCP from both members to the relay; else UDP. Linux's tun devices do not segment tunnels' packets.
+
+        `ethtool -k tailscale0`: tx-udp_tnl-segmentation off [fixed].
+        """
+        if scenario.path is Path.RELAY and scenario.options.get("relay") != "peer":
+            return Stack(own_tcp=True, single_packets=True)
+        return Stack(single_packets=True, buffers_bytes=WIREGUARD_GO_BYTES)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Certificates first, because all clients must trust them; then relay, server, policy, clients."""

@@ -19,9 +19,10 @@ import yaml
 from vpnmesh.host.files import existing, read
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, stop
-from vpnmesh.model import Node, Path
+from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
+from vpnmesh.solutions.stack import Stack
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -79,6 +80,13 @@ class Nebula(Solution):
     processes = ("nebula",)
     interfaces = (INTERFACE,)
     colour, marker = "#c8453b", "X"
+
+    def stack(self, _scenario: Scenario, /) -> Stack:
+        """One reader of the tun device and one of the UDP socket, which has the kernel's default size.
+
+        `routines: 1` and no `listen.read_buffer` in the configuration (nebula, examples/config.yml).
+        """
+        return Stack(single_packets=True, cores=2)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Authority, keys, certificates, blacklist, then lighthouse and relay before the members."""

@@ -15,7 +15,7 @@ from vpnmesh.host.files import read
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
-from vpnmesh.model import Node, Path
+from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import netbird_control as server
 from vpnmesh.solutions.protocol import (
@@ -29,6 +29,7 @@ from vpnmesh.solutions.protocol import (
     Status,
     checksum,
 )
+from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES, Stack
 
 INTERFACE = "wt0"
 TABLE = "netbird"
@@ -83,6 +84,17 @@ class NetBird(Solution):
         if not server.by_turn(mesh) or "transport" not in mesh.scenario.options:
             return ""
         return f"{mesh.scenario.name}: transport is of NetBird's own relay; write relay: own, or leave transport out"
+
+    def stack(self, scenario: Scenario, /) -> Stack:
+        """Its own relay is TCP from both members unless it is QUIC; coturn and the direct path are UDP.
+
+        Userspace sockets are netbirdio/wireguard-go's (conn/controlfns.go); the kernel's WireGuard uses the defaults.
+        """
+        transport = scenario.options.get("transport", "ws")
+        by_own = scenario.path is Path.RELAY and scenario.options.get("relay") != "turn"
+        if by_own and transport == "ws":
+            return Stack(own_tcp=True, single_packets=True)
+        return Stack(single_packets=True, buffers_bytes=None if by_own else WIREGUARD_GO_BYTES)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Relay, because its secret goes into the management's configuration; management, account, clients."""

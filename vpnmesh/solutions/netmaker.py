@@ -13,7 +13,7 @@ from vpnmesh.errors import CheckError
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.service import Service, content, removed, running, until
-from vpnmesh.model import Node, Path
+from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, reveal, unified_diff
 from vpnmesh.solutions import netmaker_control as server
 from vpnmesh.solutions.protocol import (
@@ -27,6 +27,7 @@ from vpnmesh.solutions.protocol import (
     Status,
     checksum,
 )
+from vpnmesh.solutions.stack import Stack
 
 INTERFACE = "netmaker"
 PORT = 51821
@@ -104,6 +105,10 @@ class Netmaker(Solution):
     kernel_links = (WIREGUARD,)
     host_folders = ("/etc/netclient", "/etc/mosquitto")
     colour, marker = "#b04a92", "v"
+
+    def stack(self, _scenario: Scenario, /) -> Stack:
+        """WireGuard over UDP on both paths; which size netclient's sockets have was not looked up."""
+        return Stack(single_packets=True)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Broker before the server, which ends without one; the gateway before the daemons.

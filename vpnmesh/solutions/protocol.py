@@ -15,9 +15,11 @@ from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.links import Tunnel, interface_fact
-from vpnmesh.host.pods import CALICO_INTERFACES
+from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
+from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Text, both
+from vpnmesh.solutions.stack import Stack
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; removed when the node leaves."""
@@ -199,6 +201,14 @@ class Solution(ABC):
     def needed(self, _scenario: Scenario, /) -> tuple[Binary, ...]:
         """The programs that this scenario needs: those of every scenario, and what only this one has on a node."""
         return self.binaries
+
+    def tuning(self, _scenario: Scenario, /) -> Tuning:
+        """What the pods' TCP is given beside the defaults; a VPN's pods are left as they are."""
+        return UNTUNED
+
+    def stack(self, _scenario: Scenario, /) -> Stack:
+        """What of the nodes' network stack it uses below the pods' packets; each module says its own, with source."""
+        return Stack()
 
     @abstractmethod
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:

@@ -11,9 +11,10 @@ from ipaddress import IPv4Address
 from vpnmesh.host.files import existing
 from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
 from vpnmesh.host.service import content, made
-from vpnmesh.model import DataPlane, Node, Path
+from vpnmesh.model import DataPlane, Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Solution, Stage, Status
+from vpnmesh.solutions.stack import Stack
 
 INTERFACE = "vmwg0"
 PORT = 51821
@@ -38,6 +39,13 @@ class WireGuard(Solution):
     interfaces = (INTERFACE,)
     kernel_links = (WIREGUARD,)
     colour, marker = "#9657d6", "P"
+
+    def stack(self, _scenario: Scenario, /) -> Stack:
+        """Kernel: drivers/net/wireguard/device.c, WG_NETDEV_FEATURES, has no segmentation of tunnels' packets.
+
+        Debian's wireguard-go is older than `socketBufferSize` (conn/controlfns.go): its sockets have the default size.
+        """
+        return Stack(single_packets=True)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Keys on every member, then the interface with all peers."""

@@ -21,7 +21,7 @@ from vpnmesh.host.files import printed, read
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import RestApi, held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
-from vpnmesh.model import Node, Path
+from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
@@ -34,6 +34,7 @@ from vpnmesh.solutions.protocol import (
     Status,
     checksum,
 )
+from vpnmesh.solutions.stack import Stack
 
 INTERFACE = "ztvpnmesh0"
 SERVICE = "zerotier-one"
@@ -118,6 +119,15 @@ class ZeroTier(Solution):
                         " global and nobody routes, for example 192.88.99.0/24"
                     )
         return ""
+
+    def stack(self, scenario: Scenario, /) -> Stack:
+        """Relayed by TCP to the proxy; else UDP by sockets of 1 MiB (node/Constants.hpp, ZT_UDP_DESIRED_BUF_SIZE).
+
+        One core, unless `multicoreEnabled` is set, which is off by default (docs.zerotier.com/multithreading).
+        """
+        if scenario.path is Path.RELAY:
+            return Stack(own_tcp=True, single_packets=True, cores=1)
+        return Stack(single_packets=True, buffers_bytes=1 << 20, cores=1)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
         """Identities everywhere, the root's world from the relay node, then root, controller, network, members."""

@@ -80,7 +80,8 @@ def _scenario(site: Site, scenario: Scenario) -> Diffs:
 
 def _pods(site: Site, mesh: Mesh) -> Diffs:
     """Over the address that the testbed has for each member: a control plane may assign another one on joining."""
-    network = pod_network(site.testbed, mesh.scenario.pod_mtu, _over(site, mesh))
+    tuning = solution_named(mesh.scenario.solution).tuning(mesh.scenario)
+    network = pod_network(site.testbed, mesh.scenario.pod_mtu, _over(site, mesh), tuning)
     return _diffs(
         run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed, dry_run=True)
     )

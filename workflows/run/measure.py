@@ -9,9 +9,10 @@ import tasks
 from tasks.observation import Look
 from vpnmesh.errors import ToolError, VpnmeshError
 from vpnmesh.host.pods import pod_address
+from vpnmesh.host.tuning import Tuning
 from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.measurements import measurement_named, observed
-from vpnmesh.measurements.protocol import Measurement, Question
+from vpnmesh.measurements.protocol import Measurement, Question, Settings
 from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
@@ -47,7 +48,7 @@ class VisitContext:
             self.site.testbed,
             cell.pair,
             Condition.parse(cell.condition),
-            self.profile.settings,
+            tuned(self.profile.settings, solution.tuning(self.deployed.scenario)),
             self.deployed.scenario,
             solution.processes,
             solution.fallback_s,
@@ -104,6 +105,11 @@ class Checked:
     """All checks held a moment ago, and what the pods' pings said then."""
 
     ping: PingSummary
+
+
+def tuned(settings: Settings, tuning: Tuning) -> Settings:
+    """The profile's settings, with the congestion control that a scenario asks for where it asks for one."""
+    return settings if tuning.congestion is None else replace(settings, congestion=tuning.congestion)
 
 
 def measure(

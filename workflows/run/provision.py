@@ -14,6 +14,7 @@ from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
 from vpnmesh.plan import Fact, Plan, Secret, Text
+from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
@@ -175,7 +176,8 @@ def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         if status.address is None:
             raise CheckError("provision", f"{name} has no address on {status.interface}")
         over[name] = (status.interface, status.address)
-    network = pod_network(site.testbed, mesh.scenario.pod_mtu, over)
+    tuning = solution_named(mesh.scenario.solution).tuning(mesh.scenario)
+    network = pod_network(site.testbed, mesh.scenario.pod_mtu, over, tuning)
     run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
 
 
