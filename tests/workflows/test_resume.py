@@ -78,6 +78,7 @@ CHANGING = {
     "--blocks": "2",
     "--budget": "5",
     "--placement": "vxlan",
+    "--pairs": "full-mesh",
     "--seed": "99",
     "--out": "/nonexistent",
 }

@@ -34,6 +34,7 @@ class RunProgress:
         self.console = console
         self.failures = 0
         self._planned_s = plan.seconds
+        self._pairs = len({one.cell.pair for one in plan.cells})
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)
         self._total = plan.repetitions
@@ -86,9 +87,9 @@ class RunProgress:
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
-        self.say(
-            f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {shown}  {ok}/{len(records)}{why[:300]}"
-        )
+        pair = f"{cell.pair!s:20} " if self._pairs > 1 else ""
+        said = f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {pair}{shown}  {ok}/{len(records)}"
+        self.say(f"{said}{why[:300]}")
 
     def _left(self) -> str:
         """The estimate that remains, corrected by how the run has gone so far."""
