@@ -17,6 +17,7 @@ from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.mesh_tables import MESH, by_pair
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
@@ -170,6 +171,7 @@ def build_study(
     }
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
+        tables[MESH] = by_pair(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))

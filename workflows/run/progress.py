@@ -108,15 +108,16 @@ def _value(record: Record, name: str) -> float | None:
 def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Iterable[Table]:
     """One table per throughput test: scenarios, in the catalogue's order, by conditions; mean ± sd, n."""
     summary = summarize(results)
+    pairs = results["pair"].n_unique()
+    over = f", over {pairs} pairs" if pairs > 1 else ""
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
-        yield _table(test, summary.filter(pl.col("test") == test), catalogue)
+        title = f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted{over}"
+        yield _table(title, summary.filter(pl.col("test") == test), catalogue)
 
 
-def _table(test: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
+def _table(title: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
-    table = Table(
-        title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
-    )
+    table = Table(title=title, title_justify="left")
     table.add_column("scenario", no_wrap=True)
     for condition in conditions:
         table.add_column(condition, justify="right")
