@@ -1,6 +1,7 @@
 """Loading an inventory, as every workflow does it: from YAML files or NetBox, as Nornir object and typed testbed."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from nornir import InitNornir
@@ -10,6 +11,7 @@ from nornir.plugins.runners import ThreadedRunner
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
+from vpnmesh.lab.sizes import LAB, size_named, sized, write_inventory
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
 
@@ -37,22 +39,28 @@ def testbed_of(nr: Nornir, place: str) -> Testbed:
 def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     """Read an inventory by folder, by the name of a built-in one (`lab`), or from NetBox, and validate it.
 
+    `lab-12` is the lab with workers added until it has twelve nodes.
+
     `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
     a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
     """
+    if (nodes := _size(name)) is not None:
+        with tempfile.TemporaryDirectory() as made:
+            write_inventory(sized(BUILT_IN / LAB, nodes, "--inventory"), Path(made))
+            return _load(name, {"plugin": "SimpleInventory", "options": _file_options(Path(made))}, workers)
     options: dict[str, object]
     if name == NETBOX or name.startswith(f"{NETBOX}:"):
         plugin, options = "NetBoxInventory", {"filters": netbox_filters(name)}
         place = f"{os.environ.get('NETBOX_URL', '')} ({name})"
     else:
-        files = check_folder(folder_of(name))
-        options = {f"{kind}_file": str(files[file]) for kind, file in _FILES}
-        plugin = "SimpleInventory"
-        place = str(files["hosts"])
-    nr = InitNornir(
-        inventory={"plugin": plugin, "options": options},
-        logging={"enabled": False},
-    )
+        folder = folder_of(name)
+        files = check_folder(folder)
+        plugin, options, place = "SimpleInventory", _file_options(folder), str(files["hosts"])
+    return _load(place, {"plugin": plugin, "options": options}, workers)
+
+
+def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
+    nr = InitNornir(inventory=inventory, logging={"enabled": False})
     nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
@@ -81,6 +89,17 @@ def netbox_filters(name: str) -> dict[str, list[str]]:
     return filters
 
 
+def _size(name: str) -> int | None:
+    """How many nodes the lab of that name has; None where the name is a folder's, or another one."""
+    nodes = size_named(name)
+    return None if nodes is None or (Path(name) / "hosts.yaml").is_file() else nodes
+
+
+def _file_options(folder: Path) -> dict[str, object]:
+    files = files_of(folder)
+    return {f"{kind}_file": str(files[file]) for kind, file in _FILES}
+
+
 def check_folder(folder: Path) -> dict[str, Path]:
     """The three files of an inventory folder; InputError says which is missing, no YAML, or of another shape."""
     read_inventory(folder)
@@ -99,7 +118,7 @@ def folder_of(name: str) -> Path:
     raise InputError(
         "--inventory",
         f"'{name}' is no folder with a hosts.yaml",
-        f"built in are: {', '.join(built_in)}; or netbox",
+        f"built in are: {', '.join(built_in)}, lab-12 and other sizes of the lab; or netbox",
     )
 
 

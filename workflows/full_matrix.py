@@ -29,6 +29,7 @@ from vpnmesh.model import Testbed
 from vpnmesh.study.journal import RunInterrupted
 from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
+from vpnmesh.study.pairs import pairs_of
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.answering import opening, show
@@ -74,6 +75,12 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 )
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
+@click.option(
+    "--pairs",
+    metavar="WHICH",
+    help="fixed (worker to worker, one pair) | full-mesh (every ordered pair of members) | sample:K (K pairs drawn by"
+    " chance)",
+)
 @click.option(
     "--budget",
     type=float,
@@ -134,7 +141,8 @@ def main(
     store = Store.open(resume, site.secrets) if resume else None
     if store is not None:
         sessions.check_request(store, testbed)
-    plan = plan_matrix(asked.profile, testbed.pairs, asked.seed, asked.catalogue)
+    pairs = pairs_of(testbed, asked.profile.pairs, asked.seed)
+    plan = plan_matrix(asked.profile, pairs, asked.seed, asked.catalogue)
     required = availability.required(require, plan.profile.scenarios)
     if only_plan:
         there = availability.on_this_machine(testbed, scenarios_of(plan)) if emulated(testbed) else ()

@@ -80,6 +80,7 @@ CHANGING = {
     "--margin": "5",
     "--precision": "5",
     "--placement": "vxlan",
+    "--pairs": "full-mesh",
     "--seed": "99",
     "--out": "/nonexistent",
 }

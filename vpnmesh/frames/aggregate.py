@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
@@ -21,7 +22,8 @@ class CellSample:
 
     `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` = the run flagged most of
     the repetitions as near the cap of netem's queue, None where it said nothing. `rtt_ms` is the mean round trip
-    between the pods before and after the measured repetitions, None where none was recorded.
+    between the pods before and after the measured repetitions, None where none was recorded. `pairs` names the pair
+    of each rate, where there are several: nothing where the cell is of one pair.
     """
 
     scenario: str
@@ -32,11 +34,34 @@ class CellSample:
     unavailable: str | None = None
     near_cap: bool | None = None
     rtt_ms: float | None = None
+    pairs: tuple[str, ...] = ()
 
     @property
     def tally(self) -> Tally:
-        """The rates as a tally, for statistics that need no order."""
-        return Tally.of(self.rates)
+        """What statistics that need no order take: the rates, or each pair's mean where there are several pairs.
+
+        Repetitions of one pair say nothing of another: the more of them, the surer one would be of nothing.
+        """
+        return Tally.of(
+            np.array([rates.mean() for rates in self.by_pair.values()]) if self.pairs else self.rates
+        )
+
+    @property
+    def by_pair(self) -> dict[str, Floats]:
+        """The rates of each pair, where there are several."""
+        named = np.array(self.pairs)
+        return {pair: self.rates[named == pair] for pair in dict.fromkeys(self.pairs)}
+
+    @property
+    def in_time(self) -> Floats:
+        """The rates in their order, as drift is looked for: around each pair's own mean where there are several."""
+        if not self.pairs:
+            return self.rates
+        means = {pair: rates.mean() for pair, rates in self.by_pair.items()}
+        if len(means) == self.measured:
+            return self.rates[:0]
+        around: Floats = self.rates - np.array([means[pair] for pair in self.pairs])
+        return around + float(self.rates.mean())
 
     @property
     def measured(self) -> int:
@@ -78,6 +103,7 @@ def _cell_sample(cell: CellKey, group: pl.DataFrame) -> CellSample:
         unavailable=None if attempted else str(lacking["reason"].first()),
         near_cap=2 * int(flags.sum()) > flags.len() if flags.len() else None,
         rtt_ms=mean_of(measured, "rtt_ms_before", "rtt_ms_after"),
+        pairs=tuple(measured["pair"]) if measured["pair"].n_unique() > 1 else (),
     )
 
 

@@ -46,6 +46,8 @@ RESULTS: dict[str, pl.DataType] = {
     "placement": pl.String(),
     "engine": pl.String(),
     "raw": pl.String(),
+    # how many pairs were measured at that time, this one among them
+    "at_once": pl.Int64(),
 }
 
 FIGURE_COLUMNS = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")

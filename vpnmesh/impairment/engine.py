@@ -108,6 +108,13 @@ def every_target(engine: Engine, testbed: Testbed, pair: Pair) -> tuple[Target, 
     return tuple(target for placement in placements for target in engine.targets(testbed, pair, placement))
 
 
+def everywhere(engine: Engine, testbed: Testbed) -> tuple[Target, ...]:
+    """All places an impairment of any pair can be at: what was set for any member, as client or as server."""
+    names = [node.name for node in testbed.k8s]
+    ring = [*testbed.pairs, *(Pair(a, b) for a, b in zip(names, [*names[1:], names[0]], strict=True))]
+    return tuple(dict.fromkeys(target for pair in ring for target in every_target(engine, testbed, pair)))
+
+
 def check_held(held: InstalledImpairment, wanted: Impairment) -> None:
     """Raise CheckError("impairment") unless the kernel holds what was asked, and holds it in working order."""
     if held.faults:

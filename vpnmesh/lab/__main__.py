@@ -19,6 +19,7 @@ from vpnmesh.lab.binaries import command
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
+from vpnmesh.lab.sizes import size_named, sized, sized_testbed, write_inventory
 from vpnmesh.lab.substrate import Substrate, examine
 
 _EXAMPLES = """
@@ -26,6 +27,7 @@ _EXAMPLES = """
 Examples:
   python -m vpnmesh.lab up                      six nodes, ports at 1 Gbit/s
   python -m vpnmesh.lab up --port-rate none     unshaped
+  python -m vpnmesh.lab up --nodes 12           six workers more; other commands: --inventory lab-12
   python -m vpnmesh.lab shell worker1           a root shell in a node
   python -m vpnmesh.lab shell worker1 -- ping -c1 relay
   python -m vpnmesh.lab status                  nodes, and what this machine can carry
@@ -75,16 +77,23 @@ def main() -> None:
     help="Folder with hosts.yaml, groups.yaml and defaults.yaml.  [default: inventory/lab]",
 )
 @click.option(
+    "--nodes",
+    type=int,
+    default=None,
+    help="How many nodes: those of the inventory and more workers, each in a VLAN of its own.  [default: 6]",
+)
+@click.option(
     "--port-rate",
     default=f"{DEFAULT_PORT_RATE_MBIT_S:g}",
     show_default=True,
     callback=_rate,
     help="Rate of every VLAN port in Mbit/s, or 'none'.",
 )
-def up_command(folder: Path | None, port_rate: float | None) -> None:
+def up_command(folder: Path | None, nodes: int | None, port_rate: float | None) -> None:
     """Bring the lab up; it stays up until `down`. A second `up` changes nothing."""
     with _sentences():
-        testbed = read_testbed(folder or default_folder())
+        base = folder or default_folder()
+        testbed = read_testbed(base) if nodes is None else sized_testbed(base, nodes)
         before = find()
         lab = up(testbed, port_rate_mbit_s=port_rate, progress=_show_step)
         if before and before.init_pid == lab.init_pid:
@@ -92,6 +101,8 @@ def up_command(folder: Path | None, port_rate: float | None) -> None:
             return
         total = sum(timing.seconds for timing in lab.timings)
         click.echo(f"{total:8.3f} s  lab '{lab.record.testbed}' is up, {len(lab.record.nodes)} nodes")
+        if size_named(testbed.name) is not None:
+            click.echo(f"other commands take it by --inventory {testbed.name}")
         click.echo(f"ssh -i {lab.key_file} -o UserKnownHostsFile={lab.known_hosts} {_first_login(lab)}")
 
 
@@ -101,6 +112,18 @@ def _first_login(lab: Lab) -> str:
 
 def _show_step(name: str, seconds: float) -> None:
     click.echo(f"{seconds:8.3f} s  {name}")
+
+
+@main.command("inventory")
+@click.option("--nodes", type=int, required=True, help="How many nodes.")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where."
+)
+def inventory_command(nodes: int, folder: Path) -> None:
+    """Write the inventory of a larger lab into a folder, to change it: `up` and all commands take --inventory."""
+    with _sentences():
+        write_inventory(sized(default_folder(), nodes), folder)
+    click.echo(f"written: {folder}/hosts.yaml, groups.yaml, defaults.yaml")
 
 
 @main.command("status")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report import origin_section, run_sections, version_sections
+from vpnmesh.report import mesh, origin_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
 from vpnmesh.report.first_screen import facts
@@ -15,6 +15,7 @@ from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.claims import Claim
 from vpnmesh.report.judgement.claims import table as claims_table
+from vpnmesh.report.mesh_tables import MESH
 from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
 from vpnmesh.report.tables import CRITERIA, PAIRWISE, TABLES, Study
 from vpnmesh.report.throughput import BEYOND, columns
@@ -74,6 +75,7 @@ def compose(
         *([advice_section(advice)] if advice else []),
         _throughput(study, figures, "tcp", 1),
         _throughput(study, figures, "udp", 2),
+        *mesh.mesh(study, figures),
         *version_sections.then_and_now(study, figures),
         *run_sections.variants(
             study, figures, {(pair.base, pair.variant) for pair in version_sections.pairs_of(study)}
@@ -240,6 +242,7 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
         *TABLES,
         *shown,
         *run_sections.TABLES,
+        MESH,
         *version_sections.TABLES,
         *origin_section.TABLES,
         *run_sections.tests_shown(study),

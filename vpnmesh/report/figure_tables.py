@@ -25,6 +25,7 @@ FIGURE_TABLE: dict[str, pl.DataType] = {
     "unit": pl.String(),
     "attempted": pl.Int64(),
     "n": pl.Int64(),
+    "pairs": pl.Int64(),
     "mean": pl.Float64(),
     "sd": pl.Float64(),
     "low": pl.Float64(),
@@ -81,7 +82,8 @@ def described(rows: pl.DataFrame) -> pl.DataFrame:
 def figure_table(samples: pl.DataFrame, figures: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     """A row per cell and figure, in the order of all tables; within a cell in the order the test gave them.
 
-    The interval is Student's, from `fewest_for_interval` figures on, as everywhere.
+    Over several pairs, mean, deviation and interval are of the pairs' means. The interval is Student's, from
+    `fewest_for_interval` figures on, as everywhere.
     """
     attempted = samples.filter(~unavailable()).group_by(_CELL).agg(pl.len().cast(pl.Int64).alias("attempted"))
     groups = figures.partition_by(*_CELL, "figure", maintain_order=True)
@@ -96,11 +98,14 @@ def figure_table(samples: pl.DataFrame, figures: pl.DataFrame, catalogue: Catalo
 
 def _described(group: pl.DataFrame) -> dict[str, object]:
     values = group["value"].to_numpy()
-    summary = describe(values)
+    # repetitions of one pair say nothing of another: with several, each counts once
+    pairs = group.group_by("pair").agg(pl.col("value").mean())["value"].sort()
+    summary = describe(pairs.to_numpy() if pairs.len() > 1 else values)
     interval = mean_interval(summary) if summary.n >= fewest_for_interval() else None
     return {
         **group.select(*_CELL, "figure", "title", "unit").row(0, named=True),
-        "n": summary.n,
+        "n": len(values),
+        "pairs": pairs.len() if pairs.len() > 1 else None,
         "mean": summary.mean,
         "sd": summary.sd,
         "low": interval.low if interval else None,

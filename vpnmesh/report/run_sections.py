@@ -58,6 +58,8 @@ def _figures_of(test: str, rows: pl.DataFrame) -> TableBlock:
         f"{test}: {said}Mean, sample standard deviation, the 95 % interval of the mean (from {fewest_for_interval()} "
         "figures), the lowest and the highest; a dash where nothing was measured."
     )
+    if pairs := rows["pairs"].drop_nulls().to_list():
+        caption += f" Over {max(pairs)} pairs: mean, deviation and interval are of the pairs' means."
     made = tuple(
         (
             *(cell(name, row[name]) for name in ("scenario", "condition", "title", "unit", "attempted", "n")),

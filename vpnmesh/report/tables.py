@@ -18,6 +18,7 @@ from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.mesh_tables import MESH, by_pair
 from vpnmesh.report.origin import origin
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
@@ -174,6 +175,7 @@ def build_study(
     }
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
+        tables[MESH] = by_pair(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         tables["origin"] = origin(samples, cells, slow, catalogue, known)
         tables["efficiency"] = efficiency(samples, catalogue)

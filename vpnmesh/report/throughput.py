@@ -44,9 +44,11 @@ BEYOND: dict[str, pl.DataType] = {
     "trend_tau": pl.Float64(),
     "trend_p": pl.Float64(),
     "effective_n": pl.Float64(),
+    "pairs": pl.Int64(),
     "warning": pl.String(),
 }
-"""Columns after the paper's; `warning` says in words what a reader must know before using the row."""
+"""Columns after the paper's; `pairs` is how many, where there are several; `warning` says in words what a reader must
+know before using the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def throughput(cells: Mapping[CellKey, CellSample], how: Measuring, catalogue: C
             row["near_cap"] = said
         row |= _started(cells[key], summaries, how)
         row |= _in_time(cells[key])
+        row["pairs"] = len(cells[key].by_pair) or None
         row["warning"] = _warning(row, cells[key].unavailable) or None
         rows.append({name: row.get(name) for name in schema})
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -104,8 +107,8 @@ def _described(cell: CellSample, summary: Summary) -> dict[str, object]:
         "sd_mbit_s": summary.sd,
         "cv": summary.cv,
         "median_mbit_s": cell.tally.quantile(0.5),
-        "lowest_mbit_s": cell.tally.quantile(0),
-        "highest_mbit_s": cell.tally.quantile(1),
+        "lowest_mbit_s": float(cell.rates.min()) if cell.measured else None,
+        "highest_mbit_s": float(cell.rates.max()) if cell.measured else None,
         "mean_low": interval.low if interval else None,
         "mean_high": interval.high if interval else None,
     }
@@ -158,7 +161,7 @@ def _started(
 
 
 def _in_time(cell: CellSample) -> dict[str, object]:
-    found = drift(cell.rates)
+    found = drift(cell.in_time)
     warnings = []
     if found.dependent:
         warnings.append(
@@ -184,6 +187,8 @@ def _warning(row: Mapping[str, object], unavailable: str | None) -> str:
         parts.append("nothing measured")
     elif attempted != measured:
         parts.append(f"{attempted} attempted, {measured} measured")
+    if row.get("pairs"):
+        parts.append(f"over {row['pairs']} pairs: mean, deviation and interval are of the pairs' means")
     if row.get("near_cap"):
         share = row.get("cap_share")
         place = "near" if share is None else f"at {share:.0%} of"

@@ -3,13 +3,14 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Settings
 from vpnmesh.model import Cell, Condition, Pair, Placement, Scenario
+from vpnmesh.study.pairs import FIXED, PairChoice, turns
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 REPETITION_OVERHEAD_S = 0.6
@@ -41,7 +42,8 @@ class Profile:
     `conditions_asked` says that somebody named the conditions: then a budget drops none of them. `adaptive` stops each
     pair of scenarios when it is decided: they differ, or they are equal within `margin_pct` of the larger mean; then
     `repetitions_*` are those of one visit, and `blocks` the fewest visits. `precision_pct` goes on instead until the
-    limits of every pair's ratio are so near to it.
+    limits of every pair's ratio are so near to it. `pairs` says which pairs of members are measured; a plan is made of
+    the pairs themselves.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Profile:
     adaptive: bool = False
     margin_pct: float = 2.0
     precision_pct: float | None = None
+    pairs: PairChoice = FIXED
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
@@ -268,9 +271,57 @@ def _jobs(cells: Sequence[PlannedCell], block: int, blocks: int, order: random.R
 def shuffled(jobs: Sequence[Job], order: random.Random) -> tuple[Job, ...]:
     """The jobs of one visit grouped by condition, the groups and what is in them in random order."""
     names = list(dict.fromkeys(job.cell.condition for job in jobs))
-    turns = order.sample(names, len(names))
+    conditions = order.sample(names, len(names))
     mixed = order.sample(jobs, len(jobs))
-    return tuple(job for name in turns for job in mixed if job.cell.condition == name)
+    in_order = turns(dict.fromkeys(job.cell.pair for job in jobs))
+    turn_of = {pair: number for number, turn in enumerate(in_order) for pair in turn}
+    return tuple(
+        job
+        for name in conditions
+        for job in _grouped([job for job in mixed if job.cell.condition == name], turn_of)
+    )
+
+
+def _grouped(mixed: Sequence[Job], turn_of: Mapping[Pair, int]) -> list[Job]:
+    """The jobs of one condition, those together that a run makes together; groups in the order of their first jobs.
+
+    Undisturbed that is a turn, whose pairs share no member, with one test; under a condition it is a pair, since an
+    impairment is set for one pair at a time.
+    """
+    groups: dict[tuple[Pair | int, str], list[Job]] = {}
+    for job in mixed:
+        cell = job.cell
+        alone = bool(Condition.parse(cell.condition))
+        key = (cell.pair, "") if alone else (turn_of[cell.pair], cell.test)
+        groups.setdefault(key, []).append(job)
+    return [job for group in groups.values() for job in group]
+
+
+def made_together(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+    """The jobs of one condition of a visit, cut into what a run makes before it sets up anything else.
+
+    Undisturbed: one test, of pairs that share no member. Under a condition: one pair, with all its tests.
+    """
+    groups: list[list[Job]] = []
+    for job in jobs:
+        if not groups or not _goes_with(job, groups[-1]):
+            groups.append([])
+        groups[-1].append(job)
+    return [tuple(group) for group in groups]
+
+
+def _goes_with(job: Job, group: Sequence[Job]) -> bool:
+    if Condition.parse(job.cell.condition):
+        return job.cell.pair == group[0].cell.pair
+    ends = {job.cell.pair.client, job.cell.pair.server}
+    busy = {end for other in group for end in (other.cell.pair.client, other.cell.pair.server)}
+    return job.cell.test == group[0].cell.test and not ends & busy
+
+
+def batches(jobs: Sequence[Job], at_once: int) -> list[tuple[Job, ...]]:
+    """What is measured at the same time: so many jobs of different pairs; jobs of one pair never."""
+    size = at_once if len({job.cell.pair for job in jobs}) == len(jobs) else 1
+    return [tuple(jobs[first : first + size]) for first in range(0, len(jobs), size)]
 
 
 VISITED_ONCE = (

@@ -13,6 +13,7 @@ from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition, End, Place, Placement
 from vpnmesh.study.matrix import DEFAULT_PLACEMENT, MAX_DURATION_S, MAX_REPETITIONS, Profile
+from vpnmesh.study.pairs import FIXED, PairChoice
 
 T = TypeVar("T")
 PAGE = "docs/scenarios.md"
@@ -20,6 +21,8 @@ MAX_LIMIT_PACKETS = 10_000_000
 """The longest queue that both engines take."""
 MAX_OMIT_S = 60
 """The longest that iperf3 omits (its MAX_OMIT_TIME)."""
+_READ_HERE = {"variant_of", "scenarios", "conditions", "tests", "placement", "pairs"}
+"""The keys that are more than their values as written."""
 _RATE = r"^[0-9]+(\.[0-9]+)?[KMG]?$"
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_REPETITIONS)]
@@ -48,6 +51,7 @@ class _Keys(BaseModel):
     adaptive: StrictBool = False
     margin_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] = 2.0
     precision_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] | None = None
+    pairs: StrictStr = str(FIXED)
 
 
 Written = Mapping[str, Mapping[str, object]]
@@ -76,13 +80,14 @@ def profiles_of(data: bytes, place: str, known: Written | None = None) -> dict[s
 def profile_from(name: str, keys: Mapping[str, object], where: str) -> Profile:
     """The profile of these keys; InputError names the key that is wrong. Scenarios and tests are looked up later."""
     written = checked(_Keys, keys, where, PAGE)
-    values = written.model_dump(exclude={"variant_of", "scenarios", "conditions", "tests", "placement"})
+    values = written.model_dump(exclude=_READ_HERE)
     return Profile(
         name=name,
         scenarios=tuple(dict.fromkeys(written.scenarios)),
         conditions=_each(Condition.parse, written.conditions, f"{where}: conditions"),
         tests=tuple(dict.fromkeys(written.tests)),
         placement=parse_placement(written.placement, DEFAULT_PLACEMENT, f"{where}: placement"),
+        pairs=PairChoice.parse(written.pairs, f"{where}: pairs"),
         **values,
     )
 

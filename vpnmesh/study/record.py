@@ -36,6 +36,7 @@ class Record:
     engine: str = ""
     loads: Mapping[str, NodeLoad] = field(default_factory=dict)
     raw: str = ""
+    at_once: int | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -74,6 +75,7 @@ class Record:
             "placement": self.placement or None,
             "engine": self.engine or None,
             "raw": self.raw,
+            "at_once": self.at_once,
         }
         if measured:
             row |= {name: measured.get(name) for name in FIGURE_COLUMNS}

@@ -12,7 +12,7 @@ import tasks
 from vpnmesh.errors import CheckError, InputError, UnavailableError, VpnmeshError
 from vpnmesh.host.pods import POD, pod_address
 from vpnmesh.impairment import burst
-from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, every_target, impairment_for
+from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, everywhere, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -87,7 +87,7 @@ def choose_engine(site: Site) -> Engine:
 
 
 def find_engine(site: Site) -> Engine:
-    """Netem where the firewall's and the client's kernel have it, else the lab's own; nothing is changed.
+    """Netem where the kernels of the firewall and of all members have it, else the lab's own; nothing is changed.
 
     Raises UnavailableError where neither can be.
     """
@@ -114,8 +114,7 @@ def install(site: Site, engine: Engine, *, dry_run: bool = False) -> dict[str, R
 
 
 def _impairing(site: Site) -> tuple[str, ...]:
-    bed = site.testbed
-    return (bed.client.name, bed.server.name, bed.firewall.name)
+    return (*site.k8s, site.testbed.firewall.name)
 
 
 @contextlib.contextmanager
@@ -190,7 +189,7 @@ def show_impairment(
 
 def refuse_where_impaired(site: Site, engine: Engine) -> None:
     """InputError names a node that is impaired already: two at once would be neither of the two."""
-    for target in every_target(engine, site.testbed, site.testbed.pairs[0]):
+    for target in everywhere(engine, site.testbed):
         found = run_on(site.nr, [target.node], tasks.read_impairment, engine=engine, target=target)
         if lines := found[target.node].result.lines:
             raise InputError(
@@ -216,7 +215,7 @@ def refuse_without_pods(site: Site, placement: Placement) -> None:
 
 def lift_everything(site: Site, engine: Engine) -> None:
     """Clear every place that any impairment of this testbed can be at."""
-    lift(site, engine, every_target(engine, site.testbed, site.testbed.pairs[0]))
+    lift(site, engine, everywhere(engine, site.testbed))
 
 
 def _ping(site: Site, pair: Pair, placement: Placement, task: Callable[..., Result]) -> PingSummary:

@@ -57,12 +57,16 @@ class VisitContext:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Which repetition of which cell, in which visit, and its number among all attempts of the run, from 1."""
+    """Which repetition of which cell, in which visit, and its number among all attempts of the run, from 1.
+
+    `at_once` = how many pairs are measured at that time, itself among them.
+    """
 
     cell: Cell
     repetition: int
     visit: int
     sequence: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ def measure(
         elapsed_s=round(time.monotonic() - started, 3),
         visit=attempt.visit,
         sequence=attempt.sequence,
+        at_once=attempt.at_once,
         data_plane=context.deployed.data_plane,
         rtt_ms_before=findings.before.rtt_avg_ms if findings.before else None,
         rtt_ms_after=findings.after.rtt_avg_ms if findings.after else None,

@@ -13,6 +13,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Profile
+from vpnmesh.study.pairs import PairChoice
 from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
@@ -77,6 +78,7 @@ class MatrixOptions:
     precision: float | None = None
     placement: str | None = None
     scenario_files: tuple[str, ...] = ()
+    pairs: str | None = None
 
     def known(self) -> KnownScenarios:
         """What ships and what the files hold; InputError names file, scenario and key."""
@@ -106,6 +108,8 @@ class MatrixOptions:
         changes |= self._lists() | self._budget(profile, scenarios)
         if self.placement is not None:
             changes["placement"] = parse_placement(self.placement, profile.placement)
+        if self.pairs is not None:
+            changes["pairs"] = PairChoice.parse(self.pairs)
         return replace(profile, **changes)
 
     def _lists(self) -> dict[str, Any]:
@@ -129,7 +133,7 @@ class MatrixOptions:
         if profile.adaptive and self.repetitions is None:
             # its budget is what it is asked to make the most of, whatever that is
             return {} if self.precision is None else {"budget_min": None}
-        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks)
+        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks, self.pairs)
         if any(value is not None for value in costly):
             return {"budget_min": None}
         if profile.budget_min is None or scenarios is None:

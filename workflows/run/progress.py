@@ -38,6 +38,7 @@ class RunProgress:
         self._planned_s = plan.seconds
         # an adaptive run with a budget goes on until that is over, whatever its plan has
         self._budget_s = 60 * budget_min if plan.profile.adaptive and budget_min else None
+        self._pairs = len({one.cell.pair for one in plan.cells})
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)
         self._total = plan.repetitions
@@ -95,9 +96,9 @@ class RunProgress:
         failures = [one.outcome for one in records if isinstance(one.outcome, Failed)]
         why = f"  FAILED {failures[0].stage}: {failures[0].reason}" if failures else ""
         ok = len(records) - len(failures)
-        self.say(
-            f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {shown}  {ok}/{len(records)}{why[:300]}"
-        )
+        pair = f"{cell.pair!s:20} " if self._pairs > 1 else ""
+        said = f"{cell.scenario:17} {cell.condition:13} {cell.test:4} {pair}{shown}  {ok}/{len(records)}"
+        self.say(f"{said}{why[:300]}")
 
     def _left(self) -> str:
         """The estimate that remains, corrected by how the run has gone so far."""
@@ -121,15 +122,16 @@ def _value(record: Record, name: str) -> float | None:
 def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Iterable[Table]:
     """One table per throughput test: scenarios, in the catalogue's order, by conditions; mean ± sd, n."""
     summary = summarize(results)
+    pairs = results["pair"].n_unique()
+    over = f", over {pairs} pairs" if pairs > 1 else ""
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
-        yield _table(test, summary.filter(pl.col("test") == test), catalogue)
+        title = f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted{over}"
+        yield _table(title, summary.filter(pl.col("test") == test), catalogue)
 
 
-def _table(test: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
+def _table(title: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
-    table = Table(
-        title=f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted", title_justify="left"
-    )
+    table = Table(title=title, title_justify="left")
     table.add_column("scenario", no_wrap=True)
     for condition in conditions:
         table.add_column(condition, justify="right")

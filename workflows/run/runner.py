@@ -1,15 +1,18 @@
 """The loop over visits, conditions, jobs and repetitions; a failure ends what it must, never the run."""
 
+import contextlib
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
-from vpnmesh.model import Condition
+from vpnmesh.model import Condition, Pair
 from vpnmesh.study.checks import check_on_path
 from vpnmesh.study.journal import TeardownProblem, VisitStarted
-from vpnmesh.study.matrix import Job, MatrixPlan, Visit
+from vpnmesh.study.matrix import Job, MatrixPlan, Visit, batches, made_together
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
 from workflows.run.firewall import keep_policy
@@ -21,6 +24,7 @@ from workflows.run.provision import provisioned
 from workflows.run.schedule import schedule_for
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
+from workflows.run.together import together
 
 
 @dataclass(slots=True)
@@ -84,28 +88,51 @@ class MatrixRun:
         self, context: VisitContext, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
     ) -> None:
         progress.doing(f"{visit.scenario} {name}")
+        for group in made_together(jobs):
+            self._group(context, visit, Condition.parse(name), group, progress)
+
+    def _group(
+        self,
+        context: VisitContext,
+        visit: Visit,
+        condition: Condition,
+        jobs: Sequence[Job],
+        progress: RunProgress,
+    ) -> None:
+        """The jobs of one turn, or of one pair under a condition; what fails here ends these alone."""
         made: set[str] = set()
-        condition, placement = Condition.parse(name), self.plan.profile.placement
         try:
             if condition:
-                check_on_path(context.deployed.scenario, placement)
-            with impaired(
-                self.site,
-                self.engine,
-                condition,
-                placement,
-                seed_for(self.plan.seed, visit.number),
-                self._keeper(f"{visit.scenario}/{name}/impairment/visit-{visit.number}"),
-                jobs[0].cell.pair,
-            ) as impairment:
-                for job in jobs:
-                    self._job(context, visit, job, impairment, progress)
-                    made.add(job.cell.key)
+                check_on_path(context.deployed.scenario, self.plan.profile.placement)
+            with contextlib.ExitStack() as held:
+                pairs = dict.fromkeys(job.cell.pair for job in jobs)
+                impaired = {
+                    pair: held.enter_context(self._impaired(visit, condition, pair)) for pair in pairs
+                }
+                for batch in batches(jobs, 1):
+                    self._batch(context, visit, batch, impaired, progress)
+                    made |= {job.cell.key for job in batch}
         except StoreError:
             raise
         except VpnmeshError as error:
             rest = [job for job in jobs if job.cell.key not in made]
             self._fail(visit, rest, stage_of(error, "impairment"), str(error), progress)
+
+    def _impaired(
+        self, visit: Visit, condition: Condition, pair: Pair
+    ) -> contextlib.AbstractContextManager[Impaired]:
+        folder = f"{visit.scenario}/{condition.name}/impairment/visit-{visit.number}"
+        if pair not in self.site.testbed.pairs:
+            folder += f"-{pair.client}-to-{pair.server}"
+        return impaired(
+            self.site,
+            self.engine,
+            condition,
+            self.plan.profile.placement,
+            seed_for(self.plan.seed, visit.number),
+            self._keeper(folder),
+            pair,
+        )
 
     def _keeper(self, folder: str) -> Keep:
         """Keeps files below that folder of raw/; beside what an earlier session kept there, never over it."""
@@ -116,18 +143,36 @@ class MatrixRun:
         )
         return lambda name, text: self.store.keep_raw(f"{free}/{name}", text)
 
-    def _job(
-        self, context: VisitContext, visit: Visit, job: Job, impairment: Impaired, progress: RunProgress
+    def _batch(
+        self,
+        context: VisitContext,
+        visit: Visit,
+        jobs: Sequence[Job],
+        impaired: Mapping[Pair, Impaired],
+        progress: RunProgress,
     ) -> None:
-        records: list[Record] = []
-        checked: Checked | None = None
-        for repetition in job.repetitions:
-            progress.doing(f"{visit.scenario} {job.cell.condition} {job.cell.test}")
+        """All repetitions of these jobs, one of each at a time; pairs of one batch share no member."""
+        records: dict[Job, list[Record]] = {job: [] for job in jobs}
+        checked: dict[Job, Checked | None] = dict.fromkeys(jobs)
+        for numbers in itertools.zip_longest(*(job.repetitions for job in jobs)):
+            now = {job: number for job, number in zip(jobs, numbers, strict=True) if number is not None}
+            progress.doing(f"{visit.scenario} {jobs[0].cell.condition} {jobs[0].cell.test}")
             keep_policy(self.site.nr, self.site.testbed, context.deployed.scenario.policy, self.site.firewall)
-            attempt = Attempt(job.cell, repetition, visit.number, self._next())
-            record, checked = measure(context, attempt, impairment, checked)
-            records.append(self._keep(record, progress))
-        progress.finished(job, records)
+            attempts = {
+                job: Attempt(job.cell, number, visit.number, self._next(), len(now))
+                for job, number in now.items()
+            }
+            measured = together(
+                [
+                    partial(measure, context, attempt, impaired[job.cell.pair], checked[job])
+                    for job, attempt in attempts.items()
+                ]
+            )
+            for job, (record, after) in zip(attempts, measured, strict=True):
+                checked[job] = after
+                records[job].append(self._keep(record, progress))
+        for job in jobs:
+            progress.finished(job, records[job])
 
     def _keep(self, record: Record, progress: RunProgress) -> Record:
         """Journal the record, its reason without secrets, and show it; returns what was kept."""

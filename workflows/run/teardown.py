@@ -7,7 +7,7 @@ from typing import Any
 import tasks
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import policy_named
-from vpnmesh.impairment.engine import every_target
+from vpnmesh.impairment.engine import everywhere
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Scenario
 from vpnmesh.solutions import SOLUTIONS
@@ -74,7 +74,7 @@ def _impairments(site: Site, *, dry_run: bool) -> Iterator[Removal]:
         # a node that does not answer must not keep the others, and the firewall, as they are
         yield Removal("impairments", error=str(error))
         return
-    targets = every_target(engine, bed, bed.pairs[0])
+    targets = everywhere(engine, bed)
     nodes = list(dict.fromkeys(target.node for target in targets))
     parameters = {"engine": engine, "targets": targets}
     yield from _removed(site, "impairments", nodes, tasks.clear_impairment, dry_run=dry_run, **parameters)
