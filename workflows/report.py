@@ -1,7 +1,7 @@
 """The report of a run or of published results: `python -m workflows.report RUN`, `--paper`, or `--import-knb DIR`.
 
-Exit codes: 0 also when rows were dropped and reported, 1 when a gate fails, 2 when nothing is usable or the
-command line is wrong.
+`--compare` and `--history` set two runs, or many, side by side. Exit codes: 0 also when rows were dropped and
+reported, 1 when a gate fails or a history's newest run is worse, 2 when nothing is usable or the command line is wrong.
 """
 
 import sys
@@ -15,6 +15,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
+from vpnmesh.report.history import By
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
 from vpnmesh.report.judgement.ranking import Ranked
@@ -23,6 +24,7 @@ from vpnmesh.report.tables import Study
 from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
+from workflows.reporting.history import tell_history
 from workflows.reporting.presenting import (
     Judged,
     judge,
@@ -56,13 +58,8 @@ class ReportSource:
             return study_of(paper_data())
         return study_from_imports(self.knb, self.hey)
 
-    def check(self, *, compared: bool = False, gate: Path | None = None) -> None:
-        """InputError unless exactly one kind of source is named, or where a gate is given without two runs.
-
-        Two runs that are compared are one kind, too.
-        """
-        if gate and not compared:
-            raise InputError("--gate", "there is nothing to hold it against", "name two runs with --compare")
+    def check(self, *, compared: bool = False) -> None:
+        """InputError unless exactly one kind of source is named; two runs that are compared are one kind, too."""
         kinds = {
             "RUN": self.run is not None,
             "--import-...": bool(self.knb or self.hey),
@@ -95,11 +92,12 @@ examples:
   python -m workflows.report --paper --replay                              what sequential stopping would have cost
   python -m workflows.report --import-knb knb --import-hey hey --out theirs   published files of your own
   python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
+  python -m workflows.report --history runs --by version --junit out.xml   all of runs/; 1 where the newest is worse
 """
 
 
 @click.command(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=_FOLDER, required=False)
+@click.argument("runs", type=_FOLDER, nargs=-1, metavar="[RUN]...")
 @click.option(
     "--import-knb", "knb", type=_FOLDER, help="Folder of k8s-bench-suite JSON, a folder per scenario."
 )
@@ -120,11 +118,20 @@ examples:
     "--compare", type=(_FOLDER, _FOLDER), help="Two runs: which cells changed from the first to the second."
 )
 @click.option(
-    "--gate", type=_FOLDER, help="With --compare: YAML with margin_pct and certainty; exit 1 if slower."
+    "--gate",
+    type=_FOLDER,
+    help="With --compare or --history: YAML with margin_pct and certainty; exit 1 if slower.",
 )
+@click.option("--history", "row", is_flag=True, help="All RUNs in a row; a folder counts as the runs in it.")
+@click.option(
+    "--by",
+    type=click.Choice([by.value for by in By]),
+    help="With --history: order by date (default) or by the program's version.",
+)
+@click.option("--junit", type=_FOLDER, help="With --history or --gate: the verdicts as JUnit XML.")
 @bad_input_exits_2
 def main(  # noqa: PLR0913 - click hands over each option by itself
-    run: Path | None,
+    runs: tuple[Path, ...],
     knb: Path | None,
     hey: Path | None,
     out: Path | None,
@@ -132,6 +139,9 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     gate: Path | None,
     needs: str | None,
     *,
+    row: bool,
+    by: str | None,
+    junit: Path | None,
     paper: bool,
     advise: bool,
     bundle: bool,
@@ -140,10 +150,13 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     seed: int,
 ) -> None:
     """Report on RUN, on results that others published, or on the paper's."""
-    source = ReportSource(run, knb, hey, paper)
-    source.check(compared=compare is not None, gate=gate)
+    check_row(runs, by, gate, junit, row=row, compared=compare is not None)
+    source = ReportSource(runs[0] if runs and not row else None, knb, hey, paper)
+    source.check(compared=compare is not None or row)
+    if row:
+        sys.exit(tell_history(runs, out or Path("history"), By(by or By.DATE), gate, junit))
     if compare:
-        sys.exit(compare_runs(*compare, gate, out))
+        sys.exit(compare_runs(*compare, gate, out, junit))
     study, target = source.study(), source.out(out)
     for note in study.notes:
         click.echo(f"note: {note}", err=True)
@@ -159,6 +172,41 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         _tell_advice(judged.advice)
     if bundle:
         _bundle(judged.study, target, source)
+
+
+def check_row(
+    runs: tuple[Path, ...],
+    by: str | None,
+    gate: Path | None,
+    junit: Path | None,
+    *,
+    row: bool,
+    compared: bool,
+) -> None:
+    """InputError where these options do not go together."""
+    problems = {
+        "--gate": (
+            gate and not (compared or row),
+            "there is nothing to hold it against",
+            "name two runs with --compare",
+        ),
+        "--by": (by and not row, "goes with --history", ""),
+        "--junit": (
+            junit and not (row or (compared and gate)),
+            "goes with --history, or with --compare and --gate",
+            "",
+        ),
+        "--history": (row and not runs, "names no run", "name runs, or a folder of runs"),
+        "command line": (row and compared, "--history and --compare at once", "name one of them"),
+        "RUN": (
+            len(runs) > 1 and not row,
+            f"{len(runs)} runs at once",
+            "name one, or put them in a row with --history",
+        ),
+    }
+    for place, (wrong, problem, way_out) in problems.items():
+        if wrong:
+            raise InputError(place, problem, way_out)
 
 
 def _needs(named: str | None, *, advise: bool) -> tuple[str, ...] | None:

@@ -15,6 +15,7 @@ from scipy import special
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples
 from vpnmesh.report.identity import MACHINE_KEYS
+from vpnmesh.report.judged_cells import JudgedCell
 from vpnmesh.report.setting import refuse_unlike
 from vpnmesh.report.tables import Study
 from vpnmesh.stats.compare import ALPHA, can_reject, holm, mann_whitney
@@ -161,7 +162,14 @@ def log_ratio(
         if baseline is None:
             return None
         parts += [a[baseline], b[baseline]]
-    summaries = [part.tally.summary() for part in parts]
+    return ratio_of([part.tally.summary() for part in parts])
+
+
+def ratio_of(summaries: Sequence[Summary]) -> LogRatio | None:
+    """The change between these samples: after, before, and where each has one the baseline before and after.
+
+    None where one has fewer figures than an interval needs.
+    """
     if any(summary.n < fewest_for_interval() or not summary.mean for summary in summaries):
         return None
     signs = (1, -1, 1, -1)
@@ -203,49 +211,48 @@ def unjudged_cells(a: Study, b: Study) -> list[str]:
 
     InputError where that is so of every cell: a gate that judges nothing must not look like a pass.
     """
-    cells_a, cells_b = _cells(a), _cells(b)
-    baselines = _divided_by(a, b)
-    both = [
-        cell
-        for cell, sample in cells_a.items()
-        if cell in cells_b and sample.measured and cell[0] not in baselines
-    ]
-    gaps = [
-        cell
-        for cell in both
-        if cells_b[cell].measured and log_ratio(cell, cells_a, cells_b, baselines) is None
-    ]
-    if len(gaps) == len(both):
-        wanted = f"{fewest_for_interval()} figures or more of each cell" + (
-            " and of a baseline" if baselines else ""
-        )
-        raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
-    return [" ".join(cell) for cell in gaps]
+    return [cell.name for cell in gate_cells(a, b, Gate()) if cell.skipped]
 
 
 def gate_failures(a: Study, b: Study, gate: Gate) -> list[str]:
-    """A sentence per cell that got slower than the margin with the gate's certainty, from a to b.
+    """A sentence per cell that fails the gate."""
+    return [f"{cell.name}: {cell.failed}" for cell in gate_cells(a, b, gate) if cell.failed]
 
-    A cell that a measured and b attempted in vain fails, too: a release that breaks a path must not pass.
+
+def gate_cells(a: Study, b: Study, gate: Gate) -> list[JudgedCell]:
+    """What the gate says of each cell that a measured and b attempted: failed = it got slower than the margin.
+
+    A cell that b attempted in vain fails, too: a release that breaks a path must not pass. A baseline that everything
+    is divided by is no cell of its own. InputError where no cell that both measured can be judged.
     """
     refuse_unlike(a, b)
     cells_a, cells_b = _cells(a), _cells(b)
     baselines = _divided_by(a, b)
-    limit = 1 - gate.margin_pct / 100
-    failures = []
-    for cell in (cell for cell, one in cells_a.items() if cell in cells_b and one.measured):
-        name = " ".join(cell)
-        if not cells_b[cell].measured:
-            found = cells_b[cell]
-            failures.append(
-                f"{name}: {found.unavailable or f'none of {found.attempted} repetitions was measured'}"
-            )
-            continue
-        ratio = log_ratio(cell, cells_a, cells_b, baselines)
-        sure = ratio.certainty_below(limit) if ratio else 0.0
-        if ratio and sure >= gate.certainty:
-            failures.append(
-                f"{name}: {math.exp(ratio.value):.3f} of before, slower by more than {gate.margin_pct:g} %"
-                f" (certainty {sure:.4f})"
-            )
-    return failures
+    both = [cell for cell, one in cells_a.items() if cell in cells_b and one.measured]
+    found = [
+        _gated(cell, cells_a, cells_b, baselines, gate)
+        for cell in both
+        if cell[0] not in baselines or not cells_b[cell].measured
+    ]
+    if all(cell.skipped for cell in found):
+        wanted = f"{fewest_for_interval()} figures or more of each cell" + (
+            " and of a baseline" if baselines else ""
+        )
+        raise InputError("--gate", "no cell can be judged", f"it needs {wanted}, in both runs")
+    return found
+
+
+def _gated(cell: CellKey, a: CellSamples, b: CellSamples, baselines: Sequence[str], gate: Gate) -> JudgedCell:
+    name, group = " ".join(cell), f"{cell[2]}.{cell[1]}"
+    if not b[cell].measured:
+        failed = b[cell].unavailable or f"none of {b[cell].attempted} repetitions was measured"
+        return JudgedCell(name, group, failed=failed)
+    ratio = log_ratio(cell, a, b, baselines)
+    if ratio is None:
+        return JudgedCell(name, group, skipped="too few figures, or no baseline")
+    sure = ratio.certainty_below(1 - gate.margin_pct / 100)
+    told = f"{math.exp(ratio.value):.3f} of before"
+    if sure < gate.certainty:
+        return JudgedCell(name, group, told=f"{told} (certainty {sure:.4f})")
+    failed = f"{told}, slower by more than {gate.margin_pct:g} % (certainty {sure:.4f})"
+    return JudgedCell(name, group, failed=failed)

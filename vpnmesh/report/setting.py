@@ -38,7 +38,7 @@ _TOLD = (
     "allow_virtual_forwarding",
 )
 _OPTIONS = {"placement": "--placement", "seconds per repetition": "--duration"}
-_MEANT = frozenset({"solution", "path", "pod_mtu", "tunnel_mtu", "policy"})
+MEANT = frozenset({"solution", "path", "pod_mtu", "tunnel_mtu", "policy"})
 """What of a scenario decides what its figures mean; options, environment and version are what is under test."""
 
 
@@ -95,7 +95,7 @@ def recorded(study: Study, column: str) -> str:
 
 def refuse_unlike(a: Study, b: Study) -> None:
     """InputError where the same cell of both means two things: they are not compared, and no gate judges them."""
-    if changed := _scenarios(a, b, _MEANT):
+    if changed := _scenarios(a, b, MEANT):
         raise InputError(
             "--compare",
             f"scenarios of one name were two things: {'; '.join(changed)}",

@@ -1,5 +1,6 @@
 """Two runs side by side on the terminal: what changed from the first to the second, and the gate of a release."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,15 +10,21 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError
 from vpnmesh.report import first_screen
-from vpnmesh.report.changes import Gate, changes, gate_failures, lost_cells, unjudged_cells
+from vpnmesh.report.changes import Gate, changes, gate_cells, lost_cells
+from vpnmesh.report.judged_cells import JudgedCell, junit
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
 from workflows.reporting.presenting import write_tables
 from workflows.reporting.studies import study_from_run
 
 
-def compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> int:
-    """Print what changed between two runs, and write it below `out`; 1 when a gate is given and a cell fails it."""
+def compare(
+    before: Path, after: Path, gate: Path | None, out: Path | None, junit_file: Path | None = None
+) -> int:
+    """Print what changed between two runs, and write it below `out`; 1 when a gate is given and a cell fails it.
+
+    `junit_file` gets what the gate says, a test case per cell.
+    """
     a, b = study_from_run(before), study_from_run(after)
     rule = read_gate(gate) if gate else None
     table = changes(a, b)
@@ -28,7 +35,7 @@ def compare(before: Path, after: Path, gate: Path | None, out: Path | None) -> i
     if out:
         write_tables({"changes": table}, out)
     _tell_changed(table)
-    return _judge_by(a, b, rule) if rule else 0
+    return _judge_by(a, b, rule, junit_file) if rule else 0
 
 
 def _tell_changed(table: pl.DataFrame) -> None:
@@ -41,14 +48,26 @@ def _tell_changed(table: pl.DataFrame) -> None:
     click.echo(f"{table.height} cells: {counts}")
 
 
-def _judge_by(a: Study, b: Study, gate: Gate) -> int:
+def _judge_by(a: Study, b: Study, gate: Gate, junit_file: Path | None) -> int:
     """Print what fails the gate and what it could not judge; 1 where something fails."""
-    for cell in unjudged_cells(a, b):
-        click.echo(f"note: not judged by the gate: {cell}: too few figures, or no baseline", err=True)
-    failures = gate_failures(a, b, gate)
-    for failure in failures:
-        click.echo(f"gate: {failure}")
-    return 1 if failures else 0
+    cells = gate_cells(a, b, gate)
+    if junit_file:
+        write_junit("compare", cells, junit_file)
+    for cell in cells:
+        if cell.skipped:
+            click.echo(f"note: not judged by the gate: {cell.name}: {cell.skipped}", err=True)
+        elif cell.failed:
+            click.echo(f"gate: {cell.name}: {cell.failed}")
+    return 1 if any(cell.failed for cell in cells) else 0
+
+
+def write_junit(suite: str, cells: Sequence[JudgedCell], path: Path) -> None:
+    """The verdicts on cells as a JUnit file; InputError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(junit(suite, cells), encoding="utf-8")
+    except OSError as error:
+        raise InputError("--junit", f"{path} cannot be written: {error.strerror}") from error
 
 
 def read_gate(path: Path) -> Gate:

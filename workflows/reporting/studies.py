@@ -74,7 +74,7 @@ def study_from_run(run: Path) -> Study:
         )
     files = RunFiles(run)
     manifest, events = files.manifest(), files.events()
-    samples, notes = _results(files, events)
+    samples, notes = repetitions(files, events)
     study = build_study(
         samples,
         _requests(run),
@@ -100,7 +100,7 @@ def _verdicts(manifest: Manifest, events: list[JournalEvent], place: str) -> pl.
     return adaptive_verdicts(plan_matrix(begun.profile, pairs, begun.seed, catalogue), events)
 
 
-def _results(files: RunFiles, events: list[JournalEvent]) -> tuple[pl.DataFrame, list[str]]:
+def repetitions(files: RunFiles, events: list[JournalEvent]) -> tuple[pl.DataFrame, list[str]]:
     """The repetitions, from the journal wherever there is one: a table may be older than the last attempt.
 
     Without a journal (an exported table) they come from `results.parquet`, and a note says so.
