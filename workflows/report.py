@@ -164,7 +164,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         replay_study(study, target, orders, seed)
         return
     judged = judge(study, _needs(needs, advise=advise or paper))
-    write_report(judged.study, target, run)
+    write_report(judged.study, target, source.run)
     present(judged, target)
     if paper:
         _tell_reproduced(judged)
