@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report.verdicts import VERDICTS
+from vpnmesh.report.verdicts import TOO_CLOSE, TOO_FEW, VERDICTS
 from vpnmesh.stats.sequential import PairVerdict, ScenarioPair
 from vpnmesh.study.adaptive import Family, Judged, judge
 from vpnmesh.study.journal import JournalEvent
@@ -58,7 +58,7 @@ def _because(judged: Judged, pair: ScenarioPair) -> str:
         for name, count in visits.items()
         if count < judged.rules.first
     ]:
-        return f"{' and '.join(few)}, a verdict needs {judged.rules.first}"
+        return f"{TOO_FEW}: {' and '.join(few)}, a verdict needs {judged.rules.first}"
     if (needed := judged.needed.get(pair)) is not None:
-        return f"about {needed} visits more of both would likely decide it"
-    return "the spread is too large, or the difference too near to the margin, to say what would decide it"
+        return f"{TOO_CLOSE}: about {needed} visits more of both would likely decide it"
+    return f"{TOO_CLOSE}: the spread, or how near the difference is to the margin, leaves no estimate"
