@@ -9,13 +9,13 @@ import pytest
 from tests.virtual_run import Draw, VirtualRun
 from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.stats.sequential import PairVerdict
-from vpnmesh.study.adaptive import Family, judge, next_round
+from vpnmesh.study.adaptive import Stratum, judge, next_round
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix
 from vpnmesh.study.profiles import PROFILES
 
 PAIR = Pair("worker1", "worker2")
 LEVELS = {"native-1450": 900.0, "native-1230": 895.0, "nebula-direct": 140.0, "nebula-relay": 70.0}
-TCP = Family("tcp", "none", PAIR)
+TCP = Stratum("tcp", "none", PAIR)
 
 
 def plan(scenarios: tuple[str, ...] = tuple(LEVELS), **changes: object) -> MatrixPlan:

@@ -18,7 +18,7 @@ from vpnmesh.stats.compare import ALPHA, holm, mann_whitney
 from vpnmesh.stats.describe import Tally
 from vpnmesh.stats.intervals import is_within_margin
 from vpnmesh.stats.sequential import PairVerdict
-from vpnmesh.study.adaptive import Family, judge, rate_of
+from vpnmesh.study.adaptive import Stratum, judge, rate_of
 from vpnmesh.study.journal import RepetitionEnded, of_kind
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix
 from vpnmesh.study.profiles import PROFILES
@@ -70,18 +70,18 @@ def default_plan() -> MatrixPlan:
     return plan_matrix(replace(PROFILES["adaptive"], scenarios=tuple(LEVELS)), [PAIR], seed=1)
 
 
-def fixed_verdicts(run: VirtualRun, margin: float) -> dict[tuple[Family, tuple[str, str]], set[PairVerdict]]:
+def fixed_verdicts(run: VirtualRun, margin: float) -> dict[tuple[Stratum, tuple[str, str]], set[PairVerdict]]:
     """What the rules for a fixed number of repetitions say of every pair; a pair may be both, or neither."""
     rates: dict[Cell, list[float]] = {}
     for one in of_kind(run.events, RepetitionEnded):
         rates.setdefault(one.cell, []).append(rate_of(one) or 0.0)
-    found: dict[tuple[Family, tuple[str, str]], set[PairVerdict]] = {}
-    for family in {Family(cell.test, cell.condition, cell.pair) for cell in rates}:
+    found: dict[tuple[Stratum, tuple[str, str]], set[PairVerdict]] = {}
+    for stratum in {Stratum(cell.test, cell.condition, cell.pair) for cell in rates}:
         pairs = list(combinations(LEVELS, 2))
-        tallies = {name: Tally.of(rates[family.cell(name)]) for name in LEVELS}
+        tallies = {name: Tally.of(rates[stratum.cell(name)]) for name in LEVELS}
         adjusted = holm([mann_whitney(tallies[a], tallies[b]).p for a, b in pairs])
         for (a, b), p in zip(pairs, adjusted, strict=True):
-            found[family, (a, b)] = {
+            found[stratum, (a, b)] = {
                 *([PairVerdict.DIFFER] if p is not None and p < ALPHA else []),
                 *(
                     [PairVerdict.EQUIVALENT]
@@ -101,9 +101,9 @@ def compared(seed: int) -> Counter[str]:
     long = VirtualRun(plan_matrix(every, [PAIR], seed=1), machine(seed + 1000), 4 * budget_min).go()
     fixed = fixed_verdicts(long, plan.profile.margin_pct / 100)
     count = Counter[str]()
-    for family, judged in judge(plan, short.events).items():
+    for stratum, judged in judge(plan, short.events).items():
         for pair, verdict in judged.progress.verdicts.items():
-            said = fixed[family, pair]
+            said = fixed[stratum, pair]
             count["pairs"] += 1
             count["fixed decides"] += bool(said)
             if verdict is not PairVerdict.UNDECIDED:

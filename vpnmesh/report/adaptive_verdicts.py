@@ -6,7 +6,7 @@ import polars as pl
 
 from vpnmesh.report.verdicts import TOO_CLOSE, TOO_FEW, VERDICTS
 from vpnmesh.stats.sequential import PairVerdict, ScenarioPair
-from vpnmesh.study.adaptive import Family, Judged, judge
+from vpnmesh.study.adaptive import Standing, Stratum, judge
 from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.matrix import Job, MatrixPlan, Profile, Visit, visit_s
 
@@ -15,19 +15,19 @@ def adaptive_verdicts(plan: MatrixPlan, events: Sequence[JournalEvent]) -> pl.Da
     """A row per pair, test and condition; those of cells without a figure are open, too."""
     judged = judge(plan, events)
     rows = [
-        _row(plan.profile, family, one, pair)
-        for family, one in judged.items()
+        _row(plan.profile, stratum, one, pair)
+        for stratum, one in judged.items()
         for pair in one.progress.verdicts
     ]
     return pl.DataFrame(rows, schema=VERDICTS, orient="row")
 
 
-def _row(profile: Profile, family: Family, judged: Judged, pair: ScenarioPair) -> Mapping[str, object]:
+def _row(profile: Profile, stratum: Stratum, judged: Standing, pair: ScenarioPair) -> Mapping[str, object]:
     verdict, ratio, needed = judged.progress.verdicts[pair], judged.ratios[pair], judged.needed.get(pair)
     undecided = verdict is PairVerdict.UNDECIDED
     return {
-        "test": family.test,
-        "condition": family.condition,
+        "test": stratum.test,
+        "condition": stratum.condition,
         "a": pair[0],
         "b": pair[1],
         "verdict": str(verdict),
@@ -37,20 +37,20 @@ def _row(profile: Profile, family: Family, judged: Judged, pair: ScenarioPair) -
         "margin_pct": profile.margin_pct,
         "n_a": judged.figures(pair[0]),
         "n_b": judged.figures(pair[1]),
-        "minutes_more": needed * _both_visits_min(profile, family)
+        "minutes_more": needed * _both_visits_min(profile, stratum)
         if undecided and needed is not None
         else None,
         "because": _because(judged, pair) if undecided else None,
     }
 
 
-def _both_visits_min(profile: Profile, family: Family) -> float:
+def _both_visits_min(profile: Profile, stratum: Stratum) -> float:
     """Minutes that one visit more of both scenarios takes for this cell alone."""
-    job = Job(family.cell("a"), tuple(range(profile.repetitions_clean)))
+    job = Job(stratum.cell("a"), tuple(range(profile.repetitions_clean)))
     return 2 * visit_s(profile, Visit(1, "a", (job,))) / 60
 
 
-def _because(judged: Judged, pair: ScenarioPair) -> str:
+def _because(judged: Standing, pair: ScenarioPair) -> str:
     """Why the pair is open, in words."""
     visits = {name: sum(map(bool, judged.visits[name])) for name in pair}
     if few := [

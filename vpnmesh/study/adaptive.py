@@ -32,7 +32,7 @@ from vpnmesh.study.matrix import Job, MatrixPlan, Visit, shuffled
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Family:
+class Stratum:
     """What is judged together: the scenarios' pairs in one test under one condition, between the same two nodes."""
 
     test: str
@@ -45,8 +45,8 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What is known of a family: figures by scenario and round, and the verdict on every pair of scenarios.
+class Standing:
+    """What is known of a stratum: figures by scenario and round, and the verdict on every pair of scenarios.
 
     `precision_pct`, where there is one, is how near the limits of a ratio must come to it before its pair is done.
     """
@@ -124,16 +124,16 @@ def rounds_of(events: Iterable[JournalEvent]) -> dict[int, int]:
 
 def judge(
     plan: MatrixPlan, events: Sequence[JournalEvent], before: int | None = None
-) -> dict[Family, Judged]:
-    """Every family with what its figures say, one look after each round; `before` leaves out that round and later ones.
+) -> dict[Stratum, Standing]:
+    """Every stratum with what its figures say, a look after each round; `before` leaves out that round and later ones.
 
     Only figures count that were measured and are above zero. Scenarios without any are in no pair.
     """
     figures = _figures(events, before)
     return {
-        family: _judged(figures[family], plan)
-        for family in _families(plan)
-        if len(figures.get(family, {})) > 1
+        stratum: _judged(figures[stratum], plan)
+        for stratum in _strata(plan)
+        if len(figures.get(stratum, {})) > 1
     }
 
 
@@ -153,9 +153,9 @@ def next_round(plan: MatrixPlan, events: Sequence[JournalEvent], which: int) -> 
     )
 
 
-def _families(plan: MatrixPlan) -> list[Family]:
+def _strata(plan: MatrixPlan) -> list[Stratum]:
     cells = [one.cell for one in plan.cells if one.cell.test in THROUGHPUT_TESTS]
-    return list(dict.fromkeys(Family(cell.test, cell.condition, cell.pair) for cell in cells))
+    return list(dict.fromkeys(Stratum(cell.test, cell.condition, cell.pair) for cell in cells))
 
 
 def rate_of(one: RepetitionEnded) -> float | None:
@@ -166,20 +166,20 @@ def rate_of(one: RepetitionEnded) -> float | None:
 
 def _figures(
     events: Sequence[JournalEvent], before: int | None
-) -> dict[Family, dict[str, dict[int, list[float]]]]:
-    """The rates of each family by scenario and round."""
+) -> dict[Stratum, dict[str, dict[int, list[float]]]]:
+    """The rates of each stratum by scenario and round."""
     rounds = rounds_of(events)
-    found: dict[Family, dict[str, dict[int, list[float]]]] = defaultdict(
+    found: dict[Stratum, dict[str, dict[int, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for one in of_kind(events, RepetitionEnded):
         round_of = rounds.get(one.visit or 0, 1)
         if (rate := rate_of(one)) is not None and (before is None or round_of < before):
-            found[Family(one.test, one.condition, one.cell.pair)][one.scenario][round_of].append(rate)
+            found[Stratum(one.test, one.condition, one.cell.pair)][one.scenario][round_of].append(rate)
     return found
 
 
-def _judged(figures: Mapping[str, Mapping[int, list[float]]], plan: MatrixPlan) -> Judged:
+def _judged(figures: Mapping[str, Mapping[int, list[float]]], plan: MatrixPlan) -> Standing:
     """One look after every round in which any of the scenarios was measured, from the first that a look can take."""
     rounds = sorted({number for mine in figures.values() for number in mine})
     names = tuple(name for name in plan.profile.scenarios if name in figures)
@@ -189,7 +189,7 @@ def _judged(figures: Mapping[str, Mapping[int, list[float]]], plan: MatrixPlan) 
     for count in range(rules.first, len(rounds) + 1):
         rules = rules_of(plan, count)
         progress = decide(progress, {name: mine[:count] for name, mine in visits.items()}, rules)
-    return Judged(progress, visits, rules, plan.profile.precision_pct)
+    return Standing(progress, visits, rules, plan.profile.precision_pct)
 
 
 def _jobs(
@@ -207,17 +207,17 @@ def _jobs(
     return jobs
 
 
-def _wanted(judged: Mapping[Family, Judged]) -> set[Cell]:
+def _wanted(judged: Mapping[Stratum, Standing]) -> set[Cell]:
     """The cells of the open pairs that will likely be decided soonest: the cheapest verdicts come first."""
     needed = {
-        (family, pair): math.inf if visits is None else visits
-        for family, one in judged.items()
+        (stratum, pair): math.inf if visits is None else visits
+        for stratum, one in judged.items()
         for pair, visits in one.needed.items()
     }
     limit = max(FEW_VISITS, 2 * min(needed.values(), default=0))
     return {
-        family.cell(scenario)
-        for (family, pair), visits in needed.items()
+        stratum.cell(scenario)
+        for (stratum, pair), visits in needed.items()
         if visits <= limit
         for scenario in pair
     }

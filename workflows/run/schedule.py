@@ -10,7 +10,7 @@ from vpnmesh.study.adaptive import judge, next_round
 from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.matrix import Job, MatrixPlan, Visit, visit_s
 from vpnmesh.study.watch import drift_sentence
-from workflows.run.standing import standing
+from workflows.run import standing
 
 
 class Kept(Protocol):
@@ -35,14 +35,14 @@ class Told(Protocol):
         """Visits that the plan did not have come now."""
 
 
-class Schedule(Protocol):
+class VisitOrder(Protocol):
     """Where to go next; a visit is asked for when the one before is over."""
 
     def visits(self, progress: Told) -> Iterator[Visit]:
         """Every visit that has anything left to do, with that alone."""
 
 
-def schedule_for(plan: MatrixPlan, store: Kept, budget_min: float | None = None) -> Schedule:
+def schedule_for(plan: MatrixPlan, store: Kept, budget_min: float | None = None) -> VisitOrder:
     """The schedule of the plan's profile."""
     return Rounds(plan, store, budget_min) if plan.profile.adaptive else Planned(plan, store)
 
@@ -117,7 +117,7 @@ class Rounds:
         return f"{spent:.1f} of {budget:g} minutes" if budget else f"{spent:.1f} minutes"
 
     def _tell(self, number: int, progress: Told) -> None:
-        progress.say(f"round {number}: {standing(judge(self.plan, self.store.events))}; {self._spent()}")
+        progress.say(f"round {number}: {standing.told(judge(self.plan, self.store.events))}; {self._spent()}")
         if sentence := drift_sentence(self.store.events):
             progress.say(sentence)
 
