@@ -97,7 +97,7 @@ def compared(seed: int) -> Counter[str]:
     plan = default_plan()
     budget_min = plan.profile.budget_min or 0.0
     short = VirtualRun(plan, machine(seed), budget_min).go()
-    every = replace(plan.profile, blocks=1000, budget_min=None)
+    every = replace(plan.profile, blocks=40, budget_min=None)
     long = VirtualRun(plan_matrix(every, [PAIR], seed=1), machine(seed + 1000), 4 * budget_min).go()
     fixed = fixed_verdicts(long, plan.profile.margin_pct / 100)
     count = Counter[str]()
