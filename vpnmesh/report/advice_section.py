@@ -14,7 +14,8 @@ def advice_section(advice: Advice) -> Section:
     blocks: list[Block] = [
         Paragraph(
             f"Facts as of {advice.on.isoformat()}, {advice.basis}. Solutions share a rank where scores lie within "
-            "5 %; 1.00 is the best in every cell of the need. Every sentence names what it rests on."
+            "5 %; 1.00 is the best in every cell of the need. Ranks go by means alone, also where the first screen "
+            "leaves pairs open; the sentences say how many are decided. Every sentence names what it rests on."
         ),
         _ranking_table(advice.needs),
     ]

@@ -17,16 +17,17 @@ from vpnmesh.report.answers import Answer, Group, PairAnswer, Within, answers, t
 from vpnmesh.report.page import AnswerRow, Answers, Further, Kind, Words
 from vpnmesh.report.style import condition_title
 from vpnmesh.report.tables import Study
-from vpnmesh.report.verdicts import NOTHING, SLOW_START, TOO_FEW
+from vpnmesh.report.verdicts import NOTHING
 from vpnmesh.stats.sequential import PairVerdict
 
 READING = (
     "Fastest first. A > B: A is decided to be faster, by the ratio of the two means next to the sign (95 % interval). "
-    "A = B: equal within {margin:g} %. An order is told only where every pair across the sign is decided."
+    "A = B: equal within {margin:g} %. An order is told only where every pair across the sign is decided; names with a "
+    "comma between them are in no order."
 )
 _TIMES_FROM = 1.5
 """A ratio is told in percent up to here, and as so many times from there on."""
-_FINE = 10
+_FINE, _NEXT_TO_NOTHING = 10, 0.1
 _HOURS_FROM_MIN, _DAYS_FROM_H = 100, 48
 _WORDY = 160
 """What is open in a group is named up to so many letters, and counted beyond."""
@@ -87,7 +88,8 @@ def _promise(asked: Ask, still: int) -> str:
     """What a run made anew would likely decide."""
     run = f"A run of about {minutes_text(asked.minutes)}" if asked.minutes else "A longer run"
     if not asked.decides:
-        return f"{run} has as many figures as any verdict needs"
+        past = " and is past slow start" if asked.duration_s else ""
+        return f"{run} has the figures that a verdict needs at least{past}"
     return f"{run} would likely decide {asked.decides} of the {still} open {_pairs(still)}"
 
 
@@ -133,16 +135,9 @@ def _group(answer: Answer, group: Group) -> Iterator[Words]:
             yield Words(" = ", Kind.SIGN) if group.within is Within.EQUAL else Words(", ", Kind.NOTE)
         yield Words(name, Kind.NAME)
     if group.within is Within.OPEN:
-        yield Words(f" ({_why_open(answer, group)})", Kind.NOTE)
+        yield Words(" (not decided)", Kind.NOTE)
     elif group.within is Within.MIXED:
         yield Words(f" ({_mixed(answer, group)})", Kind.NOTE)
-
-
-def _why_open(answer: Answer, group: Group) -> str:
-    """That nothing is decided between them, with the reason where it is the same for all and is not closeness."""
-    reasons = {pair.why for pair in _inside(answer, group)}
-    named = reasons <= {TOO_FEW, SLOW_START} and len(reasons) == 1
-    return f"not decided: {reasons.pop()}" if named else "not decided"
 
 
 def _inside(answer: Answer, group: Group) -> list[PairAnswer]:
@@ -150,22 +145,20 @@ def _inside(answer: Answer, group: Group) -> list[PairAnswer]:
 
 
 def _mixed(answer: Answer, group: Group) -> str:
-    """What of the group is decided and what is not: whichever of the two is told in fewer words, else counted."""
+    """What of the group is decided, and how many pairs are open where that takes too many words."""
     inside = _inside(answer, group)
-    equal = _together("equal: ", inside, PairVerdict.EQUIVALENT, " = ")
     vague = [
         (pair.faster, pair.slower) for pair in inside if pair.verdict is PairVerdict.DIFFER and not pair.leads
     ]
-    differ = f"differ, but not shown in the mean: {_list(vague, ', ')}" if vague else ""
-    still = _together("open: ", inside, PairVerdict.UNDECIDED, ", ")
-    leads = _leads(inside, group)
-    ways = [
-        "; ".join(filter(None, way))
-        for way in ((equal, differ, still), (leads, equal, differ, "the rest is open"))
-    ]
-    shortest = min(ways if still and leads else ways[:1], key=len)
     count = sum(pair.verdict is PairVerdict.UNDECIDED for pair in inside)
-    return shortest if len(shortest) <= _WORDY else f"{count} of {len(inside)} pairs open"
+    parts = [
+        _leads(inside, group),
+        _together("equal: ", inside, PairVerdict.EQUIVALENT, " = "),
+        f"differ, but not shown in the mean: {_list(vague, ', ')}" if vague else "",
+        "the rest is open" if count else "",
+    ]
+    text = "; ".join(filter(None, parts))
+    return text if len(text) <= _WORDY else f"{count} of {len(inside)} pairs open"
 
 
 def _together(title: str, inside: Sequence[PairAnswer], verdict: PairVerdict, sign: str) -> str:
@@ -202,7 +195,8 @@ def lead_text(pair: PairAnswer) -> str:
     if pair.high >= _TIMES_FROM:
         return _span(pair.low, pair.high, 2 if pair.low < _FINE else 0, "times")
     low, high = (100 * (limit - 1) for limit in (pair.low, pair.high))
-    return _span(low, high, 1 if low < _FINE else 0, "%")
+    # a lead of 0.0 % would look like none
+    return _span(low, high, 2 if low < _NEXT_TO_NOTHING else 1 if low < _FINE else 0, "%")
 
 
 def _span(low: float, high: float, places: int, unit: str) -> str:

@@ -55,7 +55,7 @@ class PairAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Scenarios between which no order is told, the one with the highest mean first."""
+    """Scenarios between which no order is told: they stand in the order of all tables, not in that of their means."""
 
     scenarios: tuple[str, ...]
     within: Within
@@ -65,7 +65,7 @@ class Group:
 class Answer:
     """What is known under one condition by one test.
 
-    `groups` come fastest first; `leads` has between each two neighbouring groups the pair that is nearest by its means.
+    `groups` come fastest first; `leads` has between each two of them the last name of one over the first of the next.
     `nothing` are the scenarios without a figure, whose pairs are not counted.
     """
 
@@ -124,7 +124,7 @@ def _answer(family: pl.DataFrame, means: Mapping[tuple[str, str, str], float | N
     place = {name: at for at, name in enumerate(ordered)}
     pairs = [_pair(row, place) for row in rows if row["a"] in place and row["b"] in place]
     by_names = {(pair.faster, pair.slower): pair for pair in pairs}
-    groups = _groups(ordered, by_names)
+    groups = _groups(ordered, by_names, names)
     leads = [by_names[upper.scenarios[-1], lower.scenarios[0]] for upper, lower in pairwise(groups)]
     nothing = tuple(name for name in names if name not in place)
     return Answer(test, condition, rows[0]["margin_pct"], tuple(pairs), tuple(groups), tuple(leads), nothing)
@@ -151,7 +151,9 @@ def _inverse(ratio: float | None) -> float | None:
     return 1 / ratio if ratio is not None and ratio > 0 else None
 
 
-def _groups(ordered: Sequence[str], pairs: Mapping[tuple[str, str], PairAnswer]) -> list[Group]:
+def _groups(
+    ordered: Sequence[str], pairs: Mapping[tuple[str, str], PairAnswer], names: Sequence[str]
+) -> list[Group]:
     """The scenarios cut wherever all before the cut are decided to be faster than all after it."""
     groups: list[list[str]] = []
     for at, name in enumerate(ordered):
@@ -159,7 +161,7 @@ def _groups(ordered: Sequence[str], pairs: Mapping[tuple[str, str], PairAnswer])
         if all((one, other) in pairs and pairs[one, other].leads for one in before for other in after):
             groups.append([])
         groups[-1].append(name)
-    return [Group(tuple(group), _within(group, pairs)) for group in groups]
+    return [Group(tuple(sorted(group, key=names.index)), _within(group, pairs)) for group in groups]
 
 
 def _within(group: Sequence[str], pairs: Mapping[tuple[str, str], PairAnswer]) -> Within:

@@ -21,6 +21,7 @@ from vpnmesh.report.formatting import p_text
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.style import condition_title
 from vpnmesh.report.tables import Study
+from vpnmesh.stats.sequential import PairVerdict
 
 PUBLISHED = "paper-A2"
 _PRINTED = 0.006
@@ -209,6 +210,16 @@ class Readings:
             return None
         low, high = (1 / limit if limit else None for limit in (row["ratio_high"], row["ratio_low"]))
         return PairRatio(1 / row["ratio"], low, high, row["p"], row["p_holm"])
+
+    def verdict(self, test: str, condition: str, a: str, b: str) -> PairVerdict | None:
+        """What is decided of the two, whichever way round the table has them; None where nobody compared samples."""
+        found = self._verdicts.get((test, condition, a, b)) or self._verdicts.get((test, condition, b, a))
+        return PairVerdict(found) if found else None
+
+    @cached_property
+    def _verdicts(self) -> dict[tuple[str, str, str, str], str]:
+        rows = self.study.tables["verdicts"].to_dicts()
+        return {(row["test"], row["condition"], row["a"], row["b"]): row["verdict"] for row in rows}
 
     def cite_cell(self, test: str, condition: str, scenario: str) -> Citation:
         """A cell's mean in words; KeyError where there is none."""

@@ -19,7 +19,7 @@ from vpnmesh.report.judgement.ranking import (
 )
 from vpnmesh.report.judgement.requirements import UserNeed
 from vpnmesh.report.judgement.sentences import NeedAdvice, Sentence, name_of, nothing, to_measure
-from vpnmesh.stats.compare import ALPHA
+from vpnmesh.stats.sequential import PairVerdict
 
 
 def by_throughput(known: Knowledge, need: UserNeed) -> NeedAdvice:
@@ -61,8 +61,8 @@ def _unshown_lead(known: Knowledge, choices: Sequence[BestInCell], ranking: Sequ
     """That no test shows a lead over the next rank, in words; "" where one does, or nobody is next."""
     for better, worse in pairwise(ranking):
         if better.rank == 1 != worse.rank and better.qualifies == worse.qualifies:
-            tested = _p_values(_pairs(known, choices, better, worse))
-            if tested and min(tested) >= ALPHA:
+            decided = _verdicts(known, _pairs(known, choices, better, worse))
+            if decided and PairVerdict.DIFFER not in decided:
                 return f"; but no test shows a lead over {name_of(known, worse.solution)}"
     return ""
 
@@ -77,9 +77,10 @@ def _pairs(known: Knowledge, choices: Sequence[BestInCell], better: Ranked, wors
     return pairs
 
 
-def _p_values(pairs: Sequence[Citation]) -> list[float]:
-    """The p-values after Holm's correction, of those pairs that have one."""
-    return [pair.figures["p_holm"] for pair in pairs if "p_holm" in pair.figures]
+def _verdicts(known: Knowledge, pairs: Sequence[Citation]) -> list[PairVerdict]:
+    """What the first screen says of these pairs: of all whose samples were compared."""
+    rows = [(pair.row["test"], pair.row["condition"], pair.row["a"], pair.row["b"]) for pair in pairs]
+    return [found for row in rows if (found := known.readings.verdict(*row))]
 
 
 def _neighbours(
@@ -104,12 +105,11 @@ def _compare(known: Knowledge, better: Ranked, worse: Ranked, pairs: Sequence[Ci
     ratios = [pair.figures["ratio"] for pair in pairs]
     ahead = sum(ratio > 1 for ratio in ratios)
     span = f"{min(ratios):.2f}" if len(ratios) == 1 else f"{min(ratios):.2f} to {max(ratios):.2f}"
-    tested = _p_values(pairs)
-    differ = sum(p < ALPHA for p in tested)
+    verdicts = _verdicts(known, pairs)
+    differ, equal = (verdicts.count(verdict) for verdict in (PairVerdict.DIFFER, PairVerdict.EQUIVALENT))
+    matched = f", {equal} to be equal" if equal else ""
     test = (
-        f"{differ} of {len(tested)} differences hold after Holm's correction"
-        if tested
-        else "no test is possible"
+        f"{differ} of {len(verdicts)} are decided to differ{matched}" if verdicts else "no test is possible"
     )
     return (
         f"{name_of(known, better.solution)} {_verb(better, worse)} {name_of(known, worse.solution)}: "
