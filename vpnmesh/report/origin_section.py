@@ -89,14 +89,19 @@ def _ratio(row: Mapping[str, object], name: str) -> TableCell:
     value = row[name]
     if not isinstance(value, float):
         return cell(name, None)
-    return TableCell(f"{significant(value)}{_interval(row, name)}", value)
+    return TableCell(f"{_short(value)}{_interval(row, name)}", value)
+
+
+def _short(value: float) -> str:
+    """A ratio with three significant digits: its interval says that more would mean nothing."""
+    return f"{value:.3g}"
 
 
 def _interval(row: Mapping[str, object], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if not isinstance(low, float) or not isinstance(high, float):
         return ""
-    return f" ({significant(low)} to {significant(high)})"
+    return f" ({_short(low)} to {_short(high)})"
 
 
 def _mark(row: Mapping[str, object]) -> str:
@@ -107,18 +112,29 @@ def _mark(row: Mapping[str, object]) -> str:
 
 
 def _sentences(rows: pl.DataFrame, own: str) -> Iterator[str]:
-    """A sentence for each ratio that has an interval and that a tuned baseline or a full machine says something of."""
+    """A sentence for each ratio that has an interval, and that a tuned baseline or a full machine says something of."""
     for row in rows.to_dicts():
         if not isinstance(row["ratio_low"], float) or not (row["tcp"] or row["offloads"] or row["cpu_bound"]):
             continue
         names = {"tcp": f"the host's TCP{f' ({own})' if own else ''}", "offloads": "packets one by one"}
-        parts = [f"times {significant(row[part])} by {words}" for part, words in names.items() if row[part]]
-        rest = "the tunnel, which is the machine's here" if row["cpu_bound"] else "the tunnel"
-        parts.append(f"times {significant(row['tunnel'])} by {rest}")
+        parts = [f"{_short(row[part])} by {words}" for part, words in names.items() if row[part]]
+        parts.append(f"{_short(row['tunnel'])} by the tunnel{_cost_words(row)}")
         yield (
-            f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {significant(row['ratio'])} of "
-            f"{row['baseline']}{_interval(row, 'ratio')}: {' and '.join(parts)}."
+            f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {_short(row['ratio'])} of "
+            f"{row['baseline']}{_interval(row, 'ratio')}, which is {' times '.join(parts)}."
         )
+
+
+def _cost_words(row: Mapping[str, object]) -> str:
+    """That the tunnel's part is the machine's where cores were full, and what a Gbit cost there."""
+    cost = row["cpu_cost"]
+    if not row["cpu_bound"]:
+        return ""
+    return (
+        f" (the machine's: a Gbit took {_short(cost)} times the CPU)"
+        if isinstance(cost, float)
+        else " (the machine's)"
+    )
 
 
 def _stacks(study: Study, rows: pl.DataFrame) -> Iterator[str]:
