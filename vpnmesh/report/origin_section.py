@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from vpnmesh.frames.events import STACKS
 from vpnmesh.report.formatting import TableCell, cell, significant
 from vpnmesh.report.machine_limit import MACHINE_FULL, PROCESSES_FULL, default_congestion
 from vpnmesh.report.origin import ORIGIN
@@ -12,7 +13,7 @@ from vpnmesh.report.tables import Study
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.stats.intervals import fewest_for_interval
 
-TABLES = ("origin", "efficiency")
+TABLES = ("origin", "efficiency", "stacks")
 """The tables that this section shows."""
 _MANY = 10
 CPU_BOUND = "CPU-bound: its figure is the machine's"
@@ -63,7 +64,9 @@ def _parts(study: Study, rows: pl.DataFrame) -> Iterator[Block]:
         "origin", _caption(), _COLUMNS, tuple(_row(row) for row in rows.to_dicts()), "tables/origin.csv"
     )
     if stacks := tuple(_stacks(study, rows)):
-        yield Items("What each VPN's stack uses, as its module says", stacks, folded=True)
+        yield Items(
+            "What each VPN's stack uses: as its module says, and as seen on the nodes", stacks, folded=True
+        )
 
 
 def _caption() -> str:
@@ -140,9 +143,18 @@ def _cost_words(row: Mapping[str, object]) -> str:
 def _stacks(study: Study, rows: pl.DataFrame) -> Iterator[str]:
     for name in dict.fromkeys(rows["scenario"]):
         scenario = study.scenarios.named(name)
-        words = SOLUTIONS[scenario.solution].stack(scenario).words()
-        if words:
-            yield f"{name}: {words}"
+        seen = _seen(study, name)
+        words = SOLUTIONS[scenario.solution].stack(scenario).words() or "nothing of its own"
+        yield f"{name}: {words}{f'. Seen: {seen}' if seen else ''}"
+
+
+def _seen(study: Study, scenario: str) -> str:
+    """What nodes were seen to use, those that agree together."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    table = study.tables.get("stacks", pl.DataFrame(schema=STACKS)).filter(scenario=scenario)
+    for node, of, seen in table.select("node", "of", "seen").rows():
+        nodes.setdefault((of, seen), []).append(node)
+    return "; ".join(f"{of} {seen} ({', '.join(names)})" for (of, seen), names in nodes.items())
 
 
 def _costs(rows: pl.DataFrame, figures: Mapping[str, str]) -> Iterator[Block]:
