@@ -12,7 +12,7 @@ from tasks.impairment import (
     set_impairment,
 )
 from tasks.measurement import measure
-from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs
+from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
 from tasks.observation import look_at_node
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
@@ -49,6 +49,7 @@ __all__ = [
     "read_logs",
     "read_ports",
     "read_provenance",
+    "read_stack",
     "read_version",
     "renew_impairment",
     "roll_back_firewall",

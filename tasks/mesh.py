@@ -5,6 +5,7 @@ from nornir.core.task import Result, Task
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.host.service import logs
+from vpnmesh.host.stack_in_use import in_use
 from vpnmesh.plan import Text
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage
 
@@ -49,3 +50,8 @@ def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
     return Result(
         host=task.host, result=shell(task).gather(solution.status(mesh, mesh.testbed.node(task.host.name)))
     )
+
+
+def read_stack(task: Task, solution: Solution) -> Result:
+    """What the solution's processes and interface use of this node's network stack; `result` maps what to how."""
+    return Result(host=task.host, result=shell(task).gather(in_use(solution.processes, solution.interfaces)))

@@ -10,6 +10,7 @@ import yaml
 from tests.golden.goldens import answered, golden, rendered, replayed
 from vpnmesh.host.pods import PodNetwork, attached, detached, held, pod_network
 from vpnmesh.host.service import Service, probe, running
+from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Completed, Fact, Plan, Text, WriteFile
 from vpnmesh.solutions.nebula import BLACKLIST, Nebula, config
@@ -36,6 +37,11 @@ def interface_plan(bed: Testbed, captured: Path, name: str = "wireguard-direct")
 def native(bed: Testbed) -> PodNetwork:
     over = {node.name: (node.leg.interface, node.underlay) for node in bed.k8s}
     return pod_network(bed, 1450, over)
+
+
+def tuned(bed: Testbed) -> PodNetwork:
+    over = {node.name: (node.leg.interface, node.underlay) for node in bed.k8s}
+    return pod_network(bed, 1450, over, Tuning(offloads=False, buffers_bytes=7 << 20))
 
 
 def over_wireguard(bed: Testbed) -> PodNetwork:
@@ -108,8 +114,8 @@ def test_nebula_blacklist_stands(bed: Testbed) -> None:
 @pytest.mark.parametrize("exit_code", BLANK_EXITS)
 @pytest.mark.parametrize(
     ("network", "name"),
-    [(native, "pods-1450.plan"), (over_wireguard, "pods-1230.plan")],
-    ids=["1450", "1230"],
+    [(native, "pods-1450.plan"), (over_wireguard, "pods-1230.plan"), (tuned, "pods-1450-tuned.plan")],
+    ids=["1450", "1230", "1450-tuned"],
 )
 def test_pods(bed: Testbed, network: object, name: str, exit_code: int) -> None:
     """Calico's datapath for a worker: MTU, VNI 4096, port 4789, no learning, both peers."""
@@ -136,6 +142,22 @@ def test_pods_of_another_mtu_are_made_anew(bed: Testbed, captured: Path) -> None
     assert first.argv == ("ip", "link", "delete", "cali0")
     assert "-veth cali0 mtu 1450" in plan.diff
     assert "+veth cali0 mtu 1230" in plan.diff
+
+
+def test_pods_of_another_tuning_are_made_anew(bed: Testbed, captured: Path) -> None:
+    """Plain pods where tuned ones are wanted are removed first, and the other way round; what is set is in the diff."""
+    said = captured / "pods" / "native-1450" / "exchange.json"
+    plan = replayed(attached(tuned(bed), bed.node("worker1")), said)
+    assert "+pod tuned: offloads none, buffers 7340032" in plan.diff
+    links, *others = json.loads(said.read_text())
+    noted = links["stdout"].replace('"ifname":"cali0"', '"ifname":"cali0","ifalias":"tuned: offloads none"')
+    assert noted != links["stdout"]
+    fact = attached(native(bed), bed.node("worker1"))
+    answers = [
+        Completed(tuple(one["argv"]), one["exit_code"], one["stdout"], one["stderr"])
+        for one in ({**links, "stdout": noted}, *others)
+    ]
+    assert "-pod tuned: offloads none" in fact.parse(answers).diff
 
 
 def test_a_node_without_pods_has_nothing_to_take_away(captured: Path) -> None:

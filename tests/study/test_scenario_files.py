@@ -17,7 +17,7 @@ from vpnmesh.model import Path
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.profiles import profile_of_file
 from vpnmesh.study.scenario_file import KEYS, check_known
-from vpnmesh.study.scenarios import BUILT_IN, Catalogue
+from vpnmesh.study.scenarios import BUILT_IN, SCENARIOS, Catalogue
 
 BIG = "wireguard-1420:\n  variant_of: wireguard-direct\n  tunnel_mtu: 1420\n  pod_mtu: 1370\n"
 SLOW = "tailscale-no-gro:\n  variant_of: headscale-direct\n  environment: {TS_TUN_DISABLE_UDP_GRO: '1'}\n"
@@ -92,7 +92,8 @@ def test_every_policy_is_usable(policy: str) -> None:
 )
 def test_every_declared_option_is_usable(solution: str, option: str, value: str) -> None:
     """What a solution declares is what a file may say."""
-    text = f"mine:\n  variant_of: {solution}-direct\n  options: {{{option}: {value}}}\n"
+    base = next(one.name for one in SCENARIOS if one.solution == solution)
+    text = f"mine:\n  variant_of: {base}\n  options: {{{option}: {value}}}\n"
     assert catalogue(text).named("mine").options[option] == value
 
 

@@ -54,6 +54,26 @@ def _set_up(event: ScenarioUp) -> dict[str, object] | None:
     }
 
 
+STACKS: dict[str, pl.DataType] = {
+    "scenario": pl.String(),
+    "node": pl.String(),
+    "of": pl.String(),
+    "seen": pl.String(),
+}
+"""A row per thing that a scenario's VPN was seen to use of a node's network stack (`vpnmesh.host.stack_in_use`)."""
+
+
+def stacks(events: Iterable[JournalEvent]) -> pl.DataFrame:
+    """What was seen on each node, once though several visits saw the same."""
+    rows = [
+        (event.scenario, node, of, seen)
+        for event in of_kind(events, ScenarioUp)
+        for node, found in event.stack.items()
+        for of, seen in found.items()
+    ]
+    return pl.DataFrame(rows, schema=STACKS, orient="row").unique(maintain_order=True)
+
+
 def figures_of(events: Iterable[JournalEvent]) -> pl.DataFrame:
     """A row per figure of every measured repetition, those with a column in the results too (`schemas.FIGURES`).
 

@@ -69,14 +69,21 @@ def _full(rows: pl.DataFrame, machines: Machines, catalogue: Catalogue) -> str:
         load = mean_of(rows, f"{end}_solution_cpu_pct")
         said += _if_full(f"the VPN's processes on the {end}", load, own, PROCESSES_FULL)
     if machines.shared and (cores := machines.of_end("client", pair)):
-        said = [*_if_full("the machine", mean_of(rows, "machine_cpu_pct"), cores, MACHINE_FULL), *said]
-    return ", ".join(said)
+        full = _if_full("the machine", mean_of(rows, "machine_cpu_pct"), cores, MACHINE_FULL)
+        said = [*(f"{one}, {_of_ends(rows)}" for one in full), *said]
+    return "; ".join(said)
 
 
 def _if_full(whose: str, load_pct: float | None, cores: int, share: float) -> list[str]:
     if load_pct is None or load_pct < share * 100 * cores:
         return []
-    return [f"{whose}: {load_pct:.0f} % of {100 * cores} %"]
+    return [f"{whose} at {load_pct:.0f} of {100 * cores} %"]
+
+
+def _of_ends(rows: pl.DataFrame) -> str:
+    """How much of a shared machine the measured nodes took: the rest went to the testbed, and to whatever else ran."""
+    loads = [mean_of(rows, f"{end}_cpu_pct") or 0.0 for end in ENDS]
+    return f"{sum(loads):.0f} % by client, server and relay"
 
 
 def _usable_cores(scenario: str, catalogue: Catalogue) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from vpnmesh.frames.events import STACKS
 from vpnmesh.report.formatting import TableCell, cell, significant
 from vpnmesh.report.machine_limit import MACHINE_FULL, PROCESSES_FULL, default_congestion
 from vpnmesh.report.origin import ORIGIN
@@ -12,7 +13,7 @@ from vpnmesh.report.tables import Study
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.stats.intervals import fewest_for_interval
 
-TABLES = ("origin", "efficiency")
+TABLES = ("origin", "efficiency", "stacks")
 """The tables that this section shows."""
 _MANY = 10
 CPU_BOUND = "CPU-bound: its figure is the machine's"
@@ -63,7 +64,9 @@ def _parts(study: Study, rows: pl.DataFrame) -> Iterator[Block]:
         "origin", _caption(), _COLUMNS, tuple(_row(row) for row in rows.to_dicts()), "tables/origin.csv"
     )
     if stacks := tuple(_stacks(study, rows)):
-        yield Items("What each VPN's stack uses, as its module says", stacks, folded=True)
+        yield Items(
+            "What each VPN's stack uses: as its module says, and as seen on the nodes", stacks, folded=True
+        )
 
 
 def _caption() -> str:
@@ -89,14 +92,19 @@ def _ratio(row: Mapping[str, object], name: str) -> TableCell:
     value = row[name]
     if not isinstance(value, float):
         return cell(name, None)
-    return TableCell(f"{significant(value)}{_interval(row, name)}", value)
+    return TableCell(f"{_short(value)}{_interval(row, name)}", value)
+
+
+def _short(value: float) -> str:
+    """A ratio with three significant digits: its interval says that more would mean nothing."""
+    return f"{value:.3g}"
 
 
 def _interval(row: Mapping[str, object], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if not isinstance(low, float) or not isinstance(high, float):
         return ""
-    return f" ({significant(low)} to {significant(high)})"
+    return f" ({_short(low)} to {_short(high)})"
 
 
 def _mark(row: Mapping[str, object]) -> str:
@@ -107,26 +115,46 @@ def _mark(row: Mapping[str, object]) -> str:
 
 
 def _sentences(rows: pl.DataFrame, own: str) -> Iterator[str]:
-    """A sentence for each ratio that has an interval and that a tuned baseline or a full machine says something of."""
+    """A sentence for each ratio that has an interval, and that a tuned baseline or a full machine says something of."""
     for row in rows.to_dicts():
         if not isinstance(row["ratio_low"], float) or not (row["tcp"] or row["offloads"] or row["cpu_bound"]):
             continue
         names = {"tcp": f"the host's TCP{f' ({own})' if own else ''}", "offloads": "packets one by one"}
-        parts = [f"times {significant(row[part])} by {words}" for part, words in names.items() if row[part]]
-        rest = "the tunnel, which is the machine's here" if row["cpu_bound"] else "the tunnel"
-        parts.append(f"times {significant(row['tunnel'])} by {rest}")
+        parts = [f"{_short(row[part])} by {words}" for part, words in names.items() if row[part]]
+        parts.append(f"{_short(row['tunnel'])} by the tunnel{_cost_words(row)}")
         yield (
-            f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {significant(row['ratio'])} of "
-            f"{row['baseline']}{_interval(row, 'ratio')}: {' and '.join(parts)}."
+            f"{row['scenario']}, {row['test'].upper()}, {row['condition']}: {_short(row['ratio'])} of "
+            f"{row['baseline']}{_interval(row, 'ratio')}, which is {' times '.join(parts)}."
         )
+
+
+def _cost_words(row: Mapping[str, object]) -> str:
+    """That the tunnel's part is the machine's where cores were full, and what a Gbit cost there."""
+    cost = row["cpu_cost"]
+    if not row["cpu_bound"]:
+        return ""
+    return (
+        f" (the machine's: a Gbit took {_short(cost)} times the CPU)"
+        if isinstance(cost, float)
+        else " (the machine's)"
+    )
 
 
 def _stacks(study: Study, rows: pl.DataFrame) -> Iterator[str]:
     for name in dict.fromkeys(rows["scenario"]):
         scenario = study.scenarios.named(name)
-        words = SOLUTIONS[scenario.solution].stack(scenario).words()
-        if words:
-            yield f"{name}: {words}"
+        seen = _seen(study, name)
+        words = SOLUTIONS[scenario.solution].stack(scenario).words() or "nothing of its own"
+        yield f"{name}: {words}{f'. Seen: {seen}' if seen else ''}"
+
+
+def _seen(study: Study, scenario: str) -> str:
+    """What nodes were seen to use, those that agree together."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    table = study.tables.get("stacks", pl.DataFrame(schema=STACKS)).filter(scenario=scenario)
+    for node, of, seen in table.select("node", "of", "seen").rows():
+        nodes.setdefault((of, seen), []).append(node)
+    return "; ".join(f"{of} {seen} ({', '.join(names)})" for (of, seen), names in nodes.items())
 
 
 def _costs(rows: pl.DataFrame, figures: Mapping[str, str]) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vpnmesh.frames.aggregate import cell_samples, failures, resources, unavailable
-from vpnmesh.frames.events import SETUP
+from vpnmesh.frames.events import SETUP, STACKS
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
@@ -136,6 +136,7 @@ class RunTables:
     figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
     setup: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETUP))
     verdicts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERDICTS))
+    stacks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STACKS))
 
 
 def build_study(
@@ -179,6 +180,7 @@ def build_study(
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         tables["origin"] = origin(samples, cells, slow, catalogue, known)
         tables["efficiency"] = efficiency(samples, catalogue)
+        tables["stacks"] = _by_scenario(kept.stacks, catalogue)
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
         found = {*tables["variants"]["base"], *tables["variants"]["variant"]}

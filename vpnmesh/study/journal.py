@@ -138,7 +138,8 @@ class ScenarioUp(JournalLine):
     """A scenario is deployed and its path proven: what the nodes said of it, and what setting it up took.
 
     `setup_steps` are changes of nodes, `setup_s` seconds until every pair was on the scenario's path,
-    `setup_seconds` the seconds of each phase, `relay_share` the part of a probe's bytes that the relay node sent on.
+    `setup_seconds` the seconds of each phase, `relay_share` the part of a probe's bytes that the relay node sent on,
+    `stack` what each node's VPN was seen to use of its network stack (`vpnmesh.host.stack_in_use`).
     """
 
     type: Literal["standing"] = "standing"
@@ -150,6 +151,7 @@ class ScenarioUp(JournalLine):
     setup_steps: Count = None
     setup_s: Figure = None
     setup_seconds: Annotated[dict[str, float], BeforeValidator(_phases)] = {}
+    stack: dict[str, dict[str, str]] = {}
 
 
 class RepetitionEnded(JournalLine):

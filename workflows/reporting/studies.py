@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.events import figures_of, setup
+from vpnmesh.frames.events import figures_of, setup, stacks
 from vpnmesh.frames.imports import failure_notes
 from vpnmesh.frames.schemas import API, FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
 from vpnmesh.reference.data import Published
@@ -80,7 +80,12 @@ def study_from_run(run: Path) -> Study:
         _requests(run),
         (*notes, *failure_notes(samples)),
         identity(manifest.entries()),
-        RunTables(_figures(files, events, samples), setup(events), _verdicts(manifest, events, str(run))),
+        RunTables(
+            _figures(files, events, samples),
+            setup(events),
+            _verdicts(manifest, events, str(run)),
+            stacks=stacks(events),
+        ),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )
     if study.samples.is_empty() and study.tables["api"].is_empty():

@@ -40,6 +40,7 @@ class Provisioned:
     statuses: Mapping[str, Status]
     relay_share: float
     set_up: "SetUp"
+    stack: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def join_s(self) -> float:
@@ -67,6 +68,7 @@ class Provisioned:
             setup_steps=self.set_up.steps,
             setup_s=round(self.set_up.seconds["infrastructure"] + self.join_s, 3),
             setup_seconds=self.set_up.seconds,
+            stack={node: dict(found) for node, found in self.stack.items() if found},
         )
 
 
@@ -109,7 +111,7 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         with set_up.phase("proof"):
             firewall.prove_policy(site.nr, site.testbed, scenario.policy)
             share = prove_path(site, mesh)
-        yield Provisioned(scenario, solution, mesh, statuses, share, set_up)
+        yield Provisioned(scenario, solution, mesh, statuses, share, set_up, stacks(site, solution))
     except VpnmeshError:
         save_logs(site)
         raise
@@ -195,6 +197,14 @@ def prove_path(site: Site, mesh: Mesh) -> float:
     share = float(results[bed.client.name].result)
     check_share(mesh.scenario, bed.relay.name, share)
     return share
+
+
+def stacks(site: Site, solution: Solution) -> dict[str, dict[str, str]]:
+    """What the VPN uses of the network stack of members and relay, once its path carried something."""
+    nodes = [*site.k8s, site.testbed.relay.name] if solution.is_vpn else []
+    return {
+        name: one.result for name, one in run_on(site.nr, nodes, tasks.read_stack, solution=solution).items()
+    }
 
 
 def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
