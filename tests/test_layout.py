@@ -7,7 +7,18 @@ from tests.conftest import ROOT
 
 TOPS = ("inventory", "tasks", "workflows", "vpnmesh")
 COMMANDS = {
-    *("criteria", "doctor", "firewall", "full_matrix", "impair", "inventory", "repl", "report", "teardown"),
+    *(
+        "criteria",
+        "doctor",
+        "firewall",
+        "full_matrix",
+        "growth",
+        "impair",
+        "inventory",
+        "repl",
+        "report",
+        "teardown",
+    ),
 }
 CORE = {"errors", "masks", "model", "plan", "registry", "testbed"}
 

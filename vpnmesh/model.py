@@ -58,7 +58,11 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of the testbed; only the firewall has more than one leg."""
+    """A machine of the testbed; only the firewall has more than one leg.
+
+    `cores` and `link_mbit_s` are what it has for itself (the firewall's: for all members together), None where the
+    inventory does not say: they decide how many pairs are measured at once.
+    """
 
     name: str
     kind: NodeKind
@@ -67,6 +71,8 @@ class Node:
     legs: tuple[Leg, ...]
     site: str = ""
     management_interface: str = ""
+    cores: int | None = None
+    link_mbit_s: float | None = None
 
     @property
     def leg(self) -> Leg:

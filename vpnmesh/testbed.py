@@ -3,6 +3,7 @@
 YAML and NetBox end in the same records, so both are judged by the same rules (paper, section 3.2).
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -183,7 +184,27 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         management_interface=_text(place, host.name, "management_interface", management, interface_problem)
         if management
         else "",
+        cores=_cores(place, host),
+        link_mbit_s=_above_zero(place, host, "link_mbit_s"),
     )
+
+
+def _cores(place: str, host: HostRecord) -> int | None:
+    found = _above_zero(place, host, "cores")
+    if found is not None and found != int(found):
+        _refuse(place, host.name, "cores", f"{found:g} is no whole number")
+    return None if found is None else int(found)
+
+
+def _above_zero(place: str, host: HostRecord, key: str) -> float | None:
+    """A number of the host's data, None where it is not there."""
+    value = host.data.get(key)
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:  # type: ignore[arg-type]  # a number by the line above
+        _refuse(place, host.name, key, f"{str(value)[:40]!r} is no number above 0")
+    return float(value)  # type: ignore[arg-type]  # as above
 
 
 def _roles(place: str, host: HostRecord) -> frozenset[Role]:

@@ -48,6 +48,9 @@ COMMANDS = {
     "inventory": CommandEntry("workflows.inventory", "Show, check and compare inventories; YAML and NetBox."),
     "firewall": CommandEntry("workflows.firewall", "Show, set and prove a firewall policy."),
     "impair": CommandEntry("workflows.impair", "Set loss and delay by hand, and prove them by packets."),
+    "growth": CommandEntry(
+        "workflows.growth", "Find out what a mesh costs as it grows: join time, control plane."
+    ),
     "teardown": CommandEntry("workflows.teardown", "Take away what a killed run left on the nodes."),
     "criteria": CommandEntry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
     "repl": CommandEntry("workflows.repl", "Open a Python prompt with the testbed in it."),

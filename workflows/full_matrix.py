@@ -9,6 +9,7 @@ examples:
   python -m workflows.full_matrix --scenarios native-1450,native-1230,wireguard-direct,nebula-direct,nebula-relay
   python -m workflows.full_matrix --require headscale-direct,netbird-direct   exit code 1 at once where one is missing
   python -m workflows.full_matrix --scenario-file my-scenarios.yaml
+  python -m workflows.full_matrix --inventory lab-12 --pairs sample:18 --scenarios nebula-direct --tests ping
   python -m workflows.full_matrix --resume runs/20260101-120000
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -31,6 +32,7 @@ from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
 from vpnmesh.study.pairs import pairs_of
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.sampling import told
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import closing
@@ -147,6 +149,8 @@ def main(
     if only_plan:
         there = availability.on_this_machine(testbed, scenarios_of(plan)) if emulated(testbed) else ()
         show_plan(console, plan, there, as_json=as_json)
+        for sentence in told(testbed, plan.profile.pairs, pairs):
+            click.echo(sentence, err=as_json)
         return
     try:
         with interruptible(nr), lab_for(testbed, console) as lab:
@@ -218,7 +222,9 @@ def run(
     engine = choose_engine(site)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
-    for sentence in (*remarks(plan), *beside(plan), *told_missing(able, missing)):
+    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
+    mesh = told(site.testbed, plan.profile.pairs, pairs)
+    for sentence in (*remarks(plan), *mesh, *beside(plan), *told_missing(able, missing)):
         console.print(sentence, highlight=False, markup=False)
     signum = None
     with RunProgress(console, able, matrix.done, budget_min) as progress:

@@ -231,6 +231,22 @@ class TeardownProblem(JournalLine):
     problem: StrictStr = ""
 
 
+class PairsAtOnce(JournalLine):
+    """How many pairs of a scenario are measured at the same time, and why not more.
+
+    `allowed` is what the inventory declares; `alone` and `among` are figures of one pair by itself and among others.
+    """
+
+    type: Literal["pairs-at-once"] = "pairs-at-once"
+    scenario: StrictStr = ""
+    test: StrictStr = ""
+    allowed: StrictInt = 1
+    at_once: StrictInt = 1
+    why: StrictStr = ""
+    alone: list[FiniteFloat] = []
+    among: list[FiniteFloat] = []
+
+
 class RunInterrupted(JournalLine):
     """A signal ended the session; `signal` is its number."""
 
@@ -238,7 +254,15 @@ class RunInterrupted(JournalLine):
     signal: StrictInt | None = None
 
 
-JournalEvent = SessionStarted | VisitStarted | ScenarioUp | RepetitionEnded | TeardownProblem | RunInterrupted
+JournalEvent = (
+    SessionStarted
+    | VisitStarted
+    | ScenarioUp
+    | RepetitionEnded
+    | TeardownProblem
+    | PairsAtOnce
+    | RunInterrupted
+)
 EventKind = TypeVar("EventKind", bound=JournalLine)
 
 _EVENT: TypeAdapter[JournalEvent] = TypeAdapter(Annotated[JournalEvent, Field(discriminator="type")])

@@ -59,7 +59,8 @@ class VisitContext:
 class Attempt:
     """Which repetition of which cell, in which visit, and its number among all attempts of the run, from 1.
 
-    `at_once` = how many pairs are measured at that time, itself among them.
+    `at_once` = how many pairs are measured at that time, itself among them. `folder` is where its raw output is kept,
+    where that is not the folder of a repetition.
     """
 
     cell: Cell
@@ -67,6 +68,7 @@ class Attempt:
     visit: int
     sequence: int
     at_once: int = 1
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class RawFolder:
     def of(cls, context: VisitContext, attempt: Attempt) -> "RawFolder":
         """The attempt's own folder."""
         cell = attempt.cell.key.replace(">", "-to-")
-        return cls(context.store, f"{cell}/{attempt.repetition}")
+        return cls(context.store, attempt.folder or f"{cell}/{attempt.repetition}")
 
     def keep(self, name: str, text: str) -> None:
         """Write a text there, at once."""

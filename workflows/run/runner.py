@@ -18,6 +18,7 @@ from vpnmesh.study.record import Record, last_sequence
 from workflows.run.firewall import keep_policy
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
+from workflows.run.interference import Interference
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
 from workflows.run.provision import provisioned
@@ -41,6 +42,7 @@ class MatrixRun:
     budget_min: float | None = None
     failed: int = 0
     _sequence: int = 0
+    _interference: Interference = field(default_factory=Interference)
     _done: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +111,8 @@ class MatrixRun:
                 impaired = {
                     pair: held.enter_context(self._impaired(visit, condition, pair)) for pair in pairs
                 }
-                for batch in batches(jobs, 1):
+                at_once = self._interference.at_once(context, jobs, impaired, progress)
+                for batch in batches(jobs, at_once):
                     self._batch(context, visit, batch, impaired, progress)
                     made |= {job.cell.key for job in batch}
         except StoreError:
