@@ -81,8 +81,8 @@ def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:
     ("options", "wanted"),
     [
         (MatrixOptions(), QUICK.budget_min),
-        (MatrixOptions(scenarios="native-1450"), 2.0),
-        (MatrixOptions(scenarios=",".join(PAPER_SCENARIOS)), 16.0),
+        (MatrixOptions(scenarios="native-1450"), 2.5),
+        (MatrixOptions(scenarios=",".join(PAPER_SCENARIOS)), 20.0),
         (MatrixOptions(scenarios="native-1450", budget=3.5), 3.5),
         (MatrixOptions(profile="paper"), None),
         (MatrixOptions(profile="paper", scenarios="native-1450"), None),
@@ -91,7 +91,7 @@ def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:
     ids=["quick", "one", "eight", "asked", "paper", "paper-one", "paper-asked"],
 )
 def test_budgets(options: MatrixOptions, wanted: float | None) -> None:
-    """Two minutes a scenario in the quick profile; what is asked for counts; the paper has none."""
+    """Two and a half minutes a scenario in the quick profile; what is asked for counts; the paper has none."""
     assert wanted == options.build().budget_min
 
 

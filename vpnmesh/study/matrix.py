@@ -37,7 +37,8 @@ class Profile:
 
     `conditions_asked` says that somebody named the conditions: then a budget drops none of them. `adaptive` stops each
     pair of scenarios when it is decided: they differ, or they are equal within `margin_pct` of the larger mean; then
-    `repetitions_*` are those of one visit, and `blocks` the fewest visits.
+    `repetitions_*` are those of one visit, and `blocks` the fewest visits. `steady` counts a flow from when it is
+    steady, else after exactly `omit_s`, as the paper does.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Profile:
     conditions_asked: bool = False
     adaptive: bool = False
     margin_pct: float = 2.0
+    steady: bool = True
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated."""
@@ -65,7 +67,9 @@ class Profile:
     @property
     def settings(self) -> Settings:
         """What every measurement is told."""
-        return Settings(self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window)
+        return Settings(
+            self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window, self.steady
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class _Keys(BaseModel):
     budget_min: Annotated[StrictInt | StrictFloat, Field(gt=0)] | None = None
     adaptive: StrictBool = False
     margin_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] = 2.0
+    steady: StrictBool = True
 
 
 Written = Mapping[str, Mapping[str, object]]
