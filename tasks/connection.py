@@ -8,6 +8,7 @@ process list; every command is quoted by `shlex` and bounded by `timeout` on the
 import secrets
 import shlex
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -29,6 +30,8 @@ GRACE_S = 10.0
 
 END_S = 1.0
 """How long a connection that lost its channels may take to count as ended."""
+LOOK_EVERY_S = 0.02
+"""How often a process's output is looked for where waiting has a limit of its own."""
 _NO_STATUS = -1
 """What paramiko gives for an exit status that never came."""
 
@@ -159,6 +162,25 @@ class Attached:
                 )
             seen += chunk
         return seen
+
+    def read_until(self, enough: Callable[[str], bool], *, within_s: float) -> str:
+        """Read until that is enough, all was printed, or the time is over; what was read, whichever it was.
+
+        Looks every few milliseconds: the channel's own time limit is also that of the thread which reads stderr.
+        """
+        seen, deadline = b"", time.monotonic() + within_s
+        try:
+            while not enough(_text(seen)) and time.monotonic() < deadline:
+                if self.channel.recv_ready():
+                    seen += self.channel.recv(65536)
+                elif self.channel.eof_received or self.channel.closed:
+                    _refuse_lost(self.host, self.channel)
+                    break
+                else:
+                    time.sleep(LOOK_EVERY_S)
+        except (OSError, EOFError) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+        return _text(seen)
 
     def end(self) -> None:
         """Tell the process to end, without waiting for it; `stop` then returns what it printed."""

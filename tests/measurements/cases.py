@@ -7,6 +7,7 @@ import yaml
 
 from inventory.load import load
 from vpnmesh.measurements.protocol import Question, Settings
+from vpnmesh.model import Condition
 from vpnmesh.study.scenarios import scenario_named
 
 HERE = Path(__file__).parent
@@ -39,7 +40,8 @@ def _case(test: str, folder: Path) -> Case:
     about = yaml.safe_load((folder / ABOUT).read_text())
     asked = question(
         about["scenario"],
-        settings=Settings(about["duration_s"]),
+        condition=Condition.parse(about.get("condition", "none")),
+        settings=Settings(about["duration_s"], steady=about.get("steady", True)),
         processes=tuple(about.get("processes", ())),
         fallback_s=about.get("fallback_s"),
     )

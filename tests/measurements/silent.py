@@ -21,6 +21,9 @@ class SilentProcess:
     def wait_for(self, text: str) -> str:
         return text
 
+    def read_until(self, enough: Callable[[str], bool], *, within_s: float) -> str:
+        return self.printed
+
     def end(self) -> None:
         """It has nothing to end."""
 

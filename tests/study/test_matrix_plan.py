@@ -72,17 +72,17 @@ def test_the_quick_profile_fits_its_minutes_whole() -> None:
     plan = plan_matrix(PROFILES["quick"], [PAIR], 1)
     assert plan.dropped == ()
     assert len(plan.cells) == 8 * 7 * 2
-    assert plan.seconds <= 16 * 60
+    assert plan.seconds <= 20 * 60
 
 
 def test_scenarios_that_are_unavailable_cost_nothing() -> None:
-    """What is left is twelve minutes where two of the eight cannot be attempted; the plan itself stays whole."""
+    """What is left is fifteen minutes where two of the eight cannot be attempted; the plan itself stays whole."""
     plan = plan_matrix(PROFILES["quick"], [PAIR], 1)
     able = without(plan, PAPER_SCENARIOS[-2:])
     assert {one.cell.scenario for one in able.cells} == set(PAPER_SCENARIOS[:-2])
     assert {visit.scenario for visit in able.visits} == set(PAPER_SCENARIOS[:-2])
     assert (able.repetitions, len(able.visits)) == (plan.repetitions * 6 // 8, 6)
-    assert able.seconds <= 12 * 60
+    assert able.seconds <= 15 * 60
     assert without(plan, ()) == plan
 
 

@@ -1,21 +1,33 @@
-"""Throughput from pod to pod by iperf3, over TCP and over UDP, as the paper asked for it (section 3.3)."""
+"""Throughput from pod to pod by iperf3, over TCP and over UDP, counted from when a flow is steady.
+
+A profile may ask for the paper's way instead (section 3.3): a second omitted, whatever the flow does then.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpnmesh.errors import CommandError, ToolError
+from vpnmesh.measurements import flow
 from vpnmesh.measurements.protocol import Figure, Question, Session, Settings, text_of
 from vpnmesh.model import Condition
-from vpnmesh.study.outcome import Measured
+from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
+from vpnmesh.tools.iperf3_series import something_arrived
 
 CLIENT_FILE, SERVER_FILE, ERROR_FILE = "client.json", "server.txt", "client-error.txt"
+OPENINGS = 3
+"""How often a UDP stream is opened at most: iperf3 sends the datagram that opens it once (its issue 351)."""
 _TIMED_OUT = (124, 137)
+_NOT_STARTED = (126, 127)
+_LAST_WORDS_S = 0.1
+"""What a client that ended by itself has said by then."""
 _SERVER_ENDS_S = 5
 """The server and the samplers may outlive the client by this much."""
 
 RATE = Figure("rate_mbit_s", "Mbit/s", "throughput at the receiver")
 SENT = Figure("sent_mbit_s", "Mbit/s", "sent by the client")
+STEADY = Figure("steady_s", "s", "when the flow was steady", optional=True)
+FILL = Figure("fill_s", "s", "until nine tenths of the steady rate", optional=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +38,109 @@ class Throughput:
     figures: tuple[Figure, ...]
     program: str = iperf3.PROGRAM
 
-    def seconds(self, settings: Settings, _condition: Condition) -> float:
-        """The stream, with the seconds that only warm up."""
-        return settings.omit_s + settings.duration_s
+    def seconds(self, settings: Settings, condition: Condition) -> float:
+        """The stream, with the seconds in which it gets steady under that condition."""
+        return flow.call(settings, condition, self.name).streams_s
 
     def asked_under(self, _condition: Condition) -> bool:
         """Under every condition."""
         return True
 
     def ask(self, session: Session) -> None:
-        """Start a server, ask it once, and keep both sides' words; a client that fails is an answer too."""
-        question = session.question
-        tool, address = _tool(question.settings), question.pod("server")
-        limit_s = tool.limit_s(question.condition)
-        server = session.start("server", tool.server(address), timeout_s=limit_s + _SERVER_ENDS_S)
-        with session.observed(timeout_s=limit_s + _SERVER_ENDS_S):
-            banner = server.wait_for(iperf3.LISTENING)
-            self._run_client(session, tool.client(self.name, address), limit_s)
-        session.keep(SERVER_FILE, banner + server.stop().stdout)
+        """Ask a fresh server, and keep both sides' words; a client that fails is an answer too.
 
-    def parse(self, raw: Mapping[str, str], _question: Question) -> Measured:
-        """The receiver's rate and what goes with it; ToolError with iperf3's own words."""
+        A UDP stream whose opening is lost is opened again, with a fresh server, at most twice.
+        """
+        question = session.question
+        tool = flow.call(question.settings, question.condition, self.name)
+        limit_s = tool.limit_s(question.condition) + _SERVER_ENDS_S
+        opening_s = tool.opening_s(question.condition) if self.name == "udp" else 0.0
+        with session.observed(timeout_s=limit_s + (OPENINGS - 1) * (opening_s + _SERVER_ENDS_S)):
+            if self.name == "tcp":
+                return self._ask_tcp(session, tool)
+            for number in range(1, OPENINGS + 1):
+                if self._ask_udp(session, tool, number):
+                    return None
+        lost = f"the datagram that opens the stream, or its answer, was lost {OPENINGS} times (issue 351)"
+        session.keep(CLIENT_FILE, "")
+        session.keep(ERROR_FILE, lost)
+        return None
+
+    def parse(self, raw: Mapping[str, str], question: Question) -> Measured:
+        """The receiver's rate and what goes with it; ToolError with iperf3's own words, CheckError if never steady."""
         said = text_of(raw, CLIENT_FILE)
         if not said.strip() and raw.get(ERROR_FILE):
             raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE])
-        return iperf3.parse(said, self.name)
+        if not question.settings.steady:
+            measured = iperf3.parse(said, self.name)
+            more = (
+                flow.ramp_samples(raw.get(SERVER_FILE, ""), question.settings) if self.name == "tcp" else ()
+            )
+        else:
+            figures = flow.tcp_figures if self.name == "tcp" else flow.udp_figures
+            measured, more = figures(said, text_of(raw, SERVER_FILE), question), ()
+        if self.name == "udp":
+            more = (*more, Sample("openings", flow.openings(raw)))
+        return Measured((*measured.samples, *more), measured.carried_bytes)
 
-    def _run_client(self, session: Session, argv: tuple[str, ...], limit_s: float) -> None:
+    def _ask_tcp(self, session: Session, tool: iperf3.Iperf3) -> None:
+        question = session.question
+        address, limit_s = question.pod("server"), tool.limit_s(question.condition)
+        server = session.start("server", tool.server(address), timeout_s=limit_s + _SERVER_ENDS_S)
+        banner = server.wait_for(iperf3.LISTENING)
         try:
-            done = session.run("client", argv, timeout_s=limit_s, ok=(0, 1))
+            done = session.run("client", tool.client("tcp", address), timeout_s=limit_s, ok=(0, 1))
         except CommandError as error:
-            late = error.exit_code in _TIMED_OUT
-            said, wrong = "", f"not done after {limit_s:.0f} s" if late else str(error)
+            said, wrong = "", _late(limit_s) if error.exit_code in _TIMED_OUT else str(error)
         else:
             said, wrong = done.stdout, done.stderr.strip()
-        session.keep(CLIENT_FILE, said)
-        if wrong:
-            session.keep(ERROR_FILE, wrong)
+        _keep(session, said, wrong)
+        session.keep(SERVER_FILE, banner + server.stop().stdout)
+
+    def _ask_udp(self, session: Session, tool: iperf3.Iperf3, number: int) -> bool:
+        """One opening and, unless it is lost, the whole flow; whether that was kept."""
+        question = session.question
+        address, limit_s = question.pod("server"), tool.limit_s(question.condition)
+        server = session.start("server", tool.server(address), timeout_s=limit_s + _SERVER_ENDS_S)
+        heard = server.wait_for(iperf3.LISTENING)
+        client = session.start("client", tool.client("udp", address), timeout_s=limit_s)
+        heard += server.read_until(something_arrived, within_s=tool.opening_s(question.condition))
+        opened = something_arrived(heard)
+        said = client.read_until(iperf3.is_whole, within_s=limit_s if opened else _LAST_WORDS_S)
+        # read before it is ended: what iperf3 says when it is told to end is no answer
+        done, heard = client.stop(), heard + server.stop().stdout
+        if not (opened or said.strip() or done.exit_code in _NOT_STARTED):
+            session.keep(f"{flow.OPENING}-{number}.txt", heard)
+            return False
+        whole = iperf3.is_whole(said)
+        _keep(session, said, "" if whole else _late(limit_s) if opened else done.stderr.strip())
+        session.keep(SERVER_FILE, heard)
+        return True
 
 
-def _tool(settings: Settings) -> iperf3.Iperf3:
-    return iperf3.Iperf3(
-        settings.duration_s, settings.omit_s, settings.congestion, settings.udp_rate, settings.udp_window
-    )
+def _late(limit_s: float) -> str:
+    return f"not done after {limit_s:.0f} s"
+
+
+def _keep(session: Session, said: str, wrong: str) -> None:
+    session.keep(CLIENT_FILE, said)
+    if wrong:
+        session.keep(ERROR_FILE, wrong)
 
 
 MEASUREMENTS = (
-    Throughput("tcp", (RATE, SENT, Figure("retransmits", "", "segments sent again", 0, optional=True))),
-    Throughput("udp", (RATE, SENT, Figure("lost_pct", "%", "bytes that did not arrive"))),
+    Throughput(
+        "tcp",
+        (RATE, SENT, Figure("retransmits", "", "segments sent again", 0, optional=True), STEADY, FILL),
+    ),
+    Throughput(
+        "udp",
+        (
+            RATE,
+            SENT,
+            Figure("lost_pct", "%", "what did not arrive"),
+            STEADY,
+            Figure("openings", "", "openings of the stream", 0, optional=True),
+        ),
+    ),
 )

@@ -52,7 +52,8 @@ class Figure:
 class Settings:
     """What a run's profile sets for every measurement; seconds, the omitted ones not counted in `duration_s`.
 
-    `congestion`, `udp_rate` and `udp_window` are as iperf3 takes them; empty = the node's own.
+    `steady` counts a flow from when it is steady, after `omit_s` at the earliest; else exactly `omit_s` are left out,
+    as in the paper. `congestion`, `udp_rate` and `udp_window` are as iperf3 takes them; empty = the node's own.
     """
 
     duration_s: int = 1
@@ -60,6 +61,7 @@ class Settings:
     congestion: str = "cubic"
     udp_rate: str = "0"
     udp_window: str = ""
+    steady: bool = True
 
 
 DEFAULT_SETTINGS = Settings()
@@ -98,6 +100,9 @@ class Process(Protocol):
 
     def wait_for(self, text: str) -> str:
         """Read its output until `text` was printed; CommandError when it ends before."""
+
+    def read_until(self, enough: Callable[[str], bool], *, within_s: float) -> str:
+        """Read its output until that is enough or the time is over; what was read, whichever it was."""
 
     def end(self) -> None:
         """Tell it to end, without waiting."""

@@ -42,8 +42,8 @@ class Profile:
     `conditions_asked` says that somebody named the conditions: then a budget drops none of them. `adaptive` stops each
     pair of scenarios when it is decided: they differ, or they are equal within `margin_pct` of the larger mean; then
     `repetitions_*` are those of one visit, and `blocks` the fewest visits. `precision_pct` goes on instead until the
-    limits of every pair's ratio are so near to it. `pairs` says which pairs of members are measured; a plan is made of
-    the pairs themselves.
+    limits of every ratio are so near to it. `pairs` says which pairs of members are measured; a plan is made of the
+    pairs themselves. `steady` counts a flow from when it is steady, else after exactly `omit_s`, as the paper does.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Profile:
     margin_pct: float = 2.0
     precision_pct: float | None = None
     pairs: PairChoice = FIXED
+    steady: bool = True
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
@@ -74,7 +75,9 @@ class Profile:
     @property
     def settings(self) -> Settings:
         """What every measurement is told."""
-        return Settings(self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window)
+        return Settings(
+            self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window, self.steady
+        )
 
 
 @dataclass(frozen=True, slots=True)

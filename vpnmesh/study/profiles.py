@@ -52,6 +52,7 @@ class _Keys(BaseModel):
     margin_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] = 2.0
     precision_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] | None = None
     pairs: StrictStr = str(FIXED)
+    steady: StrictBool = True
 
 
 Written = Mapping[str, Mapping[str, object]]

@@ -1,11 +1,12 @@
-"""iperf3: pod-to-pod throughput as the paper's tool asked for it, judged by the receiver's side.
+"""iperf3: how it is called, and the figures of its JSON, judged by the receiver's side.
 
 The paper's k8s-bench-suite ran `iperf3 -c IP -O 1 -f m -t 60` and `iperf3 -u -b 0 -c IP -O 1 -w 2M -f m -t 60`
-and read the receiver's line; we keep the JSON. Written against iperf 3.12 (Debian 12).
+and read the receiver's line; we keep the JSON. `whole_flow` asks for one flow from its very start, with the sender's
+intervals in the JSON; the server prints the receiver's either way (`iperf3_series`). Written against iperf 3.12.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
@@ -27,17 +28,36 @@ EXCHANGE_ROUND_TRIPS = 12
 SLACK_S = 8
 LOSS_S_PER_PCT = 1.5
 """At 10 % a segment in a thousand is lost three times over, after 1 + 2 + 4 seconds; and some more than one is."""
+OPENING_S = 3
+"""Until a stream carries something, on a healthy path of no delay: a loaded machine takes its time."""
+FINE_INTERVAL_S, COARSE_INTERVAL_S = 0.1, 0.5
+FINE_UP_TO_S = 20
+"""The longest flow whose series is fine: kept files stay small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Iperf3:
-    """How iperf3 is asked; durations in seconds, `udp_window` as iperf3 writes sizes."""
+    """How iperf3 is asked; durations in seconds, `udp_window` as iperf3 writes sizes.
+
+    A `whole_flow` has no omitted seconds and tells the sender's intervals too.
+    """
 
     duration_s: int
     omit_s: int = 1
     congestion: str = "cubic"
     udp_rate: str = "0"
     udp_window: str = ""
+    whole_flow: bool = False
+
+    @property
+    def streams_s(self) -> int:
+        """How long data flows, with what is omitted."""
+        return self.duration_s if self.whole_flow else self.omit_s + self.duration_s
+
+    @property
+    def interval_s(self) -> float:
+        """How long an interval of the series is."""
+        return FINE_INTERVAL_S if self.streams_s <= FINE_UP_TO_S else COARSE_INTERVAL_S
 
     def client(self, transport: Transport, server: IPv4Address) -> tuple[str, ...]:
         """The argv of the asking side."""
@@ -47,29 +67,94 @@ class Iperf3:
             str(server),
             "-p",
             str(PORT),
-            "-O",
-            str(self.omit_s),
+            *(("-i", f"{self.interval_s:g}") if self.whole_flow else ("-O", str(self.omit_s))),
             "-t",
             str(self.duration_s),
         )
-        tail = ("--connect-timeout", str(CONNECT_TIMEOUT_MS), "-J", "--get-server-output")
+        server_too = () if self.whole_flow else ("--get-server-output",)
+        tail = ("--connect-timeout", str(CONNECT_TIMEOUT_MS), "-J", *server_too)
         if transport == "tcp":
             return (*head, *(("-C", self.congestion) if self.congestion else ()), *tail)
         window = ("-w", self.udp_window) if self.udp_window else ()
         return (*head, "-u", "-b", self.udp_rate, *window, *tail)
 
     def server(self, address: IPv4Address) -> tuple[str, ...]:
-        """The argv of the answering side: one client, then it ends."""
-        return ("iperf3", "-s", "-1", "-B", str(address), "-p", str(PORT), "--forceflush")
+        """The argv of the answering side: one client, whose intervals it prints as they end, then it ends too."""
+        series = ("-f", "k", "-i", f"{self.interval_s:g}")
+        return ("iperf3", "-s", "-1", "-B", str(address), "-p", str(PORT), "--forceflush", *series)
 
     def limit_s(self, condition: Condition) -> float:
         """How long the client may take at most, from the specification: streams, control round trips, slack.
 
         The control connection is impaired too: a lost segment of it costs a retransmission timeout, which doubles.
         """
-        streams = self.omit_s + self.duration_s
-        control = EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000 + LOSS_S_PER_PCT * condition.loss_pct
-        return streams + SLACK_S + control
+        return self.streams_s + SLACK_S + _control_s(condition)
+
+    def opening_s(self, condition: Condition) -> float:
+        """How long it may take until a stream carries something; one that does not by then never will."""
+        return OPENING_S + _control_s(condition)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the sender gave to its socket between two times, seconds since its start."""
+
+    start_s: float
+    end_s: float
+    sent_bytes: float
+    retransmits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The sender's side of a whole flow; `round_trip_s` is the least that TCP saw, 0 for UDP."""
+
+    series: tuple[Sent, ...]
+    round_trip_s: float
+
+    def rate_mbit_s(self, from_s: float) -> float:
+        """What was sent per second in the intervals since; ToolError without any."""
+        counted = self.since(from_s)
+        if (seconds := sum(one.end_s - one.start_s for one in counted)) <= 0:
+            raise ToolError(PROGRAM, f"the client tells no interval after {from_s:.1f} s")
+        return sum(one.sent_bytes for one in counted) * 8 / 1e6 / seconds
+
+    def since(self, from_s: float) -> Sequence[Sent]:
+        """The intervals that begin then or later, give or take half of a fine one."""
+        return [one for one in self.series if one.start_s >= from_s - FINE_INTERVAL_S / 2]
+
+
+def is_whole(text: str) -> bool:
+    """Whether the client has printed its report: JSON comes all at once, at the end."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def sender_of(raw: str) -> Sender:
+    """The sender's series from the client's JSON; ToolError as `parse` does."""
+    report = _report(raw)
+    intervals = report.get("intervals")
+    try:
+        series = tuple(_sent(one["sum"]) for one in intervals)  # type: ignore[attr-defined]
+        streams = report["end"]["streams"]  # type: ignore[index]
+        round_trip_s = min(float(one["sender"].get("min_rtt", 0)) for one in streams if "sender" in one) / 1e6
+    except (AttributeError, KeyError, TypeError):
+        raise ToolError(PROGRAM, "no intervals in the report") from None
+    except ValueError:
+        round_trip_s = 0.0
+    return Sender(series, round_trip_s)
+
+
+def _sent(found: Mapping[str, float]) -> Sent:
+    retransmits = found.get("retransmits")
+    return Sent(float(found["start"]), float(found["end"]), float(found["bytes"]), retransmits)
+
+
+def _control_s(condition: Condition) -> float:
+    return EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000 + LOSS_S_PER_PCT * condition.loss_pct
 
 
 def parse(raw: str, transport: Transport) -> Measured:
@@ -97,6 +182,13 @@ def parse(raw: str, transport: Transport) -> Measured:
 
 
 def _end(raw: str) -> Mapping[str, object]:
+    end = _report(raw)["end"]
+    assert isinstance(end, dict)
+    return end
+
+
+def _report(raw: str) -> dict[str, object]:
+    """The whole report of a test that came to its end."""
     if not raw.strip():
         raise ToolError("iperf3", "no output")
     try:
@@ -110,7 +202,7 @@ def _end(raw: str) -> Mapping[str, object]:
     end = report.get("end")
     if not isinstance(end, dict) or not end:
         raise ToolError("iperf3", "no end of test in the report")
-    return end
+    return report
 
 
 def _refuse_constant(name: str) -> float:
