@@ -23,10 +23,16 @@ RUN = "vpnmesh"
 
 WAIT_S, PATIENT_S = 1.0, 10.0
 """How long a TCP probe waits, and how long where a machine may be too slow for that; UDP waits a third of it."""
-# a connected UDP socket learns by ICMP that nobody listens: the second write is refused if the first got through
-_PROBE = 'exec 3<>"/dev/udp/$0/$1" && echo a >&3; sleep "$3"; echo b >&3 2>/dev/null && exit 7; exit 0'
+# a connected UDP socket learns by ICMP that nobody listens: a later write is refused if an earlier one got through; ten
+# pauses of "$3" seconds without a refusal are silence
+_PROBE = """
+exec 3<>"/dev/udp/$0/$1" && echo a >&3
+for _ in 1 2 3 4 5 6 7 8 9 10; do sleep "$3"; echo b >&3 || exit 0; done 2> /dev/null
+exit 7
+"""
 # a TCP port that refuses was reached as much as one that accepts; only silence means blocked
 _PROBE_TCP = 'timeout "$2" bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
+_UDP_PAUSES = 10
 _PROBES = {Protocol.UDP: _PROBE, Protocol.TCP: _PROBE_TCP}
 _ALL_AT_ONCE = """
 tcp="$1"; udp="$2"; shift 2; pids=
@@ -182,7 +188,7 @@ def probe_reach(
     """
     mine = targets[task.host.name]
     words = [word for address, protocol, port in mine for word in (_PROBES[protocol], address, str(port))]
-    argv = ("bash", "-c", _ALL_AT_ONCE, "probes", f"{wait_s:g}", f"{wait_s / 3:g}", *words)
+    argv = ("bash", "-c", _ALL_AT_ONCE, "probes", f"{wait_s:g}", f"{wait_s / 3 / _UDP_PAUSES:g}", *words)
     done = shell(task).run(*argv, timeout_s=15 + 3 * wait_s)
     codes = [int(line) for line in done.stdout.split()]
     return Result(host=task.host, result=dict(zip(mine, (code == REFUSED for code in codes), strict=True)))

@@ -1,6 +1,7 @@
 """The proof by packets on a slow machine: silence is tried again, longer; what passed once has passed."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -111,6 +112,24 @@ class SlowShell:
             argv, capture_output=True, text=True, check=False, timeout=timeout_s, env=self.environment
         )
         return Completed(argv, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_udp_port_is_reached_where_it_refuses(
+    listens: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A closed port of this machine answers by ICMP; one that takes packets in silence is like a blocked one."""
+    monkeypatch.setattr("tasks.firewall.policy.shell", lambda _task: SlowShell(tmp_path))
+    task = cast("Task", SimpleNamespace(host=Host("here")))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        if not listens:
+            taken.close()
+        target = ("127.0.0.1", Protocol.UDP, port)
+        assert probe_reach(task, {"here": (target,)}).result == {target: not listens}
 
 
 def test_the_probe_waits_as_long_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

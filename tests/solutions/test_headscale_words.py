@@ -83,7 +83,7 @@ def test_an_older_tailscale_says_the_same(name: str, bed: Testbed, captured: Pat
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"Peer": null}', '{"Peer": {"nodekey:1": 3}}'])
 def test_a_daemon_that_says_nothing_has_no_peers(text: str, bed: Testbed) -> None:
     """No answer, half an answer or none of the wanted kind: every member is unreached, nothing is raised."""
-    nobody = (Peer("k8s-master", None, None), Peer("worker2", None, None))
+    nobody = tuple(Peer(name, None, None, known=False) for name in ("k8s-master", "worker2"))
     assert nobody == headscale.parse_status(mesh_of(bed, "headscale-direct"), bed.node("worker1"), text)
 
 
@@ -217,7 +217,7 @@ def test_a_peer_relay_is_told_its_port_once(bed: Testbed) -> None:
     mesh = mesh_of(bed, "headscale-peer-relay", told(NOW))
     stages = {stage.name: stage for stage in headscale.SOLUTION.stages(mesh)}
     stage = stages["peer-relay"]
-    assert list(stages)[-5:] == ["relay-daemon", "relay-member", "peer-relay", "daemons", "members"]
+    assert list(stages)[-4:] == ["relay-daemon", "relay-member", "peer-relay", "members"]
     assert stage.nodes == ("relay",)
     assert answered(stage.plan(mesh, bed.relay), 0, '{"RelayServerPort": null}').steps
     assert not answered(stage.plan(mesh, bed.relay), 0, '{"RelayServerPort": 41642}')

@@ -123,7 +123,7 @@ def test_wireguard_by_the_kernel_is_no_program(change: Mapping[str, object], bed
     """What is wanted of wireguard-go is not passed by in silence: the kernel is left out."""
     scenario = BUILT_IN.named("wireguard-direct")
     wanted = replace(scenario, **change)  # type: ignore[arg-type]
-    _, stage = SOLUTIONS["wireguard"].stages(mesh_of(bed, wanted))
+    _, stage, *_ = SOLUTIONS["wireguard"].stages(mesh_of(bed, wanted))
 
     def made(one: Scenario) -> str:
         plan = answered(stage.plan(mesh_of(bed, one), bed.client), 1)

@@ -1,7 +1,9 @@
 """The shell that tasks use, against a local `sh`: texts come through unharmed, and what fails is said."""
 
+import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import paramiko
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.connection import Shell, _render, _split
+from tasks.connection import Shell, _render, _send_at_once, _split
 from vpnmesh.errors import CommandError, NodeUnreachableError
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
 
@@ -273,6 +275,15 @@ def test_a_password_goes_to_sudo_on_stdin() -> None:
         Shell("node", cast("paramiko.SSHClient", DeadClient()), sudo=True, password=Secret("x")).run("true")
     here._channel(("true",), 5)
     assert client.said == ["sudo -k -S -p '' -- true"]
+
+
+def test_small_packets_do_not_wait_for_each_other() -> None:
+    """A script and its end are sent at once over a socket of ours; a connection through a proxy is left as it is."""
+    with socket.socket() as ours:
+        assert not ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        _send_at_once(cast("paramiko.Transport", SimpleNamespace(sock=ours)))
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    _send_at_once(cast("paramiko.Transport", SimpleNamespace(sock=object())))
 
 
 def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:

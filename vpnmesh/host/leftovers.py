@@ -8,9 +8,8 @@ from vpnmesh.plan import Command
 
 # constant scripts; the pattern (extended regular expression of chain names and marks) is an argument
 _FIND = """
-for tool in iptables ip6tables; do
-  command -v "$tool" > /dev/null || continue
-  for table in raw mangle nat filter; do "$tool" -w -t "$table" -S 2> /dev/null | grep -E -- "$1"; done
+for tool in iptables-save ip6tables-save; do
+  command -v "$tool" > /dev/null && "$tool" 2> /dev/null | sed 's/^:/-N /' | grep -E -- "$1"
 done
 command -v nft > /dev/null && nft list ruleset 2> /dev/null | grep -E -- "$1"
 true
@@ -30,24 +29,32 @@ by_iptables() {
   sed -n 's/^-N //p' /run/vpnmesh-rules | while read -r chain; do "$tool" -w -t "$2" -F "$chain"; done
   sed -n 's/^-N //p' /run/vpnmesh-rules | while read -r chain; do "$tool" -w -t "$2" -X "$chain"; done
 }
+there() { case "$tables" in *"table $1 $2"*) ;; *) return 1;; esac; }
 rules_by_nft() {
+  there "$1" "$2" || return
   nft -a list table "$1" "$2" 2> /dev/null | awk -v p="$3" '
     /^\tchain /{chain = $2; next} $0 ~ p && /# handle/ {print chain, $NF}' > /run/vpnmesh-rules
   while read -r chain handle; do nft delete rule "$1" "$2" "$chain" handle "$handle"; done < /run/vpnmesh-rules
 }
 chains_by_nft() {
+  there "$1" "$2" || return
   nft list table "$1" "$2" 2> /dev/null | awk -v p="$3" '/^\tchain / && $2 ~ p {print $2}' > /run/vpnmesh-rules
   while read -r chain; do nft flush chain "$1" "$2" "$chain"; done < /run/vpnmesh-rules
   while read -r chain; do nft delete chain "$1" "$2" "$chain"; done < /run/vpnmesh-rules
 }
 if_empty() {
+  there "$1" "$2" || return
   text=$(nft list table "$1" "$2" 2> /dev/null) || return
   hook='(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)'
   printf '%s\n' "$text" | grep -qvE "^(#.*|table .*|\tchain $hook [{]|\t\ttype .*|\t*[}]|)$" \
     || nft delete table "$1" "$2"
 }
-each by_iptables "$1"
-if command -v nft > /dev/null; then each rules_by_nft "$1"; each chains_by_nft "$1"; each if_empty ""; fi
+# a look at everything first: on most nodes nothing is left, and a program for each table is what takes time there
+{ iptables-save; ip6tables-save; } 2> /dev/null | sed 's/^:/-N /' | grep -qE -- "$1" && each by_iptables "$1"
+if command -v nft > /dev/null; then
+  tables=$(nft list tables)
+  each rules_by_nft "$1"; each chains_by_nft "$1"; each if_empty ""
+fi
 rm -f /run/vpnmesh-rules
 true
 """

@@ -170,50 +170,65 @@ def _remove() -> tuple[Command, ...]:
 
 
 def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
-    own, device = network.site(node.name), network.device[node.name]
-    argvs = [
-        ("ip", "netns", "add", POD),
-        *_make_vxlan(own, device, str(network.mtu)),
-        *_make_pod(own, str(network.mtu)),
-        *(argv for peer in network.sites if peer != own for argv in _make_peer(peer)),
-        *_tune(network.tuning),
-    ]
-    return tuple(Command(argv) for argv in argvs)
+    own, device, mtu = network.site(node.name), network.device[node.name], str(network.mtu)
+    peers = [peer for peer in network.sites if peer != own]
+    return (
+        Command(("ip", "netns", "add", POD)),
+        _at_once("ip", *_make_vxlan(own, device, mtu), *_make_veth(own, mtu)),
+        _at_once("bridge", *(_make_entry(peer) for peer in peers)),
+        _at_once("ip", *(words for peer in peers for words in _make_peer(peer))),
+        _at_once("ip", *_make_pod(own), options=("-n", POD)),
+        Command(("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")),
+        *(Command(argv) for argv in _tune(network.tuning)),
+    )
+
+
+def _at_once(program: str, *lines: tuple[str, ...], options: tuple[str, ...] = ()) -> Command:
+    """Many commands of iproute2 in one process, which ends at the first that fails."""
+    text = "".join(f"{' '.join(words)}\n" for words in lines)
+    return Command((program, *options, "-batch", "-"), stdin=text)
 
 
 def _make_vxlan(own: PodSite, device: str, mtu: str) -> Iterator[tuple[str, ...]]:
     """In Calico's order: the device first, then its address; the peers follow later."""
     yield (
-        *("ip", "link", "add", VXLAN, "address", own.mac, "mtu", mtu, "type", "vxlan", "id", str(VNI)),
+        *("link", "add", VXLAN, "address", own.mac, "mtu", mtu, "type", "vxlan", "id", str(VNI)),
         *("local", str(own.underlay), "dev", device, "dstport", str(PORT), "nolearning"),
     )
-    yield ("ip", "address", "add", f"{own.tunnel}/32", "dev", VXLAN)
-    yield ("ip", "link", "set", VXLAN, "up")
+    yield ("address", "add", f"{own.tunnel}/32", "dev", VXLAN)
+    yield ("link", "set", VXLAN, "up")
 
 
-def _make_pod(own: PodSite, mtu: str) -> Iterator[tuple[str, ...]]:
-    """The pod's veth pair, its address, and the routes in and out of it."""
+def _make_veth(own: PodSite, mtu: str) -> Iterator[tuple[str, ...]]:
+    """The pod's veth pair, the node's end of it, and the route to the pod."""
     yield (
-        *("ip", "link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
+        *("link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
         *("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
     )
-    yield ("ip", "link", "set", HOST_VETH, "address", GATEWAY_MAC, "up")
-    yield in_pod("ip", "link", "set", "lo", "up")
-    yield in_pod("ip", "address", "add", f"{own.pod}/32", "dev", POD_VETH)
-    yield in_pod("ip", "link", "set", POD_VETH, "up")
-    yield in_pod("ip", "route", "add", GATEWAY, "dev", POD_VETH, "scope", "link")
-    yield in_pod("ip", "route", "add", "default", "via", GATEWAY, "dev", POD_VETH)
-    yield in_pod("ip", "neigh", "add", GATEWAY, "lladdr", GATEWAY_MAC, "dev", POD_VETH, "nud", "permanent")
-    yield ("ip", "route", "add", f"{own.pod}/32", "dev", HOST_VETH)
-    yield ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+    yield ("link", "set", HOST_VETH, "address", GATEWAY_MAC, "up")
+    yield ("route", "add", f"{own.pod}/32", "dev", HOST_VETH)
+
+
+def _make_pod(own: PodSite) -> Iterator[tuple[str, ...]]:
+    """Inside the pod: its address, and the way out of it."""
+    yield ("link", "set", "lo", "up")
+    yield ("address", "add", f"{own.pod}/32", "dev", POD_VETH)
+    yield ("link", "set", POD_VETH, "up")
+    yield ("route", "add", GATEWAY, "dev", POD_VETH, "scope", "link")
+    yield ("route", "add", "default", "via", GATEWAY, "dev", POD_VETH)
+    yield ("neigh", "add", GATEWAY, "lladdr", GATEWAY_MAC, "dev", POD_VETH, "nud", "permanent")
+
+
+def _make_entry(peer: PodSite) -> tuple[str, ...]:
+    """Behind which node a peer's tunnel address is."""
+    return ("fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay))
 
 
 def _make_peer(peer: PodSite) -> Iterator[tuple[str, ...]]:
-    """What leads to a peer's pods: its tunnel address, its node's address, its block."""
+    """What leads to a peer's pods: its tunnel address, and its block."""
     tunnel = str(peer.tunnel)
-    yield ("ip", "neigh", "replace", tunnel, "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent")
-    yield ("bridge", "fdb", "replace", peer.mac, "dev", VXLAN, "dst", str(peer.underlay))
-    yield ("ip", "route", "replace", str(peer.block), "via", tunnel, "dev", VXLAN, "onlink")
+    yield ("neigh", "replace", tunnel, "lladdr", peer.mac, "dev", VXLAN, "nud", "permanent")
+    yield ("route", "replace", str(peer.block), "via", tunnel, "dev", VXLAN, "onlink")
 
 
 def _tune(tuning: Tuning) -> Iterator[tuple[str, ...]]:

@@ -7,6 +7,7 @@ and runs exactly this command with exactly this configuration.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import existing, printed
@@ -25,13 +26,18 @@ if [ -d /run/systemd/system ]; then
 else
   setsid -f sh -c 'echo $$ > "$0.pid"; exec "$@" > "$0.log" 2>&1 < /dev/null' "$d" "$@"
 fi
-i=0; while [ ! -s "$d.pid" ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
-sleep 0.2; kill -0 "$(cat "$d.pid")" || { tail -n 3 "$d.log" >&2; exit 1; }
+i=0; while [ ! -s "$d.pid" ] && [ $i -lt 250 ]; do sleep 0.02; i=$((i+1)); done
+kill -0 "$(cat "$d.pid")" || { tail -n 3 "$d.log" >&2; exit 1; }
 """
+# for a daemon of which nothing tells that it answers: one that ends at once, its port taken, is still seen
+_SURVIVES = 'sleep 0.2; kill -0 "$(cat "$0.pid")" || { tail -n 3 "$0.log" >&2; exit 1; }'
+# what comes after the base is the daemon's own command that takes back all that it made: after it nothing is left that
+# a daemon must be waited for
 _STOP = """
-d="$1"; pid=$(cat "$d.pid" 2>/dev/null)
-if [ -n "$pid" ] && kill "$pid" 2>/dev/null; then
-  i=0; while kill -0 "$pid" 2>/dev/null && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
+d="$1"; shift; pid=$(cat "$d.pid" 2>/dev/null); signal=TERM
+if [ -n "$pid" ] && [ $# -gt 0 ] && kill -0 "$pid" && timeout 10 "$@" > /dev/null; then signal=KILL; fi 2> /dev/null
+if [ -n "$pid" ] && kill -s "$signal" "$pid" 2>/dev/null; then
+  i=0; while kill -0 "$pid" 2>/dev/null && [ $i -lt 250 ]; do sleep 0.02; i=$((i+1)); done
   kill -9 "$pid" 2>/dev/null
 fi
 rm -f "$d.pid" "$d.spec" "$d.log"
@@ -47,15 +53,21 @@ for f in "$1"/*.pid; do
 done
 true
 """
+NO_GOODBYES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+"""Of daemons that end soon after TERM."""
 LOG_BYTES = 65_536
 """How much of the end of a log is read."""
-# a daemon that ended, because its port was taken or its configuration wrong, is not waited for
+# a daemon that ended, because its port was taken or its configuration wrong, is not waited for; nor does another
+# one's answer count as its own
 _UNTIL = """
 until "$@" > /dev/null 2>&1; do
   kill -0 "$(cat "$0.pid")" 2> /dev/null || { tail -n 3 "$0.log" >&2; exit 1; }
-  sleep 0.2
+  sleep 0.05
 done
+kill -0 "$(cat "$0.pid")" 2> /dev/null || { tail -n 3 "$0.log" >&2; exit 1; }
 """
+# a socket that listens, not the file of one: a daemon that was killed leaves its file behind
+_LISTENS = 'ss -Hln "$@" | grep -q .'
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +154,11 @@ def removed(
     interfaces: Sequence[str] = (),
     find: Sequence[Command] = (),
     cleanup: Sequence[Command] = (),
+    goodbyes: Mapping[str, tuple[str, ...]] = NO_GOODBYES,
 ) -> Fact[Plan]:
     """Remove these services, files, folders and interfaces; also where only the `find` commands print something.
 
-    `cleanup` runs between stopping and deleting.
+    `cleanup` runs between stopping and deleting. `goodbyes` are commands, by service, as `stop` takes them.
     """
     runs = [f"{RUN_DIRECTORY}/{name}.{end}" for name in services for end in ("pid", "spec", "log")]
     links = [f"/sys/class/net/{name}" for name in interfaces]
@@ -155,7 +168,7 @@ def removed(
         if not left:
             return Plan()
         steps = (
-            *(stop(name) for name in services),
+            *(stop(name, *goodbyes.get(name, ())) for name in services),
             *cleanup,
             *(Command(("ip", "link", "delete", name), ok=(0, 1)) for name in interfaces),
             Command(("rm", "-rf", "--", *paths)),
@@ -193,13 +206,27 @@ def logs() -> Fact[dict[str, str]]:
 
 
 def until(*argv: str, deadline_s: float) -> Command:
-    """A service's `ready`: tried five times a second until it succeeds, the daemon ends or the deadline passes."""
+    """A service's `ready`: tried 20 times a second until it succeeds, the daemon ends or the deadline passes."""
     return Command(argv, timeout_s=deadline_s)
 
 
-def stop(name: str) -> Command:
-    """End the service: TERM, then KILL after five seconds; fine if it does not run."""
-    return Command(("sh", "-c", _STOP, "sh", f"{RUN_DIRECTORY}/{name}"))
+def listens(*socket: str, deadline_s: float = 10) -> Command:
+    """A service's `ready`: a socket listens that `ss` finds by these words, such as `-t`, `sport = :443`."""
+    return until("sh", "-c", _LISTENS, "sh", *socket, deadline_s=deadline_s)
+
+
+def listens_at(path: str) -> Command:
+    """A service's `ready`: it listens at that Unix socket."""
+    return listens("-x", "src", path)
+
+
+def stop(name: str, *goodbye: str) -> Command:
+    """End the service: TERM, then KILL after five seconds; fine if it does not run.
+
+    With a `goodbye`, a command by which a daemon takes back all that it made on the node, it gets that first, and where
+    that succeeds KILL at once.
+    """
+    return Command(("sh", "-c", _STOP, "sh", f"{RUN_DIRECTORY}/{name}", *goodbye))
 
 
 def _start_plan(service: Service, found: str) -> Plan:
@@ -211,12 +238,16 @@ def _start_plan(service: Service, found: str) -> Plan:
         Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
         *service.files,
         start,
-        *((_awaited(service.base, service.ready),) if service.ready else ()),
+        _awaited(service.base, service.ready) if service.ready else _survives(service.base),
         WriteFile(f"{service.base}.spec", service.digest),
     )
     diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]
     diffs += [unified_diff(file.path, None, file.content) for file in service.files]
     return Plan(steps, "\n".join(diffs))
+
+
+def _survives(base: str) -> Command:
+    return Command(("sh", "-c", _SURVIVES, base))
 
 
 def _awaited(base: str, ready: Command) -> Command:

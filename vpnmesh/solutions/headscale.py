@@ -15,7 +15,7 @@ from types import MappingProxyType
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
-from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
+from vpnmesh.host.service import RUN_DIRECTORY, Service, listens, listens_at, removed, running
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import headscale_control as control
@@ -92,13 +92,13 @@ class Headscale(Solution):
         members = tuple(node.name for node in mesh.members)
         return (
             Stage("relay-certificate", relay, _relay_certificate, _read_relay_certificate),
-            Stage("relay", relay, _derper),
-            Stage("certificate", server, control.certificate, control.told),
+            Stage("certificate", server, control.certificate, control.told, beside=True),
             Stage("server", server, control.server),
+            Stage("relay", relay, _derper, beside=True),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario), beside=True),
             Stage("key", server, control.key, control.read_key),
             Stage("policy", server, control.policy_set),
             *(_peer_relay_stages(relay) if by_peer(mesh) else ()),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
@@ -147,8 +147,7 @@ def _tailscaled(mesh: Mesh, tun: str, environment: Mapping[str, str]) -> Service
         "SSL_CERT_FILE": trusted[0].path,
         "SSL_CERT_DIR": TRUSTED,
     }
-    ready = until("test", "-S", SOCKET, deadline_s=10)
-    return Service("tailscaled", argv, trusted, {**ours, **environment}, ready)
+    return Service("tailscaled", argv, trusted, {**ours, **environment}, listens_at(SOCKET))
 
 
 def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
@@ -165,7 +164,7 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
 
 def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     if entry is None:
-        return Peer(peer.name, None, None)
+        return Peer(peer.name, None, None, known=False)
     if current := str(entry.get("CurAddr") or ""):
         endpoint = endpoint_address(current)
         # over IPv6 nothing here can tell a VLAN from the management network: no path that a scenario has
@@ -180,7 +179,8 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         # our map has that one region, and the region that one address
         ours = mesh.testbed.relay.underlay if entry["Relay"] == control.REGION_CODE else None
         return Peer(peer.name, None if by_peer(mesh) else Path.RELAY, ours, via=f"DERP {entry['Relay']}")
-    return Peer(peer.name, None, None)
+    # before the server has told where it is at home, a first packet to it has nowhere to go
+    return Peer(peer.name, None, None, known=bool(entry.get("Relay")))
 
 
 def _relay_certificate(_mesh: Mesh, node: Node) -> Fact[Plan]:
@@ -196,7 +196,7 @@ def _derper(mesh: Mesh, _node: Node) -> Fact[Plan]:
         *("derper", "-a", ":443", "-http-port", "-1", "-certmode", "manual", "-certdir", DERP),
         *("-hostname", control.RELAY_NAME, "-c", f"{DERP}/derper.key"),
     )
-    return running(Service("derper", argv), mesh.scenario)
+    return running(Service("derper", argv, ready=listens("-t", "sport = :443")), mesh.scenario)
 
 
 def _peer_relay_stages(relay: tuple[str, ...]) -> tuple[Stage, ...]:

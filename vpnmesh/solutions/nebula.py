@@ -18,7 +18,7 @@ import yaml
 
 from vpnmesh.host.files import existing, read
 from vpnmesh.host.links import endpoint_address
-from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, stop
+from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
@@ -315,7 +315,9 @@ def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
         WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
         WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
-    return running(Service(SERVICE, ("nebula", "-config", CONFIG), files), mesh.scenario)
+    # the console is the last that it opens
+    ready = listens("-t", f"sport = :{CONSOLE_PORT}")
+    return running(Service(SERVICE, ("nebula", "-config", CONFIG), files, ready=ready), mesh.scenario)
 
 
 SOLUTION = Nebula()

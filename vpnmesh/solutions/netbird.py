@@ -14,7 +14,7 @@ from vpnmesh.host import leftovers
 from vpnmesh.host.files import read
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
-from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, running, until
+from vpnmesh.host.service import RUN_DIRECTORY, Service, listens_at, removed, running
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import netbird_control as server
@@ -103,19 +103,22 @@ class NetBird(Solution):
         members = tuple(node.name for node in mesh.members)
         return (
             Stage("relay's secrets", relay, server.relay_secrets, server.read_relay_secrets),
-            Stage("relay", relay, server.relay),
-            Stage("signal", control, lambda mesh, _node: running(server.signal_service(), mesh.scenario)),
             Stage(
                 "store key",
                 control,
                 lambda _mesh, _node: server.store_key(),
                 lambda _mesh, _node: server.read_store_key(),
+                beside=True,
             ),
+            Stage("packet filter", members, lambda _mesh, _node: _nftables(), beside=True),
             Stage(
                 "management",
                 control,
                 lambda mesh, _node: running(server.management_service(mesh), mesh.scenario),
             ),
+            Stage("relay", relay, server.relay, beside=True),
+            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario), beside=True),
+            Stage("signal", control, lambda mesh, _node: running(server.signal_service(), mesh.scenario)),
             Stage("owner", control, lambda _mesh, _node: server.owner()),
             Stage("settings", control, lambda mesh, _node: server.settings(mesh)),
             Stage("group", control, lambda _mesh, _node: server.group()),
@@ -126,8 +129,6 @@ class NetBird(Solution):
                 lambda _mesh, _node: server.setup_key(),
                 lambda _mesh, _node: server.read_setup_key(),
             ),
-            Stage("packet filter", members, lambda _mesh, _node: _nftables()),
-            Stage("daemons", members, lambda mesh, _node: running(daemon(mesh), mesh.scenario)),
             Stage("members", members, _joined, lambda _mesh, _node: _read_self()),
         )
 
@@ -140,6 +141,8 @@ class NetBird(Solution):
             find=(leftovers.find(RULES), Command(("nft", "list", "table", "ip", TABLE), ok=(0, 1, 127))),
             # netbird takes its rules back when it ends in peace; after a kill they are still there
             cleanup=(leftovers.delete_table("ip", TABLE), leftovers.remove(RULES)),
+            # at TERM it does the same, and then sleeps for two seconds (client/cmd/service_controller.go)
+            goodbyes={"netbird": _netbird("down")},
         )
 
     def blacklist(self, mesh: Mesh, node: Node, /) -> Fact[Plan]:
@@ -171,7 +174,7 @@ def daemon(mesh: Mesh) -> Service:
     if mesh.scenario.path is Path.RELAY:
         environment["NB_ICE_FORCE_RELAY_CONN" if server.by_turn(mesh) else "NB_FORCE_RELAY"] = "true"
     argv = _netbird("service", "run", "--config", f"{CLIENT}/config.json", "--log-file", "console")
-    ready = until("test", "-S", f"{RUN_DIRECTORY}/netbird.sock", deadline_s=10)
+    ready = listens_at(f"{RUN_DIRECTORY}/netbird.sock")
     return Service("netbird", argv, (certificate,), environment, ready)
 
 

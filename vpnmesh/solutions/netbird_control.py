@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from vpnmesh.host import tls
 from vpnmesh.host.pods import PORT as VXLAN_PORT
 from vpnmesh.host.rest import Json, RestApi, answer, asked, field_of, pretty, records
-from vpnmesh.host.service import Service, content, made, running, until
+from vpnmesh.host.service import Service, content, listens, made, running, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
@@ -123,7 +123,8 @@ def signal_service() -> Service:
         "9091",
     )
     folder = WriteFile(f"{SIGNAL}/README", "NetBird's signal server\n")
-    return Service("netbird-signal", argv, (folder,), {"HOME": SIGNAL})
+    ready = listens("-t", f"sport = :{SIGNAL_PORT}")
+    return Service("netbird-signal", argv, (folder,), {"HOME": SIGNAL}, ready)
 
 
 def turn_config(mesh: Mesh, relay: Node) -> str:
@@ -194,7 +195,9 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure that coturn runs, or NetBird's own relay with its STUN server."""
     if by_turn(mesh):
         config = WriteFile(f"{RELAY}/turnserver.conf", Secret(turn_config(mesh, node)))
-        return running(Service("coturn", ("turnserver", "-c", config.path), (config,)), mesh.scenario)
+        ready = listens("-u", f"sport = :{STUN_PORT}")
+        coturn = Service("coturn", ("turnserver", "-c", config.path), (config,), ready=ready)
+        return running(coturn, mesh.scenario)
     relay = (
         *("netbird-relay", "--listen-address", f":{RELAY_PORT}", "--log-file", "console"),
         *(
@@ -206,7 +209,9 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
         ),
         *("--tls-cert-file", f"{RELAY}/tls.crt", "--tls-key-file", f"{RELAY}/tls.key"),
     )
-    return running(Service("netbird-relay", ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)), mesh.scenario)
+    argv = ("sh", "-c", _WITH_IT, f"{RELAY}/secret", *relay)
+    ready = listens("-t", f"sport = :{RELAY_PORT}")
+    return running(Service("netbird-relay", argv, ready=ready), mesh.scenario)
 
 
 def store_key() -> Fact[Plan]:

@@ -7,7 +7,7 @@ hypervisor node, a relay on the relay node, and members that a controller must a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
@@ -97,12 +97,44 @@ def _publish_nothing(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of joining, run on its nodes in parallel: what each of them lacks, then what it publishes."""
+    """One step of joining, run on its nodes in parallel: what each of them lacks, then what it publishes.
+
+    One that is `beside` needs nothing of the stage before it: both run at once where they have no node in common.
+    From the first that is `joining` on it is the members who join, and their time is the join's; without one that is
+    the last stage.
+    """
 
     name: str
     nodes: tuple[str, ...]
     plan: Callable[[Mesh, Node], Fact[Plan]]
     publish: Callable[[Mesh, Node], Fact[dict[str, Text]]] = _publish_nothing
+    beside: bool = False
+    joining: bool = False
+
+
+def side_by_side(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages with those joined into one that may run at once."""
+    found: list[Stage] = []
+    for stage in stages:
+        if found and stage.beside and not set(stage.nodes) & set(found[-1].nodes):
+            found[-1] = _joined(found[-1], stage)
+        else:
+            found.append(stage)
+    return tuple(found)
+
+
+def _joined(first: Stage, second: Stage) -> Stage:
+    """One stage that is the first on its nodes, and the second on the others."""
+
+    def of(node: Node) -> Stage:
+        return first if node.name in first.nodes else second
+
+    return Stage(
+        f"{first.name}, {second.name}",
+        first.nodes + second.nodes,
+        lambda mesh, node: of(node).plan(mesh, node),
+        lambda mesh, node: of(node).publish(mesh, node),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +142,14 @@ class Peer:
     """How a node reaches another member: `endpoint` is the address it really sends to, None if it is not known.
 
     On the direct path that is the member's own address, on the relayed one the relay's; `vpnmesh.study.checks` refuses
-    a path without one.
+    a path without one. As long as a member is not `known`, a packet to it has nowhere to go.
     """
 
     name: str
     path: Path | None
     endpoint: IPv4Address | None
     via: str = ""
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from vpnmesh.solutions.stack import Stack
 
 INTERFACE = "vmwg0"
 PORT = 51821
+KEEPALIVE_S = "25"
 DIRECTORY = f"{STATE_DIRECTORY}/wireguard"
 KEY = f"{DIRECTORY}/private.key"
 
@@ -48,11 +49,17 @@ class WireGuard(Solution):
         return Stack(single_packets=True)
 
     def stages(self, mesh: Mesh, /) -> tuple[Stage, ...]:
-        """Keys on every member, then the interface with all peers."""
+        """Keys, the interface with all peers, and only then what makes WireGuard talk: its keepalives.
+
+        A handshake to a peer that has no interface yet is lost, and one that two ends begin at the same moment fails
+        at both; either is tried again only after 5 s (REKEY_TIMEOUT). So one end of each pair begins.
+        """
         names = tuple(node.name for node in mesh.members)
         return (
             Stage("keys", names, lambda _mesh, _node: _key(), lambda _mesh, _node: _public_key()),
-            Stage("interface", names, _interface),
+            Stage("interface", names, _interface, joining=True),
+            Stage("handshakes", names[:-1], lambda mesh, node: _kept(mesh, _later(mesh, node), greet=True)),
+            Stage("keepalives", names, lambda mesh, node: _kept(mesh, mesh.peers(node))),
         )
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
@@ -119,7 +126,7 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
         for peer in mesh.peers(node)
         for word in (
             *("peer", str(mesh.published_by(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
-            *("allowed-ips", f"{mesh.overlay(peer).ip}/32", "persistent-keepalive", "25"),
+            *("allowed-ips", f"{mesh.overlay(peer).ip}/32"),
         )
     )
     return (
@@ -129,6 +136,35 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
         Command(("ip", "address", "add", str(mesh.overlay(node)), "dev", INTERFACE)),
         Command(("ip", "link", "set", INTERFACE, "mtu", str(mesh.tunnel_mtu), "up")),
     )
+
+
+def _later(mesh: Mesh, node: Node) -> tuple[Node, ...]:
+    """The members that come after this one: with them it begins."""
+    return mesh.members[mesh.members.index(node) + 1 :]
+
+
+def _kept(mesh: Mesh, peers: Sequence[Node], *, greet: bool = False) -> Fact[Plan]:
+    """Ensure that the connections to these peers are kept alive; `greet` waits a little for each one's answer."""
+    keys = {str(mesh.published_by(peer.name, "public-key")): peer for peer in peers}
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        held = _table(completed[0])
+        lacking = {key: peer for key, peer in keys.items() if held.get(key) != KEEPALIVE_S}
+        if not lacking:
+            return Plan()
+        words = [word for key in lacking for word in ("peer", key, "persistent-keepalive", KEEPALIVE_S)]
+        greetings = [_greeting(mesh, peer) for peer in lacking.values()] if greet else []
+        return Plan(
+            (Command(("wg", "set", INTERFACE, *words)), *greetings),
+            unified_diff("keepalives", "", "\n".join(peer.name for peer in lacking.values())),
+        )
+
+    return Fact((Command(("wg", "show", INTERFACE, "persistent-keepalive"), ok=(0, 1)),), plan)
+
+
+def _greeting(mesh: Mesh, peer: Node) -> Command:
+    # whether it answers is judged with all paths, later
+    return Command(("ping", "-n", "-q", "-c", "1", "-W", "2", str(mesh.overlay(peer).ip)), ok=(0, 1, 2))
 
 
 def by_program(mesh: Mesh) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from itertools import combinations
 
 import tasks
 from vpnmesh.errors import CheckError, VpnmeshError
@@ -13,9 +14,9 @@ from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
-from vpnmesh.plan import Fact, Plan, Secret, Text
+from vpnmesh.plan import Secret, Text
 from vpnmesh.solutions import solution_named
-from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
+from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status, side_by_side
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
@@ -23,8 +24,7 @@ from workflows.run.hosts import run_on
 from workflows.run.requirements import require
 from workflows.run.site import Site
 
-_NO_STAGE = Stage("nothing", (), lambda _mesh, _node: Fact((), lambda _: Plan()))
-_KNOCK_PAUSE_S = 0.2
+_KNOCK_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,11 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     try:
         with set_up.phase("firewall"):
             firewall_policy(site, scenario.policy)
-        # the last stage starts the members: from then on it is a join, before it is infrastructure
-        *infrastructure, members = solution.stages(mesh) or (_NO_STAGE,)
+        infrastructure, members = _parts(solution.stages(mesh))
         with set_up.phase("infrastructure"):
             mesh = run_stages(site, infrastructure, mesh, set_up)
         with set_up.phase("members"):
-            mesh = run_stages(site, [members], mesh, set_up)
+            mesh = run_stages(site, members, mesh, set_up)
         with set_up.phase("ready"):
             statuses = await_mesh(site, solution, mesh)
         with set_up.phase("pods"):
@@ -119,6 +118,12 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         take_off(site, solution, mesh)
 
 
+def _parts(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:
+    """The stages of infrastructure, and those by which members join: the last one, unless others say so."""
+    first = next((place for place, stage in enumerate(stages) if stage.joining), len(stages) - 1)
+    return (stages[:first], stages[first:]) if stages else ((), ())
+
+
 def firewall_policy(site: Site, name: str) -> None:
     """Set the policy of that name on the firewall."""
     firewall.set_policy(site.nr, site.testbed, name, site.firewall)
@@ -130,8 +135,11 @@ def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
 
 
 def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
-    """Run the stages in order, each on all its nodes at once; returns the mesh with what they published."""
-    for stage in stages:
+    """Run the stages in order, each on all its nodes at once, those that may be beside each other too.
+
+    Returns the mesh with what they published.
+    """
+    for stage in side_by_side(stages):
         results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
         found: dict[tuple[str, str], Text] = {
             (host, key): value for host, result in results.items() for key, value in result.result.items()
@@ -250,18 +258,28 @@ def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
 
 
 def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
-    """Send a packet to every peer, since some solutions connect only when there is something to carry.
-
-    One end of each pair knocks: Nebula 1.6.1 never connects two members that ask the relay for each other at
-    once (its log: "Failed to update relay for target: unknown relay").
-    """
-    addresses = [
-        (node.name, str(status.address))
-        for node in mesh.members
-        if (status := statuses[node.name]).address is not None
-    ]
-    targets = {
-        name: [address for _, address in addresses[place + 1 :]]
-        for place, (name, _) in enumerate(addresses[:-1])
-    }
+    """Send a packet to every peer, since some solutions connect only when there is something to carry."""
+    targets = knocks([node.name for node in mesh.members], statuses)
     run_on(site.nr, list(targets), tasks.knock, targets=targets)
+
+
+def knocks(members: Sequence[str], statuses: Mapping[str, Status]) -> dict[str, list[str]]:
+    """To which addresses each member knocks: one end of each pair, once both ends know the other.
+
+    One end: Nebula 1.6.1 never connects two members that ask the relay for each other at once (its log: "Failed to
+    update relay for target: unknown relay"). A WireGuard handshake that has nowhere to go is not tried again for 5 s
+    (REKEY_TIMEOUT), so a knock that comes too early costs more than it brings.
+    """
+    targets: dict[str, list[str]] = {}
+    for name, other in combinations(members, 2):
+        address = statuses[other].address
+        if address is not None and _know_each_other(statuses, name, other):
+            targets.setdefault(name, []).append(str(address))
+    return targets
+
+
+def _know_each_other(statuses: Mapping[str, Status], name: str, other: str) -> bool:
+    if statuses[name].address is None:
+        return False
+    ends = (statuses[name].peer(other), statuses[other].peer(name))
+    return all(peer is not None and peer.known for peer in ends)

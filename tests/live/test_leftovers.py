@@ -1,0 +1,67 @@
+"""Rules that a VPN client left behind: found and removed, and nobody else's touched; in a network of the test's own."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.conftest import private_network
+from tests.needs import needs
+from vpnmesh.host import leftovers
+from vpnmesh.plan import Command
+from vpnmesh.solutions import headscale, netbird
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    with private_network():
+        yield
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def said(command: Command) -> str:
+    return run(*command.argv)
+
+
+def rules() -> str:
+    return run("nft", "list", "ruleset")
+
+
+def test_nothing_is_found_and_nothing_made_where_nothing_is(network: None) -> None:
+    """Looking and removing leave a node without a table as it was: a `nat` table alone would track connections."""
+    for pattern in (headscale.RULES, netbird.RULES):
+        assert said(leftovers.find(pattern)) == ""
+        said(leftovers.remove(pattern))
+        assert rules() == ""
+
+
+def test_rules_of_iptables_go_and_others_stay(network: None) -> None:
+    """A chain, the jump to it, an empty chain and a mark in another table go, with the tables that are empty then."""
+    needs(run("iptables", "--version").strip().endswith("(nf_tables)"), "iptables over nf_tables")
+    run("iptables", "-N", "ts-input")
+    run("iptables", "-A", "INPUT", "-j", "ts-input")
+    run("iptables", "-A", "ts-input", "-s", "100.64.0.1", "-j", "ACCEPT")
+    run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "ACCEPT")
+    run("ip6tables", "-t", "nat", "-N", "ts-postrouting")
+    assert "ts-input" in said(leftovers.find(headscale.RULES))
+    assert "ts-postrouting" in said(leftovers.find(headscale.RULES))
+    said(leftovers.remove(headscale.RULES))
+    assert said(leftovers.find(headscale.RULES)) == ""
+    assert "dport 22" in rules()
+    assert "table ip6 nat" not in rules()
+
+
+def test_rules_of_nftables_go_and_others_stay(network: None) -> None:
+    """A client that speaks nftables puts its rules into the same tables."""
+    run("nft", "add table ip filter; add chain ip filter INPUT { type filter hook input priority 0; }")
+    run("nft", "add chain ip filter ts-input; add rule ip filter INPUT jump ts-input")
+    run("nft", "add table inet other; add chain inet other mine")
+    assert "ts-input" in said(leftovers.find(headscale.RULES))
+    said(leftovers.remove(headscale.RULES))
+    assert "table ip filter" not in rules()
+    assert "table inet other" in rules()
