@@ -11,6 +11,7 @@ from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forward
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.setting import NOT_RECORDED, meaning
 from vpnmesh.report.tables import Study
+from vpnmesh.report.time_spent import time_spent
 from vpnmesh.report.versions import VERSIONS, beside_paper
 from vpnmesh.study.matrix import VISITED_ONCE
 
@@ -39,6 +40,7 @@ def facts(study: Study) -> Facts:
         ),
         ("Repetitions per cell", _repetitions(study)),
         ("Data planes", _planes(study) or NOT_RECORDED),
+        ("Time", time_spent(study) or NOT_RECORDED),
         *(("Versions", text) for text in _versions(study)),
         ("Machines", _machines(study)),
     ]
