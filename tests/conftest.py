@@ -36,7 +36,7 @@ SLOW = (
     "tests/lab/test_programs_from_modules.py",
     "tests/report/test_chromium.py",
     "tests/report/test_paper_command.py",
-    "tests/stats/test_sequential.py",
+    "tests/stats/test_sequential_errors.py",
     "tests/switch/test_simulated.py",
     "tests/test_side_by_side.py",
 )

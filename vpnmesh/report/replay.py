@@ -97,7 +97,7 @@ def replay(
 
     InputError with fewer than two scenarios of at least `rules.first` repetitions each.
     """
-    rules = rules or Rules(budget=max((rates.size for rates in samples.values()), default=0) or 1)
+    rules = rules or Rules.for_figures(max((rates.size for rates in samples.values()), default=0))
     usable = {name: rates for name, rates in samples.items() if rates.size >= rules.first}
     if len(usable) < FEWEST_SCENARIOS or orders < 1:
         raise InputError("replay", f"needs two scenarios with {rules.first} repetitions each, and an order")
@@ -126,7 +126,7 @@ def _one_order(shuffled: Mapping[str, Floats], rules: Rules) -> Order:
     counts = dict.fromkeys(shuffled, 0)
     so_far: dict[str, Visits] = {}
     at: dict[ScenarioPair, tuple[int, int]] = {}
-    while progress.undecided and progress.wanted:
+    while progress.wanted:
         for name, wanted in progress.wanted.items():
             if (count := min(wanted, shuffled[name].size)) > counts[name]:
                 counts[name] = count
@@ -144,10 +144,10 @@ def _closed(
     shuffled: Mapping[str, Floats],
     at: dict[ScenarioPair, tuple[int, int]],
 ) -> Order:
-    """The order's outcome; a pair left undecided has cost all its repetitions."""
-    for a, b in progress.undecided:
+    """The order's outcome; a pair left open has cost all its repetitions, a hopeless one those it had."""
+    for a, b in progress.open:
         counts |= {a: shuffled[a].size, b: shuffled[b].size}
-        at[a, b] = (counts[a], counts[b])
+    at |= {(a, b): (counts[a], counts[b]) for a, b in progress.undecided}
     return Order(progress.verdicts, at, sum(counts.values()))
 
 
