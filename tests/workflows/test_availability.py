@@ -160,7 +160,7 @@ def test_a_plan_says_what_it_would_run_and_what_is_left(
     assert shown.exit_code == 0, shown.output
     assert "zerotier-relay    unavailable: no binary zerotier-one" in shown.output
     assert "on request, by --scenarios: netbird-relay-tcp, wireguard-direct" in shown.output
-    assert ", zerotier-relay: 48 repetitions, estimated " in shown.output
+    assert ", zerotier-relay: 36 repetitions, estimated " in shown.output
     chosen = CliRunner().invoke(main, ["--plan", "--scenarios", "native-1450"])
     assert "on request" not in chosen.output
 

@@ -59,7 +59,7 @@ class Standing:
     @cached_property
     def ratios(self) -> Mapping[ScenarioPair, Interval | None]:
         """Level of a / level of b of every pair, with limits; None below the figures that they need."""
-        return ratio_limits(self.progress)
+        return ratio_limits(self.progress, self.rules)
 
     @cached_property
     def needed(self) -> Mapping[ScenarioPair, int | None]:
@@ -96,8 +96,9 @@ def _half_width_pct(ratio: Interval) -> float:
 
 FEW_VISITS = 2
 """Pairs that will be decided by so few more visits are not put off for cheaper ones."""
-FEWEST_ROUNDS = 8
-ROOM = 1.5
+WITHOUT_BUDGET = 4
+"""How many times its first rounds a run without a budget is expected to take."""
+ROOM = 1.1
 """Later rounds are cheaper than the first, since decided cells are left out."""
 
 
@@ -105,8 +106,8 @@ def expected_rounds(plan: MatrixPlan) -> int:
     """About how many rounds the budget allows: how the chance of an error is spread over the looks follows from it."""
     budget_min, blocks = plan.profile.budget_min, plan.profile.blocks
     if budget_min is None:
-        return FEWEST_ROUNDS * blocks
-    return max(FEWEST_ROUNDS, blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / plan.seconds))
+        return WITHOUT_BUDGET * blocks
+    return max(blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / plan.seconds))
 
 
 def rules_of(plan: MatrixPlan, count: int) -> Rules:

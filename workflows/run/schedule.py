@@ -76,6 +76,7 @@ class Rounds:
     _began: float = field(init=False)
     _estimated_s: float = 0.0
     _taken_s: float = 0.0
+    _warned: bool = False
 
     def __post_init__(self) -> None:
         """The budget is that of the session that begins here."""
@@ -118,8 +119,10 @@ class Rounds:
 
     def _tell(self, number: int, progress: Told) -> None:
         progress.say(f"round {number}: {standing.told(judge(self.plan, self.store.events))}; {self._spent()}")
-        if sentence := drift_sentence(self.store.events):
+        sentence = drift_sentence(self.store.events)
+        if sentence and not self._warned:
             progress.say(sentence)
+        self._warned = bool(sentence)
 
 
 def unfinished(visit: Visit, store: Kept) -> Visit | None:
