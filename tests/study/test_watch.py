@@ -27,8 +27,9 @@ def run(plan: MatrixPlan, slope: float, seed: int) -> VirtualRun:
     return VirtualRun(plan, draw, budget_min=14).go()
 
 
+@pytest.mark.slow
 def test_a_steady_machine_is_seldom_said_to_drift(plan: MatrixPlan) -> None:
-    """The test errs in one run of a hundred; three or more of forty would be a fault of its own."""
+    """The test errs in one run of a hundred; three or more of twenty would be a fault of its own."""
     told = sum(bool(drift_sentence(run(plan, 0.0, seed).events)) for seed in range(20))
     assert told <= 2
 

@@ -14,9 +14,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import Cell, Pair
-from vpnmesh.stats.intervals import Interval
+from vpnmesh.stats.describe import describe
+from vpnmesh.stats.intervals import Interval, fewest_for_interval, mean_interval
 from vpnmesh.stats.sequential import (
     Progress,
     Rules,
@@ -64,38 +67,47 @@ class Standing:
     @cached_property
     def needed(self) -> Mapping[ScenarioPair, int | None]:
         """Of every pair worth going on with: how many more visits of both would likely do; None = nobody can say."""
-        if self.precision_pct is None:
-            needed = likely_needed(self.progress, self.visits, self.rules)
-            return {pair: needed.get(pair) for pair in self.progress.open}
-        return {
-            pair: self._for_precision(pair) for pair, ratio in self.ratios.items() if not self._precise(ratio)
-        }
+        if self.precision_pct is not None:
+            return self._for_precision(self.precision_pct)
+        needed = likely_needed(self.progress, self.visits, self.rules)
+        return {pair: needed.get(pair) for pair in self.progress.open}
 
     def figures(self, scenario: str) -> int:
         """How many figures a scenario has."""
         return sum(len(mine) for mine in self.visits[scenario])
 
-    def _precise(self, ratio: Interval | None) -> bool:
-        return (
-            ratio is not None
-            and self.precision_pct is not None
-            and _half_width_pct(ratio) <= self.precision_pct
-        )
+    def _for_precision(self, wanted_pct: float) -> dict[ScenarioPair, int | None]:
+        """Pairs whose ratio is not known well enough; a width falls with the square root of the visits."""
+        known = {pair: self._known(pair) for pair in self.progress.verdicts}
+        return {
+            pair: _more(visits, width_pct / wanted_pct)
+            for pair, (visits, width_pct) in known.items()
+            if width_pct > wanted_pct
+        }
 
-    def _for_precision(self, pair: ScenarioPair) -> int | None:
-        """The width of an interval falls with the square root of the visits that it rests on."""
-        ratio, visits = self.ratios[pair], min(sum(map(bool, self.visits[name])) for name in pair)
-        if ratio is None or self.precision_pct is None:
-            return None
-        return max(1, math.ceil(visits * ((_half_width_pct(ratio) / self.precision_pct) ** 2 - 1)))
+    def _known(self, pair: ScenarioPair) -> tuple[int, float]:
+        """Rounds that both have, and half the width of the ratio's 95 % interval in percent; infinite with too few.
+
+        The interval is Student's of the differences of visits' mean logs. To stop by its width alone leaves its
+        confidence what it is (Chow and Robbins 1965, Ann. Math. Statist. 36:457, doi 10.1214/aoms/1177700156).
+        """
+        both = [
+            (a, b) for a, b in zip(*(self.visits[name] for name in pair), strict=False) if len(a) and len(b)
+        ]
+        differences = describe([float(np.log(a).mean() - np.log(b).mean()) for a, b in both])
+        interval = mean_interval(differences) if differences.n >= fewest_for_interval() else None
+        return len(both), 100 * math.expm1((interval.high - interval.low) / 2) if interval else math.inf
 
 
-def _half_width_pct(ratio: Interval) -> float:
-    return 100 * (ratio.high - ratio.low) / 2 / ratio.estimate
+def _more(visits: int, times_too_wide: float) -> int | None:
+    """How many more visits make an interval so many times narrower; None where there is none yet."""
+    return None if math.isinf(times_too_wide) else max(1, math.ceil(visits * (times_too_wide**2 - 1)))
 
 
 FEW_VISITS = 2
 """Pairs that will be decided by so few more visits are not put off for cheaper ones."""
+GIVEN_UP_AFTER = 3
+"""Attempts at a cell that failed one after the other."""
 WITHOUT_BUDGET = 4
 """How many times its first rounds a run without a budget is expected to take."""
 ROOM = 1.1
@@ -142,9 +154,9 @@ def next_round(plan: MatrixPlan, events: Sequence[JournalEvent], which: int) -> 
     """The visits of that round, from what was measured in the rounds before it; none where nothing is open."""
     if which <= plan.profile.blocks:
         return tuple(visit for visit in plan.visits if visit.round == which)
-    wanted = _wanted(judge(plan, events, before=which))
     rounds = rounds_of(events)
     earlier = [one for one in of_kind(events, RepetitionEnded) if rounds.get(one.visit or 0, 0) < which]
+    wanted = _wanted(judge(plan, events, before=which)) - _given_up(earlier)
     order = random.Random(f"{plan.seed} {which}")  # noqa: S311 - an order that can be repeated, no secret
     scenarios = [name for name in plan.profile.scenarios if any(cell.scenario == name for cell in wanted)]
     first = 1 + len(plan.visits) + len(plan.profile.scenarios) * (which - 1 - plan.profile.blocks)
@@ -206,6 +218,14 @@ def _jobs(
             first = max(last[cell], planned.repetitions) + 1
             jobs.append(Job(cell, tuple(range(first, first + planned.repetitions // plan.profile.blocks))))
     return jobs
+
+
+def _given_up(earlier: Sequence[RepetitionEnded]) -> set[Cell]:
+    """The cells whose last attempts all failed: another round would most likely be spent for nothing."""
+    outcomes: dict[Cell, list[bool]] = defaultdict(list)
+    for one in earlier:
+        outcomes[one.cell].append(one.outcome == "measured")
+    return {cell for cell, mine in outcomes.items() if not any(mine[-GIVEN_UP_AFTER:])}
 
 
 def _wanted(judged: Mapping[Stratum, Standing]) -> set[Cell]:
