@@ -106,7 +106,7 @@ def test_a_scenario_that_stops_giving_figures_is_given_up() -> None:
         lambda cell, second: (
             None if cell.scenario == "nebula-relay" and second > 200 else random(cell, second)
         ),
-        budget_min=60,
+        budget_min=20,
     ).go()
     late = [visit for visit in run.visits if visit.scenario == "nebula-relay"]
     assert late[-1].round < max(visit.round for visit in run.visits)
