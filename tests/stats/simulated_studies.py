@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 
 import numpy as np
+from scipy import signal
 
 from vpnmesh.stats.describe import Floats
 from vpnmesh.stats.levels import TRIMMED
@@ -66,7 +67,10 @@ class Side:
 
 @dataclass(frozen=True)
 class World:
-    """What figures share: `rho` links a scenario's neighbouring figures, `drift` is the machine's step per round."""
+    """What figures share: `rho` links figures that follow one another, `drift` is the machine's step per round.
+
+    Between two visits of a scenario all others have theirs, so that its figures have time to forget.
+    """
 
     rho: float = 0.0
     drift: float = 0.0
@@ -90,25 +94,28 @@ def linked(rng: np.random.Generator, n: int, rho: float) -> Floats:
     """Normal figures, each linked to the one before (AR(1)), mean 0 and spread 1."""
     steps = rng.normal(0, 1, n)
     steps[1:] *= math.sqrt(1 - rho**2)
-    for i in range(1, n):
-        steps[i] += rho * steps[i - 1]
-    return steps
+    return np.asarray(signal.lfilter([1.0], [1.0, -rho], steps), dtype=np.float64)
 
 
-def figures(side: Side, rng: np.random.Generator, n: int, rho: float) -> Floats:
-    """Log figures about level 0."""
-    return side.spread * linked(rng, n, rho) if rho else logs_of(side, rng, n) - typical(side)
+def figures(side: Side, rng: np.random.Generator, visits: int, world: World, gap: int) -> Floats:
+    """Log figures about level 0, a row per visit; a scenario's time goes on for `gap` figures between two visits."""
+    each = world.per_visit
+    if not world.rho:
+        return (logs_of(side, rng, visits * each) - typical(side)).reshape(visits, each)
+    return side.spread * linked(rng, visits * (each + gap), world.rho).reshape(visits, -1)[:, :each]
 
 
 def study(
     sides: Sequence[Side], levels: Sequence[float], rules: Rules, rng: np.random.Generator, world: World
 ) -> tuple[Progress, Mapping[str, Visits]]:
     """Measure and look until nothing is wanted any more; levels are logs, figures about 500."""
-    each = world.per_visit if rules.unit is Unit.VISIT else 1
+    by_visit = rules.unit is Unit.VISIT
+    world = world if by_visit else replace(world, per_visit=1)
+    gap = world.per_visit * (len(sides) - 1) if by_visit else 0
     drift = world.drift * np.cumsum(rng.normal(0, 1, rules.budget))
     taken = {}
     for i, (side, level) in enumerate(zip(sides, levels, strict=True)):
-        logs = figures(side, rng, rules.budget * each, world.rho).reshape(-1, each)
+        logs = figures(side, rng, rules.budget, world, gap)
         taken[f"s{i}"] = 500 * np.exp(level + logs + drift[:, None])
     progress, so_far = begin(tuple(taken), rules), dict.fromkeys(taken, 0)
     visits: dict[str, Visits] = {}

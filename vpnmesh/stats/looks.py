@@ -27,7 +27,7 @@ class Rules:
     `growth` up to `budget` units. `least_spread`: a standard deviation is taken for at least this (a share of the
     level: tools print three digits, and five equal figures are no certainty), and for at least `shared_spread` of
     the scenarios' median one. `allowance`: at the first look both verdicts keep this many margins of distance;
-    it shrinks with the sixth power of the units. `trusted`: the share of the error that t is given to spend;
+    it shrinks with this power (`fading`) of the units. `trusted`: the share of the error that t is given to spend;
     `reserve`: the share of that which is kept for a run that is resumed.
     """
 
@@ -43,6 +43,7 @@ class Rules:
     indifference: float = 0.05
     shared_spread: float = 0.5
     allowance: float = 0.25
+    fading: float = 6.0
     trusted: float = 0.9
 
     @classmethod
@@ -59,7 +60,8 @@ class Rules:
             budget=max(visits, FEWEST),
             unit=Unit.VISIT,
             reserve=0.2,
-            allowance=3.0,
+            allowance=4.0,
+            fading=3.0,
         )
 
     @classmethod
@@ -85,7 +87,7 @@ class Rules:
 
     def allowed_at(self, n: int | Floats) -> float | Floats:
         """The distance (difference of logs) that both verdicts keep from their borders with so many units."""
-        return self.allowance * self.border * (self.first / n) ** 6
+        return self.allowance * self.border * (self.first / n) ** self.fading
 
 
 def look_counts(rules: Rules) -> tuple[int, ...]:
