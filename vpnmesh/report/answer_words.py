@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import polars as pl
+
 from vpnmesh.report.answer_costs import (
     LONG_MIN,
     Ask,
@@ -39,7 +41,7 @@ def told(study: Study, run: str = "RUN") -> Answers:
     margin = found[0].margin_pct if found else 0.0
     return Answers(
         summary=tuple(_summary(found)),
-        further=tuple(_further(study, found, run)),
+        further=(*_further(study, found, run), *_careful(study)),
         rows=tuple(_merged(_row(one) for one in found)),
         reading=READING.format(margin=margin),
     )
@@ -82,6 +84,16 @@ def _further(study: Study, found: Sequence[Answer], run: str) -> Iterator[Furthe
             f"{len(later)} open pairs would take more than {LONG_MIN:g} min each; the longest, {told_of}."
         )
         yield Further(several if len(later) > 1 else f"One open pair would take long: {told_of}.")
+
+
+def _careful(study: Study) -> Iterator[Further]:
+    """How many of the figures above have something that a reader must know: the overview of the page says what."""
+    cells = study.tables["throughput"].filter(pl.col("attempted") > 0)
+    if count := cells["warning"].count():
+        why = "failed repetitions, drift, dependence, slow start or a full queue"
+        yield Further(
+            f"{count} of {cells.height} cells are to be read with care ({why}): the overview names them."
+        )
 
 
 def _promise(asked: Ask, still: int) -> str:
