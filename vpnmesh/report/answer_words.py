@@ -71,7 +71,7 @@ def _further(study: Study, found: Sequence[Answer], run: str) -> Iterator[Furthe
     if soon and can_be_continued(study):
         minutes = budget_min(costs)
         still = sum(len(one.open_pairs) for one in found)
-        promise = f"About {minutes} min more would likely decide {soon} of the {still} open {_pairs(still)}"
+        promise = f"About {minutes} min more would likely decide {_of(soon, still)}"
         yield Further(promise, continued(run, minutes))
     elif asked := ask(study, found):
         yield Further(_promise(asked, sum(len(one.open_pairs) for one in found)), command(study, asked))
@@ -102,7 +102,13 @@ def _promise(asked: Ask, still: int) -> str:
     if not asked.decides:
         past = " and is past slow start" if asked.duration_s else ""
         return f"{run} has the figures that a verdict needs at least{past}"
-    return f"{run} would likely decide {asked.decides} of the {still} open {_pairs(still)}"
+    return f"{run} would likely decide {_of(asked.decides, still)}"
+
+
+def _of(some: int, still: int) -> str:
+    if still == 1:
+        return "the open pair"
+    return f"all {still} open pairs" if some == still else f"{some} of the {still} open pairs"
 
 
 def _pairs(count: int) -> str:
