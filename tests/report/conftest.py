@@ -13,7 +13,7 @@ import pytest
 
 from tests.needs import needs
 from tests.report.browser import Browser
-from vpnmesh.frames.schemas import API, RESULTS
+from vpnmesh.frames.schemas import API, RESULTS, empty
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report.tables import Study, build_study
 from workflows.reporting.studies import study_of
@@ -84,6 +84,48 @@ def made(repetitions: int = 8, tests: tuple[str, ...] = ("tcp", "udp"), runs: in
     api = pl.DataFrame(requests, schema=API).lazy()
     provenance = {"environment": {"CPU": "invented <one> & only"}, "netem_limit": 1000}
     return build_study(samples.with_columns(missing).select(*RESULTS), api, ("one note",), provenance)
+
+
+MEANS = {
+    "native-1450": 900.0,
+    "native-1230": 870.0,
+    "headscale-direct": 405.0,
+    "headscale-relay": 310.0,
+    "netbird-direct": 403.0,
+    "netbird-relay": 300.0,
+    "zerotier-direct": 250.0,
+    "zerotier-relay": 120.0,
+}
+FACTORS = {"none": 1.0, "loss-1pct": 0.4, "loss-5pct": 0.1, "delay-50ms": 0.3}
+"""As large as a default run: eight scenarios, four conditions, two tests."""
+
+
+def invented(repetitions: int, spread: float = 0.02, **profile: object) -> Study:
+    """A run of that size; its repetitions took three seconds each."""
+    chance = np.random.default_rng(7)
+    rows = [
+        {
+            "scenario": name,
+            "condition": condition,
+            "test": test,
+            "pair": "worker1>worker2",
+            "repetition": number,
+            "outcome": "measured",
+            "rate_mbit_s": mean * factor * chance.normal(1, spread),
+            "sequence": number,
+            "elapsed_s": 3.0,
+        }
+        for name, mean in MEANS.items()
+        for condition, factor in FACTORS.items()
+        for test in ("tcp", "udp")
+        for number in range(1, repetitions + 1)
+    ]
+    samples = pl.DataFrame(rows, schema_overrides=RESULTS)
+    missing = [
+        pl.lit(None, kind).alias(name) for name, kind in RESULTS.items() if name not in samples.columns
+    ]
+    known = {"kind": "run", "profile": {"duration_s": 10, "omit_s": 1, **profile}}
+    return build_study(samples.with_columns(missing).select(*RESULTS), empty(API).lazy(), (), known)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What few figures may say: no interval, no trend, no test, and no advice; and what is slow start is not the VPN's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -126,6 +127,17 @@ def test_a_lead_that_no_test_shows_is_said(tmp_path: Path) -> None:
     need = advice_on(study(tmp_path / "run", events)).need("stable")
     assert need is not None
     assert "no test shows a lead over Headscale" in need.sentences[0].text
+    assert "0 of 1 are decided to differ" in need.sentences[1].text
+
+
+def test_advice_tells_what_an_adaptive_run_decided(tmp_path: Path) -> None:
+    """Its verdicts count, not those that its figures would get by the fixed rule."""
+    found = study(tmp_path / "run", lines(6))
+    equal = found.tables["verdicts"].with_columns(verdict=pl.lit("equivalent"))
+    need = advice_on(replace(found, tables={**found.tables, "verdicts": equal})).need("stable")
+    assert need is not None
+    assert "no test shows a lead" in need.sentences[0].text
+    assert "0 of 1 are decided to differ, 1 to be equal" in need.sentences[1].text
 
 
 def test_one_cell_with_few_figures_spoils_only_its_solution(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 
 from tests.report.conftest import made
+from vpnmesh.frames.aggregate import CellSample
 from vpnmesh.frames.schemas import RESULTS
+from vpnmesh.report.pairwise import pairwise, throughput_families
 from vpnmesh.report.replay import full_data_truths
-from vpnmesh.report.tables import RunTables, Study, build_study
-from vpnmesh.report.verdicts import NOTHING, SLOW_START, TOO_CLOSE, TOO_FEW, VERDICTS
-from vpnmesh.stats.describe import Summary
+from vpnmesh.report.tables import PAIRWISE, RunTables, Study, build_study
+from vpnmesh.report.verdicts import NOTHING, SLOW_START, TOO_CLOSE, TOO_FEW, VERDICTS, Measured, verdicts
+from vpnmesh.stats.describe import Floats, Summary
 from vpnmesh.stats.power import repetitions_to_match, repetitions_to_tell
 from vpnmesh.stats.sequential import PairVerdict
 
@@ -170,3 +172,33 @@ def test_the_forecast_finds_what_it_promises() -> None:
     assert repetitions_to_tell(base, base, 0.05) is None
     # 2.802^2 * 2 * 25 / 4 * pi / 3, as in Lehr's rule of 16 variances over the squared difference
     assert small == 103
+
+
+def first_figures(rates: dict[str, Floats], count: int) -> pl.DataFrame:
+    """The verdicts of the first so many undisturbed repetitions of each scenario."""
+    cells = {
+        (name, "none", "tcp"): CellSample(name, "none", "tcp", count, mine[:count])
+        for name, mine in rates.items()
+    }
+    summaries = {key: cell.tally.summary() for key, cell in cells.items()}
+    return verdicts(pairwise(throughput_families(cells), PAIRWISE), Measured(summaries), 2.0)
+
+
+@pytest.mark.slow
+def test_a_forecast_is_kept_by_the_papers_own_repetitions(paper: Study) -> None:
+    """Eight of a hundred repetitions in random order; at the number then forecast most open pairs are decided."""
+    random, kept, forecasts = np.random.default_rng(3), 0, 0
+    for test in ("tcp", "udp"):
+        cells = paper.measured(test).filter(condition="none").partition_by("scenario", as_dict=True)
+        recorded = {str(name): rows["rate_mbit_s"].to_numpy() for (name,), rows in cells.items()}
+        for _ in range(25):
+            rates = {name: random.permutation(mine) for name, mine in recorded.items()}
+            for row in first_figures(rates, 8).drop_nulls("because").to_dicts():
+                wanted = int(row["because"].partition("about ")[2].split()[0])
+                if wanted > min(rates[row["a"]].size, rates[row["b"]].size):
+                    continue
+                pair = {name: row[name] for name in ("a", "b")}
+                kept += first_figures(rates, wanted).filter(**pair)["verdict"][0] != "undecided"
+                forecasts += 1
+    assert forecasts > 20
+    assert kept / forecasts > 0.7

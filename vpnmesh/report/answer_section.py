@@ -12,7 +12,7 @@ from vpnmesh.stats.compare import ALPHA
 
 _PICTURE = (
     "Mean throughput in % of {base}'s (the line), with the 95 % interval of the ratio. "
-    "Pale: not decided against {base}."
+    "Faint: not decided against {base}."
 )
 _TABLE = (
     "What is decided of every pair: differ, equivalent (within the margin), or undecided, and why. {how} The ratio is "

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import polars as pl
+
 from vpnmesh.report.answer_costs import (
     LONG_MIN,
     Ask,
@@ -39,7 +41,7 @@ def told(study: Study, run: str = "RUN") -> Answers:
     margin = found[0].margin_pct if found else 0.0
     return Answers(
         summary=tuple(_summary(found)),
-        further=tuple(_further(study, found, run)),
+        further=(*_further(study, found, run), *_careful(study)),
         rows=tuple(_merged(_row(one) for one in found)),
         reading=READING.format(margin=margin),
     )
@@ -69,7 +71,7 @@ def _further(study: Study, found: Sequence[Answer], run: str) -> Iterator[Furthe
     if soon and can_be_continued(study):
         minutes = budget_min(costs)
         still = sum(len(one.open_pairs) for one in found)
-        promise = f"About {minutes} min more would likely decide {soon} of the {still} open {_pairs(still)}"
+        promise = f"About {minutes} min more would likely decide {_of(soon, still)}"
         yield Further(promise, continued(run, minutes))
     elif asked := ask(study, found):
         yield Further(_promise(asked, sum(len(one.open_pairs) for one in found)), command(study, asked))
@@ -84,13 +86,29 @@ def _further(study: Study, found: Sequence[Answer], run: str) -> Iterator[Furthe
         yield Further(several if len(later) > 1 else f"One open pair would take long: {told_of}.")
 
 
+def _careful(study: Study) -> Iterator[Further]:
+    """How many of the figures above have something that a reader must know: the overview of the page says what."""
+    cells = study.tables["throughput"].filter(pl.col("attempted") > 0)
+    if count := cells["warning"].count():
+        why = "failed repetitions, drift, dependence, slow start or a full queue"
+        yield Further(
+            f"{count} of {cells.height} cells are to be read with care ({why}): the overview names them."
+        )
+
+
 def _promise(asked: Ask, still: int) -> str:
     """What a run made anew would likely decide."""
     run = f"A run of about {minutes_text(asked.minutes)}" if asked.minutes else "A longer run"
     if not asked.decides:
         past = " and is past slow start" if asked.duration_s else ""
         return f"{run} has the figures that a verdict needs at least{past}"
-    return f"{run} would likely decide {asked.decides} of the {still} open {_pairs(still)}"
+    return f"{run} would likely decide {_of(asked.decides, still)}"
+
+
+def _of(some: int, still: int) -> str:
+    if still == 1:
+        return "the open pair"
+    return f"all {still} open pairs" if some == still else f"{some} of the {still} open pairs"
 
 
 def _pairs(count: int) -> str:

@@ -68,7 +68,7 @@ _PLACES = {
     "ratio_high": 3,
     "share": 2,
     "effective_n": 1,
-    "minutes_more": 0,
+    "minutes_more": 1,
     "achieved_rps": 1,
     "u": 1,
 }

@@ -17,6 +17,8 @@ from vpnmesh.study.scenarios import Catalogue
 
 API_TEST = "api"
 API_RUNS_TEST = "api-runs"
+FEW_FOR_TEST = "figures, a test of these pairs needs"
+"""What `withheld` says where more figures would help; whatever else it says, more of the same would not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +144,5 @@ def _withheld(family: Family, a: FamilyMember, b: FamilyMember) -> str:
         return f"slow start: {', '.join(slow)}"
     sizes = (a.sample.n, b.sample.n)
     if not can_reject(*sizes, family.pairs):
-        return f"{min(sizes)} figures, a test of these pairs needs {fewest_for_test(family.pairs)}"
+        return f"{min(sizes)} {FEW_FOR_TEST} {fewest_for_test(family.pairs)}"
     return ""

@@ -13,6 +13,7 @@ import polars as pl
 
 from vpnmesh.frames.aggregate import CellKey, CellSample, mean_of
 from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.report.pairwise import FEW_FOR_TEST
 from vpnmesh.stats.compare import ALPHA, fewest_for_test
 from vpnmesh.stats.describe import Summary
 from vpnmesh.stats.intervals import (
@@ -112,7 +113,7 @@ class _Pair:
     def unfit(self) -> str:
         """Why more figures of the same kind decide nothing, "" where they would."""
         withheld = str(self.row["withheld"] or "")
-        return withheld if withheld.startswith(SLOW_START) else ""
+        return "" if FEW_FOR_TEST in withheld else withheld
 
     @property
     def _too_few(self) -> bool:
