@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -126,7 +127,7 @@ class NodeSession:
 
     @contextmanager
     def _observed(self, timeout_s: float) -> Iterator[None]:
-        samplers = {side: self._start_sampler(side, timeout_s) for side in SIDES}
+        samplers = self._start_samplers(timeout_s)
         # read around what is inside, since samples every half second would miss the end of a short test
         before = self._relay_sent()
         try:
@@ -136,6 +137,14 @@ class NodeSession:
                 self._end_observing(samplers, before)
             raise
         self._end_observing(samplers, before)
+
+    def _start_samplers(self, timeout_s: float) -> dict[Side, Attached]:
+        """All at the same time, each over its own node's connection."""
+        for side in SIDES:
+            self.shell(side)
+        with ThreadPoolExecutor(len(SIDES)) as pool:
+            started = pool.map(lambda side: self._start_sampler(side, timeout_s), SIDES)
+            return dict(zip(SIDES, started, strict=True))
 
     def _start_sampler(self, side: Side, timeout_s: float) -> Attached:
         interface = self.question.node(side).leg.interface

@@ -1,32 +1,58 @@
-"""One look at a node around a repetition: what its VPN says, its pod's MTU, foreign overlays; one round trip."""
+"""One look at a node around a repetition: its VPN's words, its pod's MTU, foreign overlays, pings; one round trip."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from vpnmesh.host.pods import pod_mtu
+from vpnmesh.host.pods import in_pod, pod_mtu
 from vpnmesh.plan import Command, Completed, Fact, both
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
+from vpnmesh.tools import ping
+
+PINGS, INTERVAL_S = 5, 0.02
+NOBODY: Mapping[str, str] = MappingProxyType({})
+"""Of nodes whose pods ping nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a node holds right now; `foreign` are interfaces of other overlays."""
+    """What a node holds right now; `foreign` are interfaces of other overlays, `pinged` is what its pod's ping said."""
 
     status: Status
     pod_mtu: int | None
     foreign: tuple[str, ...]
+    pinged: str = ""
 
 
-def look_at_node(task: Task, solution: Solution, mesh: Mesh, overlays: tuple[str, ...]) -> Result:
-    """Read everything that a measurement's honesty rests on; `result` is a Look."""
+def look_at_node(
+    task: Task,
+    solution: Solution,
+    mesh: Mesh,
+    overlays: tuple[str, ...],
+    pings: Mapping[str, str] = NOBODY,
+) -> Result:
+    """Read everything that a measurement's honesty rests on; `result` is a Look.
+
+    `pings` are the addresses that pods ping, by their nodes.
+    """
     node = mesh.testbed.node(task.host.name)
     others = tuple(name for name in overlays if name not in solution.interfaces)
-    fact = both(solution.status(mesh, node), both(pod_mtu(), _present(others)))
-    status, (mtu, foreign) = shell(task).gather(fact)
-    return Result(host=task.host, result=Look(status, mtu, foreign))
+    held = both(pod_mtu(), _present(others))
+    fact = both(both(solution.status(mesh, node), held), _pinged(pings.get(task.host.name, "")))
+    (status, (mtu, foreign)), pinged = shell(task).gather(fact)
+    return Result(host=task.host, result=Look(status, mtu, foreign, pinged))
+
+
+def _pinged(address: str) -> Fact[str]:
+    if not address:
+        return Fact((), lambda _: "")
+    argv = in_pod(*ping.argv(address, PINGS, interval_s=INTERVAL_S))
+    limit_s = ping.seconds(PINGS, interval_s=INTERVAL_S) + 2
+    command = Command(argv, timeout_s=limit_s, ok=(0, 1, 2))
+    return Fact((command,), lambda completed: completed[0].stdout + completed[0].stderr)
 
 
 def _present(interfaces: tuple[str, ...]) -> Fact[tuple[str, ...]]:

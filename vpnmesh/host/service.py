@@ -210,7 +210,7 @@ def until(*argv: str, deadline_s: float) -> Command:
     return Command(argv, timeout_s=deadline_s)
 
 
-def listens(*socket: str, deadline_s: float = 10) -> Command:
+def listens(*socket: str, deadline_s: float = 20) -> Command:
     """A service's `ready`: a socket listens that `ss` finds by these words, such as `-t`, `sport = :443`."""
     return until("sh", "-c", _LISTENS, "sh", *socket, deadline_s=deadline_s)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import tasks
 from tasks.observation import Look
-from vpnmesh.errors import ToolError, VpnmeshError
+from vpnmesh.errors import CheckError, ToolError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.impairment.engine import late_ms_between
@@ -20,6 +20,7 @@ from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, che
 from vpnmesh.study.matrix import Profile
 from vpnmesh.study.outcome import Failed, Measured, Outcome
 from vpnmesh.study.record import Record
+from vpnmesh.tools import ping
 from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
@@ -28,8 +29,6 @@ from workflows.run.provision import Provisioned
 from workflows.run.scenario_control import SiteControl
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
-
-PINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ def measure(
 
 def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
     """Raise CheckError unless everything is as the cell says; returns what pings between the pods said."""
-    deployed, names = context.deployed, (pair.client, pair.server)
+    deployed, names, bed = context.deployed, (pair.client, pair.server), context.site.testbed
     looks = run_on(
         context.site.nr,
         names,
@@ -172,21 +171,20 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
         solution=deployed.solution,
         mesh=deployed.mesh,
         overlays=all_interfaces(),
+        pings={pair.client: str(pod_address(bed, bed.node(pair.server)))},
     )
     for name, other in (names, names[::-1]):
         _check_look(deployed, name, other, looks[name].result)
     impaired.check()
-    return ping_pods(context.site, pair)
+    return _pinged(looks[pair.client].result)
 
 
-def ping_pods(site: Site, pair: Pair, count: int = PINGS) -> PingSummary:
-    """Ping the server's pod from the client's."""
-    address = str(pod_address(site.testbed, site.testbed.node(pair.server)))
-    results = run_on(site.nr, [pair.client], tasks.ping_address, address=address, count=count, from_pod=True)
-    summary = results[pair.client].result
-    if not isinstance(summary, PingSummary):
-        raise ToolError("ping", "no summary")
-    return summary
+def _pinged(look: Look) -> PingSummary:
+    """What the client's pod heard of the server's; that nothing came back is an answer, that ping failed is none."""
+    try:
+        return ping.parse(look.pinged)
+    except ToolError as error:
+        raise CheckError("path", f"pod to pod: {error}") from error
 
 
 def _check_look(deployed: Provisioned, name: str, other: str, look: Look) -> None:
