@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report import run_sections, version_sections
+from vpnmesh.report import ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
@@ -73,6 +73,7 @@ def compose(
         *([advice_section(advice)] if advice else []),
         _throughput(study, figures, "tcp", 1),
         _throughput(study, figures, "udp", 2),
+        *ramp_section.ramp_section(study, figures),
         *version_sections.then_and_now(study, figures),
         *run_sections.variants(
             study, figures, {(pair.base, pair.variant) for pair in version_sections.pairs_of(study)}
@@ -237,6 +238,7 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
         *TABLES,
         *shown,
         *run_sections.TABLES,
+        *ramp_section.TABLES,
         *version_sections.TABLES,
         *run_sections.tests_shown(study),
     }

@@ -18,6 +18,7 @@ from vpnmesh.report import beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
+from vpnmesh.report.ramp_section import ramp_figure
 from vpnmesh.report.style import ScenarioLook, condition_title, look, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
@@ -46,6 +47,7 @@ def figures(study: Study) -> dict[str, str]:
         drawn[f"distribution-{test}"] = distribution(study.measured(test), test, known)
         if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
             drawn[f"drift-{test}"] = drift(study.measured(test), means, test, known)
+    drawn |= ramp_figure(study)
     drawn |= variant_figures(study)
     study = _read_once(study)
     if not beyond_paper.answered(study).is_empty():

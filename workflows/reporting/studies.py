@@ -18,6 +18,7 @@ from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.published_files import read_imports
+from workflows.reporting.series import series_of_run
 from workflows.run.store import RunFiles
 
 
@@ -74,7 +75,7 @@ def study_from_run(run: Path) -> Study:
         _requests(run),
         (*notes, *failure_notes(samples)),
         identity(manifest.entries()),
-        RunTables(_figures(files, events, samples), setup(events)),
+        RunTables(_figures(files, events, samples), setup(events), series=series_of_run(run, samples)),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )
     if study.samples.is_empty() and study.tables["api"].is_empty():
