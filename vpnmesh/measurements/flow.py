@@ -80,14 +80,7 @@ def udp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate and the loss since the share that arrives is steady; CheckError where nothing arrives by then."""
     sender = iperf3.sender_of(client)
     arrived = _whole(series_of(server), question, "udp")
-    shares = [
-        Interval(one.start_s, one.end_s, 1 - max(one.lost, 0) / one.datagrams)
-        for one in arrived
-        if one.datagrams
-    ]
-    if not shares:
-        raise ToolError(iperf3.PROGRAM, "no datagram arrived")
-    found = _steady(shares, question, "udp")
+    found = _steady(_shares(arrived), question, "udp")
     counted = [one for one in arrived if one.start_s >= found.from_s - _SHORT_S / 2]
     rate = mean_from(_rates(arrived), found.from_s)
     if not rate:
@@ -115,6 +108,17 @@ def ramp_samples(server: str, settings: Settings) -> tuple[Sample, ...]:
 
 def _rates(arrived: Sequence[Arrived]) -> list[Interval]:
     return [Interval(one.start_s, one.end_s, one.rate_mbit_s) for one in arrived]
+
+
+def _shares(arrived: Sequence[Arrived]) -> list[Interval]:
+    """The share of datagrams that arrived; 0 until the first one, and as before where none was even missed."""
+    shares: list[Interval] = []
+    share = 0.0
+    for one in arrived:
+        if one.datagrams:
+            share = 1 - max(one.lost, 0) / one.datagrams
+        shares.append(Interval(one.start_s, one.end_s, share))
+    return shares
 
 
 def _whole(arrived: Sequence[Arrived], question: Question, transport: iperf3.Transport) -> list[Arrived]:
