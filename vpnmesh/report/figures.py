@@ -18,7 +18,7 @@ from vpnmesh.report import beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
-from vpnmesh.report.ramp_section import ramp_figure
+from vpnmesh.report.ramp_figure import ramp_figure
 from vpnmesh.report.style import ScenarioLook, condition_title, look, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
