@@ -14,6 +14,7 @@ from vpnmesh.measurements import flow, measurement_named
 from vpnmesh.measurements.protocol import Settings, Side
 from vpnmesh.model import PAPER_CONDITIONS, Condition
 from vpnmesh.plan import Completed
+from vpnmesh.stats.steady import Interval
 from vpnmesh.study.profiles import PROFILES
 
 TCP, UDP = measurement_named("tcp"), measurement_named("udp")
@@ -200,3 +201,15 @@ def test_three_lost_openings_are_a_failure() -> None:
     assert session.started.count("client") == 3
     with pytest.raises(ToolError, match="lost 3 times"):
         UDP.parse(session.raw, session.question)
+
+
+def test_no_flow_is_counted_before_slow_start_can_be_over() -> None:
+    """Bursts in which no cut shows: 25 Mbit/s at 250 ms take six doublings, a second and a half."""
+    series = [Interval(n / 10, (n + 1) / 10, 125.0 if n % 5 == 4 else 0.0) for n in range(70)]
+    asked = question("native-1450", condition=Condition.parse("delay-250ms+loss-5pct"))
+    text = "".join(
+        f"[  5]   {one.start_s:.2f}-{one.end_s:.2f}   sec  1.0 MBytes  {1000 * one.value:.0f} Kbits/sec      \n"
+        for one in series
+    )
+    measured = TCP.parse({"client.json": client_of(7), "server.txt": text}, asked)
+    assert measured.get("steady_s") == pytest.approx(1.75)

@@ -7,6 +7,7 @@ delayed acknowledgements it grows by half only (RFC 3465), which takes log 2 / l
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vpnmesh.errors import CheckError, ToolError
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
@@ -61,7 +62,7 @@ def tcp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate since the flow was steady; CheckError where it never was, ToolError where words are missing."""
     sender = iperf3.sender_of(client)
     arrived = _whole(series_of(server), question, "tcp")
-    found = _steady(_rates(arrived), question, "tcp", sender.round_trip_s)
+    found = _after_slow_start(_rates(arrived), question, sender.round_trip_s)
     _refuse(found, question, arrived[-1].end_s, sender.round_trip_s)
     samples = [
         Sample("rate_mbit_s", found.mean),
@@ -131,15 +132,33 @@ def _whole(arrived: Sequence[Arrived], question: Question, transport: iperf3.Tra
 
 
 def _steady(
-    series: Sequence[Interval], question: Question, transport: iperf3.Transport, round_trip_s: float = 0.0
+    series: Sequence[Interval],
+    question: Question,
+    transport: iperf3.Transport,
+    round_trip_s: float = 0.0,
+    least_s: float = 0.0,
 ) -> Steady:
     settings, condition = question.settings, question.condition
     round_trip_s = max(round_trip_s, condition.delay_ms / 1000)
-    keep_s = counted_s(settings, condition, transport)
+    keep_s, omit_s = counted_s(settings, condition, transport), max(float(settings.omit_s), least_s)
     try:
-        return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=settings.omit_s)
+        return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=omit_s)
     except ValueError as error:
         raise ToolError(iperf3.PROGRAM, f"{transport}: {error}") from None
+
+
+def _after_slow_start(series: Sequence[Interval], question: Question, round_trip_s: float) -> Steady:
+    """The steady part, not before slow start can have reached its rate: in much noise no cut shows the start.
+
+    That takes at least the round trips of `stats.slow_start`, whatever else happens.
+    """
+    found = _steady(series, question, "tcp", round_trip_s)
+    least_s = slow_start_s(found.mean, 1000 * round_trip_s, LEAST_MTU)
+    latest_s = series[-1].end_s - counted_s(question.settings, question.condition, "tcp")
+    if (least_s := min(least_s, latest_s)) <= found.from_s:
+        return found
+    again = _steady(series, question, "tcp", round_trip_s, least_s)
+    return replace(again, at_s=max(again.at_s, least_s))
 
 
 def _refuse(found: Steady, question: Question, length_s: float, round_trip_s: float) -> None:
