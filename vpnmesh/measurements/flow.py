@@ -24,6 +24,9 @@ STAGE = "steady"
 SLOWER = math.log(2) / math.log(1.5)
 LEAST_MTU = 1230
 """Of the study's pods: small segments need most round trips."""
+STALLED_ONE_IN = 10_000
+"""Segments: at 5 % some seconds' worth of what still arrives."""
+LEAST_TIMEOUT_S, LONGEST_STALL_S = 0.2, 10.0
 _SHORT_S = 0.15
 """How much a series may lack at its end: a fine interval and rounding."""
 
@@ -40,14 +43,33 @@ def slowest_start_s(round_trip_ms: float) -> float:
 
 
 def counted_s(settings: Settings, condition: Condition, transport: iperf3.Transport) -> float:
-    """The seconds that count at the least; for TCP a few round trips, that rising can be told from bursts."""
-    bursts_s = KEPT_ROUND_TRIPS * condition.delay_ms / 1000 if transport == "tcp" else 0.0
-    return max(float(settings.duration_s), bursts_s)
+    """The seconds that count at the least; for TCP a few round trips and the longest usual stall.
+
+    So rising can be told from bursts, and under loss few flows stand still for all that counts.
+    """
+    bursts_s = KEPT_ROUND_TRIPS * condition.delay_ms / 1000
+    more_s = max(bursts_s, stall_s(condition)) if transport == "tcp" else 0.0
+    return max(float(settings.duration_s), more_s)
+
+
+def stall_s(condition: Condition) -> float:
+    """How long TCP waits for a segment that is lost again and again, as often as one in ten thousand is.
+
+    Each wait is twice the one before (RFC 6298, section 5.5), from the round trip and Linux's least of 0.2 s on. Where
+    most is lost no test is long enough: it ends at `LONGEST_STALL_S`.
+    """
+    if not 0 < condition.loss_pct < 100:  # noqa: PLR2004 - per cent
+        return 0.0
+    losses = int(math.log(1 / STALLED_ONE_IN) / math.log(condition.loss_pct / 100))
+    waits = min(2.0**losses - 1, LONGEST_STALL_S / LEAST_TIMEOUT_S)
+    return min((LEAST_TIMEOUT_S + condition.delay_ms / 1000) * waits, LONGEST_STALL_S)
 
 
 def call(settings: Settings, condition: Condition, transport: iperf3.Transport) -> iperf3.Iperf3:
     """How iperf3 is asked: a flow of whole seconds long enough to get steady, or the paper's way."""
     needed_s = start_up_s(settings, condition, transport) + counted_s(settings, condition, transport)
+    # 3.0000000001 s are 3
+    needed_s = round(needed_s, 6)
     return iperf3.Iperf3(
         math.ceil(needed_s) if settings.steady else settings.duration_s,
         settings.omit_s,
@@ -56,6 +78,11 @@ def call(settings: Settings, condition: Condition, transport: iperf3.Transport) 
         settings.udp_window,
         whole_flow=settings.steady,
     )
+
+
+def kept_s(settings: Settings, condition: Condition, transport: iperf3.Transport) -> float:
+    """What is kept for certain: all of the flow's whole seconds that the longest start leaves; noise cuts nothing."""
+    return call(settings, condition, transport).streams_s - start_up_s(settings, condition, transport)
 
 
 def tcp_figures(client: str, server: str, question: Question) -> Measured:
@@ -140,7 +167,7 @@ def _steady(
 ) -> Steady:
     settings, condition = question.settings, question.condition
     round_trip_s = max(round_trip_s, condition.delay_ms / 1000)
-    keep_s, omit_s = counted_s(settings, condition, transport), max(float(settings.omit_s), least_s)
+    keep_s, omit_s = kept_s(settings, condition, transport), max(float(settings.omit_s), least_s)
     try:
         return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=omit_s)
     except ValueError as error:
@@ -154,7 +181,7 @@ def _after_slow_start(series: Sequence[Interval], question: Question, round_trip
     """
     found = _steady(series, question, "tcp", round_trip_s)
     least_s = slow_start_s(found.mean, 1000 * round_trip_s, LEAST_MTU)
-    latest_s = series[-1].end_s - counted_s(question.settings, question.condition, "tcp")
+    latest_s = series[-1].end_s - kept_s(question.settings, question.condition, "tcp")
     if (least_s := min(least_s, latest_s)) <= found.from_s:
         return found
     again = _steady(series, question, "tcp", round_trip_s, least_s)
