@@ -111,7 +111,7 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     assert sorted((c, t) for c in ("none", "loss-1pct") for t in ("tcp", "udp", "idle", "ping")) == sorted(
         ours.select("condition", "test").iter_rows()
     )
-    # iperf3 never sends the datagram again that opens a UDP stream (its issue 351): no other test may fail
+    # an opening of a UDP stream may be lost three times over, or a busy machine lose the flow: no other test may fail
     assert set(failed.select("test", "stage").iter_rows()) <= {("udp", "tool")}
     assert process.returncode == (3 if failed.height else 0), said
     rates = measured.filter(pl.col("test").is_in(["tcp", "udp"]))

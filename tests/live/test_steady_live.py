@@ -25,9 +25,9 @@ IN_SLOW_START_MBIT_S = 22
 """What a second after a second of TCP gave at 250 ms, whatever the path could carry."""
 DROP_THE_FIRST = (
     "add table inet opening",
-    "add chain inet opening out { type filter hook output priority 0; }",
+    "add chain inet opening in { type filter hook input priority 0; }",
     # an opening is 4 bytes of UDP over IPv4, 32 in all: the quota holds one
-    "add rule inet opening out udp dport 5201 quota until 40 bytes drop",
+    "add rule inet opening in udp dport 5201 quota until 40 bytes drop",
 )
 
 
@@ -61,12 +61,12 @@ def test_a_lost_opening_is_tried_again_and_counted(site: Site) -> None:
     parameters = {"measurement": measurement, "question": question, "others": site.nr.inventory.hosts}
     with provisioned(site, scenario_named("native-1450")):
         for rule in DROP_THE_FIRST:
-            run_on(site.nr, [bed.client.name], tasks.run_command, argv=in_pod("nft", rule))
+            run_on(site.nr, [bed.server.name], tasks.run_command, argv=in_pod("nft", rule))
         try:
             raw = run_on(site.nr, [bed.client.name], tasks.measure, **parameters)[bed.client.name].result
         finally:
             tidy = in_pod("nft", "delete table inet opening")
-            run_on(site.nr, [bed.client.name], tasks.run_command, argv=tidy)
+            run_on(site.nr, [bed.server.name], tasks.run_command, argv=tidy)
     measured = measurement.parse(raw, question)
     assert measured.get("openings") == 2
     assert (measured.get("rate_mbit_s") or 0) > 0

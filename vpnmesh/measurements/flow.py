@@ -7,6 +7,7 @@ delayed acknowledgements it grows by half only (RFC 3465), which takes log 2 / l
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vpnmesh.errors import CheckError, ToolError
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
@@ -23,6 +24,9 @@ STAGE = "steady"
 SLOWER = math.log(2) / math.log(1.5)
 LEAST_MTU = 1230
 """Of the study's pods: small segments need most round trips."""
+STALLED_ONE_IN = 10_000
+"""Segments: at 5 % some seconds' worth of what still arrives."""
+LEAST_TIMEOUT_S, LONGEST_STALL_S = 0.2, 10.0
 _SHORT_S = 0.15
 """How much a series may lack at its end: a fine interval and rounding."""
 
@@ -39,14 +43,33 @@ def slowest_start_s(round_trip_ms: float) -> float:
 
 
 def counted_s(settings: Settings, condition: Condition, transport: iperf3.Transport) -> float:
-    """The seconds that count at the least; for TCP a few round trips, that rising can be told from bursts."""
-    bursts_s = KEPT_ROUND_TRIPS * condition.delay_ms / 1000 if transport == "tcp" else 0.0
-    return max(float(settings.duration_s), bursts_s)
+    """The seconds that count at the least; for TCP a few round trips and the longest usual stall.
+
+    So rising can be told from bursts, and under loss few flows stand still for all that counts.
+    """
+    bursts_s = KEPT_ROUND_TRIPS * condition.delay_ms / 1000
+    more_s = max(bursts_s, stall_s(condition)) if transport == "tcp" else 0.0
+    return max(float(settings.duration_s), more_s)
+
+
+def stall_s(condition: Condition) -> float:
+    """How long TCP waits for a segment that is lost again and again, as often as one in ten thousand is.
+
+    Each wait is twice the one before (RFC 6298, section 5.5), from the round trip and Linux's least of 0.2 s on. Where
+    most is lost no test is long enough: it ends at `LONGEST_STALL_S`.
+    """
+    if not 0 < condition.loss_pct < 100:  # noqa: PLR2004 - per cent
+        return 0.0
+    losses = int(math.log(1 / STALLED_ONE_IN) / math.log(condition.loss_pct / 100))
+    waits = min(2.0**losses - 1, LONGEST_STALL_S / LEAST_TIMEOUT_S)
+    return min((LEAST_TIMEOUT_S + condition.delay_ms / 1000) * waits, LONGEST_STALL_S)
 
 
 def call(settings: Settings, condition: Condition, transport: iperf3.Transport) -> iperf3.Iperf3:
     """How iperf3 is asked: a flow of whole seconds long enough to get steady, or the paper's way."""
     needed_s = start_up_s(settings, condition, transport) + counted_s(settings, condition, transport)
+    # 3.0000000001 s are 3
+    needed_s = round(needed_s, 6)
     return iperf3.Iperf3(
         math.ceil(needed_s) if settings.steady else settings.duration_s,
         settings.omit_s,
@@ -57,11 +80,16 @@ def call(settings: Settings, condition: Condition, transport: iperf3.Transport) 
     )
 
 
+def kept_s(settings: Settings, condition: Condition, transport: iperf3.Transport) -> float:
+    """What is kept for certain: all of the flow's whole seconds that the longest start leaves; noise cuts nothing."""
+    return call(settings, condition, transport).streams_s - start_up_s(settings, condition, transport)
+
+
 def tcp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate since the flow was steady; CheckError where it never was, ToolError where words are missing."""
     sender = iperf3.sender_of(client)
     arrived = _whole(series_of(server), question, "tcp")
-    found = _steady(_rates(arrived), question, "tcp", sender.round_trip_s)
+    found = _after_slow_start(_rates(arrived), question, sender.round_trip_s)
     _refuse(found, question, arrived[-1].end_s, sender.round_trip_s)
     samples = [
         Sample("rate_mbit_s", found.mean),
@@ -80,14 +108,7 @@ def udp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate and the loss since the share that arrives is steady; CheckError where nothing arrives by then."""
     sender = iperf3.sender_of(client)
     arrived = _whole(series_of(server), question, "udp")
-    shares = [
-        Interval(one.start_s, one.end_s, 1 - max(one.lost, 0) / one.datagrams)
-        for one in arrived
-        if one.datagrams
-    ]
-    if not shares:
-        raise ToolError(iperf3.PROGRAM, "no datagram arrived")
-    found = _steady(shares, question, "udp")
+    found = _steady(_shares(arrived), question, "udp")
     counted = [one for one in arrived if one.start_s >= found.from_s - _SHORT_S / 2]
     rate = mean_from(_rates(arrived), found.from_s)
     if not rate:
@@ -117,6 +138,17 @@ def _rates(arrived: Sequence[Arrived]) -> list[Interval]:
     return [Interval(one.start_s, one.end_s, one.rate_mbit_s) for one in arrived]
 
 
+def _shares(arrived: Sequence[Arrived]) -> list[Interval]:
+    """The share of datagrams that arrived; 0 until the first one, and as before where none was even missed."""
+    shares: list[Interval] = []
+    share = 0.0
+    for one in arrived:
+        if one.datagrams:
+            share = 1 - max(one.lost, 0) / one.datagrams
+        shares.append(Interval(one.start_s, one.end_s, share))
+    return shares
+
+
 def _whole(arrived: Sequence[Arrived], question: Question, transport: iperf3.Transport) -> list[Arrived]:
     """The series until the sender's end; the receiver goes on for a round trip. ToolError where it is cut off."""
     asked_s = call(question.settings, question.condition, transport).streams_s
@@ -127,15 +159,33 @@ def _whole(arrived: Sequence[Arrived], question: Question, transport: iperf3.Tra
 
 
 def _steady(
-    series: Sequence[Interval], question: Question, transport: iperf3.Transport, round_trip_s: float = 0.0
+    series: Sequence[Interval],
+    question: Question,
+    transport: iperf3.Transport,
+    round_trip_s: float = 0.0,
+    least_s: float = 0.0,
 ) -> Steady:
     settings, condition = question.settings, question.condition
     round_trip_s = max(round_trip_s, condition.delay_ms / 1000)
-    keep_s = counted_s(settings, condition, transport)
+    keep_s, omit_s = kept_s(settings, condition, transport), max(float(settings.omit_s), least_s)
     try:
-        return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=settings.omit_s)
+        return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=omit_s)
     except ValueError as error:
         raise ToolError(iperf3.PROGRAM, f"{transport}: {error}") from None
+
+
+def _after_slow_start(series: Sequence[Interval], question: Question, round_trip_s: float) -> Steady:
+    """The steady part, not before slow start can have reached its rate: in much noise no cut shows the start.
+
+    That takes at least the round trips of `stats.slow_start`, whatever else happens.
+    """
+    found = _steady(series, question, "tcp", round_trip_s)
+    least_s = slow_start_s(found.mean, 1000 * round_trip_s, LEAST_MTU)
+    latest_s = series[-1].end_s - kept_s(question.settings, question.condition, "tcp")
+    if (least_s := min(least_s, latest_s)) <= found.from_s:
+        return found
+    again = _steady(series, question, "tcp", round_trip_s, least_s)
+    return replace(again, at_s=max(again.at_s, least_s))
 
 
 def _refuse(found: Steady, question: Question, length_s: float, round_trip_s: float) -> None:

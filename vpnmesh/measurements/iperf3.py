@@ -15,8 +15,6 @@ from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3_series import something_arrived
 
 CLIENT_FILE, SERVER_FILE, ERROR_FILE = "client.json", "server.txt", "client-error.txt"
-OPENINGS = 3
-"""How often a UDP stream is opened at most: iperf3 sends the datagram that opens it once (its issue 351)."""
 _TIMED_OUT = (124, 137)
 _NOT_STARTED = (126, 127)
 _LAST_WORDS_S = 0.1
@@ -55,13 +53,15 @@ class Throughput:
         tool = flow.call(question.settings, question.condition, self.name)
         limit_s = tool.limit_s(question.condition) + _SERVER_ENDS_S
         opening_s = tool.opening_s(question.condition) if self.name == "udp" else 0.0
-        with session.observed(timeout_s=limit_s + (OPENINGS - 1) * (opening_s + _SERVER_ENDS_S)):
+        with session.observed(timeout_s=limit_s + (iperf3.OPENINGS - 1) * (opening_s + _SERVER_ENDS_S)):
             if self.name == "tcp":
                 return self._ask_tcp(session, tool)
-            for number in range(1, OPENINGS + 1):
+            for number in range(1, iperf3.OPENINGS + 1):
                 if self._ask_udp(session, tool, number):
                     return None
-        lost = f"the datagram that opens the stream, or its answer, was lost {OPENINGS} times (issue 351)"
+        lost = (
+            f"the datagram that opens the stream, or its answer, was lost {iperf3.OPENINGS} times (issue 351)"
+        )
         session.keep(CLIENT_FILE, "")
         session.keep(ERROR_FILE, lost)
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report import mesh, origin_section, run_sections, version_sections
+from vpnmesh.report import mesh, origin_section, ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
 from vpnmesh.report.first_screen import facts
@@ -75,6 +75,7 @@ def compose(
         *([advice_section(advice)] if advice else []),
         _throughput(study, figures, "tcp", 1),
         _throughput(study, figures, "udp", 2),
+        *ramp_section.ramp_section(study, figures),
         *mesh.mesh(study, figures),
         *version_sections.then_and_now(study, figures),
         *run_sections.variants(
@@ -243,6 +244,7 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
         *shown,
         *run_sections.TABLES,
         MESH,
+        *ramp_section.TABLES,
         *version_sections.TABLES,
         *origin_section.TABLES,
         *run_sections.tests_shown(study),

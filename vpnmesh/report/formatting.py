@@ -58,6 +58,10 @@ _HEADINGS = {
     "rtt_ms_mean": "RTT, ms",
     "rtt_ms_sd": "RTT sd, ms",
     "lost_pct_mean": "lost, %",
+    "fill_s_median": "filled after, s (median)",
+    "fill_s_lowest": "lowest, s",
+    "fill_s_highest": "highest, s",
+    "steady_s_median": "steady after, s (median)",
 }
 
 _RATIO = "ratio_"

@@ -84,7 +84,15 @@ def meaning(study: Study) -> dict[str, str]:
         "kinds of nodes": ", ".join(sorted(kinds)) or NOT_RECORDED,
         "port rate in Mbit/s": _text(lab.get("port_rate_mbit_s")),
         **{matter: _text(profile.get(name)) for name, matter in _ASKED.items()},
+        "seconds count": _counted(profile),
     }
+
+
+def _counted(profile: Mapping[str, object]) -> str:
+    """From when on a flow counts; runs made before there was a choice left the omitted seconds out."""
+    if not profile:
+        return NOT_RECORDED
+    return "from when a flow is steady" if profile.get("steady") is True else "after the omitted ones"
 
 
 def recorded(study: Study, column: str) -> str:

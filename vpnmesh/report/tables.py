@@ -22,6 +22,7 @@ from vpnmesh.report.mesh_tables import MESH, by_pair
 from vpnmesh.report.origin import origin
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
+from vpnmesh.report.ramp import SERIES, fill, ramp
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.report.variants import variants
@@ -130,13 +131,15 @@ class Study:
 class RunTables:
     """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took.
 
-    `verdicts` (`VERDICTS`) are those that an adaptive run came to; a fixed one has none of its own.
+    `verdicts` (`VERDICTS`) are those that an adaptive run came to; a fixed one has none of its own. `series` are the
+    intervals of its flows (`ramp.SERIES`).
     """
 
     figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
     setup: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETUP))
     verdicts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERDICTS))
     stacks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STACKS))
+    series: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SERIES))
 
 
 def build_study(
@@ -177,6 +180,8 @@ def build_study(
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables[MESH] = by_pair(samples, kept.figures, catalogue)
+        tables["ramp"] = ramp(kept.series, catalogue)
+        tables["fill"] = fill(kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         tables["origin"] = origin(samples, cells, slow, catalogue, known)
         tables["efficiency"] = efficiency(samples, catalogue)
@@ -215,6 +220,7 @@ def _measuring(known: Mapping[str, object], catalogue: Catalogue) -> Measuring:
         number(asked.get("duration_s")),
         number(asked.get("omit_s")) or 0.0,
         port_rate or PORT_RATE_MBIT_S,
+        steady=asked.get("steady") is True,
     )
 
 

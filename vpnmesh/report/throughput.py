@@ -55,7 +55,8 @@ know before using the row."""
 class Measuring:
     """How cells were measured: decides whether a figure tells of the VPN, of netem's queue or of slow start.
 
-    `netem_limit` in packets, None = sized to the delay or not netem; `duration_s` None = not recorded.
+    `netem_limit` in packets, None = sized to the delay or not netem; `duration_s` None = not recorded. `steady` figures
+    count from when a flow is steady: there is no slow start in them.
     """
 
     pod_mtu: Mapping[str, int] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Measuring:
     duration_s: float | None = None
     omit_s: float = 0.0
     port_rate_mbit_s: float = PORT_RATE_MBIT_S
+    steady: bool = False
 
 
 def ratio_column(baseline: str) -> str:
@@ -143,14 +145,15 @@ def _started(
 ) -> dict[str, float | bool | None]:
     """How much of the measured seconds TCP spends in slow start under the delay (`stats.slow_start`).
 
-    The path's rate is the scenario's own undisturbed mean, else what the ports carry. Nothing is said under loss (the
-    first lost packet ends slow start), without a delay, nor where the seconds or the MTU are not recorded.
+    The path's rate is the scenario's own undisturbed mean, else what the ports carry. Nothing is said of steady
+    figures, under loss (the first lost packet ends slow start), without a delay, nor where the seconds or the MTU are
+    not recorded.
     """
     condition, pod_mtu = _condition(cell.condition), how.pod_mtu.get(cell.scenario)
     judged = (
         cell.test == "tcp" and cell.measured and condition and condition.delay_ms and not condition.loss_pct
     )
-    if not judged or condition is None or not how.duration_s or not pod_mtu:
+    if how.steady or not judged or condition is None or not how.duration_s or not pod_mtu:
         return {}
     undisturbed = summaries.get((cell.scenario, "none", cell.test))
     rate = undisturbed.mean if undisturbed and undisturbed.mean else how.port_rate_mbit_s

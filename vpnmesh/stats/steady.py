@@ -25,6 +25,7 @@ RISES = 1.5
 KEPT_ROUND_TRIPS = 4
 """The fewest that are kept after the start, so that each half of them has two."""
 _FEWEST_BATCHES = 4
+_ROUNDING = 1e-12
 _EDGE = 0.1
 """The share of the kept batches that may be as low (or as high) as the start was, and it is still set apart."""
 
@@ -75,17 +76,19 @@ def steady_part(
 
 def truncation(values: Sequence[float], keep: int) -> int:
     """How many values belong to the start: MSER over cuts in the first half that keep enough and set it apart."""
-    best, least = 0, math.inf
-    for cut in range(min(max(len(values) - keep, 0), len(values) // 2) + 1):
+    best, least = 0, _error(values) if values else 0.0
+    for cut in range(1, min(max(len(values) - keep, 0), len(values) // 2) + 1):
         kept = values[cut:]
-        if cut and not _apart(values[:cut], kept):
-            continue
-        centre = fmean(kept)
-        error = sum((value - centre) ** 2 for value in kept) / len(kept) ** 2
-        # of nearly equal ones the earliest: rounding must not decide
-        if error < least * (1 - 1e-9):
+        # of equal ones the earliest: what rounding makes of equal values is no difference
+        if least - (error := _error(kept)) > _ROUNDING * fmean(kept) ** 2 and _apart(values[:cut], kept):
             best, least = cut, error
     return best
+
+
+def _error(kept: Sequence[float]) -> float:
+    """White's statistic: the squared deviations over the squared count."""
+    centre = fmean(kept)
+    return sum((value - centre) ** 2 for value in kept) / len(kept) ** 2
 
 
 def still_rising(values: Sequence[float]) -> bool:

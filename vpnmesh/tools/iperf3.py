@@ -28,6 +28,8 @@ EXCHANGE_ROUND_TRIPS = 12
 SLACK_S = 8
 LOSS_S_PER_PCT = 1.5
 """At 10 % a segment in a thousand is lost three times over, after 1 + 2 + 4 seconds; and some more than one is."""
+OPENINGS = 3
+"""How often a UDP stream is opened at most: iperf3 sends the datagram that opens it once (its issue 351)."""
 OPENING_S = 3
 """Until a stream carries something, on a healthy path of no delay: a loaded machine takes its time."""
 FINE_INTERVAL_S, COARSE_INTERVAL_S = 0.1, 0.5

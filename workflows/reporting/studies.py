@@ -23,6 +23,7 @@ from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.published_files import read_imports
+from workflows.reporting.series import series_of_run
 from workflows.run.provenance import read_request
 from workflows.run.store import RunFiles
 
@@ -84,7 +85,8 @@ def study_from_run(run: Path) -> Study:
             _figures(files, events, samples),
             setup(events),
             _verdicts(manifest, events, str(run)),
-            stacks=stacks(events),
+            stacks(events),
+            series_of_run(run, samples),
         ),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )
