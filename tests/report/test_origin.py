@@ -158,6 +158,12 @@ def test_baselines_have_no_rows() -> None:
     assert set(study(RATES).tables["origin"]["scenario"]) == {DIRECT, RELAY}
 
 
+@pytest.mark.parametrize(("rate", "said"), [(880.0, False), (910.0, True)])
+def test_a_baseline_that_fills_the_ports_is_said(rate: float, *, said: bool) -> None:
+    """A lab's ports carry 1000 Mbit/s, of which pods' TCP of 1230 bytes gets 910.4 at most: measured, 910.4."""
+    assert bool(origin(study({**RATES, PLAIN: rate}), RELAY)["note"]) == said
+
+
 # ---- the machine's
 
 
@@ -174,6 +180,10 @@ def test_a_full_machine_is_marked() -> None:
     (section,) = sections(made, {})
     (table,) = [block for block in section.blocks if isinstance(block, TableBlock) and block.name == "origin"]
     assert all(CPU_BOUND in row[-1].text for row in table.rows)
+    (costs,) = [
+        block for block in section.blocks if isinstance(block, TableBlock) and block.name == "efficiency"
+    ]
+    assert [row[2].text for row in costs.rows if CPU_BOUND in row[-1].text] == [DIRECT, RELAY]
 
 
 def test_full_processes_are_marked() -> None:

@@ -7,7 +7,7 @@ The product is exact for the means. What no such baseline explains stays the tun
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import Scenario
 from vpnmesh.report.efficiency import cpu_s_per_gbit
 from vpnmesh.report.identity import mapping
-from vpnmesh.report.machine_limit import Machines, default_congestion, limits
+from vpnmesh.report.machine_limit import default_congestion, fills_ports
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.stack import Part
 from vpnmesh.stats.describe import Floats, Summary, describe
@@ -67,6 +67,7 @@ class _Given:
     catalogue: Catalogue
     congestion: str = ""
     """The nodes' own, where it is what the pods were asked for anyway: then it is no part of any stack."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     def summary(self, scenario: str, cell: CellKey) -> Summary:
         """The rates of that scenario under the cell's condition and test."""
@@ -83,19 +84,24 @@ def origin(
     samples: pl.DataFrame,
     cells: Mapping[CellKey, CellSample],
     slow: frozenset[CellKey],
+    bound: Mapping[CellKey, str],
     catalogue: Catalogue,
     provenance: Mapping[str, object],
 ) -> pl.DataFrame:
-    """Every ratio to a plain baseline, taken apart. `cells` and `slow` as `vpnmesh.report.variants` has them."""
+    """Every ratio to a plain baseline, taken apart.
+
+    `cells` and `slow` as `vpnmesh.report.variants` has them; `bound` = the cells whose figure is the machine's.
+    """
     asked = str(mapping(provenance.get("profile")).get("congestion", ""))
     own = default_congestion(provenance)
     given = _Given(
         cells,
         slow,
         cpu_s_per_gbit(samples),
-        limits(samples, Machines.of(provenance), catalogue),
+        bound,
         catalogue,
         own if own == asked else "",
+        provenance,
     )
     rows = [row for cell in cells if (row := _row(cell, given))]
     return pl.DataFrame(rows, schema=ORIGIN, orient="row")
@@ -153,8 +159,13 @@ def _row(cell: CellKey, given: _Given) -> dict[str, object] | None:
         "baseline_cpu_bound": given.bound.get((tuned, *cell[1:])),
         "lacking": ", ".join(chain.lacking) or None,
     }
-    slow = any((name, *cell[1:]) in given.slow for name in (cell[0], *chain.names))
-    return {**_without_intervals(row), "note": "slow start, not the VPN"} if slow else row
+    if any((name, *cell[1:]) in given.slow for name in (cell[0], *chain.names)):
+        return {**_without_intervals(row), "note": "slow start, not the VPN"}
+    full = fills_ports(plain.mean, scenario.pod_mtu, given.provenance)
+    return {
+        **row,
+        "note": f"{base} fills the lab's ports: without their limit it may be faster" if full else None,
+    }
 
 
 def _steps(scenario: Scenario, cell: CellKey, given: _Given) -> Iterator[tuple[Part, str]]:

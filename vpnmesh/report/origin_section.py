@@ -22,18 +22,8 @@ _COLUMNS = (
     "the tunnel", "CPU per Gbit / baseline's", "baseline with its stack", "mark",
 )  # fmt: skip
 _COST_COLUMNS = (
-    "test",
-    "condition",
-    "scenario",
-    "figure",
-    "unit",
-    "n",
-    "mean",
-    "95 % from",
-    "to",
-    "lowest",
-    "highest",
-)
+    "test", "condition", "scenario", "figure", "unit", "n", "mean", "95 % from", "to", "lowest", "highest", "mark",
+)  # fmt: skip
 
 
 def sections(study: Study, figures: Mapping[str, str]) -> list[Section]:
@@ -182,4 +172,5 @@ def _cost(row: Mapping[str, object]) -> tuple[TableCell, ...]:
     return (
         *(cell(name, row[name]) for name in ("test", "condition", "scenario", "title", "unit", "n")),
         *(TableCell(significant(one), one) if isinstance(one, float) else cell("", None) for one in numbers),
+        cell("mark", f"{CPU_BOUND} ({row['cpu_bound']})" if row["cpu_bound"] else None),
     )

@@ -18,6 +18,7 @@ from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.machine_limit import Machines, limits
 from vpnmesh.report.origin import origin
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
 from vpnmesh.report.published import published
@@ -174,8 +175,9 @@ def build_study(
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
-        tables["origin"] = origin(samples, cells, slow, catalogue, known)
-        tables["efficiency"] = efficiency(samples, catalogue)
+        bound = limits(samples, Machines.of(known), catalogue)
+        tables["origin"] = origin(samples, cells, slow, bound, catalogue, known)
+        tables["efficiency"] = efficiency(samples, bound, catalogue)
         tables["stacks"] = _by_scenario(kept.stacks, catalogue)
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
