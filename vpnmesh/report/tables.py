@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import cell_samples, failures, resources, unavailable
+from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples, failures, resources, unavailable
 from vpnmesh.frames.events import SETUP, STACKS
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
@@ -175,15 +175,30 @@ def build_study(
     if recorded:
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
-        bound = limits(samples, Machines.of(known), catalogue)
-        tables["origin"] = origin(samples, cells, slow, bound, catalogue, known)
-        tables["efficiency"] = efficiency(samples, bound, catalogue)
-        tables["stacks"] = _by_scenario(kept.stacks, catalogue)
+        tables |= {
+            **_origins(samples, cells, slow, catalogue, known),
+            "stacks": _by_scenario(kept.stacks, catalogue),
+        }
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
         found = {*tables["variants"]["base"], *tables["variants"]["variant"]}
         tables["then_and_now"] = then_and_now(tables["variants"], version_pairs(found, catalogue, told))
     return Study(samples, api, tables, tuple(notes), known, scenarios, catalogue)
+
+
+def _origins(
+    samples: pl.DataFrame,
+    cells: Mapping[CellKey, CellSample],
+    slow: frozenset[CellKey],
+    catalogue: Catalogue,
+    known: Mapping[str, object],
+) -> dict[str, pl.DataFrame]:
+    """Where differences come from, and what throughput costs."""
+    bound = limits(samples, Machines.of(known), catalogue)
+    return {
+        "origin": origin(samples, cells, slow, bound, catalogue, known),
+        "efficiency": efficiency(samples, bound, catalogue),
+    }
 
 
 def _attempted(samples: pl.DataFrame, catalogue: Catalogue) -> tuple[str, ...]:
