@@ -263,13 +263,15 @@ def test_a_load_that_was_not_read_is_no_cost() -> None:
 
 
 @pytest.mark.slow
-def test_costs_are_drawn() -> None:
-    """A figure per test, with every scenario's name and value; the page shows it with its caption."""
+def test_parts_and_costs_are_drawn() -> None:
+    """A figure of the parts and one of the costs, with the scenarios' names; the page shows them with captions."""
     made = study(RATES, client_solution_cpu_pct=5.0)
     drawn = figures(made)
-    assert "headscale-relay" in drawn["efficiency-tcp"]
+    assert all("headscale-relay" in drawn[name] for name in ("origin-tcp", "efficiency-tcp"))
     (section,) = sections(made, drawn)
-    assert "efficiency-tcp" in [block.name for block in section.blocks if isinstance(block, FigureBlock)]
+    shown = [block.name for block in section.blocks if isinstance(block, FigureBlock)]
+    assert shown == ["origin-tcp", "efficiency-tcp"]
+    assert "origin-tcp" not in figures(study({PLAIN: 400.0, RELAY: 450.0}))
 
 
 def test_results_of_others_have_no_section() -> None:

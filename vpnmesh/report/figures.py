@@ -19,6 +19,7 @@ from vpnmesh.report.api_figures import api_distribution, api_means
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
 from vpnmesh.report.efficiency_figure import efficiency_figures
+from vpnmesh.report.origin_figure import origin_figures
 from vpnmesh.report.style import ScenarioLook, condition_title, look, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
@@ -48,7 +49,7 @@ def figures(study: Study) -> dict[str, str]:
         if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
             drawn[f"drift-{test}"] = drift(study.measured(test), means, test, known)
     drawn |= variant_figures(study)
-    drawn |= efficiency_figures(study)
+    drawn |= origin_figures(study) | efficiency_figures(study)
     study = _read_once(study)
     if not beyond_paper.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api, known)
