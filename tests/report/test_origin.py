@@ -124,10 +124,11 @@ def test_few_figures_have_no_interval_and_no_sentence(count: int) -> None:
     assert "In words" not in [block.title for block in section.blocks if isinstance(block, Items)]
 
 
-def test_a_host_that_asks_for_the_same_tuning_has_no_part() -> None:
-    """Where the nodes' default is what the pods ask for, a relay's TCP is no other: only offloads are taken apart."""
-    nodes = {name: {**node, "tcp_congestion": "cubic"} for name, node in NODES.items()}
-    found = origin(study(RATES, provenance={**LAB, "nodes": nodes}), RELAY)
+@pytest.mark.parametrize(("own", "asked"), [("cubic", "cubic"), ("bbr", "")])
+def test_a_host_that_asks_for_the_same_tuning_has_no_part(own: str, asked: str) -> None:
+    """Where pods ask for the nodes' default, or for none, a relay's TCP is no other: only offloads are taken apart."""
+    nodes = {name: {**node, "tcp_congestion": own} for name, node in NODES.items()}
+    found = origin(study(RATES, provenance={**LAB, "nodes": nodes, "profile": {"congestion": asked}}), RELAY)
     assert (found["tuned"], found["tcp"], found["lacking"]) == (SINGLE, None, None)
 
 

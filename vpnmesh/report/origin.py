@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from vpnmesh.frames.aggregate import CellKey, CellSample
-from vpnmesh.host.tuning import Tuning
+from vpnmesh.host.tuning import HOST_CONGESTION, Tuning
 from vpnmesh.model import Scenario
 from vpnmesh.report.efficiency import cpu_s_per_gbit
 from vpnmesh.report.identity import mapping
@@ -65,8 +65,8 @@ class _Given:
     costs: Mapping[CellKey, Floats]
     bound: Mapping[CellKey, str]
     catalogue: Catalogue
-    congestion: str = ""
-    """The nodes' own, where it is what the pods were asked for anyway: then it is no part of any stack."""
+    by_host: bool = False
+    """Whether the pods were asked for the nodes' own congestion control anyway: then it is no part of any stack."""
     provenance: Mapping[str, object] = field(default_factory=dict)
 
     def summary(self, scenario: str, cell: CellKey) -> Summary:
@@ -92,15 +92,14 @@ def origin(
 
     `cells` and `slow` as `vpnmesh.report.variants` has them; `bound` = the cells whose figure is the machine's.
     """
-    asked = str(mapping(provenance.get("profile")).get("congestion", ""))
-    own = default_congestion(provenance)
+    asked = mapping(provenance.get("profile")).get("congestion")
     given = _Given(
         cells,
         slow,
         cpu_s_per_gbit(samples),
         bound,
         catalogue,
-        own if own == asked else "",
+        asked in (HOST_CONGESTION, default_congestion(provenance)),
         provenance,
     )
     rows = [row for cell in cells if (row := _row(cell, given))]
@@ -173,7 +172,7 @@ def _steps(scenario: Scenario, cell: CellKey, given: _Given) -> Iterator[tuple[P
     if cell[2] != "tcp" or scenario.solution not in SOLUTIONS:
         return
     for part, tuning in SOLUTIONS[scenario.solution].stack(scenario).tunings():
-        usual = bool(given.congestion) and tuning.congestion is not None
+        usual = given.by_host and tuning.congestion is not None
         wanted = replace(tuning, congestion=None) if usual else tuning
         if wanted and not (usual and part is Part.TCP):
             yield part, _tuned(scenario, wanted, given.catalogue) or _to_be_written(scenario, wanted)
