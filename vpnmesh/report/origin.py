@@ -160,11 +160,18 @@ def _row(cell: CellKey, given: _Given) -> dict[str, object] | None:
     }
     if any((name, *cell[1:]) in given.slow for name in (cell[0], *chain.names)):
         return {**_without_intervals(row), "note": "slow start, not the VPN"}
-    full = fills_ports(plain.mean, scenario.pod_mtu, given.provenance)
-    return {
-        **row,
-        "note": f"{base} fills the lab's ports: without their limit it may be faster" if full else None,
-    }
+    return {**row, "note": "; ".join(_notes(cell, base, scenario, given)) or None}
+
+
+def _notes(cell: CellKey, base: str, scenario: Scenario, given: _Given) -> Iterator[str]:
+    """What else than a VPN and its stack decided one of the two figures."""
+    if fills_ports(given.summary(base, cell).mean, scenario.pod_mtu, given.provenance):
+        yield f"{base} fills the lab's ports: without their limit it may be faster"
+    yield from (
+        f"{name} is near what netem's queue lets through"
+        for name in (cell[0], base)
+        if given.cells[name, cell[1], cell[2]].near_cap
+    )
 
 
 def _steps(scenario: Scenario, cell: CellKey, given: _Given) -> Iterator[tuple[Part, str]]:

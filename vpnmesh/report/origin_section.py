@@ -45,7 +45,8 @@ def _parts(study: Study, rows: pl.DataFrame, figures: Mapping[str, str]) -> Iter
     )
     if lacking := sorted({name for text in rows["lacking"].drop_nulls() for name in text.split(", ")}):
         yield Paragraph(
-            f"Not taken apart as far as could be: this run lacks {', '.join(lacking)}; add them by --scenarios.",
+            f"Not taken apart as far as could be: this run lacks {', '.join(lacking)}; measure them too "
+            '(docs/scenarios.md, "A baseline with a VPN\'s stack").',
             "warning",
         )
     if drawn := figures.get("origin-tcp"):
