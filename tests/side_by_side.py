@@ -30,7 +30,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_leftovers.py": 2,
     "tests/live/test_load_live.py": 15,
     "tests/live/test_matrix.py": 150,
-    "tests/live/test_native_tuning.py": 25,
+    "tests/live/test_native_tuning.py": 45,
     "tests/live/test_mesh_live.py": 60,
     "tests/live/test_netbird.py": 55,
     "tests/live/test_one_of_each.py": 65,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 import tasks
+from tests.live.vpn import need
 from vpnmesh.host.pods import HOST_VETH, POD_VETH, VXLAN, in_pod, pod_address
 from vpnmesh.measurements.protocol import Settings
 from vpnmesh.solutions import solution_named
@@ -114,3 +115,23 @@ def test_wide_buffers_are_the_pods_alone(site: Site) -> None:
     with provisioned(site, scenario_named("native-1230-buffers")):
         assert [max(7 << 20, limit) for limit in before] == buffers(site, host, pod=True)
         assert buffers(site, host, pod=False) == before
+
+
+@pytest.mark.parametrize("name", ["headscale-relay", "headscale-direct"])
+def test_a_vpns_stack_is_what_its_module_says(site: Site, name: str) -> None:
+    """Relayed by DERP: TCP by the node's own congestion control. Direct: UDP sockets twice as large as asked for.
+
+    Packets come one by one in both: nothing segments VXLAN's packets at the tunnel's interface.
+    """
+    need(site, name)
+    host = site.testbed.client.name
+    default = said(site, host, "sysctl", "-n", "net.ipv4.tcp_congestion_control").strip()
+    said_of = solution_named("headscale").stack(scenario_named(name))
+    with provisioned(site, scenario_named(name)) as deployed:
+        seen = deployed.event().stack
+    assert said_of.single_packets
+    assert "segmentation of tunnels' packets off" in seen[host]["tailscale0"]
+    assert seen["relay"]["TCP of derper"] == default
+    assert said_of.own_tcp == (name == "headscale-relay")
+    if said_of.buffers_bytes:
+        assert str(2 * said_of.buffers_bytes) in seen[host]["UDP of tailscaled"].split("/")

@@ -124,10 +124,11 @@ def test_few_figures_have_no_interval_and_no_sentence(count: int) -> None:
     assert "In words" not in [block.title for block in section.blocks if isinstance(block, Items)]
 
 
-def test_a_host_that_asks_for_the_same_tuning_has_no_part() -> None:
-    """Where the nodes' default is what the pods ask for, a relay's TCP is no other: only offloads are taken apart."""
-    nodes = {name: {**node, "tcp_congestion": "cubic"} for name, node in NODES.items()}
-    found = origin(study(RATES, provenance={**LAB, "nodes": nodes}), RELAY)
+@pytest.mark.parametrize(("own", "asked"), [("cubic", "cubic"), ("bbr", "")])
+def test_a_host_that_asks_for_the_same_tuning_has_no_part(own: str, asked: str) -> None:
+    """Where pods ask for the nodes' default, or for none, a relay's TCP is no other: only offloads are taken apart."""
+    nodes = {name: {**node, "tcp_congestion": own} for name, node in NODES.items()}
+    found = origin(study(RATES, provenance={**LAB, "nodes": nodes, "profile": {"congestion": asked}}), RELAY)
     assert (found["tuned"], found["tcp"], found["lacking"]) == (SINGLE, None, None)
 
 
@@ -158,6 +159,12 @@ def test_baselines_have_no_rows() -> None:
     assert set(study(RATES).tables["origin"]["scenario"]) == {DIRECT, RELAY}
 
 
+@pytest.mark.parametrize(("rate", "said"), [(880.0, False), (910.0, True)])
+def test_a_baseline_that_fills_the_ports_is_said(rate: float, *, said: bool) -> None:
+    """A lab's ports carry 1000 Mbit/s, of which pods' TCP of 1230 bytes gets 910.4 at most: measured, 910.4."""
+    assert bool(origin(study({**RATES, PLAIN: rate}), RELAY)["note"]) == said
+
+
 # ---- the machine's
 
 
@@ -174,6 +181,10 @@ def test_a_full_machine_is_marked() -> None:
     (section,) = sections(made, {})
     (table,) = [block for block in section.blocks if isinstance(block, TableBlock) and block.name == "origin"]
     assert all(CPU_BOUND in row[-1].text for row in table.rows)
+    (costs,) = [
+        block for block in section.blocks if isinstance(block, TableBlock) and block.name == "efficiency"
+    ]
+    assert [row[2].text for row in costs.rows if CPU_BOUND in row[-1].text] == [DIRECT, RELAY]
 
 
 def test_full_processes_are_marked() -> None:
@@ -253,13 +264,15 @@ def test_a_load_that_was_not_read_is_no_cost() -> None:
 
 
 @pytest.mark.slow
-def test_costs_are_drawn() -> None:
-    """A figure per test, with every scenario's name and value; the page shows it with its caption."""
+def test_parts_and_costs_are_drawn() -> None:
+    """A figure of the parts and one of the costs, with the scenarios' names; the page shows them with captions."""
     made = study(RATES, client_solution_cpu_pct=5.0)
     drawn = figures(made)
-    assert "headscale-relay" in drawn["efficiency-tcp"]
+    assert all("headscale-relay" in drawn[name] for name in ("origin-tcp", "efficiency-tcp"))
     (section,) = sections(made, drawn)
-    assert "efficiency-tcp" in [block.name for block in section.blocks if isinstance(block, FigureBlock)]
+    shown = [block.name for block in section.blocks if isinstance(block, FigureBlock)]
+    assert shown == ["origin-tcp", "efficiency-tcp"]
+    assert "origin-tcp" not in figures(study({PLAIN: 400.0, RELAY: 450.0}))
 
 
 def test_results_of_others_have_no_section() -> None:

@@ -4,7 +4,7 @@ CPU is that of client, server and relay together. In a lab a node's CPU is its p
 which the kernel charges most of what it does for their packets; on other machines it is all that the machine did.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -29,6 +29,8 @@ EFFICIENCY: dict[str, pl.DataType] = {
     "high": pl.Float64(),
     "least": pl.Float64(),
     "greatest": pl.Float64(),
+    # in the row of the nodes' CPU: what was full, in words (`vpnmesh.report.machine_limit`); else empty
+    "cpu_bound": pl.String(),
 }
 """A row per cell and figure; the interval of the mean is Student's, from `fewest_for_interval` figures on."""
 
@@ -51,10 +53,20 @@ def cpu_s_per_gbit(samples: pl.DataFrame) -> dict[CellKey, Floats]:
     }
 
 
-def efficiency(samples: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
-    """Cost and memory by cell; what is of the VPN's processes only where it has some that were seen to work."""
-    groups = _with_costs(samples).partition_by(*_CELL, maintain_order=True)
-    rows = [row for group in groups for row in _rows(group)]
+def efficiency(samples: pl.DataFrame, bound: Mapping[CellKey, str], catalogue: Catalogue) -> pl.DataFrame:
+    """Cost and memory by cell; what is of the VPN's processes only where it has some that were seen to work.
+
+    `bound` = the cells whose figure is the machine's, with what was full.
+    """
+    groups = _with_costs(samples).partition_by(*_CELL, as_dict=True, maintain_order=True)
+    rows = [
+        {
+            **row,
+            "cpu_bound": bound.get((str(key[0]), str(key[1]), str(key[2]))) if row["figure"] == CPU else None,
+        }
+        for key, group in groups.items()
+        for row in _rows(group)
+    ]
     return sort_cells(pl.DataFrame(rows, schema=EFFICIENCY, orient="row"), catalogue)
 
 

@@ -20,6 +20,7 @@ from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
 from vpnmesh.report.efficiency_figure import efficiency_figures
 from vpnmesh.report.mesh_figures import mesh_figures
+from vpnmesh.report.origin_figure import origin_figures
 from vpnmesh.report.ramp_figure import ramp_figure
 from vpnmesh.report.style import ScenarioLook, condition_title, look, looks
 from vpnmesh.report.svg import INK
@@ -49,7 +50,8 @@ def figures(study: Study) -> dict[str, str]:
         drawn[f"distribution-{test}"] = distribution(study.measured(test), test, known)
         if not means.filter(pl.col("measured") >= FEWEST_FOR_TREND).is_empty():
             drawn[f"drift-{test}"] = drift(study.measured(test), means, test, known)
-    drawn |= ramp_figure(study) | variant_figures(study) | efficiency_figures(study) | mesh_figures(study)
+    drawn |= ramp_figure(study) | variant_figures(study)
+    drawn |= origin_figures(study) | efficiency_figures(study) | mesh_figures(study)
     study = _read_once(study)
     if not beyond_paper.answered(study).is_empty():
         drawn["fig3-api"] = api_means(study.api, known)

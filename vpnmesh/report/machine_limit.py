@@ -7,8 +7,10 @@ import polars as pl
 
 from vpnmesh.frames.aggregate import CellKey, mean_of, measured_rows
 from vpnmesh.frames.schemas import ENDS
+from vpnmesh.host.pods import VXLAN_BYTES
 from vpnmesh.report.identity import mapping
 from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.journal import number
 from vpnmesh.study.scenarios import Catalogue
 
 MACHINE_FULL = 0.95
@@ -16,6 +18,10 @@ MACHINE_FULL = 0.95
 an idle moment is read as a little less than all of it."""
 PROCESSES_FULL = 0.90
 """Share of the cores that a VPN's processes on one node can keep busy: what they wait for others is not theirs."""
+
+
+_HEADERS_BYTES, _ETHERNET_BYTES = 52, 14
+_NEAR = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,16 @@ def _usable_cores(scenario: str, catalogue: Catalogue) -> int | None:
     declared = catalogue.get(scenario)
     solution = SOLUTIONS.get(declared.solution) if declared else None
     return solution.stack(declared).cores if declared and solution else None
+
+
+def fills_ports(rate_mbit_s: float | None, pod_mtu: int, provenance: Mapping[str, object]) -> bool:
+    """Whether that much of pods' TCP is what a lab's ports carry: nothing faster could be seen there.
+
+    A segment of full size has 52 bytes of headers with timestamps, and on the wire VXLAN's 50 and Ethernet's 14 more.
+    """
+    port = number(mapping(provenance.get("lab")).get("port_rate_mbit_s"))
+    most = port * (pod_mtu - _HEADERS_BYTES) / (pod_mtu + VXLAN_BYTES + _ETHERNET_BYTES) if port else None
+    return bool(most and rate_mbit_s and rate_mbit_s >= _NEAR * most)
 
 
 def default_congestion(provenance: Mapping[str, object]) -> str:

@@ -7,16 +7,16 @@ The product is exact for the means. What no such baseline explains stays the tun
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from vpnmesh.frames.aggregate import CellKey, CellSample
-from vpnmesh.host.tuning import Tuning
+from vpnmesh.host.tuning import HOST_CONGESTION, Tuning
 from vpnmesh.model import Scenario
 from vpnmesh.report.efficiency import cpu_s_per_gbit
 from vpnmesh.report.identity import mapping
-from vpnmesh.report.machine_limit import Machines, default_congestion, limits
+from vpnmesh.report.machine_limit import default_congestion, fills_ports
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.stack import Part
 from vpnmesh.stats.describe import Floats, Summary, describe
@@ -65,8 +65,9 @@ class _Given:
     costs: Mapping[CellKey, Floats]
     bound: Mapping[CellKey, str]
     catalogue: Catalogue
-    congestion: str = ""
-    """The nodes' own, where it is what the pods were asked for anyway: then it is no part of any stack."""
+    by_host: bool = False
+    """Whether the pods were asked for the nodes' own congestion control anyway: then it is no part of any stack."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     def summary(self, scenario: str, cell: CellKey) -> Summary:
         """The rates of that scenario under the cell's condition and test."""
@@ -83,19 +84,23 @@ def origin(
     samples: pl.DataFrame,
     cells: Mapping[CellKey, CellSample],
     slow: frozenset[CellKey],
+    bound: Mapping[CellKey, str],
     catalogue: Catalogue,
     provenance: Mapping[str, object],
 ) -> pl.DataFrame:
-    """Every ratio to a plain baseline, taken apart. `cells` and `slow` as `vpnmesh.report.variants` has them."""
-    asked = str(mapping(provenance.get("profile")).get("congestion", ""))
-    own = default_congestion(provenance)
+    """Every ratio to a plain baseline, taken apart.
+
+    `cells` and `slow` as `vpnmesh.report.variants` has them; `bound` = the cells whose figure is the machine's.
+    """
+    asked = mapping(provenance.get("profile")).get("congestion")
     given = _Given(
         cells,
         slow,
         cpu_s_per_gbit(samples),
-        limits(samples, Machines.of(provenance), catalogue),
+        bound,
         catalogue,
-        own if own == asked else "",
+        asked in (HOST_CONGESTION, default_congestion(provenance)),
+        provenance,
     )
     rows = [row for cell in cells if (row := _row(cell, given))]
     return pl.DataFrame(rows, schema=ORIGIN, orient="row")
@@ -153,8 +158,20 @@ def _row(cell: CellKey, given: _Given) -> dict[str, object] | None:
         "baseline_cpu_bound": given.bound.get((tuned, *cell[1:])),
         "lacking": ", ".join(chain.lacking) or None,
     }
-    slow = any((name, *cell[1:]) in given.slow for name in (cell[0], *chain.names))
-    return {**_without_intervals(row), "note": "slow start, not the VPN"} if slow else row
+    if any((name, *cell[1:]) in given.slow for name in (cell[0], *chain.names)):
+        return {**_without_intervals(row), "note": "slow start, not the VPN"}
+    return {**row, "note": "; ".join(_notes(cell, base, scenario, given)) or None}
+
+
+def _notes(cell: CellKey, base: str, scenario: Scenario, given: _Given) -> Iterator[str]:
+    """What else than a VPN and its stack decided one of the two figures."""
+    if fills_ports(given.summary(base, cell).mean, scenario.pod_mtu, given.provenance):
+        yield f"{base} fills the lab's ports: without their limit it may be faster"
+    yield from (
+        f"{name} is near what netem's queue lets through"
+        for name in (cell[0], base)
+        if given.cells[name, cell[1], cell[2]].near_cap
+    )
 
 
 def _steps(scenario: Scenario, cell: CellKey, given: _Given) -> Iterator[tuple[Part, str]]:
@@ -162,7 +179,7 @@ def _steps(scenario: Scenario, cell: CellKey, given: _Given) -> Iterator[tuple[P
     if cell[2] != "tcp" or scenario.solution not in SOLUTIONS:
         return
     for part, tuning in SOLUTIONS[scenario.solution].stack(scenario).tunings():
-        usual = bool(given.congestion) and tuning.congestion is not None
+        usual = given.by_host and tuning.congestion is not None
         wanted = replace(tuning, congestion=None) if usual else tuning
         if wanted and not (usual and part is Part.TCP):
             yield part, _tuned(scenario, wanted, given.catalogue) or _to_be_written(scenario, wanted)

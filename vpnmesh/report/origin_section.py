@@ -22,29 +22,19 @@ _COLUMNS = (
     "the tunnel", "CPU per Gbit / baseline's", "baseline with its stack", "mark",
 )  # fmt: skip
 _COST_COLUMNS = (
-    "test",
-    "condition",
-    "scenario",
-    "figure",
-    "unit",
-    "n",
-    "mean",
-    "95 % from",
-    "to",
-    "lowest",
-    "highest",
-)
+    "test", "condition", "scenario", "figure", "unit", "n", "mean", "95 % from", "to", "lowest", "highest", "mark",
+)  # fmt: skip
 
 
 def sections(study: Study, figures: Mapping[str, str]) -> list[Section]:
     """The section, where a run measured a VPN beside its baseline, or anybody's CPU; else nothing."""
     rows = study.tables.get("origin", pl.DataFrame(schema=ORIGIN))
     costs = study.tables.get("efficiency", pl.DataFrame())
-    blocks = [*(_parts(study, rows) if not rows.is_empty() else ()), *_costs(costs, figures)]
+    blocks = [*(_parts(study, rows, figures) if not rows.is_empty() else ()), *_costs(costs, figures)]
     return [Section("origin", "Where does a difference come from", tuple(blocks))] if blocks else []
 
 
-def _parts(study: Study, rows: pl.DataFrame) -> Iterator[Block]:
+def _parts(study: Study, rows: pl.DataFrame, figures: Mapping[str, str]) -> Iterator[Block]:
     own = default_congestion(study.provenance)
     yield Paragraph(
         "A VPN's throughput over that of the plain baseline is the product of three parts. Host's TCP: what the "
@@ -55,9 +45,12 @@ def _parts(study: Study, rows: pl.DataFrame) -> Iterator[Block]:
     )
     if lacking := sorted({name for text in rows["lacking"].drop_nulls() for name in text.split(", ")}):
         yield Paragraph(
-            f"Not taken apart as far as could be: this run lacks {', '.join(lacking)}; add them by --scenarios.",
+            f"Not taken apart as far as could be: this run lacks {', '.join(lacking)}; measure them too "
+            '(docs/scenarios.md, "A baseline with a VPN\'s stack").',
             "warning",
         )
+    if drawn := figures.get("origin-tcp"):
+        yield FigureBlock("origin-tcp", _DRAWN, drawn)
     if told := tuple(_sentences(rows, own)):
         yield Items("In words", told, folded=len(told) > _MANY)
     yield TableBlock(
@@ -67,6 +60,13 @@ def _parts(study: Study, rows: pl.DataFrame) -> Iterator[Block]:
         yield Items(
             "What each VPN's stack uses: as its module says, and as seen on the nodes", stacks, folded=True
         )
+
+
+_DRAWN = (
+    "TCP: what moves each VPN away from the plain baseline, which is 1. In each row from the top: the host's TCP, "
+    "packets one by one, the tunnel; each line begins where the one before it ends. The marker is the VPN, the thin "
+    "line its 95 % interval. Where a part was not measured, it is in the tunnel's line."
+)
 
 
 def _caption() -> str:
@@ -182,4 +182,5 @@ def _cost(row: Mapping[str, object]) -> tuple[TableCell, ...]:
     return (
         *(cell(name, row[name]) for name in ("test", "condition", "scenario", "title", "unit", "n")),
         *(TableCell(significant(one), one) if isinstance(one, float) else cell("", None) for one in numbers),
+        cell("mark", f"{CPU_BOUND} ({row['cpu_bound']})" if row["cpu_bound"] else None),
     )

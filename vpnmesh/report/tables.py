@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import cell_samples, failures, resources, unavailable
+from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples, failures, resources, unavailable
 from vpnmesh.frames.events import SETUP, STACKS
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
@@ -18,6 +18,7 @@ from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.machine_limit import Machines, limits
 from vpnmesh.report.mesh_tables import MESH, by_pair
 from vpnmesh.report.origin import origin
 from vpnmesh.report.pairwise import api_families, pairwise, throughput_families
@@ -183,9 +184,10 @@ def build_study(
         tables["ramp"] = ramp(kept.series, catalogue)
         tables["fill"] = fill(kept.figures, catalogue)
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
-        tables["origin"] = origin(samples, cells, slow, catalogue, known)
-        tables["efficiency"] = efficiency(samples, catalogue)
-        tables["stacks"] = _by_scenario(kept.stacks, catalogue)
+        tables |= {
+            **_origins(samples, cells, slow, catalogue, known),
+            "stacks": _by_scenario(kept.stacks, catalogue),
+        }
         told = told_versions(known)
         tables["versions"] = versions(told, catalogue, _attempted(samples, catalogue))
         found = {*tables["variants"]["base"], *tables["variants"]["variant"]}
@@ -202,6 +204,21 @@ def _verdicts(
     profile = known.get("profile")
     asked = number(profile.get("margin_pct")) if isinstance(profile, Mapping) else None
     return verdicts(pairs, measured, asked or DEFAULT_MARGIN_PCT)
+
+
+def _origins(
+    samples: pl.DataFrame,
+    cells: Mapping[CellKey, CellSample],
+    slow: frozenset[CellKey],
+    catalogue: Catalogue,
+    known: Mapping[str, object],
+) -> dict[str, pl.DataFrame]:
+    """Where differences come from, and what throughput costs."""
+    bound = limits(samples, Machines.of(known), catalogue)
+    return {
+        "origin": origin(samples, cells, slow, bound, catalogue, known),
+        "efficiency": efficiency(samples, bound, catalogue),
+    }
 
 
 def _attempted(samples: pl.DataFrame, catalogue: Catalogue) -> tuple[str, ...]:
