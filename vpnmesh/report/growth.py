@@ -35,7 +35,7 @@ def fits(frame: pl.DataFrame) -> dict[tuple[str, str], PowerLaw | None]:
 def told(fit: PowerLaw | None) -> str:
     """A fit in words: the exponent and, from six meshes, its interval."""
     if fit is None:
-        return "nothing to fit"
+        return "nothing to fit (a figure of zero, or fewer than three sizes)"
     if fit.low is None or fit.high is None:
         return f"exponent {fit.exponent:.2f} from {fit.n} meshes, too few for an interval"
     return f"exponent {fit.exponent:.2f} (95 %: {fit.low:.2f} to {fit.high:.2f}) from {fit.n} meshes"
