@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from vpnmesh.report import canvas
 from vpnmesh.report.formatting import significant
@@ -79,6 +80,10 @@ def _figure(
         panel.set_yscale("log")
         panel.set_xticks(sizes, [str(size) for size in sizes])
         panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # written out: powers of ten would be formulas, which figures have none of
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.set_xlim(sizes[0] / 1.1, sizes[-1] * 1.35)
         panel.set_xlabel("members")
     canvas.legend(drawn, styles)
