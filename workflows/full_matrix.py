@@ -199,10 +199,10 @@ def run(
 
     `missing` are the scenarios that are known to be unavailable, with the reasons.
     """
-    engine = choose_engine(site)
+    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
+    engine = choose_engine(site, pairs)
     matrix = MatrixRun(site, plan, store, engine, seed)
     able = without(plan, missing)
-    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
     mesh = told(site.testbed, plan.profile.pairs, pairs)
     for sentence in (*remarks(plan), *mesh, *beside(plan), *told_missing(able, missing)):
         console.print(sentence, highlight=False, markup=False)
