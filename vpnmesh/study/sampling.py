@@ -83,5 +83,5 @@ def told(testbed: Testbed, choice: PairChoice, pairs: tuple[Pair, ...]) -> list[
     count = len(turns(pairs))
     said = f"pairs: {len(pairs)} of the {total} ordered pairs of {members} members, in {count} turns of disjoint ones"
     if choice.kind is PairsKind.SAMPLE and len(pairs) < total:
-        said += f"; with 95 % certainty one of the slowest {share_seen(len(pairs)):.0%} is among them"
+        said += f"; with 95 % certainty one of the slowest {100 * share_seen(len(pairs)):.0f} % is among them"
     return [said]
