@@ -219,10 +219,10 @@ def run(
     `budget_min` are the minutes after which an adaptive run ends; `missing` are the scenarios that are known to be
     unavailable, with the reasons.
     """
-    engine = choose_engine(site)
+    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
+    engine = choose_engine(site, pairs)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
-    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
     mesh = told(site.testbed, plan.profile.pairs, pairs)
     for sentence in (*remarks(plan), *mesh, *beside(plan), *told_missing(able, missing)):
         console.print(sentence, highlight=False, markup=False)

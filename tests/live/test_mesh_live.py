@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from vpnmesh.lab.inventory_files import read_testbed
-from vpnmesh.lab.lifecycle import up
+from vpnmesh.lab.lifecycle import find, up
 from vpnmesh.lab.sizes import sized, write_inventory
 from vpnmesh.study.journal import PairsAtOnce, of_kind
 from workflows.run.store import RunFiles
@@ -42,7 +42,7 @@ def test_pairs_of_a_larger_lab(place: Path, tmp_path: Path) -> None:
         "--repetitions",
         "1",
     )
-    more = ("--conditions", "none,delay-50ms", "--duration", "1", "--pairs", "sample:4", "--out", str(out))
+    more = ("--conditions", "none,delay-50ms", "--duration", "1", "--pairs", "sample:3", "--out", str(out))
     with up(read_testbed(folder), port_rate_mbit_s=SHAPED_MBIT_S, owned=True) as lab:
         assert len(lab.record.nodes) == 8
         done = subprocess.run(
@@ -50,8 +50,8 @@ def test_pairs_of_a_larger_lab(place: Path, tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = pl.read_parquet(out / "results.parquet")
-    assert rows["pair"].n_unique() == 4
-    assert rows.height == 8
+    assert rows["pair"].n_unique() == 3
+    assert rows.height == 6
     assert rows.filter(condition="delay-50ms")["rtt_ms_before"].min() >= 50  # type: ignore[operator]  # not empty
     assert rows.filter(condition="none")["rtt_ms_before"].max() < 50  # type: ignore[operator]  # not empty
     (event,) = of_kind(RunFiles(out).events(), PairsAtOnce)
@@ -66,3 +66,21 @@ def test_pairs_of_a_larger_lab(place: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert report.returncode == 0, report.stderr
     assert (tmp_path / "report" / "figures" / "mesh-tcp-none.svg").exists()
+
+
+def test_a_mesh_that_grows(place: Path, tmp_path: Path) -> None:
+    """Two sizes on a lab of their own: a row each, figures of the control plane, and no exponent from so few."""
+    out = tmp_path / "growth"
+    argv = (sys.executable, "-m", "workflows.growth", "--scenario", "nebula-direct", "--members", "3,4")
+    done = subprocess.run(
+        (*argv, "--repetitions", "1", "--out", str(out)),
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = pl.read_csv(out / "growth.csv")
+    assert frame["members"].to_list() == [3, 4]
+    for figure in ("join_s", "control_ram_mb", "control_link_mb"):
+        assert frame[figure].min() > 0  # type: ignore[operator]  # two rows
+    assert "exponent" not in (out / "growth.txt").read_text()
+    assert (out / "growth.svg").exists()
+    assert find() is None

@@ -1,6 +1,7 @@
 """Several pairs in one cell: a table and heat maps by pair, and statistics that count each pair once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,8 +9,11 @@ import pytest
 
 from vpnmesh.frames.aggregate import cell_samples
 from vpnmesh.frames.schemas import FIGURES, RESULTS
+from vpnmesh.reference import paper_tables
+from vpnmesh.report.comparable import Cells, NotComparable
 from vpnmesh.report.compose import compose
 from vpnmesh.report.figure_tables import described
+from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.mesh_figures import mesh_figures
 from vpnmesh.report.mesh_tables import TABLE
 from vpnmesh.report.render import render_markdown
@@ -98,6 +102,24 @@ def test_drift_is_looked_for_around_each_pairs_own_mean(meshed: Study) -> None:
     once = cell_samples(meshed.samples.filter(repetition=0), BUILT_IN)["nebula-direct", "none", "tcp"]
     assert once.in_time.size == 0
     assert once.measured == 12
+
+
+def test_what_is_to_be_measured_again_is_the_same_pairs(meshed: Study) -> None:
+    """And a test of a cell over several pairs has one figure of each, however often each was repeated."""
+    asked = {"duration_s": 1, "pairs": {"kind": "sample", "count": 12}}
+    cells = Cells(Readings(replace(meshed, provenance={"profile": asked}), paper_tables()))
+    said = cells.to_measure([NotComparable(("tcp", "none", "nebula-direct"), 3, 6, None)])
+    assert "--pairs sample:12" in said
+    few = _few(meshed)
+    lack = Cells(Readings(few, paper_tables())).lack(("tcp", "none", "nebula-direct"))
+    assert lack is not None
+    assert (lack.measured, lack.wanted) == (2, 4)
+
+
+def _few(meshed: Study) -> Study:
+    """Two pairs, three repetitions each: six repetitions, and two figures for a test."""
+    rows = meshed.samples.filter(pl.col("pair").is_in(["worker1>worker2", "worker2>worker1"]))
+    return build_study(rows, meshed.api, recorded=RunTables())
 
 
 def test_heat_maps_name_members_and_write_few_numbers(handmade: Study, meshed: Study) -> None:

@@ -69,5 +69,5 @@ def test_a_figure_and_a_line_for_each_cost() -> None:
     said = page.text(frame)
     assert "nebula-direct: seconds until every pair has its path: 3: 0.927, 6: 3.708" in said
     assert "exponent 2.00 (95 %: 1.99 to 2.01) from 8 meshes" in said
-    assert "3: 0, 6: 0, 12: 0, 24: 0; nothing to fit" in said
+    assert "3: 0, 6: 0, 12: 0, 24: 0; nothing to fit (a figure of zero" in said
     assert ">2.00<" in page.figure(frame, BUILT_IN)

@@ -39,6 +39,7 @@ FULL = Record(
     engine="netem",
     loads=dict.fromkeys(ENDS, LOAD),
     raw="raw/there",
+    at_once=2,
 )
 
 

@@ -3,15 +3,19 @@
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT
 from vpnmesh.errors import InputError
-from vpnmesh.model import Pair, Testbed
+from vpnmesh.model import Condition, Pair, Testbed
+from vpnmesh.study.matrix import repetition_s
 from vpnmesh.study.pairs import FIXED, PairChoice, full_mesh, pairs_of, sample
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.sampling import (
     mean_within,
     members_for,
@@ -22,6 +26,7 @@ from vpnmesh.study.sampling import (
     told,
 )
 
+REPETITION_S = repetition_s(replace(PROFILES["quick"], duration_s=10), Condition(), "tcp")
 NAMES = [f"n{number:02}" for number in range(24)]
 ALL = full_mesh(NAMES)
 
@@ -108,6 +113,28 @@ def test_a_thousand_and_a_hundred_thousand_pairs_have_so_many_members() -> None:
         mesh_cost(1, 1.0)
     with pytest.raises(InputError):
         pairs_to_see(1.0)
+
+
+def test_the_pages_figures_are_these() -> None:
+    """docs/mesh.md has the cost of 10^3 and 10^5 pairs, and what samples see, as they are computed."""
+    page = (ROOT / "docs" / "mesh.md").read_text(encoding="utf-8")
+    for pairs in (1000, 100_000):
+        members = members_for(pairs)
+        costs = [mesh_cost(members, REPETITION_S, at_once) for at_once in (1, 4, members // 2)]
+        shown = " | ".join(in_words(cost.seconds) for cost in costs)
+        assert f"| {costs[0].pairs:,} | {members} | {costs[0].turns} | {shown} |" in page
+    for pairs in (11, 29, 59, 299):
+        low, high = quantile_within(pairs, 0.5)
+        cost = in_words(mesh_cost(317, REPETITION_S, 1, pairs).seconds)
+        within = f"{low:.2f} to {high:.2f} | ± {100 * mean_within(pairs, 10**9, 0.5):.0f} %"
+        assert f"| {pairs} | {cost} | {100 * share_seen(pairs):.0f} % | {within} |" in page
+
+
+def in_words(seconds: float) -> str:
+    """Days, hours or minutes, as a person says it."""
+    if seconds > 86400:
+        return f"{seconds / 86400:.1f} days"
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
 
 
 def test_a_run_says_what_its_pairs_are(bed: Testbed) -> None:

@@ -31,8 +31,10 @@ def asked(
     """Asks how many are made at once, where a pair's rate is a function of how many are measured."""
 
     def ask(
-        rate: Callable[[int], float | None], condition: Condition | None = None
+        rate: Callable[[int], float | None], condition: Condition | None = None, test: str = "tcp"
     ) -> tuple[int, Store, str]:
+        jobs = [replace(job, cell=replace(job.cell, test=test)) for job in JOBS]
+
         def measured(_context: object, attempt: Attempt, *_: object) -> tuple[Record, None]:
             figure = rate(attempt.at_once)
             outcome = Failed("tool", "gone") if figure is None else Measured((Sample("rate_mbit_s", figure),))
@@ -54,8 +56,8 @@ def asked(
         }
         known = Interference()
         progress: Any = SimpleNamespace(say=said.append)
-        count = known.at_once(context, JOBS, held, progress)
-        assert count == known.at_once(context, JOBS, held, progress)
+        count = known.at_once(context, jobs, held, progress)
+        assert count == known.at_once(context, jobs, held, progress)
         return count, store, " ".join(said)
 
     return ask
@@ -88,6 +90,12 @@ def test_one_is_left_where_any_two_disturb_each_other(
     count, _, said = asked(rate)
     assert count == 1
     assert "one pair at a time, since 2 pairs disturb each other" in said
+
+
+def test_what_changes_the_mesh_is_made_pair_by_pair(asked: Any) -> None:
+    """Blocking UDP for one pair blocks it for all: no interference would be seen where everybody suffers it."""
+    count, store, _ = asked(lambda _: 900.0, test="convergence")
+    assert (count, list(store.events)) == (1, [])
 
 
 def test_impaired_pairs_are_made_one_by_one(asked: Any) -> None:

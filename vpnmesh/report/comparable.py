@@ -47,7 +47,7 @@ class Cells:
         reading = self.readings.cell(*key)
         if reading is None or reading.published:
             return None
-        measured, row = reading.measured or 0, self._rows[key]
+        measured, row = self._measured(key), self._rows[key]
         names = self.readings.scenarios(*key[:2])
         pairs = math.comb(len(names), 2)
         most = max((self._measured((*key[:2], name)) for name in names if name != key[2]), default=measured)
@@ -58,8 +58,10 @@ class Cells:
         return NotComparable(key, measured, wanted, slow) if few or slow else None
 
     def _measured(self, key: Key) -> int:
+        """How many figures a test of the cell would have: one per pair where there are several."""
         reading = self.readings.cell(*key)
-        return (reading.measured or 0) if reading else 0
+        pairs = self._rows[key].get("pairs") if key in self._rows else None
+        return int(str(pairs)) if pairs else (reading.measured or 0) if reading else 0
 
     def _outlasting(self, row: Mapping[str, object]) -> int:
         """The fewest whole seconds of measuring of which slow start takes less than half."""
@@ -105,8 +107,18 @@ class Cells:
         return (
             f" To measure{took}: python -m workflows.full_matrix --repetitions {repetitions} --blocks 2"
             f" --duration {max(asked, duration_s or 0):g} --conditions {','.join(conditions)}"
-            f"{where} --tests {','.join(tests)} --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
+            f"{where}{self._pairs} --tests {','.join(tests)}"
+            f" --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
         )
+
+    @property
+    def _pairs(self) -> str:
+        """Which pairs, where that was not the one of the paper."""
+        asked = self._profile.get("pairs")
+        kind, count = (asked.get("kind"), asked.get("count")) if isinstance(asked, Mapping) else (None, 0)
+        if kind in (None, "fixed"):
+            return ""
+        return f" --pairs {kind}:{count}" if count else f" --pairs {kind}"
 
     @cached_property
     def _elapsed_s(self) -> Mapping[Key, float]:

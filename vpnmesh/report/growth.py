@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from vpnmesh.report import canvas
 from vpnmesh.report.formatting import significant
@@ -35,7 +36,7 @@ def fits(frame: pl.DataFrame) -> dict[tuple[str, str], PowerLaw | None]:
 def told(fit: PowerLaw | None) -> str:
     """A fit in words: the exponent and, from six meshes, its interval."""
     if fit is None:
-        return "nothing to fit"
+        return "nothing to fit (a figure of zero, or fewer than three sizes)"
     if fit.low is None or fit.high is None:
         return f"exponent {fit.exponent:.2f} from {fit.n} meshes, too few for an interval"
     return f"exponent {fit.exponent:.2f} (95 %: {fit.low:.2f} to {fit.high:.2f}) from {fit.n} meshes"
@@ -79,6 +80,10 @@ def _figure(
         panel.set_yscale("log")
         panel.set_xticks(sizes, [str(size) for size in sizes])
         panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # written out: powers of ten would be formulas, which figures have none of
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.set_xlim(sizes[0] / 1.1, sizes[-1] * 1.35)
         panel.set_xlabel("members")
     canvas.legend(drawn, styles)

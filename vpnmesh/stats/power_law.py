@@ -25,14 +25,14 @@ class PowerLaw:
 
 
 def power_law(x: Sequence[float], y: Sequence[float], confidence: float = CONFIDENCE) -> PowerLaw | None:
-    """The curve through points above zero; others have no logarithm and are left out. None below three sizes.
+    """The curve through the points; None below three sizes, and where a figure is zero, which has no logarithm.
 
     Scatter is taken to be a factor that does not depend on the size. Points of one session that drift together are
     worth fewer than they are, and the interval knows nothing of that.
     """
-    points = [(math.log(a), math.log(b)) for a, b in zip(x, y, strict=True) if a > 0 and b > 0]
-    if len({a for a, _ in points}) < 3:  # noqa: PLR2004 - two sizes fit every curve
+    if len(set(x)) < 3 or min(*x, *y) <= 0:  # noqa: PLR2004 - two sizes fit every curve
         return None
+    points = [(math.log(a), math.log(b)) for a, b in zip(x, y, strict=True)]
     n = len(points)
     mean_a, mean_b = (sum(column) / n for column in zip(*points, strict=True))
     spread = sum((a - mean_a) ** 2 for a, _ in points)

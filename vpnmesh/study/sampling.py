@@ -7,9 +7,11 @@ comes equally often: slow pairs of one slow member are then found sooner, never 
 import math
 from dataclasses import dataclass
 
+from scipy import special
+
 from vpnmesh.errors import InputError
 from vpnmesh.model import Pair, Testbed
-from vpnmesh.stats.intervals import CONFIDENCE, share_interval
+from vpnmesh.stats.intervals import CONFIDENCE
 from vpnmesh.study.pairs import PairChoice, PairsKind, turns
 
 
@@ -54,9 +56,14 @@ def share_seen(pairs: int, certainty: float = CONFIDENCE) -> float:
 
 
 def quantile_within(pairs: int, quantile: float, certainty: float = CONFIDENCE) -> tuple[float, float]:
-    """Between which quantiles of all pairs a sample's quantile lies with that certainty (Clopper-Pearson)."""
-    found = share_interval(round(quantile * pairs), pairs, certainty)
-    return found.low, found.high
+    """Between which quantiles of all pairs a sample's quantile lies with that certainty.
+
+    The k-th of n figures is at a quantile that is Beta(k, n - k + 1) distributed, whatever the figures' distribution.
+    """
+    place = max(1, math.ceil(quantile * pairs))
+    tail = (1 - certainty) / 2
+    low, high = (float(special.betaincinv(place, pairs - place + 1, one)) for one in (tail, 1 - tail))
+    return low, high
 
 
 def mean_within(pairs: int, total: int, cv: float, normal: float = 1.96) -> float:
@@ -76,5 +83,5 @@ def told(testbed: Testbed, choice: PairChoice, pairs: tuple[Pair, ...]) -> list[
     count = len(turns(pairs))
     said = f"pairs: {len(pairs)} of the {total} ordered pairs of {members} members, in {count} turns of disjoint ones"
     if choice.kind is PairsKind.SAMPLE and len(pairs) < total:
-        said += f"; with 95 % certainty one of the slowest {share_seen(len(pairs)):.0%} is among them"
+        said += f"; with 95 % certainty one of the slowest {100 * share_seen(len(pairs)):.0f} % is among them"
     return [said]

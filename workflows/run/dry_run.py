@@ -96,9 +96,10 @@ def _over(site: Site, mesh: Mesh) -> dict[str, tuple[str, IPv4Address]]:
 
 
 def _impairments(site: Site, plan: MatrixPlan, conditions: list[Condition], seed: int) -> Diffs:
-    engine = find_engine(site)
+    pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
+    engine = find_engine(site, pairs)
     return [
-        *_diffs(install(site, engine, dry_run=True)),
+        *_diffs(install(site, engine, pairs, dry_run=True)),
         *(diff for condition in conditions for diff in _impairment(site, plan, engine, condition, seed)),
     ]
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nornir.core.task import Result
@@ -79,19 +79,19 @@ class Impaired:
         self._renewed = time.monotonic()
 
 
-def choose_engine(site: Site) -> Engine:
-    """The engine of this testbed, ready on its nodes; UnavailableError where there is none."""
-    engine = find_engine(site)
-    install(site, engine)
+def choose_engine(site: Site, pairs: Sequence[Pair] = ()) -> Engine:
+    """The engine of this testbed, ready for these pairs (else its own); UnavailableError where there is none."""
+    engine = find_engine(site, pairs)
+    install(site, engine, pairs)
     return engine
 
 
-def find_engine(site: Site) -> Engine:
-    """Netem where the kernels of the firewall and of all members have it, else the lab's own; nothing is changed.
+def find_engine(site: Site, pairs: Sequence[Pair] = ()) -> Engine:
+    """Netem where the kernels of the firewall and of the pairs' ends have it, else the lab's own; nothing is changed.
 
     Raises UnavailableError where neither can be.
     """
-    names = _impairing(site)
+    names = _impairing(site, pairs)
     found = run_on(site.nr, names, tasks.has_netem)
     if all(result.result for result in found.values()):
         return NetemEngine()
@@ -101,7 +101,9 @@ def find_engine(site: Site) -> Engine:
     return NfqueueEngine(ENGINE_PATH)
 
 
-def install(site: Site, engine: Engine, *, dry_run: bool = False) -> dict[str, Result]:
+def install(
+    site: Site, engine: Engine, pairs: Sequence[Pair] = (), *, dry_run: bool = False
+) -> dict[str, Result]:
     """Bring the lab's own engine to the nodes that impair; netem is in the kernel already."""
     if not isinstance(engine, NfqueueEngine):
         return {}
@@ -109,12 +111,13 @@ def install(site: Site, engine: Engine, *, dry_run: bool = False) -> dict[str, R
         program = binary_path().read_bytes()
     except OSError as error:
         raise UnavailableError("no netem in this kernel and no vpnmesh-nfq: run `make setup`") from error
-    names = _impairing(site)
+    names = _impairing(site, pairs)
     return run_on(site.nr, names, tasks.install_engine, path=engine.binary, program=program, dry_run=dry_run)
 
 
-def _impairing(site: Site) -> tuple[str, ...]:
-    return (*site.k8s, site.testbed.firewall.name)
+def _impairing(site: Site, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    ends = (end for pair in pairs or site.testbed.pairs for end in (pair.client, pair.server))
+    return (*dict.fromkeys(ends), site.testbed.firewall.name)
 
 
 @contextlib.contextmanager

@@ -31,9 +31,11 @@ class Interference:
         progress: RunProgress,
     ) -> int:
         """How many of these jobs are made at once; they are of one test and of pairs that share no member."""
-        if len(jobs) == 1 or any(one.impairment.condition for one in impaired.values()):
-            return 1
         cell = jobs[0].cell
+        # a test without a program of its own looks at the whole mesh, or changes it: policies, daemons
+        alone = not measurement_named(cell.test).program
+        if alone or len(jobs) == 1 or any(one.impairment.condition for one in impaired.values()):
+            return 1
         key = (cell.scenario, cell.test)
         if key not in self.known:
             here = os.cpu_count() or 1

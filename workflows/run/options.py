@@ -13,7 +13,7 @@ from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
 from vpnmesh.study.matrix import Profile
-from vpnmesh.study.pairs import PairChoice
+from vpnmesh.study.pairs import FIXED, PairChoice
 from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
@@ -133,7 +133,8 @@ class MatrixOptions:
         if profile.adaptive and self.repetitions is None:
             # its budget is what it is asked to make the most of, whatever that is
             return {} if self.precision is None else {"budget_min": None}
-        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks, self.pairs)
+        more_pairs = None if self.pairs == str(FIXED) else self.pairs
+        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks, more_pairs)
         if any(value is not None for value in costly):
             return {"budget_min": None}
         if profile.budget_min is None or scenarios is None:
