@@ -170,10 +170,26 @@ def test_another_machine_is_judged_by_the_own_baseline(tmp_path: Path) -> None:
     found = read(row)
     told = verdicts(found)
     assert told[f"{VPN} none tcp"] == ""
-    assert told[f"{NATIVE} none tcp"].startswith("skipped: runs on more than one machine")
-    assert "divided by its own run's baseline" in " ".join(found.notes)
+    assert told[f"{NATIVE} none tcp"].startswith("skipped: is divided by the own baseline")
+    assert "by its own run's baseline" in " ".join(found.notes)
     a_run(row / "run999", 21, half | {VPN: 75.0}, machine="m2")
     assert "slower" in verdicts(read(row))[f"{VPN} none tcp"]
+
+
+def test_a_relative_gate_divides_on_the_same_machine_too(tmp_path: Path) -> None:
+    """A machine that was busy is no slower VPN; two runs suffice, and `--compare` says the same."""
+    row, gate = a_row(tmp_path / "runs", [300.0]), tmp_path / "gate.yaml"
+    a_run(row / "run99", 20, {name: rate / 2 for name, rate in USUAL.items()})
+    gate.write_text("margin_pct: 5\ncertainty: 0.95\n")
+    compared = ("--compare", str(row / "run00"), str(row / "run99"), "--gate", str(gate))
+    for command_line in (
+        ("--history", str(row), "--gate", str(gate), "--out", str(tmp_path / "out")),
+        compared,
+    ):
+        gate.write_text("margin_pct: 5\ncertainty: 0.95\n")
+        assert CliRunner().invoke(main, command_line).exit_code == 1
+        gate.write_text("margin_pct: 5\ncertainty: 0.95\nrelative: true\n")
+        assert CliRunner().invoke(main, command_line).exit_code == 0
 
 
 def test_versions_are_ordered_as_versions(tmp_path: Path) -> None:
