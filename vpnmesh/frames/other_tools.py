@@ -41,7 +41,7 @@ def import_vpn_bench(files: Iterable[tuple[BenchFile, str]]) -> Imported:
     samples = as_results(rows)
     pairs = samples.filter(outcome="measured")["pair"].n_unique()
     told = f"vpn-bench: a cell's figures are of {pairs} pairs of machines, once each: their spread is that between"
-    notes = [f"{told} pairs, and both directions ran at once"]
+    notes = [f"{told} pairs, and both directions ran at once", _unknown("vpn-bench")]
     return Imported(
         samples, (*notes, *failure_notes(samples), *unit_notes(samples)), dict(facts), _asked(durations)
     )
@@ -133,6 +133,11 @@ def _netperf_row(
     }
 
 
+def _unknown(tool: str) -> str:
+    """What nobody must read into these figures."""
+    return f"{tool}: its files do not say what it ran on: substrate, placement and engine are not recorded"
+
+
 def _means(found: Sequence[tuple[PublishedFile, str, Result]]) -> list[str]:
     """What a figure of k8s-netperf is, and what all of them share."""
     if not found:
@@ -144,6 +149,7 @@ def _means(found: Sequence[tuple[PublishedFile, str, Result]]) -> list[str]:
     return [
         f"k8s-netperf: a figure is the mean of {counts} samples, which its files do not hold: a file counts once",
         f"k8s-netperf: all figures share {', '.join(shared) or 'no part of their configuration'}",
+        _unknown("k8s-netperf"),
     ]
 
 

@@ -210,8 +210,15 @@ def _summary(row: Mapping[str, object]) -> Summary:
 
 
 def _place(point: Point, by: By) -> tuple[object, ...]:
-    """Where a point stands on its line: by version and then by age, or by age alone."""
-    age = (point.started_at is None, point.started_at.timestamp() if point.started_at else 0.0, point.name)
+    """Where a point stands on its line: by version and then by age, or by age alone; without a date first.
+
+    A run that nobody can date must not pass for the newest.
+    """
+    age = (
+        point.started_at is not None,
+        point.started_at.timestamp() if point.started_at else 0.0,
+        point.name,
+    )
     if by is By.DATE:
         return age
     return (order_of((point.version or "").rpartition(" ")[2]), point.version or "", *age)
