@@ -44,7 +44,7 @@ def measured(release: Path, program: str, run: Path) -> Path:
     """A short run of the release with this program in its folder; the baseline takes turns with it."""
     (release / "nebula").write_text(program)
     (release / "nebula").chmod(0o755)
-    file = run.parent / "release.yaml"
+    file = release / "release.yaml"
     file.write_text(f"candidate: {{variant_of: nebula-direct, program_folder: {release}}}\n")
     done = said_by(
         "workflows.full_matrix",
@@ -57,7 +57,8 @@ def measured(release: Path, program: str, run: Path) -> Path:
 
 def gated(before: Path, after: Path) -> tuple[int, str]:
     """The gate's exit code, and the mark of the candidate in JUnit ("" = passed)."""
-    gate, xml = after.parent / "gate.yaml", after.with_suffix(".xml")
+    top = after.parents[1]
+    gate, xml = top / "gate.yaml", top / "gate.xml"
     gate.write_text(GATE)
     done = said_by(
         "workflows.report", "--compare", str(before), str(after), "--gate", str(gate), "--junit", str(xml)
@@ -70,6 +71,7 @@ def gated(before: Path, after: Path) -> tuple[int, str]:
 @pytest.mark.usefixtures("place")
 def test_a_worse_release_is_red_and_the_same_again_is_green(folder: Path, tmp_path: Path) -> None:
     """The worse one keeps far less than half of its share of the baseline; the history says the same of it."""
+    (tmp_path / "runs").mkdir()
     real = shutil.which("nebula")
     same = f'#!/bin/sh\nexec {real} "$@"\n'
     before = measured(folder, same, tmp_path / "runs" / "1")
@@ -77,7 +79,7 @@ def test_a_worse_release_is_red_and_the_same_again_is_green(folder: Path, tmp_pa
     assert gated(before, measured(folder, WORSE.format(real=real), tmp_path / "runs" / "3")) == (1, "failure")
     told = said_by(
         "workflows.report",
-        *("--history", str(tmp_path / "runs"), "--gate", str(tmp_path / "runs" / "gate.yaml")),
+        *("--history", str(tmp_path / "runs"), "--gate", str(tmp_path / "gate.yaml")),
         *("--out", str(tmp_path / "out")),
     )
     assert told.returncode == 1, told.stdout + told.stderr
