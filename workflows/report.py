@@ -25,6 +25,7 @@ from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
 from workflows.reporting.history import tell_history
+from workflows.reporting.imported import write_import
 from workflows.reporting.presenting import (
     Judged,
     judge,
@@ -49,6 +50,8 @@ class ReportSource:
     knb: Path | None
     hey: Path | None
     paper: bool = False
+    vpn_bench: Path | None = None
+    k8s_netperf: Path | None = None
 
     def study(self) -> Study:
         """The study; InputError where nothing in the source is usable."""
@@ -56,13 +59,13 @@ class ReportSource:
             return study_from_run(self.run)
         if self.paper:
             return study_of(paper_data())
-        return study_from_imports(self.knb, self.hey)
+        return study_from_imports(self.knb, self.hey, self.vpn_bench, self.k8s_netperf)
 
     def check(self, *, compared: bool = False) -> None:
         """InputError unless exactly one kind of source is named; two runs that are compared are one kind, too."""
         kinds = {
             "RUN": self.run is not None,
-            "--import-...": bool(self.knb or self.hey),
+            "--import-...": bool(self.knb or self.hey or self.vpn_bench or self.k8s_netperf),
             "--paper": self.paper,
             "--compare": compared,
         }
@@ -70,12 +73,18 @@ class ReportSource:
         if len(named) > 1:
             raise InputError("command line", f"{' and '.join(named)} at once", "name one of them")
         if not named:
-            way_out = "name RUN, --paper, --import-knb or --import-hey"
+            way_out = "name RUN, --paper, --import-knb, -hey, -vpn-bench or -k8s-netperf"
             raise InputError("command line", "nothing to report on", way_out)
 
     def raw(self) -> tuple[tuple[str, Path], ...]:
         """The folders that the study came from, each with its name in an archive."""
-        named = (("run", self.run), ("raw/knb", self.knb), ("raw/hey", self.hey))
+        named = (
+            ("run", self.run),
+            ("raw/knb", self.knb),
+            ("raw/hey", self.hey),
+            ("raw/vpn-bench", self.vpn_bench),
+            ("raw/k8s-netperf", self.k8s_netperf),
+        )
         return tuple((name, folder) for name, folder in named if folder)
 
     def out(self, wanted: Path | None) -> Path:
@@ -91,6 +100,7 @@ examples:
   python -m workflows.report --paper --out paper                           the study itself, from the data in the box
   python -m workflows.report --paper --replay                              what sequential stopping would have cost
   python -m workflows.report --import-knb knb --import-hey hey --out theirs   published files of your own
+  python -m workflows.report --import-vpn-bench bench/18.12.2025 --out theirs   or --import-k8s-netperf DIR
   python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
   python -m workflows.report --history runs --by version --junit out.xml   all of runs/; 1 where the newest is worse
 """
@@ -103,6 +113,13 @@ examples:
 )
 @click.option(
     "--import-hey", "hey", type=_FOLDER, help="Folder of `hey -o csv` files, a folder per scenario."
+)
+@click.option("--import-vpn-bench", "vpn_bench", type=_FOLDER, help="Folder of one benchmark of vpn-bench.")
+@click.option(
+    "--import-k8s-netperf",
+    "k8s_netperf",
+    type=_FOLDER,
+    help="Folder of k8s-netperf's JSON or result-*.csv, a folder per scenario.",
 )
 @click.option("--paper", is_flag=True, help="The paper's data, which ship with vpnmesh; --advise is then on.")
 @click.option("--out", type=_FOLDER, help="Where the report goes; made if missing.")
@@ -139,6 +156,8 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     gate: Path | None,
     needs: str | None,
     *,
+    vpn_bench: Path | None,
+    k8s_netperf: Path | None,
     row: bool,
     by: str | None,
     junit: Path | None,
@@ -151,7 +170,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
 ) -> None:
     """Report on RUN, on results that others published, or on the paper's."""
     check_row(runs, by, gate, junit, row=row, compared=compare is not None)
-    source = ReportSource(runs[0] if runs and not row else None, knb, hey, paper)
+    source = ReportSource(runs[0] if runs and not row else None, knb, hey, paper, vpn_bench, k8s_netperf)
     source.check(compared=compare is not None or row)
     if row:
         sys.exit(tell_history(runs, out or Path("history"), By(by or By.DATE), gate, junit))
@@ -219,6 +238,8 @@ def write_report(study: Study, out: Path, run: Path | None = None) -> None:
     """Write the tables and the repetitions below `out`, and print how many there are."""
     write_tables(study.tables, out)
     write_repetitions(study.samples, out / "results.parquet")
+    if study.provenance.get("kind") == "import":
+        write_import(study, out)
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
     click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")

@@ -17,6 +17,7 @@ from vpnmesh.report.changes import Gate
 from vpnmesh.report.history import By, History, history
 from vpnmesh.report.history_gate import judge_newest
 from vpnmesh.report.history_page import change_table
+from vpnmesh.report.judged_cells import JudgedCell, junit
 from workflows.report import main
 from workflows.reporting.history_store import runs_in, take
 
@@ -170,10 +171,26 @@ def test_another_machine_is_judged_by_the_own_baseline(tmp_path: Path) -> None:
     found = read(row)
     told = verdicts(found)
     assert told[f"{VPN} none tcp"] == ""
-    assert told[f"{NATIVE} none tcp"].startswith("skipped: runs on more than one machine")
-    assert "divided by its own run's baseline" in " ".join(found.notes)
+    assert told[f"{NATIVE} none tcp"].startswith("skipped: divided by the own baseline, which it is itself")
+    assert "by its own run's baseline" in " ".join(found.notes)
     a_run(row / "run999", 21, half | {VPN: 75.0}, machine="m2")
     assert "slower" in verdicts(read(row))[f"{VPN} none tcp"]
+
+
+def test_a_relative_gate_divides_on_the_same_machine_too(tmp_path: Path) -> None:
+    """A machine that was busy is no slower VPN; two runs suffice, and `--compare` says the same."""
+    row, gate = a_row(tmp_path / "runs", [300.0]), tmp_path / "gate.yaml"
+    a_run(row / "run99", 20, {name: rate / 2 for name, rate in USUAL.items()})
+    gate.write_text("margin_pct: 5\ncertainty: 0.95\n")
+    compared = ("--compare", str(row / "run00"), str(row / "run99"), "--gate", str(gate))
+    for command_line in (
+        ("--history", str(row), "--gate", str(gate), "--out", str(tmp_path / "out")),
+        compared,
+    ):
+        gate.write_text("margin_pct: 5\ncertainty: 0.95\n")
+        assert CliRunner().invoke(main, command_line).exit_code == 1
+        gate.write_text("margin_pct: 5\ncertainty: 0.95\nrelative: true\n")
+        assert CliRunner().invoke(main, command_line).exit_code == 0
 
 
 def test_versions_are_ordered_as_versions(tmp_path: Path) -> None:
@@ -315,3 +332,22 @@ def test_a_wrong_command_line_is_one_sentence(tmp_path: Path, arguments: tuple[s
 def test_runs_in_wants_something(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds none"):
         runs_in([tmp_path])
+
+
+def test_a_reason_of_any_bytes_is_still_xml() -> None:
+    cells = [JudgedCell("vpn none tcp", "tcp.none", failed="\x1b[31mno\x00 <handshake> & \ud800")]
+    failure = fromstring(junit("history", cells)).find(".//failure")
+    assert failure is not None
+    assert "no\N{REPLACEMENT CHARACTER} <handshake> &" in str(failure.get("message"))
+
+
+def test_a_run_without_a_date_is_not_the_newest(tmp_path: Path) -> None:
+    """Not even one whose name comes last, and however slow it is."""
+    row = a_row(tmp_path / "runs", [300.0, 300.0])
+    undated = a_run(row / "run99", 20, USUAL | {VPN: 30.0}) / "results.parquet"
+    pl.read_parquet(undated).with_columns(
+        pl.lit(None, dtype=RESULTS["started_at"]).alias("started_at")
+    ).write_parquet(undated)
+    found = read(row)
+    assert found.newest.name == "run01"
+    assert [point.name for point in found.lines[0].points] == ["run99", "run00", "run01"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import polars as pl
@@ -194,3 +195,32 @@ def test_an_empty_gate_is_the_usual_one(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("")
     assert read_gate(path) == Gate(5.0, 0.95)
+
+
+def test_the_gate_is_written_as_junit_too(tmp_path: Path) -> None:
+    """A test case per cell: one slower, one broken, one that cannot be judged is skipped, the baseline passes."""
+    a = run(tmp_path / "a", BEFORE | {"netbird-direct": 200.0})
+    b = run(
+        tmp_path / "b",
+        BEFORE | {"headscale-direct": 200.0, "netbird-direct": 200.0},
+        failed=("zerotier-direct",),
+    )
+    few = pl.read_parquet(b / "results.parquet")
+    kept = few.filter((pl.col("scenario") != "netbird-direct") | (pl.col("repetition") < 4))
+    kept.write_parquet(b / "results.parquet")
+    (tmp_path / "gate.yaml").write_text("margin_pct: 5\ncertainty: 0.95\n")
+    result = compare(a, b, "--gate", tmp_path / "gate.yaml", "--junit", tmp_path / "junit.xml")
+    assert result.exit_code == 1, result.output
+    cases = {
+        case.get("name"): case for case in fromstring((tmp_path / "junit.xml").read_text()).iter("testcase")
+    }
+    found = {name: [part.tag for part in case if part.tag != "system-out"] for name, case in cases.items()}
+    assert found == {
+        "native-1450 none tcp": [],
+        "headscale-direct none tcp": ["failure"],
+        "zerotier-direct none tcp": ["failure"],
+        "netbird-direct none tcp": ["skipped"],
+    }
+    broken = cases["zerotier-direct none tcp"].find("failure")
+    assert broken is not None
+    assert "none of 12 repetitions was measured" in str(broken.get("message"))

@@ -21,11 +21,15 @@ _NOTHING = knb.Contents((), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Rows in the schema of results, what was dropped or repaired, and the machine's facts by scenario."""
+    """Rows in the schema of results, what was dropped or repaired, and the machine's facts by scenario.
+
+    `asked` is what all repetitions were asked for (`duration_s`, `omit_s`), as far as the files say.
+    """
 
     samples: pl.DataFrame
     notes: tuple[str, ...] = ()
     facts: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    asked: Mapping[str, object] = field(default_factory=dict)
 
 
 def import_knb(files: Iterable[tuple[PublishedFile, str]]) -> Imported:
@@ -44,7 +48,7 @@ def import_knb(files: Iterable[tuple[PublishedFile, str]]) -> Imported:
         for (scenario, section), n in unused.items()
     ]
     notes += [f"{name}: {n} repetitions were there twice, counted once" for name, n in duplicates.items()]
-    samples = _as_results(rows)
+    samples = as_results(rows)
     return Imported(samples, (*notes, *failure_notes(samples), *unit_notes(samples)), dict(facts))
 
 
@@ -126,7 +130,7 @@ def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], Counter[str]]:
     return kept, duplicates
 
 
-def _as_results(rows: Sequence[Row]) -> pl.DataFrame:
+def as_results(rows: Sequence[Row]) -> pl.DataFrame:
     """The rows in the order they were measured in, numbered within their cell and over all."""
     ordered = sorted(rows, key=lambda row: (row.get("started_at") or _LATEST, str(row["raw"])))
     numbers: Counter[tuple[object, ...]] = Counter()

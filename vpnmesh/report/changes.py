@@ -44,10 +44,15 @@ CellSamples = Mapping[CellKey, CellSample]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A cell fails when it got slower by more than `margin_pct` with this certainty (one-sided)."""
+    """A cell fails when it got slower by more than `margin_pct` with this certainty (one-sided).
+
+    `relative` = every figure is divided by its own run's baseline also where the machine is the same: what else a
+    shared machine did meanwhile then weighs on both, and cancels as far as the run took turns.
+    """
 
     margin_pct: float = 5.0
     certainty: float = 0.95
+    relative: bool = False
 
     def __post_init__(self) -> None:
         """InputError where the two are no percentages and shares."""
@@ -227,7 +232,7 @@ def gate_cells(a: Study, b: Study, gate: Gate) -> list[JudgedCell]:
     """
     refuse_unlike(a, b)
     cells_a, cells_b = _cells(a), _cells(b)
-    baselines = _divided_by(a, b)
+    baselines = a.scenarios.baselines if gate.relative else _divided_by(a, b)
     both = [cell for cell, one in cells_a.items() if cell in cells_b and one.measured]
     found = [
         _gated(cell, cells_a, cells_b, baselines, gate)

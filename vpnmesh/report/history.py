@@ -132,8 +132,11 @@ _CELL = ["meaning", "scenario", "meant", "condition", "test"]
 _RUN = ["run", "name", "started_at", "version", "machine", "baseline"]
 
 
-def history(rows: pl.LazyFrame, by: By) -> History:
-    """The history of these rows (`HISTORY` and the column `run`); only what lines need is read of them."""
+def history(rows: pl.LazyFrame, by: By, *, relative: bool = False) -> History:
+    """The history of these rows (`HISTORY` and the column `run`); only what lines need is read of them.
+
+    `relative` = divide by the own baseline also where all runs were on the same machine.
+    """
     rate = pl.col("rate_mbit_s")
     cells = (
         rows.group_by(*_CELL, *_RUN)
@@ -147,7 +150,7 @@ def history(rows: pl.LazyFrame, by: By) -> History:
         .collect()
     )
     numbers = _numbered(cells)
-    lines = _lines(cells, numbers, by)
+    lines = _lines(cells, numbers, by, relative=relative)
     return History(by, _series(cells, numbers), _kept(lines), _runs(lines), tuple(_notes(lines, by)))
 
 
@@ -169,21 +172,19 @@ def _series(cells: pl.DataFrame, numbers: Mapping[str, int]) -> tuple[Series, ..
     )
 
 
-def _lines(cells: pl.DataFrame, numbers: Mapping[str, int], by: By) -> list[Line]:
+def _lines(cells: pl.DataFrame, numbers: Mapping[str, int], by: By, *, relative: bool) -> list[Line]:
     groups = cells.partition_by(_CELL, as_dict=True)
     baselines = _baselines(cells)
     lines = []
     for (meaning, scenario, meant, condition, test), rows in groups.items():
         key = (str(meaning), str(condition), str(test))
         points = sorted(map(_point, rows.to_dicts()), key=lambda point: _place(point, by))
-        relative = len({point.machine for point in points}) > 1
-        if relative:
+        divided = relative or len({point.machine for point in points}) > 1
+        if divided:
             # a baseline over itself says nothing: it keeps its repetitions and has no value
             own = not rows["baseline"].drop_nulls().is_empty()
             points = _over_baseline(points, {} if own else baselines.get(key, {}))
-        lines.append(
-            Line(numbers[key[0]], str(scenario), key[1], key[2], str(meant), relative, tuple(points))
-        )
+        lines.append(Line(numbers[key[0]], str(scenario), key[1], key[2], str(meant), divided, tuple(points)))
     return _ordered(lines)
 
 
@@ -209,8 +210,15 @@ def _summary(row: Mapping[str, object]) -> Summary:
 
 
 def _place(point: Point, by: By) -> tuple[object, ...]:
-    """Where a point stands on its line: by version and then by age, or by age alone."""
-    age = (point.started_at is None, point.started_at.timestamp() if point.started_at else 0.0, point.name)
+    """Where a point stands on its line: by version and then by age, or by age alone; without a date first.
+
+    A run that nobody can date must not pass for the newest.
+    """
+    age = (
+        point.started_at is not None,
+        point.started_at.timestamp() if point.started_at else 0.0,
+        point.name,
+    )
     if by is By.DATE:
         return age
     return (order_of((point.version or "").rpartition(" ")[2]), point.version or "", *age)
@@ -273,8 +281,8 @@ def _notes(lines: Sequence[Line], by: By) -> Iterable[str]:
     """What a reader must know of the lines: relative ones, scenarios that were two things, versions not told."""
     if relative := dict.fromkeys(line.scenario for line in lines if line.relative):
         yield (
-            "runs on more than one machine, kernel or pair of nodes: each figure is divided by its own run's"
-            f" baseline, and baselines have no line of their own: {', '.join(relative)}"
+            "runs on more than one machine, kernel or pair of nodes, or a gate that asks for it: each figure is divided"
+            f" by its own run's baseline, and baselines have no line of their own: {', '.join(relative)}"
         )
     for (_, scenario), group in groupby(
         sorted(lines, key=lambda one: (one.series, one.scenario)), key=lambda one: (one.series, one.scenario)

@@ -16,6 +16,8 @@ from vpnmesh.study.scenarios import BUILT_IN
 _COLUMNS = 2
 _MOST_TICKS = 6
 _SIZE = (5.2, 2.9)
+_MOST_MARKED = 150
+"""Above so many runs a line is drawn as one stroke: marks and their spread would only hide each other."""
 
 
 def figures(history: History) -> dict[str, str]:
@@ -56,8 +58,11 @@ def _panel(panel: Axes, lines: Sequence[Line], styles: dict[str, ScenarioLook], 
         x = np.array([places[point.run] for point in line.valued])
         y = np.array([point.value or 0.0 for point in line.valued])
         spread = [point.spread or 0.0 for point in line.valued]
-        panel.errorbar(x, y, spread, fmt=style.marker, color=style.colour, markersize=3.5, linewidth=0.8,
-                       markerfacecolor=style.face, alpha=0.85)  # fmt: skip
+        if x.size > _MOST_MARKED:
+            panel.plot(x, y, color=style.colour, linewidth=0.6, alpha=0.7)
+        else:
+            panel.errorbar(x, y, spread, fmt=style.marker, color=style.colour, markersize=3.5, linewidth=0.8,
+                           markerfacecolor=style.face, alpha=0.85)  # fmt: skip
         _levels(panel, line, x, style.colour)
     labels = {places[run]: text for run, text in _labels(lines, by).items()}
     step = -(-len(labels) // _MOST_TICKS)

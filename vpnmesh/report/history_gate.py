@@ -33,9 +33,7 @@ def _judged(line: Line, newest: str, gate: Gate, by: By) -> JudgedCell:
     if not last.sample.n:
         return _with(cell, failed=last.reason or f"none of {last.attempted} repetitions was measured")
     if last.value is None or not (before := [point for point in before if point.value is not None]):
-        return _with(
-            cell, skipped="runs on more than one machine, and no baseline of all of them to divide by"
-        )
+        return _with(cell, skipped="divided by the own baseline, which it is itself, or which some run lacks")
     return _held(cell, line, before, last, gate)
 
 

@@ -46,6 +46,8 @@ POINTS: dict[str, pl.DataType] = {
     "basis": pl.String(),
 }
 """A row per run and cell: the lines."""
+SHOWN = 20
+"""So many runs of a cell are on the page; a thousand would make it five megabytes."""
 NEWEST: dict[str, pl.DataType] = {"cell": pl.String(), "verdict": pl.String(), "figures": pl.String()}
 
 
@@ -187,8 +189,10 @@ def _series(history: History, series: Series, drawn: Mapping[str, str]) -> Secti
             blocks.append(FigureBlock(name, _caption(test), drawn[name]))
     known = tuple(f"{matter}: {value}" for matter, value in series.meaning.items())
     points = point_table(history).filter(series=series.number).drop("series")
+    cells = points.group_by("scenario", "condition", "test", maintain_order=True)
+    told = f"The newest {SHOWN} runs of every cell at most; the file has all."
     blocks += [
-        table_block(f"points-{series.number}", "Every run of every cell.", points, file="points"),
+        table_block(f"points-{series.number}", told, cells.tail(SHOWN), file="points"),
         Items("What all runs of this series share", known, folded=True),
     ]
     return Section(f"series-{series.number}", f"Series {series.number}", tuple(blocks))

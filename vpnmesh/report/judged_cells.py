@@ -25,18 +25,24 @@ def junit(suite: str, cells: Sequence[JudgedCell]) -> str:
     root = Element("testsuites", {"name": "vpnmesh", **counts})
     one = SubElement(root, "testsuite", {"name": suite, **counts})
     for cell in cells:
+        failed, skipped_why, told = (_printable(text) for text in (cell.failed, cell.skipped, cell.told))
         case = SubElement(
             one, "testcase", {"name": cell.name, "classname": f"{suite}.{cell.group}", "time": "0"}
         )
-        if cell.failed:
-            SubElement(case, "failure", {"message": cell.failed, "type": "slower"})
-        elif cell.skipped:
-            SubElement(case, "skipped", {"message": cell.skipped})
-        if cell.told:
-            SubElement(case, "system-out").text = cell.told
+        if failed:
+            SubElement(case, "failure", {"message": failed, "type": "slower"})
+        elif skipped_why:
+            SubElement(case, "skipped", {"message": skipped_why})
+        if told:
+            SubElement(case, "system-out").text = told
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
 def _marks(cell: JudgedCell) -> tuple[str, str]:
     return cell.failed, "" if cell.failed else cell.skipped
+
+
+def _printable(text: str) -> str:
+    """Without what no XML may hold: a program's last words can be any bytes."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)

@@ -73,6 +73,8 @@ def refuse_mixed(samples: pl.DataFrame, place: str) -> pl.DataFrame:
 def meaning(study: Study) -> dict[str, str]:
     """What decides the meaning of this study's figures: name -> value, "not recorded" where there is none."""
     profile, testbed = (mapping(study.provenance.get(name)) for name in ("profile", "testbed"))
+    # of others' results the import says what its files tell
+    asked = {**mapping(study.provenance.get("asked")), **profile}
     lab = mapping(study.provenance.get("lab"))
     kinds = {
         str(mapping(node).get("kind")) for node in _list(testbed.get("nodes")) if mapping(node).get("kind")
@@ -83,7 +85,7 @@ def meaning(study: Study) -> dict[str, str]:
         "substrate": _text(study.provenance.get("substrate")),
         "kinds of nodes": ", ".join(sorted(kinds)) or NOT_RECORDED,
         "port rate in Mbit/s": _text(lab.get("port_rate_mbit_s")),
-        **{matter: _text(profile.get(name)) for name, matter in _ASKED.items()},
+        **{matter: _text(asked.get(name)) for name, matter in _ASKED.items()},
         "seconds count": _counted(profile),
     }
 

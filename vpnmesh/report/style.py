@@ -4,6 +4,7 @@ Colours keep a contrast of 3:1 or more on white and on the dark page; markers, h
 meaning, so that nothing is lost in grey.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from vpnmesh.study.scenarios import Catalogue
 _OTHERS = (("#8a6d1f", "p"), ("#3f8f9c", "h"), ("#7a6f9b", "*"), ("#a0694f", "d"))
 
 _SOLID, _DASHED, _DOTTED = (1.0, 0.0), (4.0, 1.5), (1.0, 1.5)
+_CONDITION = re.compile(r"(delay-[\d.]+ms)?\+?(loss-[\d.]+pct)?")
 _VARIANT_MARKERS = ("<", ">", "p", "h", "d", "*")
 _VARIANT_HATCH = "...."
 
@@ -79,9 +81,11 @@ def _second_relay(scenario: str, catalogue: Catalogue) -> bool:
 
 
 def condition_title(condition: str) -> str:
-    """A condition as a person says it: `undisturbed`, `loss 5 %`, `delay 50 ms`."""
+    """A condition as a person says it: `undisturbed`, `loss 5 %`, `delay 50 ms`; another tool's own name as it is."""
     if condition == "none":
         return "undisturbed"
+    if not _CONDITION.fullmatch(condition):
+        return condition
     parts = []
     for part in condition.split("+"):
         kind, _, figure = part.partition("-")

@@ -14,8 +14,8 @@ from vpnmesh.report.changes import Gate, changes, gate_cells, lost_cells
 from vpnmesh.report.judged_cells import JudgedCell, junit
 from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
+from workflows.reporting.imported import run_or_import
 from workflows.reporting.presenting import write_tables
-from workflows.reporting.studies import study_from_run
 
 
 def compare(
@@ -25,7 +25,7 @@ def compare(
 
     `junit_file` gets what the gate says, a test case per cell.
     """
-    a, b = study_from_run(before), study_from_run(after)
+    a, b = run_or_import(before), run_or_import(after)
     rule = read_gate(gate) if gate else None
     table = changes(a, b)
     for note in (*notes(a, b), *lost_cells(a, b)):

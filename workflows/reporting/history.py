@@ -27,7 +27,7 @@ def tell_history(
     """Print and write the history of these runs; 1 where the newest is worse than those before it."""
     gate = read_gate(gate_file) if gate_file else Gate()
     taken = take(runs_in(folders), out / "runs")
-    found = history(taken.rows, by)
+    found = history(taken.rows, by, relative=gate.relative)
     cells = judge_newest(found, gate)
     click.echo(f"{out}: {taken.runs} runs, {taken.read} of them read now")
     _write(found, cells, gate, out)

@@ -1,12 +1,13 @@
-"""Reads folders of published results: k8s-bench-suite's JSON and hey's CSV, a folder per scenario."""
+"""Reads published results: a folder per scenario of k8s-bench-suite, hey or k8s-netperf, or vpn-bench's folders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.imports import Imported, import_knb
 from vpnmesh.frames.names import PublishedFile, scenario_of
+from vpnmesh.frames.other_tools import import_k8s_netperf
 from vpnmesh.frames.requests import RunFile, scan_hey
 from vpnmesh.frames.schemas import RESULTS, empty
 from vpnmesh.model import Condition
@@ -15,15 +16,45 @@ from vpnmesh.report.environment import differing, environment_of
 from vpnmesh.stats.caps import NETEM_DEFAULT_LIMIT
 from vpnmesh.study.scenarios import BUILT_IN
 from vpnmesh.tools import hey, knb
+from workflows.reporting.vpn_bench_files import read_vpn_bench
 
 
-def read_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Published:
-    """What published files hold and what was dropped or repaired in reading them; either folder may be missing."""
-    imported = _read_knb(knb_dir) if knb_dir else Imported(empty(RESULTS))
+def read_imports(
+    knb_dir: Path | None = None,
+    hey_dir: Path | None = None,
+    bench_dir: Path | None = None,
+    netperf_dir: Path | None = None,
+) -> Published:
+    """What published files hold and what was dropped or repaired in reading them; any of the folders may be missing.
+
+    InputError where throughput of more than one tool is asked for: their figures do not mean the same.
+    """
+    readers = {
+        "--import-knb": (knb_dir, _read_knb),
+        "--import-vpn-bench": (bench_dir, read_vpn_bench),
+        "--import-k8s-netperf": (netperf_dir, _read_netperf),
+    }
+    asked = {option: (folder, read) for option, (folder, read) in readers.items() if folder}
+    if len(asked) > 1:
+        raise InputError(" and ".join(asked), "two tools at once are never pooled", "import each by itself")
+    imported = next((read(folder) for folder, read in asked.values()), Imported(empty(RESULTS)))
     runs, api_notes = find_hey(hey_dir) if hey_dir else ([], [])
-    provenance = _import_provenance(imported, knb_dir, hey_dir)
+    if bench_dir or netperf_dir:
+        provenance = _provenance_of_others(imported, "vpn-bench" if bench_dir else "k8s-netperf")
+    else:
+        provenance = _import_provenance(imported, knb_dir, hey_dir)
     notes = (*imported.notes, *differing(imported.facts, BUILT_IN), *api_notes)
     return Published(imported.samples, scan_hey(runs), notes, provenance)
+
+
+def _provenance_of_others(imported: Imported, tool: str) -> dict[str, object]:
+    """What the files say of how they were made; where nodes and machines are, nothing says."""
+    return {
+        "kind": "import",
+        "tools": [tool],
+        "asked": dict(imported.asked),
+        "environment": {"Tool": tool, **environment_of(imported.facts, BUILT_IN)},
+    }
 
 
 def _import_provenance(imported: Imported, knb_dir: Path | None, hey_dir: Path | None) -> dict[str, object]:
@@ -41,16 +72,41 @@ def _import_provenance(imported: Imported, knb_dir: Path | None, hey_dir: Path |
 
 
 def _read_knb(folder: Path) -> Imported:
-    walk = FolderWalk(folder, ".json")
+    walk = FolderWalk(folder, (".json",))
     sources = list(walk.sources())
     texts = ((source, Path(source.path).read_text(encoding="utf-8", errors="replace")) for source in sources)
     imported = import_knb(texts)
     return Imported(imported.samples, (*walk.notes, *imported.notes), imported.facts)
 
 
+def _read_netperf(folder: Path) -> Imported:
+    """JSON, and `result-*.csv` where a folder holds no JSON: a run writes both, which would count twice."""
+    walk = FolderWalk(folder, (".json", ".csv"))
+    sources = list(walk.sources())
+    with_json = {source.scenario for source in sources if source.path.endswith(".json")}
+    kept = []
+    for source in sources:
+        if source.path.endswith(".csv") and not source.file_name.startswith("result-"):
+            walk.notes.append(f"{source.name}: left out: no result-*.csv")
+        elif source.path.endswith(".csv") and source.scenario in with_json:
+            walk.notes.append(
+                f"{source.name}: left out: there is JSON beside it, which holds the same and more"
+            )
+        else:
+            kept.append(source)
+    imported = import_k8s_netperf(
+        (one, (knb.condition_of(one.name) or Condition()).name, _text(Path(one.path))) for one in kept
+    )
+    return replace(imported, notes=(*walk.notes, *imported.notes))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def find_hey(folder: Path) -> tuple[list[RunFile], list[str]]:
     """The runs of hey in a folder, and what was left out. InputError where there is no such folder."""
-    walk = FolderWalk(folder, ".csv")
+    walk = FolderWalk(folder, (".csv",))
     runs = []
     for index, source in enumerate(walk.sources(), start=1):
         try:
@@ -69,7 +125,7 @@ class FolderWalk:
     """The files of a folder of published results by scenario, and notes on everything in it that was left out."""
 
     folder: Path
-    ending: str
+    endings: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
 
     def sources(self) -> Iterator[PublishedFile]:
@@ -90,9 +146,11 @@ class FolderWalk:
     def _wanted(self, place: Path) -> list[Path]:
         """The files of the right kind in one folder; a note for whatever else is there."""
         files = sorted(path for path in place.iterdir() if path.is_file())
-        wanted = [path for path in files if path.suffix == self.ending]
+        wanted = [path for path in files if path.suffix in self.endings]
         self.notes += [
-            f"{place.name}/{path.name}: left out: not {self.ending}" for path in files if path not in wanted
+            f"{place.name}/{path.name}: left out: not {' or '.join(self.endings)}"
+            for path in files
+            if path not in wanted
         ]
         if place != self.folder:
             inside = [path.name for path in _folders(place)]

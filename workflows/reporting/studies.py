@@ -28,10 +28,15 @@ from workflows.run.provenance import read_request
 from workflows.run.store import RunFiles
 
 
-def study_from_imports(knb_dir: Path | None = None, hey_dir: Path | None = None) -> Study:
-    """A study of published results; either folder may be missing. InputError when nothing is usable."""
-    study = study_of(read_imports(knb_dir, hey_dir))
-    refuse_empty(study, knb_dir, hey_dir)
+def study_from_imports(
+    knb_dir: Path | None = None,
+    hey_dir: Path | None = None,
+    bench_dir: Path | None = None,
+    netperf_dir: Path | None = None,
+) -> Study:
+    """A study of published results; any of the folders may be missing. InputError when nothing is usable."""
+    study = study_of(read_imports(knb_dir, hey_dir, bench_dir, netperf_dir))
+    refuse_empty(study, knb_dir, hey_dir, bench_dir, netperf_dir)
     return study
 
 
@@ -115,7 +120,7 @@ def repetitions(files: RunFiles, events: list[JournalEvent]) -> tuple[pl.DataFra
     path = files.results_path
     if files.journal_path.exists() or not path.exists():
         return refuse_mixed(frame_of(events), str(files.journal_path)), []
-    samples = refuse_mixed(check_results(_read(path), str(path)), str(path))
+    samples = refuse_mixed(check_results(read_table(path), str(path)), str(path))
     return samples, ["no journal.jsonl: read from results.parquet, which nothing here can be held against"]
 
 
@@ -128,7 +133,7 @@ def _figures(files: RunFiles, events: list[JournalEvent], samples: pl.DataFrame)
     if files.journal_path.exists():
         rows = figures_of(events)
     elif path.exists():
-        rows = check_figures(_read(path), str(path))
+        rows = check_figures(read_table(path), str(path))
     else:
         rows = _from_columns(samples)
     return described(rows)
@@ -146,14 +151,14 @@ def _requests(run: Path) -> pl.LazyFrame:
     path = run / "api.parquet"
     if not path.exists():
         return empty(API).lazy()
-    found = _read(path, rows=0).schema
+    found = read_table(path, rows=0).schema
     for name, dtype in API.items():
         if found.get(name) != dtype:
             raise InputError(str(path), f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
     return pl.scan_parquet(path).select(list(API))
 
 
-def _read(path: Path, rows: int | None = None) -> pl.DataFrame:
+def read_table(path: Path, rows: int | None = None) -> pl.DataFrame:
     """A parquet file, or its first rows; InputError where it is none, cut off, or cannot be read."""
     try:
         return pl.read_parquet(path, n_rows=rows)
