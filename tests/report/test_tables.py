@@ -231,18 +231,18 @@ def replayed(study: Study, test: str) -> Replay:
 
 
 def test_replay_keeps_its_promise(study: Study) -> None:
-    """Over 1,000 orders: a wrong verdict in at most 1 % of them, for at most 15 % of the measuring seconds."""
+    """Over 1,000 orders: a wrong verdict in at most 1 % of them, for at most 13 % of the measuring seconds."""
     found = replayed(study, "tcp")
     assert found.wrong_orders.estimate <= 0.01
-    assert found.share_mean <= 0.15
+    assert round(found.share_mean, 2) <= 0.13
     assert found.undecided_verdicts == 0
     open_pairs = found.pairs.filter(~pl.col("full_rejects")).select("a", "b").rows()
     assert open_pairs == [("native-1230", "netbird-direct")]
 
 
 def test_replay_of_udp_which_the_design_has_not_seen(study: Study) -> None:
-    """UDP costs twice as much, nearly all of it for one pair that stays open; no verdict is wrong in 1,000 orders."""
+    """UDP costs little more: the one pair that stays open is given up; no verdict is wrong in 1,000 orders."""
     found = replayed(study, "udp")
-    assert (found.wrong_orders.estimate, round(found.share_mean, 2)) == (0.0, 0.30)
+    assert (found.wrong_orders.estimate, round(found.share_mean, 2)) == (0.0, 0.16)
     left_open = found.pairs.filter(pl.col("undecided") > 0).select("a", "b").rows()
     assert left_open == [("headscale-direct", "netbird-relay")]
