@@ -127,9 +127,7 @@ class NodeSession:
 
     @contextmanager
     def _observed(self, timeout_s: float) -> Iterator[None]:
-        samplers = self._start_samplers(timeout_s)
-        # read around what is inside, since samples every half second would miss the end of a short test
-        before = self._relay_sent()
+        samplers, before = self._begin_observing(timeout_s)
         try:
             yield
         except VpnmeshError:
@@ -138,13 +136,17 @@ class NodeSession:
             raise
         self._end_observing(samplers, before)
 
-    def _start_samplers(self, timeout_s: float) -> dict[Side, Attached]:
-        """All at the same time, each over its own node's connection."""
+    def _begin_observing(self, timeout_s: float) -> tuple[dict[Side, Attached], int]:
+        """Samplers on all three nodes and what the relay has sent so far, all at the same time.
+
+        That is read around what is inside, since samples every half second would miss the end of a short test.
+        """
         for side in SIDES:
             self.shell(side)
-        with ThreadPoolExecutor(len(SIDES)) as pool:
+        with ThreadPoolExecutor(len(SIDES) + 1) as pool:
+            before = pool.submit(self._relay_sent)
             started = pool.map(lambda side: self._start_sampler(side, timeout_s), SIDES)
-            return dict(zip(SIDES, started, strict=True))
+            return dict(zip(SIDES, started, strict=True)), before.result()
 
     def _start_sampler(self, side: Side, timeout_s: float) -> Attached:
         interface = self.question.node(side).leg.interface
@@ -154,9 +156,12 @@ class NodeSession:
         # ended first: every sample after the measured program's end is of idle nodes
         for sampler in samplers.values():
             sampler.end()
-        self.keep(observed.RELAY_FILE, observed.relay_text(before, self._relay_sent()))
-        for side, sampler in samplers.items():
-            self.keep(observed.load_file(side), sampler.stop().stdout)
+        with ThreadPoolExecutor(len(samplers) + 1) as pool:
+            after = pool.submit(self._relay_sent)
+            ended = pool.map(lambda sampler: sampler.stop(), samplers.values())
+            self.keep(observed.RELAY_FILE, observed.relay_text(before, after.result()))
+            for side, done in zip(samplers, ended, strict=True):
+                self.keep(observed.load_file(side), done.stdout)
 
     def _relay_sent(self) -> int:
         return sent_bytes(self.shell("relay"), self.question.node("relay").leg.interface)

@@ -19,8 +19,9 @@ CELL_OVERHEAD_S = 0.9
 """Setting, reading back and probing an impairment, spread over the cells of one visit to a condition."""
 CONDITION_S = 1.8
 """Setting, reading back, probing and lifting an impairment, once for each condition of a visit."""
-SWITCH_S = 10.0
-"""Leaving one scenario and joining the next: 3 s without a VPN, 9 to 17 s with a control plane and a relay."""
+SWITCH_S = 8.0
+"""Leaving one scenario and joining the next: 2 s without a VPN, 3 to 5 s with static keys, 6 to 16 s with a control
+plane and a relay; the mean of seven scenarios on a busy machine (docs/decisions/0086)."""
 CONTROL_ROUND_TRIPS = 9
 """Round trips that a repetition spends beside its streams (iperf3's control connection, pings)."""
 
