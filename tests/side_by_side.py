@@ -28,7 +28,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_lab.py": 110,
     "tests/live/test_load_live.py": 15,
     "tests/live/test_matrix.py": 150,
-    "tests/live/test_mesh_live.py": 60,
+    "tests/live/test_mesh_live.py": 90,
     "tests/live/test_netbird.py": 55,
     "tests/live/test_one_of_each.py": 65,
     "tests/live/test_placement.py": 15,
