@@ -132,6 +132,16 @@ def test_heat_maps_name_members_and_write_few_numbers(handmade: Study, meshed: S
     assert ">610<" not in large
 
 
+def test_one_slow_pair_does_not_take_all_colours(meshed: Study) -> None:
+    """From ten times the lowest on, colours go by logarithms: the scale's marks are 1, 2 and 5."""
+    rows = meshed.tables["mesh"].with_columns(median=pl.col("median") / 100)
+    rows = rows.with_columns(median=pl.when(pl.int_range(pl.len()) == 0).then(0.3).otherwise("median"))
+    (wide,) = mesh_figures(replace(meshed, tables={**meshed.tables, "mesh": rows})).values()
+    assert all(f">{mark}<" in wide for mark in ("0.5", "1", "2", "5"))
+    (narrow,) = mesh_figures(meshed).values()
+    assert ">0.5<" not in narrow
+
+
 def test_a_page_shows_the_mesh_and_a_run_of_one_pair_none(meshed: Study, handmade: Study) -> None:
     """Heat map, sentence and table; nothing of it where there is one pair."""
     page = render_markdown(compose(meshed, mesh_figures(meshed)))

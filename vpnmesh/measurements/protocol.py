@@ -204,7 +204,10 @@ class Measurement(Protocol):
 
     @property
     def program(self) -> str:
-        """The process that measures, as the kernel names it: its CPU is not the VPN's; "" where there is none."""
+        """The process that measures, as the kernel names it: its CPU is not the VPN's; "" where there is none.
+
+        Without one a test looks at the mesh, or changes it: then it is asked of one pair at a time.
+        """
 
     def seconds(self, settings: Settings, condition: Condition, /) -> float:
         """How long one repetition takes, without the checks around it; a plan is made of this."""
