@@ -68,9 +68,7 @@ class Throughput:
             raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE])
         if not question.settings.steady:
             measured = iperf3.parse(said, self.name)
-            more = (
-                flow.ramp_samples(raw.get(SERVER_FILE, ""), question.settings) if self.name == "tcp" else ()
-            )
+            more = flow.ramp_samples(raw.get(SERVER_FILE, ""), question) if self.name == "tcp" else ()
         else:
             figures = flow.tcp_figures if self.name == "tcp" else flow.udp_figures
             measured, more = figures(said, text_of(raw, SERVER_FILE), question), ()
