@@ -84,7 +84,7 @@ def bare_rate(inside: Sequence[str], tool: iperf3.Iperf3, test: iperf3.Transport
 def pod_rate(site: Site, duration_s: int, test: iperf3.Transport) -> float:
     """Mbit/s at the receiver, by the very task that the matrix uses."""
     bed, measurement = site.testbed, measurement_named(test)
-    question = Question(bed, bed.pairs[0], settings=Settings(duration_s))
+    question = Question(bed, bed.pairs[0], settings=Settings(duration_s, steady=False))
     parameters = {"measurement": measurement, "question": question, "others": site.nr.inventory.hosts}
     done = run_on(site.nr, [bed.client.name], tasks.measure, **parameters)
     return measurement.parse(done[bed.client.name].result, question).get("rate_mbit_s") or 0.0

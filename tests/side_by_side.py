@@ -41,6 +41,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_secrets.py": 95,
     "tests/live/test_solutions.py": 110,
     "tests/live/test_stability.py": 25,
+    "tests/live/test_steady_live.py": 40,
     "tests/live/test_tasks.py": 25,
 }
 """What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""

@@ -9,6 +9,7 @@ import pytest
 from tests.report.test_few_figures import PROFILE
 from tests.report.test_runs import Line, line, rate, rows, run
 from vpnmesh.report.compose import compose
+from vpnmesh.report.first_screen import facts
 from vpnmesh.report.ramp import FEWEST_FOR_BAND, RAMP, SERIES, ramp
 from vpnmesh.report.ramp_figure import ramp_figure
 from vpnmesh.report.ramp_section import FIGURE, ramp_section
@@ -83,3 +84,12 @@ def test_steady_figures_are_not_slow_start(tmp_path: Path, *, steady: bool) -> N
     """A second at 250 ms is flagged where it was counted after a second, whatever the flow did then."""
     made = study(tmp_path / "run", 4, steady=steady)
     assert [row["slow_start"] for row in rows(made, "throughput")] == [None if steady else True]
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_the_first_screen_says_from_when_seconds_count(tmp_path: Path, *, steady: bool) -> None:
+    """A steady flow lasts longer than what was asked for, and starts to count by itself."""
+    told = dict(facts(study(tmp_path / "run", 1, steady=steady)))["Seconds per repetition"]
+    assert told == (
+        "1, or more, once the flow is steady, after 1 omitted" if steady else "1, after 1 omitted"
+    )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from tests.measurements.cases import cases
+from tests.measurements.cases import Case, cases
 from vpnmesh.errors import InputError, ToolError
 from vpnmesh.frames.events import figures_of, further_samples
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
@@ -75,9 +75,16 @@ def test_every_column_is_a_figure_of_a_test() -> None:
     assert figure_named("tcp", "rtt_ms") is None
 
 
-def test_a_relays_share_is_its_counter_over_what_crossed() -> None:
+@pytest.fixture(params=["nebula-relay", "nebula-relay-loss-1pct"])
+def relayed(request: pytest.FixtureRequest) -> Case:
+    """A captured repetition over a relay, counted in the paper's way and since it was steady."""
+    (found,) = (one for one in cases("tcp") if one.name == request.param)
+    return found
+
+
+def test_a_relays_share_is_its_counter_over_what_crossed(relayed: Case) -> None:
     """Captured over nebula-relay: all of it, and headers. Without a counter, or a test that counts, there is none."""
-    (case,) = cases("tcp")
+    case = relayed
     measured = measurement_named("tcp").parse(case.raw, case.question)
     share = relay_share(case.raw, measured)
     assert share is not None
@@ -88,9 +95,9 @@ def test_a_relays_share_is_its_counter_over_what_crossed() -> None:
         relay_share({"relay-sent.json": "{}"}, measured)
 
 
-def test_the_measuring_program_ends_the_measured_seconds() -> None:
+def test_the_measuring_program_ends_the_measured_seconds(relayed: Case) -> None:
     """Loads of all nodes that were sampled, the VPN's own among them; iperf3's end is theirs."""
-    (case,) = cases("tcp")
+    case = relayed
     found = loads(case.raw, case.question, measurement_named("tcp").program)
     assert list(found) == ["client", "server", "relay"]
     assert 0 < found["relay"].solution_cpu_pct <= found["relay"].cpu_pct

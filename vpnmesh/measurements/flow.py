@@ -123,11 +123,12 @@ def udp_figures(client: str, server: str, question: Question) -> Measured:
     return Measured(samples, carried_bytes=sum(one.carried_bytes for one in arrived))
 
 
-def ramp_samples(server: str, settings: Settings) -> tuple[Sample, ...]:
+def ramp_samples(server: str, question: Question) -> tuple[Sample, ...]:
     """When a flow that is counted in the paper's way got steady and full, where its series says so."""
-    series = _rates(series_of(server))
+    series, settings = _rates(series_of(server)), question.settings
+    round_trip_s, keep_s = question.condition.delay_ms / 1000, float(settings.duration_s)
     try:
-        found = steady_part(series, round_trip_s=0.0, keep_s=settings.duration_s, omit_s=settings.omit_s)
+        found = steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=settings.omit_s)
     except ValueError:
         return ()
     filled = (Sample("fill_s", found.filled_s),) if found.filled_s is not None else ()

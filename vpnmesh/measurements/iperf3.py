@@ -22,6 +22,8 @@ _LAST_WORDS_S = 0.1
 _SERVER_ENDS_S = 5
 """The server and the samplers may outlive the client by this much."""
 
+LOST = f"the datagram that opens the stream, or its answer, was lost {iperf3.OPENINGS} times (issue 351)"
+
 RATE = Figure("rate_mbit_s", "Mbit/s", "throughput at the receiver")
 SENT = Figure("sent_mbit_s", "Mbit/s", "sent by the client")
 STEADY = Figure("steady_s", "s", "when the flow was steady", optional=True)
@@ -52,19 +54,12 @@ class Throughput:
         question = session.question
         tool = flow.call(question.settings, question.condition, self.name)
         limit_s = tool.limit_s(question.condition) + _SERVER_ENDS_S
-        opening_s = tool.opening_s(question.condition) if self.name == "udp" else 0.0
+        opening_s = iperf3.CONNECT_TIMEOUT_MS / 1000 + tool.opening_s(question.condition)
         with session.observed(timeout_s=limit_s + (iperf3.OPENINGS - 1) * (opening_s + _SERVER_ENDS_S)):
             if self.name == "tcp":
-                return self._ask_tcp(session, tool)
-            for number in range(1, iperf3.OPENINGS + 1):
-                if self._ask_udp(session, tool, number):
-                    return None
-        lost = (
-            f"the datagram that opens the stream, or its answer, was lost {iperf3.OPENINGS} times (issue 351)"
-        )
-        session.keep(CLIENT_FILE, "")
-        session.keep(ERROR_FILE, lost)
-        return None
+                self._ask_tcp(session, tool)
+            elif not any(self._ask_udp(session, tool, number) for number in range(1, iperf3.OPENINGS + 1)):
+                _keep(session, "", LOST)
 
     def parse(self, raw: Mapping[str, str], question: Question) -> Measured:
         """The receiver's rate and what goes with it; ToolError with iperf3's own words, CheckError if never steady."""
@@ -73,9 +68,7 @@ class Throughput:
             raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE])
         if not question.settings.steady:
             measured = iperf3.parse(said, self.name)
-            more = (
-                flow.ramp_samples(raw.get(SERVER_FILE, ""), question.settings) if self.name == "tcp" else ()
-            )
+            more = flow.ramp_samples(raw.get(SERVER_FILE, ""), question) if self.name == "tcp" else ()
         else:
             figures = flow.tcp_figures if self.name == "tcp" else flow.udp_figures
             measured, more = figures(said, text_of(raw, SERVER_FILE), question), ()
@@ -104,7 +97,9 @@ class Throughput:
         server = session.start("server", tool.server(address), timeout_s=limit_s + _SERVER_ENDS_S)
         heard = server.wait_for(iperf3.LISTENING)
         client = session.start("client", tool.client("udp", address), timeout_s=limit_s)
-        heard += server.read_until(something_arrived, within_s=tool.opening_s(question.condition))
+        heard += server.read_until(_accepted, within_s=iperf3.CONNECT_TIMEOUT_MS / 1000)
+        if not something_arrived(heard):
+            heard += server.read_until(something_arrived, within_s=tool.opening_s(question.condition))
         opened = something_arrived(heard)
         said = client.read_until(iperf3.is_whole, within_s=limit_s if opened else _LAST_WORDS_S)
         # read before it is ended: what iperf3 says when it is told to end is no answer
@@ -116,6 +111,10 @@ class Throughput:
         _keep(session, said, "" if whole else _late(limit_s) if opened else done.stderr.strip())
         session.keep(SERVER_FILE, heard)
         return True
+
+
+def _accepted(heard: str) -> bool:
+    return iperf3.ACCEPTED in heard
 
 
 def _late(limit_s: float) -> str:

@@ -1,6 +1,7 @@
 """What a reader must know first: where and by what traffic was impaired, how long and how often, on what machines."""
 
 import re
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -9,7 +10,7 @@ from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.formatting import span
 from vpnmesh.report.identity import VIRTUAL_FORWARDING, mapping, virtual_forwarding
 from vpnmesh.report.published import own_planes
-from vpnmesh.report.setting import NOT_RECORDED, meaning
+from vpnmesh.report.setting import NOT_RECORDED, STEADY, meaning
 from vpnmesh.report.tables import Study
 from vpnmesh.report.time_spent import time_spent
 from vpnmesh.report.versions import VERSIONS, beside_paper
@@ -30,13 +31,12 @@ def facts(study: Study) -> Facts:
     """Name and value of each fact, in the order they are shown; "not recorded" where there is no value."""
     meant = meaning(study)
     duration = meant["seconds per repetition"]
-    omitted = meant["omitted seconds"]
     rows = [
         ("Impaired at", _placement(meant["placement"])),
         ("Impaired by", meant["engine"]),
         (
             "Seconds per repetition",
-            duration if NOT_RECORDED in duration else f"{duration}, after {omitted} omitted",
+            duration if NOT_RECORDED in duration else f"{duration}, {_counted(meant)}",
         ),
         ("Repetitions per cell", _repetitions(study)),
         ("Data planes", _planes(study) or NOT_RECORDED),
@@ -49,6 +49,12 @@ def facts(study: Study) -> Facts:
     if visited_once(study):
         rows.append(("Order", VISITED_ONCE))
     return tuple(rows)
+
+
+def _counted(meant: Mapping[str, str]) -> str:
+    """From when on the seconds count; steady ones are at least as many as asked for."""
+    omitted = f"after {meant['omitted seconds']} omitted"
+    return f"or more, once the flow is steady, {omitted}" if meant["seconds count"] == STEADY else omitted
 
 
 def _planes(study: Study) -> str:

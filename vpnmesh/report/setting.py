@@ -18,6 +18,7 @@ from vpnmesh.report.tables import Study
 from vpnmesh.report.variants import differences
 
 NOT_RECORDED = "not recorded"
+STEADY = "from when a flow is steady"
 
 _ASKED = {
     "duration_s": "seconds per repetition",
@@ -94,7 +95,7 @@ def _counted(profile: Mapping[str, object]) -> str:
     """From when on a flow counts; runs made before there was a choice left the omitted seconds out."""
     if not profile:
         return NOT_RECORDED
-    return "from when a flow is steady" if profile.get("steady") is True else "after the omitted ones"
+    return STEADY if profile.get("steady") is True else "after the omitted ones"
 
 
 def recorded(study: Study, column: str) -> str:

@@ -19,7 +19,7 @@ Transport = Literal["tcp", "udp"]
 PROGRAM = "iperf3"
 """The tool's name, as a process has it too."""
 PORT = 5201
-LISTENING = "Server listening"
+LISTENING, ACCEPTED = "Server listening", "Accepted connection"
 CONNECT_TIMEOUT_MS = 10_000
 EXCHANGE_ROUND_TRIPS = 12
 """Round trips on the control connection before and after the streams, with room for lost ones."""
@@ -31,7 +31,7 @@ LOSS_S_PER_PCT = 1.5
 OPENINGS = 3
 """How often a UDP stream is opened at most: iperf3 sends the datagram that opens it once (its issue 351)."""
 OPENING_S = 3
-"""Until a stream carries something, on a healthy path of no delay: a loaded machine takes its time."""
+"""Until a stream carries something, without delay: a loaded machine takes its time, and so do retransmissions."""
 FINE_INTERVAL_S, COARSE_INTERVAL_S = 0.1, 0.5
 FINE_UP_TO_S = 20
 """The longest flow whose series is fine: kept files stay small."""
@@ -93,8 +93,11 @@ class Iperf3:
         return self.streams_s + SLACK_S + _control_s(condition)
 
     def opening_s(self, condition: Condition) -> float:
-        """How long it may take until a stream carries something; one that does not by then never will."""
-        return OPENING_S + _control_s(condition)
+        """How long a stream may take from the control connection on until it carries something; else it never will.
+
+        A segment of the control connection that is lost four times in a row makes no difference to that.
+        """
+        return OPENING_S + EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)
