@@ -21,8 +21,8 @@ case "$*" in *-config*)
 esac
 exec {real} "$@"
 """
-# far below what stopping costs, far above what a busy machine does to the same program
-GATE = "margin_pct: 50\ncertainty: 0.95\nrelative: true\n"
+# the worse release keeps less than a tenth; nothing that a busy machine does to the same program comes near
+GATE = "margin_pct: 75\ncertainty: 0.95\n"
 
 
 def said_by(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -41,14 +41,14 @@ def folder(root: None) -> Iterator[Path]:
 
 
 def measured(release: Path, program: str, run: Path) -> Path:
-    """A short run of the release with this program in its folder; the baseline takes turns with it."""
+    """A short run of the release with this program in its folder."""
     (release / "nebula").write_text(program)
     (release / "nebula").chmod(0o755)
     file = release / "release.yaml"
     file.write_text(f"candidate: {{variant_of: nebula-direct, program_folder: {release}}}\n")
     done = said_by(
         "workflows.full_matrix",
-        *("--scenario-file", str(file), "--scenarios", "native-1450,candidate", "--out", str(run)),
+        *("--scenario-file", str(file), "--scenarios", "candidate", "--out", str(run)),
         *("--conditions", "none", "--tests", "tcp", "--repetitions", "6", "--duration", "1"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -70,7 +70,7 @@ def gated(before: Path, after: Path) -> tuple[int, str]:
 
 @pytest.mark.usefixtures("place")
 def test_a_worse_release_is_red_and_the_same_again_is_green(folder: Path, tmp_path: Path) -> None:
-    """The worse one keeps far less than half of its share of the baseline; the history says the same of it."""
+    """The worse one keeps far less than a quarter; the history says the same of it."""
     (tmp_path / "runs").mkdir()
     real = shutil.which("nebula")
     same = f'#!/bin/sh\nexec {real} "$@"\n'
