@@ -23,7 +23,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_firewall.py": 25,
     "tests/live/test_firewall_pfsense.py": 50,
     "tests/live/test_firewall_walk_through.py": 15,
-    "tests/live/test_gate.py": 60,
+    "tests/live/test_gate.py": 90,
     "tests/live/test_headscale.py": 90,
     "tests/live/test_impair_command.py": 60,
     "tests/live/test_impairment_engine.py": 60,
