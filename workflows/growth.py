@@ -62,7 +62,7 @@ def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -
     sizes = parse_members(members, MOST_MEMBERS)
     chosen = [BUILT_IN.named(name, "--scenario") for name in split(scenarios)]
     if not chosen:
-        raise InputError("--scenario", "names none", "e.g. nebula-direct")
+        raise InputError("--scenario", "names none", "names of scenarios, with commas")
     console = make_console()
     nr, testbed = load(f"lab-{max(sizes) + NOT_MEMBERS}")
     site, steps, code = Site(nr, testbed), list[GrowthStep](), ALL_UP

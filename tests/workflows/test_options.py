@@ -74,9 +74,9 @@ def test_options_change_what_they_name() -> None:
 
 def test_pairs_are_the_profiles_and_cost_time() -> None:
     """More pairs than its own take a profile's budget away; the paper's pair does not."""
-    asked = MatrixOptions(pairs="sample:3").build()
+    asked = MatrixOptions("quick", pairs="sample:3").build()
     assert (str(asked.pairs), asked.budget_min) == ("sample:3", None)
-    assert MatrixOptions(pairs="fixed").build() == QUICK
+    assert MatrixOptions("quick", pairs="fixed").build() == QUICK
 
 
 def test_scenarios_stand_in_the_studys_order_whatever_is_typed() -> None:

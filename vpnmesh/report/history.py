@@ -299,3 +299,8 @@ def _notes(lines: Sequence[Line], by: By) -> Iterable[str]:
 def percent(before: float, after: float) -> float:
     """By how many percent a level changed, from the logarithms of both."""
     return 100 * (math.exp(after - before) - 1)
+
+
+def figure_name(series: Series, test: str) -> str:
+    """The name of the figure of a series and test."""
+    return f"history-{series.number}-{test}"

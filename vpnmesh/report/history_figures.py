@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.report import canvas
-from vpnmesh.report.history import By, History, Line, Series
+from vpnmesh.report.history import By, History, Line, figure_name
 from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.study.scenarios import BUILT_IN
 
@@ -31,11 +31,6 @@ def figures(history: History) -> dict[str, str]:
             name = figure_name(series, test)
             drawn[name] = canvas.draw(name, title, partial(_paint, shown, history.by))
     return drawn
-
-
-def figure_name(series: Series, test: str) -> str:
-    """The name of the figure of a series and test."""
-    return f"history-{series.number}-{test}"
 
 
 def _paint(lines: Sequence[Line], by: By) -> Figure:

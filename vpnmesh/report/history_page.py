@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from vpnmesh.report.changes import Gate
-from vpnmesh.report.history import History, Line, Series, percent
-from vpnmesh.report.history_figures import figure_name
+from vpnmesh.report.history import History, Line, Series, figure_name, percent
 from vpnmesh.report.judged_cells import JudgedCell
 from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
 from vpnmesh.stats.change_points import FEWEST_FOR_CHANGE_POINT, FEWEST_IN_LEVEL

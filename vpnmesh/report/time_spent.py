@@ -21,6 +21,8 @@ def time_spent(study: Study) -> str:
     if not measured or not duration_s:
         return ""
     whole_s, repetitions_s = _whole_s(attempts), float(attempts["elapsed_s"].sum())
+    if whole_s <= 0:
+        return ""
     counted, around = measured * duration_s / whole_s, repetitions_s / whole_s
     return (
         f"{whole_s / 60:.1f} minutes: {counted:.0%} counted in figures, {around - counted:.0%} around them (start,"
