@@ -43,6 +43,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_stability.py": 25,
     "tests/live/test_steady_live.py": 40,
     "tests/live/test_tasks.py": 25,
+    "tests/stats/test_sequential_errors.py": 55,
 }
 """What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""
 
