@@ -107,8 +107,8 @@ class Throughput:
         if not (opened or said.strip() or done.exit_code in _NOT_STARTED):
             session.keep(f"{flow.OPENING}-{number}.txt", heard)
             return False
-        whole = iperf3.is_whole(said)
-        _keep(session, said, "" if whole else _late(limit_s) if opened else done.stderr.strip())
+        late = opened and (done.exit_code in _TIMED_OUT or not iperf3.is_whole(said))
+        _keep(session, "" if late else said, _late(limit_s) if late else done.stderr.strip())
         session.keep(SERVER_FILE, heard)
         return True
 
