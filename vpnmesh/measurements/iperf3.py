@@ -54,7 +54,7 @@ class Throughput:
         question = session.question
         tool = flow.call(question.settings, question.condition, self.name)
         limit_s = tool.limit_s(question.condition) + _SERVER_ENDS_S
-        opening_s = iperf3.CONNECT_TIMEOUT_MS / 1000 + tool.opening_s(question.condition)
+        opening_s = tool.opening_s(question.condition)
         with session.observed(timeout_s=limit_s + (iperf3.OPENINGS - 1) * (opening_s + _SERVER_ENDS_S)):
             if self.name == "tcp":
                 self._ask_tcp(session, tool)
@@ -97,9 +97,7 @@ class Throughput:
         server = session.start("server", tool.server(address), timeout_s=limit_s + _SERVER_ENDS_S)
         heard = server.wait_for(iperf3.LISTENING)
         client = session.start("client", tool.client("udp", address), timeout_s=limit_s)
-        heard += server.read_until(_accepted, within_s=iperf3.CONNECT_TIMEOUT_MS / 1000)
-        if not something_arrived(heard):
-            heard += server.read_until(something_arrived, within_s=tool.opening_s(question.condition))
+        heard += server.read_until(something_arrived, within_s=tool.opening_s(question.condition))
         opened = something_arrived(heard)
         said = client.read_until(iperf3.is_whole, within_s=limit_s if opened else _LAST_WORDS_S)
         # read before it is ended: what iperf3 says when it is told to end is no answer
@@ -107,14 +105,10 @@ class Throughput:
         if not (opened or said.strip() or done.exit_code in _NOT_STARTED):
             session.keep(f"{flow.OPENING}-{number}.txt", heard)
             return False
-        whole = iperf3.is_whole(said)
-        _keep(session, said, "" if whole else _late(limit_s) if opened else done.stderr.strip())
+        late = opened and (done.exit_code in _TIMED_OUT or not iperf3.is_whole(said))
+        _keep(session, "" if late else said, _late(limit_s) if late else done.stderr.strip())
         session.keep(SERVER_FILE, heard)
         return True
-
-
-def _accepted(heard: str) -> bool:
-    return iperf3.ACCEPTED in heard
 
 
 def _late(limit_s: float) -> str:

@@ -19,7 +19,7 @@ Transport = Literal["tcp", "udp"]
 PROGRAM = "iperf3"
 """The tool's name, as a process has it too."""
 PORT = 5201
-LISTENING, ACCEPTED = "Server listening", "Accepted connection"
+LISTENING = "Server listening"
 CONNECT_TIMEOUT_MS = 10_000
 EXCHANGE_ROUND_TRIPS = 12
 """Round trips on the control connection before and after the streams, with room for lost ones."""
@@ -30,8 +30,9 @@ LOSS_S_PER_PCT = 1.5
 """At 10 % a segment in a thousand is lost three times over, after 1 + 2 + 4 seconds; and some more than one is."""
 OPENINGS = 3
 """How often a UDP stream is opened at most: iperf3 sends the datagram that opens it once (its issue 351)."""
-OPENING_S = 3
-"""Until a stream carries something, without delay: a loaded machine takes its time, and so do retransmissions."""
+OPENING_S, HANDSHAKE_S = 3.0, 3.0
+"""Until a stream carries something, without delay: a loaded machine takes its time. Under loss the
+control connection's own opening may be sent three times, after 1 and 2 s (RFC 6298)."""
 FINE_INTERVAL_S, COARSE_INTERVAL_S = 0.1, 0.5
 FINE_UP_TO_S = 20
 """The longest flow whose series is fine: kept files stay small."""
@@ -93,11 +94,12 @@ class Iperf3:
         return self.streams_s + SLACK_S + _control_s(condition)
 
     def opening_s(self, condition: Condition) -> float:
-        """How long a stream may take from the control connection on until it carries something; else it never will.
+        """How long a stream may take from the client's start until it carries something; else it never will.
 
-        A segment of the control connection that is lost four times in a row makes no difference to that.
+        The server does not show before that who connected: its words wait in a buffer until the first interval.
         """
-        return OPENING_S + EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000
+        handshake_s = HANDSHAKE_S if condition.loss_pct else 0.0
+        return OPENING_S + handshake_s + EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)
