@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from vpnmesh.model import Cell
 from vpnmesh.study.journal import JournalEvent, VisitStarted, parse_event
-from vpnmesh.study.matrix import MatrixPlan, Visit, visit_s
+from vpnmesh.study.matrix import MatrixPlan, visit_s
 from vpnmesh.study.outcome import Failed, Measured, Sample
 from vpnmesh.study.record import Record, finished, journal_line
+from vpnmesh.study.visits import Visit
 from workflows.run.schedule import Rounds
 
 Draw = Callable[[Cell, float], float | None]

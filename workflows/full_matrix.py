@@ -29,9 +29,11 @@ from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Testbed
 from vpnmesh.study.journal import RunInterrupted
 from vpnmesh.study.manifest import Manifest
-from vpnmesh.study.matrix import MatrixPlan, Profile, plan_matrix, remarks, scenarios_of, without
+from vpnmesh.study.matrix import MatrixPlan, plan_matrix, scenarios_of, without
 from vpnmesh.study.pairs import pairs_of
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.record import frame_of
+from vpnmesh.study.remarks import remarks
 from vpnmesh.study.sampling import told
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.answering import opening, show

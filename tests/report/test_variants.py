@@ -26,9 +26,9 @@ from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.variants import differences, families
 from vpnmesh.study.journal import parse_event
-from vpnmesh.study.matrix import VISITED_ONCE
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.record import Record, frame_of, journal_line
+from vpnmesh.study.remarks import VISITED_ONCE
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.report import main
 from workflows.reporting.studies import study_from_run

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from vpnmesh.errors import InputError
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
-from vpnmesh.study.matrix import MatrixPlan, Profile, confounded, plan_matrix, without
+from vpnmesh.study.matrix import MatrixPlan, plan_matrix, without
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.profiles import PROFILES
+from vpnmesh.study.remarks import confounded
 from vpnmesh.study.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 
 PAIR = Pair("worker1", "worker2")

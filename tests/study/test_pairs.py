@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import Condition, Pair, Testbed
-from vpnmesh.study.matrix import batches, made_together, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.pairs import FIXED, PairChoice, PairsKind, full_mesh, pairs_of, rounds, sample, turns
 from vpnmesh.study.profiles import PROFILES
+from vpnmesh.study.visits import batches, made_together
 
 members = st.integers(2, 31).map(lambda count: [f"n{number}" for number in range(count)])
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition, End, Place, Placement
-from vpnmesh.study.matrix import Profile, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.profiles import PROFILES, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN
 

@@ -11,10 +11,10 @@ import pytest
 
 from vpnmesh.model import Cell, Condition, Pair, Testbed
 from vpnmesh.study.journal import PairsAtOnce, of_kind
-from vpnmesh.study.matrix import Job
 from vpnmesh.study.outcome import Failed, Measured, Sample
 from vpnmesh.study.record import Record
 from vpnmesh.study.scenarios import scenario_named
+from vpnmesh.study.visits import Job
 from workflows.run import interference
 from workflows.run.interference import Interference
 from workflows.run.measure import Attempt

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from vpnmesh.model import Cell, Pair
 from vpnmesh.study.journal import parse_event
-from vpnmesh.study.matrix import Job, plan_matrix
+from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome, Sample
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record, frame_of, journal_line
+from vpnmesh.study.visits import Job
 from workflows.run.progress import PLAIN_WIDTH, RunProgress, result_tables
 
 PAIR = Pair("worker1", "worker2")

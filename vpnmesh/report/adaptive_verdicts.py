@@ -8,7 +8,9 @@ from vpnmesh.report.verdicts import TOO_CLOSE, TOO_FEW, VERDICTS
 from vpnmesh.stats.sequential import PairVerdict, ScenarioPair
 from vpnmesh.study.adaptive import Standing, Stratum, judge
 from vpnmesh.study.journal import JournalEvent
-from vpnmesh.study.matrix import Job, MatrixPlan, Profile, Visit, visit_s
+from vpnmesh.study.matrix import MatrixPlan, visit_s
+from vpnmesh.study.profile import Profile
+from vpnmesh.study.visits import Job, Visit
 
 
 def adaptive_verdicts(plan: MatrixPlan, events: Sequence[JournalEvent]) -> pl.DataFrame:

@@ -21,7 +21,8 @@ from vpnmesh.stats.compare import fewest_for_test
 from vpnmesh.stats.intervals import fewest_for_interval
 from vpnmesh.stats.slow_start import MOSTLY
 from vpnmesh.study.journal import number
-from vpnmesh.study.matrix import DEFAULT_PLACEMENT, SWITCH_S
+from vpnmesh.study.matrix import SWITCH_S
+from vpnmesh.study.profile import DEFAULT_PLACEMENT
 
 LONG_MIN = 60.0
 """A pair that takes longer than this by itself is told apart: it would eat the time of all others."""

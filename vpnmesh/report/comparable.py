@@ -15,7 +15,7 @@ from vpnmesh.report.formatting import span
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
-from vpnmesh.study.matrix import DEFAULT_PLACEMENT
+from vpnmesh.study.profile import DEFAULT_PLACEMENT
 
 Key = tuple[str, str, str]
 """Test, condition, scenario."""

@@ -14,7 +14,7 @@ from vpnmesh.report.setting import NOT_RECORDED, STEADY, meaning
 from vpnmesh.report.tables import Study
 from vpnmesh.report.time_spent import time_spent
 from vpnmesh.report.versions import VERSIONS, beside_paper
-from vpnmesh.study.matrix import VISITED_ONCE
+from vpnmesh.study.remarks import VISITED_ONCE
 
 _PLACES = {
     "underlay": "below the VPN",

@@ -12,7 +12,7 @@ from vpnmesh.report.page import Block, FigureBlock, Heading, Items, Paragraph, S
 from vpnmesh.report.tables import Study
 from vpnmesh.report.variants import alone
 from vpnmesh.stats.intervals import fewest_for_interval
-from vpnmesh.study.matrix import VISITED_ONCE
+from vpnmesh.study.remarks import VISITED_ONCE
 
 TABLES = ("figures", "variants")
 """The tables that these sections show."""

@@ -12,7 +12,7 @@ from vpnmesh.report.tables import Study
 from vpnmesh.report.then_and_now import UNDECIDED, VersionPair, command, summary, version_pairs
 from vpnmesh.report.versions import told_versions
 from vpnmesh.stats.intervals import fewest_for_interval
-from vpnmesh.study.matrix import VISITED_ONCE
+from vpnmesh.study.remarks import VISITED_ONCE
 
 TABLES = ("versions", "then_and_now")
 """The tables that these sections show."""

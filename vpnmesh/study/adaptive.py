@@ -31,7 +31,8 @@ from vpnmesh.stats.sequential import (
     ratio_limits,
 )
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, VisitStarted, number, of_kind
-from vpnmesh.study.matrix import Job, MatrixPlan, Visit, shuffled
+from vpnmesh.study.matrix import MatrixPlan
+from vpnmesh.study.visits import Job, Visit, shuffled
 
 
 @dataclass(frozen=True, slots=True, order=True)

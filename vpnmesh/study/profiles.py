@@ -12,8 +12,8 @@ from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition, End, Place, Placement
-from vpnmesh.study.matrix import DEFAULT_PLACEMENT, MAX_DURATION_S, MAX_REPETITIONS, Profile
 from vpnmesh.study.pairs import FIXED, PairChoice
+from vpnmesh.study.profile import DEFAULT_PLACEMENT, MAX_DURATION_S, MAX_REPETITIONS, Profile
 
 T = TypeVar("T")
 PAGE = "docs/scenarios.md"

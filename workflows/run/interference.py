@@ -9,8 +9,8 @@ from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Pair
 from vpnmesh.study.at_once import ALONE, AtOnce, declared, disturbance, fewer
 from vpnmesh.study.journal import PairsAtOnce
-from vpnmesh.study.matrix import Job
 from vpnmesh.study.outcome import Measured, Outcome
+from vpnmesh.study.visits import Job
 from workflows.run.impair import Impaired
 from workflows.run.measure import Attempt, VisitContext, measure
 from workflows.run.progress import RunProgress

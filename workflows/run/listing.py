@@ -7,7 +7,8 @@ from dataclasses import asdict
 import click
 from rich.console import Console
 
-from vpnmesh.study.matrix import MatrixPlan, remarks, without
+from vpnmesh.study.matrix import MatrixPlan, without
+from vpnmesh.study.remarks import remarks
 from workflows.run.availability import Availability, grouped
 
 

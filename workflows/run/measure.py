@@ -17,8 +17,8 @@ from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
-from vpnmesh.study.matrix import Profile
 from vpnmesh.study.outcome import Failed, Measured, Outcome
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.record import Record
 from vpnmesh.tools import ping
 from vpnmesh.tools.load import NodeLoad

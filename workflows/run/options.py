@@ -12,8 +12,8 @@ from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
-from vpnmesh.study.matrix import Profile
 from vpnmesh.study.pairs import FIXED, PairChoice
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 

@@ -13,10 +13,11 @@ from rich.table import Table
 from vpnmesh.frames.summary import summarize
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition
-from vpnmesh.study.matrix import Job, MatrixPlan, Visit
+from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
+from vpnmesh.study.visits import Job, Visit
 
 PLAIN_WIDTH = 150
 

@@ -21,7 +21,7 @@ from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.manifest import JsonObject, Manifest, NodeFootprints, Surroundings
-from vpnmesh.study.matrix import Profile
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.programs import version_questions
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on

@@ -12,9 +12,10 @@ from vpnmesh.impairment.engine import Engine
 from vpnmesh.model import Condition, Pair
 from vpnmesh.study.checks import check_on_path
 from vpnmesh.study.journal import TeardownProblem, VisitStarted
-from vpnmesh.study.matrix import Job, MatrixPlan, Visit, batches, made_together
+from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
+from vpnmesh.study.visits import Job, Visit, batches, made_together
 from workflows.run.firewall import keep_policy
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
@@ -208,13 +209,12 @@ class MatrixRun:
 
     def _unavailable(self, visit: Visit, missing: str, progress: RunProgress) -> None:
         """One row per cell: no gap, no number, no attempt; a later visit adds none."""
-        progress.say(f"{visit.scenario:17} unavailable: {missing}")
-        known = {(one.scenario, one.condition, one.test) for one in self.store.repetitions}
-        for job in visit.jobs:
-            if (job.cell.scenario, job.cell.condition, job.cell.test) not in known:
-                self.store.append(
-                    self._failure(visit, job, 0, Failed(UNAVAILABLE, f"unavailable: {missing}"))
-                )
+        known = {one.cell for one in self.store.repetitions}
+        new = [job for job in visit.jobs if job.cell not in known]
+        if new:
+            progress.say(f"{visit.scenario:17} unavailable: {missing}")
+        for job in new:
+            self.store.append(self._failure(visit, job, 0, Failed(UNAVAILABLE, f"unavailable: {missing}")))
 
     def _failure(self, visit: Visit, job: Job, repetition: int, failed: Failed, raw: str = "") -> Record:
         return Record(

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from vpnmesh.study.adaptive import judge, next_round
 from vpnmesh.study.journal import JournalEvent
-from vpnmesh.study.matrix import Job, MatrixPlan, Visit, visit_s
+from vpnmesh.study.matrix import MatrixPlan, visit_s
+from vpnmesh.study.visits import Job, Visit
 from vpnmesh.study.watch import drift_sentence
 from workflows.run import standing
 
