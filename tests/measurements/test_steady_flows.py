@@ -14,7 +14,7 @@ from vpnmesh.measurements import flow, measurement_named
 from vpnmesh.measurements.protocol import Settings, Side
 from vpnmesh.model import PAPER_CONDITIONS, Condition
 from vpnmesh.plan import Completed
-from vpnmesh.stats.steady import Interval
+from vpnmesh.stats.steady import SeriesInterval
 from vpnmesh.study.profiles import PROFILES
 
 TCP, UDP = measurement_named("tcp"), measurement_named("udp")
@@ -216,7 +216,7 @@ def test_three_lost_openings_are_a_failure() -> None:
 
 def test_no_flow_is_counted_before_slow_start_can_be_over() -> None:
     """Bursts in which no cut shows: 25 Mbit/s at 250 ms take six doublings, a second and a half."""
-    series = [Interval(n / 10, (n + 1) / 10, 125.0 if n % 5 == 4 else 0.0) for n in range(90)]
+    series = [SeriesInterval(n / 10, (n + 1) / 10, 125.0 if n % 5 == 4 else 0.0) for n in range(90)]
     asked = question("native-1450", condition=Condition.parse("delay-250ms+loss-5pct"))
     text = "".join(
         f"[  5]   {one.start_s:.2f}-{one.end_s:.2f}   sec  1.0 MBytes  {1000 * one.value:.0f} Kbits/sec      \n"

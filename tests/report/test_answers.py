@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 import polars as pl
 import pytest
 
-from vpnmesh.report.answers import Answer, Group, Within, answers, together
+from vpnmesh.report.answers import ConditionAnswer, Group, Within, answers, together
 from vpnmesh.report.tables import Study
 from vpnmesh.report.verdicts import VERDICTS
 from vpnmesh.stats.sequential import PairVerdict
@@ -14,7 +14,7 @@ MEANS = {"native-1450": 900.0, "headscale-direct": 400.0, "netbird-direct": 390.
 NAMES = list(MEANS)
 
 
-def answer(handmade: Study, verdicts: dict[tuple[str, str], str], ratios: bool = True) -> Answer:  # noqa: FBT001, FBT002
+def answer(handmade: Study, verdicts: dict[tuple[str, str], str], ratios: bool = True) -> ConditionAnswer:  # noqa: FBT001, FBT002
     """The answer to one condition with these verdicts; `differ` where none is named."""
     rows = [
         {
@@ -36,7 +36,7 @@ def answer(handmade: Study, verdicts: dict[tuple[str, str], str], ratios: bool =
     return found
 
 
-def shape(found: Answer) -> list[tuple[tuple[str, ...], Within]]:
+def shape(found: ConditionAnswer) -> list[tuple[tuple[str, ...], Within]]:
     return [(group.scenarios, group.within) for group in found.groups]
 
 

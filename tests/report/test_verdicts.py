@@ -12,7 +12,7 @@ from vpnmesh.frames.schemas import RESULTS
 from vpnmesh.report.pairwise import pairwise, throughput_families
 from vpnmesh.report.replay import full_data_truths
 from vpnmesh.report.tables import PAIRWISE, RunTables, Study, build_study
-from vpnmesh.report.verdicts import NOTHING, SLOW_START, TOO_CLOSE, TOO_FEW, VERDICTS, Measured, verdicts
+from vpnmesh.report.verdicts import NOTHING, SLOW_START, TOO_CLOSE, TOO_FEW, VERDICTS, MeasuredCells, verdicts
 from vpnmesh.stats.describe import Floats, Summary
 from vpnmesh.stats.power import repetitions_to_match, repetitions_to_tell
 from vpnmesh.stats.sequential import PairVerdict
@@ -181,7 +181,7 @@ def first_figures(rates: dict[str, Floats], count: int) -> pl.DataFrame:
         for name, mine in rates.items()
     }
     summaries = {key: cell.tally.summary() for key, cell in cells.items()}
-    return verdicts(pairwise(throughput_families(cells), PAIRWISE), Measured(summaries), 2.0)
+    return verdicts(pairwise(throughput_families(cells), PAIRWISE), MeasuredCells(summaries), 2.0)
 
 
 @pytest.mark.slow

@@ -8,23 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnmesh.stats.steady import Interval, mean_from, steady_part, still_rising, truncation
+from vpnmesh.stats.steady import SeriesInterval, mean_from, steady_part, still_rising, truncation
 from vpnmesh.tools.iperf3_series import series_of
 
 RATES = st.floats(1, 1000)
 
 
-def series(values: list[float], step_s: float = 0.1) -> list[Interval]:
+def series(values: list[float], step_s: float = 0.1) -> list[SeriesInterval]:
     """Values as intervals one after the other."""
     edges = [step_s * n for n in range(len(values) + 1)]
-    return [Interval(*edge, value) for edge, value in zip(pairwise(edges), values, strict=True)]
+    return [SeriesInterval(*edge, value) for edge, value in zip(pairwise(edges), values, strict=True)]
 
 
-def captured_flow(captured: Path, name: str, seconds: float) -> list[Interval]:
+def captured_flow(captured: Path, name: str, seconds: float) -> list[SeriesInterval]:
     """The first seconds of a captured TCP flow."""
     found = series_of((captured / "iperf3-series" / f"{name}.txt").read_text())
     return [
-        Interval(one.start_s, one.end_s, one.rate_mbit_s) for one in found if one.start_s < seconds - 0.05
+        SeriesInterval(one.start_s, one.end_s, one.rate_mbit_s)
+        for one in found
+        if one.start_s < seconds - 0.05
     ]
 
 
@@ -88,7 +90,7 @@ def test_a_series_that_is_too_short_is_refused() -> None:
 
 def test_intervals_weigh_by_their_length() -> None:
     """The last interval of a flow is often a part of one."""
-    assert mean_from([Interval(0, 0.1, 10), Interval(0.1, 0.4, 20)], 0) == pytest.approx(17.5)
+    assert mean_from([SeriesInterval(0, 0.1, 10), SeriesInterval(0.1, 0.4, 20)], 0) == pytest.approx(17.5)
 
 
 @pytest.mark.parametrize(

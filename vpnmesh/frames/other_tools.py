@@ -33,7 +33,7 @@ def import_vpn_bench(files: Iterable[tuple[BenchFile, str]]) -> Imported:
         try:
             found = vpn_bench.parse(text)
         except ToolError as error:
-            found = vpn_bench.Repetition(f"{file.machine}>", problem=error.reason)
+            found = vpn_bench.BenchRepetition(f"{file.machine}>", problem=error.reason)
         rows.append(_bench_row(file, found))
         facts[file.source.scenario] |= found.facts
         if found.duration_s:
@@ -47,7 +47,7 @@ def import_vpn_bench(files: Iterable[tuple[BenchFile, str]]) -> Imported:
     )
 
 
-def _bench_row(file: BenchFile, found: vpn_bench.Repetition) -> Row:
+def _bench_row(file: BenchFile, found: vpn_bench.BenchRepetition) -> Row:
     return {
         "scenario": file.source.scenario,
         "condition": file.condition,

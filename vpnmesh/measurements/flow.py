@@ -14,7 +14,7 @@ from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.measurements.protocol import Question, Settings
 from vpnmesh.model import Condition
 from vpnmesh.stats.slow_start import slow_start_s
-from vpnmesh.stats.steady import KEPT_ROUND_TRIPS, Interval, Steady, mean_from, steady_part
+from vpnmesh.stats.steady import KEPT_ROUND_TRIPS, SeriesInterval, Steady, mean_from, steady_part
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3_series import Arrived, series_of
@@ -135,18 +135,18 @@ def ramp_samples(server: str, question: Question) -> tuple[Sample, ...]:
     return (Sample("steady_s", found.at_s), *filled)
 
 
-def _rates(arrived: Sequence[Arrived]) -> list[Interval]:
-    return [Interval(one.start_s, one.end_s, one.rate_mbit_s) for one in arrived]
+def _rates(arrived: Sequence[Arrived]) -> list[SeriesInterval]:
+    return [SeriesInterval(one.start_s, one.end_s, one.rate_mbit_s) for one in arrived]
 
 
-def _shares(arrived: Sequence[Arrived]) -> list[Interval]:
+def _shares(arrived: Sequence[Arrived]) -> list[SeriesInterval]:
     """The share of datagrams that arrived; 0 until the first one, and as before where none was even missed."""
-    shares: list[Interval] = []
+    shares: list[SeriesInterval] = []
     share = 0.0
     for one in arrived:
         if one.datagrams:
             share = 1 - max(one.lost, 0) / one.datagrams
-        shares.append(Interval(one.start_s, one.end_s, share))
+        shares.append(SeriesInterval(one.start_s, one.end_s, share))
     return shares
 
 
@@ -160,7 +160,7 @@ def _whole(arrived: Sequence[Arrived], question: Question, transport: iperf3.Tra
 
 
 def _steady(
-    series: Sequence[Interval],
+    series: Sequence[SeriesInterval],
     question: Question,
     transport: iperf3.Transport,
     round_trip_s: float = 0.0,
@@ -175,7 +175,7 @@ def _steady(
         raise ToolError(iperf3.PROGRAM, f"{transport}: {error}") from None
 
 
-def _after_slow_start(series: Sequence[Interval], question: Question, round_trip_s: float) -> Steady:
+def _after_slow_start(series: Sequence[SeriesInterval], question: Question, round_trip_s: float) -> Steady:
     """The steady part, not before slow start can have reached its rate: in much noise no cut shows the start.
 
     That takes at least the round trips of `stats.slow_start`, whatever else happens.

@@ -13,7 +13,7 @@ import polars as pl
 
 from vpnmesh.frames.aggregate import CellKey
 from vpnmesh.frames.order import conditions_in_order
-from vpnmesh.report.answers import Answer, PairAnswer
+from vpnmesh.report.answers import ConditionAnswer, PairAnswer
 from vpnmesh.report.identity import mapping
 from vpnmesh.report.tables import Study
 from vpnmesh.report.verdicts import SLOW_START, TOO_FEW, seconds_by_cell
@@ -59,7 +59,7 @@ class Ask:
     decides: int
 
 
-def cost(answer: Answer) -> Cost:
+def cost(answer: ConditionAnswer) -> Cost:
     """What deciding the open pairs of one answer takes."""
     timed = [pair for pair in answer.open_pairs if pair.minutes_more is not None]
     soon = tuple(pair for pair in timed if (pair.minutes_more or 0) <= LONG_MIN)
@@ -88,7 +88,7 @@ def budget_min(costs: Sequence[Cost]) -> int:
     return math.ceil(sum(one.minutes for one in costs) + len(names) * SWITCH_S / 60)
 
 
-def ask(study: Study, answers: Sequence[Answer]) -> Ask | None:
+def ask(study: Study, answers: Sequence[ConditionAnswer]) -> Ask | None:
     """What to measure anew: the run within an hour that would decide the most; None where none would help."""
     profile = mapping(study.provenance.get("profile"))
     if (
@@ -112,7 +112,7 @@ def ask(study: Study, answers: Sequence[Answer]) -> Ask | None:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    answer: Answer
+    answer: ConditionAnswer
     pair: PairAnswer
     repetitions: int
 
@@ -139,7 +139,7 @@ def _helps(pair: PairAnswer) -> bool:
     return pair.minutes_more is not None or pair.why in {TOO_FEW, SLOW_START}
 
 
-def _repetitions(answer: Answer, pair: PairAnswer, seconds: Mapping[CellKey, float]) -> int:
+def _repetitions(answer: ConditionAnswer, pair: PairAnswer, seconds: Mapping[CellKey, float]) -> int:
     """As many of each side as the pair's minutes are worth, and never fewer than a test and an interval need."""
     least = max(fewest_for_test(len(answer.pairs)), fewest_for_interval())
     both = sum(seconds.get((name, answer.condition, answer.test), 0.0) for name in (pair.faster, pair.slower))

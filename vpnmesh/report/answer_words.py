@@ -15,7 +15,7 @@ from vpnmesh.report.answer_costs import (
     continued,
     cost,
 )
-from vpnmesh.report.answers import Answer, Group, PairAnswer, Within, answers, together
+from vpnmesh.report.answers import ConditionAnswer, Group, PairAnswer, Within, answers, together
 from vpnmesh.report.page import AnswerRow, Answers, Further, Kind, Words
 from vpnmesh.report.style import condition_title
 from vpnmesh.report.tables import Study
@@ -47,7 +47,7 @@ def told(study: Study, run: str = "RUN") -> Answers:
     )
 
 
-def _summary(found: Sequence[Answer]) -> Iterator[str]:
+def _summary(found: Sequence[ConditionAnswer]) -> Iterator[str]:
     """A line per test: how many pairs are decided, and how."""
     for test in dict.fromkeys(one.test for one in found):
         mine = [one for one in found if one.test == test]
@@ -64,7 +64,7 @@ def _summary(found: Sequence[Answer]) -> Iterator[str]:
 _ORDER = (PairVerdict.DIFFER, PairVerdict.EQUIVALENT, PairVerdict.UNDECIDED)
 
 
-def _further(study: Study, found: Sequence[Answer], run: str) -> Iterator[Further]:
+def _further(study: Study, found: Sequence[ConditionAnswer], run: str) -> Iterator[Further]:
     """What deciding the open pairs would take, and the command for it."""
     costs = [cost(one) for one in found]
     soon = sum(len(one.soon) for one in costs)
@@ -115,7 +115,7 @@ def _pairs(count: int) -> str:
     return "pair" if count == 1 else "pairs"
 
 
-def _row(answer: Answer) -> AnswerRow:
+def _row(answer: ConditionAnswer) -> AnswerRow:
     return AnswerRow(
         answer.test.upper(),
         (condition_title(answer.condition),),
@@ -136,7 +136,7 @@ def _merged(rows: Iterable[AnswerRow]) -> Iterator[AnswerRow]:
     yield from found.values()
 
 
-def _order(answer: Answer) -> Iterator[Words]:
+def _order(answer: ConditionAnswer) -> Iterator[Words]:
     for at, group in enumerate(answer.groups):
         if at:
             yield Words(" > ", Kind.SIGN)
@@ -147,7 +147,7 @@ def _order(answer: Answer) -> Iterator[Words]:
         yield Words(f"{'; ' if answer.groups else ''}{NOTHING}: {', '.join(answer.nothing)}", Kind.NOTE)
 
 
-def _group(answer: Answer, group: Group) -> Iterator[Words]:
+def _group(answer: ConditionAnswer, group: Group) -> Iterator[Words]:
     for at, name in enumerate(group.scenarios):
         if at:
             yield Words(" = ", Kind.SIGN) if group.within is Within.EQUAL else Words(", ", Kind.NOTE)
@@ -158,11 +158,11 @@ def _group(answer: Answer, group: Group) -> Iterator[Words]:
         yield Words(f" ({_mixed(answer, group)})", Kind.NOTE)
 
 
-def _inside(answer: Answer, group: Group) -> list[PairAnswer]:
+def _inside(answer: ConditionAnswer, group: Group) -> list[PairAnswer]:
     return [pair for pair in answer.pairs if {pair.faster, pair.slower} <= set(group.scenarios)]
 
 
-def _mixed(answer: Answer, group: Group) -> str:
+def _mixed(answer: ConditionAnswer, group: Group) -> str:
     """What of the group is decided, and how many pairs are open where that takes too many words."""
     inside = _inside(answer, group)
     vague = [

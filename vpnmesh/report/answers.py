@@ -62,7 +62,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ConditionAnswer:
     """What is known under one condition by one test.
 
     `groups` come fastest first; `leads` has between each two of them the last name of one over the first of the next.
@@ -105,7 +105,7 @@ class Answer:
         return [(pair.faster, pair.slower) for pair in self.pairs if pair.verdict is verdict]
 
 
-def answers(study: Study) -> tuple[Answer, ...]:
+def answers(study: Study) -> tuple[ConditionAnswer, ...]:
     """An answer per test and condition, in the order of the tables."""
     means = {
         (row["test"], row["condition"], row["scenario"]): row["mean_mbit_s"]
@@ -115,7 +115,7 @@ def answers(study: Study) -> tuple[Answer, ...]:
     return tuple(_answer(family, means) for family in families)
 
 
-def _answer(family: pl.DataFrame, means: Mapping[tuple[str, str, str], float | None]) -> Answer:
+def _answer(family: pl.DataFrame, means: Mapping[tuple[str, str, str], float | None]) -> ConditionAnswer:
     rows = family.to_dicts()
     test, condition = rows[0]["test"], rows[0]["condition"]
     names = list(dict.fromkeys([*family["a"], *family["b"]]))
@@ -127,7 +127,9 @@ def _answer(family: pl.DataFrame, means: Mapping[tuple[str, str, str], float | N
     groups = _groups(ordered, by_names, names)
     leads = [by_names[upper.scenarios[-1], lower.scenarios[0]] for upper, lower in pairwise(groups)]
     nothing = tuple(name for name in names if name not in place)
-    return Answer(test, condition, rows[0]["margin_pct"], tuple(pairs), tuple(groups), tuple(leads), nothing)
+    return ConditionAnswer(
+        test, condition, rows[0]["margin_pct"], tuple(pairs), tuple(groups), tuple(leads), nothing
+    )
 
 
 def _pair(row: Mapping[str, object], place: Mapping[str, int]) -> PairAnswer:

@@ -27,7 +27,7 @@ from vpnmesh.report.ramp import SERIES, fill, ramp
 from vpnmesh.report.then_and_now import then_and_now, version_pairs
 from vpnmesh.report.throughput import PAPER_COLUMNS, Measuring, throughput
 from vpnmesh.report.variants import variants
-from vpnmesh.report.verdicts import DEFAULT_MARGIN_PCT, VERDICTS, Measured, verdicts
+from vpnmesh.report.verdicts import DEFAULT_MARGIN_PCT, VERDICTS, MeasuredCells, verdicts
 from vpnmesh.report.versions import told_versions, versions
 from vpnmesh.stats.describe import describe
 from vpnmesh.study.journal import number
@@ -167,7 +167,7 @@ def build_study(
     tables = {
         "throughput": by_cell,
         "pairwise": pairs,
-        "verdicts": _verdicts(kept, pairs, Measured.of(cells, samples), known),
+        "verdicts": _verdicts(kept, pairs, MeasuredCells.of(cells, samples), known),
         "api": _api_table(requests, catalogue),
         "resources": resources(samples, catalogue).select(*RESOURCES, *RESOURCES_BEYOND),
         "environment": environment(known),
@@ -196,7 +196,7 @@ def build_study(
 
 
 def _verdicts(
-    kept: RunTables, pairs: pl.DataFrame, measured: Measured, known: Mapping[str, object]
+    kept: RunTables, pairs: pl.DataFrame, measured: MeasuredCells, known: Mapping[str, object]
 ) -> pl.DataFrame:
     """What an adaptive run decided while it measured, else what the figures decide by the fixed rule."""
     if not kept.verdicts.is_empty():

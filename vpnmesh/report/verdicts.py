@@ -62,14 +62,14 @@ _MORE_AT_LEAST = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCells:
     """The figures that pairs are judged by: each cell's summary, and the seconds that a repetition of it takes."""
 
     summaries: Mapping[CellKey, Summary]
     seconds: Mapping[CellKey, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cells: Mapping[CellKey, CellSample], samples: pl.DataFrame) -> "Measured":
+    def of(cls, cells: Mapping[CellKey, CellSample], samples: pl.DataFrame) -> "MeasuredCells":
         """From a study's cells, and the repetitions that say how long each took."""
         return cls({key: cell.tally.summary() for key, cell in cells.items()}, seconds_by_cell(samples))
 
@@ -160,7 +160,7 @@ def _pairs_need(count: int) -> str:
     return "1 pair needs" if count == 1 else f"{count} pairs need"
 
 
-def verdicts(pairwise: pl.DataFrame, measured: Measured, margin_pct: float) -> pl.DataFrame:
+def verdicts(pairwise: pl.DataFrame, measured: MeasuredCells, margin_pct: float) -> pl.DataFrame:
     """A row per pair of the throughput tests by the fixed rule."""
     rows = []
     for family in pairwise.filter(pl.col("test").is_in(THROUGHPUT_TESTS)).partition_by(
@@ -174,7 +174,7 @@ def verdicts(pairwise: pl.DataFrame, measured: Measured, margin_pct: float) -> p
 
 
 def _row(
-    row: Mapping[str, object], measured: Measured, margin_pct: float, pairs: int, still: int
+    row: Mapping[str, object], measured: MeasuredCells, margin_pct: float, pairs: int, still: int
 ) -> dict[str, object]:
     keys = [(str(row[side]), str(row["condition"]), str(row["test"])) for side in ("a", "b")]
     nothing = Summary(0, None, None)

@@ -31,7 +31,7 @@ _EDGE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class SeriesInterval:
     """The mean `value` between two times, in seconds since the flow's start."""
 
     start_s: float
@@ -55,7 +55,7 @@ class Steady:
 
 
 def steady_part(
-    series: Sequence[Interval], *, round_trip_s: float, keep_s: float, omit_s: float = 0.0
+    series: Sequence[SeriesInterval], *, round_trip_s: float, keep_s: float, omit_s: float = 0.0
 ) -> Steady:
     """Find the steady part of a whole flow; at least `keep_s` at its end are kept, at least `omit_s` are not counted.
 
@@ -99,14 +99,14 @@ def still_rising(values: Sequence[float]) -> bool:
     return fmean(second) > RISES * fmean(first) and min(second) > max(first)
 
 
-def mean_from(series: Sequence[Interval], from_s: float) -> float:
+def mean_from(series: Sequence[SeriesInterval], from_s: float) -> float:
     """The mean over the intervals that begin at that time or later, weighted by their lengths; 0 without any."""
     counted = [one for one in series if one.start_s >= from_s - _tolerance(series)]
     seconds = sum(one.end_s - one.start_s for one in counted)
     return sum(one.value * (one.end_s - one.start_s) for one in counted) / seconds if seconds else 0.0
 
 
-def filled_s(series: Sequence[Interval], mean: float, round_trip_s: float) -> float | None:
+def filled_s(series: Sequence[SeriesInterval], mean: float, round_trip_s: float) -> float | None:
     """When for the first time a round trip had nine tenths of the mean: its end; None where that never was."""
     size = _batch_size(series, round_trip_s)
     if mean <= 0:
@@ -128,23 +128,25 @@ def _low(values: Sequence[float]) -> float:
     return sorted(values)[int(_EDGE * len(values))]
 
 
-def _batches(series: Sequence[Interval], round_trip_s: float) -> list[Interval]:
+def _batches(series: Sequence[SeriesInterval], round_trip_s: float) -> list[SeriesInterval]:
     """Means over a round trip each, from the start; what is left at the end is no whole one."""
     size = _batch_size(series, round_trip_s)
     cuts = range(0, len(series) + 1, size)
     parts = [series[first:last] for first, last in pairwise(cuts)]
     return [
-        Interval(part[0].start_s, part[-1].end_s, mean_from(part, part[0].start_s)) for part in parts if part
+        SeriesInterval(part[0].start_s, part[-1].end_s, mean_from(part, part[0].start_s))
+        for part in parts
+        if part
     ]
 
 
-def _batch_size(series: Sequence[Interval], round_trip_s: float) -> int:
+def _batch_size(series: Sequence[SeriesInterval], round_trip_s: float) -> int:
     """Intervals in a round trip, one at least, and so few that there are several batches."""
     length_s = median([one.end_s - one.start_s for one in series])
     wanted = math.ceil(round_trip_s / length_s - 0.01) if length_s > 0 else 1
     return max(1, min(wanted, len(series) // _FEWEST_BATCHES))
 
 
-def _tolerance(series: Sequence[Interval]) -> float:
+def _tolerance(series: Sequence[SeriesInterval]) -> float:
     """Half of an interval: times are rounded."""
     return median([one.end_s - one.start_s for one in series]) / 2 if series else 0.0

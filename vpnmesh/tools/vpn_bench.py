@@ -21,7 +21,7 @@ _LONGEST_REASON = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Repetition:
+class BenchRepetition:
     """One test; `problem` says why it is no measurement, None when it is one."""
 
     pair: str
@@ -35,14 +35,14 @@ class Repetition:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BenchSettings:
     """A profile's impairment: its alias, and what it set, in words; "" where nothing was impaired."""
 
     alias: str
     told: str
 
 
-def parse(text: str) -> Repetition:
+def parse(text: str) -> BenchRepetition:
     """The test in a file; ToolError where the file is no such test at all (cut off, another tool's)."""
     document = _document(text)
     if "status" not in document or not ("data" in document or "error" in document):
@@ -52,11 +52,11 @@ def parse(text: str) -> Repetition:
     meta = _mapping(document.get("meta"))
     pair = f"{meta.get('source', '')}>{meta.get('target', '')}"
     if document["status"] != "success":
-        return Repetition(pair, problem=_problem(document))
+        return BenchRepetition(pair, problem=_problem(document))
     return _measured(pair, _mapping(document.get("data")))
 
 
-def parse_settings(text: str) -> Settings:
+def parse_settings(text: str) -> BenchSettings:
     """What `tc_settings.json` says; ToolError where it is none."""
     document = _document(text)
     settings = _mapping(document.get("settings"))
@@ -65,7 +65,7 @@ def parse_settings(text: str) -> Settings:
     ]
     if "alias" not in document:
         raise ToolError(TOOL, "no alias in it")
-    return Settings(str(document["alias"]), ", ".join(told))
+    return BenchSettings(str(document["alias"]), ", ".join(told))
 
 
 def _document(text: str) -> Mapping[str, object]:
@@ -78,12 +78,12 @@ def _document(text: str) -> Mapping[str, object]:
     return found
 
 
-def _measured(pair: str, data: Mapping[str, object]) -> Repetition:
+def _measured(pair: str, data: Mapping[str, object]) -> BenchRepetition:
     start, end = _mapping(data.get("start")), _mapping(data.get("end"))
     received, sent = _mapping(end.get("sum_received")), _mapping(end.get("sum_sent"))
     rate = _number(received.get("bits_per_second"))
     test = _mapping(start.get("test_start"))
-    return Repetition(
+    return BenchRepetition(
         pair,
         rate_mbit_s=rate / 1e6 if rate else None,
         lost_pct=_number(received.get("lost_percent")),
