@@ -107,6 +107,7 @@ def test_nothing_is_asked_for_where_all_is_decided_or_nobody_can_ask(paper: Stud
         (1.152, 1.187, "15 to 19 %"),
         (1.31, 1.52, "1.31 to 1.52 times"),
         (28.6, 36.7, "29 to 37 times"),
+        (1.0123, 1571.89, "1.01 times or more"),
         (1.2001, 1.2002, "20 %"),
         (None, None, "too few figures for an interval"),
     ],

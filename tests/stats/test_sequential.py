@@ -256,12 +256,21 @@ def test_limits_say_the_same_as_the_verdict(rng: np.random.Generator) -> None:
     assert 1.8 < apart.low < 2 < apart.high < 2.2
 
 
-def test_no_limits_below_six_figures() -> None:
-    """Three visits of one figure may decide a pair, but draw no interval."""
-    visits = {"a": [[100.0], [101.0], [99.0]], "b": [[300.0], [301.0], [299.0]]}
-    progress = decide(begin(PAIR, LIVE), visits, LIVE)
+def test_limits_of_few_figures_only_with_a_verdict() -> None:
+    """Three visits of one figure may decide a pair: then its limits leave out 1. An open one has none."""
+    visits = {
+        "a": [[100.0], [101.0], [99.0]],
+        "b": [[300.0], [301.0], [299.0]],
+        "c": [[98.0], [130.0], [110.0]],
+    }
+    progress = decide(begin(("a", "b", "c"), LIVE), visits, LIVE)
     assert progress.verdicts[PAIR] is PairVerdict.DIFFER
-    assert ratio_limits(progress, LIVE) == {PAIR: None}
+    limits = ratio_limits(progress, LIVE)
+    apart = limits[PAIR]
+    assert apart is not None
+    assert apart.low < 1 / 3 < apart.high < 1
+    assert progress.verdicts["a", "c"] is PairVerdict.UNDECIDED
+    assert limits["a", "c"] is None
 
 
 @settings(max_examples=8, deadline=None)

@@ -23,13 +23,16 @@ from vpnmesh.report.verdicts import NOTHING
 from vpnmesh.stats.sequential import PairVerdict
 
 READING = (
-    "Fastest first. A > B: A is decided to be faster, by the ratio of the two means next to the sign (95 % interval). "
+    "Fastest first. A > B: A is decided to be faster, by the ratio of the two means next to the sign (95 % interval; "
+    "of an adaptive run, one that holds for all pairs and all its looks at once). "
     "A = B: equal within {margin:g} %. An order is told only where every pair across the sign is decided; names with a "
     "comma between them are in no order."
 )
 _TIMES_FROM = 1.5
 """A ratio is told in percent up to here, and as so many times from there on."""
 _FINE, _NEXT_TO_NOTHING = 10, 0.1
+_WITHOUT_END = 100
+"""An upper limit of a ratio from here on says only that there is none yet."""
 _HOURS_FROM_MIN, _DAYS_FROM_H = 100, 48
 _WORDY = 160
 """What is open in a group is named up to so many letters, and counted beyond."""
@@ -210,6 +213,8 @@ def lead_text(pair: PairAnswer) -> str:
     """How far the first is ahead: `8.1 to 8.6 %`, `2.3 to 2.4 times`; without an interval only what the means say."""
     if pair.low is None or pair.high is None:
         return "too few figures for an interval"
+    if pair.high >= _WITHOUT_END:
+        return f"{pair.low:.{2 if pair.low < _FINE else 0}f} times or more"
     if pair.high >= _TIMES_FROM:
         return _span(pair.low, pair.high, 2 if pair.low < _FINE else 0, "times")
     low, high = (100 * (limit - 1) for limit in (pair.low, pair.high))

@@ -166,7 +166,9 @@ def resumed(progress: Progress, visits: Mapping[str, Visits], rules: Rules) -> P
 def ratio_limits(progress: Progress, rules: Rules) -> dict[ScenarioPair, Interval | None]:
     """Level of a / level of b of every pair, with limits that hold however often one looks and for all pairs at once.
 
-    They come of the same looks as the verdicts, and are cut to what a verdict says. None below six figures of a side.
+    They come of the same looks as the verdicts, and are cut to what a verdict says. A decided pair has them, since its
+    verdict says nothing else than that they lie apart from equality, or within the margin; an open one from six figures
+    of a side on.
     """
     return {pair: _limits(progress, pair, rules) for pair in progress.verdicts}
 
@@ -362,7 +364,8 @@ def _allocate(
 
 def _limits(progress: Progress, pair: ScenarioPair, rules: Rules) -> Interval | None:
     found, verdict = progress.evidence[pair], progress.verdicts[pair]
-    if found.figures < fewest_for_interval() or not math.isfinite(found.low + found.high):
+    few = verdict is PairVerdict.UNDECIDED and found.figures < fewest_for_interval()
+    if few or not math.isfinite(found.low + found.high):
         return None
     low, high, trivial = found.low, found.high, rules.indifference * rules.border
     if verdict is PairVerdict.EQUIVALENT:
