@@ -5,6 +5,7 @@ nornir-netmiko logs in and keeps the connection; commands run on exec channels o
 process list; every command is quoted by `shlex` and bounded by `timeout` on the node itself.
 """
 
+import contextlib
 import secrets
 import shlex
 import socket
@@ -256,10 +257,11 @@ def _send_at_once(transport: paramiko.Transport) -> None:
     """Let no small packet wait for the acknowledgement of the one before: that is 40 ms of every round trip.
 
     A script and the end of its input are two writes (RFC 896, and the delayed acknowledgements of RFC 1122). Behind a
-    proxy there is no socket of ours to set.
+    proxy there is no socket of ours to set, and of a connection that was cut it is closed: the caller opens that anew.
     """
     if isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _ok(step: Step) -> tuple[int, ...]:

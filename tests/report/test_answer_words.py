@@ -17,6 +17,7 @@ from vpnmesh.report.page import Kind
 from vpnmesh.report.shares import baseline, shares
 from vpnmesh.report.tables import Study
 from vpnmesh.stats.sequential import PairVerdict
+from vpnmesh.study.matrix import SWITCH_S
 from workflows.reporting.answering import opening, show
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -87,7 +88,7 @@ def test_a_run_that_is_asked_for_covers_the_open_pairs_and_an_hour_at_most() -> 
     assert asked.minutes <= 60
     cells = len(asked.tests) * len(asked.conditions) * len(asked.scenarios)
     assert asked.minutes == pytest.approx(
-        (asked.repetitions * cells * 3 + 3 * 10 * len(asked.scenarios)) / 60
+        (asked.repetitions * cells * 3 + 3 * SWITCH_S * len(asked.scenarios)) / 60
     )
 
 

@@ -324,3 +324,12 @@ def test_every_step_says_its_end_once() -> None:
         assert (script.count(f"{MARK} %d"), script.count(MARK)) == (1, 2)
         assert "exit 1" not in script
         assert "exit 1" in _render(step, MARK, stop=True)
+
+
+def test_a_connection_that_was_cut_is_no_error_of_its_own() -> None:
+    """Its socket is closed and takes no options; whoever finds it ended opens it anew."""
+    near, far = socket.socketpair()
+    transport = paramiko.Transport(near)
+    near.close()
+    far.close()
+    _send_at_once(transport)
