@@ -33,7 +33,7 @@ def _row(profile: Profile, stratum: Stratum, judged: Standing, pair: ScenarioPai
         "a": pair[0],
         "b": pair[1],
         "verdict": str(verdict),
-        "ratio": ratio.estimate if ratio else None,
+        "ratio": ratio.estimate if ratio else judged.ratio(pair),
         "ratio_low": ratio.low if ratio else None,
         "ratio_high": ratio.high if ratio else None,
         "margin_pct": profile.margin_pct,

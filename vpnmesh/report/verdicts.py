@@ -35,7 +35,8 @@ VERDICTS: dict[str, pl.DataType] = {
     "b": pl.String(),
     # differ | equivalent | undecided (`vpnmesh.stats.sequential.PairVerdict`)
     "verdict": pl.String(),
-    # mean of a / mean of b with its interval; empty where there are too few figures for one
+    # mean of a / mean of b (of an adaptive run: of their levels) with its interval; its limits are empty where there
+    # are too few figures for one
     "ratio": pl.Float64(),
     "ratio_low": pl.Float64(),
     "ratio_high": pl.Float64(),

@@ -65,6 +65,11 @@ class Standing:
         """Level of a / level of b of every pair, with limits; None below the figures that they need."""
         return ratio_limits(self.progress, self.rules)
 
+    def ratio(self, pair: ScenarioPair) -> float | None:
+        """Level of a / level of b at the latest look; None before a look had figures of both."""
+        logs = self.progress.evidence[pair].estimate
+        return math.exp(logs) if math.isfinite(logs) else None
+
     @cached_property
     def needed(self) -> Mapping[ScenarioPair, int | None]:
         """Of every pair worth going on with: how many more visits of both would likely do; None = nobody can say."""
