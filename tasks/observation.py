@@ -36,13 +36,14 @@ def look_at_node(
 ) -> Result:
     """Read everything that a measurement's honesty rests on; `result` is a Look.
 
-    `pings` are the addresses that pods ping, by their nodes.
+    `pings` are the addresses that pods ping, by their nodes. They come first: a VPN that had nothing to carry for some
+    seconds may say that it would use its relay, until the next packet finds the direct path again.
     """
     node = mesh.testbed.node(task.host.name)
     others = tuple(name for name in overlays if name not in solution.interfaces)
     held = both(pod_mtu(), _present(others))
-    fact = both(both(solution.status(mesh, node), held), _pinged(pings.get(task.host.name, "")))
-    (status, (mtu, foreign)), pinged = shell(task).gather(fact)
+    fact = both(_pinged(pings.get(task.host.name, "")), both(solution.status(mesh, node), held))
+    pinged, (status, (mtu, foreign)) = shell(task).gather(fact)
     return Result(host=task.host, result=Look(status, mtu, foreign, pinged))
 
 

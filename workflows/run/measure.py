@@ -171,7 +171,7 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
         solution=deployed.solution,
         mesh=deployed.mesh,
         overlays=all_interfaces(),
-        pings={pair.client: str(pod_address(bed, bed.node(pair.server)))},
+        pings={name: str(pod_address(bed, bed.node(other))) for name, other in (names, names[::-1])},
     )
     for name, other in (names, names[::-1]):
         _check_look(deployed, name, other, looks[name].result)
