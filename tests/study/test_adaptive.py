@@ -136,3 +136,11 @@ def test_a_round_that_is_asked_for_again_is_the_same() -> None:
     run = VirtualRun(plan(), drawn(0.06)).go()
     fourth = tuple(visit for visit in run.visits if visit.round == 4)
     assert next_round(run.plan, run.events, 4) == fourth
+
+
+def test_a_budget_that_is_used_up_ends_the_next_session_at_once() -> None:
+    """Going on without minutes measures nothing more, and says so."""
+    begun = VirtualRun(plan(), drawn(0.5), budget_min=2).go()
+    again = VirtualRun(plan(), drawn(0.5), budget_min=0.0, events=list(begun.events)).go()
+    assert again.visits == []
+    assert [one.partition(" ends")[2] for one in again.said] == [" here: 0.0 of 0 minutes"]

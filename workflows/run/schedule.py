@@ -116,7 +116,7 @@ class Rounds:
 
     def _spent(self) -> str:
         spent, budget = (self.clock() - self._began) / 60, self.budget_min
-        return f"{spent:.1f} of {budget:g} minutes" if budget else f"{spent:.1f} minutes"
+        return f"{spent:.1f} minutes" if budget is None else f"{spent:.1f} of {budget:g} minutes"
 
     def _tell(self, number: int, progress: Told) -> None:
         progress.say(f"round {number}: {standing.told(judge(self.plan, self.store.events))}; {self._spent()}")
