@@ -33,6 +33,8 @@ def bed() -> Testbed:
 SLOW = (
     "tests/bench/test_bench.py",
     "tests/firewall/test_kill.py",
+    "tests/firewall/test_manual_processes.py",
+    "tests/firewall/test_quirks.py",
     "tests/lab/test_programs_from_modules.py",
     "tests/report/test_chromium.py",
     "tests/report/test_paper_command.py",
@@ -40,8 +42,8 @@ SLOW = (
     "tests/switch/test_simulated.py",
     "tests/test_side_by_side.py",
 )
-"""What `make test-fast` leaves out: benchmarks, a process killed at every call, Go's builds, a browser, the whole study
-by command, simulated studies by the hundred, simulated switches, pytest called anew."""
+"""What `make test-fast` leaves out: benchmarks, processes that are killed or asked anew, pfSense's quirks, Go's builds, a
+browser, the whole study by command, simulated studies by the hundred, simulated switches, pytest called anew."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

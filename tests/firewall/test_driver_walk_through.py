@@ -133,6 +133,7 @@ def test_the_session_is_what_the_driver_makes(package: ModuleType) -> None:
     assert driver.address(SimpleNamespace(hostname="192.0.2.1")) == "192.0.2.1"
 
 
+@pytest.mark.slow
 def test_it_is_typed(tmp_path: Path) -> None:
     """mypy --strict takes the module, and its session as the protocol's."""
     check = (

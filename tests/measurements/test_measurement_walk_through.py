@@ -61,6 +61,7 @@ def matrix(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own_is_a_test_like_any(installed: Path) -> None:
     """The command plans it and its help lists it, with nothing changed in the tree."""
     planned = matrix(installed, "--plan", "--json", "--tests", "tcp-connect", "--scenarios", "native-1450")
@@ -69,6 +70,7 @@ def test_a_package_of_ones_own_is_a_test_like_any(installed: Path) -> None:
     assert "tcp-connect" in " ".join(matrix(installed, "--help").stdout.split())
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_one_sentence(installed: Path) -> None:
     """Which entry point, what is wrong, which package; the help still comes."""
     (installed / "my_package" / "tcp_connect.py").write_text("import nothing_like_this\n")

@@ -322,6 +322,7 @@ def test_who_fails_a_criterion_is_told_with_it() -> None:
     assert report.place(Ranked(1, "netbird", 0.6, qualifies=True, fails=())) == "1. netbird"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_advice_for_the_needs_asked(tmp_path: Path) -> None:
     """--need picks needs; figures, page and archive are there, and the archive holds no secret name."""
     out = tmp_path / "out"

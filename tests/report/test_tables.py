@@ -230,6 +230,7 @@ def replayed(study: Study, test: str) -> Replay:
     return replay(samples, orders=1000, seed=1, seconds=60.0)
 
 
+@pytest.mark.slow
 def test_replay_keeps_its_promise(study: Study) -> None:
     """Over 1,000 orders: a wrong verdict in at most 1 % of them, for at most 13 % of the measuring seconds."""
     found = replayed(study, "tcp")
@@ -240,6 +241,7 @@ def test_replay_keeps_its_promise(study: Study) -> None:
     assert open_pairs == [("native-1230", "netbird-direct")]
 
 
+@pytest.mark.slow
 def test_replay_of_udp_which_the_design_has_not_seen(study: Study) -> None:
     """UDP: the one pair that stays open (one more in one order) is given up; no verdict is wrong."""
     found = replayed(study, "udp")
