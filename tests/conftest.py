@@ -42,8 +42,8 @@ SLOW = (
     "tests/switch/test_simulated.py",
     "tests/test_side_by_side.py",
 )
-"""What `make test-fast` leaves out: benchmarks, processes that are killed or asked anew, pfSense's quirks, Go's builds, a
-browser, the whole study by command, simulated studies by the hundred, simulated switches, pytest called anew."""
+"""What `make test-fast` leaves out: benchmarks, processes that are killed or asked anew, pfSense's quirks, Go's builds,
+a browser, the whole study by command, simulated studies by the hundred, simulated switches, pytest called anew."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
