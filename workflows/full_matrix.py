@@ -2,7 +2,7 @@
 
 \b
 examples:
-  python -m workflows.full_matrix                          the paper's scenarios on the lab, two minutes each
+  python -m workflows.full_matrix                          what twelve minutes can decide of the paper's scenarios
   python -m workflows.full_matrix --plan                   what it would do, with which programs, and how long it takes
   python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
@@ -10,7 +10,8 @@ examples:
   python -m workflows.full_matrix --require headscale-direct,netbird-direct   exit code 1 at once where one is missing
   python -m workflows.full_matrix --scenario-file my-scenarios.yaml
   python -m workflows.full_matrix --inventory lab-12 --pairs sample:18 --scenarios nebula-direct --tests ping
-  python -m workflows.full_matrix --resume runs/20260101-120000
+  python -m workflows.full_matrix --resume runs/20260101-120000 --budget 20   twenty minutes more for what is open
+  python -m workflows.full_matrix --profile quick          all seven conditions, each cell twice
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
