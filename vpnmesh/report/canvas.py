@@ -22,6 +22,7 @@ from vpnmesh.report.svg import INK, tidy
 MAX_POINTS = 2000
 """Above this many points a figure shows quantiles; points would only hide each other."""
 
+_CONDITIONS_BESIDE = 4
 _NAMES_INCHES = 1.2
 """Room for names of sixteen letters, the paper's longest."""
 _LETTER_INCHES = 0.066
@@ -134,6 +135,17 @@ def make_room(figure: Figure, names: Iterable[str]) -> None:
     inches = max(_NAMES_INCHES, 0.14 + _LETTER_INCHES * longest)
     figure.set_figwidth(figure.get_figwidth() + inches - _NAMES_INCHES)
     figure.subplots_adjust(left=inches / figure.get_figwidth())
+
+
+def condition_panels(count: int, height: float, names: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A panel per condition, `height` inches each, with a row per name; only the leftmost carry the names."""
+    columns = min(count, _CONDITIONS_BESIDE)
+    figure, axes = panels(count, columns, (2.75, height), 0.05)
+    make_room(figure, names)
+    figure.subplots_adjust(wspace=0.12)
+    for index, panel in enumerate(axes):
+        rows(panel, names, named=index % columns == 0)
+    return figure, axes
 
 
 def panels(count: int, columns: int, size: tuple[float, float], foot: float) -> tuple[Figure, list[Axes]]:

@@ -13,8 +13,6 @@ from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 
-_COLUMNS = 4
-
 
 def efficiency_figures(study: Study) -> dict[str, str]:
     """A figure per test that has readings of all nodes' CPU, by file name."""
@@ -31,12 +29,8 @@ def efficiency_figures(study: Study) -> dict[str, str]:
 
 def _bars(rows: pl.DataFrame, styles: dict[str, ScenarioLook]) -> Figure:
     conditions = conditions_in_order(rows["condition"].unique())
-    size = (2.75, 0.75 + 0.21 * len(styles))
-    figure, axes = canvas.panels(len(conditions), min(len(conditions), _COLUMNS), size, 0.05)
-    canvas.make_room(figure, styles)
-    figure.subplots_adjust(wspace=0.12)
-    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
-        canvas.rows(panel, tuple(styles), named=index % _COLUMNS == 0)
+    figure, axes = canvas.condition_panels(len(conditions), 0.75 + 0.21 * len(styles), tuple(styles))
+    for panel, condition in zip(axes, conditions, strict=True):
         here = rows.filter(condition=condition)
         for place, (scenario, style) in enumerate(styles.items()):
             _bar(panel, place, style, here.filter(scenario=scenario))

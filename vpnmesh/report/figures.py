@@ -4,7 +4,7 @@ Each function takes rows and returns SVG text. Figures 1 and 2 keep readings of 
 notebook did; the tables keep readings above 0.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +30,6 @@ from vpnmesh.stats.drift import FEWEST_FOR_TREND
 from vpnmesh.study.scenarios import Catalogue
 
 _RATE = "throughput, Mbit/s"
-_COLUMNS = 4
 _FEW_REQUESTS = 1_000_000
 """Up to here requests take less than some 100 MB; beyond, every figure reads them from the files again."""
 
@@ -137,14 +136,6 @@ def _crosses(panel: Axes, here: Sequence[tuple[ScenarioLook, pl.DataFrame]], cpu
         panel.plot(x[1], y[1], style.marker, color=style.colour, markerfacecolor=style.face, markersize=5)
 
 
-def _condition_panels(count: int, height: float, names: Iterable[str]) -> tuple[Figure, list[Axes]]:
-    """A panel per condition, `height` inches each; only the leftmost carry the names of their rows."""
-    figure, axes = canvas.panels(count, min(count, _COLUMNS), (2.75, height), 0.05)
-    canvas.make_room(figure, names)
-    figure.subplots_adjust(wspace=0.12)
-    return figure, axes
-
-
 def mean_bars(means: pl.DataFrame, test: str, catalogue: Catalogue) -> str:
     """Figures 4 and 5: mean throughput per condition, with the standard deviation and what was measured."""
     name = f"fig{4 + THROUGHPUT_TESTS.index(test)}-{test}-means"
@@ -171,10 +162,9 @@ def variant_figures(study: Study) -> dict[str, str]:
 def _mean_bars(means: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
     conditions = conditions_in_order(means["condition"])
     height = 0.75 + 0.21 * len(styles)
-    figure, axes = _condition_panels(len(conditions), height, styles)
-    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
+    figure, axes = canvas.condition_panels(len(conditions), height, tuple(styles))
+    for panel, condition in zip(axes, conditions, strict=True):
         here = {row["scenario"]: row for row in means.filter(pl.col("condition") == condition).to_dicts()}
-        canvas.rows(panel, tuple(styles), named=index % _COLUMNS == 0)
         for row, (scenario, style) in enumerate(styles.items()):
             _bar(panel, row, style, here.get(scenario))
         panel.set_title(condition_title(condition))
@@ -209,11 +199,10 @@ def distribution(measured: pl.DataFrame, test: str, catalogue: Catalogue) -> str
 def _distribution(measured: pl.DataFrame, catalogue: Catalogue) -> Figure:
     styles, conditions = _order(measured, catalogue)
     height = 0.75 + 0.27 * len(styles)
-    figure, axes = _condition_panels(len(conditions), height, styles)
+    figure, axes = canvas.condition_panels(len(conditions), height, tuple(styles))
     points, cells = measured.height <= MAX_POINTS, _cells(measured)
     nothing = np.empty(0)
-    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
-        canvas.rows(panel, tuple(styles), named=index % _COLUMNS == 0)
+    for panel, condition in zip(axes, conditions, strict=True):
         medians = []
         for row, (scenario, style) in enumerate(styles.items()):
             found = cells.get((scenario, condition))

@@ -15,7 +15,6 @@ from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
 
-_COLUMNS = 4
 _PARTS = (("tcp", -0.26), ("offloads", 0.0), ("tunnel", 0.26))
 """The parts from the top of a row to its foot."""
 _TICKS = tuple(one * 10.0**power for power in range(-4, 4) for one in (1, 3))
@@ -33,12 +32,8 @@ def origin_figures(study: Study) -> dict[str, str]:
 
 def _steps(table: pl.DataFrame, styles: Mapping[str, ScenarioLook]) -> Figure:
     conditions = conditions_in_order(table["condition"].unique())
-    size = (2.75, 0.75 + 0.34 * len(styles))
-    figure, axes = canvas.panels(len(conditions), min(len(conditions), _COLUMNS), size, 0.05)
-    canvas.make_room(figure, styles)
-    figure.subplots_adjust(wspace=0.12)
-    for index, (panel, condition) in enumerate(zip(axes, conditions, strict=True)):
-        canvas.rows(panel, tuple(styles), named=index % _COLUMNS == 0)
+    figure, axes = canvas.condition_panels(len(conditions), 0.75 + 0.34 * len(styles), tuple(styles))
+    for panel, condition in zip(axes, conditions, strict=True):
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(FixedLocator(_TICKS))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
