@@ -11,8 +11,8 @@ import polars as pl
 from vpnmesh.frames.aggregate import CellKey, measured_rows, sort_cells
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.frames.schemas import ENDS
+from vpnmesh.report.figure_tables import mean_and_range
 from vpnmesh.stats.describe import Floats, describe
-from vpnmesh.stats.intervals import fewest_for_interval, mean_interval
 from vpnmesh.study.scenarios import Catalogue
 
 EFFICIENCY: dict[str, pl.DataType] = {
@@ -95,17 +95,11 @@ def _rows(group: pl.DataFrame) -> Iterator[dict[str, object]]:
         if not values.size or (figure != CPU and not values.any()):
             continue
         summary = describe(values)
-        interval = mean_interval(summary) if summary.n >= fewest_for_interval() else None
         yield {
             **group.select(_CELL).row(0, named=True),
             "figure": figure,
             "title": title,
             "unit": unit,
             "n": summary.n,
-            "mean": summary.mean,
-            "sd": summary.sd,
-            "low": interval.low if interval else None,
-            "high": interval.high if interval else None,
-            "least": float(values.min()),
-            "greatest": float(values.max()),
+            **mean_and_range(summary, values),
         }

@@ -9,7 +9,7 @@ import polars as pl
 from vpnmesh.frames import schemas
 from vpnmesh.frames.aggregate import sort_cells, unavailable
 from vpnmesh.measurements import figure_named
-from vpnmesh.stats.describe import describe
+from vpnmesh.stats.describe import Floats, Summary, describe
 from vpnmesh.stats.intervals import fewest_for_interval, mean_interval
 from vpnmesh.study.scenarios import Catalogue
 
@@ -101,11 +101,18 @@ def _described(group: pl.DataFrame) -> dict[str, object]:
     # repetitions of one pair say nothing of another: with several, each counts once
     pairs = group.group_by("pair").agg(pl.col("value").mean())["value"].sort()
     summary = describe(pairs.to_numpy() if pairs.len() > 1 else values)
-    interval = mean_interval(summary) if summary.n >= fewest_for_interval() else None
     return {
         **group.select(*_CELL, "figure", "title", "unit").row(0, named=True),
         "n": len(values),
         "pairs": pairs.len() if pairs.len() > 1 else None,
+        **mean_and_range(summary, values),
+    }
+
+
+def mean_and_range(summary: Summary, values: Floats) -> dict[str, float | None]:
+    """Mean and deviation, Student's interval from `fewest_for_interval` figures on, and the range of the values."""
+    interval = mean_interval(summary) if summary.n >= fewest_for_interval() else None
+    return {
         "mean": summary.mean,
         "sd": summary.sd,
         "low": interval.low if interval else None,
