@@ -7,10 +7,10 @@ from types import MappingProxyType
 from nornir.core.task import Result, Task
 
 from tasks.connection import shell
-from vpnmesh.host.pods import in_pod, pod_mtu
+from tasks.ping import pinged
+from vpnmesh.host.pods import pod_mtu
 from vpnmesh.plan import Command, Completed, Fact, both
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
-from vpnmesh.tools import ping
 
 PINGS, INTERVAL_S = 5, 0.02
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -50,10 +50,7 @@ def look_at_node(
 def _pinged(address: str) -> Fact[str]:
     if not address:
         return Fact((), lambda _: "")
-    argv = in_pod(*ping.argv(address, PINGS, interval_s=INTERVAL_S))
-    limit_s = ping.seconds(PINGS, interval_s=INTERVAL_S) + 2
-    command = Command(argv, timeout_s=limit_s, ok=(0, 1, 2))
-    return Fact((command,), lambda completed: completed[0].stdout + completed[0].stderr)
+    return pinged(address, PINGS, INTERVAL_S, from_pod=True)
 
 
 def _present(interfaces: tuple[str, ...]) -> Fact[tuple[str, ...]]:

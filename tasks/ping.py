@@ -21,11 +21,18 @@ def ping_address(
     from_pod: bool = False,
 ) -> Result:
     """Ping an address from this node, or from its pod; `result` is a PingSummary (RTTs in ms)."""
+    fact = pinged(address, count, interval_s, wait_s, from_pod=from_pod)
+    return Result(host=task.host, result=ping.parse(shell(task).gather(fact)))
+
+
+def pinged(
+    address: str, count: int, interval_s: float, wait_s: float = 1.0, *, from_pod: bool = False
+) -> Fact[str]:
+    """What ping says, whatever becomes of its packets: text for `ping.parse`."""
     argv = ping.argv(address, count, interval_s=interval_s, wait_s=wait_s)
     limit_s = ping.seconds(count, interval_s=interval_s, wait_s=wait_s) + 2
     command = Command(in_pod(*argv) if from_pod else argv, timeout_s=limit_s, ok=(0, 1, 2))
-    fact = Fact((command,), lambda completed: ping.parse(completed[0].stdout + completed[0].stderr))
-    return Result(host=task.host, result=shell(task).gather(fact))
+    return Fact((command,), lambda completed: completed[0].stdout + completed[0].stderr)
 
 
 def ping_burst(task: Task, address: str, *, from_pod: bool = False) -> Result:
