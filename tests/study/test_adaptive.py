@@ -135,7 +135,7 @@ def test_a_round_that_is_asked_for_again_is_the_same() -> None:
     """Whatever was measured since: it follows from the rounds before it alone."""
     run = VirtualRun(plan(), drawn(0.06)).go()
     fourth = tuple(visit for visit in run.visits if visit.round == 4)
-    assert next_round(run.plan, run.events, 4) == fourth
+    assert next_round(run.plan, run.events, judge(run.plan, run.events, before=4), 4) == fourth
 
 
 def test_a_budget_that_is_used_up_ends_the_next_session_at_once() -> None:

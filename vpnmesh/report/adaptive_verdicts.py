@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from vpnmesh.model import Condition
 from vpnmesh.report.verdicts import TOO_CLOSE, TOO_FEW, VERDICTS
 from vpnmesh.stats.sequential import PairVerdict, ScenarioPair
 from vpnmesh.study.adaptive import Standing, Stratum, judge
@@ -14,7 +15,7 @@ from vpnmesh.study.visits import Job, Visit
 
 
 def adaptive_verdicts(plan: MatrixPlan, events: Sequence[JournalEvent]) -> pl.DataFrame:
-    """A row per pair, test and condition; those of cells without a figure are open, too."""
+    """A row per pair, test and condition, of the scenarios that have any figure there."""
     judged = judge(plan, events)
     rows = [
         _row(plan.profile, stratum, one, pair)
@@ -48,7 +49,8 @@ def _row(profile: Profile, stratum: Stratum, judged: Standing, pair: ScenarioPai
 
 def _both_visits_min(profile: Profile, stratum: Stratum) -> float:
     """Minutes that one visit more of both scenarios takes for this cell alone."""
-    job = Job(stratum.cell("a"), tuple(range(profile.repetitions_clean)))
+    figures = profile.of_a_visit(Condition.parse(stratum.condition))
+    job = Job(stratum.cell("a"), tuple(range(figures)))
     return 2 * visit_s(profile, Visit(1, "a", (job,))) / 60
 
 

@@ -14,12 +14,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from vpnmesh.frames.order import THROUGHPUT_TESTS
-from vpnmesh.model import Cell, Pair
+from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.stats.describe import describe
 from vpnmesh.stats.intervals import Interval, fewest_for_interval, mean_interval
+from vpnmesh.stats.levels import in_both, log_visits
 from vpnmesh.stats.sequential import (
     Progress,
     Rules,
@@ -94,15 +93,13 @@ class Standing:
     def _known(self, pair: ScenarioPair) -> tuple[int, float]:
         """Rounds that both have, and half the width of the ratio's 95 % interval in percent; infinite with too few.
 
-        The interval is Student's of the differences of visits' mean logs. To stop by its width alone leaves its
+        The interval is Student's of the differences of visits' logs. To stop by its width alone leaves its
         confidence what it is (Chow and Robbins 1965, Ann. Math. Statist. 36:457, doi 10.1214/aoms/1177700156).
         """
-        both = [
-            (a, b) for a, b in zip(*(self.visits[name] for name in pair), strict=False) if len(a) and len(b)
-        ]
-        differences = describe([float(np.log(a).mean() - np.log(b).mean()) for a, b in both])
+        a, b = in_both(*(log_visits(self.visits[name]) for name in pair))
+        differences = describe(a - b)
         interval = mean_interval(differences) if differences.n >= fewest_for_interval() else None
-        return len(both), 100 * math.expm1((interval.high - interval.low) / 2) if interval else math.inf
+        return differences.n, 100 * math.expm1((interval.high - interval.low) / 2) if interval else math.inf
 
 
 def _more(visits: int, times_too_wide: float) -> int | None:
@@ -156,13 +153,15 @@ def judge(
     }
 
 
-def next_round(plan: MatrixPlan, events: Sequence[JournalEvent], which: int) -> tuple[Visit, ...]:
-    """The visits of that round, from what was measured in the rounds before it; none where nothing is open."""
+def next_round(
+    plan: MatrixPlan, events: Sequence[JournalEvent], judged: Mapping[Stratum, Standing], which: int
+) -> tuple[Visit, ...]:
+    """The visits of that round, `judged` from the rounds before it; none where nothing is open."""
     if which <= plan.profile.blocks:
         return tuple(visit for visit in plan.visits if visit.round == which)
     rounds = rounds_of(events)
     earlier = [one for one in of_kind(events, RepetitionEnded) if rounds.get(one.visit or 0, 0) < which]
-    wanted = _wanted(judge(plan, events, before=which)) - _given_up(earlier)
+    wanted = _wanted(judged) - _given_up(earlier)
     order = random.Random(f"{plan.seed} {which}")  # noqa: S311 - an order that can be repeated, no secret
     scenarios = [name for name in plan.profile.scenarios if any(cell.scenario == name for cell in wanted)]
     first = 1 + len(plan.visits) + len(plan.profile.scenarios) * (which - 1 - plan.profile.blocks)
@@ -222,7 +221,8 @@ def _jobs(
     for planned in plan.cells:
         if (cell := planned.cell) in wanted and cell.scenario == scenario:
             first = max(last[cell], planned.repetitions) + 1
-            jobs.append(Job(cell, tuple(range(first, first + planned.repetitions // plan.profile.blocks))))
+            more = plan.profile.of_a_visit(Condition.parse(cell.condition))
+            jobs.append(Job(cell, tuple(range(first, first + more))))
     return jobs
 
 

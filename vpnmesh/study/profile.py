@@ -55,8 +55,12 @@ class Profile:
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
-        once = self.repetitions_impaired if condition else self.repetitions_clean
-        return once * self.blocks if self.adaptive else once
+        asked = self.repetitions_impaired if condition else self.repetitions_clean
+        return asked * self.blocks if self.adaptive else asked
+
+    def of_a_visit(self, condition: Condition) -> int:
+        """How often an adaptive run repeats a cell under that condition in each visit."""
+        return self.repetitions(condition) // self.blocks
 
     @property
     def settings(self) -> Settings:

@@ -2,11 +2,11 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vpnmesh.study.adaptive import judge, next_round
+from vpnmesh.study.adaptive import Standing, Stratum, judge, next_round
 from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.matrix import MatrixPlan, visit_s
 from vpnmesh.study.visits import Job, Visit
@@ -85,20 +85,22 @@ class Rounds:
 
     def visits(self, progress: Told) -> Iterator[Visit]:
         """Round after round; says after each where the run stands."""
+        measured = False
         for number in itertools.count(1):
-            planned = next_round(self.plan, self.store.events, number)
+            judged = judge(self.plan, self.store.events, before=number)
+            if measured:
+                self._tell(number - 1, judged, progress)
+            planned = next_round(self.plan, self.store.events, judged, number)
             if not planned:
                 return
             left = [visit for one in planned if (visit := unfinished(one, self.store))]
-            if not left:
-                continue
+            measured = bool(left)
             progress.expect(left if number > self.plan.profile.blocks else ())
             for visit in left:
                 if number > 1 and not self._in_time(visit):
                     progress.say(f"round {number} ends here: {self._spent()}")
                     return
                 yield from self._timed(visit)
-            self._tell(number, progress)
 
     def _timed(self, visit: Visit) -> Iterator[Visit]:
         begun = self.clock()
@@ -118,8 +120,8 @@ class Rounds:
         spent, budget = (self.clock() - self._began) / 60, self.budget_min
         return f"{spent:.1f} minutes" if budget is None else f"{spent:.1f} of {budget:g} minutes"
 
-    def _tell(self, number: int, progress: Told) -> None:
-        progress.say(f"round {number}: {standing.told(judge(self.plan, self.store.events))}; {self._spent()}")
+    def _tell(self, number: int, judged: Mapping[Stratum, Standing], progress: Told) -> None:
+        progress.say(f"round {number}: {standing.told(judged)}; {self._spent()}")
         sentence = drift_sentence(self.store.events)
         if sentence and not self._warned:
             progress.say(sentence)
