@@ -285,15 +285,17 @@ def binaries_command(
 
 @contextlib.contextmanager
 def _interrupted() -> Iterator[None]:
-    """Ctrl-C and a termination end what was started, with one sentence."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Ctrl-C and a termination end what was started, with one sentence, also where whoever started us ignores them."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {signum: signal.signal(signum, signal.default_int_handler) for signum in signals}
     try:
         yield
     except KeyboardInterrupt:
         click.echo("interrupted: what is finished stays, the same command goes on from there", err=True)
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 if __name__ == "__main__":
