@@ -8,9 +8,10 @@ STEP := @tools/step
 
 # what the lab, the solutions, the measurements and the tests need of Debian
 PACKAGES := \
-  apt-utils ca-certificates chromium conntrack coturn curl docker-registry ethtool faketime gcc gnupg iperf3 iproute2 \
-  iptables iputils-ping kmod libc6-dev make nebula nftables openssh-client openssh-server openssl php-cli postgresql \
-  procps python3 python3-venv redis-server skopeo sudo tini umoci util-linux wireguard-go wireguard-tools
+  apt-utils busybox-static ca-certificates chromium conntrack containerd containernetworking-plugins coturn curl \
+  docker-registry etcd-server ethtool faketime gcc gnupg hey iperf3 iproute2 iptables iputils-ping kmod libc6-dev make \
+  nebula nftables openssh-client openssh-server openssl php-cli postgresql procps python3 python3-venv redis-server runc \
+  skopeo sudo tini umoci util-linux wireguard-go wireguard-tools
 
 # what `make programs` must end with, by folder of programs/; of all other programs it says what to do by hand
 FAMILIES := headscale tailscale netbird nebula headscale-2023 tailscale-2024
@@ -20,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs matrix test test-fast check bench clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -49,6 +50,9 @@ some-programs: setup
 
 # what the Go module proxy serves must be there after set-up; what no registry serves is a row with the reason
 REQUIRED := headscale-direct,headscale-relay,netbird-direct,netbird-relay
+
+kube: setup  ## build Kubernetes' programs once (about 8 minutes): the API test and real clusters need them
+	$(STEP) "programs of Kubernetes" $(PYTHON) -m vpnmesh.lab binaries --install --only kubernetes --need kubernetes
 
 matrix: setup some-programs  ## build the lab, run the paper's scenarios on real packets, print the result; OPTIONS="--..." for others
 	@# exit code 3: some repetitions failed, which is a result

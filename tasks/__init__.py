@@ -1,5 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
+from tasks.cluster import cluster_state, enter_pods, leave_cluster, read_kubeconfig
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.health import probe_path_mtu, read_answers, read_clock
@@ -25,13 +26,16 @@ __all__ = [
     "attach_pods",
     "blacklist_interfaces",
     "clear_impairment",
+    "cluster_state",
     "detach_pods",
+    "enter_pods",
     "find_binaries",
     "has_netem",
     "install_engine",
     "join_stage",
     "kill_services",
     "knock",
+    "leave_cluster",
     "leave_mesh",
     "look_at_node",
     "measure",
@@ -46,6 +50,7 @@ __all__ = [
     "read_clock",
     "read_footprint",
     "read_impairment",
+    "read_kubeconfig",
     "read_logs",
     "read_ports",
     "read_provenance",

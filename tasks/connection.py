@@ -22,7 +22,7 @@ from nornir.core.inventory import Host
 from nornir.core.task import Task
 
 from vpnmesh.errors import CommandError, NodeUnreachableError
-from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile, reveal
+from vpnmesh.plan import Command, Completed, Fact, Secret, Step, Text, WriteFile, reveal
 
 T = TypeVar("T")
 
@@ -71,9 +71,11 @@ class Shell:
     sudo: bool
     password: Secret | None = None
 
-    def run(self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,)) -> Completed:
+    def run(
+        self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
+    ) -> Completed:
         """Run one command; CommandError unless its exit code is in `ok`."""
-        return self.run_all([Command(argv, timeout_s=timeout_s, ok=ok)])[0]
+        return self.run_all([Command(argv, stdin=stdin, timeout_s=timeout_s, ok=ok)])[0]
 
     def run_all(self, steps: Sequence[Step]) -> list[Completed]:
         """Run the steps in order in one round trip; CommandError at the first that fails, the rest does not run."""

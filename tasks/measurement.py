@@ -18,13 +18,14 @@ from vpnmesh.host import pods
 from vpnmesh.measurements import observed
 from vpnmesh.measurements.protocol import (
     SIDES,
+    ClusterAccess,
     Measurement,
     Question,
     ScenarioControl,
     Side,
     Until,
 )
-from vpnmesh.plan import Completed
+from vpnmesh.plan import Completed, Text
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.tools import load
 
@@ -99,9 +100,10 @@ class NodeSession:
         in_pod: bool = True,
         timeout_s: float = 20.0,
         ok: tuple[int, ...] = (0,),
+        stdin: Text = "",
     ) -> Completed:
         """Run one command; CommandError unless its exit code is in `ok`."""
-        return self.shell(side).run(*_placed(argv, in_pod=in_pod), timeout_s=timeout_s, ok=ok)
+        return self.shell(side).run(*_placed(argv, in_pod=in_pod), timeout_s=timeout_s, ok=ok, stdin=stdin)
 
     def start(self, side: Side, argv: Sequence[str], *, in_pod: bool = True, timeout_s: float) -> Attached:
         """Start a program that lives for `timeout_s` at most, and no longer than the session."""
@@ -193,6 +195,10 @@ class _WhileConnected:
     def restart(self, side: Side) -> float | None:
         self.check()
         return self.inner.restart(side)
+
+    @property
+    def cluster(self) -> ClusterAccess:
+        return self.inner.cluster
 
     def attach_pods(self) -> None:
         self.inner.attach_pods()

@@ -7,14 +7,18 @@ from tasks.connection import shell
 from vpnmesh.host.service import logs
 from vpnmesh.host.stack_in_use import in_use
 from vpnmesh.plan import Text
-from vpnmesh.solutions.protocol import Mesh, Solution, Stage
+from vpnmesh.solutions.protocol import Mesh, Solution
+from vpnmesh.stages import D, Stage
 
 SETTLE_S = 10.0
 """How long a daemon may take from its start until its state is the planned one."""
 
 
-def join_stage(task: Task, mesh: Mesh, stage: Stage, dry_run: bool | None = None) -> Result:
-    """Run one stage of joining on this node; `result` holds what the node publishes for later stages."""
+def join_stage(task: Task, mesh: D, stage: Stage[D], dry_run: bool | None = None) -> Result:
+    """Run one stage of joining on this node; `result` holds what the node publishes for later stages.
+
+    `mesh` is what is deployed: a VPN's mesh, or a cluster.
+    """
     node = mesh.testbed.node(task.host.name)
     result = converge(task, stage.plan(mesh, node), dry_run, settle_s=SETTLE_S)
     published: dict[str, Text] = {}

@@ -20,7 +20,7 @@ COMMANDS = {
         "teardown",
     ),
 }
-CORE = {"errors", "masks", "model", "plan", "registry", "testbed"}
+CORE = {"errors", "masks", "model", "plan", "registry", "stages", "testbed"}
 
 
 def rows() -> list[str]:

@@ -147,7 +147,7 @@ def main(
     if store is not None:
         sessions.check_request(store, testbed)
     pairs = pairs_of(testbed, asked.profile.pairs, asked.seed)
-    plan = plan_matrix(asked.profile, pairs, asked.seed, asked.catalogue)
+    plan = plan_matrix(asked.profile, pairs, asked.seed, asked.catalogue, testbed.master.name)
     required = availability.required(require, plan.profile.scenarios)
     if only_plan:
         there = availability.on_this_machine(testbed, scenarios_of(plan)) if emulated(testbed) else ()

@@ -35,10 +35,11 @@ from vpnmesh.study.journal import TeardownProblem, of_kind
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
+from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import choose_engine
 from workflows.run.progress import RunProgress
-from workflows.run.provision import await_mesh, join, mesh_statuses, provisioned, run_stages, take_off
+from workflows.run.provision import await_mesh, join, mesh_statuses, provisioned, take_off
 from workflows.run.runner import MatrixRun
 from workflows.run.site import Site
 from workflows.run.store import Store

@@ -23,13 +23,13 @@ from vpnmesh.solutions import headscale, solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.programs import told_version
 from vpnmesh.study.scenarios import scenario_named
+from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import (
     Provisioned,
     await_mesh,
     firewall_policy,
     provisioned,
-    run_stages,
     take_off,
 )
 from workflows.run.scenario_control import SiteControl

@@ -16,8 +16,9 @@ from vpnmesh.errors import CheckError
 from vpnmesh.solutions import netbird, netbird_control
 from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.scenarios import scenario_named
+from workflows.run.deploying import run_stages
 from workflows.run.hosts import run_on
-from workflows.run.provision import Provisioned, firewall_policy, join, mesh_statuses, provisioned, run_stages
+from workflows.run.provision import Provisioned, firewall_policy, join, mesh_statuses, provisioned
 from workflows.run.site import Site
 
 pytestmark = pytest.mark.live

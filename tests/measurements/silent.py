@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from vpnmesh.measurements.protocol import Question, Side, Until
+from vpnmesh.errors import UnavailableError
+from vpnmesh.measurements.protocol import ClusterAccess, Question, Side, Until
 from vpnmesh.model import Path
-from vpnmesh.plan import Completed
+from vpnmesh.plan import Completed, Text
 from vpnmesh.study.convergence import PathProbe
 
 
@@ -40,6 +41,10 @@ class ScriptedControl:
     policy: str = "allow-all"
     events: list[str] = field(default_factory=list)
     join_s: float = 1.5
+
+    @property
+    def cluster(self) -> ClusterAccess:
+        raise UnavailableError("no cluster")
 
     def tunnel_address(self, side: Side) -> IPv4Address:
         return IPv4Address("10.213.0.2" if side == "client" else "10.213.0.3")
@@ -80,6 +85,7 @@ class SilentSession:
         in_pod: bool = True,
         timeout_s: float = 20.0,
         ok: tuple[int, ...] = (0,),
+        stdin: Text = "",
     ) -> Completed:
         self.ran.append(tuple(argv))
         return Completed(tuple(argv), ok[0], "", "")

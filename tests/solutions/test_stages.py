@@ -6,7 +6,8 @@ from tests.golden.goldens import answered
 from vpnmesh.model import Node, Scenario, Testbed
 from vpnmesh.plan import Command, Fact, Plan
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.solutions.protocol import Mesh, Stage, side_by_side
+from vpnmesh.solutions.protocol import Mesh, Stage
+from vpnmesh.stages import side_by_side
 from vpnmesh.study.scenarios import SCENARIOS, scenario_named
 
 BESIDE = [one for one in SCENARIOS if SOLUTIONS[one.solution].is_vpn]

@@ -16,7 +16,7 @@ from tests.measurements.silent import ScriptedControl, SilentProcess
 from vpnmesh.errors import CommandError, InputError, NodeUnreachableError, UnavailableError, VpnmeshError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Path
-from vpnmesh.plan import Completed
+from vpnmesh.plan import Completed, Text
 
 NEBULA = question("nebula-direct")
 
@@ -49,8 +49,10 @@ class Node:
     def client(self) -> Any:
         return SimpleNamespace(get_transport=lambda: SimpleNamespace(is_active=lambda: self.alive))
 
-    def run(self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,)) -> Completed:
-        del timeout_s
+    def run(
+        self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
+    ) -> Completed:
+        del timeout_s, stdin
         if "tx_bytes" in argv[-1]:
             self.sent_bytes += 500
             return Completed(argv, 0, f"{self.sent_bytes}\n", "")

@@ -108,6 +108,8 @@ class ProgramPackage(_Strict):
     images: tuple[ContainerImage, ...] = ()
     apt: AptRepository | None = None
     debian: str = ""
+    on_request: bool = False
+    """Got only where it is asked for by name: it takes long, and most runs do without."""
     folder: str = ""
     """Where nodes have it, if not on PATH: another version than the one there, for a scenario's `program_folder`."""
     reason: str = ""

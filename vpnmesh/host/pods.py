@@ -43,12 +43,17 @@ class PodSite:
 
 @dataclass(frozen=True, slots=True)
 class PodNetwork:
-    """The pods of all Kubernetes nodes over one underlay; `mtu` in bytes, at the pod."""
+    """The pods of all Kubernetes nodes over one underlay; `mtu` in bytes, at the pod.
+
+    `own_pods` says that the node's one pod is a namespace that we make; else a cluster makes pods, and only
+    `vxlan.calico` is ours.
+    """
 
     mtu: int
     device: Mapping[str, str]
     sites: tuple[PodSite, ...]
     tuning: Tuning = UNTUNED
+    own_pods: bool = True
 
     def site(self, node: str) -> PodSite:
         """The share of that node; KeyError if it carries no pods."""

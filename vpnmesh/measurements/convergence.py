@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 
 from vpnmesh.errors import CheckError, ToolError, UnavailableError
 from vpnmesh.measurements.idle import watch_idle
-from vpnmesh.measurements.protocol import Figure, Question, Session, Settings, json_of, text_of
-from vpnmesh.model import Condition, Path, Scenario
+from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, json_of, text_of
+from vpnmesh.model import Condition, Path, Role, Scenario
 from vpnmesh.study.convergence import (
     DEFAULT_LIMITS,
     PathProbe,
@@ -67,6 +67,8 @@ class Convergence:
         Figure("restart_s", "s", "after the client's daemons were killed", optional=True),
     )
     program: str = ""
+    server_role: Role = Role.K8S_WORKER
+    needed: tuple[Needed, ...] = ()
 
     def seconds(self, settings: Settings, _condition: Condition) -> float:
         """The idle seconds before, and the changes of a quick VPN."""

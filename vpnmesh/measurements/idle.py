@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpnmesh.measurements import observed
-from vpnmesh.measurements.protocol import Figure, Question, Session, Settings, text_of
-from vpnmesh.model import Condition
+from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, text_of
+from vpnmesh.model import Condition, Role
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import load
 
@@ -21,6 +21,8 @@ class Idle:
     name: str = "idle"
     figures: tuple[Figure, ...] = (Figure("cpu_pct", "%", "CPU of the client node", label="% CPU"),)
     program: str = ""
+    server_role: Role = Role.K8S_WORKER
+    needed: tuple[Needed, ...] = ()
 
     def seconds(self, settings: Settings, _condition: Condition) -> float:
         """The measured seconds and the margin around them."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from vpnmesh.errors import CommandError, ToolError
 from vpnmesh.measurements import flow
-from vpnmesh.measurements.protocol import Figure, Question, Session, Settings, text_of
-from vpnmesh.model import Condition
+from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, text_of
+from vpnmesh.model import Condition, Role
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3_series import something_arrived
@@ -37,6 +37,8 @@ class Throughput:
     name: iperf3.Transport
     figures: tuple[Figure, ...]
     program: str = iperf3.PROGRAM
+    server_role: Role = Role.K8S_WORKER
+    needed: tuple[Needed, ...] = ()
 
     def seconds(self, settings: Settings, condition: Condition) -> float:
         """The stream, with the seconds in which it gets steady under that condition."""

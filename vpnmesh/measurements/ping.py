@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpnmesh.errors import ToolError
-from vpnmesh.measurements.protocol import Figure, Question, Session, Settings, text_of
-from vpnmesh.model import Condition
+from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, text_of
+from vpnmesh.model import Condition, Role
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import ping
 
@@ -27,6 +27,8 @@ class RoundTrips:
         Figure("lost_pct", "%", "pings without an answer"),
     )
     program: str = "ping"
+    server_role: Role = Role.K8S_WORKER
+    needed: tuple[Needed, ...] = ()
 
     def seconds(self, settings: Settings, condition: Condition) -> float:
         """All pings, and the last one's way back."""

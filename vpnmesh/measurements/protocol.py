@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 
 from vpnmesh.errors import ToolError
 from vpnmesh.host.pods import pod_address
-from vpnmesh.model import Condition, Node, Pair, Scenario, Testbed
-from vpnmesh.plan import Completed
+from vpnmesh.model import Condition, Node, Pair, Role, Scenario, Testbed
+from vpnmesh.plan import Completed, Text
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.outcome import Measured
 
@@ -111,8 +111,29 @@ class Process(Protocol):
         """End it and return all that it printed since."""
 
 
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """A program that a test needs on the node of that side; where it is missing, the test's cells are unavailable.
+
+    `any_of` are names of which one must be there; the first is the one that people are told of. `package` is the Debian
+    package that brings it, "" where none does.
+    """
+
+    any_of: tuple[str, ...]
+    side: Side
+    package: str = ""
+
+
 Until = Callable[[Sequence[PathProbe]], bool]
 """Whether the probes of one node so far are enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """How a standing cluster is asked: `kubectl` as it is called on the master, and the API server's URL."""
+
+    kubectl: tuple[str, ...]
+    server: str
 
 
 class ScenarioControl(Protocol):
@@ -139,6 +160,10 @@ class ScenarioControl(Protocol):
 
         None where there is no daemon to kill.
         """
+
+    @property
+    def cluster(self) -> ClusterAccess:
+        """The Kubernetes cluster that stands over the scenario; UnavailableError where pods are namespaces."""
 
     def attach_pods(self) -> None:
         """Put the pod network over the tunnel again: an interface that went with its daemon took the routes along."""
@@ -167,8 +192,9 @@ class Session(Protocol):
         in_pod: bool = True,
         timeout_s: float = 20.0,
         ok: tuple[int, ...] = (0,),
+        stdin: Text = "",
     ) -> Completed:
-        """Run one command; CommandError unless its exit code is in `ok`."""
+        """Run one command; CommandError unless its exit code is in `ok`. What is secret goes in by `stdin`."""
 
     def start(self, side: Side, argv: Sequence[str], *, in_pod: bool = True, timeout_s: float) -> Process:
         """Start a program that runs beside what follows, for `timeout_s` at most."""
@@ -208,6 +234,14 @@ class Measurement(Protocol):
 
         Without one a test looks at the mesh, or changes it: then it is asked of one pair at a time.
         """
+
+    @property
+    def server_role(self) -> Role:
+        """Who answers: another worker (`Role.K8S_WORKER`), or the master (`Role.K8S_MASTER`) for all its clients."""
+
+    @property
+    def needed(self) -> tuple[Needed, ...]:
+        """The programs that it needs on the pair's nodes, beside what every test needs (iperf3, ping)."""
 
     def seconds(self, settings: Settings, condition: Condition, /) -> float:
         """How long one repetition takes, without the checks around it; a plan is made of this."""

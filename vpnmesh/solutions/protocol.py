@@ -7,12 +7,13 @@ hypervisor node, a relay on the relay node, and members that a controller must a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface
 from types import MappingProxyType
 
+from vpnmesh import stages
 from vpnmesh.errors import CheckError
 from vpnmesh.host.links import Tunnel, interface_fact
 from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
@@ -91,50 +92,8 @@ class Mesh:
         return places[role]
 
 
-def _publish_nothing(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
-    return Fact((), lambda _: {})
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One step of joining, run on its nodes in parallel: what each of them lacks, then what it publishes.
-
-    One that is `beside` needs nothing of the stage before it: both run at once where they have no node in common.
-    From the first that is `joining` on it is the members who join, and their time is the join's; without one that is
-    the last stage.
-    """
-
-    name: str
-    nodes: tuple[str, ...]
-    plan: Callable[[Mesh, Node], Fact[Plan]]
-    publish: Callable[[Mesh, Node], Fact[dict[str, Text]]] = _publish_nothing
-    beside: bool = False
-    joining: bool = False
-
-
-def side_by_side(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """The stages with those joined into one that may run at once."""
-    found: list[Stage] = []
-    for stage in stages:
-        if found and stage.beside and not set(stage.nodes) & set(found[-1].nodes):
-            found[-1] = _joined(found[-1], stage)
-        else:
-            found.append(stage)
-    return tuple(found)
-
-
-def _joined(first: Stage, second: Stage) -> Stage:
-    """One stage that is the first on its nodes, and the second on the others."""
-
-    def of(node: Node) -> Stage:
-        return first if node.name in first.nodes else second
-
-    return Stage(
-        f"{first.name}, {second.name}",
-        first.nodes + second.nodes,
-        lambda mesh, node: of(node).plan(mesh, node),
-        lambda mesh, node: of(node).publish(mesh, node),
-    )
+Stage = stages.Stage[Mesh]
+"""One step of joining a mesh."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """What a run asks, in which order, and how long that takes: cells and visits (paper, section 3.3)."""
 
+import itertools
 import random
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from vpnmesh.errors import InputError
 from vpnmesh.measurements import measurement_named
-from vpnmesh.model import Cell, Condition, Pair, Scenario
+from vpnmesh.model import Cell, Condition, Pair, Role, Scenario
 from vpnmesh.study.profile import Profile, check_profile
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from vpnmesh.study.visits import Job, Visit, shuffled
@@ -70,19 +71,21 @@ class MatrixPlan:
 
 
 def plan_matrix(
-    profile: Profile, pairs: Sequence[Pair], seed: int, catalogue: Catalogue = BUILT_IN
+    profile: Profile, pairs: Sequence[Pair], seed: int, catalogue: Catalogue = BUILT_IN, master: str = ""
 ) -> MatrixPlan:
     """Expand the profile into cells and put them in their seeded order; its scenarios are of the catalogue.
 
-    Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one scenario.
+    `master` is the node that answers tests of clients against the master, such as the Kubernetes API's; without one
+    they are left out. Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one
+    scenario.
     A budget drops conditions that the profile chose, from the end, named in `dropped`; never `none`, nor what
     was asked for by name. InputError for a figure that no run can have.
     """
     check_profile(profile, catalogue)
     if not 0 <= seed <= MAX_SEED:
         raise InputError("--seed", f"{seed} is not in 0 to {MAX_SEED}")
-    conditions, dropped = _within_budget(profile, pairs)
-    cells = _cells(profile, conditions, pairs)
+    conditions, dropped = _within_budget(profile, pairs, master)
+    cells = _cells(profile, conditions, pairs, master)
     visits = _visits(profile, cells, seed)
     return MatrixPlan(profile, cells, visits, dropped, catalogue, seed)
 
@@ -104,7 +107,7 @@ def visit_s(profile: Profile, visit: Visit) -> float:
 
 
 def _cells(
-    profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair]
+    profile: Profile, conditions: Sequence[Condition], pairs: Sequence[Pair], master: str
 ) -> tuple[PlannedCell, ...]:
     return tuple(
         PlannedCell(
@@ -117,19 +120,29 @@ def _cells(
         for scenario in profile.scenarios
         for condition in conditions
         for test in profile.tests
-        for pair in pairs
+        for pair in _asked(test, pairs, master)
         if measurement_named(test).asked_under(condition)
     )
 
 
-def _within_budget(profile: Profile, pairs: Sequence[Pair]) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
+def _asked(test: str, pairs: Sequence[Pair], master: str) -> Sequence[Pair]:
+    """The pairs of that test: the run's, or their first client and the master."""
+    if measurement_named(test).server_role is not Role.K8S_MASTER:
+        return pairs
+    clients = (name for pair in pairs for name in (pair.client, pair.server) if name != master)
+    return [Pair(name, master) for name in itertools.islice(clients, 1)] if master else []
+
+
+def _within_budget(
+    profile: Profile, pairs: Sequence[Pair], master: str
+) -> tuple[tuple[Condition, ...], tuple[str, ...]]:
     conditions, dropped = list(profile.conditions), []
     if profile.adaptive:
         # its budget ends the rounds; what it could not decide is said to be open
         return tuple(conditions), ()
     switching = SWITCH_S * len(profile.scenarios) * profile.blocks
     while profile.budget_min is not None and not profile.conditions_asked and len(conditions) > 1:
-        seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs))
+        seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs, master))
         if seconds <= 60 * profile.budget_min:
             break
         last = next(one for one in reversed(conditions) if one or one is conditions[0])

@@ -1,25 +1,25 @@
 """Deploys a scenario on a testbed and removes it again: firewall, mesh, pods, proof of the path."""
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from itertools import combinations
 
 import tasks
 from vpnmesh.errors import CheckError, VpnmeshError
-from vpnmesh.host.pods import pod_network
+from vpnmesh.host.pods import PodNetwork, pod_network
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
-from vpnmesh.plan import Secret, Text
 from vpnmesh.solutions import solution_named
-from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status, side_by_side
+from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
+from workflows.run.cluster import RaisedCluster, raise_cluster, remove_cluster
+from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -39,8 +39,9 @@ class Provisioned:
     mesh: Mesh
     statuses: Mapping[str, Status]
     relay_share: float
-    set_up: "SetUp"
+    set_up: SetUp
     stack: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cluster: RaisedCluster | None = None
 
     @property
     def join_s(self) -> float:
@@ -72,21 +73,6 @@ class Provisioned:
         )
 
 
-@dataclass(slots=True)
-class SetUp:
-    """What deploying a scenario took: changes of nodes while joining, and seconds by phase."""
-
-    steps: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
-        started = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
-
-
 @contextlib.contextmanager
 def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     """Deploy the scenario, prove its path, and remove everything again whatever happens.
@@ -106,11 +92,16 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
         with set_up.phase("ready"):
             statuses = await_mesh(site, solution, mesh)
         with set_up.phase("pods"):
-            attach(site, mesh, statuses)
+            network = attach(site, mesh, statuses)
+        raised = None
+        if site.installer is not None:
+            with set_up.phase("cluster"):
+                raised = raise_cluster(site, site.installer, network)
         with set_up.phase("proof"):
             firewall.prove_policy(site.nr, site.testbed, scenario.policy)
             share = prove_path(site, mesh)
-        yield Provisioned(scenario, solution, mesh, statuses, share, set_up, stacks(site, solution))
+        stack = stacks(site, solution)
+        yield Provisioned(scenario, solution, mesh, statuses, share, set_up, stack, raised)
     except VpnmeshError:
         save_logs(site)
         raise
@@ -132,23 +123,6 @@ def firewall_policy(site: Site, name: str) -> None:
 def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
     """Run all of the solution's stages; returns the mesh that knows all keys."""
     return run_stages(site, solution.stages(mesh), mesh)
-
-
-def run_stages(site: Site, stages: Sequence[Stage], mesh: Mesh, set_up: SetUp | None = None) -> Mesh:
-    """Run the stages in order, each on all its nodes at once, those that may be beside each other too.
-
-    Returns the mesh with what they published.
-    """
-    for stage in side_by_side(stages):
-        results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage)
-        found: dict[tuple[str, str], Text] = {
-            (host, key): value for host, result in results.items() for key, value in result.result.items()
-        }
-        mesh = mesh.with_published(found)
-        site.secrets |= {value for value in found.values() if isinstance(value, Secret)}
-        if set_up is not None:
-            set_up.steps += sum(bool(result.changed) for result in results.values())
-    return mesh
 
 
 def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float | None = None) -> dict[str, Status]:
@@ -179,8 +153,8 @@ def mesh_statuses(site: Site, solution: Solution, mesh: Mesh) -> dict[str, Statu
     return {host: result.result for host, result in results.items()}
 
 
-def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
-    """Put the pod network over the addresses that the solution gave its members."""
+def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> PodNetwork:
+    """Put the pod network over the addresses that the solution gave its members, unless a cluster brings its own."""
     over: dict[str, tuple[str, IPv4Address]] = {}
     for name, status in statuses.items():
         if status.address is None:
@@ -188,7 +162,11 @@ def attach(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:
         over[name] = (status.interface, status.address)
     tuning = solution_named(mesh.scenario.solution).tuning(mesh.scenario)
     network = pod_network(site.testbed, mesh.scenario.pod_mtu, over, tuning)
-    run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
+    if site.installer is not None:
+        network = replace(network, own_pods=False)
+    if site.installer is None or not site.installer.brings_pod_network:
+        run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed)
+    return network
 
 
 def prove_path(site: Site, mesh: Mesh) -> float:
@@ -221,6 +199,8 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
     What could not be cleaned becomes a complaint of the site: the next scenario's checks would refuse to measure
     beside it.
     """
+    if site.installer is not None:
+        remove_cluster(site, site.installer)
     steps = (
         lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
         lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),

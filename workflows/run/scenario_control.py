@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import tasks
-from vpnmesh.errors import CheckError
-from vpnmesh.measurements.protocol import Side, Until
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.measurements.protocol import ClusterAccess, Side, Until
 from vpnmesh.model import Pair
 from vpnmesh.study.convergence import PathProbe
 from workflows.run.hosts import run_on
@@ -63,6 +63,16 @@ class SiteControl:
             return None
         join(self.site, self.deployed.solution, self.deployed.mesh)
         return round(time.monotonic() - started, 3)
+
+    @property
+    def cluster(self) -> ClusterAccess:
+        """The cluster that was raised with the scenario."""
+        raised = self.deployed.cluster
+        if raised is None:
+            raise UnavailableError(
+                "no cluster stands here: --cluster kubernetes raises one over every scenario"
+            )
+        return ClusterAccess(raised.installer.kubectl(raised.cluster), raised.cluster.server)
 
     def attach_pods(self) -> None:
         """Attach the pods to the tunnels as they are now; changes nothing where they are attached."""

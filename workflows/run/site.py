@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from nornir.core import Nornir
 
 from tasks.firewall.registry import driver_of
+from vpnmesh.cluster.protocol import Installer
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Secret
 from workflows.run.firewall import FirewallRun
@@ -16,6 +17,7 @@ class Site:
 
     `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
     those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
+    `installer` puts Kubernetes over every scenario; None where pods are namespaces.
     """
 
     nr: Nornir
@@ -24,6 +26,7 @@ class Site:
     logs: dict[str, str] = field(default_factory=dict)
     secrets: set[Secret] = field(default_factory=set)
     firewall: FirewallRun = field(default_factory=FirewallRun)
+    installer: Installer | None = None
 
     @property
     def all_nodes(self) -> list[str]:

@@ -32,12 +32,17 @@ class Wish:
 
 
 def chosen(products: Sequence[ProgramPackage], names: Sequence[str], option: str) -> list[ProgramPackage]:
-    """The products of these names, or of families of these names, in the order of binaries.toml; all for no name."""
+    """The products of these names, or of families of these names, in the order of binaries.toml.
+
+    For no name all but those that are got only where they are named.
+    """
     known = list(dict.fromkeys(name for one in products for name in (one.name, one.family)))
     for name in names:
         if name not in known:
             raise UnknownNameError(option, "product", name, known)
-    return [one for one in products if not names or {one.name, one.family} & set(names)]
+    return [
+        one for one in products if (not names and not one.on_request) or {one.name, one.family} & set(names)
+    ]
 
 
 def plan(products: Iterable[ProgramPackage], wish: Wish) -> list[LocatedPrograms]:

@@ -12,7 +12,7 @@ from vpnmesh.errors import ToolError, UnavailableError
 from vpnmesh.host.binaries import Arch, GoBuild, ProgramPackage
 from vpnmesh.lab.binaries.go_client import go_client, parse_version, run_go
 from vpnmesh.lab.binaries.places import cache_directory, cache_folder, cache_root
-from vpnmesh.lab.binaries.recipe import FLAGS, linker_flags, module_folder
+from vpnmesh.lab.binaries.recipe import FLAGS, linker_flags, module_folder, recipe_files
 from vpnmesh.lab.binaries.source import Passing, Say
 
 LIMIT_S = 3600.0
@@ -68,7 +68,7 @@ def clock(seconds: float) -> str:
 
 @dataclass(slots=True)
 class _Workshop:
-    """A copy of go.mod and go.sum, and the programs that are finished; it outlives a build that was cut short."""
+    """A copy of what the build reads, and the programs that are finished; it outlives a build that was cut short."""
 
     product: ProgramPackage
     pins: GoBuild
@@ -84,9 +84,8 @@ class _Workshop:
             raise UnavailableError(f"{self.product.name}: there is no programs/{self.pins.folder}/go.mod")
         self._check_compiler()
         self.folder.mkdir(exist_ok=True)
-        for name in ("go.mod", "go.sum"):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, self.folder / name)
+        for file in recipe_files(self.pins):
+            shutil.copyfile(file, self.folder / file.name)
         line = next(
             (one for one in (source / "go.mod").read_text().splitlines() if one.startswith("go ")), ""
         )

@@ -12,10 +12,18 @@ _CHECKOUT = Path(__file__).parents[3] / "programs"
 _INSTALLED = Path(__file__).parents[3] / "vpnmesh-programs"
 """Beside the packages of a wheel."""
 _LENGTH = 12
+_PINS = ("go.mod", "go.sum")
+
+
+def recipe_files(build: GoBuild) -> tuple[Path, ...]:
+    """All that a build reads of its folder: the pins, and the module's own code where it has some."""
+    folder = module_folder(build)
+    pins = (folder / name for name in _PINS)
+    return (*(one for one in pins if one.is_file()), *sorted(folder.glob("*.go")))
 
 
 def module_folder(build: GoBuild) -> Path:
-    """The folder of go.mod and go.sum: in the checkout, or in an installed package."""
+    """The folder of go.mod, go.sum and perhaps code: in the checkout, or in an installed package."""
     return (_INSTALLED if _INSTALLED.is_dir() else _CHECKOUT) / build.folder
 
 
@@ -36,7 +44,6 @@ def recipe_key(product: ProgramPackage) -> str:
         *build.cgo,
     ]
     hashed = hashlib.sha256("\0".join(parts).encode())
-    for name in ("go.mod", "go.sum"):
-        file = module_folder(build) / name
-        hashed.update(b"\0" + (file.read_bytes() if file.is_file() else b""))
+    for file in recipe_files(build):
+        hashed.update(b"\0" + file.read_bytes())
     return hashed.hexdigest()[:_LENGTH]

@@ -1,0 +1,1 @@
+"""One module per way to install Kubernetes; each defines `INSTALLER`."""

@@ -1,0 +1,72 @@
+"""Deploying in stages: what each node lacks, then what it publishes for later stages (keys, tokens, addresses).
+
+A VPN's mesh and a Kubernetes cluster are both deployed so; `tasks.join_stage` runs one stage on one node.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from vpnmesh.model import Node, Testbed
+from vpnmesh.plan import Fact, Plan, Text
+
+
+class Deployment(Protocol):
+    """What is deployed on a testbed, and what its nodes have published so far."""
+
+    @property
+    def testbed(self) -> Testbed:
+        """The machines."""
+
+    def with_published(self, found: Mapping[tuple[str, str], Text], /) -> Self:
+        """The same deployment with these values, by node and key, published as well."""
+
+
+D = TypeVar("D", bound=Deployment)
+
+
+def _publish_nothing(_deployment: Any, _node: Node) -> Fact[dict[str, Text]]:
+    return Fact((), lambda _: {})
+
+
+# without slots: an instance made by an alias, `Stage[Mesh](...)`, could not be frozen then (python/cpython#90562)
+@dataclass(frozen=True)
+class Stage(Generic[D]):
+    """One step of joining, run on its nodes in parallel: what each of them lacks, then what it publishes.
+
+    One that is `beside` needs nothing of the stage before it: both run at once where they have no node in common.
+    From the first that is `joining` on it is the members who join, and their time is the join's; without one that is
+    the last stage.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    plan: Callable[[D, Node], Fact[Plan]]
+    publish: Callable[[D, Node], Fact[dict[str, Text]]] = _publish_nothing
+    beside: bool = False
+    joining: bool = False
+
+
+def side_by_side(stages: Sequence[Stage[D]]) -> tuple[Stage[D], ...]:
+    """The stages with those joined into one that may run at once."""
+    found: list[Stage[D]] = []
+    for stage in stages:
+        if found and stage.beside and not set(stage.nodes) & set(found[-1].nodes):
+            found[-1] = _joined(found[-1], stage)
+        else:
+            found.append(stage)
+    return tuple(found)
+
+
+def _joined(first: Stage[D], second: Stage[D]) -> Stage[D]:
+    """One stage that is the first on its nodes, and the second on the others."""
+
+    def of(node: Node) -> Stage[D]:
+        return first if node.name in first.nodes else second
+
+    return Stage(
+        f"{first.name}, {second.name}",
+        first.nodes + second.nodes,
+        lambda deployment, node: of(node).plan(deployment, node),
+        lambda deployment, node: of(node).publish(deployment, node),
+    )

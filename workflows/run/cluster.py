@@ -1,0 +1,95 @@
+"""Puts Kubernetes over a scenario's addresses and takes it away again: stages, readiness, measured pods."""
+
+from dataclasses import dataclass
+
+import tasks
+from vpnmesh.cluster.protocol import POD_PREFIX, Cluster, ClusterState, Installer
+from vpnmesh.errors import CheckError, VpnmeshError
+from vpnmesh.host.pods import PodNetwork, pod_address
+from vpnmesh.lab.waiting import wait_until
+from workflows.run.deploying import SetUp, run_stages
+from workflows.run.hosts import run_on
+from workflows.run.site import Site
+
+STAGE = "cluster"
+"""The stage of failures here."""
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedCluster:
+    """A cluster that is up: all its nodes and measured pods are ready."""
+
+    installer: Installer
+    cluster: Cluster
+    state: ClusterState
+    set_up: SetUp
+
+
+def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> RaisedCluster:
+    """Install the cluster over the network's addresses and wait until all is ready; CheckError says what is not.
+
+    Unless the installer brings `vxlan.calico` itself, that is there already.
+    """
+    cluster, set_up = Cluster(site.testbed, network), SetUp()
+    if reason := installer.unbuildable_reason(cluster):
+        raise CheckError(STAGE, reason)
+    with set_up.phase("stages"):
+        cluster = run_stages(site, installer.stages(cluster), cluster, set_up)
+    with set_up.phase("ready"):
+        state = await_ready(site, installer, cluster)
+    with set_up.phase("pods"):
+        run_on(site.nr, site.k8s, tasks.enter_pods, installer=installer, cluster=cluster)
+    return RaisedCluster(installer, cluster, state, set_up)
+
+
+def await_ready(
+    site: Site, installer: Installer, cluster: Cluster, ready_s: float | None = None
+) -> ClusterState:
+    """Wait until all nodes and measured pods are ready; CheckError names each that is not, and why."""
+    state = wait_until(
+        lambda: read_state(site, installer, cluster),
+        installer.ready_s if ready_s is None else ready_s,
+        _LOOK_EVERY_S,
+        good=lambda seen: not unready(cluster, seen),
+    )
+    if lacking := unready(cluster, state):
+        raise CheckError(STAGE, "; ".join(lacking))
+    return state
+
+
+def read_state(site: Site, installer: Installer, cluster: Cluster) -> ClusterState:
+    """What the API says now."""
+    master = cluster.master.name
+    results = run_on(site.nr, [master], tasks.cluster_state, installer=installer, cluster=cluster)
+    state: ClusterState = results[master].result
+    return state
+
+
+def unready(cluster: Cluster, state: ClusterState) -> list[str]:
+    """What is not as it must be, a sentence each; none when the cluster is ready."""
+    if state.unreachable:
+        return [f"no answer of {cluster.server}: {state.unreachable}"]
+    found = []
+    for member in cluster.members:
+        node, pod = state.node(member.name), state.pod(f"{POD_PREFIX}{member.name}")
+        if node is None or not node.ready:
+            found.append(f"node {member.name} is not ready ({node.reason if node else 'never registered'})")
+        wanted = str(pod_address(cluster.testbed, member))
+        if pod is None or not pod.ready:
+            found.append(
+                f"pod {POD_PREFIX}{member.name} is not ready ({pod.reason or pod.phase if pod else 'missing'})"
+            )
+        elif pod.address != wanted:
+            found.append(f"pod {POD_PREFIX}{member.name} has the address {pod.address}, not {wanted}")
+    return found
+
+
+def remove_cluster(site: Site, installer: Installer) -> None:
+    """Remove the installer's things from every node, the workers first; what cannot be cleaned becomes a complaint."""
+    master = site.testbed.master.name
+    for names in ([name for name in site.k8s if name != master], [master]):
+        try:
+            run_on(site.nr, names, tasks.leave_cluster, installer=installer, testbed=site.testbed)
+        except VpnmeshError as error:
+            site.complaints.append(str(error))
