@@ -28,7 +28,7 @@ class PodNetworking(ABC):
         """The files below `CNI_CONFIGURATION` of that node."""
 
     def stages(self, _cluster: Cluster, _kubectl: tuple[str, ...], /) -> tuple[Stage, ...]:
-        """What is to be done once the API server answers and before there are pods; `kubectl` as the master calls it."""
+        """What is done once the API server answers, before there are pods; `kubectl` as the master calls it."""
         return ()
 
     def annotations(self, _cluster: Cluster, _node: Node, /) -> Mapping[str, str]:
