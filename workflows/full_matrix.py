@@ -79,6 +79,7 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     "--repetitions", type=int, help="of every cell: a fixed number of them, whatever is decided before that"
 )
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
+@click.option("--requests", type=int, help="of one repetition of the API tests, e.g. 5000 as in the paper")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
 @click.option(
     "--pairs",
