@@ -33,7 +33,7 @@ _TIMED_OUT = (124, 137)
 _HEY = 'IFS= read -r token; url="$1"; shift; exec hey "$@" -H "Authorization: Bearer $token" "$url"'
 
 _SERVER = (
-    Needed(("kubernetes", "kube-apiserver"), "server"),
+    Needed(("kubernetes", "kube-apiserver"), "server", way="make kube"),
     Needed(("etcd",), "server", "etcd-server"),
     Needed(("openssl",), "server", "openssl"),
     Needed(("python3",), "server", "python3"),

@@ -119,12 +119,13 @@ class Needed:
     """A program that a test needs on the node of that side; where it is missing, the test's cells are unavailable.
 
     `any_of` are names of which one must be there; the first is the one that people are told of. `package` is the Debian
-    package that brings it, "" where none does.
+    package that brings it, "" where none does; `way` then says how people get it.
     """
 
     any_of: tuple[str, ...]
     side: Side
     package: str = ""
+    way: str = ""
 
 
 Until = Callable[[Sequence[PathProbe]], bool]
