@@ -179,7 +179,7 @@ def main(
 
 
 def _show_plan(
-    console: Console, asked: "_Asked", testbed: Testbed, pairs: Sequence[Pair], *, as_json: bool
+    console: Console, asked: "_Asked", testbed: Testbed, pairs: tuple[Pair, ...], *, as_json: bool
 ) -> None:
     """The plan as this machine's programs allow it, where a lab would run them."""
     plan, here = asked.plan(testbed, pairs), emulated(testbed)
