@@ -27,7 +27,7 @@ START_S = 5.0
 HEY_PER_S = 300
 """About what a server on one node answers; the paper's answered 310 to 385 a second."""
 SLACK_S = 10.0
-REQUESTS_FILE, ASKED_FILE, WORDS_FILE = "requests.csv", "asked.json", "client.txt"
+REQUESTS_FILE, ASKED_FILE, WORDS_FILE = api_requests.FILE, "asked.json", "client.txt"
 _TIMED_OUT = (124, 137)
 # the token comes on stdin; hey itself takes a header only as an argument
 _HEY = 'IFS= read -r token; url="$1"; shift; exec hey "$@" -H "Authorization: Bearer $token" "$url"'

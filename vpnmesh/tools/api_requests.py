@@ -19,6 +19,9 @@ OPEN_LOOP = "open-loop"
 SENDER_COLUMNS = (*hey.COLUMNS, "intended-offset", "bytes", "error")
 BUSY = 0.8
 """From this share of busy time on, the workers of a closed loop are the limit: the server is saturated."""
+MODES = {"api": OPEN_LOOP, "api-hey": "hey"}
+"""The tests that keep a row for every request, in `FILE`, and how each asks."""
+FILE = "requests.csv"
 KEPT_UP = 0.95
 """Answers of an open loop that come at less than this share of the rate at which it asks fall behind."""
 _MIDDLE = (0.1, 0.9)
