@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order
+from vpnmesh.frames.requests import HEY, OPEN_LOOP
 from vpnmesh.report import canvas
+from vpnmesh.report.api_paper import PAPER
 from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.study.scenarios import Catalogue
@@ -61,7 +63,7 @@ def _panels(cells: pl.DataFrame) -> list[tuple[str, str]]:
     return [
         (c, m)
         for c in conditions_in_order(cells["condition"])
-        for m in ("hey", "open-loop")
+        for m in (HEY, PAPER, OPEN_LOOP)
         if (c, m) in found
     ]
 

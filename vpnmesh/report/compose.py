@@ -10,6 +10,7 @@ import polars as pl
 from vpnmesh.report import mesh, origin_section, ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
+from vpnmesh.report.api_paper import api_words
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
@@ -184,6 +185,7 @@ def _api(study: Study, figures: Mapping[str, str]) -> Section:
                 "it. Achieved rate and saturation show what load the servers really had.",
                 study.tables["api"],
             ),
+            *api_words(study.tables["api"], study.tables["pairwise"]),
             _figure(figures, "distribution-api", "Share of requests answered within a time.", missing),
         ),
     )
