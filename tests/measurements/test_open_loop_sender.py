@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.measurements.cases import question
 from tests.measurements.https_server import BODY, Server, certificate, serving, stalling
 from vpnmesh.errors import ToolError
+from vpnmesh.measurements import measurement_named
 from vpnmesh.tools import api_requests
 from vpnmesh.tools.api_requests import Requests, parse_sender
 
@@ -26,7 +28,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sent(server: Server, count: int, *, timeout_s: float = 5.0, ca: str = "") -> Requests:
     """What the sender says of so many requests."""
-    wanted = {
+    wanted: dict[str, object] = {
         "url": server.url,
         "token": SECRET,
         "ca": ca or server.certificate,
@@ -34,12 +36,17 @@ def sent(server: Server, count: int, *, timeout_s: float = 5.0, ca: str = "") ->
         "per_s": PER_S,
         "timeout_s": timeout_s,
     }
+    return parse_sender(run_sender(wanted), count)
+
+
+def run_sender(wanted: dict[str, object]) -> str:
+    """What it prints; the token is nowhere in it."""
     argv = ("python3", "-I", "-c", api_requests.sender_source())
     done = subprocess.run(
         argv, input=json.dumps(wanted), capture_output=True, text=True, timeout=60, check=True
     )
     assert SECRET not in done.stdout + done.stderr
-    return parse_sender(done.stdout, count)
+    return done.stdout
 
 
 def always(status: int) -> Callable[[int], int]:
@@ -117,6 +124,17 @@ def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
         found = sent(server, 2)
     assert found.answered == 0
     assert "certificate has expired" in found.told()
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "3 status 401"), (500, "3 status 500")])
+def test_answers_that_are_all_errors_are_a_failure(pem: Path, status: int, told: str) -> None:
+    """A token that is refused and a server that is broken: no figure, and the reason says which."""
+    with serving(pem, always(status)) as server:
+        wanted = {"url": server.url, "token": SECRET, "ca": server.certificate, "timeout_s": 5.0}
+        said = run_sender({**wanted, "requests": 3, "per_s": PER_S})
+    raw = {"requests.csv": said, "asked.json": '{"requests": 3, "workers": 0, "list_bytes": 1}'}
+    with pytest.raises(ToolError, match=f"none of 3 requests was answered: {told}"):
+        measurement_named("api").parse(raw, question("native-1450"))
 
 
 def test_half_a_table_is_no_measurement() -> None:
