@@ -4,7 +4,7 @@
 examples:
   python -m workflows.full_matrix                          what twelve minutes can decide of the paper's scenarios
   python -m workflows.full_matrix --plan                   what it would do, with which programs, and how long it takes
-  python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
+  python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions and its API test
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
   python -m workflows.full_matrix --scenarios native-1450,native-1230,wireguard-direct,nebula-direct,nebula-relay
   python -m workflows.full_matrix --require headscale-direct,netbird-direct   exit code 1 at once where one is missing

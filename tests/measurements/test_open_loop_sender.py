@@ -16,7 +16,7 @@ from vpnmesh.measurements import measurement_named
 from vpnmesh.tools import api_requests
 from vpnmesh.tools.api_requests import Requests, parse_sender
 
-PER_S = 40
+PER_S = 20
 SECRET = "a-token-that-nobody-may-see"
 
 
@@ -64,17 +64,17 @@ def test_every_request_is_sent_by_the_clock(pem: Path) -> None:
 
 
 def test_a_stall_is_not_hidden(pem: Path) -> None:
-    """One second without answers: of a client that waits one request is slow, by the clock all that were due then."""
-    stall_s = 1.0
+    """Two seconds without answers: of a client that waits one request is slow, by the clock all that were due then."""
+    stall_s, count = 2.0, 60
     with serving(pem, stalling(10, stall_s)) as server:
-        found = sent(server, 60)
-    slow = found.response_s[found.response_s > 0.1 * stall_s]
-    assert 0.8 * PER_S * stall_s <= slow.size <= 1.2 * PER_S * stall_s + 10
+        found = sent(server, count)
     assert found.response_s.max() >= 0.95 * stall_s
-    # a closed loop would have one slow request in sixty: its 95th percentile shows nothing of the second
+    # those that were due in the first half of the stall waited for at least the other half of it
+    slow = int((found.response_s >= 0.5 * stall_s).sum())
+    assert slow >= 0.4 * PER_S * stall_s
+    # of a closed loop the 95th percentile would show nothing of the stall: one of sixty is less than a twentieth
+    assert 1 < count / 20 < slow
     assert found.quantile_ms(0.95) > 500 * stall_s
-    one_slow = np.append(np.full(59, np.median(found.response_s[:9])), stall_s)
-    assert np.quantile(one_slow, 0.95) < 0.1 * stall_s
 
 
 def test_an_answer_that_does_not_come_is_a_timeout(pem: Path) -> None:
