@@ -64,6 +64,7 @@ def test_every_request_is_sent_by_the_clock(pem: Path) -> None:
     assert found.per_s <= 20 / (19 / PER_S)
 
 
+@pytest.mark.slow
 def test_a_stall_is_not_hidden(pem: Path) -> None:
     """Two seconds without answers: of a client that waits one request is slow, by the clock all that were due then."""
     stall_s, count = 2.0, 60
@@ -78,6 +79,7 @@ def test_a_stall_is_not_hidden(pem: Path) -> None:
     assert found.quantile_ms(0.95) > 500 * stall_s
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_come_is_a_timeout(pem: Path) -> None:
     """It counts from the intended time, and the others are not held up."""
 

@@ -62,6 +62,7 @@ def test_requests_flow_into_the_table_beside_the_papers(tmp_path: Path) -> None:
     assert "that needs 6 runs of each by the clock, and there are 1." in told
 
 
+@pytest.mark.slow
 def test_an_order_is_told_from_enough_runs_on(tmp_path: Path) -> None:
     """Six alike: no pair is the other way round."""
     study = study_from_run(run(tmp_path, 6))
@@ -69,6 +70,7 @@ def test_an_order_is_told_from_enough_runs_on(tmp_path: Path) -> None:
     assert told[-1] == "By the clock 0 of 1 pairs differ the other way round than in the paper's Figure 3."
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_the_papers(tmp_path: Path) -> None:
     """Of the run's scenarios alone; the distribution has it too."""
     study = study_from_run(run(tmp_path))
