@@ -15,7 +15,7 @@ from shutil import which
 import pytest
 
 from tests.live.conftest import place_for_a_lab
-from tests.live.test_lab import as_root, said, ssh, traces
+from tests.live.test_lab import as_root, owner, said, ssh, traces
 from tests.needs import needs
 from vpnmesh.errors import InputError
 from vpnmesh.lab import lifecycle
@@ -167,6 +167,15 @@ def test_kill_9_with_a_running_container_leaves_empty_directories_alone(
     assert wait_until(down, DEADLINE_S, good=lambda left: not left) == ()
     assert down() == ()
     assert not any(root.exists() for root in roots)
+
+
+@pytest.mark.parametrize("step", ["cgroups", "nodes", "ssh answers"])
+def test_kill_9_in_the_middle_of_up_leaves_no_directory(place: Path, step: str) -> None:
+    """Whatever had been made, down removes it, though there is no record of the lab yet."""
+    with owner("containers", step) as creator:
+        creator.kill()
+    assert down() == ()
+    assert not any(root.exists() for root in plan_cgroups(place).roots)
 
 
 def test_two_labs_have_directories_of_their_own(containers: Lab, tmp_path: Path, testbed: Testbed) -> None:
