@@ -34,7 +34,8 @@ from workflows.run.site import Site
 INSTALLER = "kubernetes"
 SCENARIO = "native-1450"
 TESTS = ("tcp", "udp", "idle")
-RATE, RAISED, MEMORY = "Mbit/s", "s", "MB"
+RATE, RAISED = "Mbit/s", "s"
+MEMORY, THREADS = "MB of all three nodes", "threads of the fullest node"
 _LAB_PODS, _REAL_PODS = "lab pods", "real pods"
 
 Found = dict[tuple[str, str, str], list[float]]
@@ -62,6 +63,7 @@ def measured(site: Site, test: str, duration_s: int) -> Mapping[str, float]:
     found = {f"{name} CPU %": (after[name].cpu_s - before[name].cpu_s) / seconds * 100 for name in after}
     if test == "idle":
         found[MEMORY] = sum(one.memory_bytes for one in after.values()) / 1e6
+        found[THREADS] = float(max(one.processes for one in after.values()))
     rate = measurement.parse(raw, question).get("rate_mbit_s")
     return found if rate is None else {RATE: rate, **found}
 
