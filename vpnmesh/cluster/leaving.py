@@ -58,6 +58,8 @@ while [ $i -lt 100 ]; do
 done
 ip netns delete "$5" 2> /dev/null
 mounts | while read -r at; do umount -l "$at"; done
+# what is mounted below a folder would be deleted with it
+[ -z "$(mounts)" ] || { echo "cannot unmount $(mounts | head -n 3 | tr '\\n' ' ')" >&2; exit 1; }
 i=0
 while [ -n "$(groups)" ] && [ $i -lt 100 ]; do
   groups | while read -r at; do rmdir "$at"; done 2> /dev/null; i=$((i+1))
