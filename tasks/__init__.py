@@ -19,6 +19,7 @@ from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
+from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
 
@@ -38,6 +39,7 @@ __all__ = [
     "leave_cluster",
     "leave_mesh",
     "look_at_node",
+    "look_for_program",
     "measure",
     "mesh_status",
     "ping_address",
@@ -46,6 +48,7 @@ __all__ = [
     "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "push_file",
     "read_answers",
     "read_clock",
     "read_footprint",
@@ -63,4 +66,5 @@ __all__ = [
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
+    "withdraw_files",
 ]

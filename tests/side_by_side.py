@@ -36,6 +36,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_netbird.py": 55,
     "tests/live/test_one_of_each.py": 65,
     "tests/live/test_placement.py": 15,
+    "tests/live/test_push_files.py": 30,
     "tests/live/test_repl_tour.py": 30,
     "tests/live/test_scenario_file.py": 120,
     "tests/live/test_secrets.py": 95,
