@@ -11,6 +11,7 @@ from vpnmesh.lab.waiting import wait_until
 from vpnmesh.stages import side_by_side
 from vpnmesh.study.journal import ClusterUp
 from vpnmesh.study.profile import Profile, check_cluster
+from workflows.run.artifacts import bring_artifacts
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.site import Site
@@ -53,6 +54,9 @@ def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> Rais
     cluster, set_up = Cluster(site.testbed, network), SetUp()
     if reason := installer.unbuildable_reason(cluster):
         raise CheckError(STAGE, reason)
+    if installer.artifacts:
+        with set_up.phase("artifacts"):
+            bring_artifacts(site, installer, cluster)
     for stage in side_by_side(installer.stages(cluster)):
         with set_up.phase(stage.name):
             cluster = run_stages(site, [stage], cluster, set_up)
