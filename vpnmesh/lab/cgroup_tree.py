@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vpnmesh.lab import kernel
-from vpnmesh.lab.cgroups import LEAF, NEEDED, PROCESS_LIMIT, SEEN_AT, CgroupPlan, Hierarchy
+from vpnmesh.lab.cgroups import HANDED_DOWN, LEAF, NEEDED, PROCESS_LIMIT, SEEN_AT, CgroupPlan, Hierarchy
 from vpnmesh.lab.errors import LabError
 
 STEP = "cgroups"
@@ -106,7 +106,7 @@ def _hand_down(directory: Path, hierarchy: Hierarchy) -> None:
     control = directory / "cgroup.subtree_control"
     enabled = control.read_text().split()
     for name in hierarchy.controllers:
-        if name not in enabled:
+        if name in HANDED_DOWN and name not in enabled:
             with contextlib.nullcontext() if name in NEEDED else contextlib.suppress(OSError):
                 control.write_text(f"+{name}")
 
