@@ -10,31 +10,37 @@ from inventory.load import load
 from tests.live.conftest import place_for_a_lab
 from tests.needs import missing
 from vpnmesh.cluster import installer_named, k3s_configuration, k3s_node
-from vpnmesh.cluster.protocol import Cluster
+from vpnmesh.cluster.protocol import Cluster, Stage
 from vpnmesh.errors import VpnmeshError
-from vpnmesh.host.pods import in_pod, pod_address
+from vpnmesh.host.pods import in_pod, pod_address, pod_network
 from vpnmesh.host.service import RUN_DIRECTORY
 from vpnmesh.lab.lifecycle import Lab, up
 from vpnmesh.model import Testbed
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run.cluster import RaisedCluster
+from workflows.run.cluster import RaisedCluster, remove_cluster
 from workflows.run.hosts import run_on
 from workflows.run.provision import Provisioned, provisioned
 from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 
+SETTINGS = "sysctl -e net.core.rmem_max net.core.wmem_max fs.inotify.max_user_instances"
 FOREIGN_UNIT = "/etc/systemd/system/k3s.service"
 
 
 @pytest.fixture(scope="module")
 def containers(root: None, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab whose nodes can run containers, where this machine has a K3s."""
-    if shutil.which("k3s") is None:
-        missing("k3s", "no k3s on PATH")
+    """A lab whose nodes can run containers."""
     folder = tmp_path_factory.mktemp("k3s") / "lab"
     with place_for_a_lab(folder), up(testbed, owned=True, kubernetes=True) as standing:
         yield standing
+
+
+@pytest.fixture
+def k3s() -> None:
+    """Skip where this machine has no K3s."""
+    if shutil.which("k3s") is None:
+        missing("k3s", "no k3s on PATH")
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def pods_answer(site: Site) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("name", ["native-1450", "headscale-direct"])
-def test_over(site: Site, name: str) -> None:
+def test_over(k3s: None, site: Site, name: str) -> None:
     """All nodes Ready at the scenario's addresses, pods reach each other, a second run changes nothing."""
     before = footprints(site)
     with provisioned(site, scenario_named(name)) as up:
@@ -112,24 +118,52 @@ def token_is_hidden(site: Site, cluster: Cluster) -> None:
         assert said(site, node.name, script, k3s_configuration.TOKEN) == "0"
 
 
-def test_a_foreign_k3s_is_named_and_left_alone(site: Site) -> None:
-    """One sentence with the node and the file; that file stays, and nothing of ours comes."""
-    said(site, "worker1", 'mkdir -p "$(dirname "$1")"; echo theirs > "$1"', FOREIGN_UNIT)
+def prepare(site: Site) -> None:
+    """The first stage over the underlay, which needs no K3s: all that K3s finds on a node when it starts."""
+    assert site.installer is not None
+    over = {node.name: (node.leg.interface, node.underlay) for node in site.testbed.k8s}
+    cluster = Cluster(site.testbed, pod_network(site.testbed, 1450, over))
+    first = site.installer.stages(cluster)[0]
+    silent = Stage(first.name, first.nodes, first.plan)
+    run_on(site.nr, first.nodes, tasks.join_stage, mesh=cluster, stage=silent)
+
+
+@pytest.mark.parametrize("path", [FOREIGN_UNIT, "/etc/systemd/system/k3s-agent.service"])
+def test_a_foreign_k3s_is_named_and_left_alone(site: Site, path: str) -> None:
+    """One sentence with the node and the file; that file stays, and nothing of ours comes to that node."""
+    said(site, "worker1", 'mkdir -p "$(dirname "$1")"; echo theirs > "$1"', path)
+    try:
+        before = footprints(site)["worker1"]
+        with pytest.raises(VpnmeshError, match=f"worker1 has {path}; a cluster of this project"):
+            prepare(site)
+        assert footprints(site)["worker1"] == before
+        remove_cluster(site, installer_named("k3s"))
+        assert said(site, "worker1", 'cat "$1"', path) == "theirs"
+    finally:
+        said(site, "worker1", 'rm -f "$1"', path)
+
+
+def test_files_that_were_there_stay(site: Site) -> None:
+    """What the node had of its own in places that K3s uses is there afterwards, and nothing else."""
+    own = "/var/lib/kubelet/theirs"
+    said(site, "worker1", 'mkdir -p "$(dirname "$1")"; echo theirs > "$1"', own)
     try:
         before = footprints(site)
-        with (
-            pytest.raises(VpnmeshError, match=f"worker1 has {FOREIGN_UNIT}; a cluster of this project"),
-            provisioned(site, scenario_named("native-1450")),
-        ):
-            pytest.fail("it was installed all the same")
-        assert said(site, "worker1", 'cat "$1"', FOREIGN_UNIT) == "theirs"
-        after = footprints(site)
-        assert after["worker1"] == before["worker1"]
+        settings = said(site, "worker2", SETTINGS)
+        prepare(site)
+        assert "worker1" in said(site, "worker1", 'grep -l . "$1"; hostname', k3s_node.OURS)
+        assert "/var/lib/kubelet" not in said(site, "worker1", 'cat "$1"', k3s_node.OURS).splitlines()
+        prepare(site)
+        remove_cluster(site, installer_named("k3s"))
+        assert site.complaints == []
+        assert footprints(site) == before
+        assert said(site, "worker2", SETTINGS) == settings
+        assert said(site, "worker1", 'cat "$1"', own) == "theirs"
     finally:
-        said(site, "worker1", 'rm -f "$1"', FOREIGN_UNIT)
+        said(site, "worker1", "rm -rf /var/lib/kubelet")
 
 
-def test_killed_daemons_leave_nothing(site: Site) -> None:
+def test_killed_daemons_leave_nothing(k3s: None, site: Site) -> None:
     """K3s is killed on the master and one worker, its pods go on; leaving finds and removes all of it."""
     before = footprints(site)
     with provisioned(site, scenario_named("native-1450")):

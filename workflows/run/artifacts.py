@@ -87,12 +87,21 @@ def bring_artifacts(
     site: Site, installer: Installer, cluster: Cluster, say: Say = _quietly, choice: Choice = Choice.CURRENT
 ) -> None:
     """Give every node the release files that the installer wants there and that it lacks."""
+    for artifact, names in lacking_artifacts(site, installer, cluster, choice):
+        _push(site, artifact, names, say)
+
+
+def lacking_artifacts(
+    site: Site, installer: Installer, cluster: Cluster, choice: Choice = Choice.CURRENT
+) -> list[tuple[Artifact, list[str]]]:
+    """The release files that the controller would bring, each with the nodes that need it; nothing is fetched."""
     releases = pinned_releases() if installer.artifacts else {}
-    for product, kind in installer.artifacts:
-        release = releases[product]
-        by_arch = _lacking(site, release, kind, [node.name for node in cluster.members])
-        for arch, names in by_arch.items():
-            _push(site, release.artifact(kind, arch, choice), names, say)
+    names = [node.name for node in cluster.members]
+    return [
+        (releases[product].artifact(kind, arch, choice), lacking)
+        for product, kind in installer.artifacts
+        for arch, lacking in _lacking(site, releases[product], kind, names).items()
+    ]
 
 
 def _lacking(site: Site, release: Release, kind: str, names: Iterable[str]) -> Mapping[Arch, list[str]]:
