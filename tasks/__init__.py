@@ -1,6 +1,14 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
-from tasks.cluster import cluster_state, enter_pods, leave_cluster, read_kubeconfig
+from tasks.cluster import (
+    cluster_state,
+    enter_pods,
+    leave_cluster,
+    reach_pods,
+    read_kubeconfig,
+    read_other_clusters,
+    time_api,
+)
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.health import probe_path_mtu, read_answers, read_clock
@@ -46,12 +54,14 @@ __all__ = [
     "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "reach_pods",
     "read_answers",
     "read_clock",
     "read_footprint",
     "read_impairment",
     "read_kubeconfig",
     "read_logs",
+    "read_other_clusters",
     "read_ports",
     "read_provenance",
     "read_stack",
@@ -63,4 +73,5 @@ __all__ = [
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
+    "time_api",
 ]

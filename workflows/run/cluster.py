@@ -31,7 +31,8 @@ def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> Rais
 
     Unless the installer brings `vxlan.calico` itself, that is there already.
     """
-    cluster, set_up = Cluster(site.testbed, network), SetUp()
+    cluster = Cluster(site.testbed, network)
+    set_up = SetUp(tell=lambda phase, seconds: site.tell(f"cluster {phase}", seconds))
     if reason := installer.unbuildable_reason(cluster):
         raise CheckError(STAGE, reason)
     with set_up.phase("stages"):
