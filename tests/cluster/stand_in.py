@@ -71,12 +71,17 @@ class StandIn(Installer):
             )
             ours = [
                 PodState(
-                    "vpnmesh", f"{POD_PREFIX}{node.name}", node.name, "Running", True, _pod(cluster, node)
+                    "vpnmesh",
+                    f"{POD_PREFIX}{node.name}",
+                    node.name,
+                    "Running",
+                    ready=True,
+                    address=_pod(cluster, node),
                 )
                 for node in cluster.members
             ]
             foreign = [
-                PodState("default", name, node, "Running", True)
+                PodState("default", name, node, "Running", ready=True)
                 for name, node in said.get("pods", {}).items()
             ]
             return ClusterState(nodes, (*ours, *foreign))
