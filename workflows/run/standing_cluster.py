@@ -76,7 +76,8 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
         if touched and isinstance(error, VpnmeshError):
             save_logs(site)
         site.tell("removing", None)
-        site.complaints += end(site, record, files, touched=touched)
+        left = end(site, record, files, touched=touched)
+        site.complaints = left
         raise
     return record
 
