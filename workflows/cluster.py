@@ -95,7 +95,7 @@ def up_command(
     record = begun(wanted, installer.name, inventory, testbed)
     with _session(site, files), contextlib.ExitStack() as held:
         if dry_run:
-            held.enter_context(lab_for(testbed, make_console()))
+            held.enter_context(lab_for(testbed, make_console(), kubernetes=True))
             show_scenario(make_console(), site, wanted)
             click.echo("nothing was changed")
             return

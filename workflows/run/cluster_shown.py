@@ -20,9 +20,8 @@ STAGES = {
     "members": "the members have joined",
     "ready": "every pair has its path, every member its address",
     "pods": "the pod network lies over these addresses",
-    "cluster stages": "Kubernetes is installed on these addresses",
     "cluster ready": "all nodes are Ready, all measured pods run",
-    "cluster pods": "the measured pods can be entered",
+    "cluster entering pods": "the measured pods can be entered",
     "proof": "firewall policy and path are proven by packets",
     "answers": "the measured pods answer each other",
     "removing": "all that was made is taken off",
@@ -42,9 +41,9 @@ class StageLines:
 
     def __call__(self, phase: str, seconds: float | None) -> None:
         """Hear of a phase (`workflows.run.site.Tell`)."""
-        words = STAGES.get(phase, phase)
         if phase == OUTER:
             return
+        words = STAGES.get(phase) or f"on these addresses, Kubernetes: {phase.removeprefix(OUTER).strip()}"
         if seconds is None:
             if self.status:
                 self.status.update(f"until {words} ...")

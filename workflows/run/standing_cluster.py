@@ -8,9 +8,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import tasks
-from vpnmesh.cluster.kubeconfig import through_tunnel, tunnel
-from vpnmesh.cluster.protocol import API_PORT, Installer
-from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.cluster.protocol import API_PORT
+from vpnmesh.cluster.tunnel import through_tunnel, tunnel
+from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.lab.lifecycle import down, up
 from vpnmesh.model import Scenario
 from vpnmesh.plan import Secret, reveal
@@ -87,7 +87,7 @@ def in_lab(site: Site, record: ClusterRecord) -> ClusterRecord:
     if not record.lab:
         return record
     site.tell("lab", None)
-    lab = up(site.testbed, owned=False)
+    lab = up(site.testbed, kubernetes=True, owned=False)
     site.tell("lab", sum(step.seconds for step in lab.timings) if record.lab_is_ours else 0.0)
     return replace(record, lab_pid=lab.init_pid)
 
@@ -95,8 +95,6 @@ def in_lab(site: Site, record: ClusterRecord) -> ClusterRecord:
 def ready_to_start(site: Site, scenario: Scenario) -> Solution:
     """The scenario's solution, once nothing is in the way; else UnavailableError or CheckError, nothing touched."""
     solution = require(site, scenario)
-    if site.installer is not None:
-        check_programs(site, site.installer)
     refuse_other_clusters(site)
     return solution
 
@@ -195,27 +193,3 @@ def _differences(site: Site, record: ClusterRecord) -> list[str]:
         return provenance.compare_footprints(record.footprint, provenance.footprint(site))
     except VpnmeshError as error:
         return [f"what is left on the nodes could not be read: {error}"]
-
-
-def check_programs(site: Site, installer: Installer) -> None:
-    """UnavailableError names every program of the installer that a master or worker lacks, with the way to it."""
-    if said := lacking_programs(site, installer):
-        raise UnavailableError("; ".join(f"{name} lacks {what} ({way})" for name, what, way in said))
-
-
-def lacking_programs(site: Site, installer: Installer) -> list[tuple[str, str, str]]:
-    """Node, program and the way to it, of all that is missing."""
-    master = site.testbed.master.name
-    names = tuple(dict.fromkeys(one.name for one in installer.programs))
-    found = run_on(site.nr, site.k8s, tasks.find_binaries, programs=names) if names else {}
-    return [
-        (node, program.name, way_to_program(program.package, installer.name))
-        for node, one in found.items()
-        for program in installer.programs
-        if ("master" if node == master else "worker") in program.at and not one.result[program.name]
-    ]
-
-
-def way_to_program(package: str, installer: str) -> str:
-    """How a program that is missing gets there."""
-    return f"apt-get install {package}" if package else f"docs/binaries.md says where {installer}'s come from"

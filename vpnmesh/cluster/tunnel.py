@@ -1,4 +1,4 @@
-"""A kubeconfig for people, as it must be where they sit: through a tunnel, the certificate still of the master."""
+"""From where people sit to the API server: a tunnel by SSH, and a kubeconfig that leads through it."""
 
 from ipaddress import IPv4Address
 
