@@ -18,7 +18,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
-from workflows.run.cluster import RaisedCluster, raise_cluster, remove_cluster
+from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.requirements import require
@@ -80,6 +80,8 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     Raises UnavailableError before anything is touched, CheckError when what is up is not the scenario.
     """
     solution = require(site, scenario)
+    if site.installer is not None:
+        refuse_other_clusters(site)
     try:
         yield deploy(site, solution, scenario)
     except VpnmeshError:

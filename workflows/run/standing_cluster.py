@@ -17,6 +17,7 @@ from vpnmesh.plan import Secret, reveal
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run import provenance
+from workflows.run.cluster import refuse_other_clusters
 from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, written
 from workflows.run.cluster_view import prove_pods
 from workflows.run.hosts import run_on
@@ -28,18 +29,6 @@ STAGE = "cluster"
 SSH_PORT = 22
 REACH_S = 1.0
 """How long the API server may take to accept a connection from this machine, else a tunnel is told."""
-
-
-def refuse_other_clusters(site: Site) -> None:
-    """CheckError where another Kubernetes, or another engine of containers, is on a master or worker: by name."""
-    found = run_on(site.nr, site.k8s, tasks.read_other_clusters)
-    said = "; ".join(f"{name} has {', '.join(one.result)}" for name, one in found.items() if one.result)
-    if said:
-        raise CheckError(
-            STAGE,
-            f"{said}: a cluster is there already, and nothing was touched; take other nodes, or remove it first (what "
-            "vpnmesh itself left: vpnmesh teardown)",
-        )
 
 
 @dataclass(frozen=True, slots=True)
