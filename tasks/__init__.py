@@ -11,7 +11,7 @@ from tasks.cluster import (
 )
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
-from tasks.health import probe_path_mtu, read_answers, read_clock
+from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -57,6 +57,7 @@ __all__ = [
     "reach_pods",
     "read_answers",
     "read_clock",
+    "read_cluster_answers",
     "read_footprint",
     "read_impairment",
     "read_kubeconfig",

@@ -9,6 +9,7 @@ from pathlib import Path
 import tasks
 from tasks.firewall.journal import default_directory
 from tasks.firewall.registry import driver_of
+from vpnmesh.cluster.protocol import Installer
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
 from vpnmesh.doctor.likeness import differences, untold, versions
@@ -22,6 +23,7 @@ from vpnmesh.model import K8S_ROLES, Role, Testbed
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, requirements
+from workflows.run.cluster_checks import look_at_cluster
 from workflows.run.hosts import ask_each, run_on
 from workflows.run.lab import emulated
 from workflows.run.site import Site
@@ -49,13 +51,15 @@ TOOLS: tuple[tuple[Program, frozenset[Role]], ...] = (
 class Wanted:
     """What a run is to be made of: an inventory by name, and scenarios of the catalogue.
 
-    `asked` says that somebody named them: then a run without one of them is not what was asked for.
+    `asked` says that somebody named them: then a run without one of them is not what was asked for. `installer` is of
+    the cluster that is to lie over every scenario.
     """
 
     inventory: str
     scenarios: Sequence[str]
     catalogue: Catalogue = BUILT_IN
     asked: bool = True
+    installer: Installer | None = None
 
 
 def look_at_machine(testbed: Testbed) -> Iterator[Finding]:
@@ -123,6 +127,9 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
         return
     yield from _look_at_answers(site, names, wanted)
     yield from _look_at_programs(site, names)
+    if wanted.installer is not None:
+        chosen = [wanted.catalogue.named(name) for name in wanted.scenarios]
+        yield from look_at_cluster(site, names, wanted.installer, chosen)
     if not refused:
         yield from _look_at_scenarios(site, wanted)
         yield from _look_at_netem(site)
