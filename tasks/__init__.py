@@ -1,9 +1,17 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
-from tasks.cluster import cluster_state, enter_pods, leave_cluster, read_kubeconfig
+from tasks.cluster import (
+    cluster_state,
+    enter_pods,
+    leave_cluster,
+    reach_pods,
+    read_kubeconfig,
+    read_other_clusters,
+    time_api,
+)
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
-from tasks.health import probe_path_mtu, read_answers, read_clock
+from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -49,12 +57,15 @@ __all__ = [
     "probe_reach",
     "probe_relay_share",
     "push_file",
+    "reach_pods",
     "read_answers",
     "read_clock",
+    "read_cluster_answers",
     "read_footprint",
     "read_impairment",
     "read_kubeconfig",
     "read_logs",
+    "read_other_clusters",
     "read_ports",
     "read_provenance",
     "read_stack",
@@ -67,4 +78,5 @@ __all__ = [
     "set_impairment",
     "set_sysctls",
     "withdraw_files",
+    "time_api",
 ]

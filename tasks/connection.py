@@ -254,8 +254,14 @@ def _client(task: Task, host: Host) -> paramiko.SSHClient:
             host.close_connection(CONNECTION)
             client = _open(task, host)
     except (ConnectionAlreadyOpen, ConnectionNotOpen, OSError, ValueError, paramiko.SSHException) as error:
-        raise NodeUnreachableError(host.name, " ".join(str(error).split())[:300]) from error
+        raise NodeUnreachableError(host.name, _without_advice(str(error))) from error
     return client
+
+
+def _without_advice(text: str) -> str:
+    """A login's error in one line; what netmiko lists as possible causes says nothing of this one."""
+    said, _, after = " ".join(text.split()).partition(" Common causes of this problem are:")
+    return f"{said} {after[after.find('Device settings:') :] if after else ''}".strip()[:300]
 
 
 def _open(task: Task, host: Host) -> paramiko.SSHClient:

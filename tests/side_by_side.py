@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 NETBOX = "tests/netbox/"
 PART_S = 60
 SECONDS: Mapping[str, int] = {
-    "tests/bench/test_bench.py": 75,
+    "tests/bench/test_bench.py": 130,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_bad_luck.py": 140,

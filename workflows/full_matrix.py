@@ -43,6 +43,7 @@ from workflows.reporting.closing import closing
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
 from workflows.run.cluster import installer_of
+from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
@@ -162,6 +163,7 @@ def main(
         for sentence in told(testbed, plan.profile.pairs, pairs):
             click.echo(sentence, err=as_json)
         return
+    refuse_beside_cluster(testbed, f"--inventory {asked.inventory}")
     try:
         with interruptible(nr), lab_for(testbed, console, kubernetes=site.installer is not None) as lab:
             if dry_run:

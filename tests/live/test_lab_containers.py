@@ -19,6 +19,7 @@ from tests.live.test_lab import as_root, owner, said, ssh, traces
 from tests.needs import needs
 from vpnmesh.errors import InputError
 from vpnmesh.lab import lifecycle
+from vpnmesh.lab.cgroup_tree import used_by
 from vpnmesh.lab.cgroups import HANDED_DOWN, LEAF, PROCESS_LIMIT, plan_cgroups
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.lifecycle import Lab, down, find, up
@@ -194,11 +195,10 @@ def test_a_program_that_starts_itself_without_end_is_held(place: Path, testbed: 
     with up(testbed, kubernetes=True, owned=True) as lab:
         done = ssh(lab, NODE, "sudo", "-n", "dash", "-c", "while sleep 1000 > /dev/null 2>&1 & do :; done")
         assert "Cannot fork" in done.stderr
-        (pids,) = (
-            path for path in plan_cgroups(lab.directory).directories(NODE) if (path / "pids.max").exists()
-        )
-        current = int((pids / "pids.current").read_text())
-        assert PROCESS_LIMIT - 20 < current <= PROCESS_LIMIT
+        used = used_by(plan_cgroups(lab.directory), NODE)
+        assert PROCESS_LIMIT - 20 < used.processes <= PROCESS_LIMIT
+        assert used.cpu_s > 0
+        assert used.memory_bytes > PROCESS_LIMIT * os.sysconf("SC_PAGESIZE")
         assert said(lab, "worker2", "hostname") == "worker2"
         assert lab.close() == ()
 

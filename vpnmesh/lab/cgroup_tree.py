@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vpnmesh.lab import kernel
@@ -62,6 +63,33 @@ def join_node(plan: CgroupPlan, node: str) -> bool:
         leaf = directory / LEAF
         ((leaf if plan.unified else directory) / _PROCESSES).write_text("0")
     return bool(there)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the processes of a node have used since its birth, and hold now: CPU in seconds, memory without files."""
+
+    cpu_s: float
+    memory_bytes: int
+    processes: int
+
+
+def used_by(plan: CgroupPlan, node: str) -> Used:
+    """What the kernel counted for a node that has cgroups of its own."""
+    cpu = _counted(plan, node, {"cpuacct.usage": 1e-9, "cpu.stat usage_usec": 1e-6})
+    memory = _counted(plan, node, {"memory.stat total_rss": 1, "memory.stat anon": 1})
+    return Used(cpu, int(memory), int(_counted(plan, node, {"pids.current": 1})))
+
+
+def _counted(plan: CgroupPlan, node: str, units: Mapping[str, float]) -> float:
+    """The first of these counters that a group of the node has: a file of one number, or a line of a file by name."""
+    for counter, unit in units.items():
+        file, _, name = counter.partition(" ")
+        for path in (directory / file for directory in plan.directories(node) if (directory / file).exists()):
+            rows = [line.split() for line in path.read_text().splitlines()]
+            if values := [row[-1] for row in rows if not name or row[0] == name]:
+                return int(values[0]) * unit
+    raise LabError(STEP, f"node {node} has no cgroup that counts {' or '.join(units)}")
 
 
 def remove_tree(plan: CgroupPlan) -> None:

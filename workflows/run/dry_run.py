@@ -44,6 +44,11 @@ def show_changes(console: Console, site: Site, plan: MatrixPlan, seed: int = 1) 
         _show(console, "impairments, in every scenario", lambda: _impairments(site, plan, impairing, seed))
 
 
+def show_scenario(console: Console, site: Site, scenario: Scenario) -> None:
+    """Print the diffs of one scenario."""
+    _show(console, scenario.name, lambda: _scenario(site, scenario))
+
+
 def _show(console: Console, title: str, find: Callable[[], Diffs]) -> None:
     console.rule(title, align="left")
     try:
