@@ -36,6 +36,7 @@ OUTSIDE = (
     "/var/log/pods",
     "/var/log/containers",
     "/opt/cni",
+    "/etc/cni/net.d",
     "/etc/cni",
 )
 """What K3s, its kubelet and containerd make outside of the data folder."""
@@ -69,16 +70,21 @@ for path in "$@"; do [ -e "$path" ] || echo "$path"; done > "$list.new"; mv "$li
 """
 # folders of ours alone go with all in them, those that others may use too only when nothing is left in them
 _REMOVE = """
-[ -e "$1" ] || exit 0
-rm -rf /var/log/pods/vpnmesh_* /var/lib/cni/results/vpnmesh-* 2> /dev/null
+list="$1"; [ -e "$list" ] || exit 0
+rm -rf /var/log/pods/vpnmesh_*
+# pods' networks have names by which they stay after their processes; the results of CNI say which
+results='/var/lib/cni/results/vpnmesh-*'
+if grep -qx /var/lib/cni "$list"; then results='/var/lib/cni/results/*'; fi
+grep -ohs '/run/netns/cni-[0-9a-f-]*' $results | sort -u | while read -r at; do ip netns delete "${at##*/}"; done
+rm -f $results
 for link in /var/log/containers/*; do [ -e "$link" ] || rm -f "$link"; done
 rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
 while read -r path; do
   case "$path" in
-    /etc/rancher*|/var/lib/rancher|/run/k3s|/run/flannel|/var/log/pods) rm -rf "$path";;
+    /etc/rancher*|/var/lib/rancher|/var/lib/kubelet|/var/lib/cni|/run/k3s|/run/flannel|/var/log/pods) rm -rf "$path";;
     *) [ ! -d "$path" ] || find "$path" -depth -type d -exec rmdir {} + 2> /dev/null;;
   esac
-done < "$1"
+done < "$list"
 true
 """
 _KEEP = 'mkdir -p "$(dirname "$1")"; [ -e "$1" ] || { cat > "$1.new" && mv "$1.new" "$1"; }'
