@@ -77,6 +77,6 @@ __all__ = [
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
-    "withdraw_files",
     "time_api",
+    "withdraw_files",
 ]

@@ -81,7 +81,8 @@ for link in /var/log/containers/*; do [ -e "$link" ] || rm -f "$link"; done
 rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
 while read -r path; do
   case "$path" in
-    /etc/rancher*|/var/lib/rancher|/var/lib/kubelet|/var/lib/cni|/run/k3s|/run/flannel|/var/log/pods) rm -rf "$path";;
+    /etc/rancher*|/run/k3s|/run/flannel|/run/containerd|/var/log/pods) rm -rf "$path";;
+    /var/lib/rancher|/var/lib/kubelet|/var/lib/cni) rm -rf "$path";;
     *) [ ! -d "$path" ] || find "$path" -depth -type d -exec rmdir {} + 2> /dev/null;;
   esac
 done < "$list"
