@@ -1,0 +1,286 @@
+"""Calico by its operator, as the paper installed it: one Installation rendered from the cluster, and what became of it.
+
+The operator's own manifests are the vendor's files (`versions.toml` says which); they lie on the master. No API server
+of Calico is asked for: nothing here reads `projectcalico.org/v3`.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vpnmesh.cluster.calico import Calico
+from vpnmesh.cluster.calico_apply import APPLY_S, Kubectl, Manifest, applied
+from vpnmesh.cluster.calico_objects import BLOCK_BITS
+from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.protocol import Cluster, Stage
+from vpnmesh.errors import CheckError
+from vpnmesh.model import Node, Testbed
+from vpnmesh.plan import Command, Completed, Fact, Plan, WriteFile, unified_diff
+from vpnmesh.solutions.protocol import STATE_DIRECTORY
+
+FOLDER = f"{STATE_DIRECTORY}/calico"
+"""On the master: the vendor's release archive, or its manifests."""
+MANIFESTS = ("operator-crds.yaml", "tigera-operator.yaml")
+"""In the order they are applied; releases before 3.30 have both in the second one."""
+INSTALLATION = "installation.operator.tigera.io"
+SYSTEM = "calico-system"
+"""The namespace that the operator makes for Calico's pods."""
+READY_S = 600.0
+"""Nodes that have no images yet fetch some 300 MB."""
+
+# constant scripts: the folder, then the manifests. A release's archive has them below its own folder
+_UNPACK = """
+folder="$0"; cd "$folder" && for archive in release-*.tgz; do
+  tar -xzf "$archive" --strip-components=2 --wildcards '*/manifests/operator-crds.yaml' 2> /dev/null
+  tar -xzf "$archive" --strip-components=2 --wildcards '*/manifests/tigera-operator.yaml' && exit 0
+done
+echo "no tigera-operator.yaml and no release-VERSION.tgz of Calico in $folder" >&2; exit 1
+"""
+# constant script: a manifest, which that release may lack, and the command that takes it
+_WITH = '[ ! -e "$0" ] || "$@" -f "$0"'
+# constant script: a look every two seconds until the deadline; what is missing then is told by the look after it
+_AWAIT = """
+deadline=$(($(date +%s) + $0)); words='jsonpath={.status.conditions[?(@.type=="Available")].status}'
+until [ "$("$@" get tigerastatus calico -o "$words" 2> /dev/null)" = True ]; do
+  [ "$(date +%s)" -lt "$deadline" ] || exit 0
+  sleep 2
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorState:
+    """What the API says of an installation by the operator."""
+
+    complaints: tuple[str, ...]
+    """Of components that are not available, as the operator words them."""
+    wanted_nodes: int
+    ready_nodes: int
+    pods: tuple[str, ...]
+    """Those that are not ready, each with its reason."""
+
+    @property
+    def unready(self) -> tuple[str, ...]:
+        """What is missing, a sentence each; none when all is ready."""
+        few = self.ready_nodes < self.wanted_nodes or not self.wanted_nodes
+        nodes = (f"Calico is ready on {self.ready_nodes} of {self.wanted_nodes} nodes",) if few else ()
+        return (*self.complaints, *nodes, *self.pods)
+
+
+class CalicoOperator(PodNetworking):
+    """Calico's operator makes everything, of images that nodes have or fetch; the paper's way on real machines."""
+
+    name = "calico-operator"
+    brings_vxlan = True
+
+    def configuration(self, _cluster: Cluster, _node: Node, /) -> tuple[WriteFile, ...]:
+        """None: the operator's own pods write it on each node."""
+        return ()
+
+    def stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
+        """Operator, installation, and waiting until it is carried out."""
+        master = (cluster.master.name,)
+        return (
+            Stage("calico operator files", master, lambda _cluster, _node: unpacked()),
+            Stage("calico operator", master, lambda _cluster, _node: operator(kubectl)),
+            Stage("calico installation", master, lambda found, _node: installed(found, kubectl)),
+            Stage("calico ready", master, lambda _cluster, _node: carried_out(kubectl)),
+        )
+
+    def annotations(self, cluster: Cluster, node: Node, /) -> Mapping[str, str]:
+        """The same as for Calico without operator."""
+        return Calico().annotations(cluster, node)
+
+    def leave(self, testbed: Testbed, node: Node, /) -> Fact[Plan]:
+        """The same as for Calico without operator: the datapath is one, and its pods end with kubelet."""
+        return Calico().leave(testbed, node)
+
+
+def installation(cluster: Cluster) -> Manifest:
+    """What the operator carries out: VXLAN always, no BGP, the pods' MTU, and node addresses of the cluster's choice.
+
+    Its pods bear the taint of a master (`CriticalAddonsOnly`) by themselves.
+    """
+    pool = {
+        "cidr": str(cluster.pods),
+        "blockSize": BLOCK_BITS,
+        "encapsulation": "VXLAN",
+        "natOutgoing": "Enabled",
+        "nodeSelector": "all()",
+    }
+    network = {
+        "bgp": "Disabled",
+        "ipPools": [pool],
+        "linuxDataplane": "Iptables",
+        "mtu": cluster.network.mtu,
+        "nodeAddressAutodetectionV4": autodetection(cluster),
+    }
+    return {
+        "apiVersion": "operator.tigera.io/v1",
+        "kind": "Installation",
+        "metadata": {"name": "default"},
+        "spec": {
+            "variant": "Calico",
+            "cni": {"type": "Calico", "ipam": {"type": "Calico"}},
+            "calicoNetwork": network,
+        },
+    }
+
+
+def autodetection(cluster: Cluster) -> dict[str, Any]:
+    """By the interface where all members have the addresses on one of that name, else by the addresses themselves."""
+    names = {cluster.interface(node) for node in cluster.members}
+    if len(names) == 1:
+        return {"interface": f"^{re.escape(names.pop())}$"}
+    return {"cidrs": [f"{cluster.address(node)}/32" for node in cluster.members]}
+
+
+def unpacked(folder: str = FOLDER) -> Fact[Plan]:
+    """Ensure that the operator's manifest lies on the master, out of the vendor's archive if need be."""
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        if completed[0].exit_code == 0:
+            return Plan()
+        step = Command(("sh", "-c", _UNPACK, folder), timeout_s=APPLY_S)
+        return Plan((step,), unified_diff(f"{folder}/{MANIFESTS[-1]}", "", "out of the release's archive"))
+
+    return Fact((Command(("test", "-s", f"{folder}/{MANIFESTS[-1]}"), ok=(0, 1)),), plan)
+
+
+def operator(kubectl: Kubectl, folder: str = FOLDER) -> Fact[Plan]:
+    """Ensure that the API has all of the vendor's manifests, and serves the kinds in them."""
+    paths = tuple(f"{folder}/{name}" for name in MANIFESTS)
+    options = ("--server-side", "--force-conflicts")
+    asks = tuple(
+        Command(("sh", "-c", _WITH, path, *kubectl, "diff", *options), timeout_s=APPLY_S, ok=(0, 1, 2))
+        for path in paths
+    )
+    steps = (
+        *(
+            Command(("sh", "-c", _WITH, path, *kubectl, "apply", *options), timeout_s=APPLY_S)
+            for path in paths
+        ),
+        Command((*kubectl, "wait", "--for=condition=Established", f"crd/{_plural()}"), timeout_s=APPLY_S),
+    )
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        other = [path for path, one in zip(paths, completed, strict=True) if one.exit_code]
+        return Plan(steps, "\n".join(f"+{path} applied" for path in other)) if other else Plan()
+
+    return Fact(asks, plan)
+
+
+def _plural() -> str:
+    kind, _, group = INSTALLATION.partition(".")
+    return f"{kind}s.{group}"
+
+
+def installed(cluster: Cluster, kubectl: Kubectl) -> Fact[Plan]:
+    """Ensure the Installation; CheckError where one with other addresses stands, which the operator never changes."""
+    wanted = applied(kubectl, "Calico's installation", (installation(cluster),))
+    ask = Command((*kubectl, "get", INSTALLATION, "default", "-o", "json"), ok=(0, 1))
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        pools = _read(completed[-1]).get("spec", {}).get("calicoNetwork", {}).get("ipPools", [])
+        held = [pool["cidr"] for pool in pools]
+        if held and held != [str(cluster.pods)]:
+            raise CheckError(
+                "cluster",
+                f"Calico is installed with the pod addresses {', '.join(held)}, not {cluster.pods}; remove the "
+                "Installation first: its operator does not change them",
+            )
+        return wanted.parse(completed[:-1])
+
+    return Fact((*wanted.commands, ask), plan)
+
+
+def mtu_changed(kubectl: Kubectl, mtu: int) -> Fact[Plan]:
+    """Ensure the pods' MTU of a standing installation, by the paper's own patch: only new pods get it."""
+    ask = Command((*kubectl, "get", INSTALLATION, "default", "-o", "json"))
+    change = json.dumps({"spec": {"calicoNetwork": {"mtu": mtu}}}, separators=(",", ":"))
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        held = _read(completed[0]).get("spec", {}).get("calicoNetwork", {}).get("mtu")
+        if held == mtu:
+            return Plan()
+        patch = Command(
+            (*kubectl, "patch", INSTALLATION, "default", "--type", "merge", "-p", change), timeout_s=APPLY_S
+        )
+        return Plan((patch,), unified_diff("Calico's installation", f"mtu: {held}", f"mtu: {mtu}"))
+
+    return Fact((ask,), plan)
+
+
+def carried_out(kubectl: Kubectl, ready_s: float = READY_S) -> Fact[Plan]:
+    """Wait until the operator says that Calico is available; what is missing is the diff, and the error after that."""
+    wait = Command(("sh", "-c", _AWAIT, f"{ready_s:.0f}", *kubectl), timeout_s=ready_s + 30)
+
+    def plan(state: OperatorState) -> Plan:
+        return (
+            Plan((wait,), "\n".join(f"-{sentence}" for sentence in state.unready))
+            if state.unready
+            else Plan()
+        )
+
+    return operator_state(kubectl).map(plan)
+
+
+def operator_state(kubectl: Kubectl) -> Fact[OperatorState]:
+    """What the API says now."""
+    asks = (
+        (*kubectl, "get", "tigerastatus", "-o", "json"),
+        (*kubectl, "get", "daemonset", "calico-node", "-n", SYSTEM, "-o", "json"),
+        (*kubectl, "get", "pods", "-n", SYSTEM, "-o", "json"),
+    )
+    return Fact(tuple(Command(argv, ok=(0, 1)) for argv in asks), _state)
+
+
+def _state(completed: Sequence[Completed]) -> OperatorState:
+    components, nodes, pods = (_read(one) for one in completed)
+    found = components.get("items", [])
+    complaints = [sentence for one in found for sentence in _complaints(one)]
+    if "calico" not in [one["metadata"]["name"] for one in found]:
+        complaints.append(
+            f"the operator says nothing of calico: {completed[0].stderr.strip() or 'no status yet'}"
+        )
+    counts = nodes.get("status", {})
+    return OperatorState(
+        tuple(complaints),
+        counts.get("desiredNumberScheduled", 0),
+        counts.get("numberReady", 0),
+        tuple(sentence for pod in pods.get("items", []) for sentence in _pod_complaints(pod)),
+    )
+
+
+def _complaints(component: Manifest) -> list[str]:
+    conditions = {one["type"]: one for one in component.get("status", {}).get("conditions", [])}
+    if conditions.get("Available", {}).get("status") == "True":
+        return []
+    why = [
+        conditions[kind].get("message") or conditions[kind].get("reason", "")
+        for kind in ("Degraded", "Progressing")
+        if conditions.get(kind, {}).get("status") == "True"
+    ]
+    return [
+        f"{component['metadata']['name']} is not available: {'; '.join(filter(None, why)) or 'no reason given'}"
+    ]
+
+
+def _pod_complaints(pod: Manifest) -> list[str]:
+    waiting = [
+        one["state"]["waiting"].get("message") or one["state"]["waiting"].get("reason", "")
+        for one in pod.get("status", {}).get("containerStatuses", [])
+        if not one.get("ready") and "waiting" in one.get("state", {})
+    ]
+    return [
+        f"pod {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {why}" for why in waiting
+    ]
+
+
+def _read(completed: Completed) -> dict[str, Any]:
+    if completed.exit_code or not completed.stdout.strip():
+        return {}
+    found: dict[str, Any] = json.loads(completed.stdout)
+    return found
