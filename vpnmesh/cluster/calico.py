@@ -39,7 +39,7 @@ class Calico(PodNetworking):
         return (WriteFile(calico_node.CONFLIST, conflist(cluster, node)),)
 
     def stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
-        """Kinds, rights and addresses in the API, then Calico's programs on each node."""
+        """Kinds, rights and addresses in the API."""
         master, members = (cluster.master.name,), tuple(node.name for node in cluster.members)
         return (
             Stage("calico programs", members, lambda _cluster, _node: calico_node.whole_programs()),
@@ -48,6 +48,12 @@ class Calico(PodNetworking):
                 "calico account", master, lambda _cluster, _node: account(kubectl), lambda *_: token(kubectl)
             ),
             Stage("calico addresses", master, lambda found, _node: addresses(found, kubectl)),
+        )
+
+    def node_stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
+        """Calico's programs on each node, then whether they took the wanted addresses."""
+        master, members = (cluster.master.name,), tuple(node.name for node in cluster.members)
+        return (
             Stage("calico nodes", master, lambda found, _node: nodes_known(found, kubectl)),
             Stage("calico files", members, self._files),
             Stage("calico startup", members, calico_node.registered),

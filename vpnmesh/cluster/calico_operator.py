@@ -80,14 +80,17 @@ class CalicoOperator(PodNetworking):
         return ()
 
     def stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
-        """Operator, installation, and waiting until it is carried out."""
+        """Operator and installation."""
         master = (cluster.master.name,)
         return (
             Stage("calico operator files", master, lambda _cluster, _node: unpacked()),
             Stage("calico operator", master, lambda _cluster, _node: operator(kubectl)),
             Stage("calico installation", master, lambda found, _node: installed(found, kubectl)),
-            Stage("calico ready", master, lambda _cluster, _node: carried_out(kubectl)),
         )
+
+    def node_stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
+        """Waiting until the operator has carried it out on all nodes."""
+        return (Stage("calico ready", (cluster.master.name,), lambda _cluster, _node: carried_out(kubectl)),)
 
     def annotations(self, cluster: Cluster, node: Node, /) -> Mapping[str, str]:
         """The same as for Calico without operator."""
