@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def cluster(bed: Testbed) -> Cluster:
     return Cluster(bed, pod_network(bed, 1450, {n.name: (n.leg.interface, n.underlay) for n in bed.k8s}))
 
 
-def told(fact: Fact[object], *answers: object) -> list[Completed]:
+def told(fact: Fact[Any], *answers: object) -> list[Completed]:
     """Each question answered with this JSON; None is a question that failed."""
     return [
         Completed(command.argv, int(said is None), "" if said is None else json.dumps(said), "not found")

@@ -19,15 +19,17 @@ from vpnmesh.host.pods import GATEWAY, VXLAN
 from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
+from vpnmesh.solutions.protocol import STATE_DIRECTORY
 
 FELIX = "calico-felix"
 STARTED = f"{RUN_DIRECTORY}/calico-startup"
 """Holds the digest of how the node was registered."""
-KUBECONFIG = "/etc/calico/vpnmesh.kubeconfig"
+STATE = f"{STATE_DIRECTORY}/calico-node"
+KUBECONFIG = f"{STATE}/kubeconfig"
 CONFLIST = f"{CNI_CONFIGURATION}/10-calico.conflist"
 FOLDERS = ("/run/calico/endpoint-status", "/var/lib/calico", RUN_DIRECTORY)
 """What Felix and the CNI plugin expect to be there: in a container, mounts make them."""
-PATHS = (STARTED, KUBECONFIG, CONFLIST, "/run/calico", "/var/lib/calico", "/var/log/calico")
+PATHS = (STARTED, STATE, CONFLIST, "/run/calico", "/var/lib/calico", "/var/log/calico")
 HEALTH_PORT = 9099
 STARTUP_S = 60.0
 FELIX_S = 60.0
