@@ -14,6 +14,8 @@ PKI = f"{STATE}/pki"
 KUBELET = f"{STATE}/kubelet"
 CONTAINERD = f"{STATE}/containerd"
 CNI_PLUGINS = f"{STATE}/cni-plugins"
+PLUGIN_PLACES = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
+"""Where CNI plugins are installed; the last one wins where two have one of the same name: users put their own there."""
 CNI_STATE = f"{STATE}/cni"
 IMAGES = f"{STATE}/images"
 CONTAINERD_RUN = f"{RUN_DIRECTORY}/containerd"

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from vpnmesh.cluster.images import PAUSE
 from vpnmesh.cluster.networking import CNI_CONFIGURATION
-from vpnmesh.cluster.places import CNI_PLUGINS, CONTAINERD, CONTAINERD_RUN, RUNC_RUN, SOCKET, STATE
+from vpnmesh.cluster.places import (
+    CNI_PLUGINS,
+    CONTAINERD,
+    CONTAINERD_RUN,
+    PLUGIN_PLACES,
+    RUNC_RUN,
+    SOCKET,
+    STATE,
+)
 from vpnmesh.host.service import Service, listens_at
 from vpnmesh.plan import Command, Completed, Fact, Plan, WriteFile, unified_diff
 
@@ -26,8 +34,6 @@ for place in "$@"; do
 done
 true
 """
-PLUGIN_PLACES = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
-"""The last one wins where two have a plugin of the same name: it is where a user puts his own."""
 
 
 def config() -> str:

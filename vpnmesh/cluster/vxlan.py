@@ -3,7 +3,7 @@
 import json
 
 from vpnmesh.cluster.networking import CNI_CONFIGURATION, PodNetworking
-from vpnmesh.cluster.places import CNI_STATE
+from vpnmesh.cluster.places import CNI_STATE, PLUGIN_PLACES
 from vpnmesh.cluster.protocol import Cluster, ClusterProgram
 from vpnmesh.host.service import removed
 from vpnmesh.model import Node, Testbed
@@ -17,8 +17,8 @@ class Vxlan(PodNetworking):
 
     name = ""
     programs = (
-        ClusterProgram("ptp", "containernetworking-plugins"),
-        ClusterProgram("host-local", "containernetworking-plugins"),
+        ClusterProgram("ptp", "containernetworking-plugins", folders=PLUGIN_PLACES),
+        ClusterProgram("host-local", "containernetworking-plugins", folders=PLUGIN_PLACES),
     )
 
     def configuration(self, cluster: Cluster, node: Node, /) -> tuple[WriteFile, ...]:

@@ -16,8 +16,17 @@ from vpnmesh.host.service import content, running
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, chain, together
 
+NODE_PROGRAMS = ("kubelet", "kube-proxy")
+WAY = "make kube builds it; or the vendor's kubelet, kube-proxy and so on"
 PROGRAMS = (
-    ClusterProgram("kubernetes", version=component("kubelet", "--version")),
+    ClusterProgram(
+        "kubernetes",
+        version=("kubernetes", "kubelet", "--version"),
+        at=(ClusterRole.MASTER,),
+        stand_ins=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", *NODE_PROGRAMS),
+        way=WAY,
+    ),
+    ClusterProgram("kubernetes", at=(ClusterRole.WORKER,), stand_ins=NODE_PROGRAMS, way=WAY),
     ClusterProgram("etcd", "etcd-server", ("etcd", "--version"), at=(ClusterRole.MASTER,)),
     ClusterProgram("curl", "curl"),
     ClusterProgram("openssl", "openssl"),
