@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from vpnmesh.cluster import calico_node, calico_objects
 from vpnmesh.cluster.calico_apply import Kubectl, applied
 from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.places import PLUGIN_PLACES
 from vpnmesh.cluster.protocol import NAMESPACE, Cluster, ClusterProgram, Stage
 from vpnmesh.errors import CheckError
 from vpnmesh.host.pods import pod_address
-from vpnmesh.host.service import running
+from vpnmesh.host.service import looking_in, running
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile
 
@@ -23,14 +24,22 @@ WAIT_S = 60.0
 _UNTIL_PRINTED = 'until [ -n "$("$@" 2> /dev/null)" ]; do sleep 0.2; done'
 
 
+def _program(name: str, way: str) -> ClusterProgram:
+    version = looking_in(calico_node.PLUGIN_PATH, (name, "-v"))
+    return ClusterProgram(name, version=version, folders=PLUGIN_PLACES, way=way)
+
+
 class Calico(PodNetworking):
     """Pods behind `cali*` interfaces and VXLAN by Felix; each node's block and pod address are those of `pods`."""
 
     name = "calico"
     programs = (
-        ClusterProgram("calico", version=("calico", "-v")),
-        ClusterProgram("calico-ipam", version=("calico-ipam", "-v")),
-        ClusterProgram("calico-node", version=("calico-node", "-v")),
+        _program("calico", "bin/cni of Calico's release archive, into /opt/cni/bin"),
+        _program("calico-ipam", "bin/cni of Calico's release archive, into /opt/cni/bin"),
+        _program("calico-node", "/usr/bin/calico-node of the image calico/node, into /usr/local/bin"),
+        # Felix looks for what another mode of its own may have left, and ends where it cannot
+        ClusterProgram("ipset", "ipset"),
+        ClusterProgram("iptables-save", "iptables"),
     )
     brings_vxlan = True
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from vpnmesh.cluster.networking import CNI_CONFIGURATION
+from vpnmesh.cluster.places import PLUGIN_PLACES
 from vpnmesh.cluster.protocol import Cluster
 from vpnmesh.errors import CheckError
 from vpnmesh.host.leftovers import find, remove
@@ -33,7 +34,8 @@ PATHS = (STARTED, STATE, CONFLIST, "/run/calico", "/var/lib/calico", "/var/log/c
 HEALTH_PORT = 9099
 STARTUP_S = 60.0
 FELIX_S = 60.0
-PLUGIN_PLACES = "/opt/cni/bin:/usr/libexec/cni:/usr/lib/cni"
+PLUGIN_PATH = ":".join(reversed(PLUGIN_PLACES))
+"""In the order in which the runtime takes one of several."""
 IPAM_SAYS = "Calico CNI IPAM"
 PLUGIN_SAYS = "Calico CNI plugin"
 RULES = "cali[-:]"
@@ -67,7 +69,7 @@ def whole_programs() -> Fact[Plan]:
     Some builds have two programs, others one that goes by its name. A copy of the former's `calico` as `calico-ipam`
     takes itself for its address manager and calls itself without end.
     """
-    asks = tuple(Command(("sh", "-c", _SAYS, PLUGIN_PLACES, name)) for name in ("calico", "calico-ipam"))
+    asks = tuple(Command(("sh", "-c", _SAYS, PLUGIN_PATH, name)) for name in ("calico", "calico-ipam"))
 
     def plan(completed: Sequence[Completed]) -> Plan:
         for name, one, wanted in zip(
@@ -209,7 +211,8 @@ def felix(cluster: Cluster, node: Node) -> Service:
         "IGNORELOOSERPF": "true",
         # both need eBPF, which a build without cgo has not
         "XDPENABLED": "false",
-        "DEBUGSKIPCTLBCLEANUP": "true",
+        # read as it is written here, unlike all the others
+        "DebugSkipCTLBCleanup": "true",
         # it would ask the vendor's server for a newer version
         "USAGEREPORTINGENABLED": "false",
         "LOGFILEPATH": "none",

@@ -67,6 +67,12 @@ _RULES = (
     ([""], ["nodes/status", "pods/status"], ["patch", "update"]),
     (["apps"], ["daemonsets"], ["get"]),
     (["discovery.k8s.io"], ["endpointslices"], _READ),
+    # forbidden, Felix asks for them for ever; that no such kinds are there is an answer
+    (
+        ["kubevirt.io"],
+        ["virtualmachineinstances", "virtualmachines", "virtualmachineinstancemigrations"],
+        _READ,
+    ),
     (["networking.k8s.io", "policy.networking.k8s.io"], ["*"], _READ),
     ([GROUP], ["*"], [*_READ, "create", "update", "delete"]),
 )
