@@ -49,7 +49,7 @@ _LEFT = """
 ls /sys/class/net | grep -E '^(cali|vxlan-v6.calico$)'
 ip route show proto 80 2> /dev/null
 ip route show "$1/32" 2> /dev/null | grep -v ' cali'
-nft list tables 2> /dev/null | grep ' calico$'
+nft list tables 2> /dev/null | grep ' calico'
 ipset list -n 2> /dev/null | grep '^cali'
 true
 """
@@ -57,8 +57,9 @@ _CLEAN = """
 for link in $(ls /sys/class/net | grep -E '^(cali|vxlan-v6.calico$)'); do ip link delete "$link"; done
 ip route flush proto 80
 ip route delete "$1/32"
-for family in ip ip6; do nft delete table $family calico; done
+nft list tables | grep ' calico' | while read -r _ family name; do nft delete table "$family" "$name"; done
 for set in $(ipset list -n | grep '^cali'); do ipset destroy "$set"; done
+rm -f "$2"; rmdir "${2%/*}" /etc/cni
 true
 """
 
@@ -232,5 +233,5 @@ def left() -> Fact[Plan]:
         PATHS,
         interfaces=(VXLAN,),
         find=(Command(("sh", "-c", _LEFT, "sh", GATEWAY)), find(RULES)),
-        cleanup=(Command(("sh", "-c", _CLEAN, "sh", GATEWAY)), remove(RULES)),
+        cleanup=(Command(("sh", "-c", _CLEAN, "sh", GATEWAY, CONFLIST)), remove(RULES)),
     )
