@@ -17,6 +17,7 @@ from vpnmesh.cluster.calico_operator import (
     mtu_changed,
     operator,
     operator_state,
+    plugins_found,
     unpacked,
 )
 from vpnmesh.cluster.protocol import Cluster
@@ -184,9 +185,19 @@ def test_waiting_ends_with_the_deadline(tmp_path: Path) -> None:
     assert "-Calico is ready on 0 of 0 nodes" in answered(fact).diff
 
 
-def test_all_of_it_is_done_on_the_master(cluster: Cluster) -> None:
+def test_the_runtime_will_find_what_the_operator_installs() -> None:
+    """Links into the usual folder, made before anything is there; nothing where they lead there already."""
+    fact = plugins_found()
+    links = [step.argv for step in answered(fact).steps if isinstance(step, Command)][1:]
+    assert [argv[-2] for argv in links] == ["/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam"]
+    said = [Completed(argv, 0, f"{argv[-2]}\n", "") for argv in links]
+    assert fact.parse(said) == Plan()
+
+
+def test_all_else_is_done_on_the_master(cluster: Cluster) -> None:
     """Nodes are changed by the operator's own pods."""
     calico = CalicoOperator()
-    stages = (*calico.stages(cluster, KUBECTL), *calico.node_stages(cluster, KUBECTL))
+    plugins, *stages = (*calico.stages(cluster, KUBECTL), *calico.node_stages(cluster, KUBECTL))
+    assert plugins.nodes == tuple(node.name for node in cluster.members)
     assert {stage.nodes for stage in stages} == {(cluster.master.name,)}
     assert calico.configuration(cluster, cluster.members[0]) == ()

@@ -14,6 +14,7 @@ from vpnmesh.cluster.calico import Calico
 from vpnmesh.cluster.calico_apply import APPLY_S, Kubectl, Manifest, applied
 from vpnmesh.cluster.calico_objects import BLOCK_BITS
 from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.places import CNI_PLUGINS
 from vpnmesh.cluster.protocol import Cluster, Stage
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Testbed
@@ -24,6 +25,9 @@ FOLDER = f"{STATE_DIRECTORY}/calico"
 """On the master: the vendor's release archive, or its manifests."""
 MANIFESTS = ("operator-crds.yaml", "tigera-operator.yaml")
 """In the order they are applied; releases before 3.30 have both in the second one."""
+PLUGINS = ("calico", "calico-ipam")
+PLUGIN_FOLDER = "/opt/cni/bin"
+"""Where the operator's pods install them on each node."""
 INSTALLATION = "installation.operator.tigera.io"
 SYSTEM = "calico-system"
 """The namespace that the operator makes for Calico's pods."""
@@ -81,8 +85,9 @@ class CalicoOperator(PodNetworking):
 
     def stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
         """Operator and installation."""
-        master = (cluster.master.name,)
+        master, members = (cluster.master.name,), tuple(node.name for node in cluster.members)
         return (
+            Stage("calico plugins", members, lambda _cluster, _node: plugins_found()),
             Stage("calico operator files", master, lambda _cluster, _node: unpacked()),
             Stage("calico operator", master, lambda _cluster, _node: operator(kubectl)),
             Stage("calico installation", master, lambda found, _node: installed(found, kubectl)),
@@ -138,6 +143,28 @@ def autodetection(cluster: Cluster) -> dict[str, Any]:
     if len(names) == 1:
         return {"interface": f"^{re.escape(names.pop())}$"}
     return {"cidrs": [f"{cluster.address(node)}/32" for node in cluster.members]}
+
+
+def plugins_found() -> Fact[Plan]:
+    """Ensure that the runtime finds the plugins which the operator's pods will put into their usual folder.
+
+    Links that lead nowhere yet: a node is ready only once the plugins are there.
+    """
+    wanted = {f"{CNI_PLUGINS}/{name}": f"{PLUGIN_FOLDER}/{name}" for name in PLUGINS}
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        lacking = {
+            link: target
+            for (link, target), one in zip(wanted.items(), completed, strict=True)
+            if one.stdout.strip() != target
+        }
+        if not lacking:
+            return Plan()
+        links = tuple(Command(("ln", "-sfn", target, link)) for link, target in lacking.items())
+        diff = "\n".join(f"+{link} -> {target}" for link, target in lacking.items())
+        return Plan((Command(("mkdir", "-p", CNI_PLUGINS)), *links), diff)
+
+    return Fact(tuple(Command(("readlink", link), ok=(0, 1)) for link in wanted), plan)
 
 
 def unpacked(folder: str = FOLDER) -> Fact[Plan]:
