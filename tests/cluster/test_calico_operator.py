@@ -11,15 +11,14 @@ import pytest
 from tests.golden.goldens import answered
 from vpnmesh.cluster.calico_operator import (
     CalicoOperator,
-    carried_out,
     installation,
     installed,
     mtu_changed,
     operator,
-    operator_state,
     plugins_found,
     unpacked,
 )
+from vpnmesh.cluster.calico_status import carried_out, operator_state
 from vpnmesh.cluster.protocol import Cluster
 from vpnmesh.errors import CheckError
 from vpnmesh.host.pods import pod_network
