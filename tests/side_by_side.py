@@ -19,6 +19,7 @@ SECONDS: Mapping[str, int] = {
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_bad_luck.py": 140,
+    "tests/live/test_cluster_calico.py": 100,
     "tests/live/test_cluster_k3s.py": 180,
     "tests/live/test_cluster_kubernetes.py": 250,
     "tests/live/test_doctor_live.py": 30,

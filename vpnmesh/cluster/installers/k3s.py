@@ -93,6 +93,7 @@ class K3s(Installer):
             Stage("server", master, lambda cluster, _node: _server(cluster), lambda *_: _agent_token()),
             *self.networking.stages(cluster, self.kubectl(cluster)),
             Stage("agents", workers, _agent, joining=True),
+            *self.networking.node_stages(cluster, self.kubectl(cluster)),
             Stage("pods", master, lambda cluster, _node: self._pods(cluster)),
         )
 
