@@ -58,7 +58,7 @@ def said(site: Site, host: str, script: str, *words: str) -> str:
 
 def footprints(site: Site) -> set[str]:
     """What the nodes of the cluster have that a run may change, and what is in folders that K3s uses, a line each."""
-    look = 'find "$@" /var/lib/vpnmesh /run/vpnmesh 2> /dev/null; true'
+    look = 'find "$@" 2> /dev/null; find /var/lib/vpnmesh /run/vpnmesh -mindepth 1 2> /dev/null; true'
     lines = set()
     for name, result in run_on(site.nr, site.k8s, tasks.read_footprint).items():
         found: dict[str, list[str]] = result.result

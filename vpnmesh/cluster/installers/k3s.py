@@ -120,8 +120,8 @@ class K3s(Installer):
         return measured.entered(node, _part("ctr", "-a", SOCKET, "-n", NAMESPACE))
 
     def leave(self, testbed: Testbed, node: Node, /) -> Fact[Plan]:
-        """What runs first, then what the pods' network left."""
-        return _all(k3s_node.taken_off(), self.networking.leave(testbed, node))
+        """What the pods' network has first: its folders are empty then, and go with those of K3s."""
+        return _all(self.networking.leave(testbed, node), k3s_node.taken_off())
 
     def _prepared(self, cluster: Cluster, node: Node) -> Fact[Plan]:
         """Nobody else's Kubernetes, then files; the list of what was not there before comes first of all."""
