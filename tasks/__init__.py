@@ -1,10 +1,18 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
 from tasks.api_test import clear_api_test
-from tasks.cluster import cluster_state, enter_pods, leave_cluster, read_kubeconfig
+from tasks.cluster import (
+    cluster_state,
+    enter_pods,
+    leave_cluster,
+    reach_pods,
+    read_kubeconfig,
+    read_other_clusters,
+    time_api,
+)
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
-from tasks.health import probe_path_mtu, read_answers, read_clock
+from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -20,6 +28,7 @@ from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
+from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
 
@@ -40,6 +49,7 @@ __all__ = [
     "leave_cluster",
     "leave_mesh",
     "look_at_node",
+    "look_for_program",
     "measure",
     "mesh_status",
     "ping_address",
@@ -48,12 +58,16 @@ __all__ = [
     "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "push_file",
+    "reach_pods",
     "read_answers",
     "read_clock",
+    "read_cluster_answers",
     "read_footprint",
     "read_impairment",
     "read_kubeconfig",
     "read_logs",
+    "read_other_clusters",
     "read_ports",
     "read_provenance",
     "read_stack",
@@ -65,4 +79,6 @@ __all__ = [
     "set_firewall_policy",
     "set_impairment",
     "set_sysctls",
+    "time_api",
+    "withdraw_files",
 ]

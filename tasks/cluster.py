@@ -1,14 +1,25 @@
 """Kubernetes on a node: what a cluster says of itself, entering its pods, and removing it; `join_stage` installs it."""
 
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
 from nornir.core.task import Result, Task
 
 from tasks.apply import converge
 from tasks.connection import shell
+from vpnmesh.cluster import foreign
 from vpnmesh.cluster.protocol import Cluster, Installer
+from vpnmesh.host.pods import in_pod
 from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, Completed, Fact, together
+from vpnmesh.tools import ping
 
 SETTLE_S = 20.0
 """How long what is left of a cluster may take to go: kubelet's and containerd's children end one after the other."""
+
+
+PINGS = 3
+"""To a pod that must answer: one answer is enough."""
 
 
 def cluster_state(task: Task, installer: Installer, cluster: Cluster) -> Result:
@@ -24,6 +35,28 @@ def enter_pods(task: Task, installer: Installer, cluster: Cluster, dry_run: bool
 def read_kubeconfig(task: Task, installer: Installer, cluster: Cluster) -> Result:
     """An administrator's kubeconfig, asked on this node, the master; `result` is a secret text."""
     return Result(host=task.host, result=shell(task).gather(installer.kubeconfig(cluster)))
+
+
+def read_other_clusters(task: Task) -> Result:
+    """What of somebody else's Kubernetes is on this node; `result` is a tuple of words, empty where nothing is."""
+    return Result(host=task.host, result=shell(task).gather(foreign.other_clusters()))
+
+
+def time_api(task: Task, installer: Installer, cluster: Cluster) -> Result:
+    """How long the API server takes to answer, asked on this node, the master; `result` in ms, None without answer."""
+    return Result(host=task.host, result=shell(task).gather(foreign.answer_ms(installer.kubectl(cluster))))
+
+
+def reach_pods(task: Task, pods: Mapping[str, IPv4Address]) -> Result:
+    """Ping the measured pods of other nodes from this node's; `result` are the nodes whose pods did not answer."""
+    others = {name: address for name, address in pods.items() if name != task.host.name}
+    answers = shell(task).gather(together({name: _ping(address) for name, address in others.items()}))
+    return Result(host=task.host, result=tuple(name for name, one in answers.items() if one.exit_code))
+
+
+def _ping(address: IPv4Address) -> Fact[Completed]:
+    argv = in_pod(*ping.argv(str(address), PINGS, interval_s=0.2, wait_s=1.0))
+    return Fact((Command(argv, timeout_s=10),), lambda completed: completed[0])
 
 
 def leave_cluster(task: Task, installer: Installer, testbed: Testbed, dry_run: bool | None = None) -> Result:

@@ -11,7 +11,7 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -38,7 +38,7 @@ _NO_STATUS = -1
 """What paramiko gives for an exit status that never came."""
 
 # both wait for the marker in $0, so that a password which sudo did not want never reaches the script
-_SCRIPT = 'while IFS= read -r line && [ "$line" != "$0" ]; do :; done; exec sh -s'
+_FED = 'while IFS= read -r line && [ "$line" != "$0" ]; do :; done; exec "$@"'
 # stdin is the lifeline: it closes with the channel or with the controller, and the process goes with it
 _ATTACHED = """
 while IFS= read -r line && [ "$line" != "$0" ]; do :; done
@@ -105,11 +105,26 @@ class Shell:
         channel.sendall(f"{self._prologue()}{mark}\n".encode())
         return Attached(self.host, tuple(argv), channel, _Stream(channel.recv_stderr))
 
+    def feed(self, argv: Sequence[str], chunks: Iterable[bytes], *, stalled_s: float) -> Completed:
+        """Run one command on these bytes, sent as they come; the node may take none for `stalled_s` at most."""
+        mark = secrets.token_hex(16)
+        channel = self._channel(("sh", "-c", _FED, mark, *argv), stalled_s)
+        try:
+            channel.sendall(f"{self._prologue()}{mark}\n".encode())
+            _send(channel, chunks)
+            stdout, stderr = _drain(channel)
+            _refuse_lost(self.host, channel)
+            return Completed(tuple(argv), channel.recv_exit_status(), stdout, stderr)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+        finally:
+            channel.close()
+
     def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         mark = secrets.token_hex(16)
         script = "".join(_render(step, mark, stop=stop) for step in steps)
         limit = sum(_timeout(step) for step in steps) + GRACE_S
-        channel = self._channel(("sh", "-c", _SCRIPT, mark), limit)
+        channel = self._channel(("sh", "-c", _FED, mark, "sh", "-s"), limit)
         try:
             channel.sendall(f"{self._prologue()}{mark}\n{script}".encode())
             channel.shutdown_write()
@@ -239,8 +254,14 @@ def _client(task: Task, host: Host) -> paramiko.SSHClient:
             host.close_connection(CONNECTION)
             client = _open(task, host)
     except (ConnectionAlreadyOpen, ConnectionNotOpen, OSError, ValueError, paramiko.SSHException) as error:
-        raise NodeUnreachableError(host.name, " ".join(str(error).split())[:300]) from error
+        raise NodeUnreachableError(host.name, _without_advice(str(error))) from error
     return client
+
+
+def _without_advice(text: str) -> str:
+    """A login's error in one line; what netmiko lists as possible causes says nothing of this one."""
+    said, _, after = " ".join(text.split()).partition(" Common causes of this problem are:")
+    return f"{said} {after[after.find('Device settings:') :] if after else ''}".strip()[:300]
 
 
 def _open(task: Task, host: Host) -> paramiko.SSHClient:
@@ -328,6 +349,17 @@ class _Stream(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._content
+
+
+def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
+    """Send it all, or as much as the command takes: one that has ended says why on its streams."""
+    try:
+        for chunk in chunks:
+            channel.sendall(chunk)
+        channel.shutdown_write()
+    except OSError:
+        if not channel.exit_status_ready():
+            raise
 
 
 def _drain(channel: paramiko.Channel) -> tuple[str, str]:

@@ -6,7 +6,8 @@ from nornir.core.task import Result, Task
 
 from tasks.connection import shell
 from tasks.firewall.registry import driver_of
-from vpnmesh.doctor import questions
+from vpnmesh.cluster.protocol import ClusterRole
+from vpnmesh.doctor import cluster, questions
 from vpnmesh.doctor.judge import Skew, features_of
 from vpnmesh.model import Role, Testbed
 
@@ -30,6 +31,13 @@ def read_answers(task: Task, testbed: Testbed) -> Result:
     node = testbed.node(task.host.name)
     features = features_of(node, driver_of(task.host).kernel_features)
     return Result(host=task.host, result=shell(task).gather(questions.answers(node, features)))
+
+
+def read_cluster_answers(task: Task, role: ClusterRole) -> Result:
+    """Cgroups, ports, swap, settings and other clusters of a node that is to have that role; `result` is a
+    ClusterAnswers.
+    """
+    return Result(host=task.host, result=shell(task).gather(cluster.answers(role)))
 
 
 def probe_path_mtu(task: Task, testbed: Testbed) -> Result:

@@ -8,6 +8,7 @@ from tests.conftest import ROOT
 TOPS = ("inventory", "tasks", "workflows", "vpnmesh")
 COMMANDS = {
     *(
+        "cluster",
         "criteria",
         "doctor",
         "firewall",

@@ -51,6 +51,9 @@ COMMANDS = {
     "growth": CommandEntry(
         "workflows.growth", "Find out what a mesh costs as it grows: join time, control plane."
     ),
+    "cluster": CommandEntry(
+        "workflows.cluster", "Bring a Kubernetes cluster over a VPN up, look at it, take it down."
+    ),
     "teardown": CommandEntry("workflows.teardown", "Take away what a killed run left on the nodes."),
     "criteria": CommandEntry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
     "repl": CommandEntry("workflows.repl", "Open a Python prompt with the testbed in it."),

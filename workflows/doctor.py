@@ -9,6 +9,7 @@ examples:
   python -m workflows.doctor                                        the lab
   python -m workflows.doctor --inventory my-testbed --json
   python -m workflows.doctor --scenarios headscale-direct,nebula-relay
+  python -m workflows.doctor --cluster kubernetes                   also: can these nodes carry a cluster?
   python -m workflows.doctor --firewall --inventory my-testbed      only the firewall: its API against what is needed
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -24,6 +25,7 @@ from rich.table import Table
 
 from inventory.load import load
 from tasks.firewall.registry import driver_of
+from vpnmesh.cluster import PODS, installer_named
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.model import Testbed
@@ -57,6 +59,7 @@ _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
     " of which a missing one is a warning",
 )
 @scenario_file
+@click.option("--cluster", help="also look whether these nodes can carry a cluster of that installer")
 @click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
 @click.option("--firewall", "firewall", is_flag=True, help="look only at the firewall's API")
 @bad_input_exits_2
@@ -65,14 +68,16 @@ def main(
     *,
     scenarios: str | None,
     scenario_files: tuple[str, ...],
+    cluster: str | None,
     as_json: bool,
     firewall: bool,
 ) -> None:
     """Parse, look, show."""
     options = MatrixOptions(scenarios=scenarios, scenario_files=scenario_files)
     known = options.known()
+    installer = None if cluster in (None, PODS) else installer_named(str(cluster))
     asked = bool(scenarios or scenario_files)
-    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue, asked)
+    wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue, asked, installer)
     try:
         nr, testbed = load(inventory)
     except InputError as error:
@@ -96,7 +101,7 @@ def examine(site: Site, wanted: Wanted) -> list[Finding]:
     bed = site.testbed
     found = [good(Check.INVENTORY, wanted.inventory, _described(bed)), *look_at_machine(bed)]
     try:
-        with lab_for(bed, Console(stderr=True)):
+        with lab_for(bed, Console(stderr=True), kubernetes=wanted.installer is not None):
             found += look_at_nodes(site, wanted)
     except VpnmeshError as error:
         do = "docs/lab.md says what a lab needs" if emulated(bed) else "look at the node, then ask again"

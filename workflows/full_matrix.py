@@ -43,6 +43,7 @@ from workflows.reporting.closing import closing
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
 from workflows.run.cluster import installer_of
+from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
@@ -162,6 +163,7 @@ def main(
     if only_plan:
         _show_plan(console, asked, site, pairs, as_json=as_json)
         return
+    refuse_beside_cluster(testbed, f"--inventory {asked.inventory}")
     try:
         with interruptible(nr), lab_for(testbed, console, kubernetes=site.installer is not None) as lab:
             lacking = require_tests(site, plan)

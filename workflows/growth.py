@@ -33,6 +33,7 @@ from vpnmesh.study.growth import (
     with_members,
 )
 from vpnmesh.study.scenarios import BUILT_IN
+from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.hosts import run_on
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
@@ -65,6 +66,7 @@ def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -
         raise InputError("--scenario", "names none", "names of scenarios, with commas")
     console = make_console()
     nr, testbed = load(f"lab-{max(sizes) + NOT_MEMBERS}")
+    refuse_beside_cluster(testbed, "growth")
     site, steps, code = Site(nr, testbed), list[GrowthStep](), ALL_UP
     asked = [(one, size, number) for one in chosen for size in sizes for number in range(1, repetitions + 1)]
     order = random.Random(seed).sample(asked, len(asked))  # noqa: S311 - an order that can be repeated

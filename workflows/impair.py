@@ -23,6 +23,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Condition, Placement, Testbed
 from vpnmesh.study.profiles import parse_placement
+from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.impair import (
     Impaired,
     choose_engine,
@@ -66,6 +67,7 @@ def main(
     )
     site = Site(*load(inventory))
     _refuse_without_lab(site.testbed, inventory)
+    refuse_beside_cluster(site.testbed, f"--inventory {inventory}")
     code = LIFTED
     try:
         with interruptible(site.nr):

@@ -1,4 +1,4 @@
-"""Leave nodes as they were: lift every impairment, pod network, mesh and firewall policy of ours.
+"""Leave nodes as they were: lift every impairment, cluster, pod network, mesh and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
 RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
@@ -18,6 +18,7 @@ import click
 
 from inventory.load import load
 from workflows.run import provenance
+from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -43,6 +44,8 @@ def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
         if told := removal.told(dry_run=dry_run):
             click.echo(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
+    if code == CLEAN and not dry_run:
+        forget_cluster(site.testbed)
     if code == CLEAN:
         click.echo("nothing was changed" if dry_run else "nothing of vpnmesh is left")
     sys.exit(code)

@@ -44,7 +44,7 @@ def test_a_healthy_lab_can_run(site: Site) -> None:
     """Exit code 0, nothing fatal, every check made; only the machine's load may be warned of."""
     code, findings = doctor("--scenarios", "native-1450,nebula-relay")
     assert (code, [one for one in findings if one["grade"] == FATAL]) == (0, [])
-    assert {one["check"] for one in findings} == set(Check)
+    assert {one["check"] for one in findings} == set(Check) - {Check.CLUSTER}
     nodes = {one["where"] for one in findings if one["check"] == "ssh"}
     assert nodes == {node.name for node in site.testbed.nodes}
     assert any("iperf 3" in one["said"] for one in findings if one["check"] == "binaries")

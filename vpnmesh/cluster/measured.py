@@ -67,9 +67,12 @@ def pod(node: Node, annotations: Mapping[str, str], image: str = TOOLS) -> dict[
     }
 
 
-def entered(node: Node) -> Fact[Plan]:
-    """Ensure that the name by which tasks enter the node's pod is the measured pod's network."""
-    words = (f"{POD_PREFIX}{node.name}", NAMESPACE, *ctr())
+def entered(node: Node, client: tuple[str, ...] = ctr()) -> Fact[Plan]:
+    """Ensure that the name by which tasks enter the node's pod is the measured pod's network.
+
+    `client` asks the node's containerd.
+    """
+    words = (f"{POD_PREFIX}{node.name}", NAMESPACE, *client)
 
     def plan(completed: Sequence[Completed]) -> Plan:
         found = completed[0].stdout.split()

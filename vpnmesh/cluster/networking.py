@@ -28,7 +28,11 @@ class PodNetworking(ABC):
         """The files below `CNI_CONFIGURATION` of that node."""
 
     def stages(self, _cluster: Cluster, _kubectl: tuple[str, ...], /) -> tuple[Stage, ...]:
-        """What is done once the API server answers, before there are pods; `kubectl` as the master calls it."""
+        """What is done once the API server answers, before nodes join; `kubectl` as the master calls it."""
+        return ()
+
+    def node_stages(self, _cluster: Cluster, _kubectl: tuple[str, ...], /) -> tuple[Stage, ...]:
+        """What is done once all nodes were told to join, before there are pods."""
         return ()
 
     def annotations(self, _cluster: Cluster, _node: Node, /) -> Mapping[str, str]:

@@ -171,6 +171,8 @@ class Installer(ABC):
     """The slug in `--cluster`, files and columns."""
     programs: tuple[ClusterProgram, ...] = ()
     """What must be on the nodes before anything is changed."""
+    artifacts: tuple[tuple[str, str], ...] = ()
+    """Release files that members get from the controller if they lack them: product and file in versions.toml."""
     brings_pod_network: bool = False
     """Whether it makes `vxlan.calico` itself (Calico), else ours is there before its stages run."""
     ready_s: float = 180.0

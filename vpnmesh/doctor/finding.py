@@ -28,6 +28,7 @@ class Check(StrEnum):
     LEFTOVERS = "leftovers"
     ALIKE = "alike"
     FOREIGN = "foreign"
+    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import tasks
 from vpnmesh.cluster import PODS, installer_named
+from vpnmesh.cluster.foreign import check_pods
 from vpnmesh.cluster.protocol import POD_PREFIX, Cluster, ClusterState, Installer
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_address
@@ -11,6 +12,7 @@ from vpnmesh.lab.waiting import wait_until
 from vpnmesh.stages import side_by_side
 from vpnmesh.study.journal import ClusterUp
 from vpnmesh.study.profile import Profile, check_cluster
+from workflows.run.artifacts import bring_artifacts
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.site import Site
@@ -45,19 +47,36 @@ def installer_of(profile: Profile) -> Installer | None:
     return None if profile.cluster == PODS else installer_named(profile.cluster)
 
 
+def refuse_other_clusters(site: Site) -> None:
+    """CheckError where another Kubernetes, or another engine of containers, is on a master or worker: by name."""
+    found = run_on(site.nr, site.k8s, tasks.read_other_clusters)
+    said = "; ".join(f"{name} has {', '.join(one.result)}" for name, one in found.items() if one.result)
+    if said:
+        raise CheckError(
+            STAGE,
+            f"{said}: a cluster is there already, and nothing was touched; take other nodes, or remove it first (what "
+            "vpnmesh itself left: vpnmesh teardown)",
+        )
+
+
 def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> RaisedCluster:
     """Install the cluster over the network's addresses and wait until all is ready; CheckError says what is not.
 
     Unless the installer brings `vxlan.calico` itself, that is there already.
     """
-    cluster, set_up = Cluster(site.testbed, network), SetUp()
+    cluster = Cluster(site.testbed, network)
+    set_up = SetUp(tell=lambda phase, seconds: site.tell(f"cluster {phase}", seconds))
     if reason := installer.unbuildable_reason(cluster):
         raise CheckError(STAGE, reason)
+    if installer.artifacts:
+        with set_up.phase("artifacts"):
+            bring_artifacts(site, installer, cluster)
     for stage in side_by_side(installer.stages(cluster)):
         with set_up.phase(stage.name):
             cluster = run_stages(site, [stage], cluster, set_up)
     with set_up.phase("ready"):
         state = await_ready(site, installer, cluster)
+    check_pods(cluster, state)
     with set_up.phase("entering pods"):
         run_on(site.nr, site.k8s, tasks.enter_pods, installer=installer, cluster=cluster)
     return RaisedCluster(installer, cluster, state, set_up)
@@ -76,6 +95,11 @@ def await_ready(
     if lacking := unready(cluster, state):
         raise CheckError(STAGE, "; ".join(lacking))
     return state
+
+
+def check_cluster_now(site: Site, raised: RaisedCluster) -> None:
+    """CheckError unless all is ready, at once or soon after a test that disturbed it, and no foreign pod is there."""
+    check_pods(raised.cluster, await_ready(site, raised.installer, raised.cluster))
 
 
 def read_state(site: Site, installer: Installer, cluster: Cluster) -> ClusterState:

@@ -9,22 +9,25 @@ import tasks
 from vpnmesh.plan import Secret, Text
 from vpnmesh.stages import D, Stage, side_by_side
 from workflows.run.hosts import run_on
-from workflows.run.site import Site
+from workflows.run.site import Site, Tell, tell_nobody
 
 
 @dataclass(slots=True)
 class SetUp:
-    """What deploying took: changes of nodes while joining, and seconds by phase."""
+    """What deploying took: changes of nodes while joining, and seconds by phase; `tell` hears of each phase."""
 
     steps: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    tell: Tell = tell_nobody
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what is inside."""
         started = time.monotonic()
+        self.tell(name, None)
         yield
         self.seconds[name] = round(time.monotonic() - started, 3)
+        self.tell(name, self.seconds[name])
 
 
 def run_stages(site: Site, stages: Sequence[Stage[D]], deployment: D, set_up: SetUp | None = None) -> D:

@@ -22,6 +22,7 @@ from vpnmesh.model import Condition, Place, Scenario
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.matrix import MatrixPlan, scenarios_of
+from workflows.run.artifacts import lacking_artifacts
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.impair import find_engine, install
 from workflows.run.requirements import require
@@ -41,6 +42,11 @@ def show_changes(console: Console, site: Site, plan: MatrixPlan, seed: int = 1) 
     impairing = [one for one in plan.profile.conditions if one and one.name not in plan.dropped]
     if impairing:
         _show(console, "impairments, in every scenario", lambda: _impairments(site, plan, impairing, seed))
+
+
+def show_scenario(console: Console, site: Site, scenario: Scenario) -> None:
+    """Print the diffs of one scenario."""
+    _show(console, scenario.name, lambda: _scenario(site, scenario))
 
 
 def _show(console: Console, title: str, find: Callable[[], Diffs]) -> None:
@@ -100,7 +106,10 @@ def _attached(site: Site, network: PodNetwork) -> Diffs:
 def _cluster(site: Site, installer: Installer, network: PodNetwork) -> Diffs:
     """Every stage of installing the cluster; what nodes would publish for later stages shows as words."""
     cluster = Cluster(site.testbed, network, dry_run=True)
-    found: Diffs = []
+    lacking = lacking_artifacts(site, installer, cluster)
+    found: Diffs = [
+        (name, f"+{artifact} to {artifact.target}") for artifact, names in lacking for name in names
+    ]
     for stage in installer.stages(cluster):
         found += _diffs(
             run_on(site.nr, stage.nodes, tasks.join_stage, mesh=cluster, stage=stage, dry_run=True)

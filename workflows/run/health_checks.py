@@ -2,20 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from nornir.core.task import Result
 
 import tasks
 from tasks.firewall.journal import default_directory
 from tasks.firewall.registry import driver_of
+from vpnmesh.cluster.protocol import Installer
 from vpnmesh.doctor.finding import Check, Finding, fatal, good, warning
 from vpnmesh.doctor.judge import judge, judge_alike, judge_clock, judge_leftovers, judge_mtu
 from vpnmesh.doctor.likeness import differences, untold, versions
-from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
+from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.host.probes import Program
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
@@ -25,7 +23,8 @@ from vpnmesh.model import K8S_ROLES, Role, Testbed
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, requirements
-from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.cluster_checks import look_at_cluster
+from workflows.run.hosts import ask_each, run_on
 from workflows.run.lab import emulated
 from workflows.run.site import Site
 
@@ -52,13 +51,15 @@ TOOLS: tuple[tuple[Program, frozenset[Role]], ...] = (
 class Wanted:
     """What a run is to be made of: an inventory by name, and scenarios of the catalogue.
 
-    `asked` says that somebody named them: then a run without one of them is not what was asked for.
+    `asked` says that somebody named them: then a run without one of them is not what was asked for. `installer` is of
+    the cluster that is to lie over every scenario.
     """
 
     inventory: str
     scenarios: Sequence[str]
     catalogue: Catalogue = BUILT_IN
     asked: bool = True
+    installer: Installer | None = None
 
 
 def look_at_machine(testbed: Testbed) -> Iterator[Finding]:
@@ -112,7 +113,7 @@ def _look_for_debris() -> Iterator[Finding]:
 
 def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
     """Every node over SSH; those that do not answer are one finding each, and are asked nothing more."""
-    refused, clocks = _ask(site, site.all_nodes, tasks.read_clock)
+    refused, clocks = ask_each(site.nr, site.all_nodes, tasks.read_clock)
     for name, error in refused.items():
         do = f"try `ssh {_login(site, name)} sudo -n true`: address, host key, user's key, sudo without password"
         yield fatal(Check.SSH, name, str(error), do)
@@ -126,6 +127,9 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
         return
     yield from _look_at_answers(site, names, wanted)
     yield from _look_at_programs(site, names)
+    if wanted.installer is not None:
+        chosen = [wanted.catalogue.named(name) for name in wanted.scenarios]
+        yield from look_at_cluster(site, names, wanted.installer, chosen)
     if not refused:
         yield from _look_at_scenarios(site, wanted)
         yield from _look_at_netem(site)
@@ -134,14 +138,14 @@ def look_at_nodes(site: Site, wanted: Wanted) -> Iterator[Finding]:
 def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[Finding]:
     bed = site.testbed
     interfaces = all_interfaces()
-    failed, answers = _ask(site, names, tasks.read_answers, testbed=bed)
+    failed, answers = ask_each(site.nr, names, tasks.read_answers, testbed=bed)
     for name, result in answers.items():
         yield from judge(bed.node(name), result.result, interfaces)
-    lost, footprints = _ask(site, names, tasks.read_footprint)
+    lost, footprints = ask_each(site.nr, names, tasks.read_footprint)
     for name, result in footprints.items():
         yield from judge_leftovers(name, result.result, interfaces, wanted.inventory)
     senders = [name for name in names if name != bed.firewall.name]
-    mute, mtus = _ask(site, senders, tasks.probe_path_mtu, testbed=bed)
+    mute, mtus = ask_each(site.nr, senders, tasks.probe_path_mtu, testbed=bed)
     chosen = [wanted.catalogue.named(name) for name in wanted.scenarios]
     for name, result in mtus.items():
         yield from judge_mtu(bed, bed.node(name), result.result, chosen)
@@ -156,7 +160,7 @@ def _look_at_programs(site: Site, names: list[str]) -> Iterator[Finding]:
     firewall = site.testbed.firewall.name
     of_driver = driver_of(site.nr.inventory.hosts[firewall]).programs
     wanted = tuple(tool.name for tool in (*(tool for tool, _ in TOOLS), *of_driver))
-    _, found = _ask(site, names, tasks.find_binaries, programs=wanted)
+    _, found = ask_each(site.nr, names, tasks.find_binaries, programs=wanted)
     for name, result in found.items():
         needed = [tool for tool, roles in TOOLS if roles & site.testbed.node(name).roles]
         needed += of_driver if name == firewall else ()
@@ -202,21 +206,6 @@ def _look_at_netem(site: Site) -> Iterator[Finding]:
             yield fatal(
                 Check.KERNEL, name, "no netem", "modprobe sch_netem (package linux-modules-extra on Ubuntu)"
             )
-
-
-def _ask(
-    site: Site, names: Sequence[str], task: Callable[..., Result], **parameters: Any
-) -> tuple[dict[str, VpnmeshError], dict[str, Result]]:
-    """What failed and what was answered, by node: one dead node does not silence the others."""
-    try:
-        return {}, run_on(site.nr, names, task, **parameters)
-    except HostsFailedError as error:
-        failed = {name: _plain(one) for name, one in error.errors.items()}
-    return failed, run_on(site.nr, [name for name in names if name not in failed], task, **parameters)
-
-
-def _plain(error: BaseException) -> VpnmeshError:
-    return error if isinstance(error, VpnmeshError) else VpnmeshError(f"{type(error).__name__}: {error}")
 
 
 def _login(site: Site, name: str) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nornir.core import Nornir
@@ -53,6 +53,21 @@ def run_on(
     if errors:
         raise HostsFailedError(getattr(task, "__name__", str(task)), errors)
     return {name: done[name][0] for name in wanted}
+
+
+def ask_each(
+    nr: Nornir, names: Sequence[str], task: Callable[..., Result], **parameters: Any
+) -> tuple[dict[str, VpnmeshError], dict[str, Result]]:
+    """What failed and what was answered, by node: one dead node does not silence the others."""
+    try:
+        return {}, run_on(nr, names, task, **parameters)
+    except HostsFailedError as error:
+        failed = {name: _plain(one) for name, one in error.errors.items()}
+    return failed, run_on(nr, [name for name in names if name not in failed], task, **parameters)
+
+
+def _plain(error: BaseException) -> VpnmeshError:
+    return error if isinstance(error, VpnmeshError) else VpnmeshError(f"{type(error).__name__}: {error}")
 
 
 def abort_connections(nr: Nornir) -> None:

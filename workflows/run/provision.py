@@ -18,7 +18,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
-from workflows.run.cluster import RaisedCluster, raise_cluster, remove_cluster
+from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.requirements import require
@@ -80,33 +80,43 @@ def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
     Raises UnavailableError before anything is touched, CheckError when what is up is not the scenario.
     """
     solution = require(site, scenario)
-    mesh, set_up = Mesh(site.testbed, scenario), SetUp()
+    if site.installer is not None:
+        refuse_other_clusters(site)
     try:
-        with set_up.phase("firewall"):
-            firewall_policy(site, scenario.policy)
-        infrastructure, members = _parts(solution.stages(mesh))
-        with set_up.phase("infrastructure"):
-            mesh = run_stages(site, infrastructure, mesh, set_up)
-        with set_up.phase("members"):
-            mesh = run_stages(site, members, mesh, set_up)
-        with set_up.phase("ready"):
-            statuses = await_mesh(site, solution, mesh)
-        with set_up.phase("pods"):
-            network = attach(site, mesh, statuses)
-        raised = None
-        if site.installer is not None:
-            with set_up.phase("cluster"):
-                raised = raise_cluster(site, site.installer, network)
-        with set_up.phase("proof"):
-            firewall.prove_policy(site.nr, site.testbed, scenario.policy)
-            share = prove_path(site, mesh)
-        stack = stacks(site, solution)
-        yield Provisioned(scenario, solution, mesh, statuses, share, set_up, stack, raised)
+        yield deploy(site, solution, scenario)
     except VpnmeshError:
         save_logs(site)
         raise
     finally:
-        take_off(site, solution, mesh)
+        take_off(site, solution, Mesh(site.testbed, scenario))
+
+
+def deploy(site: Site, solution: Solution, scenario: Scenario) -> Provisioned:
+    """Deploy the scenario, the cluster over it where the site has an installer, prove its path, and leave it standing.
+
+    Whoever calls this takes it off again, also where it raises.
+    """
+    mesh, set_up = Mesh(site.testbed, scenario), SetUp(tell=site.tell)
+    with set_up.phase("firewall"):
+        firewall_policy(site, scenario.policy)
+    infrastructure, members = _parts(solution.stages(mesh))
+    with set_up.phase("infrastructure"):
+        mesh = run_stages(site, infrastructure, mesh, set_up)
+    with set_up.phase("members"):
+        mesh = run_stages(site, members, mesh, set_up)
+    with set_up.phase("ready"):
+        statuses = await_mesh(site, solution, mesh)
+    with set_up.phase("pods"):
+        network = attach(site, mesh, statuses)
+    raised = None
+    if site.installer is not None:
+        with set_up.phase("cluster"):
+            raised = raise_cluster(site, site.installer, network)
+    with set_up.phase("proof"):
+        firewall.prove_policy(site.nr, site.testbed, scenario.policy)
+        share = prove_path(site, mesh)
+    stack = stacks(site, solution)
+    return Provisioned(scenario, solution, mesh, statuses, share, set_up, stack, raised)
 
 
 def _parts(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:

@@ -16,6 +16,7 @@ from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
 from vpnmesh.study.visits import Job, Visit, batches, made_together
+from workflows.run.cluster import check_cluster_now
 from workflows.run.firewall import keep_policy
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
@@ -109,6 +110,8 @@ class MatrixRun:
         try:
             if condition:
                 check_on_path(context.deployed.scenario, self.plan.profile.placement)
+            if context.deployed.cluster:
+                check_cluster_now(self.site, context.deployed.cluster)
             with contextlib.ExitStack() as held:
                 pairs = dict.fromkeys(job.cell.pair for job in jobs)
                 impaired = {

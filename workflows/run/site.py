@@ -1,5 +1,6 @@
 """A testbed with its connections: what the machinery of a run works on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nornir.core import Nornir
@@ -10,6 +11,13 @@ from vpnmesh.model import Testbed
 from vpnmesh.plan import Secret
 from workflows.run.firewall import FirewallRun
 
+Tell = Callable[[str, float | None], None]
+"""Hears of a phase of deploying when it begins (None) and when it is done (its seconds)."""
+
+
+def tell_nobody(_phase: str, _seconds: float | None) -> None:
+    """Say nothing."""
+
 
 @dataclass(slots=True)
 class Site:
@@ -17,7 +25,8 @@ class Site:
 
     `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
     those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
-    `installer` puts Kubernetes over every scenario; None where pods are namespaces.
+    `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
+    deploying.
     """
 
     nr: Nornir
@@ -27,6 +36,7 @@ class Site:
     secrets: set[Secret] = field(default_factory=set)
     firewall: FirewallRun = field(default_factory=FirewallRun)
     installer: Installer | None = None
+    tell: Tell = tell_nobody
 
     @property
     def all_nodes(self) -> list[str]:

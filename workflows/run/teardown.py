@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tasks
+from vpnmesh.cluster import INSTALLERS
 from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.impairment.engine import everywhere
@@ -40,6 +41,11 @@ class Removal:
 def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> Iterator[Removal]:
     """Clean everything on every node; `mark` is the run whose firewall changes are rolled back."""
     yield from _impairments(site, dry_run=dry_run)
+    for installer in INSTALLERS.values():
+        parameters = {"installer": installer, "testbed": site.testbed}
+        yield from _removed(
+            site, f"cluster ({installer.name})", site.k8s, tasks.leave_cluster, dry_run=dry_run, **parameters
+        )
     yield from _removed(site, "pod network", site.k8s, tasks.detach_pods, dry_run=dry_run)
     for solution in SOLUTIONS.values():
         found = {"solution": solution, "mesh": Mesh(site.testbed, _any_scenario(solution.name))}

@@ -75,6 +75,7 @@ class Kubernetes(Installer):
             Stage("runtime and control plane", everyone, self._runtime),
             *self.networking.stages(cluster, self.kubectl(cluster)),
             Stage("nodes", everyone, _nodes, joining=True),
+            *self.networking.node_stages(cluster, self.kubectl(cluster)),
             Stage("pods", master, lambda cluster, _node: self._pods(cluster)),
         )
 
