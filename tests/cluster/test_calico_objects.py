@@ -227,6 +227,11 @@ def test_a_node_that_calico_never_registered_is_named(bed: Testbed) -> None:
         answered(as_laid_out(cluster_of(bed), KUBECTL), 0, '{"items": []}')
 
 
+def test_a_dry_run_does_not_ask_what_calico_took(bed: Testbed) -> None:
+    """There is no Calico yet."""
+    assert as_laid_out(replace(cluster_of(bed), dry_run=True), KUBECTL).parse([]) == Plan()
+
+
 def test_stages_say_where_they_run(bed: Testbed) -> None:
     """The API is changed on the master alone, programs run on every member."""
     cluster = cluster_of(bed)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nornir.core.task import Result, Task
 
+import tasks
 from tasks.connection import shell
 from tests.live.clusters import left_on, site_of_a_cluster
 from tests.live.vpn import said
@@ -167,6 +168,20 @@ def assert_mtu_changes_in_place(site: Site, raised: RaisedCluster) -> None:
 def narrowed(cluster: Cluster) -> Cluster:
     """The same cluster with a tunnel's MTU."""
     return replace(cluster, network=replace(cluster.network, mtu=NARROW))
+
+
+def test_a_dry_run_shows_all_stages_and_touches_nothing(site: Site) -> None:
+    """On bare nodes; the token that the master would publish shows as words."""
+    before, shown = provenance.footprint(site), []
+    cluster = Cluster(site.testbed, pod_network_of(site), dry_run=True)
+    assert site.installer is not None
+    for stage in site.installer.stages(cluster):
+        done = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=cluster, stage=stage, dry_run=True)
+        shown += [stage.name for one in done.values() if one.changed]
+    assert {"calico kinds", "calico account", "calico addresses", "calico files", "calico felix"} <= set(
+        shown
+    )
+    assert provenance.compare_footprints(before, provenance.footprint(site)) == []
 
 
 def test_a_copy_of_the_plugin_as_its_address_manager_is_refused(site: Site) -> None:
