@@ -86,7 +86,7 @@ BAD = {
     "a: {variant_of: quick, blocks: 0}": "p.yaml: a: blocks: '0' is less than 1; docs/scenarios.md says",
     "a: {variant_of: quick, blocks: many}": "p.yaml: a: blocks: 'many' is no whole number; ",
     "a: {variant_of: quick, tests: tcp}": "p.yaml: a: tests: 'tcp' is no list; write [A, B]",
-    "a: {variant_of: quick, tests: [sctp]}": "p.yaml: a: tests: unknown test 'sctp'; known are: convergence, ",
+    "a: {variant_of: quick, tests: [sctp]}": "p.yaml: a: tests: unknown test 'sctp'; known are: cluster-health, ",
     "a: {variant_of: quick, conditions: [rain]}": "p.yaml: a: conditions: unknown condition 'rain'; known are: none, ",
     "a: {variant_of: quick, placement: moon}": "p.yaml: a: placement: 'moon' is not PLACE[:END][:LIMIT]; places: ",
     "a: {variant_of: quick, udp_rate: fast}": "p.yaml: a: udp_rate: 'fast' does not look like ",
