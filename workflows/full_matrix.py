@@ -12,6 +12,7 @@ examples:
   python -m workflows.full_matrix --inventory lab-12 --pairs sample:18 --scenarios nebula-direct --tests ping
   python -m workflows.full_matrix --resume runs/20260101-120000 --budget 20   twenty minutes more for what is open
   python -m workflows.full_matrix --profile quick          all seven conditions, each cell twice
+  python -m workflows.full_matrix --profile quick --cluster kubernetes --scenarios native-1450,headscale-direct
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
@@ -41,12 +42,13 @@ from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import closing
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
+from workflows.run.cluster import installer_of
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.impair import choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
-from workflows.run.lab import emulated, lab_for
+from workflows.run.lab import lab_for
 from workflows.run.listing import beside, show_plan, show_programs, told_missing
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
@@ -85,6 +87,12 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     metavar="WHICH",
     help="fixed (worker to worker, one pair) | full-mesh (every ordered pair of members) | sample:K (K pairs drawn by"
     " chance)",
+)
+@click.option(
+    "--cluster",
+    metavar="NAME",
+    help="pods (default: a namespace on each node, with Calico's datapath) | kubernetes | ...: a real cluster"
+    " over every scenario's addresses, whose pods are measured (docs/cluster.md)",
 )
 @click.option(
     "--budget",
@@ -142,7 +150,7 @@ def main(
     console = make_console()
     asked = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
     nr, testbed = load(asked.inventory)
-    site = Site(nr, testbed)
+    site = Site(nr, testbed, installer=installer_of(asked.profile))
     store = Store.open(resume, site.secrets) if resume else None
     if store is not None:
         sessions.check_request(store, testbed)
@@ -150,13 +158,12 @@ def main(
     plan = plan_matrix(asked.profile, pairs, asked.seed, asked.catalogue, testbed.master.name)
     required = availability.required(require, plan.profile.scenarios)
     if only_plan:
-        there = availability.on_this_machine(testbed, scenarios_of(plan)) if emulated(testbed) else ()
-        show_plan(console, plan, there, as_json=as_json)
+        show_plan(console, plan, availability.before_nodes(site, scenarios_of(plan)), as_json=as_json)
         for sentence in told(testbed, plan.profile.pairs, pairs):
             click.echo(sentence, err=as_json)
         return
     try:
-        with interruptible(nr), lab_for(testbed, console) as lab:
+        with interruptible(nr), lab_for(testbed, console, kubernetes=site.installer is not None) as lab:
             if dry_run:
                 show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)

@@ -19,6 +19,7 @@ import pytest
 
 from vpnmesh.errors import InputError
 from vpnmesh.lab import lifecycle
+from vpnmesh.lab.cgroups import plan_cgroups
 from vpnmesh.lab.controller import link_exists
 from vpnmesh.lab.directory import LabDirectory, NodeRecord
 from vpnmesh.lab.errors import LabError
@@ -435,7 +436,7 @@ def test_kill_9_in_the_middle_of_up_leaves_nothing(place: Path, testbed: Testbed
     """Whatever had been built goes, though the lab was to stay up; the next up cleans the directory."""
     before = links(), mounts()
     with owner("detached", step) as creator:
-        made = Traces(descendants(creator.pid), ("vml0",), place)
+        made = Traces(descendants(creator.pid), ("vml0",), place, plan_cgroups(place))
         creator.kill()
     assert await_gone(made, DEADLINE_S) == ()
     assert before == (links(), mounts())

@@ -5,7 +5,7 @@ asks a node for its state and answers with the plan that is missing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -106,12 +106,21 @@ class ClusterProgram:
     """A program that an installer needs on nodes of these roles.
 
     `package` is the Debian package that brings it ("" if none does), `version` the command that prints its version.
+    `stand_ins` are programs that do the same where all of them are there. `folders` are looked in beside PATH.
+    `way` is how one gets it, where that is not what docs/binaries.md says of every program.
     """
 
     name: str
     package: str = ""
     version: tuple[str, ...] = ()
     at: tuple[ClusterRole, ...] = tuple(ClusterRole)
+    stand_ins: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    way: str = ""
+
+    def served_by(self, there: Collection[str]) -> bool:
+        """Whether these programs do."""
+        return self.name in there or (bool(self.stand_ins) and set(self.stand_ins) <= set(there))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,8 @@ class Installer(ABC):
     """Whether it makes `vxlan.calico` itself (Calico), else ours is there before its stages run."""
     ready_s: float = 180.0
     """Seconds that all nodes and measured pods may take until they are ready, once the stages are done."""
+    visit_s: float = 35.0
+    """Seconds that a visit to a scenario takes longer with it: putting it up, and taking it off again."""
 
     def unbuildable_reason(self, _cluster: Cluster, /) -> str:
         """Why this cannot be installed whatever programs are there, with the way out; "" when it can."""

@@ -96,7 +96,12 @@ def in_pod(*argv: str) -> tuple[str, ...]:
 def attached(network: PodNetwork, node: Node) -> Fact[Plan]:
     """Ensure the node's pod and VXLAN device, exactly as the network lays them out."""
     wanted = _wanted(network, node)
-    return held().map(lambda found: _plan(found, wanted, network, node))
+
+    def plan(found: tuple[str, ...]) -> Plan:
+        ours = found if network.own_pods else tuple(line for line in found if not _of_own_pod(line))
+        return _plan(ours, wanted, network, node)
+
+    return held().map(plan)
 
 
 def detached() -> Fact[Plan]:
@@ -140,14 +145,16 @@ def _mac(name: str) -> str:
 
 def _wanted(network: PodNetwork, node: Node) -> tuple[str, ...]:
     own = network.site(node.name)
-    lines = [
-        f"vxlan {VNI} local {own.underlay} dev {network.device[node.name]} mtu {network.mtu} mac {own.mac}",
-        f"veth {HOST_VETH} mtu {network.mtu}",
-        f"pod {own.pod} mtu {network.mtu}",
-        f"route {own.pod} dev {HOST_VETH}",
-    ]
-    if network.tuning.note:
-        lines.append(f"pod {NOTE} {network.tuning.note}")
+    device = network.device[node.name]
+    lines = [f"vxlan {VNI} local {own.underlay} dev {device} mtu {network.mtu} mac {own.mac}"]
+    if network.own_pods:
+        lines += [
+            f"veth {HOST_VETH} mtu {network.mtu}",
+            f"pod {own.pod} mtu {network.mtu}",
+            f"route {own.pod} dev {HOST_VETH}",
+        ]
+        if network.tuning.note:
+            lines.append(f"pod {NOTE} {network.tuning.note}")
     for peer in network.sites:
         if peer != own:
             lines += [
@@ -162,14 +169,19 @@ def _plan(found: tuple[str, ...], wanted: tuple[str, ...], network: PodNetwork, 
     if found == wanted:
         return Plan()
     diff = unified_diff("pod network", "\n".join(found), "\n".join(wanted))
-    return Plan((_remove() if found else ()) + _create(network, node), diff)
+    remove = _remove(own_pod=network.own_pods) if found else ()
+    return Plan(remove + _create(network, node), diff)
 
 
-def _remove() -> tuple[Command, ...]:
+def _of_own_pod(line: str) -> bool:
+    """Whether that line of what a node has is a pod's, or of what leads to the pod that we make."""
+    return line.startswith(("pod ", "veth ")) or line.endswith(f" dev {HOST_VETH}")
+
+
+def _remove(*, own_pod: bool = True) -> tuple[Command, ...]:
+    vxlan = ("ip", "link", "delete", VXLAN)
     argvs = (
-        ("ip", "link", "delete", HOST_VETH),
-        ("ip", "link", "delete", VXLAN),
-        ("ip", "netns", "delete", POD),
+        (("ip", "link", "delete", HOST_VETH), vxlan, ("ip", "netns", "delete", POD)) if own_pod else (vxlan,)
     )
     return tuple(Command(argv, ok=(0, 1, 2)) for argv in argvs)
 
@@ -177,14 +189,15 @@ def _remove() -> tuple[Command, ...]:
 def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:
     own, device, mtu = network.site(node.name), network.device[node.name], str(network.mtu)
     peers = [peer for peer in network.sites if peer != own]
+    with_pod = network.own_pods
     return (
-        Command(("ip", "netns", "add", POD)),
-        _at_once("ip", *_make_vxlan(own, device, mtu), *_make_veth(own, mtu)),
+        *((Command(("ip", "netns", "add", POD)),) if with_pod else ()),
+        _at_once("ip", *_make_vxlan(own, device, mtu), *(_make_veth(own, mtu) if with_pod else ())),
         _at_once("bridge", *(_make_entry(peer) for peer in peers)),
         _at_once("ip", *(words for peer in peers for words in _make_peer(peer))),
-        _at_once("ip", *_make_pod(own), options=("-n", POD)),
+        *((_at_once("ip", *_make_pod(own), options=("-n", POD)),) if with_pod else ()),
         Command(("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")),
-        *(Command(argv) for argv in _tune(network.tuning)),
+        *(Command(argv) for argv in (_tune(network.tuning) if with_pod else ())),
     )
 
 

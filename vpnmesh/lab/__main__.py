@@ -16,6 +16,8 @@ from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, Vpnme
 from vpnmesh.host.binaries import Arch
 from vpnmesh.lab import binaries
 from vpnmesh.lab.binaries import command
+from vpnmesh.lab.cgroup_tree import join_node
+from vpnmesh.lab.cgroups import plan_cgroups
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
@@ -28,6 +30,7 @@ Examples:
   python -m vpnmesh.lab up                      six nodes, ports at 1 Gbit/s
   python -m vpnmesh.lab up --port-rate none     unshaped
   python -m vpnmesh.lab up --nodes 12           six workers more; other commands: --inventory lab-12
+  python -m vpnmesh.lab up --kubernetes         nodes that can run containers and kubelet
   python -m vpnmesh.lab shell worker1           a root shell in a node
   python -m vpnmesh.lab shell worker1 -- ping -c1 relay
   python -m vpnmesh.lab status                  nodes, and what this machine can carry
@@ -89,13 +92,18 @@ def main() -> None:
     callback=_rate,
     help="Rate of every VLAN port in Mbit/s, or 'none'.",
 )
-def up_command(folder: Path | None, nodes: int | None, port_rate: float | None) -> None:
+@click.option(
+    "--kubernetes",
+    is_flag=True,
+    help="Nodes with cgroups of their own, which can run containers and kubelet.",
+)
+def up_command(folder: Path | None, nodes: int | None, port_rate: float | None, *, kubernetes: bool) -> None:
     """Bring the lab up; it stays up until `down`. A second `up` changes nothing."""
     with _sentences():
         base = folder or default_folder()
         testbed = read_testbed(base) if nodes is None else sized_testbed(base, nodes)
         before = find()
-        lab = up(testbed, port_rate_mbit_s=port_rate, progress=_show_step)
+        lab = up(testbed, port_rate_mbit_s=port_rate, kubernetes=kubernetes, progress=_show_step)
         if before and before.init_pid == lab.init_pid:
             click.echo(f"the lab is up already, in {lab.directory}")
             return
@@ -188,16 +196,10 @@ def shell_command(node: str, command: tuple[str, ...]) -> None:
             raise UnknownNameError("shell", "node", node, known)
         if os.geteuid() != 0:
             raise InputError("shell", "needs root", "or log in with ssh")
-        enter = (
-            "nsenter",
-            "--target",
-            str(lab.node_pid(node)),
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-        )
+        namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
+        if join_node(plan_cgroups(lab.directory), node):
+            namespaces.append("--cgroup")
+        enter = ("nsenter", "--target", str(lab.node_pid(node)), *namespaces)
         environment = {**os.environ, "HOME": "/root", "USER": "root", "PS1": rf"root@{node}:\w# "}
         os.chdir("/")
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; what runs in the node shall not

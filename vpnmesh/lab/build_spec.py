@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vpnmesh.lab.cgroups import CgroupPlan
 from vpnmesh.lab.nodes import Account, NodeFile
 from vpnmesh.lab.topology import Step, Topology, build_steps, node_sysctls
 
@@ -24,13 +25,17 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class BuildSpec:
-    """The lab: `steps` run first, then all nodes start at once, then `uplink` when the controller says so."""
+    """The lab: `steps` run first, then all nodes start at once, then `uplink` when the controller says so.
+
+    With `cgroups` every node can be a node of Kubernetes.
+    """
 
     steps: tuple[Step, ...]
     uplink: Step
     sysctls: tuple[tuple[str, str], ...]
     accounts: tuple[Account, ...]
     nodes: tuple[NodeSpec, ...]
+    cgroups: CgroupPlan | None = None
 
     def to_json(self) -> str:
         """The spec as the init reads it; it holds private keys."""
@@ -54,6 +59,7 @@ class BuildSpec:
                 )
                 for item in raw["nodes"]
             ),
+            cgroups=CgroupPlan.from_raw(raw["cgroups"]) if raw["cgroups"] else None,
         )
 
 

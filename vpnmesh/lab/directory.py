@@ -57,6 +57,7 @@ class LabRecord:
     user: str
     nodes: tuple[NodeRecord, ...]
     timings: tuple[Timing, ...]
+    kubernetes: bool = False
 
 
 _RECORDS = TypeAdapter(LabRecord)

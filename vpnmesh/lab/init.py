@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vpnmesh.lab import kernel
 from vpnmesh.lab.build_spec import BuildSpec
+from vpnmesh.lab.cgroup_tree import make_roots
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.roots import start_nodes
@@ -80,6 +81,9 @@ def build(spec: BuildSpec, control: Control, events: Events) -> bool:
     with events.step("mounts and settings"):
         prepare_mounts()
         write_sysctls(spec.sysctls)
+    if spec.cgroups:
+        with events.step("cgroups"):
+            make_roots(spec.cgroups)
     for step in spec.steps:
         run_timed(step, events)
     with events.step("nodes"):

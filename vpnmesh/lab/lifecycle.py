@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vpnmesh.errors import InputError
+from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.lab.build_spec import BuildSpec, NodeSpec, fingerprint
+from vpnmesh.lab.cgroups import CgroupPlan, plan_cgroups, unusable
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
 from vpnmesh.lab.directory import (
@@ -34,7 +35,7 @@ from vpnmesh.lab.init_process import InitProcess, end_init
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, emptied_folders, hosts_file, node_files
 from vpnmesh.lab.processes import ProcessIdentity, descendants, inner_pid
-from vpnmesh.lab.residue import await_gone, traces_of
+from vpnmesh.lab.residue import await_cgroups_gone, await_gone, traces_of
 from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,
@@ -54,7 +55,9 @@ Progress = Callable[[str, float], None]
 DEFAULT_PORT_RATE_MBIT_S = 1000.0
 _SSH_TIMEOUT_S = 15.0
 _GONE_TIMEOUT_S = 15.0
+_KERNEL_LOG = Path("/dev/kmsg")
 _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
+_WITH_CGROUPS = f"{_DOWN_FIRST}, then: python -m vpnmesh.lab up --kubernetes"
 
 
 class Lab:
@@ -138,11 +141,13 @@ def up(
     *,
     directory: Path | None = None,
     port_rate_mbit_s: float | None = DEFAULT_PORT_RATE_MBIT_S,
+    kubernetes: bool = False,
     owned: bool = False,
     progress: Progress | None = None,
 ) -> Lab:
     """Bring the lab up, or return the one that is up already if it is the same. Needs root.
 
+    With `kubernetes` its nodes can run containers; a lab that has it serves also who does not ask for it.
     `owned` ties it to this process. `progress` gets each step's name and seconds. InputError or
     UnavailableError before anything is touched; LabError names the step that failed, after everything
     that was built is gone.
@@ -154,10 +159,12 @@ def up(
     with place.locked():
         if existing := find(place.path):
             _check_same(existing, wanted, port_rate_mbit_s)
+            check_kubernetes(existing, kubernetes=kubernetes)
             _check_whole(existing)
             return existing
         place.check_ours()
-        return _Construction(testbed, topology, place, progress).run(wanted, owned=owned)
+        construction = _Construction(testbed, topology, place, progress, kubernetes=kubernetes)
+        return construction.run(wanted, owned=owned)
 
 
 def find(directory: Path | None = None) -> Lab | None:
@@ -179,7 +186,10 @@ def _down(place: LabDirectory, only: ProcessIdentity | None = None) -> tuple[str
         record = place.read()
         if only and record and record.init != only:
             return ()
-        left = _end(place, record.starter, record.init) if record and is_up(record) else ()
+        if record and is_up(record):
+            left = _end(place, record.starter, record.init)
+        else:
+            left = await_cgroups_gone(place.path, _GONE_TIMEOUT_S)
         place.remove()
         return left
 
@@ -210,6 +220,14 @@ def _check_same(existing: Lab, wanted: str, port_rate_mbit_s: float | None) -> N
     )
 
 
+def check_kubernetes(existing: Lab, *, kubernetes: bool) -> None:
+    """InputError if nodes of Kubernetes are asked for, and those of the lab that is up cannot be."""
+    if kubernetes and not existing.record.kubernetes:
+        raise InputError(
+            "lab", f"the nodes of the lab in {existing.directory} cannot run containers", _WITH_CGROUPS
+        )
+
+
 def _check_whole(existing: Lab) -> None:
     """InputError if the lab cannot be used here: a node died, or it belongs to another network namespace."""
     if dead := [node.name for node in existing.record.nodes if not node.first.alive]:
@@ -222,6 +240,24 @@ def _check_whole(existing: Lab) -> None:
         )
 
 
+def _cgroups(place: LabDirectory) -> CgroupPlan:
+    """The cgroups that a lab here would have; UnavailableError where its nodes could run no containers."""
+    plan = plan_cgroups(place.path)
+    if why := unusable(plan):
+        raise UnavailableError(f"the lab's nodes cannot run containers: {why}")
+    if not _KERNEL_LOG.exists():
+        raise UnavailableError(
+            f"the lab's nodes cannot run kubelet: it reads {_KERNEL_LOG}, which is missing here"
+        )
+    return plan
+
+
+def _clear_cgroups(place: LabDirectory) -> None:
+    """Remove those of a lab that was killed here."""
+    if left := await_cgroups_gone(place.path, _GONE_TIMEOUT_S):
+        raise LabError("clean-up", f"left behind by an earlier lab: {', '.join(left)}")
+
+
 def _rate(rate_mbit_s: float | None) -> str:
     return "unshaped" if rate_mbit_s is None else f"{rate_mbit_s:g} Mbit/s"
 
@@ -230,12 +266,19 @@ class _Construction:
     """One run of `up`: keeps the seconds of each step, and leaves nothing behind when a step fails."""
 
     def __init__(
-        self, testbed: Testbed, topology: Topology, place: LabDirectory, progress: Progress | None
+        self,
+        testbed: Testbed,
+        topology: Topology,
+        place: LabDirectory,
+        progress: Progress | None,
+        *,
+        kubernetes: bool,
     ) -> None:
         self._testbed = testbed
         self._topology = topology
         self._place = place
         self._progress = progress
+        self._kubernetes = kubernetes
         self._timings: list[Timing] = []
 
     def run(self, wanted: str, *, owned: bool) -> Lab:
@@ -244,18 +287,20 @@ class _Construction:
             substrate = examine(NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
             check_free(self._topology)
+            cgroups = _cgroups(self._place) if self._kubernetes else None
+            _clear_cgroups(self._place)
         try:
-            return self._build(substrate, wanted, owned=owned)
+            return self._build(substrate, cgroups, wanted, owned=owned)
         except BaseException:
             self._place.remove()
             raise
 
-    def _build(self, substrate: Substrate, wanted: str, *, owned: bool) -> Lab:
+    def _build(self, substrate: Substrate, cgroups: CgroupPlan | None, wanted: str, *, owned: bool) -> Lab:
         self._place.remove()  # of a lab that was killed
         self._place.make()
         with self._step("keys"):
             self._place.build_spec.touch(mode=0o600)
-            self._place.build_spec.write_text(self._build_spec(substrate).to_json())
+            self._place.build_spec.write_text(self._build_spec(substrate, cgroups).to_json())
         init_process = InitProcess(self._place)
         try:
             record = self._start(init_process, wanted, owned=owned)
@@ -286,7 +331,7 @@ class _Construction:
             init_process.close()
         return record
 
-    def _build_spec(self, substrate: Substrate) -> BuildSpec:
+    def _build_spec(self, substrate: Substrate, cgroups: CgroupPlan | None) -> BuildSpec:
         """Make this lab's keys and accounts, and put together all that its init needs."""
         names = self._topology.nodes
         make_keys(self._place, names)
@@ -314,6 +359,7 @@ class _Construction:
                 )
                 for name in names
             ),
+            cgroups=cgroups,
         )
 
     def _record(
@@ -346,6 +392,7 @@ class _Construction:
                 for node in self._testbed.nodes
             ),
             timings=tuple(self._timings),
+            kubernetes=self._kubernetes,
         )
 
     def _tell(self, name: str, seconds: float) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpnmesh.lab.cgroup_tree import left_of, remove_tree
+from vpnmesh.lab.cgroups import CgroupPlan, plan_cgroups
 from vpnmesh.lab.controller import link_exists
 from vpnmesh.lab.processes import ProcessIdentity, descendants, members, namespaces
 from vpnmesh.lab.waiting import wait_until
@@ -14,7 +16,7 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """A lab's processes, its links in the controller's namespace, and its directory.
+    """A lab's processes, its links in the controller's namespace, its directory, its cgroups if it has any.
 
     Namespaces show by the processes in them: their numbers are of no use once they are gone, for the kernel
     gives them to the next namespace that anybody makes.
@@ -23,6 +25,7 @@ class Traces:
     processes: tuple[ProcessIdentity, ...]
     links: tuple[str, ...]
     directory: Path
+    cgroups: CgroupPlan
 
 
 def traces_of(roots: Sequence[ProcessIdentity], links: tuple[str, ...], directory: Path) -> Traces:
@@ -31,7 +34,8 @@ def traces_of(roots: Sequence[ProcessIdentity], links: tuple[str, ...], director
     lab = tuple(dict.fromkeys(family))
     inside = (namespaces(one.pid) for one in lab if one != roots[0])
     found = frozenset[str]().union(*inside) - _shared(roots[0])
-    return Traces((*lab, *(one for one in members(found) if one not in lab)), links, directory)
+    processes = (*lab, *(one for one in members(found) if one not in lab))
+    return Traces(processes, links, directory, plan_cgroups(directory))
 
 
 def _shared(starter: ProcessIdentity) -> frozenset[str]:
@@ -40,16 +44,28 @@ def _shared(starter: ProcessIdentity) -> frozenset[str]:
     return namespaces(os.getpid()).union(inherited)
 
 
+def await_cgroups_gone(directory: Path, timeout_s: float) -> tuple[str, ...]:
+    """Remove the cgroups of a lab that was killed, which is all that the kernel leaves of it; returns what is left."""
+    plan = plan_cgroups(directory)
+
+    def left() -> tuple[str, ...]:
+        remove_tree(plan)
+        return left_of(plan.roots)
+
+    return wait_until(left, timeout_s, _POLL_S, good=lambda held: not held)
+
+
 def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:
     """Wait until nothing of the lab is there; returns what is left then, one sentence each."""
     return wait_until(lambda: remains(traces), timeout_s, _POLL_S, good=lambda left: not left)
 
 
 def remains(traces: Traces) -> tuple[str, ...]:
-    """What of a lab is still there."""
+    """What of a lab is still there; its cgroups are removed here, for the kernel leaves them once they are empty."""
+    remove_tree(traces.cgroups)
     links = (f"link {name}" for name in traces.links if link_exists(name))
     processes = (f"process {_describe(one)}" for one in traces.processes if one.alive)
-    return (*links, *processes, *_mounts(traces.directory))
+    return (*links, *processes, *_mounts(traces.directory), *left_of(traces.cgroups.roots))
 
 
 def _describe(one: ProcessIdentity) -> str:

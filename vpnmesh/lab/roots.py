@@ -13,8 +13,11 @@ from pathlib import Path
 
 from vpnmesh.lab import kernel
 from vpnmesh.lab.build_spec import BuildSpec, NodeSpec
+from vpnmesh.lab.cgroup_tree import enter_node, show_to_node
+from vpnmesh.lab.cgroups import CgroupPlan
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import EMPTY, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
+from vpnmesh.lab.stand_in_settings import bind_stand_ins
 
 _STAGE = "/mnt"
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,7 +27,7 @@ _NEW_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 def start_nodes(spec: BuildSpec, logs: Path) -> dict[str, int]:
     """Start all nodes at once; returns their first processes' ids, as the lab's init sees them."""
     argv = (program("tini"), "--", program("sshd"), "-D", "-e", "-f", SSHD_CONFIG)
-    lines = {node.name: _spawn(node, spec.accounts, argv, logs) for node in spec.nodes}
+    lines = {node.name: _spawn(spec, node, argv, logs) for node in spec.nodes}
     return {name: _collect(name, *line) for name, line in lines.items()}
 
 
@@ -36,9 +39,7 @@ def program(name: str) -> str:
     return path
 
 
-def _spawn(
-    node: NodeSpec, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path
-) -> tuple[int, int]:
+def _spawn(spec: BuildSpec, node: NodeSpec, argv: tuple[str, ...], logs: Path) -> tuple[int, int]:
     """Fork the process that makes the node; returns its id, and the pipe on which it reports how it went."""
     report, told = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
@@ -46,9 +47,10 @@ def _spawn(
         os.close(told)
         return child, report
     try:
-        _become_node(node, accounts, argv, logs, told)
-    except OSError as error:
-        os.write(told, (json.dumps({"error": str(error)}) + "\n").encode())
+        _become_node(spec, node, argv, logs, told)
+    except (OSError, LabError) as error:
+        reason = error.reason if isinstance(error, LabError) else str(error)
+        os.write(told, (json.dumps({"error": reason}) + "\n").encode())
     finally:
         traceback.print_exc()  # to the init's log: whatever brought us here, it was no success
         os._exit(1)  # never back into the init's code
@@ -67,19 +69,19 @@ def _collect(name: str, child: int, report: int) -> int:
     return pid
 
 
-def _become_node(
-    node: NodeSpec, accounts: tuple[Account, ...], argv: tuple[str, ...], logs: Path, told: int
-) -> None:
+def _become_node(spec: BuildSpec, node: NodeSpec, argv: tuple[str, ...], logs: Path, told: int) -> None:
     log = os.open(logs / f"{node.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     kernel.enter_network(f"/run/netns/{node.name}")
     for name, value in node.sysctls:
         path = Path("/proc/sys", name)
         if path.exists():
             path.write_text(value)
+    if spec.cgroups:
+        enter_node(spec.cgroups, node.name)
     kernel.unshare(_NEW_NAMESPACES)
     socket.sethostname(node.name)
-    _make_root(node.emptied)
-    for account in accounts:
+    _make_root(node.emptied, spec.cgroups)
+    for account in spec.accounts:
         _make_home(account)
     for file in node.files:
         _write(file)
@@ -87,12 +89,14 @@ def _become_node(
     if first:
         os.write(told, (json.dumps({"pid": first}) + "\n").encode())
         os._exit(0)
-    _become_first(argv, log)
+    _become_first(argv, log, kubernetes=spec.cgroups is not None)
 
 
-def _become_first(argv: tuple[str, ...], log: int) -> None:
+def _become_first(argv: tuple[str, ...], log: int, *, kubernetes: bool) -> None:
     """The node's PID 1: a /proc of its own namespace, then tini, which reaps what daemons orphan."""
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+    if kubernetes:
+        bind_stand_ins()
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for target, source in ((0, null), (1, log), (2, log)):
@@ -103,7 +107,7 @@ def _become_first(argv: tuple[str, ...], log: int) -> None:
     os.execve(argv[0], argv, {"PATH": SEARCH, "LANG": "C.UTF-8"})  # noqa: S606 - an argv, no shell
 
 
-def _make_root(emptied: tuple[str, ...]) -> None:
+def _make_root(emptied: tuple[str, ...], cgroups: CgroupPlan | None) -> None:
     """Make everything read-only, then mount what is the node's own on top; `emptied` hides the machine's own VPNs."""
     kept = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in KEPT if Path(path).is_dir()}
     # `ip netns` makes its folder shared: without this, what is taken away here is taken from all nodes
@@ -123,8 +127,16 @@ def _make_root(emptied: tuple[str, ...]) -> None:
             Path(path).mkdir(mode=0o755)
     Path("/run/sshd").mkdir(mode=0o755)
     Path("/run/lock").mkdir(mode=0o755)
+    if cgroups:
+        kernel.detach(
+            "/sys"
+        )  # whoever looks for a hierarchy takes its first mount, which would be the machine's
     kernel.mount("sysfs", "/sys", "sysfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID, "gid=5,mode=0620,ptmxmode=0666")
+    if cgroups:
+        show_to_node(cgroups)
+        # volumes that kubelet mounts later shall be seen in containers that run already
+        kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_SHARED)
 
 
 def _overlay() -> None:

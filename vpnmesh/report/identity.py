@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from vpnmesh.cluster import PODS
 from vpnmesh.model import FORWARDING_ROLES, NodeKind
 
 CPU_UNIT = "percent of one core"
@@ -58,10 +59,13 @@ def _texts(value: object) -> list[str]:
 
 
 def _substrate(manifest: Mapping[str, object]) -> str:
-    """`lab` or `hosts`, and the engine that impairs; empty where the manifest names neither."""
+    """`lab` or `hosts`, whose pods, and the engine that impairs; empty where the manifest names none of these."""
     if "lab" not in manifest and "engine" not in manifest:
         return ""
-    return f"{'lab' if manifest.get('lab') else 'hosts'}, impaired by {manifest.get('engine') or _UNKNOWN}"
+    cluster = manifest.get("cluster", PODS)
+    pods = "" if cluster == PODS else f", pods of {cluster}"
+    place = "lab" if manifest.get("lab") else "hosts"
+    return f"{place}{pods}, impaired by {manifest.get('engine') or _UNKNOWN}"
 
 
 def _versions(manifest: Mapping[str, object], nodes: list[Mapping[str, object]]) -> dict[str, str]:

@@ -154,6 +154,19 @@ class ScenarioUp(JournalLine):
     stack: dict[str, dict[str, str]] = {}
 
 
+class ClusterUp(JournalLine):
+    """A Kubernetes cluster is ready over a scenario's addresses: who installed it, and what that took.
+
+    `versions` are kubelet's by node, `seconds` those of each stage, of waiting and of entering the measured pods.
+    """
+
+    type: Literal["cluster"] = "cluster"
+    scenario: StrictStr = ""
+    installer: StrictStr = ""
+    versions: dict[str, str] = {}
+    seconds: Annotated[dict[str, float], BeforeValidator(_phases)] = {}
+
+
 class RepetitionEnded(JournalLine):
     """One attempt at a cell, or the row of a cell that could not be attempted (`stage` "unavailable").
 
@@ -258,6 +271,7 @@ JournalEvent = (
     SessionStarted
     | VisitStarted
     | ScenarioUp
+    | ClusterUp
     | RepetitionEnded
     | TeardownProblem
     | PairsAtOnce

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue, StrictInt, ValidationError
 
+from vpnmesh.cluster import PODS
 from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import SCHEMA_VERSION
@@ -41,13 +42,15 @@ class ManifestPart(BaseModel):
 class Surroundings(ManifestPart):
     """All that must stay the same while a run goes on, and in what the nodes are not alike.
 
-    `lab` is None on real machines; `nodes` are the answers of each to the questions of `tasks.read_provenance`.
+    `lab` is None on real machines; `cluster` is what puts Kubernetes there (runs made before there was a choice have
+    none, and had none); `nodes` are the answers of each to the questions of `tasks.read_provenance`.
     """
 
     vpnmesh: str | None = None
     testbed: JsonObject = {}
     controller: dict[str, str] = {}
     engine: str | None = None
+    cluster: str = PODS
     lab: JsonObject | None = None
     nodes: dict[str, dict[str, str]] = {}
     node_differences: list[str] = []

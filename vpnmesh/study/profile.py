@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from vpnmesh.errors import InputError
+from vpnmesh.cluster import INSTALLERS, PODS
+from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Settings
 from vpnmesh.model import Condition, Placement
@@ -30,6 +31,7 @@ class Profile:
     `repetitions_*` are those of one visit, and `blocks` the fewest visits. `precision_pct` goes on instead until the
     limits of every ratio are so near to it. `pairs` says which pairs of members are measured; a plan is made of the
     pairs themselves. `steady` counts a flow from when it is steady, else after exactly `omit_s`, as the paper does.
+    `cluster` is the installer that puts Kubernetes over every scenario, PODS for none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Profile:
     precision_pct: float | None = None
     pairs: PairChoice = FIXED
     steady: bool = True
+    cluster: str = PODS
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
@@ -76,10 +79,17 @@ def check_profile(profile: Profile, catalogue: Catalogue) -> None:
         catalogue.named(scenario, f"profile {profile.name}: scenarios")
     for test in profile.tests:
         measurement_named(test)
+    check_cluster(profile.cluster)
     if not profile.conditions or not profile.tests or not profile.scenarios:
         raise InputError("matrix", "nothing to do", "name at least one scenario, condition and test")
     _check_counts(profile)
     _check_shares(profile)
+
+
+def check_cluster(name: str, place: str = "--cluster") -> None:
+    """UnknownNameError, with the known ones, for what neither is an installer nor says that there is none."""
+    if name != PODS and name not in INSTALLERS:
+        raise UnknownNameError(place, "cluster", name, [PODS, *INSTALLERS])
 
 
 def _check_counts(profile: Profile) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from vpnmesh.cluster import PODS
 from vpnmesh.documents.checked import checked, shown
 from vpnmesh.documents.names import slug_problem
 from vpnmesh.documents.yaml_text import parse_yaml
@@ -53,6 +54,7 @@ class _Keys(BaseModel):
     precision_pct: Annotated[StrictInt | StrictFloat, Field(gt=0, lt=100)] | None = None
     pairs: StrictStr = str(FIXED)
     steady: StrictBool = True
+    cluster: StrictStr = PODS
 
 
 Written = Mapping[str, Mapping[str, object]]

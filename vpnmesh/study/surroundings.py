@@ -23,6 +23,7 @@ def facts_of(met: Surroundings) -> dict[tuple[str, str], str]:
             ("vpnmesh", "vpnmesh", str(met.vpnmesh)),
             ("impairment engine", "engine", str(met.engine)),
             ("lab", "lab", _lab(met.lab)),
+            ("cluster", "cluster", met.cluster),
         )
         if name in known
     }

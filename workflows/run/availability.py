@@ -8,9 +8,10 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vpnmesh.cluster.protocol import ClusterProgram, Installer
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.lab.roots import SEARCH
 from vpnmesh.model import Scenario, Testbed
@@ -20,7 +21,8 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
 from vpnmesh.study.programs import is_version, program_of, telling, told_version
 from workflows.run import provenance
-from workflows.run.requirements import lacking_words, require, way_of
+from workflows.run.lab import emulated
+from workflows.run.requirements import lacking_words, require, way_of, way_to_program
 from workflows.run.site import Site
 
 ALL = "all"
@@ -82,9 +84,32 @@ def _is_vpn(scenario: Scenario) -> bool:
     return solution is None or solution.is_vpn
 
 
-def on_this_machine(testbed: Testbed, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
+def before_nodes(site: Site, scenarios: Sequence[Scenario]) -> tuple[Availability, ...]:
+    """What is known before any node is asked: of a lab all, of real machines nothing."""
+    return on_this_machine(site.testbed, scenarios, site.installer) if emulated(site.testbed) else ()
+
+
+def on_this_machine(
+    testbed: Testbed, scenarios: Sequence[Scenario], installer: Installer | None = None
+) -> tuple[Availability, ...]:
     """What a lab's nodes would find, looked up here: they run this machine's programs."""
-    return tuple(_here(testbed, one) for one in scenarios)
+    lacking = _cluster_lacks(installer) if installer else ""
+    found = tuple(_here(testbed, one) for one in scenarios)
+    return tuple(replace(one, reason=one.reason or lacking) for one in found)
+
+
+def _cluster_lacks(installer: Installer) -> str:
+    """What this machine lacks for a cluster, in words; "" where it lacks nothing."""
+
+    def there(program: ClusterProgram) -> bool:
+        search = ":".join((*program.folders, SEARCH))
+        names = (program.name, *program.stand_ins)
+        return program.served_by([name for name in names if shutil.which(name, path=search)])
+
+    missing = dict.fromkeys(
+        (one.name, (), way_to_program(one, platform.machine)) for one in installer.programs if not there(one)
+    )
+    return lacking_words(missing) if missing else ""
 
 
 def _here(testbed: Testbed, scenario: Scenario) -> Availability:

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 import tasks
+from vpnmesh.cluster import PODS, installer_named
 from vpnmesh.cluster.protocol import POD_PREFIX, Cluster, ClusterState, Installer
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_address
 from vpnmesh.lab.waiting import wait_until
+from vpnmesh.stages import side_by_side
+from vpnmesh.study.journal import ClusterUp
+from vpnmesh.study.profile import Profile, check_cluster
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
 from workflows.run.site import Site
@@ -25,6 +29,21 @@ class RaisedCluster:
     state: ClusterState
     set_up: SetUp
 
+    def event(self, scenario: str) -> ClusterUp:
+        """What the journal keeps of it."""
+        return ClusterUp(
+            scenario=scenario,
+            installer=self.installer.name,
+            versions={node.name: node.version for node in self.state.nodes},
+            seconds=self.set_up.seconds,
+        )
+
+
+def installer_of(profile: Profile) -> Installer | None:
+    """What a run puts over every scenario; None where its pods are namespaces. UnknownNameError for any other name."""
+    check_cluster(profile.cluster)
+    return None if profile.cluster == PODS else installer_named(profile.cluster)
+
 
 def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> RaisedCluster:
     """Install the cluster over the network's addresses and wait until all is ready; CheckError says what is not.
@@ -34,11 +53,12 @@ def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> Rais
     cluster, set_up = Cluster(site.testbed, network), SetUp()
     if reason := installer.unbuildable_reason(cluster):
         raise CheckError(STAGE, reason)
-    with set_up.phase("stages"):
-        cluster = run_stages(site, installer.stages(cluster), cluster, set_up)
+    for stage in side_by_side(installer.stages(cluster)):
+        with set_up.phase(stage.name):
+            cluster = run_stages(site, [stage], cluster, set_up)
     with set_up.phase("ready"):
         state = await_ready(site, installer, cluster)
-    with set_up.phase("pods"):
+    with set_up.phase("entering pods"):
         run_on(site.nr, site.k8s, tasks.enter_pods, installer=installer, cluster=cluster)
     return RaisedCluster(installer, cluster, state, set_up)
 

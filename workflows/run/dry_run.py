@@ -4,6 +4,7 @@ Asked of the nodes as they are now: a run takes one scenario off before it makes
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from nornir.core.task import Result
@@ -11,9 +12,10 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 import tasks
+from vpnmesh.cluster.protocol import Cluster, Installer
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall.policy import policy_named
-from vpnmesh.host.pods import pod_network
+from vpnmesh.host.pods import PodNetwork, pod_network
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.impairment.engine import Engine, impairment_for
 from vpnmesh.model import Condition, Place, Scenario
@@ -32,7 +34,7 @@ _NOT_YET = (Place.VXLAN, Place.POD)
 
 
 def show_changes(console: Console, site: Site, plan: MatrixPlan, seed: int = 1) -> None:
-    """Print the diffs of all five kinds: kernel settings, firewall, mesh and pods by scenario, impairments."""
+    """Print the diffs of all kinds: kernel settings, firewall, mesh, pods and cluster by scenario, impairments."""
     _show(console, "kernel settings, for the whole run", lambda: _sysctls(site))
     for scenario in scenarios_of(plan):
         _show(console, scenario.name, lambda scenario=scenario: _scenario(site, scenario))  # type: ignore[misc]
@@ -82,9 +84,28 @@ def _pods(site: Site, mesh: Mesh) -> Diffs:
     """Over the address that the testbed has for each member: a control plane may assign another one on joining."""
     tuning = solution_named(mesh.scenario.solution).tuning(mesh.scenario)
     network = pod_network(site.testbed, mesh.scenario.pod_mtu, _over(site, mesh), tuning)
+    if site.installer is None:
+        return _attached(site, network)
+    network = replace(network, own_pods=False)
+    ours = [] if site.installer.brings_pod_network else _attached(site, network)
+    return [*ours, *_cluster(site, site.installer, network)]
+
+
+def _attached(site: Site, network: PodNetwork) -> Diffs:
     return _diffs(
         run_on(site.nr, site.k8s, tasks.attach_pods, network=network, testbed=site.testbed, dry_run=True)
     )
+
+
+def _cluster(site: Site, installer: Installer, network: PodNetwork) -> Diffs:
+    """Every stage of installing the cluster; what nodes would publish for later stages shows as words."""
+    cluster = Cluster(site.testbed, network, dry_run=True)
+    found: Diffs = []
+    for stage in installer.stages(cluster):
+        found += _diffs(
+            run_on(site.nr, stage.nodes, tasks.join_stage, mesh=cluster, stage=stage, dry_run=True)
+        )
+    return found
 
 
 def _over(site: Site, mesh: Mesh) -> dict[str, tuple[str, IPv4Address]]:

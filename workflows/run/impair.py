@@ -15,7 +15,7 @@ from vpnmesh.impairment import burst
 from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, everywhere, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
-from vpnmesh.impairment.targets import Target
+from vpnmesh.impairment.targets import Target, of_real_pods
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.model import Condition, NodeKind, Pair, Place, Placement
 from vpnmesh.tools.ping import PingSummary
@@ -136,6 +136,8 @@ def impaired(
     """
     measured = pair or site.testbed.pairs[0]
     targets = engine.targets(site.testbed, measured, placement)
+    if site.installer is not None:
+        targets = of_real_pods(site.testbed, targets)
     impairment = impairment_for(condition, placement, seed)
     held = Impaired(site, engine, targets, impairment)
     try:

@@ -8,6 +8,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import click
 
+from vpnmesh.cluster import PODS
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.measurements import MEASUREMENTS
@@ -79,6 +80,7 @@ class MatrixOptions:
     placement: str | None = None
     scenario_files: tuple[str, ...] = ()
     pairs: str | None = None
+    cluster: str | None = None
 
     def known(self) -> KnownScenarios:
         """What ships and what the files hold; InputError names file, scenario and key."""
@@ -97,6 +99,7 @@ class MatrixOptions:
                 ("blocks", self.blocks),
                 ("margin_pct", self.margin),
                 ("precision_pct", self.precision),
+                ("cluster", self.cluster),
             )
             if value is not None
         }
@@ -134,7 +137,10 @@ class MatrixOptions:
             # its budget is what it is asked to make the most of, whatever that is
             return {} if self.precision is None else {"budget_min": None}
         more_pairs = None if self.pairs == str(FIXED) else self.pairs
-        costly = (self.conditions, self.tests, self.repetitions, self.duration, self.blocks, more_pairs)
+        costly = (
+            *(self.conditions, self.tests, self.repetitions, self.duration, self.blocks),
+            *(more_pairs, None if self.cluster == PODS else self.cluster),
+        )
         if any(value is not None for value in costly):
             return {"budget_min": None}
         if profile.budget_min is None or scenarios is None:

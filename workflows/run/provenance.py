@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 import tasks
+from vpnmesh.cluster import PODS
 from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.doctor.likeness import differences
 from vpnmesh.documents.validation import first_problem
@@ -92,6 +93,7 @@ def surroundings(
     return Surroundings(
         controller={"kernel": platform.platform(), "machine": platform.machine()},
         engine=engine.name,
+        cluster=site.installer.name if site.installer else PODS,
         lab=lab_facts(lab),
         nodes=nodes,
         node_differences=differences(nodes),
@@ -102,7 +104,11 @@ def node_answers(
     site: Site, names: Sequence[str], scenarios: Sequence[Scenario] = ()
 ) -> dict[str, dict[str, str]]:
     """What these nodes are and run, by node and by question."""
-    versions = tuple(version_questions(scenarios, SOLUTIONS))
+    programs = site.installer.programs if site.installer else ()
+    versions = (
+        *version_questions(scenarios, SOLUTIONS),
+        *dict.fromkeys(one.version for one in programs if one.version),
+    )
     results = run_on(site.nr, names, tasks.read_provenance, testbed=site.testbed, versions=versions)
     return {name: result.result for name, result in results.items()}
 

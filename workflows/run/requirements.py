@@ -1,10 +1,12 @@
 """Whether the nodes have all that a scenario needs, before anything is touched: programs, versions, folders."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from nornir.core.task import Result
 
 import tasks
+from vpnmesh.cluster.protocol import ClusterProgram, ClusterRole, Installer
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.binaries import way_to
 from vpnmesh.lab.binaries import pinned
@@ -30,7 +32,10 @@ def require(site: Site, scenario: Scenario) -> Solution:
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.unbuildable_reason(mesh):
         raise UnavailableError(reason)
-    if lacking := [one for role in MeshRole for one in _lacking(site, solution, mesh, role)]:
+    lacking = [one for role in MeshRole for one in _lacking(site, solution, mesh, role)]
+    if site.installer is not None:
+        lacking += lacking_for(site, site.installer)
+    if lacking:
         raise UnavailableError(lacking_words(lacking))
     if program := program_of(solution):
         _require_folder(site, mesh, program)
@@ -38,6 +43,30 @@ def require(site: Site, scenario: Scenario) -> Solution:
     # a solution whose deployment is not built says so here, before anything is touched
     solution.stages(mesh)
     return solution
+
+
+def lacking_for(site: Site, installer: Installer) -> Iterator[Lacking]:
+    """Each program of a cluster that master or workers lack, with the nodes and the way to it."""
+    places = ":".join(dict.fromkeys(folder for one in installer.programs for folder in one.folders))
+    names = tuple(dict.fromkeys(name for one in installer.programs for name in (one.name, *one.stand_ins)))
+    found = run_on(site.nr, site.k8s, tasks.find_binaries, programs=names, folder=places)
+    there = {host: {name for name, place in one.result.items() if place} for host, one in found.items()}
+    for program in installer.programs:
+        nodes = [node.name for node in site.testbed.k8s if _cluster_role(site, node.name) in program.at]
+        without = tuple(node for node in nodes if not program.served_by(there[node]))
+        if without:
+            yield program.name, without, way_to_program(program, partial(_machine, site, without[0]))
+
+
+def way_to_program(program: ClusterProgram, machine: Callable[[], str]) -> str:
+    """The way to a cluster's missing program, in words."""
+    if program.package:
+        return f"Debian package {program.package}"
+    return program.way or way_to(pinned(), program.name, machine())
+
+
+def _cluster_role(site: Site, node: str) -> ClusterRole:
+    return ClusterRole.MASTER if node == site.testbed.master.name else ClusterRole.WORKER
 
 
 def lacking_words(lacking: Iterable[Lacking]) -> str:
@@ -118,8 +147,9 @@ def way_of(wanted: Binary, folder: str, machine: Callable[[], str]) -> str:
 
 
 def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
-    def machine() -> str:
-        # each node by its own processor: a mesh may mix them
-        return str(run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result).strip()
+    return way_of(wanted, mesh.scenario.program_folder, lambda: _machine(site, host))
 
-    return way_of(wanted, mesh.scenario.program_folder, machine)
+
+def _machine(site: Site, host: str) -> str:
+    """Each node by its own processor: a mesh may mix them."""
+    return str(run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result).strip()

@@ -70,6 +70,8 @@ class MatrixRun:
         try:
             with provisioned(self.site, scenario) as deployed:
                 self.store.note(deployed.event())
+                if deployed.cluster:
+                    self.store.note(deployed.cluster.event(scenario.name))
                 context = VisitContext(self.site, deployed, self.plan.profile, self.store)
                 for condition, jobs in visit.by_condition():
                     self._condition(context, visit, condition, jobs, progress)

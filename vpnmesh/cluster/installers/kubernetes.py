@@ -1,0 +1,149 @@
+"""Kubernetes' own programs, without anybody's distribution of them: every daemon a service of ours.
+
+The master has etcd, API server, controllers and scheduler; master and workers have containerd, kubelet and kube-proxy.
+Images are made on the nodes of their own files, certificates for each cluster anew; nothing is fetched.
+"""
+
+from collections.abc import Sequence
+
+from vpnmesh.cluster import control_plane, images, kubeconfigs, kubelet, measured, pki, reading, runtime
+from vpnmesh.cluster.leaving import taken_off
+from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.places import AUTHORITY, component
+from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Installer, Stage
+from vpnmesh.cluster.vxlan import Vxlan
+from vpnmesh.host.service import content, running
+from vpnmesh.model import Node, Testbed
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, chain, together
+
+NODE_PROGRAMS = ("kubelet", "kube-proxy")
+WAY = "make kube builds it; or the vendor's kubelet, kube-proxy and so on"
+PROGRAMS = (
+    ClusterProgram(
+        "kubernetes",
+        version=("kubernetes", "kubelet", "--version"),
+        at=(ClusterRole.MASTER,),
+        stand_ins=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", *NODE_PROGRAMS),
+        way=WAY,
+    ),
+    ClusterProgram("kubernetes", at=(ClusterRole.WORKER,), stand_ins=NODE_PROGRAMS, way=WAY),
+    ClusterProgram("etcd", "etcd-server", ("etcd", "--version"), at=(ClusterRole.MASTER,)),
+    ClusterProgram("curl", "curl"),
+    ClusterProgram("openssl", "openssl"),
+    ClusterProgram("containerd", "containerd", ("containerd", "--version")),
+    ClusterProgram("ctr", "containerd"),
+    ClusterProgram("runc", "runc", ("runc", "--version")),
+    ClusterProgram("nft", "nftables"),
+    ClusterProgram("iperf3", "iperf3"),
+    ClusterProgram("hey", "hey"),
+    ClusterProgram("ping", "iputils-ping"),
+    ClusterProgram("busybox", "busybox-static"),
+    ClusterProgram("tini", "tini"),
+)
+
+
+class Kubernetes(Installer):
+    """A cluster of Kubernetes' own programs, with the pods' network that it is given."""
+
+    programs: tuple[ClusterProgram, ...] = ()
+
+    def __init__(self, networking: PodNetworking) -> None:
+        """Name and programs follow from the pods' network."""
+        self.networking = networking
+        self.name = "-".join(filter(None, ("kubernetes", networking.name)))
+        self.programs = PROGRAMS + networking.programs
+        self.brings_pod_network = networking.brings_vxlan
+
+    def unbuildable_reason(self, cluster: Cluster, /) -> str:
+        """Settings of a pod's own interface are made by whoever makes the interface."""
+        if cluster.network.tuning:
+            return "a cluster makes its pods itself, untuned; measure this scenario with --cluster pods"
+        return ""
+
+    def stages(self, cluster: Cluster, /) -> tuple[Stage, ...]:
+        """Keys, certificates, control plane beside runtime, then the nodes and their measured pods."""
+        master, everyone = (cluster.master.name,), tuple(node.name for node in cluster.members)
+        return (
+            Stage("keys", everyone, _keys, pki.read_requests),
+            Stage(
+                "certificates",
+                master,
+                lambda cluster, _node: pki.signed(cluster),
+                lambda cluster, _node: pki.read_certificates(cluster),
+            ),
+            Stage("runtime and control plane", everyone, self._runtime),
+            *self.networking.stages(cluster, self.kubectl(cluster)),
+            Stage("nodes", everyone, _nodes, joining=True),
+            Stage("pods", master, lambda cluster, _node: self._pods(cluster)),
+        )
+
+    def state(self, cluster: Cluster, /) -> Fact[ClusterState]:
+        """Asked with curl: a kubectl for every look would cost as much as the answer."""
+        return reading.asked(_client(), cluster.server)
+
+    def kubectl(self, _cluster: Cluster, /) -> tuple[str, ...]:
+        """With the administrator's file."""
+        return component("kubectl", f"--kubeconfig={control_plane.ADMIN}")
+
+    def kubeconfig(self, cluster: Cluster, /) -> Fact[Text]:
+        """With all keys in it: a secret."""
+        files = tuple(f"{AUTHORITY}/{name}" for name in ("ca.crt", "admin.crt", "admin.key"))
+
+        def parse(completed: Sequence[Completed]) -> Text:
+            authority, certificate, key = (f"{content(one)}\n" for one in completed)
+            return Secret(kubeconfigs.with_keys(cluster.server, authority, certificate, key))
+
+        return Fact(tuple(Command(("cat", path)) for path in files), parse)
+
+    def enter_pods(self, _cluster: Cluster, node: Node, /) -> Fact[Plan]:
+        """By the name that all tasks use for the node's pod."""
+        return measured.entered(node)
+
+    def leave(self, testbed: Testbed, node: Node, /) -> Fact[Plan]:
+        """What runs first, then what the pods' network left."""
+        return _all(taken_off(), self.networking.leave(testbed, node))
+
+    def _runtime(self, cluster: Cluster, node: Node) -> Fact[Plan]:
+        """The master's control plane comes up while images are made."""
+        parts = [pki.certificates_there(cluster, node)]
+        if cluster.role(node) is ClusterRole.MASTER:
+            parts += [running(one) for one in control_plane.services(cluster)]
+            parts.append(runtime.configured((control_plane.admin_file(cluster),)))
+        return _all(
+            *parts,
+            images.written(),
+            runtime.plugins_there(),
+            runtime.configured(self.networking.configuration(cluster, node)),
+            running(runtime.service()),
+            images.imported(),
+            kubelet.group_there(),
+        )
+
+    def _pods(self, cluster: Cluster) -> Fact[Plan]:
+        """Asked for, not awaited: whoever raises the cluster waits for all that it must have."""
+        annotations = {node.name: self.networking.annotations(cluster, node) for node in cluster.members}
+        return measured.asked_for(cluster, self.kubectl(cluster), annotations)
+
+
+def _keys(cluster: Cluster, node: Node) -> Fact[Plan]:
+    own = pki.keys(cluster, node)
+    return _all(pki.authority(cluster), own) if node.name == cluster.master.name else own
+
+
+def _nodes(cluster: Cluster, node: Node) -> Fact[Plan]:
+    return _all(running(kubelet.kubelet(cluster, node)), running(kubelet.proxy(cluster, node)))
+
+
+def _client() -> tuple[str, ...]:
+    stem = f"{AUTHORITY}/admin"
+    keys = ("--cert", f"{stem}.crt", "--key", f"{stem}.key")
+    return ("curl", "-sS", "--fail", "--max-time", "5", "--cacert", control_plane.CA, *keys)
+
+
+def _all(*facts: Fact[Plan]) -> Fact[Plan]:
+    """Several plans as one, in order."""
+    numbered = {str(number): fact for number, fact in enumerate(facts)}
+    return together(numbered).map(lambda plans: chain(plans.values()))
+
+
+INSTALLER = Kubernetes(Vxlan())

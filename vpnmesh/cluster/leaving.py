@@ -1,0 +1,85 @@
+"""Taking a cluster of ours off a node, by what is found there: also after a kill -9 in the middle of installing it.
+
+What is ours is known by our folders, our containerd's socket and our control group, so another Kubernetes of the same
+machine keeps its own.
+"""
+
+from vpnmesh.cluster.places import CGROUP, CONTAINERD_RUN, RUNC_RUN, SOCKET, STATE
+from vpnmesh.host.pods import POD
+from vpnmesh.host.service import removed
+from vpnmesh.plan import Command, Fact, Plan
+
+SERVICES = (
+    "cluster-kubelet",
+    "cluster-kube-proxy",
+    "cluster-kube-scheduler",
+    "cluster-kube-controller-manager",
+    "cluster-kube-apiserver",
+    "cluster-etcd",
+    "cluster-containerd",
+)
+"""In the order in which they are ended: nothing starts a pod anew once kubelet is gone."""
+
+# constant scripts; arguments: containerd's socket, its folder, the state folder, the control group
+_WORDS = """
+socket="$1"; run="$2"; state="$3"; group="$4"
+shims() {
+  for each in /proc/[0-9]*; do
+    tr '\\0' ' ' < "$each/cmdline" 2> /dev/null | grep -q "^[^ ]*containerd-shim[^ ]* .*$socket" || continue
+    echo "${each#/proc/}"
+  done
+}
+members() { cat /sys/fs/cgroup"$group"/cgroup.procs /sys/fs/cgroup/*"$group"/cgroup.procs 2> /dev/null
+  find /sys/fs/cgroup -path "*$group/kubepods*" -name cgroup.procs -exec cat {} + 2> /dev/null; }
+groups() { find /sys/fs/cgroup -depth -type d \\( -path "*$group" -o -path "*$group/*" \\) 2> /dev/null; }
+mounts() { awk '{print $2}' /proc/self/mounts | grep -E "^($run|$state)/" | sort -r; }
+"""
+_LEFT = (
+    _WORDS
+    + """
+for pid in $(shims); do echo "shim $pid"; done
+members | sort -un | sed 's/^/process /'
+mounts | sed 's/^/mount /'
+groups | sed 's/^/control group /'
+"""
+)
+_SWEEP = (
+    _WORDS
+    + """
+i=0
+while [ $i -lt 100 ]; do
+  found="$(shims) $(members)"
+  [ -n "$(echo $found)" ] || break
+  kill -9 $found 2> /dev/null; sleep 0.05; i=$((i+1))
+done
+ip netns delete "$5" 2> /dev/null
+mounts | while read -r at; do umount -l "$at"; done
+i=0
+while [ -n "$(groups)" ] && [ $i -lt 100 ]; do
+  groups | while read -r at; do rmdir "$at"; done 2> /dev/null; i=$((i+1))
+done
+for family in ip ip6; do nft delete table "$family" kube-proxy; done 2> /dev/null
+# what kubelet, its runtime and CNI keep at places of their own choice
+grep -ls "$run/" /var/lib/cni/results/* | while read -r file; do rm -f "$file"; done 2> /dev/null
+for link in /var/log/containers/*; do
+  case "$(readlink "$link")" in "$state"/*) rm -f "$link";; esac
+done
+rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
+[ -S /run/containerd/containerd.sock ] || rm -rf /run/containerd/s
+rmdir /var/lib/cni/results /var/lib/cni /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet \
+  /run/containerd /etc/cni/net.d /etc/cni 2> /dev/null
+true
+"""
+)
+_ARGUMENTS = (SOCKET, CONTAINERD_RUN, STATE, CGROUP, POD)
+
+
+def left() -> Command:
+    """Print what is there of a cluster beside services and folders, a line each."""
+    return Command(("sh", "-c", _LEFT, "sh", *_ARGUMENTS))
+
+
+def taken_off() -> Fact[Plan]:
+    """Ensure that nothing of a cluster of ours is on the node."""
+    sweep = Command(("sh", "-c", _SWEEP, "sh", *_ARGUMENTS), timeout_s=60)
+    return removed(SERVICES, (STATE, CONTAINERD_RUN, RUNC_RUN), find=(left(),), cleanup=(sweep,))
