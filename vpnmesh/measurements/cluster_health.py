@@ -23,8 +23,8 @@ PHASES = {
     "unblocked": "UDP allowed again",
     "relay-restart": "relay killed and started",
     "control-restart": "VPN's control plane killed and started",
-    "client-restart": "worker's VPN daemon restarted",
-    "server-restart": "master's VPN daemon restarted",
+    "worker-restart": "worker's VPN daemon restarted",
+    "master-restart": "master's VPN daemon restarted",
 }
 """Every phase that a scenario may have, in order, and what is done in it."""
 _OF_PHASE = {

@@ -1,6 +1,6 @@
 """Carries out the phases of the cluster-health test: starts watchers, changes one thing after the other, undoes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,7 @@ from vpnmesh.measurements.protocol import (
 from vpnmesh.model import Path, Scenario
 from vpnmesh.plan import Secret
 from vpnmesh.study.convergence import settled_s
+from vpnmesh.study.health import STEP_S
 from vpnmesh.study.health_raw import (
     CLIENT_FILE,
     PHASES_FILE,
@@ -37,7 +38,6 @@ from vpnmesh.study.health_raw import (
 )
 from vpnmesh.tools.cluster_watch import ACCOUNT, LABEL, Orders, leases, lines_of, manifest, objects
 
-EVERY_S = 0.25
 STEADY_S = 10.0
 """How long the untouched cluster is watched, beside the profile's seconds."""
 CUT_S = 75.0
@@ -51,6 +51,13 @@ RECOVER_S = 90.0
 AFTER_S = 3.0
 CHANGES_S = 150.0
 """All changes of a quick VPN."""
+RESTARTS: Mapping[str, tuple[Part, float]] = {
+    "relay-restart": ("relay", DOWN_S),
+    "control-restart": ("control", DOWN_S),
+    "worker-restart": ("client", 0.0),
+    "master-restart": ("server", 0.0),
+}
+"""Whose daemons are killed, and for how many seconds they stay away."""
 _BEGIN_S = 20.0
 _LIMIT_S = 1800.0
 _TOKEN_FILE = f"{RUN_DIRECTORY}/health.token"
@@ -102,15 +109,12 @@ def changes(question: Question, control: ScenarioControl) -> tuple[Change, ...]:
         )
     elif path is Path.DIRECT:
         udp = (Change("blocked", block, None, CUT_S), Change("unblocked", allow, path))
-    down: tuple[tuple[Part, float], ...] = (
-        ("relay", DOWN_S), ("control", DOWN_S), ("client", 0.0), ("server", 0.0),
-    )  # fmt: skip
     return (
         Change(STEADY, _nothing, path, STEADY_S + question.settings.duration_s),
         *udp,
         *(
-            Change(f"{part}-restart", partial(control.kill, part), path, seconds, control.start)
-            for part, seconds in down
+            Change(name, partial(control.kill, part), path, seconds, control.start)
+            for name, (part, seconds) in RESTARTS.items()
         ),
     )
 
@@ -287,7 +291,7 @@ def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
     kubectl = (*access.kubectl, "-n", NAMESPACE)
     patience_s = 5.0 + 8 * session.question.condition.delay_ms / 1000
     authority = session.run("server", (*kubectl, *_AUTHORITY), in_pod=False).stdout
-    asks = Orders(access.server, authority, EVERY_S, patience_s)
+    asks = Orders(access.server, authority, STEP_S, patience_s)
     orders: dict[str, tuple[Side, Orders]] = {
         CLIENT_FILE: ("client", _watching(asks, leases())),
         SERVER_FILE: ("server", _watching(asks, objects(NAMESPACE))),
@@ -302,7 +306,7 @@ def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
             watchers.running[name] = session.start(side, order.argv, in_pod=False, timeout_s=_LIMIT_S)
             watchers.read(name, lambda text: " begin " in text, _BEGIN_S)
         watchers.running[POD_FILE] = session.start("client", asks.argv, timeout_s=_LIMIT_S)
-        ping = ("stdbuf", "-oL", "ping", "-D", "-n", "-i", f"{EVERY_S:g}", "-W", "1")
+        ping = ("stdbuf", "-oL", "ping", "-D", "-n", "-i", f"{STEP_S:g}", "-W", "1")
         argv = (*ping, str(session.question.pod("server")))
         watchers.running[PING_FILE] = session.start("client", argv, timeout_s=_LIMIT_S)
         _require(watchers)

@@ -22,6 +22,8 @@ class Lane(StrEnum):
     ROUTES = "routes"
 
 
+STEP_S = 0.25
+"""How often the watchers ask and look: what lasts shorter in a phase is the neighbour's."""
 OUTAGE_S = 1.0
 """A silence of what answers four times a second counts from here on, as a steady path's does."""
 AWAY, BROKEN, MISSING, READY, LOST = "away", "broken", "missing", "Ready", "lost"
@@ -80,7 +82,8 @@ class Health:
     def longest_s(self, lane: Lane, phase: Phase | None = None) -> float:
         """The longest bad span of that lane, all of it or the part that is in the phase; 0 where there is none."""
         from_s, to_s = (phase.from_s, phase.to_s) if phase else (0.0, self.phases[-1].to_s)
-        return max((span.within(from_s, to_s) for span in self.bad(lane)), default=0.0)
+        longest_s = max((span.within(from_s, to_s) for span in self.bad(lane)), default=0.0)
+        return longest_s if longest_s >= STEP_S else 0.0
 
     def bad(self, lane: Lane) -> Iterator[Span]:
         """The spans in which something of that lane was not as it should be; a path has no such spans."""

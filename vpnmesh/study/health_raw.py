@@ -27,6 +27,7 @@ from vpnmesh.tools.cluster_watch import Seen, lines_of
 
 PHASES_FILE, CLIENT_FILE, SERVER_FILE = "phases.json", "watch-client.txt", "watch-server.txt"
 POD_FILE, PING_FILE = "watch-pod.txt", "pods-ping.txt"
+FILES = (PHASES_FILE, CLIENT_FILE, SERVER_FILE, POD_FILE, PING_FILE)
 STEADY = "steady"
 ENDED, REMOVED, RESCHEDULED = "ended", "removed", "rescheduled"
 _BROKEN_SERVER = 500

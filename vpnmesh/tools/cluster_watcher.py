@@ -21,6 +21,8 @@ from typing import Any
 
 IDLE_S = 45.0
 """A watch that heard nothing for so long is broken, as in client-go: 30 s until it pings, 15 s for the answer."""
+QUIET_S = 150.0
+"""The same of what may not change for long: there is a bookmark every minute."""
 RETRY_S = 1.0
 _AT_ONCE = 60
 _LOCK = threading.Lock()
@@ -162,7 +164,7 @@ class Watch:
         """Say every change until the stream ends; a version that is too old makes the next begin with a list."""
         mark = "&" if "?" in self.path else "?"
         path = f"{self.path}{mark}watch=1&allowWatchBookmarks=true&resourceVersion={self.version}"
-        link, answer = self.orders.get(path, IDLE_S, self.orders.token)
+        link, answer = self.orders.get(path, IDLE_S if self.kind == "lease" else QUIET_S, self.orders.token)
         with contextlib.closing(link):
             if answer.status != http.client.OK:
                 self.version = ""
