@@ -199,7 +199,9 @@ class _Run:
         if self.seen_routes() != self.routes:
             self.session.control.attach_pods()
             phase.put_back_s = self.mark()
-        if not self.watchers.read(SERVER_FILE, recovered, RECOVER_S):
+        self.mark()
+        since_s = self.log.clocks[-1].server_s
+        if not self.watchers.read(SERVER_FILE, partial(recovered, since_s), RECOVER_S):
             raise CheckError(
                 "cluster", f"{RECOVER_S:.0f} s after {phase.name}: {lacking(self.watchers.texts)}"
             )
@@ -229,9 +231,13 @@ class _Run:
         return clocks.after_s
 
 
-def recovered(text: str) -> bool:
-    """Whether all nodes are ready and the service has all endpoints that it ever had, by the master's watcher."""
-    return not _lacking(text)
+def recovered(since_s: float, text: str) -> bool:
+    """Whether all nodes are ready and the service has all endpoints that it ever had, by the master's watcher.
+
+    Its last line must be younger than that, or it says nothing of now.
+    """
+    last = text.rpartition("\n")[0].rpartition("\n")[2].partition(" ")[0]
+    return bool(last) and float(last) > since_s and not _lacking(text)
 
 
 def lacking(texts: dict[str, str]) -> str:
@@ -320,7 +326,7 @@ def _require(watchers: _Watchers) -> None:
     if not watchers.read(CLIENT_FILE, lambda text: '"code":' in text, _BEGIN_S):
         said = watchers.texts[CLIENT_FILE].splitlines()[-1:] or ["nothing"]
         raise CheckError("cluster", f"the API server does not answer the client: {said[0][:200]}")
-    if not watchers.read(SERVER_FILE, recovered, RECOVER_S):
+    if not watchers.read(SERVER_FILE, partial(recovered, 0.0), RECOVER_S):
         raise CheckError("cluster", lacking(watchers.texts))
 
 

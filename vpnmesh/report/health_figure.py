@@ -13,7 +13,7 @@ from vpnmesh.report.health_section import FIGURE
 from vpnmesh.report.style import ScenarioLook, condition_title, look
 from vpnmesh.report.svg import INK
 from vpnmesh.report.tables import Study
-from vpnmesh.study.health import LOST, MISSING, READY, Lane
+from vpnmesh.study.health import LOST, MISSING, OUTAGE_S, READY, Lane
 from vpnmesh.study.scenarios import Catalogue
 
 BAD = "#c8452f"
@@ -147,7 +147,7 @@ def _span(axes: Axes, place: int, row: dict[str, object], style: ScenarioLook, e
         axes.barh(place, to_s - from_s, 0.42, from_s, color=face, edgecolor=style.colour, linewidth=0.8)
         return
     axes.barh(place, to_s - from_s, 0.7, from_s, color=BAD, edgecolor=BAD, linewidth=0.8)
-    if row["lane"] != str(Lane.PATH):
+    if row["lane"] != str(Lane.PATH) and to_s - from_s >= OUTAGE_S:
         _label(axes, place, (from_s, to_s), end, f", {state}" if " of " in state else "")
 
 

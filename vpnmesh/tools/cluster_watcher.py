@@ -23,6 +23,8 @@ IDLE_S = 45.0
 """A watch that heard nothing for so long is broken, as in client-go: 30 s until it pings, 15 s for the answer."""
 QUIET_S = 150.0
 """The same of what may not change for long: there is a bookmark every minute."""
+DIAL_S = 30.0
+"""How long a watch waits for its connection, as in client-go."""
 RETRY_S = 1.0
 _AT_ONCE = 60
 _LOCK = threading.Lock()
@@ -55,8 +57,10 @@ class Orders:
     ) -> tuple[http.client.HTTPSConnection, http.client.HTTPResponse]:
         """A connection of its own for one question, and its answer; the connection is the caller's to close."""
         host, port = self.server.hostname, self.server.port
-        link = http.client.HTTPSConnection(host or "", port, timeout=timeout_s, context=self.tls)
+        link = http.client.HTTPSConnection(host or "", port, timeout=min(timeout_s, DIAL_S), context=self.tls)
         try:
+            link.connect()
+            link.sock.settimeout(timeout_s)
             link.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             return link, link.getresponse()
         except BaseException:
