@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from vpnmesh.report.health import HEALTH
+from vpnmesh.report.health import HEALTH, TEST
 from vpnmesh.report.tables import Study
-
-_STEADY = "steady"
-_Row = Mapping[str, object]
 
 
 def sentences(study: Study) -> Iterator[str]:
@@ -17,33 +14,33 @@ def sentences(study: Study) -> Iterator[str]:
     for (scenario, condition), rows in table.partition_by(
         "scenario", "condition", as_dict=True, maintain_order=True
     ).items():
+        figures = study.tables["figures"].filter(scenario=scenario, condition=condition, test=TEST)
+        most = dict(figures.select("figure", "greatest").iter_rows())
         where = "" if condition == "none" else f", {condition}"
-        yield f"{scenario}{where}: {'; '.join(_said(rows.to_dicts()))}"
+        yield f"{scenario}{where}: {'; '.join(_said(rows.to_dicts(), most))}"
 
 
-def _said(rows: list[dict[str, object]]) -> Iterator[str]:
-    yield _seconds(rows, "not_ready_s", "nodes NotReady for up to", "no node became NotReady")
-    yield _seconds(rows, "api_outage_s", "API away from the worker for up to", "the API was never away")
-    yield _seconds(rows, "pods_outage_s", "pods apart for up to", "pods were never apart")
-    yield f"{_sum(rows, 'watch_reconnects')} watches ended, {_sum(rows, 'endpoints_removed')} endpoints removed"
-    if _sum(rows, "pods_rescheduled"):
-        yield f"{_sum(rows, 'pods_rescheduled')} pods told to go"
-    if _worst(rows, "routes_missing_s"):
+def _said(rows: list[dict[str, object]], most: Mapping[str, float]) -> Iterator[str]:
+    yield _seconds(rows, most, "not_ready_s", "nodes NotReady for up to", "no node became NotReady")
+    yield _seconds(rows, most, "api_outage_s", "API away from the worker for up to", "the API was never away")
+    yield _seconds(rows, most, "pods_outage_s", "pods apart for up to", "pods were never apart")
+    yield f"watches that ended: {_sum(rows, 'watch_reconnects')}"
+    yield f"endpoints removed: {_sum(rows, 'endpoints_removed')}"
+    if gone := _sum(rows, "pods_rescheduled"):
+        yield f"pods told to go: {gone}"
+    if most.get("routes_missing_s"):
         back = ", put back by vpnmesh" if _sum(rows, "put_back") else ""
-        yield _seconds(rows, "routes_missing_s", "pods' routes missing for up to", "") + back
+        yield _seconds(rows, most, "routes_missing_s", "pods' routes missing for up to", "") + back
 
 
-def _seconds(rows: list[dict[str, object]], name: str, bad: str, good: str) -> str:
-    worst = _worst(rows, name)
-    return f"{bad} {worst[0]:.1f} s ({worst[1]})" if worst else good
-
-
-def _worst(rows: list[dict[str, object]], name: str) -> tuple[float, str] | None:
-    """The longest and its phase; None where there is none."""
-    found = [
+def _seconds(rows: list[dict[str, object]], most: Mapping[str, float], name: str, bad: str, good: str) -> str:
+    """The longest of all, which may be longer than its part in any phase, and the phase with most of it."""
+    if not (longest_s := most.get(name)):
+        return good
+    parts = [
         (value, str(row["phase"])) for row in rows if isinstance(value := row[name], float) and value > 0
     ]
-    return max(found, default=None)
+    return f"{bad} {longest_s:.1f} s ({max(parts)[1]})" if parts else f"{bad} {longest_s:.1f} s"
 
 
 def _sum(rows: list[dict[str, object]], name: str) -> int:
