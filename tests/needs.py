@@ -17,6 +17,7 @@ UNSERVED: Mapping[str, str] = {
     "netmaker": NO_REGISTRY,
     "k3s": NO_REGISTRY,
     "calico": NO_REGISTRY,
+    "kubernetes": "it takes a quarter of an hour to build (make kube), which CI has no time for",
     "netbox-python": "Debian 12 has Python 3.11, NetBox wants 3.12, and no package index ships an interpreter",
     "netem": KERNEL,
     "kernel-wireguard": KERNEL,

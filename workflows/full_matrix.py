@@ -46,7 +46,7 @@ from workflows.run.cluster import installer_of
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
-from workflows.run.impair import choose_engine
+from workflows.run.impair import check_place, choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.listing import beside, show_plan, show_programs, told_missing
@@ -231,6 +231,8 @@ def run(
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
     engine = choose_engine(site, pairs)
+    if any(plan.profile.conditions):
+        check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
     mesh = told(site.testbed, plan.profile.pairs, pairs)

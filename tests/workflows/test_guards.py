@@ -31,7 +31,9 @@ def test_an_impairment_that_relayed_packets_never_meet_is_a_failed_row(
 
     @contextlib.contextmanager
     def provisioned(site: Site, scenario: Any) -> Iterator[Any]:
-        yield SimpleNamespace(scenario=scenario, event=lambda: ScenarioUp(scenario=scenario.name))
+        yield SimpleNamespace(
+            scenario=scenario, event=lambda: ScenarioUp(scenario=scenario.name), cluster=None
+        )
 
     monkeypatch.setattr(runner, "provisioned", provisioned)
     monkeypatch.setattr(runner, "impaired", lambda *_: pytest.fail("it was impaired"))

@@ -39,6 +39,7 @@ NODE = {
 MET: dict[str, Any] = {
     "controller": {"kernel": "Linux-6.1.0-1", "machine": "x86_64"},
     "engine": "netem",
+    "cluster": "pods",
     "lab": {"port_rate_mbit_s": 1000.0, "seconds": {"checks": 0.1}},
     "nodes": {"worker1": NODE, "worker2": NODE},
     "node_differences": [],
@@ -81,6 +82,7 @@ CHANGING = {
     "--precision": "5",
     "--placement": "vxlan",
     "--pairs": "full-mesh",
+    "--cluster": "kubernetes",
     "--seed": "99",
     "--out": "/nonexistent",
 }
@@ -121,6 +123,7 @@ def test_every_option_is_either_refused_or_only_looks() -> None:
     ("changes", "said"),
     [
         ({"engine": "nfqueue"}, "impairment engine was netem, is nfqueue"),
+        ({"cluster": "kubernetes"}, "cluster was pods, is kubernetes"),
         ({"lab": {"port_rate_mbit_s": 100.0}}, "lab was ports at 1000 Mbit/s, is ports at 100 Mbit/s"),
         ({"lab": {"port_rate_mbit_s": None}}, "lab was ports at 1000 Mbit/s, is ports unshaped"),
         ({"lab": None}, "lab was ports at 1000 Mbit/s, is none, real machines"),
@@ -137,7 +140,7 @@ def test_every_option_is_either_refused_or_only_looks() -> None:
             "nebula -version was Version: 1.6.1, is Version: 1.9.5 (worker2)",
         ),
     ],
-    ids=["engine", "rate", "unshaped", "no lab", "controller", "kernels", "program"],
+    ids=["engine", "cluster", "rate", "unshaped", "no lab", "controller", "kernels", "program"],
 )
 def test_other_surroundings_are_refused_and_nothing_is_overwritten(
     changes: dict[str, Any], said: str, store: Store, bed: Testbed, monkeypatch: pytest.MonkeyPatch

@@ -20,25 +20,27 @@ ROLES = ("kubelet", "kube-proxy")
 # constant scripts: all that varies is an argument
 _ISSUE = """
 umask 077
-key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
+request() {  # key's file, subject: a new key, and a request on stdout
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1" -subj "$2" 2> /dev/null
+}
 sign() {  # days, names: a request on stdin, its certificate on stdout
   ext="basicConstraints=CA:FALSE\\nkeyUsage=critical,digitalSignature\\nextendedKeyUsage=serverAuth,clientAuth\\n"
   [ -z "$2" ] || ext="${ext}subjectAltName=$2\\n"
   printf "$ext" > "$0.ext"
-  openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 8)" -days "$1" -extfile "$0.ext" \
-    2> /dev/null
+  serial=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
+  openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x0$serial" -days "$1" -extfile "$0.ext" 2> /dev/null
 }
 """
 _AUTHORITY = (
     _ISSUE
     + """
 folder="$1"; days="$2"; rm -rf "$folder"; mkdir -p "$folder"; cd "$folder"
-key ca.key; key sa.key; openssl ec -in sa.key -pubout -out sa.pub 2> /dev/null
-openssl req -x509 -new -key ca.key -days "$days" -subj /CN=vpnmesh-kubernetes \
-  -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt
+openssl ecparam -name prime256v1 -genkey -noout -out sa.key; openssl ec -in sa.key -pubout -out sa.pub 2> /dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -days "$days" \
+  -subj /CN=vpnmesh-kubernetes -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2> /dev/null
 shift 2
 while [ $# -gt 0 ]; do
-  key "$1.key"; openssl req -new -key "$1.key" -subj "$2" | sign "$days" "$3" > "$1.crt"; shift 3
+  request "$1.key" "$2" | sign "$days" "$3" > "$1.crt"; shift 3
 done
 rm -f "$0.ext"
 """
@@ -47,7 +49,7 @@ _KEYS = (
     _ISSUE
     + """
 folder="$1"; rm -rf "$folder"; mkdir -p "$folder"; cd "$folder"; shift
-while [ $# -gt 0 ]; do key "$1.key"; openssl req -new -key "$1.key" -subj "$2" -out "$1.csr"; shift 2; done
+while [ $# -gt 0 ]; do request "$1.key" "$2" > "$1.csr"; shift 2; done
 """
 )
 _SIGN = (

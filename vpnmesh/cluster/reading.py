@@ -29,12 +29,12 @@ def parse(completed: Sequence[Completed]) -> ClusterState:
             return ClusterState(unreachable=_short(one.stderr or one.stdout) or f"exit code {one.exit_code}")
     try:
         nodes, pods, events = (json.loads(one.stdout or "{}").get("items") or [] for one in completed)
-    except (ValueError, AttributeError):
+        warnings = _warnings(events)
+        return ClusterState(
+            tuple(node_state(node) for node in nodes), tuple(pod_state(pod, warnings) for pod in pods)
+        )
+    except (ValueError, AttributeError, LookupError, TypeError):
         return ClusterState(unreachable="what it answers is not Kubernetes' JSON")
-    warnings = _warnings(events)
-    return ClusterState(
-        tuple(node_state(node) for node in nodes), tuple(pod_state(pod, warnings) for pod in pods)
-    )
 
 
 def node_state(item: Mapping[str, Any]) -> NodeState:

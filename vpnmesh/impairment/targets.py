@@ -1,11 +1,11 @@
 """Where an impairment is put: which node, which device and direction, which packets."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, collapse_addresses
 
-from vpnmesh.host.pods import HOST_VETH, POD, POD_VETH, VXLAN, pod_address
+from vpnmesh.host.pods import HOST_VETH, POD, POD_VETH, VXLAN
 from vpnmesh.model import End, Leg, Node, Pair, Place, Placement, Testbed
 
 
@@ -46,24 +46,6 @@ def hook_targets(testbed: Testbed, pair: Pair, placement: Placement) -> tuple[Ta
     packets (docs/decisions/0003-nfqueue-engine.md).
     """
     return tuple(_on_hook(testbed, pair, placement.place, end) for end in _ends(placement.end))
-
-
-def of_real_pods(testbed: Testbed, targets: Iterable[Target]) -> tuple[Target, ...]:
-    """The same places where a cluster makes the pods and names their devices: by the measured pod's address.
-
-    What it sends is caught where it leaves the node.
-    """
-    return tuple(
-        replace(
-            one,
-            device=VXLAN,
-            direction=Direction.EGRESS,
-            sources=(IPv4Network(pod_address(testbed, testbed.node(one.node))),),
-        )
-        if one.device == HOST_VETH
-        else one
-        for one in targets
-    )
 
 
 def _ends(end: End) -> tuple[End, ...]:
