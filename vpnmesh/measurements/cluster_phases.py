@@ -60,7 +60,7 @@ RESTARTS: Mapping[str, tuple[Part, float]] = {
 """Whose daemons are killed, and for how many seconds they stay away."""
 _BEGIN_S = 20.0
 _LIMIT_S = 1800.0
-_TOKEN_FILE = f"{RUN_DIRECTORY}/health.token"
+TOKEN_FILE = f"{RUN_DIRECTORY}/health.token"
 _WRITE = 'umask 077; mkdir -p "${0%/*}"; cat > "$0"'
 _AUTHORITY = ("get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.data.ca\\.crt}")
 
@@ -308,7 +308,7 @@ def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
             token = Secret(
                 session.run("server", (*kubectl, "create", "token", ACCOUNT), in_pod=False).stdout.strip()
             )
-            session.run(side, ("sh", "-c", _WRITE, _TOKEN_FILE), in_pod=False, stdin=token)
+            session.run(side, ("sh", "-c", _WRITE, TOKEN_FILE), in_pod=False, stdin=token)
             watchers.running[name] = session.start(side, order.argv, in_pod=False, timeout_s=_LIMIT_S)
             watchers.read(name, lambda text: " begin " in text, _BEGIN_S)
         watchers.running[POD_FILE] = session.start("client", asks.argv, timeout_s=_LIMIT_S)
@@ -331,4 +331,4 @@ def _require(watchers: _Watchers) -> None:
 
 
 def _watching(asks: Orders, resources: dict[str, str]) -> Orders:
-    return Orders(asks.server, asks.authority, asks.every_s, asks.patience_s, VXLAN, _TOKEN_FILE, resources)
+    return Orders(asks.server, asks.authority, asks.every_s, asks.patience_s, VXLAN, TOKEN_FILE, resources)
