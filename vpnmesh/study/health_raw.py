@@ -209,7 +209,7 @@ class _Reading:
     def watch(self) -> Iterator[Span]:
         """From the end of the client's watch until it began again."""
         said = [
-            (self.at(one.at_s), BROKEN if one.facts["what"] == "end" else READY) for one in self.watching()
+            (self.at(one.at_s), READY if one.facts["what"] == "begin" else BROKEN) for one in self.watching()
         ]
         for a, b, state in states(said, self.end_s):
             yield Span(Lane.WATCH, self.log.client, state, a, b)
