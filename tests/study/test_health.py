@@ -7,7 +7,16 @@ import pytest
 from tests.measurements.cases import cases
 from vpnmesh.errors import ToolError
 from vpnmesh.study.health import AWAY, READY, Event, Health, Lane, Phase, Span, silences, states
-from vpnmesh.study.health_raw import CLIENT_FILE, ENDED, PHASES_FILE, SERVER_FILE, health_of, log_of
+from vpnmesh.study.health_raw import (
+    CLIENT_FILE,
+    ENDED,
+    PHASES_FILE,
+    SERVER_FILE,
+    Clocks,
+    Log,
+    health_of,
+    log_of,
+)
 
 PHASES = (Phase("steady", 0.0, 10.0), Phase("to-relay", 10.0, 30.0))
 
@@ -55,6 +64,15 @@ def test_the_servers_clock_is_set_by_the_clients() -> None:
     assert [span.state for span in there.spans] == [span.state for span in here.spans]
     for one, other in zip(there.spans, here.spans, strict=True):
         assert one.from_s == pytest.approx(other.from_s, abs=0.01)
+
+
+def test_a_clock_that_was_set_meanwhile_is_not_known_well() -> None:
+    """The moment that was asked fastest counts; what contradicts it makes the accuracy worse, by as much."""
+    calm = Log("w", "m", clocks=[Clocks(0.0, 5.01, 0.02), Clocks(10.0, 15.9, 11.0)])
+    assert calm.ahead_s == pytest.approx(5.0)
+    assert calm.accuracy_s == pytest.approx(0.01)
+    stepped = Log("w", "m", clocks=[*calm.clocks, Clocks(20.0, 28.01, 20.02)])
+    assert stepped.accuracy_s == pytest.approx(0.01 + 3.0 - 0.01)
 
 
 def _later(text: str, seconds: float) -> str:

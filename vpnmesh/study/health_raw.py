@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import median
+from itertools import zip_longest
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -73,6 +73,16 @@ class Clocks:
     server_s: float
     after_s: float
 
+    @property
+    def ahead_s(self) -> float:
+        """How far the server's is ahead, if it was asked half-way."""
+        return self.server_s - (self.before_s + self.after_s) / 2
+
+    @property
+    def within_s(self) -> float:
+        """How wrong that can be."""
+        return (self.after_s - self.before_s) / 2
+
 
 @dataclass(slots=True)
 class Log:
@@ -90,17 +100,14 @@ class Log:
 
     @property
     def ahead_s(self) -> float:
-        """How far the server's clock is ahead of the client's."""
-        return median(one.server_s - (one.before_s + one.after_s) / 2 for one in self.clocks)
+        """How far the server's clock is ahead of the client's, by the moment that took the least time to ask."""
+        return min(self.clocks, key=lambda one: one.within_s).ahead_s
 
     @property
     def accuracy_s(self) -> float:
-        """How wrong that can be: half the time that asking took, and how far the moments differ."""
-        return max(
-            (one.after_s - one.before_s) / 2
-            + abs(one.server_s - (one.before_s + one.after_s) / 2 - self.ahead_s)
-            for one in self.clocks
-        )
+        """How wrong that can be: half the time that asking took, and by how much another moment contradicts it."""
+        steps_s = [abs(one.ahead_s - self.ahead_s) - one.within_s for one in self.clocks]
+        return min(one.within_s for one in self.clocks) + max(0.0, *steps_s)
 
 
 def log_of(text: str) -> Log:
@@ -149,7 +156,7 @@ class _Reading:
         lanes |= {Lane.PATH, Lane.API_NODE, Lane.WATCH, Lane.NODES, Lane.ENDPOINTS, Lane.ROUTES}
         self.require()
         return Health(
-            tuple(self.phase(one) for one in self.log.phases),
+            tuple(self.phases()),
             tuple(span for span in spans if span.lane in lanes),
             (*self.ended(), *self.removed(), *self.rescheduled()),
             frozenset(lanes),
@@ -175,9 +182,12 @@ class _Reading:
         """When that was, of a line of the server's watcher."""
         return self.at(one.at_s - self.log.ahead_s)
 
-    def phase(self, one: PhaseLog) -> Phase:
-        back_s = None if one.put_back_s is None else self.at(one.put_back_s)
-        return Phase(one.name, self.at(one.began_s), self.at(one.ended_s), _path_s(one), back_s)
+    def phases(self) -> Iterator[Phase]:
+        """Each lasts until the next began: what is left between them is the time that asking the clocks took."""
+        begins = [one.began_s for one in self.log.phases[1:]]
+        for one, next_s in zip_longest(self.log.phases, begins):
+            back_s = None if one.put_back_s is None else self.at(one.put_back_s)
+            yield Phase(one.name, self.at(one.began_s), self.at(next_s or one.ended_s), _path_s(one), back_s)
 
     def arrivals(self, lane: Lane) -> list[float]:
         """When something was heard of what answers by itself."""
