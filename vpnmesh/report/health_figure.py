@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -107,7 +108,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, things: Sequence[tuple[Lane, str]], k
 
 def _put_back(axes: Axes, place: int, ends: pl.Series, back: pl.Series) -> None:
     """A triangle where routes came back just when vpnmesh put them there; the mark is made after it was done."""
-    found = [at for at in back if any(0 <= at - end < _PUTTING_S for end in ends)]
+    found = [at for at in back if any(abs(at - end) < _PUTTING_S for end in ends)]
     axes.plot(found, [place] * len(found), "^", color=INK, markersize=4, linestyle="none", zorder=4)
 
 
@@ -134,32 +135,32 @@ def _lane(axes: Axes, place: int, rows: Rows, end: float, style: ScenarioLook) -
     spans = [row for row in rows if float(str(row["to_s"])) > float(str(row["from_s"]))]
     if not rows or rows[0]["lane"] != str(Lane.PATH):
         axes.plot([0, end], [place, place], color=INK, alpha=0.35, linewidth=0.8, zorder=1)
-    for row in spans:
-        _span(axes, place, row, style, end)
+    bars = [row for row in spans if row["state"] != READY]
+    for row, following in zip_longest(bars, bars[1:]):
+        _span(axes, place, row, style, (float(str(following["from_s"])) if following else end, end))
 
 
-def _span(axes: Axes, place: int, row: dict[str, object], style: ScenarioLook, end: float) -> None:
+def _span(
+    axes: Axes, place: int, row: dict[str, object], style: ScenarioLook, room: tuple[float, float]
+) -> None:
     from_s, to_s, state = float(str(row["from_s"])), float(str(row["to_s"])), str(row["state"])
-    if state == READY:
-        return
     if row["lane"] == str(Lane.PATH) and state != LOST:
         face = style.colour if state == "direct" else "none"
         axes.barh(place, to_s - from_s, 0.42, from_s, color=face, edgecolor=style.colour, linewidth=0.8)
         return
     axes.barh(place, to_s - from_s, 0.7, from_s, color=BAD, edgecolor=BAD, linewidth=0.8)
     if row["lane"] != str(Lane.PATH) and to_s - from_s >= OUTAGE_S:
-        _label(axes, place, (from_s, to_s), end, f", {state}" if " of " in state else "")
+        _label(axes, place, (from_s, to_s), room, f", {state}" if " of " in state else "")
 
 
-def _label(axes: Axes, place: int, span: tuple[float, float], end: float, more: str) -> None:
-    """A bar's seconds: in it where there is room, else behind it, else before it."""
-    from_s, to_s = span
-    text = f"{to_s - from_s:.1f} s{more}"
-    if to_s - from_s > end * (_WIDE + len(more) * _WIDE / 8):
+def _label(axes: Axes, place: int, span: tuple[float, float], room: tuple[float, float], more: str) -> None:
+    """A bar's seconds: in it where there is room, else behind it, else nowhere: the table has them.
+
+    `room` = where the next bar begins, and where the panel ends.
+    """
+    (from_s, to_s), (next_s, end) = span, room
+    text, width = f"{to_s - from_s:.1f} s{more}", end * _WIDE * (1 + len(more) / 6)
+    if to_s - from_s > width:
         axes.text((from_s + to_s) / 2, place, text, ha="center", va="center", fontsize=6.5, color="white")
-    elif to_s < end * (1 - _WIDE):
+    elif next_s - to_s > width:
         axes.annotate(text, (to_s, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5)
-    else:
-        axes.annotate(
-            text, (from_s, place), (-3, 0), textcoords="offset points", ha="right", va="center", fontsize=6.5
-        )
