@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vpnmesh.model import Path
 from vpnmesh.report import canvas
 from vpnmesh.report.health import PHASE, PUT_BACK, TIMELINE, UNHEARD
 from vpnmesh.report.health_section import FIGURE
@@ -17,13 +19,13 @@ from vpnmesh.report.tables import Study
 from vpnmesh.study.health import LOST, MISSING, OUTAGE_S, READY, Lane
 from vpnmesh.study.scenarios import Catalogue
 
-BAD = "#c8452f"
-"""Of what is away, missing or broken: 3:1 and more on white and on the dark page."""
 _WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.19, 0.52, 0.5
 _LEFT = 1.55
 _PUTTING_S = 5.0
-_WIDE = 0.05
-"""The share of a panel's width in which a bar has room for its seconds."""
+_BESIDE = 1.06
+"""How much longer than the repetition the axis is: room for the last bars' texts."""
+_LETTER = 0.0062
+"""The share of a panel's width that a letter of a bar's text takes."""
 _TITLES = {
     Lane.PATH: "path at {}",
     Lane.API_NODE: "API from {}",
@@ -93,23 +95,29 @@ def _panel(axes: Axes, rows: pl.DataFrame, things: Sequence[tuple[Lane, str]], k
     style, client = look(scenario, known), str(pair).partition(">")[0]
     canvas.rows(axes, [_TITLES[lane].format(name or client) for lane, name in things])
     end = float(rows["to_s"].max())  # type: ignore[arg-type]  # seconds are numbers
-    axes.set_xlim(0, end)
+    axes.set_xlim(0, end * _BESIDE)
     axes.set_xlabel("seconds")
     axes.set_title(f"{scenario}, {condition_title(condition)}", pad=22)
     _phases(axes, rows.filter(lane=PHASE).to_dicts(), len(things))
+    back = rows.filter(lane=PUT_BACK)["from_s"].to_list()
     for place, (lane, name) in enumerate(things):
         mine = rows.filter(
             pl.col("lane") == str(lane), pl.col("subject").is_in([name, ""]) if name else pl.lit(value=True)
         )
-        _lane(axes, place, mine.to_dicts(), end, style)
-        if lane is Lane.ROUTES:
-            _put_back(axes, place, mine.filter(state=MISSING)["to_s"], rows.filter(lane=PUT_BACK)["from_s"])
+        _lane(axes, place, _texts(mine.to_dicts(), back), end, style)
 
 
-def _put_back(axes: Axes, place: int, ends: pl.Series, back: pl.Series) -> None:
-    """A triangle where routes came back just when vpnmesh put them there; the mark is made after it was done."""
-    found = [at for at in back if any(abs(at - end) < _PUTTING_S for end in ends)]
-    axes.plot(found, [place] * len(found), "^", color=INK, markersize=4, linestyle="none", zorder=4)
+def _texts(rows: Rows, back: Sequence[float]) -> Rows:
+    """The rows with what is written beside each bar; the time of putting back is noted after it was done."""
+    return [row | {"text": _text(row, back)} for row in rows]
+
+
+def _text(row: dict[str, object], back: Sequence[float]) -> str:
+    from_s, to_s, state = float(str(row["from_s"])), float(str(row["to_s"])), str(row["state"])
+    if row["lane"] == str(Lane.PATH) or to_s - from_s < OUTAGE_S:
+        return ""
+    by_us = state == MISSING and any(abs(at - to_s) < _PUTTING_S for at in back)
+    return f"{to_s - from_s:.1f} s{f', {state}' if ' of ' in state else ''}{', put back' if by_us else ''}"
 
 
 def _phases(axes: Axes, phases: Rows, count: int) -> None:
@@ -136,31 +144,33 @@ def _lane(axes: Axes, place: int, rows: Rows, end: float, style: ScenarioLook) -
     if not rows or rows[0]["lane"] != str(Lane.PATH):
         axes.plot([0, end], [place, place], color=INK, alpha=0.35, linewidth=0.8, zorder=1)
     bars = [row for row in spans if row["state"] != READY]
+    before_s = 0.0
     for row, following in zip_longest(bars, bars[1:]):
-        _span(axes, place, row, style, (float(str(following["from_s"])) if following else end, end))
+        _span(axes, place, row, style)
+        until_s = float(str(following["from_s"])) if following else axes.get_xlim()[1]
+        before_s = _label(axes, place, row, (before_s, until_s))
 
 
-def _span(
-    axes: Axes, place: int, row: dict[str, object], style: ScenarioLook, room: tuple[float, float]
-) -> None:
+def _span(axes: Axes, place: int, row: dict[str, object], style: ScenarioLook) -> None:
     from_s, to_s, state = float(str(row["from_s"])), float(str(row["to_s"])), str(row["state"])
     if row["lane"] == str(Lane.PATH) and state != LOST:
-        face = style.colour if state == "direct" else "none"
-        axes.barh(place, to_s - from_s, 0.42, from_s, color=face, edgecolor=style.colour, linewidth=0.8)
-        return
-    axes.barh(place, to_s - from_s, 0.7, from_s, color=BAD, edgecolor=BAD, linewidth=0.8)
-    if row["lane"] != str(Lane.PATH) and to_s - from_s >= OUTAGE_S:
-        _label(axes, place, (from_s, to_s), room, f", {state}" if " of " in state else "")
+        face = style.colour if state == str(Path.DIRECT) else "none"
+        axes.barh(place, to_s - from_s, 0.62, from_s, color=face, edgecolor=style.colour, linewidth=0.8)
+    else:
+        axes.barh(place, to_s - from_s, 0.36, from_s, color=INK, edgecolor=INK, linewidth=0.8)
 
 
-def _label(axes: Axes, place: int, span: tuple[float, float], room: tuple[float, float], more: str) -> None:
-    """A bar's seconds: in it where there is room, else behind it, else nowhere: the table has them.
+def _label(axes: Axes, place: int, row: dict[str, object], room: tuple[float, float]) -> float:
+    """A bar's seconds: behind it where there is room, else before it, else nowhere: the table has them.
 
-    `room` = where the next bar begins, and where the panel ends.
+    Returns from where on there is room again.
     """
-    (from_s, to_s), (next_s, end) = span, room
-    text, width = f"{to_s - from_s:.1f} s{more}", end * _WIDE * (1 + len(more) / 6)
-    if to_s - from_s > width:
-        axes.text((from_s + to_s) / 2, place, text, ha="center", va="center", fontsize=6.5, color="white")
-    elif next_s - to_s > width:
-        axes.annotate(text, (to_s, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5)
+    from_s, to_s, text = float(str(row["from_s"])), float(str(row["to_s"])), str(row["text"])
+    width = axes.get_xlim()[1] * _LETTER * (len(text) + 2)
+    look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
+    if text and room[1] - to_s > width:
+        axes.annotate(text, (to_s, place), (3, 0), **look)
+        return to_s + width
+    if text and from_s - room[0] > width:
+        axes.annotate(text, (from_s, place), (-3, 0), ha="right", **look)
+    return to_s

@@ -20,10 +20,10 @@ _SAID = (
     "its pods are told to go 300 s later."
 )
 _CAPTION = (
-    "{name}: what was seen over time, of the first measured repetition. Shaded: phases. Thin: as it should be; thick: "
-    "away, missing, broken or not ready, with its seconds. The path's two rows are what either end's VPN named, each "
-    "with a ping: filled direct, open relayed. A triangle: vpnmesh put the pods' interface and routes back, since "
-    "nothing else did."
+    "{name}: what was seen over time, of the first measured repetition. Shaded: phases. Thin line: as it should be; "
+    "bar: away, missing, broken or not ready, with its seconds. The path's two rows are what either end's VPN named, "
+    "each with a ping: filled direct, open relayed, a bar where nothing came back. Put back: vpnmesh made the pods' "
+    "interface and routes again, since nothing else did."
 )
 _TABLE = (
     "The worst of all repetitions (n) in each phase, longest in seconds. path_s is how long the VPN took until the "
