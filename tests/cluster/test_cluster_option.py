@@ -12,6 +12,7 @@ from vpnmesh.model import Place, Placement, Testbed
 from vpnmesh.report.identity import identity
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES, profile_of_file
+from vpnmesh.study.remarks import remarks
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import availability
 from workflows.run.cluster import installer_of
@@ -41,6 +42,15 @@ def test_a_plan_knows_what_a_cluster_takes(bed: Testbed) -> None:
     assert clustered.switching_s == pytest.approx(
         plain.switching_s * len(clustered.visits) / len(plain.visits) + longer_s
     )
+
+
+def test_a_plan_says_that_a_cluster_is_put_up(bed: Testbed) -> None:
+    """Which one, and what a visit takes longer; of a run without one nothing is said."""
+    profile = replace(PROFILES["quick"], cluster="kubernetes")
+    (sentence,) = (one for one in remarks(plan_matrix(profile, bed.pairs, seed=1)) if "a cluster" in one)
+    assert "(kubernetes)" in sentence
+    assert f"{installer_named('kubernetes').visit_s:.0f} s more" in sentence
+    assert "a cluster" not in "".join(remarks(plan_matrix(PROFILES["quick"], bed.pairs, seed=1)))
 
 
 def test_what_pods_were_is_part_of_what_was_measured_on() -> None:

@@ -96,6 +96,18 @@ def test_no_key_is_in_any_plan(bed: Testbed) -> None:
             assert not [text for text in (*texts, plan.diff) if "PRIVATE KEY" in text]
 
 
+def test_a_dry_run_has_words_for_what_is_made_later(bed: Testbed) -> None:
+    """Every stage on every node, though nobody has published anything yet."""
+    cluster = replace(cluster_over(bed), published={}, dry_run=True)
+    diffs = [
+        on_a_blank_node(stage.plan(cluster, bed.node(name))).diff
+        for stage in installer_named("kubernetes").stages(cluster)
+        for name in stage.nodes
+    ]
+    assert all(diffs)
+    assert f"<{bed.master.name}'s ca, made when applied>" in "".join(diffs)
+
+
 def test_a_kubeconfig_for_people_holds_all_that_it_needs() -> None:
     """Authority, certificate and key as data, not as names of files on a node."""
     config = yaml.safe_load(kubeconfigs.with_keys("https://10.0.0.1:6443", "a", "b", "c"))
@@ -116,8 +128,8 @@ def test_one_trace_is_enough_to_leave() -> None:
     """A shim that outlived everything else is ended, and all the rest looked for."""
     wanted = taken_off()
     *answers, last = (Completed(one.argv, 0, "", "") for one in wanted.commands)
-    plan = wanted.parse([*answers, replace(last, stdout="shim 42\n")])
-    assert "shim 42" in plan.diff
+    plan = wanted.parse([*answers, replace(last, stdout="daemon 42\n")])
+    assert "daemon 42" in plan.diff
     assert len(plan.steps) > len(SERVICES)
 
 

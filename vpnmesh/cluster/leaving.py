@@ -23,21 +23,25 @@ SERVICES = (
 # constant scripts; arguments: containerd's socket, its folder, the state folder, the control group
 _WORDS = """
 socket="$1"; run="$2"; state="$3"; group="$4"
-shims() {
-  for each in /proc/[0-9]*; do
-    tr '\\0' ' ' < "$each/cmdline" 2> /dev/null | grep -q "^[^ ]*containerd-shim[^ ]* .*$socket" || continue
-    echo "${each#/proc/}"
+ours() {  # daemons and shims, by what they were started with; shells that run this have the same words
+  for each in $(grep -lsE '^(etcd|kube|containerd)' /proc/[0-9]*/comm); do
+    each=${each%/comm}
+    grep -qasF -e "$socket" -e "$state/" "$each/cmdline" && echo "${each#/proc/}"
   done
 }
-members() { cat /sys/fs/cgroup"$group"/cgroup.procs /sys/fs/cgroup/*"$group"/cgroup.procs 2> /dev/null
-  find /sys/fs/cgroup -path "*$group/kubepods*" -name cgroup.procs -exec cat {} + 2> /dev/null; }
-groups() { find /sys/fs/cgroup -depth -type d \\( -path "*$group" -o -path "*$group/*" \\) 2> /dev/null; }
+roots() {
+  [ -d "/sys/fs/cgroup$group" ] && echo "/sys/fs/cgroup$group"
+  [ -e /sys/fs/cgroup/cgroup.controllers ] && return
+  for at in /sys/fs/cgroup/*"$group"; do [ -d "$at" ] && echo "$at"; done
+}
+groups() { for at in $(roots); do find "$at" -depth -type d; done 2> /dev/null; }
+members() { for at in $(roots); do find "$at" -name cgroup.procs -exec cat {} +; done 2> /dev/null; }
 mounts() { awk '{print $2}' /proc/self/mounts | grep -E "^($run|$state)/" | sort -r; }
 """
 _LEFT = (
     _WORDS
     + """
-for pid in $(shims); do echo "shim $pid"; done
+for pid in $(ours); do echo "daemon $pid"; done
 members | sort -un | sed 's/^/process /'
 mounts | sed 's/^/mount /'
 groups | sed 's/^/control group /'
@@ -48,7 +52,7 @@ _SWEEP = (
     + """
 i=0
 while [ $i -lt 100 ]; do
-  found="$(shims) $(members)"
+  found="$(ours) $(members)"
   [ -n "$(echo $found)" ] || break
   kill -9 $found 2> /dev/null; sleep 0.05; i=$((i+1))
 done
@@ -75,7 +79,7 @@ _ARGUMENTS = (SOCKET, CONTAINERD_RUN, STATE, CGROUP, POD)
 
 
 def left() -> Command:
-    """Print what is there of a cluster beside services and folders, a line each."""
+    """Print what is there of a cluster beside what services and folders show, a line each."""
     return Command(("sh", "-c", _LEFT, "sh", *_ARGUMENTS))
 
 

@@ -133,6 +133,20 @@ def probe(name: str) -> Fact[str]:
     return Fact((Command(("sh", "-c", _PROBE, "sh", f"{RUN_DIRECTORY}/{name}"), ok=(0, 1)),), parse)
 
 
+def answering(service: Service) -> Fact[Plan]:
+    """Ensure that a service which was started without waiting answers now; `ready` says what that is."""
+    if service.ready is None:
+        raise CheckError("provision", f"nothing says when {service.name} answers")
+    wait = _awaited(service.base, service.ready)
+    look = replace(service.ready, ok=tuple(range(256)))
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        diff = unified_diff(f"service {service.name}", "starts", "answers")
+        return Plan((wait,), diff) if completed[0].exit_code else Plan()
+
+    return Fact((look,), plan)
+
+
 def stopped(name: str, *paths: str) -> Fact[Plan]:
     """Ensure that there is no such service, and none of these files and folders of it."""
     files = tuple(f"{RUN_DIRECTORY}/{name}.{end}" for end in ("pid", "spec", "log")) + paths

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from vpnmesh.cluster import PODS
 from vpnmesh.frames.aggregate import CellKey
 from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.report.answers import ConditionAnswer, PairAnswer
-from vpnmesh.report.identity import mapping
+from vpnmesh.report.identity import cluster_of, cluster_option, mapping
 from vpnmesh.report.tables import Study
 from vpnmesh.report.verdicts import SLOW_START, TOO_FEW, seconds_by_cell
 from vpnmesh.stats.compare import fewest_for_test
 from vpnmesh.stats.intervals import fewest_for_interval
 from vpnmesh.stats.slow_start import MOSTLY
 from vpnmesh.study.journal import number
-from vpnmesh.study.matrix import SWITCH_S
+from vpnmesh.study.matrix import switch_s
 from vpnmesh.study.profile import DEFAULT_PLACEMENT
 
 LONG_MIN = 60.0
@@ -82,10 +83,10 @@ def can_be_continued(study: Study) -> bool:
     return mapping(study.provenance.get("profile")).get("adaptive") is True
 
 
-def budget_min(costs: Sequence[Cost]) -> int:
+def budget_min(costs: Sequence[Cost], cluster: str = PODS) -> int:
     """Whole minutes for all pairs that are decided soon, with one more visit to each of their scenarios."""
     names = {name for one in costs for pair in one.soon for name in (pair.faster, pair.slower)}
-    return math.ceil(sum(one.minutes for one in costs) + len(names) * SWITCH_S / 60)
+    return math.ceil(sum(one.minutes for one in costs) + len(names) * switch_s(cluster) / 60)
 
 
 def ask(study: Study, answers: Sequence[ConditionAnswer]) -> Ask | None:
@@ -130,7 +131,8 @@ def _asked(study: Study, wanted: Sequence[_Wanted], seconds: Mapping[CellKey, fl
         for (scenario, condition, test), took in seconds.items()
         if scenario in names and condition in conditions and test in tests
     ]
-    minutes = (repetitions * sum(once) + BLOCKS * len(names) * SWITCH_S) / 60 if once else None
+    switching_s = BLOCKS * len(names) * switch_s(cluster_of(study.provenance))
+    minutes = (repetitions * sum(once) + switching_s) / 60 if once else None
     decides = sum(one.pair.minutes_more is not None for one in wanted)
     return Ask(repetitions, duration_s, tests, conditions, names, minutes, decides)
 
@@ -168,6 +170,6 @@ def command(study: Study, asked: Ask) -> str:
     where = f" --placement {places[0]}" if places and places[0] != str(DEFAULT_PLACEMENT) else ""
     return (
         f"python -m workflows.full_matrix --repetitions {asked.repetitions} --blocks {BLOCKS} --duration {duration:g}"
-        f" --conditions {','.join(asked.conditions)}{where} --tests {','.join(asked.tests)}"
-        f" --scenarios {','.join(asked.scenarios)}"
+        f" --conditions {','.join(asked.conditions)}{where}{cluster_option(study.provenance)}"
+        f" --tests {','.join(asked.tests)} --scenarios {','.join(asked.scenarios)}"
     )

@@ -16,6 +16,7 @@ from vpnmesh.report.answer_costs import (
     cost,
 )
 from vpnmesh.report.answers import ConditionAnswer, Group, PairAnswer, Within, answers, together
+from vpnmesh.report.identity import cluster_of
 from vpnmesh.report.page import AnswerRow, Answers, Further, Kind, Words
 from vpnmesh.report.style import condition_title
 from vpnmesh.report.tables import Study
@@ -72,7 +73,7 @@ def _further(study: Study, found: Sequence[ConditionAnswer], run: str) -> Iterat
     costs = [cost(one) for one in found]
     soon = sum(len(one.soon) for one in costs)
     if soon and can_be_continued(study):
-        minutes = budget_min(costs)
+        minutes = budget_min(costs, cluster_of(study.provenance))
         still = sum(len(one.open_pairs) for one in found)
         promise = f"About {minutes} min more would likely decide {_of(soon, still)}"
         yield Further(promise, continued(run, minutes))

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from vpnmesh.frames.aggregate import mean_of
 from vpnmesh.report.formatting import span
+from vpnmesh.report.identity import cluster_option
 from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
@@ -107,7 +108,7 @@ class Cells:
         return (
             f" To measure{took}: python -m workflows.full_matrix --repetitions {repetitions} --blocks 2"
             f" --duration {max(asked, duration_s or 0):g} --conditions {','.join(conditions)}"
-            f"{where}{self._pairs} --tests {','.join(tests)}"
+            f"{where}{self._pairs}{cluster_option(self.readings.study.provenance)} --tests {','.join(tests)}"
             f" --scenarios {','.join(dict.fromkeys(key[2] for key in cells))}"
         )
 

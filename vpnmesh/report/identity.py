@@ -58,11 +58,22 @@ def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
+def cluster_of(manifest: Mapping[str, object]) -> str:
+    """What put Kubernetes over every scenario of a run, as `--cluster` names it; PODS for none."""
+    return str(manifest.get("cluster") or PODS)
+
+
+def cluster_option(manifest: Mapping[str, object]) -> str:
+    """How a command asks for the same; "" where it need not."""
+    cluster = cluster_of(manifest)
+    return "" if cluster == PODS else f" --cluster {cluster}"
+
+
 def _substrate(manifest: Mapping[str, object]) -> str:
     """`lab` or `hosts`, whose pods, and the engine that impairs; empty where the manifest names none of these."""
     if "lab" not in manifest and "engine" not in manifest:
         return ""
-    cluster = manifest.get("cluster", PODS)
+    cluster = cluster_of(manifest)
     pods = "" if cluster == PODS else f", pods of {cluster}"
     place = "lab" if manifest.get("lab") else "hosts"
     return f"{place}{pods}, impaired by {manifest.get('engine') or _UNKNOWN}"

@@ -5,7 +5,7 @@ import random
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from vpnmesh.cluster import PODS, installer_named
+from vpnmesh.cluster import INSTALLERS
 from vpnmesh.errors import InputError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Cell, Condition, Pair, Role, Scenario
@@ -58,7 +58,7 @@ class MatrixPlan:
     @property
     def switching_s(self) -> float:
         """Seconds spent going from scenario to scenario."""
-        return switch_s(self.profile) * len(self.visits)
+        return switch_s(self.profile.cluster) * len(self.visits)
 
     @property
     def seconds(self) -> float:
@@ -97,9 +97,12 @@ def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
     return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
 
 
-def switch_s(profile: Profile) -> float:
-    """Seconds of leaving one scenario and joining the next, with the cluster that is put over each."""
-    return SWITCH_S + (0.0 if profile.cluster == PODS else installer_named(profile.cluster).visit_s)
+def switch_s(cluster: str) -> float:
+    """Seconds of leaving one scenario and joining the next, with the cluster that is put over each.
+
+    One that is not known here, of a package that is not installed where a report is made, counts nothing.
+    """
+    return SWITCH_S + (INSTALLERS[cluster].visit_s if cluster in INSTALLERS else 0.0)
 
 
 def visit_s(profile: Profile, visit: Visit) -> float:
@@ -109,7 +112,7 @@ def visit_s(profile: Profile, visit: Visit) -> float:
         len(job.repetitions) * repetition_s(profile, Condition.parse(job.cell.condition), job.cell.test)
         for job in visit.jobs
     )
-    return switch_s(profile) + measuring + CONDITION_S * len(conditions - {"none"})
+    return switch_s(profile.cluster) + measuring + CONDITION_S * len(conditions - {"none"})
 
 
 def _cells(
@@ -146,7 +149,7 @@ def _within_budget(
     if profile.adaptive:
         # its budget ends the rounds; what it could not decide is said to be open
         return tuple(conditions), ()
-    switching = switch_s(profile) * len(profile.scenarios) * profile.blocks
+    switching = switch_s(profile.cluster) * len(profile.scenarios) * profile.blocks
     while profile.budget_min is not None and not profile.conditions_asked and len(conditions) > 1:
         seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs, master))
         if seconds <= 60 * profile.budget_min:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from vpnmesh.study.matrix import MatrixPlan
+from vpnmesh.cluster import PODS
+from vpnmesh.study.matrix import SWITCH_S, MatrixPlan, switch_s
 
 VISITED_ONCE = (
     "each scenario was visited once, so differences between scenarios are confounded with time (drift of the machine);"
@@ -25,7 +26,7 @@ def remarks(plan: MatrixPlan) -> list[str]:
     """What a reader of the plan has to know beside the cells: what a budget did, and what the order cannot tell."""
     budget = plan.profile.budget_min
     if plan.profile.adaptive:
-        return _adaptive_remarks(plan)
+        return [*_adaptive_remarks(plan), *_cluster_remarks(plan)]
     said = [f"left out to stay in {budget:g} minutes: {name}" for name in plan.dropped]
     if budget is not None and plan.seconds > 60 * budget:
         said.append(
@@ -34,7 +35,19 @@ def remarks(plan: MatrixPlan) -> list[str]:
         )
     if sentence := confounded(plan):
         said.append(sentence)
-    return said
+    return [*said, *_cluster_remarks(plan)]
+
+
+def _cluster_remarks(plan: MatrixPlan) -> list[str]:
+    """What pods are, where a cluster makes them, and what that costs."""
+    profile = plan.profile
+    if profile.cluster == PODS:
+        return []
+    longer_s = switch_s(profile.cluster) - SWITCH_S
+    what = (
+        f"every visit puts a cluster ({profile.cluster}) over the scenario's addresses and takes it off again"
+    )
+    return [f"{what}, some {longer_s:.0f} s more; what is measured are its pods"]
 
 
 def _adaptive_remarks(plan: MatrixPlan) -> list[str]:

@@ -5,6 +5,7 @@ Images are made on the nodes of their own files, certificates for each cluster a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vpnmesh.cluster import control_plane, images, kubeconfigs, kubelet, measured, pki, reading, runtime
 from vpnmesh.cluster.leaving import taken_off
@@ -12,7 +13,7 @@ from vpnmesh.cluster.networking import PodNetworking
 from vpnmesh.cluster.places import AUTHORITY, component
 from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Installer, Stage
 from vpnmesh.cluster.vxlan import Vxlan
-from vpnmesh.host.service import content, running
+from vpnmesh.host.service import answering, content, running
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, chain, together
 
@@ -104,19 +105,23 @@ class Kubernetes(Installer):
         return _all(taken_off(), self.networking.leave(testbed, node))
 
     def _runtime(self, cluster: Cluster, node: Node) -> Fact[Plan]:
-        """The master's control plane comes up while images are made."""
-        parts = [pki.certificates_there(cluster, node)]
+        """The master's API server comes up while images are made; what asks it is started after that."""
+        before: list[Fact[Plan]] = [pki.certificates_there(cluster, node)]
+        after: list[Fact[Plan]] = []
         if cluster.role(node) is ClusterRole.MASTER:
-            parts += [running(one) for one in control_plane.services(cluster)]
-            parts.append(runtime.configured((control_plane.admin_file(cluster),)))
+            etcd, api, *others = control_plane.services(cluster)
+            before += [running(etcd), running(replace(api, ready=None))]
+            before.append(runtime.configured((control_plane.admin_file(cluster),)))
+            after = [answering(api), *(running(one) for one in others)]
         return _all(
-            *parts,
+            *before,
             images.written(),
             runtime.plugins_there(),
             runtime.configured(self.networking.configuration(cluster, node)),
             running(runtime.service()),
             images.imported(),
             kubelet.group_there(),
+            *after,
         )
 
     def _pods(self, cluster: Cluster) -> Fact[Plan]:
