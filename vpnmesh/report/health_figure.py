@@ -1,6 +1,7 @@
 """Draws how clusters fared over time: a picture per solution, a panel per scenario and condition, a row per thing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -21,6 +22,7 @@ from vpnmesh.study.scenarios import Catalogue
 
 _WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.19, 0.52, 0.5
 _LEFT = 1.55
+_SMALL = 6.5
 _PUTTING_S = 5.0
 _BESIDE = 1.06
 """How much longer than the repetition the axis is: room for the last bars' texts."""
@@ -36,7 +38,6 @@ _TITLES = {
     Lane.ENDPOINTS: "endpoints",
     Lane.ROUTES: "routes of {}",
 }
-Rows = list[dict[str, object]]
 
 
 def health_figures(study: Study) -> dict[str, str]:
@@ -98,79 +99,89 @@ def _panel(axes: Axes, rows: pl.DataFrame, things: Sequence[tuple[Lane, str]], k
     axes.set_xlim(0, end * _BESIDE)
     axes.set_xlabel("seconds")
     axes.set_title(f"{scenario}, {condition_title(condition)}", pad=22)
-    _phases(axes, rows.filter(lane=PHASE).to_dicts(), len(things))
+    _phases(axes, rows.filter(lane=PHASE), len(things))
     back = rows.filter(lane=PUT_BACK)["from_s"].to_list()
     for place, (lane, name) in enumerate(things):
         mine = rows.filter(
             pl.col("lane") == str(lane), pl.col("subject").is_in([name, ""]) if name else pl.lit(value=True)
         )
-        _lane(axes, place, _texts(mine.to_dicts(), back), end, style)
+        _lane(axes, place, _bars(mine, back), end, style)
 
 
-def _texts(rows: Rows, back: Sequence[float]) -> Rows:
-    """The rows with what is written beside each bar; the time of putting back is noted after it was done."""
-    return [row | {"text": _text(row, back)} for row in rows]
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """A span as it is drawn, and what is written beside it."""
+
+    on_path: bool
+    state: str
+    from_s: float
+    to_s: float
+    text: str
 
 
-def _text(row: dict[str, object], back: Sequence[float]) -> str:
-    from_s, to_s, state = float(str(row["from_s"])), float(str(row["to_s"])), str(row["state"])
-    if row["lane"] == str(Lane.PATH) or to_s - from_s < OUTAGE_S:
-        return ""
-    by_us = state == MISSING and any(abs(at - to_s) < _PUTTING_S for at in back)
-    return f"{to_s - from_s:.1f} s{f', {state}' if ' of ' in state else ''}{', put back' if by_us else ''}"
+def _bars(rows: pl.DataFrame, back: Sequence[float]) -> list[_Bar]:
+    """The spans of a row of the picture; `back` are the times when vpnmesh had put routes back."""
+    found = []
+    for lane, state, from_s, to_s in rows.select("lane", "state", "from_s", "to_s").iter_rows():
+        on_path = lane == str(Lane.PATH)
+        text = "" if on_path or to_s - from_s < OUTAGE_S else f"{to_s - from_s:.1f} s"
+        if text and state == MISSING and any(abs(at - to_s) < _PUTTING_S for at in back):
+            text += ", put back"
+        if text and " of " in state:
+            text += f", {state}"
+        found.append(_Bar(on_path, state, from_s, to_s, text))
+    return found
 
 
-def _phases(axes: Axes, phases: Rows, count: int) -> None:
-    for number, phase in enumerate(phases):
-        from_s, to_s = (float(str(phase[end])) for end in ("from_s", "to_s"))
+def _phases(axes: Axes, phases: pl.DataFrame, count: int) -> None:
+    for number, (name, from_s, to_s) in enumerate(phases.select("subject", "from_s", "to_s").iter_rows()):
         if number % 2:
             axes.axvspan(from_s, to_s, color=INK, alpha=0.07, linewidth=0)
-        above = 4 + 7 * (number % 2)
-        middle = ((from_s + to_s) / 2, -0.5)
-        axes.annotate(
-            str(phase["subject"]), middle, (0, above), textcoords="offset points", ha="center", fontsize=6.5
-        )
+        # every other one higher, so that names of short phases do not meet
+        middle, above = ((from_s + to_s) / 2, -0.5), 4 + 7 * (number % 2)
+        axes.annotate(name, middle, (0, above), textcoords="offset points", ha="center", fontsize=_SMALL)
     axes.set_ylim(count - 0.5, -0.5)
 
 
-def _lane(axes: Axes, place: int, rows: Rows, end: float, style: ScenarioLook) -> None:
+def _lane(axes: Axes, place: int, bars: Sequence[_Bar], end: float, style: ScenarioLook) -> None:
     """A thin line where all is well, bars where it is not; a path shows which one it is."""
-    if any(row["state"] == UNHEARD for row in rows):
-        axes.annotate(
-            "never answered", (0, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5
-        )
+    if any(bar.state == UNHEARD for bar in bars):
+        _write(axes, place, 0.0, "never answered")
         return
-    spans = [row for row in rows if float(str(row["to_s"])) > float(str(row["from_s"]))]
-    if not rows or rows[0]["lane"] != str(Lane.PATH):
+    if not any(bar.on_path for bar in bars):
         axes.plot([0, end], [place, place], color=INK, alpha=0.35, linewidth=0.8, zorder=1)
-    bars = [row for row in spans if row["state"] != READY]
-    before_s = 0.0
-    for row, following in zip_longest(bars, bars[1:]):
-        _span(axes, place, row, style)
-        until_s = float(str(following["from_s"])) if following else axes.get_xlim()[1]
-        before_s = _label(axes, place, row, (before_s, until_s))
+    shown = [bar for bar in bars if bar.to_s > bar.from_s and bar.state != READY]
+    free_s = 0.0
+    for bar, following in zip_longest(shown, shown[1:]):
+        _draw(axes, place, bar, style)
+        free_s = _label(axes, place, bar, (free_s, following.from_s if following else axes.get_xlim()[1]))
 
 
-def _span(axes: Axes, place: int, row: dict[str, object], style: ScenarioLook) -> None:
-    from_s, to_s, state = float(str(row["from_s"])), float(str(row["to_s"])), str(row["state"])
-    if row["lane"] == str(Lane.PATH) and state != LOST:
-        face = style.colour if state == str(Path.DIRECT) else "none"
-        axes.barh(place, to_s - from_s, 0.62, from_s, color=face, edgecolor=style.colour, linewidth=0.8)
+def _draw(axes: Axes, place: int, bar: _Bar, style: ScenarioLook) -> None:
+    if bar.on_path and bar.state != LOST:
+        face = style.colour if bar.state == str(Path.DIRECT) else "none"
+        look: dict[str, Any] = {"height": 0.62, "color": face, "edgecolor": style.colour}
     else:
-        axes.barh(place, to_s - from_s, 0.36, from_s, color=INK, edgecolor=INK, linewidth=0.8)
+        look = {"height": 0.36, "color": INK, "edgecolor": INK}
+    axes.barh(place, bar.to_s - bar.from_s, left=bar.from_s, linewidth=0.8, **look)
 
 
-def _label(axes: Axes, place: int, row: dict[str, object], room: tuple[float, float]) -> float:
+def _label(axes: Axes, place: int, bar: _Bar, room: tuple[float, float]) -> float:
     """A bar's seconds: behind it where there is room, else before it, else nowhere: the table has them.
 
     Returns from where on there is room again.
     """
-    from_s, to_s, text = float(str(row["from_s"])), float(str(row["to_s"])), str(row["text"])
-    width = axes.get_xlim()[1] * _LETTER * (len(text) + 2)
-    look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
-    if text and room[1] - to_s > width:
-        axes.annotate(text, (to_s, place), (3, 0), **look)
-        return to_s + width
-    if text and from_s - room[0] > width:
-        axes.annotate(text, (from_s, place), (-3, 0), ha="right", **look)
-    return to_s
+    width = axes.get_xlim()[1] * _LETTER * (len(bar.text) + 2)
+    if bar.text and room[1] - bar.to_s > width:
+        _write(axes, place, bar.to_s, bar.text)
+        return bar.to_s + width
+    if bar.text and bar.from_s - room[0] > width:
+        _write(axes, place, bar.from_s, bar.text, before=True)
+    return bar.to_s
+
+
+def _write(axes: Axes, place: int, at_s: float, text: str, *, before: bool = False) -> None:
+    offset, side = ((-3, 0), "right") if before else ((3, 0), "left")
+    axes.annotate(
+        text, (at_s, place), offset, textcoords="offset points", ha=side, va="center", fontsize=_SMALL
+    )
