@@ -134,7 +134,7 @@ def measure(
     except StoreError:
         raise
     except UnavailableError as error:
-        failed = Failed(UNAVAILABLE, str(error))
+        failed = Failed(UNAVAILABLE, f"unavailable: {error}")
     except ToolError as error:
         failed = Failed("tool", str(error))
     except VpnmeshError as error:
