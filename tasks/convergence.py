@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from nornir.core.task import Result, Task
@@ -17,8 +17,16 @@ from vpnmesh.study.convergence import PathProbe
 
 PAUSE_S = 0.1
 
-# by pid file: a process of the same name that is not ours is left alone
-_KILL = 'for f in "$1"/*.pid; do [ -s "$f" ] && kill -9 "$(cat "$f")" 2> /dev/null && echo "$f"; done; true'
+# by pid file: a process of the same name that is not ours is left alone; names after the folder narrow it down
+_KILL = """
+d="$1"; shift
+for f in "$d"/*.pid; do
+  [ -s "$f" ] && pid=$(cat "$f") && name=$(cat "/proc/$pid/comm" 2> /dev/null) || continue
+  if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
+  kill -9 "$pid" 2> /dev/null && echo "$f"
+done
+true
+"""
 
 
 def probe_path(
@@ -42,9 +50,12 @@ def probe_path(
         time.sleep(PAUSE_S)
 
 
-def kill_services(task: Task) -> Result:
-    """End every service of ours on this node as a crash would; `result` lists their pid files."""
-    done = shell(task).run("sh", "-c", _KILL, "sh", RUN_DIRECTORY)
+def kill_services(task: Task, processes: Sequence[str] = ()) -> Result:
+    """End every service of ours on this node as a crash would; `result` lists their pid files.
+
+    With `processes` only those whose process has one of these names: a cluster's services may run beside a VPN's.
+    """
+    done = shell(task).run("sh", "-c", _KILL, "sh", RUN_DIRECTORY, *processes)
     return Result(host=task.host, changed=True, result=tuple(done.stdout.split()))
 
 

@@ -20,6 +20,7 @@ from vpnmesh.measurements.protocol import (
     SIDES,
     ClusterAccess,
     Measurement,
+    Part,
     Question,
     ScenarioControl,
     Side,
@@ -195,6 +196,13 @@ class _WhileConnected:
     def restart(self, side: Side) -> float | None:
         self.check()
         return self.inner.restart(side)
+
+    def kill(self, part: Part) -> bool:
+        self.check()
+        return self.inner.kill(part)
+
+    def start(self) -> float:
+        return self.inner.start()
 
     @property
     def cluster(self) -> ClusterAccess:

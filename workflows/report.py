@@ -15,6 +15,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import unavailable
 from vpnmesh.reference.data import paper_data
 from vpnmesh.report import first_screen
+from vpnmesh.report.health_words import sentences
 from vpnmesh.report.history import By
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
@@ -248,6 +249,8 @@ def write_report(study: Study, out: Path, run: Path | None = None) -> None:
     if run:
         show(console, result_tables(study.samples, study.scenarios))
     show(console, then_and_now_tables(study))
+    for text in sentences(study):
+        click.echo(f"cluster health: {text}")
     click.echo(first_screen.line(study))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import UnavailableError
-from vpnmesh.measurements.protocol import ClusterAccess, Question, Side, Until
+from vpnmesh.measurements.protocol import ClusterAccess, Part, Question, Side, Until
 from vpnmesh.model import Path
 from vpnmesh.plan import Completed, Text
 from vpnmesh.study.convergence import PathProbe
@@ -41,10 +41,13 @@ class ScriptedControl:
     policy: str = "allow-all"
     events: list[str] = field(default_factory=list)
     join_s: float = 1.5
+    standing: ClusterAccess | None = None
 
     @property
     def cluster(self) -> ClusterAccess:
-        raise UnavailableError("no cluster")
+        if self.standing is None:
+            raise UnavailableError("no cluster")
+        return self.standing
 
     def tunnel_address(self, side: Side) -> IPv4Address:
         return IPv4Address("10.213.0.2" if side == "client" else "10.213.0.3")
@@ -63,6 +66,14 @@ class ScriptedControl:
     def restart(self, side: Side) -> float | None:
         self.events.append(f"restart {side}")
         return 0.25 if self.daemons else None
+
+    def kill(self, part: Part) -> bool:
+        self.events.append(f"kill {part}")
+        return self.daemons
+
+    def start(self) -> float:
+        self.events.append("start")
+        return 0.25
 
     def attach_pods(self) -> None:
         self.events.append("attach pods")

@@ -24,7 +24,7 @@ CASES = {
     "--scenarios nonsense": "unknown scenario 'nonsense'; known are: native-1450",
     "--conditions loss-3": "unknown condition 'loss-3'; known are: none, loss-1pct",
     "--conditions loss-100pct": "loss 100 % is not in",
-    "--tests sctp": "unknown test 'sctp'; known are: api, api-hey, convergence, idle, tcp, udp, ping",
+    "--tests sctp": "unknown test 'sctp'; known are: api, api-hey, cluster-health, convergence, idle, tcp, udp, ping",
     "--profile slow": "unknown profile 'slow'; known are: adaptive, quick, paper",
     "--inventory nowhere": "built in are: baremetal, lab",
     "--resume {empty}": "not a run",

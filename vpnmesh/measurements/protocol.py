@@ -22,6 +22,8 @@ from vpnmesh.study.outcome import Measured
 Side = Literal["client", "server", "relay"]
 """A node's part in a measurement: who asks, who answers, and the relay node."""
 SIDES: tuple[Side, ...] = ("client", "server", "relay")
+Part = Side | Literal["control"]
+"""Where daemons of a VPN run: a side of the measured pair, the relay node, or the node with its control plane."""
 
 UNDISTURBED = Condition()
 
@@ -164,6 +166,12 @@ class ScenarioControl(Protocol):
 
         None where there is no daemon to kill.
         """
+
+    def kill(self, part: Part) -> bool:
+        """Kill the VPN's daemons there, as a crash would; whether there was one. Whoever kills them starts them."""
+
+    def start(self) -> float:
+        """Start again whatever of the VPN was killed, wherever; seconds until that is done."""
 
     @property
     def cluster(self) -> ClusterAccess:

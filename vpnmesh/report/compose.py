@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from vpnmesh.report import mesh, origin_section, ramp_section, run_sections, version_sections
+from vpnmesh.report import health_section, mesh, origin_section, ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
 from vpnmesh.report.api_figures import MARKS
@@ -85,6 +85,7 @@ def compose(
         ),
         *origin_section.sections(study, figures),
         _api(study, figures),
+        *health_section.health_section(study, figures),
         *verdict_section(study),
         _pairs(study),
         _resources(study),
@@ -249,6 +250,7 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
         *run_sections.TABLES,
         MESH,
         *ramp_section.TABLES,
+        *health_section.TABLES,
         *version_sections.TABLES,
         *origin_section.TABLES,
         *run_sections.tests_shown(study),

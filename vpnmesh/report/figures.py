@@ -20,6 +20,7 @@ from vpnmesh.report.api_paper import with_papers
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
 from vpnmesh.report.efficiency_figure import efficiency_figures
+from vpnmesh.report.health_figure import health_figures
 from vpnmesh.report.mesh_figures import mesh_figures
 from vpnmesh.report.origin_figure import origin_figures
 from vpnmesh.report.ramp_figure import ramp_figure
@@ -52,6 +53,7 @@ def figures(study: Study) -> dict[str, str]:
             drawn[f"drift-{test}"] = drift(study.measured(test), means, test, known)
     drawn |= ramp_figure(study) | variant_figures(study)
     drawn |= origin_figures(study) | efficiency_figures(study) | mesh_figures(study)
+    drawn |= health_figures(study)
     study = _read_once(study)
     if not (answered := beyond_paper.answered(study)).is_empty():
         api = study.api

@@ -19,6 +19,7 @@ from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
 from vpnmesh.report.figure_tables import FIGURES, figure_table
+from vpnmesh.report.health import HealthTables, health
 from vpnmesh.report.machine_limit import Machines, limits
 from vpnmesh.report.mesh_tables import MESH, by_pair
 from vpnmesh.report.origin import origin
@@ -134,7 +135,7 @@ class RunTables:
     """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took.
 
     `verdicts` (`VERDICTS`) are those that an adaptive run came to; a fixed one has none of its own. `series` are the
-    intervals of its flows (`ramp.SERIES`).
+    intervals of its flows (`ramp.SERIES`). `health` is how its clusters fared.
     """
 
     figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
@@ -142,6 +143,7 @@ class RunTables:
     verdicts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERDICTS))
     stacks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STACKS))
     series: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SERIES))
+    health: HealthTables = field(default_factory=HealthTables)
 
 
 def build_study(
@@ -185,6 +187,9 @@ def build_study(
         tables[MESH] = by_pair(samples, kept.figures, catalogue)
         tables["ramp"] = ramp(kept.series, catalogue)
         tables["fill"] = fill(kept.figures, catalogue)
+        if not kept.health.phases.is_empty():
+            tables["health"] = health(kept.health.phases, kept.figures, catalogue)
+            tables["health_timeline"] = kept.health.timeline
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         tables |= {
             **_origins(samples, cells, slow, catalogue, known),

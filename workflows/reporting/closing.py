@@ -7,6 +7,7 @@ from rich.table import Table
 
 from vpnmesh.report import first_screen
 from vpnmesh.report.formatting import significant
+from vpnmesh.report.health_words import sentences
 from vpnmesh.report.tables import Study
 from vpnmesh.report.then_and_now import VersionPair, summary
 from vpnmesh.report.version_sections import pairs_of, to_measure
@@ -79,4 +80,5 @@ def closing(study: Study) -> Iterator[Table | str]:
     if table := versions_table(study):
         yield table
     yield from then_and_now_tables(study)
+    yield from (f"cluster health: {text}" for text in sentences(study))
     yield from (f"{name.lower()}: {text}" for name, text in first_screen.known(study) if name != "Versions")

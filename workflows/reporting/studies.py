@@ -22,6 +22,7 @@ from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
+from workflows.reporting.health import health_of_run
 from workflows.reporting.published_files import read_imports
 from workflows.reporting.run_requests import requests_of_run
 from workflows.reporting.series import series_of_run
@@ -93,6 +94,7 @@ def study_from_run(run: Path) -> Study:
             _verdicts(manifest, events, str(run)),
             stacks(events),
             series_of_run(run, samples),
+            health_of_run(run, samples),
         ),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )

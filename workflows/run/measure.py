@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import tasks
 from tasks.observation import Look
-from vpnmesh.errors import CheckError, ToolError, VpnmeshError
+from vpnmesh.errors import CheckError, ToolError, UnavailableError, VpnmeshError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.impairment.engine import late_ms_between
@@ -17,7 +17,7 @@ from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
-from vpnmesh.study.outcome import Failed, Measured, Outcome
+from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome
 from vpnmesh.study.profile import Profile
 from vpnmesh.study.record import Record
 from vpnmesh.tools import ping
@@ -133,6 +133,8 @@ def measure(
             pass
     except StoreError:
         raise
+    except UnavailableError as error:
+        failed = Failed(UNAVAILABLE, f"unavailable: {error}")
     except ToolError as error:
         failed = Failed("tool", str(error))
     except VpnmeshError as error:

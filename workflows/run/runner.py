@@ -189,7 +189,8 @@ class MatrixRun:
             reason = self.store.hide(record.outcome.reason)
             record = replace(record, outcome=Failed(record.outcome.stage, reason))
         self.store.append(record)
-        self.failed += isinstance(record.outcome, Failed)
+        outcome = record.outcome
+        self.failed += isinstance(outcome, Failed) and outcome.stage != UNAVAILABLE
         progress.advance(record)
         return record
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import tasks
 from vpnmesh.errors import CheckError, UnavailableError
-from vpnmesh.measurements.protocol import ClusterAccess, Side, Until
+from vpnmesh.measurements.protocol import ClusterAccess, Part, Side, Until
 from vpnmesh.model import Pair
 from vpnmesh.study.convergence import PathProbe
 from workflows.run.hosts import run_on
@@ -58,9 +58,22 @@ class SiteControl:
     def restart(self, side: Side) -> float | None:
         """Kill the daemons as a crash would and run the solution's stages again; None where none was running."""
         started = time.monotonic()
-        name = self._name(side)
-        if not run_on(self.site.nr, [name], tasks.kill_services)[name].result:
+        if not self.kill(side):
             return None
+        self.start()
+        return round(time.monotonic() - started, 3)
+
+    def kill(self, part: Part) -> bool:
+        """Kill the solution's own processes on that node; those of a cluster beside them go on."""
+        name, processes = self._name(part), self.deployed.solution.processes
+        if not processes:
+            return False
+        done = run_on(self.site.nr, [name], tasks.kill_services, processes=processes)
+        return bool(done[name].result)
+
+    def start(self) -> float:
+        """Run the solution's stages again, which start whatever does not run."""
+        started = time.monotonic()
         join(self.site, self.deployed.solution, self.deployed.mesh)
         return round(time.monotonic() - started, 3)
 
@@ -78,13 +91,14 @@ class SiteControl:
         """Attach the pods to the tunnels as they are now; changes nothing where they are attached."""
         attach(self.site, self.deployed.mesh, self.deployed.statuses)
 
-    def _name(self, side: Side) -> str:
+    def _name(self, part: Part) -> str:
         names = {
             "client": self.pair.client,
             "server": self.pair.server,
             "relay": self.site.testbed.relay.name,
+            "control": self.site.testbed.control_plane.name,
         }
-        return names[side]
+        return names[part]
 
     def _address(self, name: str) -> IPv4Address:
         status = self.deployed.statuses.get(name)
