@@ -20,6 +20,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_kubernetes.py": 250,
+    "tests/live/test_cluster_command.py": 220,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_firewall.py": 25,
     "tests/live/test_firewall_pfsense.py": 50,

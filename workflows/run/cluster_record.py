@@ -109,7 +109,7 @@ class ClusterFiles:
         """What stands or was begun, None where nothing was; InputError for a file that is none of ours."""
         try:
             return _RECORDS.validate_json(self.record.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:
             raise InputError(
@@ -123,9 +123,12 @@ class ClusterFiles:
             ) from error
 
     def write(self, record: ClusterRecord) -> None:
-        """Put it on the disk, in one move."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(self.record, _RECORDS.dump_json(record))
+        """Put it on the disk, in one move; CheckError where that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomic(self.record, _RECORDS.dump_json(record))
+        except OSError as error:
+            raise CheckError("cluster", f"{self.record} cannot be written: {error.strerror}") from error
 
     def forget(self, record: ClusterRecord) -> None:
         """Nothing stands any more: remove the record, and the kubeconfig unless somebody wrote another there since."""
@@ -140,7 +143,7 @@ class ClusterFiles:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return False
 
@@ -158,9 +161,17 @@ class ClusterFiles:
 
     @contextlib.contextmanager
     def alone(self, what: str) -> Iterator[None]:
-        """Be the only one who raises or removes; CheckError names who does."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.path / "lock").open("a+") as lock:
+        """Be the only one who raises or removes; CheckError names who does, InputError a folder that cannot be used."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise InputError(
+                str(self.path),
+                f"cannot be written: {error.strerror}",
+                "set VPNMESH_STATE_DIR to another folder",
+            ) from error
+        with held as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,5 +1,6 @@
 """A cluster over a VPN that stays: raised in the order that works, looked at, and taken down again."""
 
+import contextlib
 import shlex
 import socket
 from collections.abc import Mapping, Sequence
@@ -162,7 +163,8 @@ def end(site: Site, record: ClusterRecord, files: ClusterFiles, *, touched: bool
 
 def lower(site: Site, record: ClusterRecord, files: ClusterFiles) -> list[str]:
     """Take cluster, pods, VPN and firewall policy off every node; what could not be, else what differs from before."""
-    files.write(replace(record, phase=ClusterPhase.REMOVING))
+    with contextlib.suppress(CheckError):  # of a full disk: what was made must be taken off all the same
+        files.write(replace(record, phase=ClusterPhase.REMOVING))
     take_off(site, solution_named(record.scenario.solution), Mesh(site.testbed, record.scenario))
     if complaints := without_repetition(site.take_complaints()):
         return complaints
