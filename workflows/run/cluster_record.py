@@ -37,11 +37,12 @@ class ClusterPhase(StrEnum):
 class ClusterRecord:
     """A cluster that stands, or was begun; written before the first node is touched.
 
-    `over` are interface and address of every member that the cluster was put on. `lab` is the directory of the lab
-    that it stands in ("" on real machines), `lab_pid` that lab's init (0 until it is up), and `lab_is_ours` says that
-    it was brought up for the cluster. `tunnel` is the command that leads to the API server, "" where the kubeconfig's
-    server can be reached as it is. `published` is what members told each other openly (public keys), by node and key:
-    their words of each other are read by it. `footprint` is what nodes had before.
+    `since` is when it stood, or was begun. `over` are interface and address of every member that the cluster was put
+    on. `lab` is the directory of the lab that it stands in ("" on real machines), `lab_pid` that lab's init (0 until
+    it is up), and `lab_is_ours` says that it was brought up for the cluster. `tunnel` is the command that leads to the
+    API server, "" where the kubeconfig's server can be reached as it is. `published` is what members told each other
+    openly (public keys), by node and key: their words of each other are read by it. `footprint` is what nodes had
+    before.
     """
 
     schema_version: int
@@ -182,6 +183,11 @@ class ClusterFiles:
             yield
 
 
+def now() -> str:
+    """The time, as a record has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def begun(scenario: Scenario, installer: str, inventory: str, testbed: Testbed) -> ClusterRecord:
     """A record as it is before anything is touched."""
     place = lab_directory(None).path if emulated(testbed) else None
@@ -191,7 +197,7 @@ def begun(scenario: Scenario, installer: str, inventory: str, testbed: Testbed) 
         scenario,
         installer,
         inventory,
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        since=now(),
         nodes=tuple(node.management for node in testbed.nodes),
         lab=str(place or ""),
         lab_is_ours=place is not None and find(place) is None,

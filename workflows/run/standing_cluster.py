@@ -19,7 +19,7 @@ from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run import provenance
 from workflows.run.cluster import refuse_other_clusters
-from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, written
+from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, now, written
 from workflows.run.cluster_view import prove_pods
 from workflows.run.hosts import run_on
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
@@ -103,6 +103,7 @@ def _stood_up(site: Site, record: ClusterRecord, deployed: Provisioned, kubeconf
     record = replace(
         record,
         phase=ClusterPhase.STANDING,
+        since=now(),
         over={node.name: (cluster.interface(node), cluster.address(node)) for node in cluster.members},
         published=_openly(deployed.mesh),
         seconds={**deployed.set_up.seconds, **_inner(deployed)},
