@@ -10,7 +10,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,26 +265,40 @@ def test_a_node_that_dies_meanwhile_is_named_once(
 def test_somebody_elses_cluster_is_not_touched(
     place: Path, testbed: Testbed, environment: dict[str, str]
 ) -> None:
-    """A kubelet and K3s' folder on a worker are named with the node, before anything is changed."""
+    """A kubelet and K3s' folder on a worker are named with the node, before anything is changed; the doctor names them
+    too, and a port that is taken.
+    """
     lab = up(testbed, kubernetes=True)
-    before = footprint()
-    root = Path(f"/proc/{lab.node_pid(testbed.client.name)}/root")
+    client, master = (lab.node_pid(name) for name in (testbed.client.name, testbed.master.name))
+    root = Path(f"/proc/{client}/root")
     (root / "etc/rancher/k3s").mkdir(parents=True)
     (root / "etc/rancher/k3s/config.yaml").write_text("token: theirs\n")
     (root / "run/kubelet").write_bytes(Path("/usr/bin/sleep").read_bytes())
     (root / "run/kubelet").chmod(0o755)
-    enter = ("nsenter", "-t", str(lab.node_pid(testbed.client.name)), "-m", "-p", "-n")
-    with subprocess.Popen((*enter, "/run/kubelet", "300")) as theirs:
-        time.sleep(0.3)
+    before = footprint()
+    listen = "import socket, time; s = socket.create_server(('', 6443)); time.sleep(300)"
+    with (
+        subprocess.Popen(("nsenter", "-t", str(client), "-m", "-p", "-n", "/run/kubelet", "300")) as theirs,
+        subprocess.Popen(("nsenter", "-t", str(master), "-m", "-p", "-n", "python3", "-c", listen)) as taken,
+    ):
         done = call(environment, *UP)
-        assert theirs.poll() is None
-        lab_pid = lab.init_pid
-        assert find()
+        found = json.loads(
+            call(
+                environment, "doctor", "--cluster", stand_in.NAME, "--json", "--scenarios", "native-1450"
+            ).stdout
+        )
+        after = footprint()
+        assert (theirs.poll(), taken.poll()) == (None, None)
         down()
-    assert lab_pid
-    assert done.returncode == 1
+    assert (done.returncode, left(place), after) == (1, [], before)
     assert (
         f"{testbed.client.name} has process kubelet, folder /etc/rancher: a cluster is there" in done.stderr
     )
-    assert left(place) == []
-    assert before
+    fatal = {
+        (one["where"], one["said"]) for one in found if one["check"] == "cluster" and one["grade"] == "fatal"
+    }
+    assert fatal == {
+        (testbed.client.name, "another cluster or container engine: process kubelet"),
+        (testbed.client.name, "another cluster or container engine: folder /etc/rancher"),
+        (testbed.master.name, "port TCP 6443 (API server) is taken"),
+    }

@@ -17,7 +17,7 @@ from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study.scenarios import scenario_named
 from workflows import cluster, growth
-from workflows.run import provenance, standing_cluster
+from workflows.run import cluster_record, provenance, standing_cluster
 from workflows.run.cluster_record import (
     ClusterFiles,
     ClusterPhase,
@@ -117,6 +117,31 @@ def test_a_file_that_is_no_record_is_named(files: ClusterFiles) -> None:
     done = call("status")
     assert done.exit_code == 2
     assert f"{files.record}: no record of a cluster" in done.output
+
+
+def test_a_state_folder_that_cannot_be_is_named(files: ClusterFiles) -> None:
+    """Before anything is touched."""
+    files.path.parent.mkdir(parents=True)
+    files.path.write_text("a file")
+    done = call("up", "--cluster", NAME)
+    assert done.exit_code == 2
+    assert f"{files.path}: cannot be written: " in done.output
+    assert "VPNMESH_STATE_DIR" in done.output
+
+
+def test_a_full_disk_does_not_keep_what_was_made(
+    files: ClusterFiles, bed: Testbed, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removal goes on where the record cannot be written."""
+    deploying = Deploying(monkeypatch, None)
+    monkeypatch.setattr(cluster_record, "write_atomic", full)
+    end(site, record_of(bed), files)
+    assert deploying.called == ["take_off"]
+
+
+def full(*_: object) -> None:
+    """As the system says it."""
+    raise OSError(28, "No space left on device")
 
 
 def test_one_at_a_time(files: ClusterFiles) -> None:

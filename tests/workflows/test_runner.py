@@ -9,14 +9,23 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.cluster.stand_in import INSTALLER
+from vpnmesh.cluster.protocol import Cluster, ClusterState, PodState
 from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.host.pods import pod_network
 from vpnmesh.impairment.netem import NetemEngine
-from vpnmesh.model import Condition, Testbed
+from vpnmesh.model import Condition, Scenario, Testbed
 from vpnmesh.plan import Secret
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix
 from vpnmesh.study.profiles import PROFILES
+from workflows.run import cluster as run_cluster
 from workflows.run import runner
+from workflows.run.cluster import RaisedCluster
+from workflows.run.deploying import SetUp
 from workflows.run.progress import RunProgress
+from workflows.run.provision import Provisioned
 from workflows.run.runner import MatrixRun
 from workflows.run.site import Site
 from workflows.run.store import Store
@@ -120,3 +129,27 @@ def test_the_logs_of_a_scenario_that_does_not_stand_are_kept_without_secrets(
         assert text.startswith("timeout; key <secret ")
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert [path.name for path in files if b"sesame" in path.read_bytes()] == []
+
+
+def test_a_foreign_pod_fails_the_conditions_that_it_may_have_disturbed(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster is looked at before every condition; the rows name pod and node, nothing is impaired for them."""
+    cluster = Cluster(bed, pod_network(bed, 1230, {node.name: ("eth0", node.underlay) for node in bed.k8s}))
+    raised = RaisedCluster(INSTALLER, cluster, ClusterState(), SetUp())
+    web = PodState("default", "web", bed.client.name, "Running", ready=True)
+    monkeypatch.setattr(run_cluster, "await_ready", lambda *_: ClusterState(pods=(web,)))
+
+    @contextlib.contextmanager
+    def provisioned(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
+        set_up = SetUp(seconds=dict.fromkeys(("infrastructure", "members", "ready"), 1.0))
+        mesh = Mesh(bed, scenario)
+        yield Provisioned(scenario, solution_named("native"), mesh, {}, 0.0, set_up, cluster=raised)
+
+    monkeypatch.setattr(runner, "provisioned", provisioned)
+    store = Store.create(tmp_path / "run")
+    run(plan, bed, store)
+    rows = store.repetitions
+    assert len(rows) == plan.repetitions
+    assert {row.stage for row in rows} == {"foreign"}
+    assert {f"pod default/web on {bed.client.name}" in str(row.reason) for row in rows} == {True}

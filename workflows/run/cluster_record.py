@@ -37,11 +37,12 @@ class ClusterPhase(StrEnum):
 class ClusterRecord:
     """A cluster that stands, or was begun; written before the first node is touched.
 
-    `over` are interface and address of every member that the cluster was put on. `lab` is the directory of the lab
-    that it stands in ("" on real machines), `lab_pid` that lab's init (0 until it is up), and `lab_is_ours` says that
-    it was brought up for the cluster. `tunnel` is the command that leads to the API server, "" where the kubeconfig's
-    server can be reached as it is. `published` is what members told each other openly (public keys), by node and key:
-    their words of each other are read by it. `footprint` is what nodes had before.
+    `since` is when it stood, or was begun. `over` are interface and address of every member that the cluster was put
+    on. `lab` is the directory of the lab that it stands in ("" on real machines), `lab_pid` that lab's init (0 until
+    it is up), and `lab_is_ours` says that it was brought up for the cluster. `tunnel` is the command that leads to the
+    API server, "" where the kubeconfig's server can be reached as it is. `published` is what members told each other
+    openly (public keys), by node and key: their words of each other are read by it. `footprint` is what nodes had
+    before.
     """
 
     schema_version: int
@@ -109,7 +110,7 @@ class ClusterFiles:
         """What stands or was begun, None where nothing was; InputError for a file that is none of ours."""
         try:
             return _RECORDS.validate_json(self.record.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:
             raise InputError(
@@ -123,9 +124,12 @@ class ClusterFiles:
             ) from error
 
     def write(self, record: ClusterRecord) -> None:
-        """Put it on the disk, in one move."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(self.record, _RECORDS.dump_json(record))
+        """Put it on the disk, in one move; CheckError where that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomic(self.record, _RECORDS.dump_json(record))
+        except OSError as error:
+            raise CheckError("cluster", f"{self.record} cannot be written: {error.strerror}") from error
 
     def forget(self, record: ClusterRecord) -> None:
         """Nothing stands any more: remove the record, and the kubeconfig unless somebody wrote another there since."""
@@ -140,7 +144,7 @@ class ClusterFiles:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return False
 
@@ -158,9 +162,17 @@ class ClusterFiles:
 
     @contextlib.contextmanager
     def alone(self, what: str) -> Iterator[None]:
-        """Be the only one who raises or removes; CheckError names who does."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.path / "lock").open("a+") as lock:
+        """Be the only one who raises or removes; CheckError names who does, InputError a folder that cannot be used."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise InputError(
+                str(self.path),
+                f"cannot be written: {error.strerror}",
+                "set VPNMESH_STATE_DIR to another folder",
+            ) from error
+        with held as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -169,6 +181,11 @@ class ClusterFiles:
             lock.write(f"{what}, process {os.getpid()}\n")
             lock.flush()
             yield
+
+
+def now() -> str:
+    """The time, as a record has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def begun(scenario: Scenario, installer: str, inventory: str, testbed: Testbed) -> ClusterRecord:
@@ -180,7 +197,7 @@ def begun(scenario: Scenario, installer: str, inventory: str, testbed: Testbed) 
         scenario,
         installer,
         inventory,
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        since=now(),
         nodes=tuple(node.management for node in testbed.nodes),
         lab=str(place or ""),
         lab_is_ours=place is not None and find(place) is None,

@@ -46,7 +46,7 @@ class StageLines:
         words = STAGES.get(phase) or f"on these addresses, Kubernetes: {phase.removeprefix(OUTER).strip()}"
         if seconds is None:
             if self.status:
-                self.status.update(f"until {words} ...")
+                self.status.update(f"next: {words}")
             return
         self.console.print(f"{seconds:8.3f} s  {words}", highlight=False, soft_wrap=True)
 

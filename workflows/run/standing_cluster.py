@@ -1,5 +1,6 @@
 """A cluster over a VPN that stays: raised in the order that works, looked at, and taken down again."""
 
+import contextlib
 import shlex
 import socket
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run import provenance
 from workflows.run.cluster import refuse_other_clusters
-from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, written
+from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, now, written
 from workflows.run.cluster_view import prove_pods
 from workflows.run.hosts import run_on
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
@@ -102,6 +103,7 @@ def _stood_up(site: Site, record: ClusterRecord, deployed: Provisioned, kubeconf
     record = replace(
         record,
         phase=ClusterPhase.STANDING,
+        since=now(),
         over={node.name: (cluster.interface(node), cluster.address(node)) for node in cluster.members},
         published=_openly(deployed.mesh),
         seconds={**deployed.set_up.seconds, **_inner(deployed)},
@@ -162,7 +164,8 @@ def end(site: Site, record: ClusterRecord, files: ClusterFiles, *, touched: bool
 
 def lower(site: Site, record: ClusterRecord, files: ClusterFiles) -> list[str]:
     """Take cluster, pods, VPN and firewall policy off every node; what could not be, else what differs from before."""
-    files.write(replace(record, phase=ClusterPhase.REMOVING))
+    with contextlib.suppress(CheckError):  # of a full disk: what was made must be taken off all the same
+        files.write(replace(record, phase=ClusterPhase.REMOVING))
     take_off(site, solution_named(record.scenario.solution), Mesh(site.testbed, record.scenario))
     if complaints := without_repetition(site.take_complaints()):
         return complaints
