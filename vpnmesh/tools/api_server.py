@@ -6,7 +6,8 @@ of it is removed at the next start.
 
 The argument is JSON: `folder`, `address`, `port`, `apiserver` (its argv), `nodes` (names of the node objects), `pods`
 (how many), `namespace`. Printed is one line of JSON, with the token of a service account that may list pods, then
-`@ready`; in the end why it ended, then `@ended`. The token lives as long as this server: its key is made here and never leaves.
+`@ready`; in the end why it ended, then `@ended`. The token lives as long as this server: its key is made here and
+never leaves.
 """
 
 from __future__ import annotations
