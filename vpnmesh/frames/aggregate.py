@@ -107,6 +107,16 @@ def _cell_sample(cell: CellKey, group: pl.DataFrame) -> CellSample:
     )
 
 
+def pairs_of(samples: pl.DataFrame) -> list[str]:
+    """The pairs that throughput was measured between; those of all tests where there is none of it.
+
+    A test that asks the master has a pair of its own, which says nothing of the others'.
+    """
+    throughput = samples.filter(pl.col("test").is_in(THROUGHPUT_TESTS))
+    rows = samples if throughput.is_empty() else throughput
+    return rows["pair"].drop_nulls().unique().sort().to_list()
+
+
 def mean_of(rows: pl.DataFrame, *columns: str) -> float | None:
     """The mean over all values of these columns, None where there is none."""
     value = pl.concat([rows[name] for name in columns]).drop_nulls().mean()

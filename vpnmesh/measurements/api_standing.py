@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from vpnmesh.errors import CheckError, CommandError, VpnmeshError
+from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host import api_leftovers
 from vpnmesh.host.pods import tunnel_address
 from vpnmesh.measurements.protocol import Question, Session
 from vpnmesh.plan import Secret
 from vpnmesh.tools import api_requests
-from vpnmesh.tools.api_server import READY, START_S
+from vpnmesh.tools.api_server import ENDED, READY, START_S
 
 PORT = 7443
 """Not a real cluster's (6443, and K3s' own 6444), which may stand on the same nodes."""
@@ -41,10 +41,11 @@ def api_server(session: Session, *, asked_s: float) -> Iterator[Standing]:
     argv = ("setpriv", "--pdeathsig", "TERM", "--", "python3", "-I", "-c", api_requests.server_source())
     wanted = json.dumps(_wanted(session, _program(session)))
     process = session.start("server", (*argv, wanted), in_pod=False, timeout_s=START_S + asked_s + _SLACK_S)
-    try:
-        said = process.wait_for(READY)
-    except CommandError as error:
-        raise CheckError(STAGE, _last_line(error.stderr)) from error
+    # a program that ends by itself leaves its channel open: it says so
+    said = process.read_until(lambda text: READY in text or ENDED in text, within_s=START_S + _SLACK_S)
+    if READY not in said:
+        done = process.stop()
+        raise CheckError(STAGE, _last_line(said + done.stdout + done.stderr))
     try:
         yield _standing(said)
     except VpnmeshError:
@@ -99,5 +100,5 @@ def _standing(said: str) -> Standing:
 
 
 def _last_line(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip() and "token" not in line]
+    lines = [line for line in said.splitlines() if line.strip() not in ("", ENDED) and "token" not in line]
     return lines[-1].strip() if lines else "ended without a word"

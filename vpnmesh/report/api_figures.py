@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.frames.requests import HEY, OPEN_LOOP
 from vpnmesh.report import canvas
-from vpnmesh.report.api_paper import PAPER
+from vpnmesh.report.api_paper import MARKS, PAPER
 from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.study.scenarios import Catalogue
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MARKS = "line: 90 % of requests, box: half, bar: median, points: means of runs"
 _STEPS = tuple(np.round(np.linspace(0.0, 0.995, 100), 4))
 
 

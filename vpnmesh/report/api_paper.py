@@ -12,6 +12,8 @@ from vpnmesh.stats.intervals import fewest_for_interval
 
 PAPER = "the paper's, hey"
 """The mode of the paper's requests where they stand beside a run's."""
+MARKS = "line: 90 % of requests, box: half, bar: median, points: means of runs"
+"""What Figure 3 draws of the requests of a scenario."""
 PAPER_TABLE: dict[str, pl.DataType] = {"paper_mean_s": pl.Float64(), "paper_rps": pl.Float64()}
 _WORKERS = 100
 _UNDISTURBED = "none"

@@ -13,7 +13,7 @@ import polars as pl
 from scipy import special
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples
+from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples, pairs_of
 from vpnmesh.report.identity import MACHINE_KEYS
 from vpnmesh.report.judged_cells import JudgedCell
 from vpnmesh.report.setting import refuse_unlike
@@ -96,7 +96,7 @@ def _shown(value: object) -> str:
 
 def another_machine(a: Study, b: Study) -> bool:
     """Whether rates can only be compared by each run's own baseline: other machines, kernel or nodes."""
-    pairs = [set(study.samples["pair"].drop_nulls().unique()) for study in (a, b)]
+    pairs = [pairs_of(study.samples) for study in (a, b)]
     return pairs[0] != pairs[1] or bool(differences(a, b, MACHINE_KEYS))
 
 

@@ -10,8 +10,7 @@ import polars as pl
 from vpnmesh.report import health_section, mesh, origin_section, ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
-from vpnmesh.report.api_figures import MARKS
-from vpnmesh.report.api_paper import api_words
+from vpnmesh.report.api_paper import MARKS, api_words
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict

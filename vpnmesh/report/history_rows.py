@@ -7,7 +7,7 @@ from dataclasses import fields
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.aggregate import measured_rows, unavailable
+from vpnmesh.frames.aggregate import measured_rows, pairs_of, unavailable
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import Scenario
 from vpnmesh.report.identity import MACHINE_KEYS
@@ -87,7 +87,7 @@ def _version(study: Study, name: str) -> str | None:
 
 def _machine(study: Study) -> str:
     """Kernel, machine and pair of nodes, as far as they were recorded."""
-    pairs = ", ".join(study.samples["pair"].drop_nulls().unique().sort().to_list())
+    pairs = ", ".join(pairs_of(study.samples))
     known = {key: study.provenance.get(key) for key in MACHINE_KEYS}
     return json.dumps({**known, "pair": pairs}, default=str)
 

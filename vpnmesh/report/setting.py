@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.aggregate import unavailable
+from vpnmesh.frames.aggregate import pairs_of, unavailable
 from vpnmesh.report.identity import mapping
 from vpnmesh.report.published import own_planes
 from vpnmesh.report.tables import Study
@@ -151,7 +151,7 @@ def _circumstances(study: Study) -> dict[str, str]:
     profile = mapping(known.get("profile"))
     versions = mapping(known.get("versions"))
     planes = {f"data plane of {name}": str(plane) for name, plane in own_planes(study.samples).rows()}
-    pairs = study.samples["pair"].drop_nulls().unique().sort().to_list()
+    pairs = pairs_of(study.samples)
     return {
         **{name.replace("_", " "): _text(known.get(name)) for name in _TOLD},
         **{f"version of {name}": _text(version) for name, version in versions.items()},

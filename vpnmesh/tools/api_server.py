@@ -6,7 +6,8 @@ of it is removed at the next start.
 
 The argument is JSON: `folder`, `address`, `port`, `apiserver` (its argv), `nodes` (names of the node objects), `pods`
 (how many), `namespace`. Printed is one line of JSON, with the token of a service account that may list pods, then
-`@ready`. The token lives as long as this server: its key is made here and never leaves.
+`@ready`; in the end why it ended, then `@ended`. The token lives as long as this server: its key is made here and
+never leaves.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-READY = "@ready"
+READY, ENDED = "@ready", "@ended"
 START_S = 60.0
 ACCOUNT = "api-test"
 OPENSSL = """
@@ -245,7 +246,7 @@ async def guarded(wanted: dict[str, object]) -> int:
     finally:
         os.chdir("/")
         shutil.rmtree(folder, ignore_errors=True)
-    print(reason or "stopped", flush=True)
+    print(f"{reason or 'stopped'}\n{ENDED}", flush=True)
     return 1 if reason else 0
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from vpnmesh.errors import InputError
 from vpnmesh.frames.events import figures_of, setup, stacks
 from vpnmesh.frames.imports import failure_notes
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
 from vpnmesh.reference.data import Published
 from vpnmesh.report.adaptive_verdicts import adaptive_verdicts
@@ -110,7 +111,8 @@ def _verdicts(manifest: Manifest, events: list[JournalEvent], place: str) -> pl.
     if not isinstance(manifest.profile, Mapping) or not manifest.profile.get("adaptive"):
         return empty(VERDICTS)
     begun = read_request(manifest, place)
-    pairs = list(dict.fromkeys(one.cell.pair for one in of_kind(events, RepetitionEnded)))
+    ended = [one for one in of_kind(events, RepetitionEnded) if one.test in THROUGHPUT_TESTS]
+    pairs = list(dict.fromkeys(one.cell.pair for one in ended))
     catalogue = Catalogue.of_run(manifest.entries(), f"{place}/manifest.json")
     return adaptive_verdicts(plan_matrix(begun.profile, pairs, begun.seed, catalogue), events)
 

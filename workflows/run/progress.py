@@ -1,6 +1,7 @@
 """What a person sees of a run: a line per finished cell, a bar with the time left, and tables at the end."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from vpnmesh.frames.aggregate import pairs_of
 from vpnmesh.frames.summary import summarize
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition
@@ -39,7 +41,8 @@ class RunProgress:
         self._planned_s = plan.seconds
         # an adaptive run with a budget goes on until that is over, whatever its plan has
         self._budget_s = 60 * budget_min + plan.beside_s if plan.profile.adaptive and budget_min else None
-        self._pairs = len({one.cell.pair for one in plan.cells})
+        pairs = {(one.cell.test, one.cell.pair) for one in plan.cells}
+        self._pairs = max(Counter(test for test, _ in pairs).values(), default=1)
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)
         self._total = plan.repetitions
@@ -123,7 +126,7 @@ def _value(record: Record, name: str) -> float | None:
 def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Iterable[Table]:
     """One table per throughput test: scenarios, in the catalogue's order, by conditions; mean ± sd, n."""
     summary = summarize(results)
-    pairs = results["pair"].n_unique()
+    pairs = len(pairs_of(results))
     over = f", over {pairs} pairs" if pairs > 1 else ""
     for test in [name for name in ("tcp", "udp") if name in summary["test"].to_list()]:
         title = f"{test.upper()} pod to pod, Mbit/s: mean ± sd, measured of attempted{over}"
