@@ -24,7 +24,7 @@ SERVICES = (
 _WORDS = """
 socket="$1"; run="$2"; state="$3"; group="$4"
 ours() {  # daemons and shims, by what they were started with; shells that run this have the same words
-  for each in $(grep -lsE '^(etcd|kube|containerd)' /proc/[0-9]*/comm); do
+  for each in $(grep -lsE '^(etcd|kube|containerd|k3s)' /proc/[0-9]*/comm); do
     each=${each%/comm}
     grep -qasF -e "$socket" -e "$state/" "$each/cmdline" && echo "${each#/proc/}"
   done
@@ -58,6 +58,8 @@ while [ $i -lt 100 ]; do
 done
 ip netns delete "$5" 2> /dev/null
 mounts | while read -r at; do umount -l "$at"; done
+# what is mounted below a folder would be deleted with it
+[ -z "$(mounts)" ] || { echo "cannot unmount $(mounts | head -n 3 | tr '\\n' ' ')" >&2; exit 1; }
 i=0
 while [ -n "$(groups)" ] && [ $i -lt 100 ]; do
   groups | while read -r at; do rmdir "$at"; done 2> /dev/null; i=$((i+1))
@@ -79,7 +81,7 @@ OURS = (SOCKET, CONTAINERD_RUN, STATE, CGROUP, POD)
 
 
 def left(words: tuple[str, ...] = OURS) -> Command:
-    """Print what is there of a cluster beside what services and folders show, a line each.
+    """Print what is there of a cluster beside services and folders, a line each.
 
     `words` are containerd's socket, its folder, the state folder, the control group and the pods' name.
     """
