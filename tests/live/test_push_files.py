@@ -1,5 +1,6 @@
 """Files pushed to real nodes over their SSH connections: whole or not at all, and taken back again."""
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -8,10 +9,18 @@ from nornir.core import Nornir
 
 import tasks
 from inventory.load import load
+from tests.lab.stand_ins import Quiet, make_certificate, over_tls
+from vpnmesh.cluster import installer_named
+from vpnmesh.cluster.artifacts import Release, parse_releases
+from vpnmesh.cluster.protocol import Cluster
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.host.brought import LIST
+from vpnmesh.host.pods import pod_network
 from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.model import Testbed
+from workflows.run.artifacts import bring_artifacts
 from workflows.run.hosts import HostsFailedError, abort_connections, run_on
+from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 
@@ -142,3 +151,47 @@ def test_a_disk_that_fills_up_meanwhile(nr: Nornir, source: Path, monkeypatch: p
     finally:
         for name in WORKERS:
             said(nr, name, "umount", folder)
+
+
+def release_of(where: str) -> Release:
+    """A program that no machine has on its PATH, from that server."""
+    text = f"""
+[k3s]
+page = "https://vendor.invalid/"
+paper = "v1.2.3"
+current = "v4.5.6"
+[k3s.files.program]
+program = "vpnmesh-probe"
+target = "/usr/local/bin/vpnmesh-probe"
+names = {{ amd64 = "probe", arm64 = "probe" }}
+url = "https://{where}/{{name}}"
+sums = "https://{where}/sums.txt"
+"""
+    return parse_releases(text)["k3s"]
+
+
+def test_nodes_that_lack_a_program_get_the_release(
+    nr: Nornir, testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller fetches it once and gives it to the nodes without one; a node's own is left, and used."""
+    body = b"#!/bin/sh\necho brought\n"
+    (tmp_path / "probe").write_bytes(body)
+    (tmp_path / "sums.txt").write_text(f"{hashlib.sha256(body).hexdigest()}  probe\n")
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    monkeypatch.setenv("VPNMESH_CACHE_DIR", str(tmp_path / "cache"))
+    site, installer = Site(nr, testbed), installer_named("k3s")
+    over = {node.name: (node.leg.interface, node.underlay) for node in testbed.k8s}
+    cluster = Cluster(testbed, pod_network(testbed, 1450, over))
+    own = "/usr/local/sbin/vpnmesh-probe"
+    said(nr, "worker2", "sh", "-c", 'printf "#!/bin/sh\\necho own\\n" > "$1"; chmod 755 "$1"', "sh", own)
+    with over_tls(certificate, functools.partial(Quiet, directory=str(tmp_path))) as where:
+        monkeypatch.setattr("workflows.run.artifacts.pinned_releases", lambda: {"k3s": release_of(where)})
+        bring_artifacts(site, installer, cluster)
+    bring_artifacts(site, installer, cluster)
+    answers = {name: said(nr, name, "vpnmesh-probe").strip() for name in site.k8s}
+    assert answers == {testbed.master.name: "brought", "worker1": "brought", "worker2": "own"}
+    taken = run_on(nr, site.k8s, tasks.withdraw_files)
+    assert [name for name, one in taken.items() if one.changed] == [testbed.master.name, "worker1"]
+    assert said(nr, "worker2", "vpnmesh-probe").strip() == "own"
+    said(nr, "worker2", "rm", own)
