@@ -72,7 +72,7 @@ check:  ## ruff, format, mypy, import contracts
 	$(STEP) "types" $(VENV)/bin/mypy
 	$(STEP) "import contracts" $(VENV)/bin/lint-imports --no-logo
 
-bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN, time spent measuring, engine error
+bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench
 
 clean:  ## take down a standing lab and remove what set-up and runs made here

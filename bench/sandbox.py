@@ -45,9 +45,14 @@ def private_place() -> Iterator[Path]:
 
 
 @contextmanager
-def lab_site(port_rate_mbit_s: float | None = DEFAULT_PORT_RATE_MBIT_S) -> Iterator[Site]:
+def lab_site(
+    port_rate_mbit_s: float | None = DEFAULT_PORT_RATE_MBIT_S, *, kubernetes: bool = False
+) -> Iterator[Site]:
     """A lab that is up while this lasts, as a site whose nodes answer."""
-    with private_place(), up(embedded(), port_rate_mbit_s=port_rate_mbit_s, owned=True):
+    with (
+        private_place(),
+        up(embedded(), port_rate_mbit_s=port_rate_mbit_s, kubernetes=kubernetes, owned=True),
+    ):
         nr, testbed = load("lab")
         try:
             yield Site(nr, testbed)

@@ -15,9 +15,10 @@ from xdist.scheduler import LoadScopeScheduling
 NETBOX = "tests/netbox/"
 PART_S = 60
 SECONDS: Mapping[str, int] = {
-    "tests/bench/test_bench.py": 75,
+    "tests/bench/test_bench.py": 130,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
+    "tests/live/test_api_live.py": 90,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_calico.py": 100,
     "tests/live/test_cluster_kubernetes.py": 250,
@@ -30,6 +31,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_impair_command.py": 60,
     "tests/live/test_impairment_engine.py": 60,
     "tests/live/test_lab.py": 110,
+    "tests/live/test_lab_containers.py": 60,
     "tests/live/test_leftovers.py": 2,
     "tests/live/test_load_live.py": 15,
     "tests/live/test_matrix.py": 150,

@@ -11,7 +11,8 @@ from bench.__main__ import NAMES
 from tests.needs import missing
 
 ROOT = Path(__file__).parents[2]
-ON_A_LAB = ("lab", "datapath", "measuring", "impairment", "firewall")
+PIECES = {"netbox": "netbox-python", "cluster": "kubernetes"}
+ON_A_LAB = ("lab", "datapath", "cluster", "measuring", "impairment", "firewall")
 
 
 def smoke(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +33,7 @@ def test_a_benchmark_runs_to_its_end(name: str) -> None:
     rows = [line for line in closing.splitlines() if line.startswith(f"│ {name} ")]
     assert rows, done.stdout
     if unable := [row for row in rows if "not available here" in row or "not measured" in row]:
-        missing("netbox-python" if name == "netbox" else "", unable[0])
+        missing(PIECES.get(name, ""), unable[0])
 
 
 def test_a_benchmark_that_is_not_there_is_named() -> None:

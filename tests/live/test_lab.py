@@ -394,7 +394,8 @@ OWNER = """
         if step == sys.argv[3]:
             print("reached", flush=True)
             time.sleep(600)
-    lab = up(read_testbed(Path(sys.argv[1])), owned=sys.argv[2] == "owned", progress=stop_at)
+    testbed, how = read_testbed(Path(sys.argv[1])), sys.argv[2]
+    lab = up(testbed, owned=how == "owned", kubernetes=how == "containers", progress=stop_at)
     if os.fork() == 0:  # a child that holds every descriptor must not hold the lab
         time.sleep(30)
         os._exit(0)

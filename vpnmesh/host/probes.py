@@ -10,6 +10,11 @@ from vpnmesh.host.links import WIREGUARD
 
 Argv = tuple[str, ...]
 
+CGROUPS = "cgroups"
+OVERLAY_IN_MEMORY = "overlay-in-memory"
+KERNEL_LOG = "kernel-log"
+"""What only nodes of a cluster need."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -93,6 +98,24 @@ _OVERLAY = (
         "/etc",
     ),
 )
+_IN_MEMORY = (
+    ("mount", "-t", "tmpfs", "tmpfs", "/mnt"),
+    ("mkdir", "/mnt/lower", "/mnt/upper", "/mnt/work", "/mnt/both"),
+    (
+        "mount",
+        "-t",
+        "overlay",
+        "-o",
+        "lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work",
+        "overlay",
+        "/mnt/both",
+    ),
+)
+_CGROUPS = (
+    "v2() { grep -qw pids cgroup.controllers 2> /dev/null && [ -w cgroup.subtree_control ]; }; "
+    "cd /sys/fs/cgroup && { [ -w pids ] || v2; } "
+    "|| { echo no cgroups with a pids controller that can be written are below /sys/fs/cgroup >&2; exit 1; }"
+)
 _NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
 
 PROBES = (
@@ -135,5 +158,8 @@ PROBES = (
     ),
     Probe("ifb", "impairment on the way in", (("ip", "link", "add", "i0", "type", "ifb"),)),
     Probe("dummy", "stand-in interfaces", (("ip", "link", "add", "d0", "type", "dummy"),)),
+    Probe(CGROUPS, "nodes of a cluster", (("sh", "-c", _CGROUPS), ("unshare", "--cgroup", "true"))),
+    Probe(OVERLAY_IN_MEMORY, "containers' file systems on a lab's nodes", _IN_MEMORY),
+    Probe(KERNEL_LOG, "kubelet, which watches it", (("dd", "if=/dev/kmsg", "count=0", "status=none"),)),
     Probe("cgroup2", "a node's own account of CPU time", (("mount", "-t", "cgroup2", "cgroup2", "/mnt"),)),
 )

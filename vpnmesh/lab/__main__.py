@@ -159,7 +159,8 @@ def _headline(lab: Lab) -> str:
     rate = lab.record.port_rate_mbit_s
     shaped = "unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
     ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stays up until `down`"
-    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}, {ends}"
+    containers = ", nodes can run containers" if lab.record.kubernetes else ""
+    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}{containers}, {ends}"
 
 
 def _nodes_table(lab: Lab) -> Table:

@@ -2,21 +2,27 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vpnmesh.lab import kernel
-from vpnmesh.lab.cgroups import LEAF, NEEDED, PROCESS_LIMIT, SEEN_AT, CgroupPlan, Hierarchy
+from vpnmesh.lab.cgroups import HANDED_DOWN, LEAF, NEEDED, PROCESS_LIMIT, SEEN_AT, CgroupPlan, Hierarchy
 from vpnmesh.lab.errors import LabError
 
 STEP = "cgroups"
 _PROCESSES = "cgroup.procs"
 _FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+_CPU_WEIGHTS = {"cpu.shares": (1024, 262144), "cpu.weight": (100, 10000)}
+"""Of v1 and of v2: what one process counts, and the most that a group can count."""
 _CPUSETS = ("cpuset.cpus", "cpuset.mems")
 
 
-def make_roots(plan: CgroupPlan) -> None:
-    """Make the lab's own directory in every hierarchy; LabError names one that cannot be made."""
+def make_roots(plan: CgroupPlan, nodes: int) -> None:
+    """Make the lab's own directory in every hierarchy; LabError names one that cannot be made.
+
+    Where CPUs are short, a group counts as much as one process beside it: the lab's counts as one for each node.
+    """
     for hierarchy, root in zip(plan.hierarchies, plan.roots, strict=True):
         with _refusals(root):
             if plan.unified:
@@ -24,6 +30,9 @@ def make_roots(plan: CgroupPlan) -> None:
             _make(root)
             if plan.unified:
                 _hand_down(root, hierarchy)
+            for name, (one, most) in _CPU_WEIGHTS.items():
+                if (root / name).exists():
+                    (root / name).write_text(str(min(one * nodes, most)))
 
 
 def enter_node(plan: CgroupPlan, node: str) -> None:
@@ -62,6 +71,33 @@ def join_node(plan: CgroupPlan, node: str) -> bool:
         leaf = directory / LEAF
         ((leaf if plan.unified else directory) / _PROCESSES).write_text("0")
     return bool(there)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the processes of a node have used since its birth, and hold now: CPU in seconds, memory without files."""
+
+    cpu_s: float
+    memory_bytes: int
+    processes: int
+
+
+def used_by(plan: CgroupPlan, node: str) -> Used:
+    """What the kernel counted for a node that has cgroups of its own."""
+    cpu = _counted(plan, node, {"cpuacct.usage": 1e-9, "cpu.stat usage_usec": 1e-6})
+    memory = _counted(plan, node, {"memory.stat total_rss": 1, "memory.stat anon": 1})
+    return Used(cpu, int(memory), int(_counted(plan, node, {"pids.current": 1})))
+
+
+def _counted(plan: CgroupPlan, node: str, units: Mapping[str, float]) -> float:
+    """The first of these counters that a group of the node has: a file of one number, or a line of a file by name."""
+    for counter, unit in units.items():
+        file, _, name = counter.partition(" ")
+        for path in (directory / file for directory in plan.directories(node) if (directory / file).exists()):
+            rows = [line.split() for line in path.read_text().splitlines()]
+            if values := [row[-1] for row in rows if not name or row[0] == name]:
+                return int(values[0]) * unit
+    raise LabError(STEP, f"node {node} has no cgroup that counts {' or '.join(units)}")
 
 
 def remove_tree(plan: CgroupPlan) -> None:
@@ -106,7 +142,7 @@ def _hand_down(directory: Path, hierarchy: Hierarchy) -> None:
     control = directory / "cgroup.subtree_control"
     enabled = control.read_text().split()
     for name in hierarchy.controllers:
-        if name not in enabled:
+        if name in HANDED_DOWN and name not in enabled:
             with contextlib.nullcontext() if name in NEEDED else contextlib.suppress(OSError):
                 control.write_text(f"+{name}")
 

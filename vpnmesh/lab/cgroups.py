@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vpnmesh.errors import UnavailableError
+
 SEEN_AT = Path("/sys/fs/cgroup")
 """Where programs look for cgroups, on the machine and in a node."""
 LEAF = "system"
@@ -23,6 +25,8 @@ and little enough that the machine can stop a program that starts itself without
 """
 NEEDED = ("cpu", "cpuset", "memory", "pids")
 """Controllers without which kubelet does not start; `pids` also holds PROCESS_LIMIT."""
+HANDED_DOWN = (*NEEDED, "io", "hugetlb")
+"""What of cgroup v2 is passed on to the groups below: what kubelet and runc use, and no more of the machine's."""
 _V1, _V2 = "cgroup", "cgroup2"
 
 
@@ -136,6 +140,14 @@ _NO_CONTROLLERS = (
 def _v1_controllers(super_options: str) -> tuple[str, ...]:
     words = super_options.split(",")
     return tuple(one for one in words if one not in _NO_CONTROLLERS and not one.startswith("release_agent="))
+
+
+def usable_cgroups(directory: Path) -> CgroupPlan:
+    """The cgroups of the lab of this directory; UnavailableError where its nodes could run no containers."""
+    plan = plan_cgroups(directory)
+    if why := unusable(plan):
+        raise UnavailableError(f"the lab's nodes cannot run containers: {why}")
+    return plan
 
 
 def unusable(plan: CgroupPlan) -> str:

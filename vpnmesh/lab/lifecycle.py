@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vpnmesh.errors import InputError, UnavailableError
+from vpnmesh.errors import InputError
 from vpnmesh.lab.build_spec import BuildSpec, NodeSpec, fingerprint
-from vpnmesh.lab.cgroups import CgroupPlan, plan_cgroups, unusable
+from vpnmesh.lab.cgroups import CgroupPlan, usable_cgroups
 from vpnmesh.lab.commands import run_step
 from vpnmesh.lab.controller import await_ssh, check_free, link_exists, settle_uplink
 from vpnmesh.lab.directory import (
@@ -35,8 +35,8 @@ from vpnmesh.lab.init_process import InitProcess, end_init
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, emptied_folders, hosts_file, node_files
 from vpnmesh.lab.processes import ProcessIdentity, descendants, inner_pid
-from vpnmesh.lab.residue import await_cgroups_gone, await_gone, traces_of
-from vpnmesh.lab.substrate import NEEDED, Substrate, examine, require
+from vpnmesh.lab.residue import await_cgroups_gone, await_gone, clear_cgroups, traces_of
+from vpnmesh.lab.substrate import FOR_CONTAINERS, NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,
     UPLINK,
@@ -55,7 +55,6 @@ Progress = Callable[[str, float], None]
 DEFAULT_PORT_RATE_MBIT_S = 1000.0
 _SSH_TIMEOUT_S = 15.0
 _GONE_TIMEOUT_S = 15.0
-_KERNEL_LOG = Path("/dev/kmsg")
 _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 _WITH_CGROUPS = f"{_DOWN_FIRST}, then: python -m vpnmesh.lab up --kubernetes"
 
@@ -240,24 +239,6 @@ def _check_whole(existing: Lab) -> None:
         )
 
 
-def _cgroups(place: LabDirectory) -> CgroupPlan:
-    """The cgroups that a lab here would have; UnavailableError where its nodes could run no containers."""
-    plan = plan_cgroups(place.path)
-    if why := unusable(plan):
-        raise UnavailableError(f"the lab's nodes cannot run containers: {why}")
-    if not _KERNEL_LOG.exists():
-        raise UnavailableError(
-            f"the lab's nodes cannot run kubelet: it reads {_KERNEL_LOG}, which is missing here"
-        )
-    return plan
-
-
-def _clear_cgroups(place: LabDirectory) -> None:
-    """Remove those of a lab that was killed here."""
-    if left := await_cgroups_gone(place.path, _GONE_TIMEOUT_S):
-        raise LabError("clean-up", f"left behind by an earlier lab: {', '.join(left)}")
-
-
 def _rate(rate_mbit_s: float | None) -> str:
     return "unshaped" if rate_mbit_s is None else f"{rate_mbit_s:g} Mbit/s"
 
@@ -284,11 +265,11 @@ class _Construction:
     def run(self, wanted: str, *, owned: bool) -> Lab:
         """Check the machine, then build; whatever interrupts the building, everything is removed again."""
         with self._step("checks"):
-            substrate = examine(NEEDED)
+            substrate = examine(NEEDED | FOR_CONTAINERS if self._kubernetes else NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
+            cgroups = usable_cgroups(self._place.path) if self._kubernetes else None
             check_free(self._topology)
-            cgroups = _cgroups(self._place) if self._kubernetes else None
-            _clear_cgroups(self._place)
+            clear_cgroups(self._place.path, _GONE_TIMEOUT_S)
         try:
             return self._build(substrate, cgroups, wanted, owned=owned)
         except BaseException:

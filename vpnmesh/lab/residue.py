@@ -8,6 +8,7 @@ from pathlib import Path
 from vpnmesh.lab.cgroup_tree import left_of, remove_tree
 from vpnmesh.lab.cgroups import CgroupPlan, plan_cgroups
 from vpnmesh.lab.controller import link_exists
+from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.processes import ProcessIdentity, descendants, members, namespaces
 from vpnmesh.lab.waiting import wait_until
 
@@ -53,6 +54,12 @@ def await_cgroups_gone(directory: Path, timeout_s: float) -> tuple[str, ...]:
         return left_of(plan.roots)
 
     return wait_until(left, timeout_s, _POLL_S, good=lambda held: not held)
+
+
+def clear_cgroups(directory: Path, timeout_s: float) -> None:
+    """Remove the cgroups of a lab that was killed; LabError if something is in them that is no lab's."""
+    if left := await_cgroups_gone(directory, timeout_s):
+        raise LabError("checks", f"left of an earlier lab: {', '.join(left)}")
 
 
 def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:

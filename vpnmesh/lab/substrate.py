@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from vpnmesh.errors import UnavailableError
-from vpnmesh.host.probes import PROBES, PROGRAMS, Probe, Program
+from vpnmesh.host.probes import KERNEL_LOG, OVERLAY_IN_MEMORY, PROBES, PROGRAMS, Probe, Program
 from vpnmesh.lab.kernel import make_read_only
 from vpnmesh.lab.topology import Argv
 from vpnmesh.solutions import SOLUTIONS, packaged
@@ -50,6 +50,8 @@ READ_ONLY_ROOT = "read-only-root"
 NEEDED = frozenset(
     {*(p.name for p in PROBES if p.needed), "port-isolation", "nft-bridge", "tbf", READ_ONLY_ROOT}
 )
+FOR_CONTAINERS = frozenset({KERNEL_LOG, OVERLAY_IN_MEMORY})
+"""What is needed beside it for nodes that can run containers, and cgroups (`vpnmesh.lab.cgroups.unusable`)."""
 
 
 class Throwaway:
@@ -163,5 +165,10 @@ def require(substrate: Substrate, *, shaped: bool) -> None:
             raise UnavailableError(f"this kernel has no {capability.name} ({capability.detail})")
     if not (substrate.has("port-isolation") or substrate.has("nft-bridge")):
         raise UnavailableError("this kernel can keep management ports apart neither by bridge nor by nft")
+    for capability in substrate.capabilities:
+        if capability.name in FOR_CONTAINERS and not capability.available:
+            raise UnavailableError(
+                f"the lab's nodes cannot run containers: no {capability.name} ({capability.detail})"
+            )
     if shaped and not substrate.has("tbf"):
         raise UnavailableError("this kernel cannot shape ports (tbf); bring the lab up with --port-rate none")
