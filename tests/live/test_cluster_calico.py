@@ -96,6 +96,7 @@ def test_the_labs_pods_have_calicos_datapath(site: Site) -> None:
     On the way: pods answer, a second look changes nothing, the MTU is changed in place, and nothing is left.
     """
     before, scenario = provenance.footprint(site), scenario_named(SCENARIO)
+    tables = old_tables(site)
     with provisioned(replace(site, installer=None), scenario):
         copied = datapath(site)
     with provisioned(site, scenario) as deployed:
@@ -110,7 +111,13 @@ def test_the_labs_pods_have_calicos_datapath(site: Site) -> None:
     assert site.complaints == []
     assert left_on(site) == {}
     assert not any(asked(site, left()).values())
+    assert old_tables(site) == tables
     assert provenance.compare_footprints(before, provenance.footprint(site)) == []
+
+
+def old_tables(site: Site) -> dict[str, str]:
+    """Tables that the old interface of iptables has in the kernel, which no program takes away again."""
+    return {name: said(site, name, "cat /proc/net/ip_tables_names 2> /dev/null; true") for name in site.k8s}
 
 
 def assert_only_calico_has(site: Site) -> None:

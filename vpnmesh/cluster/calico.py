@@ -91,7 +91,7 @@ class Calico(PodNetworking):
             cluster.published_by(cluster.master.name, key) for key in ("calico-token", "calico-authority")
         )
         own = WriteFile(calico_node.KUBECONFIG, calico_node.kubeconfig(cluster, authority, token))
-        return calico_node.prepared(node, (own, *self.configuration(cluster, node)))
+        return calico_node.prepared(node, (own, *calico_node.stand_ins(), *self.configuration(cluster, node)))
 
 
 def conflist(cluster: Cluster, node: Node) -> str:

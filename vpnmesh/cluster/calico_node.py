@@ -28,6 +28,11 @@ STARTED = f"{RUN_DIRECTORY}/calico-startup"
 STATE = f"{STATE_DIRECTORY}/calico-node"
 KUBECONFIG = f"{STATE}/kubeconfig"
 CONFLIST = f"{CNI_CONFIGURATION}/10-calico.conflist"
+STAND_INS = f"{STATE}/bin"
+"""What Felix finds in place of the programs of iptables' old kernel interface.
+
+Only asking them makes their tables in the kernel, nat's among them, which switches connection tracking on and stays.
+"""
 FOLDERS = ("/run/calico/endpoint-status", "/var/lib/calico", RUN_DIRECTORY)
 """What Felix and the CNI plugin expect to be there: in a container, mounts make them."""
 PATHS = (STARTED, STATE, CONFLIST, "/run/calico", "/var/lib/calico", "/var/log/calico")
@@ -92,6 +97,12 @@ def _wrong_program(name: str, said: str, wanted: str) -> str:
         )
     last = said.splitlines()[-1] if said else "nothing"
     return f"{name} says '{last}' of itself, not '{wanted}'; install the release's own {name} in /opt/cni/bin"
+
+
+def stand_ins() -> tuple[WriteFile, ...]:
+    """They say that there is nothing in the old interface."""
+    names = ("iptables-legacy-save", "ip6tables-legacy-save")
+    return tuple(WriteFile(f"{STAND_INS}/{name}", "#!/bin/sh\n", mode=0o755) for name in names)
 
 
 def kubeconfig(cluster: Cluster, authority: Text, token: Text) -> Secret:
@@ -208,6 +219,7 @@ def felix(cluster: Cluster, node: Node) -> Service:
         "DEFAULTENDPOINTTOHOSTACTION": "ACCEPT",
         # rules in a table of its own, as kube-proxy has them: removed at one stroke
         "NFTABLESMODE": "Enabled",
+        "IPTABLESBACKEND": "NFT",
         # Felix refuses to start with rp_filter 2, which distributions set
         "IGNORELOOSERPF": "true",
         # both need eBPF, which a build without cgo has not
@@ -223,7 +235,7 @@ def felix(cluster: Cluster, node: Node) -> Service:
     }
     variables = {**environment(cluster, node), **{f"FELIX_{key}": value for key, value in told.items()}}
     ready = until("sh", "-c", _READY, VXLAN, deadline_s=FELIX_S)
-    return Service(FELIX, ("calico-node", "-felix"), environment=variables, ready=ready)
+    return Service(FELIX, ("calico-node", "-felix"), environment=variables, ready=ready, folder=STAND_INS)
 
 
 def left() -> Fact[Plan]:
