@@ -1,5 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
+from tasks.api_test import clear_api_test
 from tasks.cluster import cluster_state, enter_pods, leave_cluster, read_kubeconfig
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
@@ -25,6 +26,7 @@ from tasks.sysctl import set_sysctls
 __all__ = [
     "attach_pods",
     "blacklist_interfaces",
+    "clear_api_test",
     "clear_impairment",
     "cluster_state",
     "detach_pods",
