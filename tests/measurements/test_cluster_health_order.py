@@ -145,6 +145,8 @@ def test_what_was_killed_is_started_though_the_rest_fails() -> None:
     assert control.events[:2] == ["kill relay", "start"]
     assert any("delete" in argv for argv in session.ran)
     assert {CLIENT_FILE, SERVER_FILE} <= set(session.raw)
+    phases = json.loads(session.raw[PHASES_FILE])["phases"]
+    assert [one["name"] for one in phases] == ["steady", "relay-restart"]
 
 
 def test_tokens_travel_as_secrets_alone() -> None:

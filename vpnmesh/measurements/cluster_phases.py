@@ -103,6 +103,7 @@ def carry_out(session: Session, scenario: Scenario) -> None:
                 run.phase(change)
         finally:
             control.set_policy(scenario.policy)
+            session.keep(PHASES_FILE, log.text)
 
 
 def changes(question: Question, control: ScenarioControl) -> tuple[Change, ...]:
