@@ -72,7 +72,8 @@ class WatchedSession(SilentSession):
         if argv[0] == "date":
             self.clock.now_s += 0.01
             return replace(done, stdout=f"{self.clock.now_s}\n")
-        return replace(done, stdout=TOKEN) if "token" in argv else done
+        asks = argv[-1] == "-" and "TokenRequest" in reveal(stdin)
+        return replace(done, stdout=json.dumps({"status": {"token": TOKEN}})) if asks else done
 
     def start(self, side: Side, argv: Sequence[str], *, in_pod: bool = True, timeout_s: float) -> Watcher:
         self.ran.append(tuple(argv))
@@ -144,6 +145,8 @@ def test_what_was_killed_is_started_though_the_rest_fails() -> None:
     assert control.events[:2] == ["kill relay", "start"]
     assert any("delete" in argv for argv in session.ran)
     assert {CLIENT_FILE, SERVER_FILE} <= set(session.raw)
+    phases = json.loads(session.raw[PHASES_FILE])["phases"]
+    assert [one["name"] for one in phases] == ["steady", "relay-restart"]
 
 
 def test_tokens_travel_as_secrets_alone() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.measurements.cases import Case, cases
 from tests.report.test_answer_words import golden
@@ -42,14 +43,20 @@ def study(folder: Path, *more: Line) -> Study:
     return study_from_run(made)
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """That run, for the tests that only look."""
+    return study(tmp_path_factory.mktemp("watched") / "run")
+
+
 def scenario_of(case: Case) -> str:
     assert case.question.scenario is not None
     return case.question.scenario.name
 
 
-def test_a_row_per_phase_holds_the_figures(tmp_path: Path) -> None:
+def test_a_row_per_phase_holds_the_figures(watched: Study) -> None:
     """The same seconds as the repetition's own figures, for every phase of every scenario."""
-    table = study(tmp_path / "run").tables["health"]
+    table = watched.tables["health"]
     assert table.schema == pl.Schema(HEALTH)
     for case in CASES:
         for row in table.filter(scenario=scenario_of(case)).to_dicts():
@@ -68,9 +75,9 @@ def test_the_vpns_own_seconds_stand_beside(tmp_path: Path) -> None:
     assert (beside["to-relay"], beside["worker-restart"], beside["steady"]) == (4.0, 2.0, None)
 
 
-def test_the_timeline_has_every_lane(tmp_path: Path) -> None:
+def test_the_timeline_has_every_lane(watched: Study) -> None:
     """Each phase begins where the one before it ends; what never answered says so."""
-    timeline = study(tmp_path / "run").tables["health_timeline"]
+    timeline = watched.tables["health_timeline"]
     assert timeline.schema == pl.Schema(TIMELINE)
     for mine in timeline.partition_by("scenario"):
         assert {str(lane) for lane in Lane} <= set(mine["lane"])
@@ -79,9 +86,9 @@ def test_the_timeline_has_every_lane(tmp_path: Path) -> None:
         assert phases["from_s"].to_list()[1:] == phases["to_s"].to_list()[:-1]
 
 
-def test_the_section_is_whole(tmp_path: Path) -> None:
+def test_the_section_is_whole(watched: Study) -> None:
     """Sentences, a picture per solution with a row per thing, the table; the tables nowhere else."""
-    found = study(tmp_path / "run")
+    found = watched
     drawn = health_figures(found)
     solutions = {BUILT_IN.solution_of(scenario_of(case)) for case in CASES}
     assert set(drawn) == {f"{FIGURE}{name}" for name in solutions}
@@ -97,9 +104,9 @@ def test_the_section_is_whole(tmp_path: Path) -> None:
     assert not {getattr(block, "name", "") for block in further} & set(TABLES)
 
 
-def test_the_sentences(tmp_path: Path) -> None:
+def test_the_sentences(watched: Study) -> None:
     """What became of nodes, API, pods, watches and routes; the same at the end of a run."""
-    found = study(tmp_path / "run")
+    found = watched
     text = "".join(f"{one}\n" for one in sentences(found))
     assert text == golden("health.txt", text)
     told = [one for one in closing(found) if isinstance(one, str) and one.startswith("cluster health: ")]
@@ -127,8 +134,7 @@ def test_without_a_watched_cluster_there_is_nothing(tmp_path: Path) -> None:
     assert health(pl.DataFrame(schema=PHASES), pl.DataFrame(), BUILT_IN).is_empty()
 
 
-def test_a_relayed_path_is_open_and_a_direct_one_filled(tmp_path: Path) -> None:
+def test_a_relayed_path_is_open_and_a_direct_one_filled(watched: Study) -> None:
     """As everywhere in the report; without it both would look alike."""
-    found = study(tmp_path / "run")
-    states = found.tables["health_timeline"].filter(lane=str(Lane.PATH))["state"]
+    states = watched.tables["health_timeline"].filter(lane=str(Lane.PATH))["state"]
     assert {str(VpnPath.DIRECT), str(VpnPath.RELAY)} <= set(states)

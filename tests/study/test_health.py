@@ -14,6 +14,9 @@ from vpnmesh.study.health_raw import (
     SERVER_FILE,
     Clocks,
     Log,
+    PhaseLog,
+    Probe,
+    _path_s,
     health_of,
     log_of,
 )
@@ -73,6 +76,18 @@ def test_a_clock_that_was_set_meanwhile_is_not_known_well() -> None:
     assert calm.accuracy_s == pytest.approx(0.01)
     stepped = Log("w", "m", clocks=[*calm.clocks, Clocks(20.0, 28.01, 20.02)])
     assert stepped.accuracy_s == pytest.approx(0.01 + 3.0 - 0.01)
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [("yyyy", 0.0), ("ynyy", 0.0), ("ynny", 3.0), ("nnyy", 2.0), ("yyyn", 0.0), ("yynn", None)],
+)
+def test_one_lost_ping_is_no_lost_path(answers: str, seconds: float | None) -> None:
+    """Two in a row are; a path that does not come back has no time."""
+    probes = [Probe("w", float(at), "direct", said == "y") for at, said in enumerate(answers)]
+    phase = PhaseLog("relay-restart", 0.0, 0.0, 9.0, "direct", probes=probes)
+    assert _path_s(phase) == seconds
+    assert _path_s(replace(phase, wanted="relay")) is None
 
 
 def _later(text: str, seconds: float) -> str:

@@ -83,8 +83,8 @@ class ClusterHealth:
     program: str = ""
     server_role: Role = Role.K8S_MASTER
     needed: tuple[Needed, ...] = (
-        Needed(("python3",), "client", "python3-minimal"),
-        Needed(("python3",), "server", "python3-minimal"),
+        Needed(("python3",), "client", "python3"),
+        Needed(("python3",), "server", "python3"),
     )
 
     def seconds(self, settings: Settings, _condition: Condition) -> float:

@@ -1,5 +1,6 @@
 """Carries out the phases of the cluster-health test: starts watchers, changes one thing after the other, undoes it."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,16 @@ from vpnmesh.study.health_raw import (
     PhaseLog,
     Probe,
 )
-from vpnmesh.tools.cluster_watch import ACCOUNT, LABEL, Orders, leases, lines_of, manifest, objects
+from vpnmesh.tools.cluster_watch import (
+    ACCOUNT,
+    LABEL,
+    TOKEN_REQUEST,
+    Orders,
+    leases,
+    lines_of,
+    manifest,
+    objects,
+)
 
 STEADY_S = 10.0
 """How long the untouched cluster is watched, beside the profile's seconds."""
@@ -93,6 +103,7 @@ def carry_out(session: Session, scenario: Scenario) -> None:
                 run.phase(change)
         finally:
             control.set_policy(scenario.policy)
+            session.keep(PHASES_FILE, log.text)
 
 
 def changes(question: Question, control: ScenarioControl) -> tuple[Change, ...]:
@@ -305,9 +316,7 @@ def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
     watchers = _Watchers(session)
     try:
         for name, (side, order) in orders.items():
-            token = Secret(
-                session.run("server", (*kubectl, "create", "token", ACCOUNT), in_pod=False).stdout.strip()
-            )
+            token = _token(session, access)
             session.run(side, ("sh", "-c", _WRITE, TOKEN_FILE), in_pod=False, stdin=token)
             watchers.running[name] = session.start(side, order.argv, in_pod=False, timeout_s=_LIMIT_S)
             watchers.read(name, lambda text: " begin " in text, _BEGIN_S)
@@ -319,6 +328,17 @@ def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
         yield watchers
     finally:
         watchers.end()
+
+
+def _token(session: Session, access: ClusterAccess) -> Secret:
+    """A token of the watchers' account: asked of the API itself, since `kubectl create token` is of 1.24."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token"
+    argv = (*access.kubectl, "create", "--raw", path, "-f", "-")
+    said = session.run("server", argv, in_pod=False, stdin=TOKEN_REQUEST).stdout
+    try:
+        return Secret(str(json.loads(said)["status"]["token"]))
+    except (ValueError, KeyError, TypeError):
+        raise ToolError("kubectl", f"gave no token of {ACCOUNT}") from None
 
 
 def _require(watchers: _Watchers) -> None:

@@ -304,9 +304,18 @@ def _path_s(phase: PhaseLog) -> float | None:
         return None
     for node in {one.node for one in phase.probes}:
         seen = [one for one in phase.probes if one.node == node]
-        bad = [place for place, one in enumerate(seen) if one.state != phase.wanted]
+        bad = [place for place in range(len(seen)) if _off(seen, place, phase.wanted)]
         if bad and bad[-1] == len(seen) - 1:
             return None
         if bad:
             slowest = max(slowest, seen[bad[-1] + 1].at_s - phase.made_s)
     return round(slowest, 3)
+
+
+def _off(seen: Sequence[Probe], place: int, wanted: str) -> bool:
+    """Whether that probe is off the path: it names another, or no ping came back twice in a row.
+
+    One lost ping alone is what an impairment does.
+    """
+    lost = [not one.answered for one in seen[max(0, place - 1) : place + 2]]
+    return seen[place].path != wanted or (not seen[place].answered and sum(lost) > 1)

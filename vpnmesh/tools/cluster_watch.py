@@ -16,6 +16,9 @@ ACCOUNT = "vpnmesh-health"
 """The service account that watches, its role and binding, and the service whose endpoints are watched."""
 LABEL = "vpnmesh-health"
 """Put on the pods of that service for as long as they are watched."""
+TOKEN_REQUEST = json.dumps(
+    {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+)
 _OF_ACCOUNT = {"kind": "ServiceAccount", "name": ACCOUNT}
 _MAY_SEE = {
     "": ["nodes", "pods"],
