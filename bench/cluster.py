@@ -1,8 +1,9 @@
 """Pods of a real Kubernetes cluster against the lab's own pods: TCP, UDP, CPU of the nodes, in turns.
 
 The same nodes, `native-1450`, the same tasks: once the pods are network namespaces, once kubelet and containerd run
-them and CNI plugins connect them. At the port rate of the paper's switch and unshaped. CPU is what the kernel counted
-for a node's group meanwhile, in percent of one core; `idle` measures nothing. Memory is without files.
+them and CNI plugins connect them; iperf3 is started in the network of the one or the other. At the port rate of the
+paper's switch and unshaped. CPU is what the kernel counted for a node's group meanwhile, in percent of one core; `idle`
+measures nothing. Memory is without files.
 """
 
 import time
@@ -33,7 +34,8 @@ from workflows.run.site import Site
 INSTALLER = "kubernetes"
 SCENARIO = "native-1450"
 TESTS = ("tcp", "udp", "idle")
-RATE, RAISED, MEMORY = "Mbit/s", "s", "MB"
+RATE, RAISED = "Mbit/s", "s"
+MEMORY, THREADS = "MB of all three nodes", "threads of the fullest node"
 _LAB_PODS, _REAL_PODS = "lab pods", "real pods"
 
 Found = dict[tuple[str, str, str], list[float]]
@@ -61,6 +63,7 @@ def measured(site: Site, test: str, duration_s: int) -> Mapping[str, float]:
     found = {f"{name} CPU %": (after[name].cpu_s - before[name].cpu_s) / seconds * 100 for name in after}
     if test == "idle":
         found[MEMORY] = sum(one.memory_bytes for one in after.values()) / 1e6
+        found[THREADS] = float(max(one.processes for one in after.values()))
     rate = measurement.parse(raw, question).get("rate_mbit_s")
     return found if rate is None else {RATE: rate, **found}
 
@@ -110,8 +113,8 @@ def run(console: Console, size: Size) -> list[Figure]:
 
 def _figure(found: Found, where: str, test: str, quantity: str) -> Figure:
     real, own = found[_REAL_PODS, test, quantity], found[_LAB_PODS, test, quantity]
-    ratio = f"{median(real) / median(own):.2f}" if median(own) else "-"
     digits = 0 if quantity == RATE else 1
+    ratio = f"{median(real) / median(own):.2f}" if round(median(own), digits) else "-"
     return Figure(
         f"{SCENARIO} {where}, {test}, {quantity}",
         f"{spread(real, digits)} real pods",

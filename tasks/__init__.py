@@ -1,5 +1,6 @@
 """Nornir tasks: the only code that touches a host. Each works alone from a REPL with `print_result`."""
 
+from tasks.api_test import clear_api_test
 from tasks.cluster import (
     cluster_state,
     enter_pods,
@@ -33,6 +34,7 @@ from tasks.sysctl import set_sysctls
 __all__ = [
     "attach_pods",
     "blacklist_interfaces",
+    "clear_api_test",
     "clear_impairment",
     "cluster_state",
     "detach_pods",

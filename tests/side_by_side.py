@@ -18,6 +18,7 @@ SECONDS: Mapping[str, int] = {
     "tests/bench/test_bench.py": 130,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
+    "tests/live/test_api_live.py": 90,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_kubernetes.py": 250,
     "tests/live/test_cluster_command.py": 220,

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from vpnmesh.model import Cell
+from vpnmesh.model import Cell, Condition
 from vpnmesh.study.journal import JournalEvent, VisitStarted, parse_event
-from vpnmesh.study.matrix import MatrixPlan, visit_s
+from vpnmesh.study.matrix import MatrixPlan, repetition_s, visit_s
 from vpnmesh.study.outcome import Failed, Measured, Sample
 from vpnmesh.study.record import Record, finished, journal_line
 from vpnmesh.study.visits import Visit
@@ -58,5 +58,7 @@ class VirtualRun:
         outcome = (
             Failed("tool", "nothing arrived") if rate is None else Measured((Sample("rate_mbit_s", rate),))
         )
-        record = Record(cell, repetition, outcome, datetime.now(UTC), visit=visit, sequence=len(self.events))
+        took_s = repetition_s(self.plan.profile, Condition.parse(cell.condition), cell.test)
+        number = len(self.events)
+        record = Record(cell, repetition, outcome, datetime.now(UTC), took_s, visit=visit, sequence=number)
         self.events.append(parse_event(journal_line(record)))

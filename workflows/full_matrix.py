@@ -4,7 +4,7 @@
 examples:
   python -m workflows.full_matrix                          what twelve minutes can decide of the paper's scenarios
   python -m workflows.full_matrix --plan                   what it would do, with which programs, and how long it takes
-  python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions
+  python -m workflows.full_matrix --profile paper --plan   the paper's 2,560 repetitions and its API test
   python -m workflows.full_matrix --scenarios nebula-direct,nebula-relay --conditions none,loss-5pct
   python -m workflows.full_matrix --scenarios native-1450,native-1230,wireguard-direct,nebula-direct,nebula-relay
   python -m workflows.full_matrix --require headscale-direct,netbird-direct   exit code 1 at once where one is missing
@@ -16,7 +16,7 @@ examples:
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from rich.console import Console
 from inventory.load import load
 from vpnmesh.errors import InputError
 from vpnmesh.lab.lifecycle import Lab
-from vpnmesh.model import Testbed
+from vpnmesh.model import Pair, Testbed
 from vpnmesh.study.journal import RunInterrupted
 from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix, scenarios_of, without
@@ -49,11 +49,12 @@ from workflows.run.firewall import FirewallRun
 from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.impair import check_place, choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
-from workflows.run.lab import lab_for
-from workflows.run.listing import beside, show_plan, show_programs, told_missing
+from workflows.run.lab import emulated, lab_for
+from workflows.run.listing import beside, show_plan, show_programs, told_missing, told_tests
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import sysctls_set
+from workflows.run.requirements import require_tests
 from workflows.run.runner import MatrixRun
 from workflows.run.site import Site
 from workflows.run.store import RunFiles, Store
@@ -82,6 +83,7 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     "--repetitions", type=int, help="of every cell: a fixed number of them, whatever is decided before that"
 )
 @click.option("--duration", type=int, help="seconds of a repetition, the omitted second not counted")
+@click.option("--requests", type=int, help="of one repetition of the API tests, e.g. 5000 as in the paper")
 @click.option("--blocks", type=int, help="how many times every scenario is visited")
 @click.option(
     "--pairs",
@@ -156,17 +158,19 @@ def main(
     if store is not None:
         sessions.check_request(store, testbed)
     pairs = pairs_of(testbed, asked.profile.pairs, asked.seed)
-    plan = plan_matrix(asked.profile, pairs, asked.seed, asked.catalogue, testbed.master.name)
+    plan = asked.plan(testbed, pairs)
     required = availability.required(require, plan.profile.scenarios)
     if only_plan:
-        show_plan(console, plan, availability.before_nodes(site, scenarios_of(plan)), as_json=as_json)
-        for sentence in told(testbed, plan.profile.pairs, pairs):
-            click.echo(sentence, err=as_json)
+        _show_plan(console, asked, site, pairs, as_json=as_json)
         return
     refuse_beside_cluster(testbed, f"--inventory {asked.inventory}")
     try:
         with interruptible(nr), lab_for(testbed, console, kubernetes=site.installer is not None) as lab:
+            lacking = require_tests(site, plan)
+            plan = asked.plan(testbed, pairs, lacking)
             if dry_run:
+                for sentence in told_tests(lacking):
+                    console.print(sentence, highlight=False, markup=False)
                 show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)
                 return
@@ -175,13 +179,29 @@ def main(
             if store is None:
                 store = Store.create(out or _default_out(), asked.request(testbed), site.secrets)
             own = replace(site, firewall=FirewallRun.of(store.directory))
-            code = run(console, own, plan, store, lab, asked.budget_min, missing)
+            code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
     # what became unavailable since it was looked at
     availability.refuse_missing(required, _missing(store))
     sys.exit(code)
+
+
+def _show_plan(
+    console: Console, asked: "_Asked", site: Site, pairs: tuple[Pair, ...], *, as_json: bool
+) -> None:
+    """The plan as this machine's programs allow it, where a lab would run them."""
+    testbed = site.testbed
+    plan, here = asked.plan(testbed, pairs), emulated(testbed)
+    lacking = availability.tests_on_this_machine(plan) if here else {}
+    plan = asked.plan(testbed, pairs, lacking)
+    there = availability.before_nodes(site, scenarios_of(plan))
+    for sentence in told_tests(lacking):
+        click.echo(sentence, err=as_json)
+    show_plan(console, plan, there, as_json=as_json)
+    for sentence in told(testbed, plan.profile.pairs, pairs):
+        click.echo(sentence, err=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +216,13 @@ class _Asked:
     seed: int
     inventory: str
     budget_min: float | None = None
+
+    def plan(
+        self, testbed: Testbed, pairs: Sequence[Pair], lacking: Mapping[str, str] = NOTHING_MISSING
+    ) -> MatrixPlan:
+        """What is done of it; tests that lack a program take no part, and no time."""
+        profile = availability.without_tests(self.profile, lacking)
+        return plan_matrix(profile, pairs, self.seed, self.catalogue, testbed.master.name)
 
     def request(self, testbed: Testbed) -> Manifest:
         """As a new run's manifest keeps it."""
@@ -225,11 +252,12 @@ def run(
     lab: Lab | None,
     budget_min: float | None = None,
     missing: Mapping[str, str] = NOTHING_MISSING,
+    lacking: Mapping[str, str] = NOTHING_MISSING,
 ) -> int:
     """Make all attempts that the store lacks; show tables and path; return the exit code.
 
     `budget_min` are the minutes after which an adaptive run ends; `missing` are the scenarios that are known to be
-    unavailable, with the reasons.
+    unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
     engine = choose_engine(site, pairs)
@@ -238,14 +266,20 @@ def run(
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
     mesh = told(site.testbed, plan.profile.pairs, pairs)
-    for sentence in (*remarks(plan), *mesh, *beside(plan), *told_missing(able, missing)):
+    for sentence in (
+        *remarks(plan),
+        *mesh,
+        *beside(plan),
+        *told_tests(lacking),
+        *told_missing(able, missing),
+    ):
         console.print(sentence, highlight=False, markup=False)
     signum = None
     with RunProgress(console, able, matrix.done, budget_min) as progress:
         try:
             for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)
-            sessions.note(store, remarks=remarks(plan))
+            sessions.note(store, remarks=remarks(plan), unavailable_tests=dict(lacking))
             with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:
                 sessions.note(store, sysctls_before=before)
                 matrix.run(progress)

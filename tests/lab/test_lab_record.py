@@ -1,5 +1,6 @@
 """The lab's directory: nothing that is not a lab's is ever removed, killed or believed."""
 
+import json
 import os
 import subprocess
 from dataclasses import replace
@@ -42,6 +43,16 @@ def test_a_record_is_read_as_written(tmp_path: Path) -> None:
     place.write(_record())
     assert _record() == place.read()
     assert place.record.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_record_of_an_older_version_is_of_a_lab_without_containers(tmp_path: Path) -> None:
+    """It says nothing of them, and is believed."""
+    place = LabDirectory(tmp_path)
+    place.write(_record())
+    said = json.loads(place.record.read_text())
+    del said["kubernetes"]
+    place.record.write_text(json.dumps(said))
+    assert place.read() == _record(kubernetes=False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 1}'])

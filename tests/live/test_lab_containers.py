@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+from rich.console import Console
 
 from tests.live.conftest import place_for_a_lab
 from tests.live.test_lab import as_root, owner, said, ssh, traces
@@ -26,6 +27,7 @@ from vpnmesh.lab.lifecycle import Lab, down, find, up
 from vpnmesh.lab.stand_in_settings import WANTED
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Testbed
+from workflows.run.lab import lab_for
 
 pytestmark = pytest.mark.live
 
@@ -99,6 +101,13 @@ class TestContainers:
             found = list(Path(hierarchy.mount).rglob("stays"))
             assert [path.is_relative_to(own) for path in found] == [True]
 
+    def test_a_node_counts_as_a_process_of_the_machine_where_cpus_are_short(self, containers: Lab) -> None:
+        """The lab's group counts as many times as it has nodes."""
+        roots = plan_cgroups(containers.directory).roots
+        files = [root / name for root in roots for name in ("cpu.shares", "cpu.weight")]
+        (share,) = (int(file.read_text()) for file in files if file.exists())
+        assert share in {one * len(containers.record.nodes) for one in (1024, 100)}
+
     def test_a_node_sees_no_group_of_another(self, containers: Lab) -> None:
         """Neither the other nodes' nor the machine's."""
         seen = as_root(containers, NODE, "find /sys/fs/cgroup -type d; cat /proc/self/mountinfo")
@@ -136,14 +145,17 @@ class TestContainers:
 
 
 def test_a_plain_lab_is_refused_to_who_needs_containers(place: Path, testbed: Testbed) -> None:
-    """With the way out; and it has no cgroups."""
+    """With the way out, to `up` and to a run; and it has no cgroups."""
+    refused = r"cannot run containers; take it down first: .*lab down, then: .*lab up --kubernetes$"
     with up(testbed, owned=True):
         assert not any(root.exists() for root in plan_cgroups(place).roots)
-        with pytest.raises(
-            InputError,
-            match=r"cannot run containers; take it down first: .*lab down, then: .*lab up --kubernetes$",
-        ):
+        with pytest.raises(InputError, match=refused):
             up(testbed, kubernetes=True)
+        with (
+            pytest.raises(InputError, match=refused),
+            lab_for(testbed, Console(quiet=True), kubernetes=True),
+        ):
+            pass
 
 
 def test_kill_9_with_a_running_container_leaves_empty_directories_alone(
@@ -300,7 +312,7 @@ V2_ALONE = """
     before = control.read_text().split()
     plan = plan_cgroups(Path(sys.argv[1]))
     print(*plan.hierarchies[0].controllers, flush=True)
-    cgroup_tree.make_roots(plan)
+    cgroup_tree.make_roots(plan, 6)
     if (child := os.fork()) == 0:
         try:
             node()

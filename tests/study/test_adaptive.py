@@ -1,5 +1,6 @@
 """What an adaptive run measures next, and that it ends where it should; real schedule, drawn figures."""
 
+import zlib
 from collections import Counter
 from dataclasses import replace
 
@@ -144,3 +145,24 @@ def test_a_budget_that_is_used_up_ends_the_next_session_at_once() -> None:
     again = VirtualRun(plan(), drawn(0.5), budget_min=0.0, events=list(begun.events)).go()
     assert again.visits == []
     assert [one.partition(" ends")[2] for one in again.said] == [" here: 0.0 of 0 minutes"]
+
+
+def test_the_api_takes_no_minute_from_throughput() -> None:
+    """The same attempts at every cell of throughput with and without it; its own time comes on top."""
+
+    def tcp_attempts(*tests: str) -> tuple[Counter[Cell], float]:
+        asked = Counter[Cell]()
+
+        def draw(cell: Cell, _second: float) -> float:
+            asked[cell] += 1
+            random = np.random.default_rng(zlib.crc32(f"{cell.key} {asked[cell]}".encode()))
+            return float(LEVELS.get(cell.scenario, 100) * np.exp(0.3 * random.standard_normal()))
+
+        profile = replace(PROFILES["adaptive"], tests=tests, conditions=(Condition(),))
+        whole = plan_matrix(profile, [PAIR], 1, master="k8s-master")
+        run = VirtualRun(whole, draw, budget_min=8).go()
+        return Counter({cell: count for cell, count in asked.items() if cell.test == "tcp"}), run.now_s
+
+    (alone, alone_s), (beside, beside_s) = tcp_attempts("tcp"), tcp_attempts("tcp", "api")
+    assert alone == beside
+    assert beside_s > alone_s + 8 * 5

@@ -123,5 +123,7 @@ def test_a_plan_asks_each_test_for_its_time_and_conditions() -> None:
 
 def test_a_plan_of_an_unknown_test_is_refused() -> None:
     """As when a run of a plug-in that is gone is resumed."""
-    with pytest.raises(InputError, match="unknown test 'dns'; known are: convergence, idle, tcp, udp, ping"):
+    with pytest.raises(
+        InputError, match="unknown test 'dns'; known are: api, api-hey, convergence, idle, tcp, "
+    ):
         plan_matrix(replace(PROFILES["quick"], tests=("dns",)), [PAIR], 1)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from vpnmesh.errors import InputError
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import PAPER_CONDITIONS, Condition, Pair
+from vpnmesh.study.adaptive import expected_rounds
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix, without
 from vpnmesh.study.profile import Profile
 from vpnmesh.study.profiles import PROFILES
-from vpnmesh.study.remarks import confounded
+from vpnmesh.study.remarks import confounded, remarks
 from vpnmesh.study.scenarios import PAPER_SCENARIOS, SCENARIO_ORDER
 
 PAIR = Pair("worker1", "worker2")
@@ -122,3 +123,39 @@ def test_one_visit_confounds_scenario_and_time(blocks: int, scenarios: int, *, w
     """Said before the run where scenarios are visited once each; one scenario alone is held against nothing."""
     profile = replace(PROFILES["quick"], blocks=blocks, scenarios=SCENARIO_ORDER[:scenarios])
     assert ("--blocks 2" in confounded(plan_matrix(profile, [PAIR], 1))) is warned
+
+
+def test_the_api_comes_on_top_of_a_budget() -> None:
+    """Clients against the master, once in each cell; no condition is dropped for it; the plan says what it costs."""
+    plan = plan_matrix(PROFILES["quick"], [PAIR], 1, master="k8s-master")
+    bare = plan_matrix(PROFILES["quick"], [PAIR], 1)
+    assert plan.dropped == bare.dropped
+    assert plan.judged_s == pytest.approx(bare.seconds)
+    api = [one for one in plan.cells if one.cell.test not in THROUGHPUT_TESTS]
+    assert {(one.cell.pair, one.repetitions) for one in api} == {(Pair(PAIR.client, "k8s-master"), 1)}
+    assert len(api) == 8 * 7 * 2
+    assert plan.beside_s == pytest.approx(sum(one.seconds for one in api))
+    (said,) = [one for one in remarks(plan) if "on top" in one]
+    assert said.startswith("api, api-hey: about ")
+    assert said.endswith(" minutes on top of the 20, which are for throughput")
+    assert not [one for one in remarks(bare) if "on top" in one]
+
+
+def test_one_test_may_have_rules_of_its_own() -> None:
+    """The paper's API tests: ten in all, undisturbed, unless somebody names conditions."""
+    paper = PROFILES["paper"]
+    for asked, conditions in ((False, {"none"}), (True, {one.name for one in paper.conditions})):
+        plan = plan_matrix(replace(paper, conditions_asked=asked), [PAIR], 1, master="k8s-master")
+        api = [one for one in plan.cells if one.cell.test == "api"]
+        assert {one.cell.condition for one in api} == conditions
+        assert {one.repetitions for one in api} == {10}
+
+
+def test_other_tests_change_nothing_of_an_adaptive_runs_rules() -> None:
+    """As many rounds are expected with them as without: a verdict does not depend on what else is asked."""
+    profile = PROFILES["adaptive"]
+    with_api = plan_matrix(profile, [PAIR], 1, master="k8s-master")
+    assert expected_rounds(with_api) == expected_rounds(plan_matrix(profile, [PAIR], 1))
+    api = [job for visit in with_api.visits for job in visit.jobs if job.cell.test == "api"]
+    assert len(api) == 8 * 3
+    assert {visit.round for visit in with_api.visits if set(visit.jobs) & set(api)} == {1}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition, End, Place, Placement
 from vpnmesh.study.matrix import plan_matrix
-from vpnmesh.study.profile import Profile
+from vpnmesh.study.profile import OwnRules, Profile
 from vpnmesh.study.profiles import PROFILES, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN
 
@@ -32,12 +32,17 @@ def test_what_ships() -> None:
     assert paper.scenarios == BUILT_IN.paper
     assert (paper.repetitions_clean, paper.repetitions_impaired) == (100, 10)
     assert (paper.duration_s, paper.blocks) == (60, 2)
-    assert (paper.conditions, paper.tests) == (PAPER_CONDITIONS, ("tcp", "udp"))
+    assert (paper.conditions, paper.tests) == (
+        PAPER_CONDITIONS,
+        ("tcp", "udp", "api", "api-hey"),
+    )
     assert (paper.placement, paper.udp_window) == (Placement(limit=1000), "2M")
     assert (paper.steady, paper.omit_s, quick.steady) == (False, 1, True)
     assert PROFILES["paper-text"] == replace(
         paper, name="paper-text", placement=Placement(place=Place.VXLAN, limit=1000)
     )
+    assert set(paper.own.values()) == {OwnRules(10, (Condition(),))}
+    assert (paper.api_requests, paper.hey_requests, quick.api_requests) == (300, 5000, 50)
     assert (quick.budget_min, quick.duration_s, quick.blocks) == (20, 1, 1)
     assert (quick.repetitions_clean, quick.repetitions_impaired) == (2, 2)
     assert (quick.scenarios, quick.conditions, quick.tests) == (
@@ -61,6 +66,9 @@ def test_a_profile_of_ones_own() -> None:
         blocks=1,
         placement=Placement(Place.VXLAN, End.BOTH),
         budget_min=20,
+        api_requests=50,
+        hey_requests=500,
+        own=PROFILES["quick"].own,
     )
     assert str(found.placement) == "vxlan:both:auto"
 
@@ -86,7 +94,7 @@ BAD = {
     "a: {variant_of: quick, blocks: 0}": "p.yaml: a: blocks: '0' is less than 1; docs/scenarios.md says",
     "a: {variant_of: quick, blocks: many}": "p.yaml: a: blocks: 'many' is no whole number; ",
     "a: {variant_of: quick, tests: tcp}": "p.yaml: a: tests: 'tcp' is no list; write [A, B]",
-    "a: {variant_of: quick, tests: [sctp]}": "p.yaml: a: tests: unknown test 'sctp'; known are: convergence, ",
+    "a: {variant_of: quick, tests: [sctp]}": "p.yaml: a: tests: unknown test 'sctp'; known are: api, api-hey, ",
     "a: {variant_of: quick, conditions: [rain]}": "p.yaml: a: conditions: unknown condition 'rain'; known are: none, ",
     "a: {variant_of: quick, placement: moon}": "p.yaml: a: placement: 'moon' is not PLACE[:END][:LIMIT]; places: ",
     "a: {variant_of: quick, udp_rate: fast}": "p.yaml: a: udp_rate: 'fast' does not look like ",

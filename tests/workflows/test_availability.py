@@ -1,6 +1,7 @@
 """What a run can attempt is known before anything is touched: missing programs, versions, and what must be there."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary
+from vpnmesh.study.matrix import plan_matrix
+from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.full_matrix import main
 from workflows.run import availability
+from workflows.run.listing import told_tests
 from workflows.run.requirements import lacking_words
 
 CHOSEN = ("native-1450", "nebula-direct", "zerotier-direct", "zerotier-relay")
@@ -170,3 +174,41 @@ def test_a_plan_of_other_machines_says_who_knows() -> None:
     shown = CliRunner().invoke(main, ["--plan", "--inventory", "baremetal"])
     assert shown.exit_code == 0, shown.output
     assert "--dry-run asks them" in shown.output
+
+
+def test_a_test_without_its_programs_is_one_sentence_and_no_time(
+    bed: Testbed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither a row per scenario nor minutes in the plan; with nothing else to do there is nothing to do."""
+    plan = plan_matrix(PROFILES["quick"], bed.pairs, 1, master=bed.master.name)
+    monkeypatch.setattr(
+        availability, "SEARCH", folder_with(tmp_path, {"python3": "", "openssl": "", "hey": ""})
+    )
+    lacking = availability.tests_on_this_machine(plan)
+    (told,) = told_tests(lacking)
+    assert told == (
+        "unavailable: api, api-hey: no binary kubernetes on k8s-master (make kube); no binary etcd on k8s-master"
+        " (Debian package etcd-server)"
+    )
+    left = plan_matrix(
+        availability.without_tests(plan.profile, lacking), bed.pairs, 1, master=bed.master.name
+    )
+    assert left.seconds == pytest.approx(plan.judged_s)
+    assert {one.cell.test for one in left.cells} == {"tcp", "udp"}
+    alone = replace(plan.profile, tests=("api",))
+    with pytest.raises(
+        UnavailableError, match="nothing can be measured here: api, api-hey: no binary kubernetes"
+    ):
+        availability.without_tests(alone, lacking)
+
+
+def test_one_of_several_names_is_enough(
+    bed: Testbed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """kube-apiserver on PATH is as good as the program of all of Kubernetes; hey is needed by hey's test alone."""
+    plan = plan_matrix(PROFILES["quick"], bed.pairs, 1, master=bed.master.name)
+    programs = dict.fromkeys(("python3", "openssl", "etcd", "kube-apiserver"), "")
+    monkeypatch.setattr(availability, "SEARCH", folder_with(tmp_path, programs))
+    assert availability.tests_on_this_machine(plan) == {
+        "api-hey": "no binary hey on worker1 (Debian package hey)"
+    }

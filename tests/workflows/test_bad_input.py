@@ -24,7 +24,7 @@ CASES = {
     "--scenarios nonsense": "unknown scenario 'nonsense'; known are: native-1450",
     "--conditions loss-3": "unknown condition 'loss-3'; known are: none, loss-1pct",
     "--conditions loss-100pct": "loss 100 % is not in",
-    "--tests sctp": "unknown test 'sctp'; known are: convergence, idle, tcp, udp, ping",
+    "--tests sctp": "unknown test 'sctp'; known are: api, api-hey, convergence, idle, tcp, udp, ping",
     "--profile slow": "unknown profile 'slow'; known are: adaptive, quick, paper",
     "--inventory nowhere": "built in are: baremetal, lab",
     "--resume {empty}": "not a run",
@@ -85,7 +85,8 @@ def test_no_traceback_from_the_shell_either() -> None:
 def test_the_plan_needs_neither_root_nor_lab_nor_binaries() -> None:
     """All twelve scenarios are planned; JSON is only the list, in documented words."""
     names = "native-1450,headscale-relay,netbird-relay,netbird-relay-tcp,zerotier-relay,nebula-relay"
-    result = invoke("--plan", "--json", "--profile", "paper", "--scenarios", names)
+    asked = ("--profile", "paper", "--tests", "tcp,udp")
+    result = invoke("--plan", "--json", *asked, "--scenarios", names)
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
     assert len(rows) == 6 * 7 * 2
@@ -95,10 +96,15 @@ def test_the_plan_needs_neither_root_nor_lab_nor_binaries() -> None:
     assert all(row["seconds"] > row["repetitions"] * 61 for row in rows)
 
 
+ALL = ("tcp", "udp", "api", "api-hey")
+
+
 def test_the_papers_plan_is_the_papers_count() -> None:
-    """--profile paper --plan: 2,560 repetitions."""
+    """--profile paper --plan: 2,560 repetitions, and ten of each way to ask the API where it can be had."""
     rows = json.loads(invoke("--plan", "--json", "--profile", "paper").stdout)
-    assert sum(row["repetitions"] for row in rows) == 2560
+    found = {test: sum(row["repetitions"] for row in rows if row["test"] == test) for test in ALL}
+    assert found["tcp"] + found["udp"] == 2560
+    assert {found["api"], found["api-hey"]} <= {0, 80}
 
 
 def test_the_plan_says_what_a_budget_leaves_out() -> None:

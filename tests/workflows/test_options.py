@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.model import Condition, End, Place, Placement
+from vpnmesh.study.profile import OwnRules
 from vpnmesh.study.profiles import PROFILES, parse_placement
 from vpnmesh.study.scenarios import PAPER_SCENARIOS
 from workflows.run.options import MatrixOptions, split
@@ -68,6 +69,7 @@ def test_options_change_what_they_name() -> None:
         repetitions_impaired=7,
         duration_s=9,
         blocks=3,
+        own={test: OwnRules(None, (Condition(),)) for test in ("api", "api-hey")},
     )
     assert wanted == options.build()
 

@@ -77,6 +77,7 @@ CHANGING = {
     "--repetitions": "3",
     "--duration": "3",
     "--blocks": "2",
+    "--requests": "50",
     "--budget": "5",
     "--margin": "5",
     "--precision": "5",
@@ -107,7 +108,8 @@ def test_options_that_only_look_stay_allowed(store: Store) -> None:
     """--plan, --json, --require-all and --dry-run change nothing of the run."""
     result = resume(store, "--json", "--require-all")
     assert result.exit_code == 0, result.output
-    assert len(json.loads(result.stdout)) == 8 * 7 * 2
+    throughput = [row for row in json.loads(result.stdout) if row["test"] in ("tcp", "udp")]
+    assert len(throughput) == 8 * 7 * 2
     assert "dry_run" in sessions.WITH_RESUME
 
 

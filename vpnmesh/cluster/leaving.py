@@ -24,7 +24,7 @@ SERVICES = (
 _WORDS = """
 socket="$1"; run="$2"; state="$3"; group="$4"
 ours() {  # daemons and shims, by what they were started with; shells that run this have the same words
-  for each in $(grep -lsE '^(etcd|kube|containerd)' /proc/[0-9]*/comm); do
+  for each in $(grep -lsE '^(etcd|kube|containerd|k3s)' /proc/[0-9]*/comm); do
     each=${each%/comm}
     grep -qasF -e "$socket" -e "$state/" "$each/cmdline" && echo "${each#/proc/}"
   done
@@ -58,6 +58,8 @@ while [ $i -lt 100 ]; do
 done
 ip netns delete "$5" 2> /dev/null
 mounts | while read -r at; do umount -l "$at"; done
+# what is mounted below a folder would be deleted with it
+[ -z "$(mounts)" ] || { echo "cannot unmount $(mounts | head -n 3 | tr '\\n' ' ')" >&2; exit 1; }
 i=0
 while [ -n "$(groups)" ] && [ $i -lt 100 ]; do
   groups | while read -r at; do rmdir "$at"; done 2> /dev/null; i=$((i+1))
@@ -75,15 +77,22 @@ rmdir /var/lib/cni/results /var/lib/cni /var/log/containers /var/lib/kubelet/dev
 true
 """
 )
-_ARGUMENTS = (SOCKET, CONTAINERD_RUN, STATE, CGROUP, POD)
+OURS = (SOCKET, CONTAINERD_RUN, STATE, CGROUP, POD)
 
 
-def left() -> Command:
-    """Print what is there of a cluster beside what services and folders show, a line each."""
-    return Command(("sh", "-c", _LEFT, "sh", *_ARGUMENTS))
+def left(words: tuple[str, ...] = OURS) -> Command:
+    """Print what is there of a cluster beside services and folders, a line each.
+
+    `words` are containerd's socket, its folder, the state folder, the control group and the pods' name.
+    """
+    return Command(("sh", "-c", _LEFT, "sh", *words))
+
+
+def sweep(words: tuple[str, ...] = OURS) -> Command:
+    """End what `left` prints, with `words` as there, and remove what it leaves on the node."""
+    return Command(("sh", "-c", _SWEEP, "sh", *words), timeout_s=60)
 
 
 def taken_off() -> Fact[Plan]:
     """Ensure that nothing of a cluster of ours is on the node."""
-    sweep = Command(("sh", "-c", _SWEEP, "sh", *_ARGUMENTS), timeout_s=60)
-    return removed(SERVICES, (STATE, CONTAINERD_RUN, RUNC_RUN), find=(left(),), cleanup=(sweep,))
+    return removed(SERVICES, (STATE, CONTAINERD_RUN, RUNC_RUN), find=(left(),), cleanup=(sweep(),))

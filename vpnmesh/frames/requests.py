@@ -12,15 +12,15 @@ import polars as pl
 
 from vpnmesh.frames.schemas import API, empty
 from vpnmesh.stats.describe import Tally
-from vpnmesh.tools import hey
+from vpnmesh.tools import api_requests, hey
 
 KEYS = ("scenario", "condition", "mode")
 RequestsKey = tuple[str, str, str]
-_BUSY = 0.8
-"""From this share of busy time on, the workers are the limit: the server is saturated."""
-_KEPT_UP = 0.95
-
-_RAW = {name: pl.Int64() if name == "status-code" else pl.Float64() for name in hey.COLUMNS}
+HEY, OPEN_LOOP = "hey", api_requests.OPEN_LOOP
+_TEXT = {"error": pl.String(), "status-code": pl.Int64()}
+_COLUMNS = {HEY: hey.COLUMNS, OPEN_LOOP: api_requests.SENDER_COLUMNS}
+_SENT = {HEY: "offset", OPEN_LOOP: "intended-offset"}
+"""When a request of each mode counts as sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,12 @@ class ApiCell:
 
 
 def scan_hey(files: Sequence[RunFile]) -> pl.LazyFrame:
-    """The requests of hey's files, in the schema of `API`; the files' headers have been checked.
+    """The requests of hey's files, in the schema of `API`; the files' headers have been checked."""
+    return scan_requests(files, HEY)
+
+
+def scan_requests(files: Sequence[RunFile], mode: str) -> pl.LazyFrame:
+    """The requests of files of that mode, in the schema of `API`; the files' headers have been checked.
 
     A short, empty or unreadable field is null, so the row is not `ok`; blank lines are no rows.
     """
@@ -69,7 +74,7 @@ def scan_hey(files: Sequence[RunFile]) -> pl.LazyFrame:
     )
     rows = pl.scan_csv(
         [file.path for file in files],
-        schema=_RAW,
+        schema={name: _TEXT.get(name, pl.Float64()) for name in _COLUMNS[mode]},
         include_file_paths="path",
         truncate_ragged_lines=True,
         ignore_errors=True,
@@ -79,16 +84,16 @@ def scan_hey(files: Sequence[RunFile]) -> pl.LazyFrame:
     )
     # a blank line is a row of nulls; two columns tell, the others need not be parsed
     blank = pl.all_horizontal(pl.col(name).is_null() for name in hey.COLUMNS[:2])
-    return rows.filter(~blank).join(origin, on="path").select(**_as_requests())
+    return rows.filter(~blank).join(origin, on="path").select(**_as_requests(mode))
 
 
-def _as_requests() -> dict[str, pl.Expr]:
-    response, offset, status = pl.col("response-time"), pl.col("offset"), pl.col("status-code")
+def _as_requests(mode: str) -> dict[str, pl.Expr]:
+    response, offset, status = pl.col("response-time"), pl.col(_SENT[mode]), pl.col("status-code")
     ok = response.is_finite() & (response >= 0) & offset.is_finite() & status.is_between(200, 299)
     return {
         "scenario": pl.col("scenario"),
         "condition": pl.col("condition"),
-        "mode": pl.lit("hey"),
+        "mode": pl.lit(mode),
         "run": pl.col("run"),
         "response_s": response,
         "offset_s": offset,
@@ -179,7 +184,26 @@ def _load(
     """Answers per second, and whether the server was saturated."""
     workers = _workers(requests, runs)
     rows = runs.join(workers, on=[*KEYS, "run"], how="left")
-    return {key: (_achieved_rps(group), _saturated(key[2], group)) for key, group in _split(rows)}
+    behind = _behind(requests)
+    return {
+        key: (_achieved_rps(group), behind[key] if key in behind else _busy(group))
+        for key, group in _split(rows)
+    }
+
+
+def _behind(requests: pl.LazyFrame) -> Mapping[RequestsKey, bool | None]:
+    """Whether the answers of most runs of an open loop fell behind: ten requests a second are few, and are all read."""
+    wanted = requests.filter(pl.col("mode") == OPEN_LOOP, "ok")
+    rows = wanted.select(*KEYS, "run", "offset_s", "response_s").collect().sort(*KEYS, "run")
+    found: dict[RequestsKey, bool | None] = {}
+    for key, group in _split(rows):
+        runs = [
+            api_requests.behind(run["offset_s"].to_numpy(), run["response_s"].to_numpy())
+            for run in group.partition_by("run", maintain_order=True)
+        ]
+        told = [one for one in runs if one is not None]
+        found[key] = 2 * sum(told) > len(told) if told else None
+    return found
 
 
 def _workers(requests: pl.LazyFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -200,15 +224,12 @@ def _achieved_rps(runs: pl.DataFrame) -> float | None:
     return answered / seconds if seconds > 0 else None
 
 
-def _saturated(mode: str, runs: pl.DataFrame) -> bool | None:
-    """Closed loop: workers hardly ever idle (Little's law). Open loop: answers fall behind the sending."""
+def _busy(runs: pl.DataFrame) -> bool | None:
+    """Whether the workers of a closed loop hardly ever idled (Little's law)."""
     seconds = float((runs["last_answer_s"] - runs["first_s"]).sum())
     if not seconds:
         return None
-    if mode == "open-loop":
-        sending = float((runs["last_s"] - runs["first_s"]).sum())
-        return bool(sending < _KEPT_UP * seconds)
     workers = runs["workers"].mean()
     if not isinstance(workers, float) or not workers:
         return None
-    return bool(float(runs["busy_s"].sum()) / seconds >= _BUSY * workers)
+    return bool(float(runs["busy_s"].sum()) / seconds >= api_requests.BUSY * workers)

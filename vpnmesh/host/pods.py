@@ -88,6 +88,12 @@ def pod_address(testbed: Testbed, node: Node) -> IPv4Address:
     return blocks[[one.name for one in testbed.k8s].index(node.name)][1]
 
 
+def tunnel_address(testbed: Testbed, node: Node) -> IPv4Address:
+    """The node's own address in the pod network, on `vxlan.calico`: the first of its block."""
+    blocks = list(testbed.pods.subnets(new_prefix=26))
+    return blocks[[one.name for one in testbed.k8s].index(node.name)][0]
+
+
 def in_pod(*argv: str) -> tuple[str, ...]:
     """The argv, run inside the node's pod."""
     return ("ip", "netns", "exec", POD, *argv)

@@ -13,11 +13,16 @@ from vpnmesh.lab.errors import LabError
 STEP = "cgroups"
 _PROCESSES = "cgroup.procs"
 _FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+_CPU_WEIGHTS = {"cpu.shares": (1024, 262144), "cpu.weight": (100, 10000)}
+"""Of v1 and of v2: what one process counts, and the most that a group can count."""
 _CPUSETS = ("cpuset.cpus", "cpuset.mems")
 
 
-def make_roots(plan: CgroupPlan) -> None:
-    """Make the lab's own directory in every hierarchy; LabError names one that cannot be made."""
+def make_roots(plan: CgroupPlan, nodes: int) -> None:
+    """Make the lab's own directory in every hierarchy; LabError names one that cannot be made.
+
+    Where CPUs are short, a group counts as much as one process beside it: the lab's counts as one for each node.
+    """
     for hierarchy, root in zip(plan.hierarchies, plan.roots, strict=True):
         with _refusals(root):
             if plan.unified:
@@ -25,6 +30,9 @@ def make_roots(plan: CgroupPlan) -> None:
             _make(root)
             if plan.unified:
                 _hand_down(root, hierarchy)
+            for name, (one, most) in _CPU_WEIGHTS.items():
+                if (root / name).exists():
+                    (root / name).write_text(str(min(one * nodes, most)))
 
 
 def enter_node(plan: CgroupPlan, node: str) -> None:

@@ -83,7 +83,7 @@ def build(spec: BuildSpec, control: Control, events: Events) -> bool:
         write_sysctls(spec.sysctls)
     if spec.cgroups:
         with events.step("cgroups"):
-            make_roots(spec.cgroups)
+            make_roots(spec.cgroups, len(spec.nodes))
     for step in spec.steps:
         run_timed(step, events)
     with events.step("nodes"):

@@ -54,6 +54,7 @@ class Settings:
 
     `steady` counts a flow from when it is steady, after `omit_s` at the earliest; else exactly `omit_s` are left out,
     as in the paper. `congestion`, `udp_rate` and `udp_window` are as iperf3 takes them; empty = the node's own.
+    `api_requests` and `hey_requests` are those of one repetition of the API tests: sent by the clock, and by hey.
     """
 
     duration_s: int = 1
@@ -62,6 +63,8 @@ class Settings:
     udp_rate: str = "0"
     udp_window: str = ""
     steady: bool = True
+    api_requests: int = 300
+    hey_requests: int = 5000
 
 
 DEFAULT_SETTINGS = Settings()
@@ -116,12 +119,13 @@ class Needed:
     """A program that a test needs on the node of that side; where it is missing, the test's cells are unavailable.
 
     `any_of` are names of which one must be there; the first is the one that people are told of. `package` is the Debian
-    package that brings it, "" where none does.
+    package that brings it, "" where none does; `way` then says how people get it.
     """
 
     any_of: tuple[str, ...]
     side: Side
     package: str = ""
+    way: str = ""
 
 
 Until = Callable[[Sequence[PathProbe]], bool]

@@ -45,17 +45,21 @@ def paper_data() -> Published:
     InputError where the installed files are not the ones that were shipped.
     """
     known = paper_metadata()
-    api = pl.read_parquet(io.BytesIO(_whole(REQUESTS, known))).select(list(API))
     # columns that the paper's tools had no figure for are not in the file
     stored = pl.read_parquet(io.BytesIO(_whole(REPETITIONS, known)))
     samples = pl.concat([empty(RESULTS), stored], how="diagonal")
     about = {name: known[name] for name in ("repository", "licence", "inputs", "archives")}
     return Published(
         check_results(samples, REPETITIONS),
-        api.lazy(),
+        paper_requests(),
         tuple(known["notes"]),
         {**known["provenance"], "reference": about},
     )
+
+
+def paper_requests() -> pl.LazyFrame:
+    """The paper's API requests alone, in the schema of `API`; InputError as with all of its data."""
+    return pl.read_parquet(io.BytesIO(_whole(REQUESTS, paper_metadata()))).select(list(API)).lazy()
 
 
 def paper_metadata() -> dict[str, Any]:

@@ -9,12 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order
+from vpnmesh.frames.requests import HEY, OPEN_LOOP
 from vpnmesh.report import canvas
+from vpnmesh.report.api_paper import PAPER
 from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
 from vpnmesh.study.scenarios import Catalogue
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MARKS = "line: 90 % of requests, box: half, bar: median, points: means of runs"
 _STEPS = tuple(np.round(np.linspace(0.0, 0.995, 100), 4))
 
 
@@ -61,7 +64,7 @@ def _panels(cells: pl.DataFrame) -> list[tuple[str, str]]:
     return [
         (c, m)
         for c in conditions_in_order(cells["condition"])
-        for m in ("hey", "open-loop")
+        for m in (HEY, PAPER, OPEN_LOOP)
         if (c, m) in found
     ]
 
@@ -79,7 +82,7 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, Scenari
     columns = 1 if len(wanted) == 1 else 2
     figure, axes = canvas.panels(len(wanted), columns, (7.5 / columns, 0.8 + 0.3 * len(scenarios)), 0.05)
     canvas.make_room(figure, scenarios)
-    for panel, key in zip(axes, wanted, strict=True):
+    for number, (panel, key) in enumerate(zip(axes, wanted, strict=True)):
         here, mine = _here(cells, key), _here(runs, key)
         canvas.rows(panel, scenarios)
         for row, scenario in enumerate(scenarios):
@@ -87,10 +90,10 @@ def _means(cells: pl.DataFrame, runs: pl.DataFrame, styles: Mapping[str, Scenari
                 of_runs = mine.filter(pl.col("scenario") == scenario)["ms"].to_numpy()
                 _response(panel, row, styles[scenario], cell, of_runs)
         panel.set_title(_title(key))
-        panel.set_xlabel(
-            "response time, ms (line: 90 % of requests, box: half, bar: median, points: means of runs)"
-        )
-        panel.set_xlim(0, panel.get_xlim()[1] * 1.15)
+        panel.set_xlabel(f"response time, ms ({MARKS})" if columns == 1 else "response time, ms")
+        panel.set_xlim(0, panel.get_xlim()[1] * (1.15 if columns == 1 else 1.4))
+        # the scenarios are the same in every panel: beside the left ones is enough
+        panel.tick_params(labelleft=number % columns == 0)
     return figure
 
 

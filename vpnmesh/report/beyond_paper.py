@@ -7,6 +7,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import conditions_in_order
+from vpnmesh.frames.requests import HEY
 from vpnmesh.model import Condition
 from vpnmesh.report import canvas
 from vpnmesh.report.style import condition_title, looks
@@ -146,8 +147,13 @@ def _failed(throughput: pl.DataFrame, catalogue: Catalogue) -> Figure:
 
 
 def api_runs(api: pl.LazyFrame) -> pl.DataFrame:
-    """Per scenario of the undisturbed requests: the mean (ms), and half the 95 % interval by requests and by runs."""
-    good = api.filter(pl.col("ok") & (pl.col("condition") == "none")).with_columns(
+    """Per scenario of the undisturbed requests: the mean (ms), and half the 95 % interval by requests and by runs.
+
+    Of those that were asked as in the paper, where there are any.
+    """
+    calm = api.filter(pl.col("ok") & (pl.col("condition") == "none"))
+    modes = set(calm.select(pl.col("mode").unique()).collect()["mode"])
+    good = calm.filter(pl.col("mode") == (HEY if HEY in modes else min(modes))).with_columns(
         ms=pl.col("response_s") * 1000
     )
     single = good.group_by("scenario").agg(

@@ -10,6 +10,8 @@ import polars as pl
 from vpnmesh.report import mesh, origin_section, ramp_section, run_sections, version_sections
 from vpnmesh.report.advice_section import advice_section
 from vpnmesh.report.answer_section import answer_blocks, verdict_section
+from vpnmesh.report.api_figures import MARKS
+from vpnmesh.report.api_paper import api_words
 from vpnmesh.report.first_screen import facts
 from vpnmesh.report.judgement.advice import Advice
 from vpnmesh.report.judgement.claim_verdicts import ClaimVerdict
@@ -171,19 +173,21 @@ def _figure(figures: Mapping[str, str], name: str, caption: str, missing: str) -
 
 def _api(study: Study, figures: Mapping[str, str]) -> Section:
     missing = "no API requests in these data"
+    caption = "Figure 3. Response time of the Kubernetes API per scenario."
+    if study.tables["api"].select("condition", "mode").n_unique() > 1:
+        caption += f" Each panel is of one condition and one way to ask, with a scale of its own; {MARKS}."
     return Section(
         "api",
         "Kubernetes API",
         (
-            _figure(
-                figures, "fig3-api", "Figure 3. Response time of the Kubernetes API per scenario.", missing
-            ),
+            _figure(figures, "fig3-api", caption, missing),
             table_block(
                 "api",
                 "API response times; runs pooled for mean and sd as in the paper, the spread of the runs' means beside "
                 "it. Achieved rate and saturation show what load the servers really had.",
                 study.tables["api"],
             ),
+            *api_words(study.tables["api"], study.tables["pairwise"]),
             _figure(figures, "distribution-api", "Share of requests answered within a time.", missing),
         ),
     )

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.report import answers_figure, beyond_paper, canvas
 from vpnmesh.report.api_figures import api_distribution, api_means
+from vpnmesh.report.api_paper import with_papers
 from vpnmesh.report.canvas import MAX_POINTS
 from vpnmesh.report.drift import drift
 from vpnmesh.report.efficiency_figure import efficiency_figures
@@ -52,9 +53,12 @@ def figures(study: Study) -> dict[str, str]:
     drawn |= ramp_figure(study) | variant_figures(study)
     drawn |= origin_figures(study) | efficiency_figures(study) | mesh_figures(study)
     study = _read_once(study)
-    if not beyond_paper.answered(study).is_empty():
-        drawn["fig3-api"] = api_means(study.api, known)
-        drawn["distribution-api"] = api_distribution(study.api, known)
+    if not (answered := beyond_paper.answered(study)).is_empty():
+        api = study.api
+        if "paper_mean_s" in answered.columns:
+            api = with_papers(api, answered["scenario"].unique().to_list())
+        drawn["fig3-api"] = api_means(api, known)
+        drawn["distribution-api"] = api_distribution(api, known)
     return {**drawn, **beyond_paper.figures(study)}
 
 

@@ -21,6 +21,10 @@ _SAID = {
     "client's daemons were killed; an outage is the longest silence meanwhile. What never settled is attempted and not "
     "measured.",
     "ping": "Round trips between the pods.",
+    "api": "A list of pods asked from a worker's pod by the clock, ten times a second in all: times count from when a "
+    "request was due. Errors are requests without a good answer, by kind beside them.",
+    "api-hey": "The same list by the paper's command: saturated says that hey's workers were always waiting, so that "
+    "the times are those of a busy server.",
 }
 _FIGURE_COLUMNS = (
     "scenario", "condition", "figure", "unit", "attempted", "measured", "mean", "sd", "mean, 95 % from", "to",

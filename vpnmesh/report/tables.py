@@ -14,6 +14,7 @@ from vpnmesh.frames.events import SETUP, STACKS
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
+from vpnmesh.report.api_paper import beside_papers
 from vpnmesh.report.convergence_tables import convergence, ping
 from vpnmesh.report.efficiency import efficiency
 from vpnmesh.report.environment import ENVIRONMENT, environment
@@ -179,6 +180,7 @@ def build_study(
         "published": published(samples, by_cell, pairs, catalogue),
     }
     if recorded:
+        tables["api"] = beside_papers(tables["api"])
         tables["figures"] = figure_table(samples, kept.figures, catalogue)
         tables[MESH] = by_pair(samples, kept.figures, catalogue)
         tables["ramp"] = ramp(kept.series, catalogue)

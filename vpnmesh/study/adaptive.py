@@ -122,7 +122,7 @@ def expected_rounds(plan: MatrixPlan) -> int:
     budget_min, blocks = plan.profile.budget_min, plan.profile.blocks
     if budget_min is None:
         return WITHOUT_BUDGET * blocks
-    return max(blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / plan.seconds))
+    return max(blocks + 1, math.ceil(ROOM * blocks * 60 * budget_min / max(plan.judged_s, 1.0)))
 
 
 def rules_of(plan: MatrixPlan, count: int) -> Rules:
@@ -169,6 +169,12 @@ def next_round(
         Visit(first + place, name, shuffled(_jobs(plan, wanted, name, earlier), order), which)
         for place, name in enumerate(order.sample(scenarios, len(scenarios)))
     )
+
+
+def beside_s(events: Iterable[JournalEvent]) -> float:
+    """Seconds of repetitions of tests that no verdict is made of: they come on top of a budget."""
+    ended = (one for one in of_kind(events, RepetitionEnded) if one.test not in THROUGHPUT_TESTS)
+    return sum(number(one.columns().get("elapsed_s")) or 0.0 for one in ended)
 
 
 def _strata(plan: MatrixPlan) -> list[Stratum]:

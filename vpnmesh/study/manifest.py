@@ -57,13 +57,17 @@ class Surroundings(ManifestPart):
 
 
 class RunSession(Surroundings):
-    """One session of a run: when and how it was started, what it met, and what it changed on the nodes for its time."""
+    """One session of a run: when and how it was started, what it met, and what it changed on the nodes for its time.
+
+    `unavailable_tests` are those whose programs were missing, with the reason: they have no row of results.
+    """
 
     started_at: str | None = None
     argv: list[str] = []
     git_commit: str | None = None
     python: str | None = None
     remarks: list[str] = []
+    unavailable_tests: dict[str, str] = {}
     sysctls_before: dict[str, dict[str, str]] = {}
     footprint_before: NodeFootprints = {}
     footprint_after: NodeFootprints = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from vpnmesh.cluster import INSTALLERS
 from vpnmesh.errors import InputError
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Cell, Condition, Pair, Role, Scenario
 from vpnmesh.study.profile import Profile, check_profile
@@ -66,6 +67,16 @@ class MatrixPlan:
         return self.switching_s + sum(cell.seconds for cell in self.cells)
 
     @property
+    def judged_s(self) -> float:
+        """What of it the verdicts on pairs of scenarios take: throughput, and going from scenario to scenario."""
+        return self.seconds - self.beside_s
+
+    @property
+    def beside_s(self) -> float:
+        """What all other tests take; a budget does not count it."""
+        return sum(one.seconds for one in self.cells if one.cell.test not in THROUGHPUT_TESTS)
+
+    @property
     def repetitions(self) -> int:
         """All attempts of the run."""
         return sum(cell.repetitions for cell in self.cells)
@@ -79,8 +90,8 @@ def plan_matrix(
     `master` is the node that answers tests of clients against the master, such as the Kubernetes API's; without one
     they are left out. Every scenario is visited `blocks` times, so that drift of the machine is no factor of any one
     scenario.
-    A budget drops conditions that the profile chose, from the end, named in `dropped`; never `none`, nor what
-    was asked for by name. InputError for a figure that no run can have.
+    A budget is one of throughput. It drops conditions that the profile chose, from the end, named in `dropped`; never
+    `none`, nor what was asked for by name. InputError for a figure that no run can have.
     """
     check_profile(profile, catalogue)
     if not 0 <= seed <= MAX_SEED:
@@ -121,16 +132,18 @@ def _cells(
     return tuple(
         PlannedCell(
             Cell(scenario, condition.name, test, pair),
-            profile.repetitions(condition),
+            profile.repetitions_of(test, condition),
             round(
-                profile.repetitions(condition) * repetition_s(profile, condition, test) + CELL_OVERHEAD_S, 1
+                profile.repetitions_of(test, condition) * repetition_s(profile, condition, test)
+                + CELL_OVERHEAD_S,
+                1,
             ),
         )
         for scenario in profile.scenarios
         for condition in conditions
         for test in profile.tests
         for pair in _asked(test, pairs, master)
-        if measurement_named(test).asked_under(condition)
+        if profile.asks(test, condition) and measurement_named(test).asked_under(condition)
     )
 
 
@@ -151,7 +164,8 @@ def _within_budget(
         return tuple(conditions), ()
     switching = switch_s(profile.cluster) * len(profile.scenarios) * profile.blocks
     while profile.budget_min is not None and not profile.conditions_asked and len(conditions) > 1:
-        seconds = switching + sum(cell.seconds for cell in _cells(profile, conditions, pairs, master))
+        cells = _cells(profile, conditions, pairs, master)
+        seconds = switching + sum(one.seconds for one in cells if one.cell.test in THROUGHPUT_TESTS)
         if seconds <= 60 * profile.budget_min:
             break
         last = next(one for one in reversed(conditions) if one or one is conditions[0])

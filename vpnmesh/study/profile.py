@@ -1,7 +1,8 @@
 """How thorough a run is: scenarios, conditions, tests, and how often and how long each is measured (section 3.3)."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vpnmesh.cluster import INSTALLERS, PODS
 from vpnmesh.errors import InputError, UnknownNameError
@@ -19,7 +20,21 @@ MAX_DURATION_S = 86_400
 
 MAX_SHARE_PCT = 100
 
+MAX_REQUESTS = 100_000
+"""Twenty times the paper's; by the clock they take nearly three hours."""
+
 DEFAULT_PLACEMENT = Placement()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRules:
+    """What holds for one test instead of what the profile says for all: how often in the whole run, and where."""
+
+    repetitions: int | None = None
+    conditions: tuple[Condition, ...] | None = None
+
+
+AS_ALL = OwnRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,7 @@ class Profile:
     limits of every ratio are so near to it. `pairs` says which pairs of members are measured; a plan is made of the
     pairs themselves. `steady` counts a flow from when it is steady, else after exactly `omit_s`, as the paper does.
     `cluster` is the installer that puts Kubernetes over every scenario, PODS for none.
+    `api_requests` and `hey_requests` are those of one repetition of the API tests, and `own` are rules of single tests.
     """
 
     name: str
@@ -55,6 +71,19 @@ class Profile:
     pairs: PairChoice = FIXED
     steady: bool = True
     cluster: str = PODS
+    api_requests: int = 300
+    hey_requests: int = 5000
+    own: Mapping[str, OwnRules] = field(default_factory=dict)
+
+    def repetitions_of(self, test: str, condition: Condition) -> int:
+        """How often a cell of that test is repeated in the whole run; in an adaptive one, at least."""
+        own = self.own.get(test, AS_ALL).repetitions
+        return self.repetitions(condition) if own is None else own
+
+    def asks(self, test: str, condition: Condition) -> bool:
+        """Whether the profile has that test under the condition; who names conditions has all of them."""
+        own = self.own.get(test, AS_ALL).conditions
+        return own is None or self.conditions_asked or condition in own
 
     def repetitions(self, condition: Condition) -> int:
         """How often a cell under that condition is repeated; in an adaptive run, at least."""
@@ -69,7 +98,14 @@ class Profile:
     def settings(self) -> Settings:
         """What every measurement is told."""
         return Settings(
-            self.duration_s, self.omit_s, self.congestion, self.udp_rate, self.udp_window, self.steady
+            self.duration_s,
+            self.omit_s,
+            self.congestion,
+            self.udp_rate,
+            self.udp_window,
+            self.steady,
+            self.api_requests,
+            self.hey_requests,
         )
 
 
@@ -98,6 +134,8 @@ def _check_counts(profile: Profile) -> None:
         ("--repetitions", profile.repetitions_impaired, MAX_REPETITIONS),
         ("--duration", profile.duration_s, MAX_DURATION_S),
         ("--blocks", profile.blocks, MAX_REPETITIONS),
+        ("--requests", profile.api_requests, MAX_REQUESTS),
+        ("--requests", profile.hey_requests, MAX_REQUESTS),
     ):
         if value < 1:
             raise InputError(option, f"{value} is less than 1")

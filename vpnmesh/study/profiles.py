@@ -14,7 +14,14 @@ from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.measurements import measurement_named
 from vpnmesh.model import Condition, End, Place, Placement
 from vpnmesh.study.pairs import FIXED, PairChoice
-from vpnmesh.study.profile import DEFAULT_PLACEMENT, MAX_DURATION_S, MAX_REPETITIONS, Profile
+from vpnmesh.study.profile import (
+    DEFAULT_PLACEMENT,
+    MAX_DURATION_S,
+    MAX_REPETITIONS,
+    MAX_REQUESTS,
+    OwnRules,
+    Profile,
+)
 
 T = TypeVar("T")
 PAGE = "docs/scenarios.md"
@@ -22,12 +29,22 @@ MAX_LIMIT_PACKETS = 10_000_000
 """The longest queue that both engines take."""
 MAX_OMIT_S = 60
 """The longest that iperf3 omits (its MAX_OMIT_TIME)."""
-_READ_HERE = {"variant_of", "scenarios", "conditions", "tests", "placement", "pairs"}
+_READ_HERE = {"variant_of", "scenarios", "conditions", "tests", "placement", "pairs", "own"}
 """The keys that are more than their values as written."""
 _RATE = r"^[0-9]+(\.[0-9]+)?[KMG]?$"
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_REPETITIONS)]
+Requests = Annotated[int, Field(strict=True, ge=1, le=MAX_REQUESTS)]
 Names = tuple[StrictStr, ...]
+
+
+class _OwnKeys(BaseModel):
+    """What one test has otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repetitions: Count | None = None
+    conditions: Names | None = None
 
 
 class _Keys(BaseModel):
@@ -55,6 +72,9 @@ class _Keys(BaseModel):
     pairs: StrictStr = str(FIXED)
     steady: StrictBool = True
     cluster: StrictStr = PODS
+    api_requests: Requests = 300
+    hey_requests: Requests = 5000
+    own: dict[StrictStr, _OwnKeys] = {}
 
 
 Written = Mapping[str, Mapping[str, object]]
@@ -91,7 +111,16 @@ def profile_from(name: str, keys: Mapping[str, object], where: str) -> Profile:
         tests=tuple(dict.fromkeys(written.tests)),
         placement=parse_placement(written.placement, DEFAULT_PLACEMENT, f"{where}: placement"),
         pairs=PairChoice.parse(written.pairs, f"{where}: pairs"),
+        own={test: _own(rules, f"{where}: own: {test}") for test, rules in written.own.items()},
         **values,
+    )
+
+
+def _own(written: _OwnKeys, where: str) -> OwnRules:
+    listed = written.conditions
+    return OwnRules(
+        written.repetitions,
+        None if listed is None else _each(Condition.parse, listed, f"{where}: conditions"),
     )
 
 
@@ -102,7 +131,7 @@ def profile_of_file(data: bytes, place: str) -> Profile:
         raise InputError(place, f"holds {len(found)} profiles", "write each into a file of its own")
     ((name, keys),) = found.items()
     profile = profile_from(name, keys, f"{place}: {name}")
-    _each(parse_test, profile.tests, f"{place}: {name}: tests")
+    _each(parse_test, (*profile.tests, *profile.own), f"{place}: {name}: tests")
     return profile
 
 

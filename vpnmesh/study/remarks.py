@@ -3,6 +3,7 @@
 from collections import Counter
 
 from vpnmesh.cluster import PODS
+from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.study.matrix import SWITCH_S, MatrixPlan, switch_s
 
 VISITED_ONCE = (
@@ -28,9 +29,10 @@ def remarks(plan: MatrixPlan) -> list[str]:
     if plan.profile.adaptive:
         return [*_adaptive_remarks(plan), *_cluster_remarks(plan)]
     said = [f"left out to stay in {budget:g} minutes: {name}" for name in plan.dropped]
-    if budget is not None and plan.seconds > 60 * budget:
+    said += _on_top(plan)
+    if budget is not None and plan.judged_s > 60 * budget:
         said.append(
-            f"estimated {plan.seconds / 60:.1f} minutes are more than the budget of {budget:g}; "
+            f"estimated {plan.judged_s / 60:.1f} minutes are more than the budget of {budget:g}; "
             "nothing that was asked for is left out"
         )
     if sentence := confounded(plan):
@@ -61,9 +63,19 @@ def _adaptive_remarks(plan: MatrixPlan) -> list[str]:
     )
     how = f"adaptive: every scenario is visited {profile.blocks} times; then only for {open_pairs}, {until}"
     said = [how]
-    if profile.budget_min is not None and plan.seconds > 60 * profile.budget_min:
+    said += _on_top(plan)
+    if profile.budget_min is not None and plan.judged_s > 60 * profile.budget_min:
         said.append(
-            f"the first {profile.blocks} rounds alone are estimated at {plan.seconds / 60:.1f} minutes, more than the"
+            f"the first {profile.blocks} rounds alone are estimated at {plan.judged_s / 60:.1f} minutes, more than the"
             f" budget of {profile.budget_min:g}: the run ends with the budget, and says what is open"
         )
     return said
+
+
+def _on_top(plan: MatrixPlan) -> list[str]:
+    """What the tests cost that a budget does not count; nothing where there is no budget."""
+    tests = dict.fromkeys(one.cell.test for one in plan.cells if one.cell.test not in THROUGHPUT_TESTS)
+    if plan.profile.budget_min is None or not tests:
+        return []
+    minutes = f"{plan.beside_s / 60:.1f} minutes on top of the {plan.profile.budget_min:g}"
+    return [f"{', '.join(tests)}: about {minutes}, which are for throughput"]

@@ -9,7 +9,7 @@ import polars as pl
 from vpnmesh.errors import InputError
 from vpnmesh.frames.events import figures_of, setup, stacks
 from vpnmesh.frames.imports import failure_notes
-from vpnmesh.frames.schemas import API, FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
+from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
 from vpnmesh.reference.data import Published
 from vpnmesh.report.adaptive_verdicts import adaptive_verdicts
 from vpnmesh.report.figure_tables import described
@@ -23,7 +23,9 @@ from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.published_files import read_imports
+from workflows.reporting.run_requests import requests_of_run
 from workflows.reporting.series import series_of_run
+from workflows.run.availability import grouped
 from workflows.run.provenance import read_request
 from workflows.run.store import RunFiles
 
@@ -70,10 +72,7 @@ def _with_api_notes(study: Study) -> Study:
 
 
 def study_from_run(run: Path) -> Study:
-    """A study of a run's directory: its manifest, its repetitions, and its requests in `api.parquet`.
-
-    A run of the matrix writes no `api.parquet`: it comes from another tool that measured requests.
-    """
+    """A study of a run's directory: its manifest, its repetitions, and the API requests that these kept."""
     if not run.is_dir():
         raise InputError(
             str(run), "is a file, wanted a run's directory" if run.exists() else "there is no such run"
@@ -81,10 +80,12 @@ def study_from_run(run: Path) -> Study:
     files = RunFiles(run)
     manifest, events = files.manifest(), files.events()
     samples, notes = repetitions(files, events)
+    requests, lost = requests_of_run(run, events)
+    without = [f"unavailable: {sentence}" for sentence in grouped(manifest.unavailable_tests)]
     study = build_study(
         samples,
-        _requests(run),
-        (*notes, *failure_notes(samples)),
+        requests,
+        (*notes, *without, *lost, *failure_notes(samples)),
         identity(manifest.entries()),
         RunTables(
             _figures(files, events, samples),
@@ -144,18 +145,6 @@ def _from_columns(samples: pl.DataFrame) -> pl.DataFrame:
     measured = samples.filter(outcome="measured").select(*key, *FIGURE_COLUMNS)
     rows = measured.unpivot(list(FIGURE_COLUMNS), index=key, variable_name="figure").drop_nulls("value")
     return rows.with_columns(unit=pl.lit("")).select(list(FIGURES))
-
-
-def _requests(run: Path) -> pl.LazyFrame:
-    """The requests of `api.parquet`, lazily, for there may be millions; none where there is no such file."""
-    path = run / "api.parquet"
-    if not path.exists():
-        return empty(API).lazy()
-    found = read_table(path, rows=0).schema
-    for name, dtype in API.items():
-        if found.get(name) != dtype:
-            raise InputError(str(path), f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
-    return pl.scan_parquet(path).select(list(API))
 
 
 def read_table(path: Path, rows: int | None = None) -> pl.DataFrame:

@@ -19,10 +19,19 @@ from vpnmesh.report.identity import identity
 from vpnmesh.report.versions import NOT_TOLD, UsedProgram, told_versions, used_programs
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
+from vpnmesh.study.matrix import MatrixPlan
+from vpnmesh.study.profile import Profile
 from vpnmesh.study.programs import is_version, program_of, telling, told_version
 from workflows.run import provenance
 from workflows.run.lab import emulated
-from workflows.run.requirements import lacking_words, require, way_of, way_to_program
+from workflows.run.requirements import (
+    lacking_tests,
+    lacking_words,
+    needed_on,
+    require,
+    way_of,
+    way_to_program,
+)
 from workflows.run.site import Site
 
 ALL = "all"
@@ -156,6 +165,20 @@ def _version(binary: Binary, place: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return NOT_TOLD
     return NOT_TOLD if done.returncode else told_version(done.stdout or done.stderr)
+
+
+def tests_on_this_machine(plan: MatrixPlan) -> dict[str, str]:
+    """The tests of the plan that a lab of this machine could not make, and why."""
+    wanted = {test: needed_on(plan, test) for test in plan.profile.tests}
+    return lacking_tests(wanted, lambda _node, name: shutil.which(name, path=SEARCH) is not None)
+
+
+def without_tests(profile: Profile, lacking: Mapping[str, str]) -> Profile:
+    """The profile without tests that cannot be made; UnavailableError where none is left."""
+    left = tuple(test for test in profile.tests if test not in lacking)
+    if not left:
+        raise UnavailableError(f"nothing can be measured here: {'; '.join(grouped(lacking))}")
+    return replace(profile, tests=left)
 
 
 def required(listed: str | None, chosen: Sequence[str]) -> tuple[str, ...]:

@@ -80,6 +80,11 @@ def told_missing(able: MatrixPlan, missing: Mapping[str, str]) -> list[str]:
     ]
 
 
+def told_tests(lacking: Mapping[str, str]) -> list[str]:
+    """Each reason once with its tests, which are in no scenario and take no time."""
+    return [f"unavailable: {sentence}" for sentence in grouped(lacking)]
+
+
 def without_these(able: MatrixPlan, missing: Sequence[str]) -> str:
     """How much is left of a plan whose missing scenarios cost nothing."""
     return f"without {', '.join(missing)}: {able.repetitions} repetitions, estimated {_long(able.seconds)}"

@@ -81,6 +81,7 @@ class MatrixOptions:
     scenario_files: tuple[str, ...] = ()
     pairs: str | None = None
     cluster: str | None = None
+    requests: int | None = None
 
     def known(self) -> KnownScenarios:
         """What ships and what the files hold; InputError names file, scenario and key."""
@@ -100,12 +101,15 @@ class MatrixOptions:
                 ("margin_pct", self.margin),
                 ("precision_pct", self.precision),
                 ("cluster", self.cluster),
+                ("api_requests", self.requests),
+                ("hey_requests", self.requests),
             )
             if value is not None
         }
         if self.repetitions is not None:
             # whoever says how often leaves nothing to be decided
             changes["adaptive"] = False
+            changes["own"] = {test: replace(one, repetitions=None) for test, one in profile.own.items()}
         if scenarios is not None:
             changes["scenarios"] = scenarios
         changes |= self._lists() | self._budget(profile, scenarios)

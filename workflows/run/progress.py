@@ -38,7 +38,7 @@ class RunProgress:
         self.failures = 0
         self._planned_s = plan.seconds
         # an adaptive run with a budget goes on until that is over, whatever its plan has
-        self._budget_s = 60 * budget_min if plan.profile.adaptive and budget_min else None
+        self._budget_s = 60 * budget_min + plan.beside_s if plan.profile.adaptive and budget_min else None
         self._pairs = len({one.cell.pair for one in plan.cells})
         self._started = time.monotonic()
         self._share_before = done / max(1, plan.repetitions)

@@ -10,9 +10,12 @@ from vpnmesh.cluster.protocol import ClusterProgram, ClusterRole, Installer
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.binaries import way_to
 from vpnmesh.lab.binaries import pinned
+from vpnmesh.measurements import measurement_named
+from vpnmesh.measurements.protocol import Needed, Side
 from vpnmesh.model import Scenario
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution
+from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.programs import is_version, program_of, solution_from, told_version
 from workflows.run.hosts import run_on
 from workflows.run.site import Site
@@ -83,6 +86,43 @@ def lacking_words(lacking: Iterable[Lacking]) -> str:
         parts.append(f"no binary {', '.join(names)}{on} ({'the same way' if way in said else way})")
         said.add(way)
     return "; ".join(parts)
+
+
+def require_tests(site: Site, plan: MatrixPlan) -> dict[str, str]:
+    """The tests of the plan whose own programs a node of theirs lacks, and why; no scenario can change that."""
+    wanted = {test: needed_on(plan, test) for test in plan.profile.tests}
+    nodes = list(dict.fromkeys(node for one in wanted.values() for _, names in one for node in names))
+    programs = tuple(
+        dict.fromkeys(name for one in wanted.values() for needed, _ in one for name in needed.any_of)
+    )
+    found = run_on(site.nr, nodes, tasks.find_binaries, programs=programs) if nodes else {}
+    return lacking_tests(wanted, lambda node, name: bool(found[node].result[name]))
+
+
+def needed_on(plan: MatrixPlan, test: str) -> list[tuple[Needed, tuple[str, ...]]]:
+    """The programs that a test needs, each with the nodes that need it: clients, or servers, of its pairs."""
+    pairs = list(dict.fromkeys(one.cell.pair for one in plan.cells if one.cell.test == test))
+    sides: dict[Side, tuple[str, ...]] = {
+        "client": tuple(dict.fromkeys(pair.client for pair in pairs)),
+        "server": tuple(dict.fromkeys(pair.server for pair in pairs)),
+    }
+    return [(one, sides.get(one.side, ())) for one in measurement_named(test).needed]
+
+
+def lacking_tests(
+    wanted: Mapping[str, Sequence[tuple[Needed, tuple[str, ...]]]], has: Callable[[str, str], bool]
+) -> dict[str, str]:
+    """Why tests cannot be made, by test; `has` says whether a node has a program. None of what can be is in it."""
+    reasons: dict[str, str] = {}
+    for test, programs in wanted.items():
+        lacking: list[Lacking] = []
+        for needed, nodes in programs:
+            if without := tuple(node for node in nodes if not any(has(node, name) for name in needed.any_of)):
+                way = f"Debian package {needed.package}" if needed.package else needed.way
+                lacking.append((needed.any_of[0], without, way or "put it on the node's PATH"))
+        if lacking:
+            reasons[test] = lacking_words(lacking)
+    return reasons
 
 
 def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iterator[Lacking]:

@@ -3,10 +3,11 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vpnmesh.study.adaptive import Standing, Stratum, judge, next_round
+from vpnmesh.frames.order import THROUGHPUT_TESTS
+from vpnmesh.study.adaptive import Standing, Stratum, beside_s, judge, next_round
 from vpnmesh.study.journal import JournalEvent
 from vpnmesh.study.matrix import MatrixPlan, visit_s
 from vpnmesh.study.visits import Job, Visit
@@ -75,6 +76,7 @@ class Rounds:
     budget_min: float | None = None
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
+    _earlier: int = field(init=False)
     _estimated_s: float = 0.0
     _taken_s: float = 0.0
     _warned: bool = False
@@ -82,6 +84,7 @@ class Rounds:
     def __post_init__(self) -> None:
         """The budget is that of the session that begins here."""
         self._began = self.clock()
+        self._earlier = len(self.store.events)
 
     def visits(self, progress: Told) -> Iterator[Visit]:
         """Round after round; says after each where the run stands."""
@@ -112,12 +115,15 @@ class Rounds:
 
     def _in_time(self, visit: Visit) -> bool:
         pace = self._taken_s / self._estimated_s if self._estimated_s else 1.0
-        wanted_s = pace * visit_s(self.plan.profile, visit)
-        spent_s = self.clock() - self._began
-        return self.budget_min is None or spent_s + wanted_s <= 60 * self.budget_min
+        wanted_s = pace * visit_s(self.plan.profile, _judged(visit))
+        return self.budget_min is None or self._spent_s() + wanted_s <= 60 * self.budget_min
+
+    def _spent_s(self) -> float:
+        """Since the session began, without the tests that no verdict is made of."""
+        return self.clock() - self._began - beside_s(self.store.events[self._earlier :])
 
     def _spent(self) -> str:
-        spent, budget = (self.clock() - self._began) / 60, self.budget_min
+        spent, budget = self._spent_s() / 60, self.budget_min
         return f"{spent:.1f} minutes" if budget is None else f"{spent:.1f} of {budget:g} minutes"
 
     def _tell(self, number: int, judged: Mapping[Stratum, Standing], progress: Told) -> None:
@@ -126,6 +132,12 @@ class Rounds:
         if sentence and not self._warned:
             progress.say(sentence)
         self._warned = bool(sentence)
+
+
+def _judged(visit: Visit) -> Visit:
+    """The part of the visit that verdicts are made of."""
+    jobs = tuple(job for job in visit.jobs if job.cell.test in THROUGHPUT_TESTS)
+    return replace(visit, jobs=jobs)
 
 
 def unfinished(visit: Visit, store: Kept) -> Visit | None:

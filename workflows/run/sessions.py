@@ -14,6 +14,7 @@ from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study import surroundings
+from vpnmesh.study.adaptive import beside_s
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, SessionStarted
 from vpnmesh.study.manifest import Manifest, RunSession, Surroundings
 from workflows.run import provenance
@@ -93,7 +94,9 @@ def minutes_left(budget_min: float | None, events: Sequence[JournalEvent]) -> fl
     """What earlier sessions left of a run's budget; None without one. Each took from its start to its last line."""
     if budget_min is None:
         return None
-    return max(0.0, budget_min - sum(_lasted_s(session) for session in _by_session(events)) / 60)
+    return max(
+        0.0, budget_min - sum(_lasted_s(session) - beside_s(session) for session in _by_session(events)) / 60
+    )
 
 
 def _by_session(events: Sequence[JournalEvent]) -> list[list[JournalEvent]]:

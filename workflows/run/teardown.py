@@ -50,6 +50,7 @@ def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> Iter
     for solution in SOLUTIONS.values():
         found = {"solution": solution, "mesh": Mesh(site.testbed, _any_scenario(solution.name))}
         yield from _removed(site, solution.name, site.all_nodes, tasks.leave_mesh, dry_run=dry_run, **found)
+    yield from _removed(site, "API test", site.k8s, tasks.clear_api_test, dry_run=dry_run)
     if mark is not None and not dry_run:
         yield _rolled_back(site, mark)
     else:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from vpnmesh.frames.requests import HEY
 from vpnmesh.report.formatting import p_text
 from vpnmesh.report.judgement.claim_check import ClaimCheck, Conditions, Grounds, ScenarioName
 from vpnmesh.report.judgement.claim_verdicts import NO_DATA, CheckResult, ClaimVerdict
@@ -35,6 +36,8 @@ class PairsDiffer(ClaimCheck):
             pl.col("test") == self.test,
             pl.col("condition").is_in(self.conditions),
             pl.col("a").is_in(names) & pl.col("b").is_in(names),
+            # of the API as the paper asked it
+            pl.col("mode").is_null() | (pl.col("mode") == HEY),
         )
         rows = table.drop_nulls("p").to_dicts()
         if not rows:
