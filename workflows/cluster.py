@@ -208,7 +208,7 @@ def _raise(site: Site, wanted: Wanted) -> ClusterRecord:
         if left := site.take_complaints():
             _complain(left, wanted.files)
         else:
-            click.echo("all that was made is taken off again", err=True)
+            click.echo("nothing of it is left", err=True)
         raise
 
 
