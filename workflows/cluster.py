@@ -65,7 +65,7 @@ def main() -> None:
     """See the module's docstring."""
 
 
-@main.command("up")
+@main.command("up", short_help="Bring it up and leave it standing.")
 @click.option("--scenario", default=FIRST, show_default=True, help="what the cluster lies over")
 @scenario_file
 @click.option("--cluster", default="kubernetes", show_default=True, help="how Kubernetes is installed")
@@ -114,7 +114,7 @@ def up_command(
             click.echo(line)
 
 
-@main.command("status")
+@main.command("status", short_help="Show nodes, pods and paths; 3 if not ready.")
 @click.option("--json", "as_json", is_flag=True, help="only a JSON object on stdout")
 @bad_input_exits_2
 def status_command(*, as_json: bool) -> None:
@@ -131,7 +131,7 @@ def status_command(*, as_json: bool) -> None:
         sys.exit(_look(site, record, _installer(record.installer), as_json=as_json))
 
 
-@main.command("down")
+@main.command("down", short_help="Take it away; nodes are as they were.")
 @click.option("--dry-run", is_flag=True, help="show what would be removed, and remove nothing")
 @bad_input_exits_2
 def down_command(*, dry_run: bool) -> None:
@@ -208,7 +208,7 @@ def _raise(site: Site, wanted: Wanted) -> ClusterRecord:
         if left := site.take_complaints():
             _complain(left, wanted.files)
         else:
-            click.echo("all that was made is taken off again", err=True)
+            click.echo("nothing of it is left", err=True)
         raise
 
 

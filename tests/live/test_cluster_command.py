@@ -215,13 +215,16 @@ def test_ctrl_c_takes_off_what_was_made(words: str, place: Path, environment: di
     with until(words, environment) as process:
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=120)
-    assert (process.returncode, error) == (130, "all that was made is taken off again\n")
+    assert (process.returncode, error) == (130, "nothing of it is left\n")
     assert (left(place), find()) == ([], None)
     assert not place.exists()
 
 
-def test_kill_9_in_the_middle(place: Path, testbed: Testbed, environment: dict[str, str]) -> None:
-    """`status` says that it was interrupted, `up` refuses, and `down` leaves the nodes as they were."""
+@pytest.mark.parametrize("way_out", [("cluster", "down"), ("teardown",)])
+def test_kill_9_in_the_middle(
+    way_out: tuple[str, ...], place: Path, testbed: Testbed, environment: dict[str, str]
+) -> None:
+    """`status` says that it was interrupted, `up` refuses, and `down` or teardown leave nodes as they were."""
     up(testbed, kubernetes=True)
     before = footprint()
     with until(INSTALLED, environment) as process:
@@ -235,7 +238,7 @@ def test_kill_9_in_the_middle(place: Path, testbed: Testbed, environment: dict[s
     again = call(environment, *UP)
     assert again.returncode == 2
     assert "vpnmesh cluster down" in again.stderr
-    gone = call(environment, "cluster", "down")
+    gone = call(environment, *way_out)
     assert (gone.returncode, gone.stderr, left(place)) == (0, "", [])
     assert footprint() == before
 
