@@ -9,6 +9,7 @@ import pytest
 from tests.measurements.cases import cases
 from tests.report.test_every_test import START
 from vpnmesh.errors import InputError
+from vpnmesh.frames.aggregate import pairs_of
 from vpnmesh.frames.schemas import SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
 from vpnmesh.report.api_paper import PAPER, api_words, with_papers
@@ -108,3 +109,15 @@ def test_a_test_without_programs_is_a_note(tmp_path: Path) -> None:
     assert [one for one in study.notes if "unavailable" in one] == [
         "unavailable: api, api-hey: no binary etcd on k8s-master"
     ]
+
+
+def test_the_masters_pair_is_none_of_the_others(tmp_path: Path) -> None:
+    """Throughput between the workers and the API of the master: no mesh, and the run's pair is the workers'."""
+    folder = run(tmp_path)
+    cell = Cell("native-1450", "none", "tcp", Pair("worker1", "worker2"))
+    rate = Measured((Sample("rate_mbit_s", 900.0),))
+    with (folder / "journal.jsonl").open("a") as journal:
+        journal.write(json.dumps(journal_line(Record(cell, 1, rate, START, visit=1, sequence=200))) + "\n")
+    study = study_from_run(folder)
+    assert study.tables["mesh"].is_empty()
+    assert pairs_of(study.samples) == ["worker1>worker2"]

@@ -45,7 +45,7 @@ def api_server(session: Session, *, asked_s: float) -> Iterator[Standing]:
     said = process.read_until(lambda text: READY in text or ENDED in text, within_s=START_S + _SLACK_S)
     if READY not in said:
         done = process.stop()
-        raise CheckError(STAGE, _last_line(said + done.stdout + done.stderr))
+        raise CheckError(STAGE, _last_line(said + done.stdout, done.stderr))
     try:
         yield _standing(said)
     except VpnmeshError:
@@ -54,7 +54,7 @@ def api_server(session: Session, *, asked_s: float) -> Iterator[Standing]:
         raise
     done = process.stop()
     if done.exit_code:
-        raise CheckError(STAGE, _last_line(done.stdout + done.stderr))
+        raise CheckError(STAGE, _last_line(done.stdout, done.stderr))
 
 
 def _wanted(session: Session, program: str) -> dict[str, object]:
@@ -99,6 +99,12 @@ def _standing(said: str) -> Standing:
         raise CheckError(STAGE, f"said nothing that can be read ({type(error).__name__})") from error
 
 
-def _last_line(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip() not in ("", ENDED) and "token" not in line]
-    return lines[-1].strip() if lines else "ended without a word"
+def _last_line(*texts: str) -> str:
+    """The last line of the first text that has one: what the program says of itself comes before its shell's words."""
+    for text in texts:
+        lines = [
+            line for line in text.splitlines() if line.strip() not in ("", ENDED) and "token" not in line
+        ]
+        if lines:
+            return lines[-1].strip()
+    return "ended without a word"

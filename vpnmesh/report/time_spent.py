@@ -17,16 +17,19 @@ def time_spent(study: Study) -> str:
     """Minutes of the run, with the share that is counted in figures and that of its repetitions; "" if not recorded."""
     duration_s = number(mapping(study.provenance.get("profile")).get("duration_s"))
     attempts = study.samples.drop_nulls(["started_at", "elapsed_s"]).sort("started_at")
-    measured = attempts.filter(pl.col("test").is_in(THROUGHPUT_TESTS), outcome="measured").height
+    judged = pl.col("test").is_in(THROUGHPUT_TESTS)
+    measured = attempts.filter(judged, outcome="measured").height
     if not measured or not duration_s:
         return ""
-    whole_s, repetitions_s = _whole_s(attempts), float(attempts["elapsed_s"].sum())
+    whole_s, repetitions_s = _whole_s(attempts), float(attempts.filter(judged)["elapsed_s"].sum())
+    others_s = float(attempts.filter(~judged)["elapsed_s"].sum())
     if whole_s <= 0:
         return ""
-    counted, around = measured * duration_s / whole_s, repetitions_s / whole_s
+    counted, around, others = measured * duration_s / whole_s, repetitions_s / whole_s, others_s / whole_s
+    beside = f", {others:.0%} in tests of something else than throughput" if others_s else ""
     return (
         f"{whole_s / 60:.1f} minutes: {counted:.0%} counted in figures, {around - counted:.0%} around them (start,"
-        f" warming up, checks), {1 - around:.0%} going to the next scenario and setting conditions"
+        f" warming up, checks), {1 - around - others:.0%} going to the next scenario and setting conditions{beside}"
     )
 
 
