@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.golden.goldens import answered
+from vpnmesh.cluster import installer_named
 from vpnmesh.cluster.calico_operator import (
     CalicoOperator,
+    images_unpacked,
     installation,
     installed,
     mtu_changed,
@@ -45,6 +47,31 @@ def told(fact: Fact[Any], *answers: object) -> list[Completed]:
 def standing(cidr: str, mtu: int) -> dict[str, object]:
     """An Installation as the API gives it."""
     return {"kind": "Installation", "spec": {"calicoNetwork": {"ipPools": [{"cidr": cidr}], "mtu": mtu}}}
+
+
+def test_images_come_out_of_the_release(tmp_path: Path) -> None:
+    """Its archives and nothing else of it, once; without a release that is said."""
+    packed, into = tmp_path / "release-v9/images", tmp_path / "images"
+    packed.mkdir(parents=True)
+    for name in ("calico-node.tar", "calico-cni.tar", "README"):
+        (packed / name).write_text(name)
+    fact = images_unpacked(str(into), str(tmp_path))
+    [step] = fact.parse(told(fact, None)).steps
+    assert isinstance(step, Command)
+    without = subprocess.run(step.argv, capture_output=True, text=True, check=False)
+    assert (without.returncode, "no archives of images" in without.stderr) == (1, True)
+    pack = ("tar", "-czf", str(tmp_path / "release-v9.tgz"), "-C", str(tmp_path), "release-v9")
+    subprocess.run(pack, check=True)
+    subprocess.run(step.argv, check=True)
+    assert sorted(path.name for path in into.iterdir()) == ["calico-cni.tar", "calico-node.tar"]
+    assert fact.parse(told(fact, {})) == Plan()
+
+
+def test_k3s_with_the_operator_brings_its_release() -> None:
+    """The paper's recipe is one name, and all that the controller can bring is brought."""
+    paper = installer_named("k3s-calico-operator")
+    assert paper.artifacts == (("k3s", "program"), ("calico", "release"))
+    assert paper.brings_pod_network
 
 
 def test_the_papers_patch() -> None:

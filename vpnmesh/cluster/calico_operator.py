@@ -38,6 +38,15 @@ folder="$0"; cd "$folder" && for archive in release-*.tgz; do
 done
 echo "no tigera-operator.yaml and no release-VERSION.tgz of Calico in $folder" >&2; exit 1
 """
+# constant script: the release's folder, the one for images; the archive's other contents stay packed
+_IMAGES = """
+folder="$0"; mkdir -p "$1"
+for archive in "$folder"/release-*.tgz; do
+  tar -xzf "$archive" -C "$1" --strip-components=2 --wildcards '*/images/*.tar' && exit 0
+done
+echo "no archives of images in a release-VERSION.tgz of Calico in $folder" >&2; exit 1
+"""
+_FIRST_IMAGE = "calico-node.tar"
 # constant script: a manifest, which that release may lack, and the command that takes it
 _WITH = '[ ! -e "$0" ] || "$@" -f "$0"'
 
@@ -46,11 +55,16 @@ class CalicoOperator(PodNetworking):
     """Calico's operator makes everything, of images that nodes have or fetch; the paper's way on real machines."""
 
     name = "calico-operator"
+    artifacts = (("calico", "release"),)
     brings_vxlan = True
 
     def configuration(self, _cluster: Cluster, _node: Node, /) -> tuple[WriteFile, ...]:
         """None: the operator's own pods write it on each node."""
         return ()
+
+    def archives(self, folder: str, /) -> Fact[Plan]:
+        """The release has all of Calico's images, but not the operator's own: that one nodes fetch, or have."""
+        return images_unpacked(folder)
 
     def stages(self, cluster: Cluster, kubectl: Kubectl, /) -> tuple[Stage, ...]:
         """Operator and installation."""
@@ -146,6 +160,18 @@ def unpacked(folder: str = FOLDER) -> Fact[Plan]:
         return Plan((step,), unified_diff(f"{folder}/{MANIFESTS[-1]}", "", "out of the release's archive"))
 
     return Fact((Command(("test", "-s", f"{folder}/{MANIFESTS[-1]}"), ok=(0, 1)),), plan)
+
+
+def images_unpacked(into: str, folder: str = FOLDER) -> Fact[Plan]:
+    """Ensure that the archives of Calico's images lie in a folder, out of the release's one archive."""
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        if completed[0].exit_code == 0:
+            return Plan()
+        step = Command(("sh", "-c", _IMAGES, folder, into), timeout_s=APPLY_S)
+        return Plan((step,), unified_diff(into, "", "Calico's images, out of the release's archive"))
+
+    return Fact((Command(("test", "-s", f"{into}/{_FIRST_IMAGE}"), ok=(0, 1)),), plan)
 
 
 def operator(kubectl: Kubectl, folder: str = FOLDER) -> Fact[Plan]:

@@ -20,12 +20,18 @@ class PodNetworking(ABC):
     """The end of the installer's name (`kubernetes-calico`); "" for our own."""
     programs: tuple[ClusterProgram, ...] = ()
     """What must be on the nodes beside the installer's programs."""
+    artifacts: tuple[tuple[str, str], ...] = ()
+    """Release files that the controller brings to nodes: product and kind of `versions.toml`."""
     brings_vxlan: bool = False
     """Whether it makes `vxlan.calico` itself; else ours is there before the cluster is installed."""
 
     @abstractmethod
     def configuration(self, cluster: Cluster, node: Node, /) -> tuple[WriteFile, ...]:
         """The files below `CNI_CONFIGURATION` of that node."""
+
+    def archives(self, _folder: str, /) -> Fact[Plan]:
+        """Ensure that the archives of its images lie in that folder, where an installer imports them from."""
+        return Fact((), lambda _: Plan())
 
     def stages(self, _cluster: Cluster, _kubectl: tuple[str, ...], /) -> tuple[Stage, ...]:
         """What is done once the API server answers, before nodes join; `kubectl` as the master calls it."""

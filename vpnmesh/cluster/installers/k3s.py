@@ -68,7 +68,7 @@ for file in "$@"; do ln -f "$file" "$folder/" || cp "$file" "$folder/"; done
 class K3s(Installer):
     """A cluster of K3s, with the pods' network that it is given."""
 
-    artifacts = (("k3s", "program"),)
+    artifacts: tuple[tuple[str, str], ...] = (("k3s", "program"),)
     programs: tuple[ClusterProgram, ...] = ()
 
     def __init__(self, networking: PodNetworking) -> None:
@@ -76,6 +76,7 @@ class K3s(Installer):
         self.networking = networking
         self.name = "-".join(filter(None, ("k3s", networking.name)))
         self.programs = PROGRAMS + networking.programs
+        self.artifacts = (*K3s.artifacts, *networking.artifacts)
         self.brings_pod_network = networking.brings_vxlan
 
     def unbuildable_reason(self, cluster: Cluster, /) -> str:
@@ -131,6 +132,7 @@ class K3s(Installer):
             k3s_node.settings_held(),
             images.written(),
             _images_given(),
+            self.networking.archives(k3s_configuration.IMAGES),
             runtime.plugins_there(),
             runtime.configured(
                 (k3s_configuration.containerd(node), *self.networking.configuration(cluster, node))
