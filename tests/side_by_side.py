@@ -21,7 +21,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_api_live.py": 90,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_kubernetes.py": 250,
-    "tests/live/test_cluster_command.py": 220,
+    "tests/live/test_cluster_command.py": 300,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_firewall.py": 25,
     "tests/live/test_firewall_pfsense.py": 50,
