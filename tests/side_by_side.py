@@ -23,7 +23,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_calico.py": 100,
     "tests/live/test_cluster_k3s.py": 180,
     "tests/live/test_cluster_kubernetes.py": 250,
-    "tests/live/test_cluster_command.py": 300,
+    "tests/live/test_cluster_command_live.py": 300,
     "tests/live/test_cluster_health.py": 240,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_firewall.py": 25,
