@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 import paramiko
@@ -21,8 +20,9 @@ from nornir.core.exceptions import ConnectionAlreadyOpen, ConnectionNotOpen
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
+from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
 from vpnmesh.errors import CommandError, NodeUnreachableError
-from vpnmesh.plan import Command, Completed, Fact, Secret, Step, Text, WriteFile, reveal
+from vpnmesh.plan import Command, Completed, Fact, Secret, Step, Text
 
 T = TypeVar("T")
 
@@ -81,10 +81,10 @@ class Shell:
         """Run the steps in order in one round trip; CommandError at the first that fails, the rest does not run."""
         completed = self._round_trip(steps, stop=True)
         for step, one in zip(steps, completed, strict=False):
-            if one.exit_code not in _ok(step):
+            if one.exit_code not in ok_codes(step):
                 raise CommandError(self.host, one.argv, one.exit_code, one.stderr or one.stdout)
         if len(completed) < len(steps):
-            raise CommandError(self.host, _argv(steps[len(completed)]), -1, "the node's shell ended early")
+            raise CommandError(self.host, argv_of(steps[len(completed)]), -1, "the node's shell ended early")
         return completed
 
     def gather(self, fact: Fact[T]) -> T:
@@ -122,14 +122,14 @@ class Shell:
 
     def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         mark = secrets.token_hex(16)
-        script = "".join(_render(step, mark, stop=stop) for step in steps)
-        limit = sum(_timeout(step) for step in steps) + GRACE_S
+        script = "".join(rendered(step, mark, stop=stop) for step in steps)
+        limit = sum(timeout_s(step) for step in steps) + GRACE_S
         channel = self._channel(("sh", "-c", _FED, mark, "sh", "-s"), limit)
         try:
             channel.sendall(f"{self._prologue()}{mark}\n{script}".encode())
             channel.shutdown_write()
             stdout, stderr = _drain(channel)
-            completed = _split(steps, mark, stdout, stderr)
+            completed = ended(steps, mark, stdout, stderr)
             if len(completed) < len(steps):
                 _refuse_lost(self.host, channel)
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -287,42 +287,6 @@ def _send_at_once(transport: paramiko.Transport) -> None:
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _ok(step: Step) -> tuple[int, ...]:
-    return step.ok if isinstance(step, Command) else (0,)
-
-
-def _argv(step: Step) -> tuple[str, ...]:
-    return step.argv if isinstance(step, Command) else ("write", step.path)
-
-
-def _timeout(step: Step) -> float:
-    return step.timeout_s if isinstance(step, Command) else 5.0
-
-
-def _render(step: Step, mark: str, *, stop: bool) -> str:
-    """One step as script lines; `printf` is the shell's own, so contents are in no process's argv."""
-    line = _write(step) if isinstance(step, WriteFile) else _command(step)
-    end = f"{line}\nrc=$?; printf '\\n{mark} %d\\n' $rc; printf '\\n{mark}\\n' >&2\n"
-    codes = "|".join(str(code) for code in _ok(step))
-    return end + (f"case $rc in {codes}) ;; *) exit 1;; esac\n" if stop else "")
-
-
-def _command(command: Command) -> str:
-    line = shlex.join(("timeout", "-k", "2", f"{command.timeout_s:g}", *command.argv))
-    text = reveal(command.stdin)
-    return f"printf %s {shlex.quote(text)} | {line}" if text else f"{line} < /dev/null"
-
-
-def _write(file: WriteFile) -> str:
-    path, temporary = shlex.quote(file.path), shlex.quote(f"{file.path}.vpnmesh-new")
-    folder = shlex.quote(str(PurePosixPath(file.path).parent))
-    content = shlex.quote(reveal(file.content))
-    return (
-        f"(umask 077; mkdir -p {folder} && printf %s {content} > {temporary}"
-        f" && chmod {file.mode:o} {temporary} && mv -f {temporary} {path})"
-    )
-
-
 class _Stream(threading.Thread):
     """One stream of a channel, read from now on by a thread of its own.
 
@@ -388,19 +352,3 @@ def _refuse_lost(host: str, channel: paramiko.Channel) -> None:
 
 def _text(content: bytes) -> str:
     return content.decode(errors="replace")
-
-
-def _split(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> list[Completed]:
-    """The steps whose end was seen; either stream may have been cut off anywhere."""
-    parts = stdout.split(f"\n{mark} ")
-    errors = stderr.split(f"\n{mark}\n")
-    completed = []
-    text = parts[0]
-    for index, part in enumerate(parts[1:]):
-        code, end, rest = part.partition("\n")
-        if not end:
-            break
-        error = errors[index] if index < len(errors) else ""
-        completed.append(Completed(_argv(steps[index]), int(code), text, error))
-        text = rest
-    return completed

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.connection import Shell, _render, _send_at_once, _split
+from tasks.connection import Shell, _send_at_once
+from tasks.script import ended, rendered
 from vpnmesh.errors import CommandError, NodeUnreachableError
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
 
@@ -148,11 +149,11 @@ def here(client: LocalClient) -> Shell:
 def test_any_text_written_comes_back(tmp_path: Path, contents: list[str], name: str) -> None:
     """Whatever a file holds and is called: the rendered script, read by a plain `sh -s`, writes these bytes."""
     files = [WriteFile(f"{tmp_path}/in a 'folder'/{i} {name}", text) for i, text in enumerate(contents)]
-    script = "".join(_render(file, MARK, stop=True) for file in files)
+    script = "".join(rendered(file, MARK, stop=True) for file in files)
     done = subprocess.run(("sh", "-s"), input=script.encode(), capture_output=True, check=True)
     assert [text.encode() for text in contents] == [Path(file.path).read_bytes() for file in files]
     assert [0] * len(files) == [
-        one.exit_code for one in _split(files, MARK, done.stdout.decode(), done.stderr.decode())
+        one.exit_code for one in ended(files, MARK, done.stdout.decode(), done.stderr.decode())
     ]
 
 
@@ -298,9 +299,9 @@ def test_splitting_what_was_cut_off() -> None:
     whole = f"x\ny\n\n{MARK} 0\n\n{MARK} 5\nhalf of c"
     errors = f"e\n\n{MARK}\n\n{MARK}\n"
     wanted = [Completed(("a",), 0, "x\ny\n", "e\n"), Completed(("write", "/b"), 5, "", "")]
-    assert wanted == _split(steps, MARK, whole, errors)
-    assert _split(steps, MARK, "", "") == []
-    assert _split((), MARK, "", "") == []
+    assert wanted == ended(steps, MARK, whole, errors)
+    assert ended(steps, MARK, "", "") == []
+    assert ended((), MARK, "", "") == []
 
 
 def test_splitting_what_was_cut_anywhere() -> None:
@@ -308,11 +309,11 @@ def test_splitting_what_was_cut_anywhere() -> None:
     steps: list[Step] = [Command(("a",)), WriteFile("/b", ""), Command(("c",))]
     stdout = f"x\n\n{MARK} 0\n\n{MARK} 127\nc\n{MARK} 3\n"
     stderr = f"e\n{MARK}\n\n{MARK}\nf\n{MARK}\n"
-    whole = [(one.argv, one.exit_code, one.stdout) for one in _split(steps, MARK, stdout, stderr)]
+    whole = [(one.argv, one.exit_code, one.stdout) for one in ended(steps, MARK, stdout, stderr)]
     assert [code for _, code, _ in whole] == [0, 127, 3]
     for cut in range(len(stdout) + 1):
         for cut_too in range(len(stderr) + 1):
-            found = _split(steps, MARK, stdout[:cut], stderr[:cut_too])
+            found = ended(steps, MARK, stdout[:cut], stderr[:cut_too])
             assert [(one.argv, one.exit_code, one.stdout) for one in found] == whole[: len(found)]
             assert all(stderr[:cut_too].startswith(one.stderr) for one in found[:1])
 
@@ -320,10 +321,10 @@ def test_splitting_what_was_cut_anywhere() -> None:
 def test_every_step_says_its_end_once() -> None:
     """The mark with the exit code on stdout, the mark alone on stderr; a stop only where asked for."""
     for step in (Command(("true",)), Command(("true",), stdin="x", ok=(0, 2)), WriteFile("/a", "b")):
-        script = _render(step, MARK, stop=False)
+        script = rendered(step, MARK, stop=False)
         assert (script.count(f"{MARK} %d"), script.count(MARK)) == (1, 2)
         assert "exit 1" not in script
-        assert "exit 1" in _render(step, MARK, stop=True)
+        assert "exit 1" in rendered(step, MARK, stop=True)
 
 
 def test_a_connection_that_was_cut_is_no_error_of_its_own() -> None:
