@@ -4,9 +4,9 @@ A list on the node says which places outside our own folder did not exist when w
 outside touched at all, so a K3s of somebody else's is never taken for ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from vpnmesh.cluster import places
+from vpnmesh.cluster import places, settings
 from vpnmesh.cluster.k3s_configuration import RUN, SOCKET, STATE
 from vpnmesh.cluster.leaving import left, sweep
 from vpnmesh.errors import CheckError
@@ -15,7 +15,7 @@ from vpnmesh.host.brought import withdrawn
 from vpnmesh.host.files import existing
 from vpnmesh.host.pods import POD
 from vpnmesh.host.service import RUN_DIRECTORY, removed
-from vpnmesh.host.sysctls import PAPER_SYSCTLS, hold
+from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, both, unified_diff
 
@@ -88,8 +88,6 @@ while read -r path; do
 done < "$list"
 true
 """
-_KEEP = 'mkdir -p "$(dirname "$1")"; [ -e "$1" ] || { cat > "$1.new" && mv "$1.new" "$1"; }'
-_RESTORE = '[ ! -e "$1" ] || while read -r setting; do sysctl -q -w "$setting"; done < "$1"; true'
 
 
 def foreign(node: Node) -> Fact[tuple[str, ...]]:
@@ -117,30 +115,8 @@ def noted() -> Fact[Plan]:
 
 
 def settings_held() -> Fact[Plan]:
-    """Ensure the paper's kernel settings where the kernel has them; what they were is kept for the end."""
-
-    def plan(found: tuple[Plan, str]) -> Plan:
-        wanted, before = found
-        if not wanted:
-            return wanted
-        keep = Command(("sh", "-c", _KEEP, "sh", SETTINGS), stdin=before)
-        return Plan((keep, *wanted.steps), wanted.diff)
-
-    return both(hold(PAPER_SYSCTLS), _settings()).map(plan)
-
-
-def _settings() -> Fact[str]:
-    """The values now, as `sysctl -w` takes them back."""
-
-    def parse(completed: Sequence[Completed]) -> str:
-        return completed[0].stdout
-
-    return Fact((Command(("sysctl", "-e", *PAPER_SYSCTLS), ok=(0, 1, 255)),), parse).map(_as_settings)
-
-
-def _as_settings(text: str) -> str:
-    pairs: Mapping[str, str] = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
-    return "".join(f"{key}={value}\n" for key, value in pairs.items())
+    """Ensure the paper's kernel settings and kubelet's; what they were is kept for the end."""
+    return settings.held({**PAPER_SYSCTLS, **settings.KUBELET}, SETTINGS)
 
 
 def taken_off() -> Fact[Plan]:
@@ -153,7 +129,7 @@ def taken_off() -> Fact[Plan]:
         cleanup=(
             sweep(words),
             leftovers.remove(RULES),
-            Command(("sh", "-c", _RESTORE, "sh", SETTINGS)),
+            settings.restored(SETTINGS),
             Command(("sh", "-c", _REMOVE, "sh", OURS)),
         ),
     )

@@ -9,7 +9,7 @@ from vpnmesh.cluster.pki import CA
 from vpnmesh.cluster.places import CGROUP, KUBELET, PKI, SOCKET, STATE, component
 from vpnmesh.cluster.protocol import Cluster, ClusterRole
 from vpnmesh.host.service import Service, listens
-from vpnmesh.model import Node, NodeKind
+from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, WriteFile, unified_diff
 
 PORT = 10250
@@ -93,7 +93,7 @@ def kubelet_settings(cluster: Cluster, node: Node) -> dict[str, object]:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": CGROUP,
         "enforceNodeAllocatable": ["pods"],
-        "protectKernelDefaults": node.kind is NodeKind.NETNS,
+        "protectKernelDefaults": True,
         "failSwapOn": False,
         "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,

@@ -4,7 +4,8 @@ What is ours is known by our folders, our containerd's socket and our control gr
 machine keeps its own.
 """
 
-from vpnmesh.cluster.places import CGROUP, CONTAINERD_RUN, RUNC_RUN, SOCKET, STATE
+from vpnmesh.cluster import settings
+from vpnmesh.cluster.places import CGROUP, CONTAINERD_RUN, RUNC_RUN, SETTINGS, SOCKET, STATE
 from vpnmesh.host.pods import POD
 from vpnmesh.host.service import removed
 from vpnmesh.plan import Command, Fact, Plan
@@ -95,4 +96,9 @@ def sweep(words: tuple[str, ...] = OURS) -> Command:
 
 def taken_off() -> Fact[Plan]:
     """Ensure that nothing of a cluster of ours is on the node."""
-    return removed(SERVICES, (STATE, CONTAINERD_RUN, RUNC_RUN), find=(left(),), cleanup=(sweep(),))
+    return removed(
+        SERVICES,
+        (STATE, CONTAINERD_RUN, RUNC_RUN),
+        find=(left(),),
+        cleanup=(sweep(), settings.restored(SETTINGS)),
+    )

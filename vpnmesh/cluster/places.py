@@ -12,6 +12,8 @@ AUTHORITY = f"{STATE}/authority"
 PKI = f"{STATE}/pki"
 """On every node: what its kubelet and kube-proxy know themselves by."""
 KUBELET = f"{STATE}/kubelet"
+SETTINGS = f"{STATE}/sysctls"
+"""Kernel settings as they were, `key=value` a line."""
 CONTAINERD = f"{STATE}/containerd"
 CNI_PLUGINS = f"{STATE}/cni-plugins"
 PLUGIN_PLACES = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")

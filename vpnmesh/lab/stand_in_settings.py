@@ -9,16 +9,10 @@ file is bound over each: it holds what kubelet wants, and takes what anybody wri
 from collections.abc import Mapping
 from pathlib import Path
 
+from vpnmesh.cluster.settings import KUBELET
 from vpnmesh.lab import kernel
 
-WANTED: Mapping[str, str] = {
-    "/proc/sys/vm/overcommit_memory": "1",
-    "/proc/sys/vm/panic_on_oom": "0",
-    "/proc/sys/kernel/panic": "10",
-    "/proc/sys/kernel/panic_on_oops": "1",
-    "/proc/sys/kernel/keys/root_maxkeys": "1000000",
-    "/proc/sys/kernel/keys/root_maxbytes": "25000000",
-}
+WANTED: Mapping[str, str] = {f"/proc/sys/{key.replace('.', '/')}": value for key, value in KUBELET.items()}
 """What kubelet wants: with these it has nothing to change, also with `protectKernelDefaults: true`."""
 KEPT = ("/sys/module/nf_conntrack/parameters/hashsize",)
 """What keeps the machine's value, and may be written in a node without an effect."""

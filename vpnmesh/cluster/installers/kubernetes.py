@@ -7,10 +7,20 @@ Images are made on the nodes of their own files, certificates for each cluster a
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vpnmesh.cluster import control_plane, images, kubeconfigs, kubelet, measured, pki, reading, runtime
+from vpnmesh.cluster import (
+    control_plane,
+    images,
+    kubeconfigs,
+    kubelet,
+    measured,
+    pki,
+    reading,
+    runtime,
+    settings,
+)
 from vpnmesh.cluster.leaving import taken_off
 from vpnmesh.cluster.networking import PodNetworking
-from vpnmesh.cluster.places import AUTHORITY, component
+from vpnmesh.cluster.places import AUTHORITY, SETTINGS, component
 from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Installer, Stage
 from vpnmesh.cluster.vxlan import Vxlan
 from vpnmesh.host.service import answering, content, running
@@ -107,7 +117,10 @@ class Kubernetes(Installer):
 
     def _runtime(self, cluster: Cluster, node: Node) -> Fact[Plan]:
         """The master's API server comes up while images are made; what asks it is started after that."""
-        before: list[Fact[Plan]] = [pki.certificates_there(cluster, node)]
+        before: list[Fact[Plan]] = [
+            settings.held(settings.KUBELET, SETTINGS),
+            pki.certificates_there(cluster, node),
+        ]
         after: list[Fact[Plan]] = []
         if cluster.role(node) is ClusterRole.MASTER:
             etcd, api, *others = control_plane.services(cluster)
