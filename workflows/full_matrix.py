@@ -40,6 +40,7 @@ from vpnmesh.study.sampling import told
 from vpnmesh.study.scenarios import Catalogue
 from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import closing
+from workflows.reporting.headlines import headline_tables
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
 from workflows.run.cluster import installer_of
@@ -293,6 +294,7 @@ def run(
         show(console, opening(study, store.directory))
     show(console, result_tables(frame_of(store.events), plan.catalogue))
     if study:
+        show(console, headline_tables(study))
         show(console, closing(study))
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:

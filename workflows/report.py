@@ -25,6 +25,7 @@ from vpnmesh.report.tables import Study
 from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
+from workflows.reporting.headlines import headline_tables
 from workflows.reporting.history import tell_history
 from workflows.reporting.imported import write_import
 from workflows.reporting.presenting import (
@@ -248,6 +249,7 @@ def write_report(study: Study, out: Path, run: Path | None = None) -> None:
     show(console, opening(study, run))
     if run:
         show(console, result_tables(study.samples, study.scenarios))
+        show(console, headline_tables(study))
     show(console, then_and_now_tables(study))
     for text in sentences(study):
         click.echo(f"cluster health: {text}")
