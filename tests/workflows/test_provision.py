@@ -1,12 +1,21 @@
 """Who knocks at whom while a mesh comes up, and which stages count as joining."""
 
+import signal
+from collections.abc import Callable
 from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from vpnmesh.errors import CheckError
 from vpnmesh.model import DataPlane, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh, Peer, Status
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run.provision import _parts, knocks
+from workflows.run import provision
+from workflows.run.interrupts import InterruptedRunError
+from workflows.run.provision import _parts, knocks, take_off
 
 ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
 
@@ -50,3 +59,31 @@ def test_joining_is_the_last_stage_unless_a_solution_says_more(bed: Testbed) -> 
         infrastructure, members = _parts(stages)
         assert [stage.name for stage in members] == joining
         assert (*infrastructure, *members) == stages
+
+
+@pytest.mark.parametrize("cut", ["detach_pods", "leave_mesh", "firewall"])
+def test_a_signal_while_a_scenario_is_removed_leaves_nothing_there(
+    cut: str, bed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step that it cut is made once more, the rest follows, what failed is a complaint; then the signal counts."""
+    done: list[str] = []
+    scenario = scenario_named("wireguard-direct")
+    site: Any = SimpleNamespace(nr=None, testbed=bed, k8s=[], all_nodes=[], installer=None, complaints=[])
+
+    def make(name: str) -> None:
+        done.append(name)
+        if name == cut and done.count(name) == 1:
+            raise InterruptedRunError(signal.SIGINT)
+        if name == "detach_pods":
+            raise CheckError("path", "worker1 does not answer")
+
+    def run_on(_nr: object, _names: object, task: Callable[..., object], **_: object) -> None:
+        make(task.__name__)
+
+    monkeypatch.setattr(provision, "run_on", run_on)
+    monkeypatch.setattr(provision, "firewall_policy", lambda _site, _name: make("firewall"))
+    with pytest.raises(InterruptedRunError) as raised:
+        take_off(site, SOLUTIONS[scenario.solution], Mesh(bed, scenario))
+    assert raised.value.signum == signal.SIGINT
+    assert sorted(done) == sorted(["detach_pods", "leave_mesh", "firewall", cut])
+    assert site.complaints == ["path: worker1 does not answer"]

@@ -1,7 +1,7 @@
 """Deploys a scenario on a testbed and removes it again: firewall, mesh, pods, proof of the path."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from itertools import combinations
@@ -21,6 +21,7 @@ from workflows.run import firewall
 from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.hosts import run_on
+from workflows.run.interrupts import InterruptedRunError
 from workflows.run.requirements import require
 from workflows.run.site import Site
 
@@ -207,20 +208,30 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
     """Remove pods, mesh and firewall rules; every step is tried on every node though others failed.
 
     What could not be cleaned becomes a complaint of the site: the next scenario's checks would refuse to measure
-    beside it.
+    beside it. A signal meanwhile ends nothing of this: it is raised again once all is removed.
     """
-    if site.installer is not None:
-        remove_cluster(site, site.installer)
+    installer = site.installer
     steps = (
+        lambda: remove_cluster(site, installer) if installer else None,
         lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
         lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),
         lambda: firewall_policy(site, "allow-all"),
     )
-    for step in steps:
-        try:
-            step()
-        except VpnmeshError as error:
-            site.complaints.append(str(error))
+    interrupts = [interrupt for step in steps if (interrupt := _carried_out(site, step))]
+    if interrupts:
+        raise interrupts[0]
+
+
+def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError | None:
+    """Make the step; one that a signal cut is made once more, for only the first signal cuts, and that is returned."""
+    try:
+        step()
+    except VpnmeshError as error:
+        site.complaints.append(str(error))
+    except InterruptedRunError as interrupt:
+        _carried_out(site, step)
+        return interrupt
+    return None
 
 
 def save_logs(site: Site) -> None:
