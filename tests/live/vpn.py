@@ -16,7 +16,7 @@ from vpnmesh.study.convergence import DEFAULT_LIMITS, Stability, StabilityLimits
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import Provisioned
-from workflows.run.requirements import require
+from workflows.run.requirements import lacking_for, lacking_words, require
 from workflows.run.scenario_control import SiteControl
 from workflows.run.site import Site
 
@@ -26,6 +26,9 @@ LONG_WORD = re.compile(r"(?<![\w./])[\w+=-][\w+/=-]{23,}")
 def need(site: Site, scenario: str | Scenario) -> None:
     """Skip with the reason where the scenario's programs are missing; in CI only those that no registry serves."""
     wanted = scenario_named(scenario) if isinstance(scenario, str) else scenario
+    installer = site.installer
+    if installer and (lacking := list(lacking_for(site, installer))):
+        missing(installer.name.partition("-")[0], lacking_words(lacking))
     try:
         require(site, wanted)
     except UnavailableError as error:
