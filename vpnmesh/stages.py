@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Fact, Plan, Text
 
@@ -20,6 +21,18 @@ class Deployment(Protocol):
 
     def with_published(self, found: Mapping[tuple[str, str], Text], /) -> Self:
         """The same deployment with these values, by node and key, published as well."""
+
+
+def published_by(
+    published: Mapping[tuple[str, str], Text], node: str, key: str, *, stage: str, dry_run: bool
+) -> Text:
+    """What that node published; CheckError of that stage names both when it did not. A dry run has a word for it."""
+    try:
+        return published[node, key]
+    except KeyError:
+        if dry_run:
+            return f"<{node}'s {key}, made when applied>"
+        raise CheckError(stage, f"{node} has not published its {key}") from None
 
 
 D = TypeVar("D", bound=Deployment)

@@ -10,7 +10,7 @@ from vpnmesh.cluster.places import AUTHORITY, PKI
 from vpnmesh.cluster.protocol import Cluster
 from vpnmesh.host.service import content, made
 from vpnmesh.model import Node
-from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, chain, together, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, in_order, unified_diff
 
 VALID_DAYS = 365
 CA = f"{PKI}/ca.crt"
@@ -125,8 +125,7 @@ def signed(cluster: Cluster) -> Fact[Plan]:
         )
         return made(path, script, "<a certificate>")
 
-    wanted = {f"{node.name} {role}": plan(node, role) for node in cluster.members for role in ROLES}
-    return together(wanted).map(lambda plans: chain(plans.values()))
+    return in_order(*(plan(node, role) for node in cluster.members for role in ROLES))
 
 
 def read_certificates(cluster: Cluster) -> Fact[dict[str, Text]]:

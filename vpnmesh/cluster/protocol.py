@@ -11,7 +11,6 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
 from vpnmesh import stages
-from vpnmesh.errors import CheckError
 from vpnmesh.host.pods import PodNetwork
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Fact, Plan, Text
@@ -85,12 +84,7 @@ class Cluster:
 
     def published_by(self, node: str, key: str) -> Text:
         """What that node published; CheckError names both when it did not."""
-        try:
-            return self.published[node, key]
-        except KeyError:
-            if self.dry_run:
-                return f"<{node}'s {key}, made when applied>"
-            raise CheckError("cluster", f"{node} has not published its {key}") from None
+        return stages.published_by(self.published, node, key, stage="cluster", dry_run=self.dry_run)
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Cluster":
         """The same cluster with these values published as well."""

@@ -70,12 +70,7 @@ class Mesh:
 
     def published_by(self, node: str, key: str) -> Text:
         """What that node published; CheckError names both when it did not."""
-        try:
-            return self.published[node, key]
-        except KeyError:
-            if self.dry_run:
-                return f"<{node}'s {key}, made when applied>"
-            raise CheckError("provision", f"{node} has not published its {key}") from None
+        return stages.published_by(self.published, node, key, stage="provision", dry_run=self.dry_run)
 
     def with_published(self, found: Mapping[tuple[str, str], Text]) -> "Mesh":
         """The same mesh with these values published as well."""

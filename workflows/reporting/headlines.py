@@ -8,6 +8,7 @@ from rich.table import Table
 from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.report.tables import Study
+from workflows.run.progress import by_condition
 
 
 def headline_tables(study: Study) -> Iterator[Table]:
@@ -26,19 +27,11 @@ def headline_tables(study: Study) -> Iterator[Table]:
 
 
 def _table(title: str, rows: pl.DataFrame, decimals: int) -> Table:
-    conditions = conditions_in_order(rows["condition"])
-    table = Table(title=title, title_justify="left")
-    table.add_column("scenario", no_wrap=True)
-    for condition in conditions:
-        table.add_column(condition, justify="right")
-    cells = {(row["scenario"], row["condition"]): row for row in rows.to_dicts()}
-    for scenario in dict.fromkeys(rows["scenario"]):
-        table.add_row(scenario, *(_text(cells.get((scenario, one)), decimals) for one in conditions))
-    return table
+    cells = {(row["scenario"], row["condition"]): _text(row, decimals) for row in rows.to_dicts()}
+    labels = {scenario: scenario for scenario in dict.fromkeys(rows["scenario"])}
+    return by_condition(title, labels, conditions_in_order(rows["condition"]), cells)
 
 
-def _text(row: dict[str, float | None] | None, decimals: int) -> str:
-    if row is None:
-        return ""
+def _text(row: dict[str, float | None], decimals: int) -> str:
     spread = "" if row["sd"] is None else f" ± {row['sd']:.{decimals}f}"
     return f"{row['mean']:.{decimals}f}{spread}\n{row['n']}/{row['attempted']}"

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -135,15 +135,24 @@ def result_tables(results: pl.DataFrame, catalogue: Catalogue = BUILT_IN) -> Ite
 
 def _table(title: str, rows: pl.DataFrame, catalogue: Catalogue) -> Table:
     conditions = sorted(set(rows["condition"]), key=_condition_order)
-    table = Table(title=title, title_justify="left")
-    table.add_column("scenario", no_wrap=True)
-    for condition in conditions:
-        table.add_column(condition, justify="right")
     cells = {(row["scenario"], row["condition"]): row for row in rows.iter_rows(named=True)}
+    labels = {}
     for scenario in catalogue.in_order(rows["scenario"]):
         planes = {row["data_plane"] for key, row in cells.items() if key[0] == scenario} - {None, "", "none"}
-        label = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
-        table.add_row(label, *(_text(cells.get((scenario, condition))) for condition in conditions))
+        labels[scenario] = f"{scenario}\n{' and '.join(sorted(planes))}" if planes else scenario
+    return by_condition(title, labels, conditions, {key: _text(row) for key, row in cells.items()})
+
+
+def by_condition(
+    title: str, labels: Mapping[str, str], conditions: Iterable[str], cells: Mapping[tuple[str, str], str]
+) -> Table:
+    """A table of scenarios, with what each is called there, by conditions; a cell that is missing is empty."""
+    table, columns = Table(title=title, title_justify="left"), tuple(conditions)
+    table.add_column("scenario", no_wrap=True)
+    for condition in columns:
+        table.add_column(condition, justify="right")
+    for scenario, label in labels.items():
+        table.add_row(label, *(cells.get((scenario, condition), "") for condition in columns))
     return table
 
 
@@ -152,9 +161,7 @@ def _condition_order(name: str) -> tuple[float, float]:
     return (condition.delay_ms, condition.loss_pct)
 
 
-def _text(row: dict[str, object] | None) -> str:
-    if row is None:
-        return ""
+def _text(row: dict[str, object]) -> str:
     if not row["attempted"]:
         return "unavailable"
     count = f"{row['measured']}/{row['attempted']}"

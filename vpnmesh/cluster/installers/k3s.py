@@ -10,16 +10,15 @@ from vpnmesh.cluster import (
     images,
     k3s_configuration,
     k3s_node,
-    kubeconfigs,
     kubelet,
     measured,
     reading,
     runtime,
 )
 from vpnmesh.cluster.k3s_configuration import CONFIG, DATA, KUBECONFIG, SOCKET, TLS, TOKEN
-from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.networked import NetworkedInstaller
 from vpnmesh.cluster.places import NAMESPACE
-from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Installer, Stage
+from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Stage
 from vpnmesh.cluster.vxlan import Vxlan
 from vpnmesh.host.service import Service, content, made, running, until
 from vpnmesh.model import Node, Testbed
@@ -31,8 +30,7 @@ from vpnmesh.plan import (
     Secret,
     Text,
     WriteFile,
-    chain,
-    together,
+    in_order,
     unified_diff,
 )
 
@@ -65,25 +63,13 @@ for file in "$@"; do ln -f "$file" "$folder/" || cp "$file" "$folder/"; done
 """
 
 
-class K3s(Installer):
+class K3s(NetworkedInstaller):
     """A cluster of K3s, with the pods' network that it is given."""
 
-    artifacts: tuple[tuple[str, str], ...] = (("k3s", "program"),)
-    programs: tuple[ClusterProgram, ...] = ()
-
-    def __init__(self, networking: PodNetworking) -> None:
-        """Name and programs follow from the pods' network."""
-        self.networking = networking
-        self.name = "-".join(filter(None, ("k3s", networking.name)))
-        self.programs = PROGRAMS + networking.programs
-        self.artifacts = (*K3s.artifacts, *networking.artifacts)
-        self.brings_pod_network = networking.brings_vxlan
-
-    def unbuildable_reason(self, cluster: Cluster, /) -> str:
-        """Settings of a pod's own interface are made by whoever makes the interface."""
-        if cluster.network.tuning:
-            return "a cluster makes its pods itself, untuned; measure this scenario with --cluster pods"
-        return ""
+    kind = "k3s"
+    own_programs = PROGRAMS
+    own_artifacts = (("k3s", "program"),)
+    admin_files = (f"{TLS}/server-ca.crt", f"{TLS}/client-admin.crt", f"{TLS}/client-admin.key")
 
     def stages(self, cluster: Cluster, /) -> tuple[Stage, ...]:
         """What every node must have, the server, the agents with its token, then the measured pods."""
@@ -106,27 +92,17 @@ class K3s(Installer):
         """K3s' own, with the administrator's file that it wrote."""
         return _part("kubectl", f"--kubeconfig={KUBECONFIG}")
 
-    def kubeconfig(self, cluster: Cluster, /) -> Fact[Text]:
-        """With all keys in it: a secret."""
-        files = tuple(f"{TLS}/{name}" for name in ("server-ca.crt", "client-admin.crt", "client-admin.key"))
-
-        def parse(completed: Sequence[Completed]) -> Text:
-            authority, certificate, key = (f"{content(one)}\n" for one in completed)
-            return Secret(kubeconfigs.with_keys(cluster.server, authority, certificate, key))
-
-        return Fact(tuple(Command(("cat", path)) for path in files), parse)
-
     def enter_pods(self, _cluster: Cluster, node: Node, /) -> Fact[Plan]:
         """By the name that all tasks use for the node's pod."""
         return measured.entered(node, _part("ctr", "-a", SOCKET, "-n", NAMESPACE))
 
     def leave(self, testbed: Testbed, node: Node, /) -> Fact[Plan]:
         """What the pods' network has first: its folders are empty then, and go with those of K3s."""
-        return _all(self.networking.leave(testbed, node), k3s_node.taken_off())
+        return in_order(self.networking.leave(testbed, node), k3s_node.taken_off())
 
     def _prepared(self, cluster: Cluster, node: Node) -> Fact[Plan]:
         """Nobody else's Kubernetes, then files; the list of what was not there before comes first of all."""
-        return _all(
+        return in_order(
             k3s_node.foreign(node).map(lambda _: Plan()),
             k3s_node.noted(),
             k3s_node.settings_held(),
@@ -139,11 +115,6 @@ class K3s(Installer):
             ),
             kubelet.group_there(),
         )
-
-    def _pods(self, cluster: Cluster) -> Fact[Plan]:
-        """Asked for, not awaited: whoever raises the cluster waits for all that it must have."""
-        annotations = {node.name: self.networking.annotations(cluster, node) for node in cluster.members}
-        return measured.asked_for(cluster, self.kubectl(cluster), annotations)
 
 
 def server(cluster: Cluster) -> Service:
@@ -171,7 +142,7 @@ def agent(cluster: Cluster, node: Node) -> Service:
 
 def _server(cluster: Cluster) -> Fact[Plan]:
     token = made(TOKEN, Command(("sh", "-c", _RANDOM, "sh", TOKEN)), "<a new token>")
-    return _all(token, running(server(cluster)))
+    return in_order(token, running(server(cluster)))
 
 
 def _agent(cluster: Cluster, node: Node) -> Fact[Plan]:
@@ -212,12 +183,6 @@ def _client() -> tuple[str, ...]:
 
 def _part(name: str, *words: str) -> tuple[str, ...]:
     return ("sh", "-c", _PART, name, DATA, *words)
-
-
-def _all(*facts: Fact[Plan]) -> Fact[Plan]:
-    """Several plans as one, in order."""
-    numbered = {str(number): fact for number, fact in enumerate(facts)}
-    return together(numbered).map(lambda plans: chain(plans.values()))
 
 
 INSTALLER = K3s(Vxlan())

@@ -4,13 +4,11 @@ The master has etcd, API server, controllers and scheduler; master and workers h
 Images are made on the nodes of their own files, certificates for each cluster anew; nothing is fetched.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from vpnmesh.cluster import (
     control_plane,
     images,
-    kubeconfigs,
     kubelet,
     measured,
     pki,
@@ -19,13 +17,13 @@ from vpnmesh.cluster import (
     settings,
 )
 from vpnmesh.cluster.leaving import taken_off
-from vpnmesh.cluster.networking import PodNetworking
+from vpnmesh.cluster.networked import NetworkedInstaller
 from vpnmesh.cluster.places import AUTHORITY, SETTINGS, component
-from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Installer, Stage
+from vpnmesh.cluster.protocol import Cluster, ClusterProgram, ClusterRole, ClusterState, Stage
 from vpnmesh.cluster.vxlan import Vxlan
-from vpnmesh.host.service import answering, content, running
+from vpnmesh.host.service import answering, running
 from vpnmesh.model import Node, Testbed
-from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, chain, together
+from vpnmesh.plan import Fact, Plan, in_order
 
 NODE_PROGRAMS = ("kubelet", "kube-proxy")
 WAY = "make kube builds it; or the vendor's kubelet, kube-proxy and so on"
@@ -53,23 +51,12 @@ PROGRAMS = (
 )
 
 
-class Kubernetes(Installer):
+class Kubernetes(NetworkedInstaller):
     """A cluster of Kubernetes' own programs, with the pods' network that it is given."""
 
-    programs: tuple[ClusterProgram, ...] = ()
-
-    def __init__(self, networking: PodNetworking) -> None:
-        """Name and programs follow from the pods' network."""
-        self.networking = networking
-        self.name = "-".join(filter(None, ("kubernetes", networking.name)))
-        self.programs = PROGRAMS + networking.programs
-        self.brings_pod_network = networking.brings_vxlan
-
-    def unbuildable_reason(self, cluster: Cluster, /) -> str:
-        """Settings of a pod's own interface are made by whoever makes the interface."""
-        if cluster.network.tuning:
-            return "a cluster makes its pods itself, untuned; measure this scenario with --cluster pods"
-        return ""
+    kind = "kubernetes"
+    own_programs = PROGRAMS
+    admin_files = (f"{AUTHORITY}/ca.crt", f"{AUTHORITY}/admin.crt", f"{AUTHORITY}/admin.key")
 
     def stages(self, cluster: Cluster, /) -> tuple[Stage, ...]:
         """Keys, certificates, control plane beside runtime, then the nodes and their measured pods."""
@@ -97,23 +84,13 @@ class Kubernetes(Installer):
         """With the administrator's file."""
         return component("kubectl", f"--kubeconfig={control_plane.ADMIN}")
 
-    def kubeconfig(self, cluster: Cluster, /) -> Fact[Text]:
-        """With all keys in it: a secret."""
-        files = tuple(f"{AUTHORITY}/{name}" for name in ("ca.crt", "admin.crt", "admin.key"))
-
-        def parse(completed: Sequence[Completed]) -> Text:
-            authority, certificate, key = (f"{content(one)}\n" for one in completed)
-            return Secret(kubeconfigs.with_keys(cluster.server, authority, certificate, key))
-
-        return Fact(tuple(Command(("cat", path)) for path in files), parse)
-
     def enter_pods(self, _cluster: Cluster, node: Node, /) -> Fact[Plan]:
         """By the name that all tasks use for the node's pod."""
         return measured.entered(node)
 
     def leave(self, testbed: Testbed, node: Node, /) -> Fact[Plan]:
         """What runs first, then what the pods' network left."""
-        return _all(taken_off(), self.networking.leave(testbed, node))
+        return in_order(taken_off(), self.networking.leave(testbed, node))
 
     def _runtime(self, cluster: Cluster, node: Node) -> Fact[Plan]:
         """The master's API server comes up while images are made; what asks it is started after that."""
@@ -127,7 +104,7 @@ class Kubernetes(Installer):
             before += [running(etcd), running(replace(api, ready=None))]
             before.append(runtime.configured((control_plane.admin_file(cluster),)))
             after = [answering(api), *(running(one) for one in others)]
-        return _all(
+        return in_order(
             *before,
             images.written(),
             runtime.plugins_there(),
@@ -138,31 +115,20 @@ class Kubernetes(Installer):
             *after,
         )
 
-    def _pods(self, cluster: Cluster) -> Fact[Plan]:
-        """Asked for, not awaited: whoever raises the cluster waits for all that it must have."""
-        annotations = {node.name: self.networking.annotations(cluster, node) for node in cluster.members}
-        return measured.asked_for(cluster, self.kubectl(cluster), annotations)
-
 
 def _keys(cluster: Cluster, node: Node) -> Fact[Plan]:
     own = pki.keys(cluster, node)
-    return _all(pki.authority(cluster), own) if node.name == cluster.master.name else own
+    return in_order(pki.authority(cluster), own) if node.name == cluster.master.name else own
 
 
 def _nodes(cluster: Cluster, node: Node) -> Fact[Plan]:
-    return _all(running(kubelet.kubelet(cluster, node)), running(kubelet.proxy(cluster, node)))
+    return in_order(running(kubelet.kubelet(cluster, node)), running(kubelet.proxy(cluster, node)))
 
 
 def _client() -> tuple[str, ...]:
     stem = f"{AUTHORITY}/admin"
     keys = ("--cert", f"{stem}.crt", "--key", f"{stem}.key")
     return ("curl", "-sS", "--fail", "--max-time", "5", "--cacert", control_plane.CA, *keys)
-
-
-def _all(*facts: Fact[Plan]) -> Fact[Plan]:
-    """Several plans as one, in order."""
-    numbered = {str(number): fact for number, fact in enumerate(facts)}
-    return together(numbered).map(lambda plans: chain(plans.values()))
 
 
 INSTALLER = Kubernetes(Vxlan())
