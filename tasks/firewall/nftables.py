@@ -43,7 +43,7 @@ class Nftables:
 
     def apply(self, plan: Plan, _wanted: Ruleset) -> None:
         """Carry it out in one round trip."""
-        self.here.run_all(plan.steps)
+        self.here.change(plan.steps)
 
     def verify(self, wanted: Ruleset) -> None:
         """The kernel holds what was wanted."""
