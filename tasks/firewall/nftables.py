@@ -72,4 +72,5 @@ DRIVER = FirewallDriver(
     is_default=True,
     programs=(Program("nft", "nftables"), Program("conntrack", "conntrack")),
     kernel_features=("nftables",),
+    take_back=nftables.taken_back,
 )

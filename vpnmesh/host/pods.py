@@ -121,6 +121,11 @@ def detached() -> Fact[Plan]:
     return held().map(plan)
 
 
+def removal() -> Plan:
+    """What removes pod and VXLAN device, whatever of them is there."""
+    return Plan(_remove())
+
+
 def held() -> Fact[tuple[str, ...]]:
     """What the node has of a pod network, as sorted lines; none when it has nothing."""
     asks = (

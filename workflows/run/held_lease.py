@@ -1,5 +1,6 @@
 """The leases of a testbed's nodes as one run holds them: claimed on all or on none, renewed, found lost, given back."""
 
+import contextlib
 import getpass
 import os
 import secrets
@@ -24,6 +25,13 @@ RENEW_AFTER = 1 / 6
 WAY_OUT = "let it end, or take away what a killed one left: vpnmesh teardown"
 
 
+class TestbedHeldError(InputError):
+    """Another run holds a node of this testbed: nothing is changed there, and nothing measured."""
+
+    # keeps pytest from collecting it as a test class
+    __test__ = False
+
+
 def lease_of(run: str, seconds: int = SECONDS) -> Lease:
     """A lease for one session of that run, held from this process."""
     controller = f"{_user()}@{socket.gethostname()} (process {os.getpid()})"
@@ -40,13 +48,15 @@ def now_s() -> float:
 class HeldLease:
     """The lease of one session on these nodes; `lost` says of each node that took it away how that was.
 
-    Renewing may come from a thread of its own beside the run's.
+    `settings` are the kernel settings that a node sets again when it undoes. Renewing may come
+    from a thread of its own beside the run's.
     """
 
     nr: Nornir
     nodes: tuple[str, ...]
     lease: Lease
     lost: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
     _renewed_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -56,7 +66,7 @@ class HeldLease:
         return now_s() - self._renewed_s
 
     def claim(self, *, again: bool = False) -> None:
-        """Take the lease of every node, or of none; InputError names a node that is held, and by whom.
+        """Take the lease of every node, or of none; TestbedHeldError names a node that is held, and by whom.
 
         The first node by name decides between two who come at once; both ask it first.
         """
@@ -104,11 +114,19 @@ class HeldLease:
         self.refuse_lost()
 
     def regain(self) -> None:
-        """Take it again where it was lost; InputError where another run holds a node by now."""
-        try:
-            self.renew()
-        except CheckError:
-            self.claim(again=True)
+        """Take it again where it was lost; TestbedHeldError where another run holds a node by now.
+
+        A node that does not answer stays lost, and is a CheckError.
+        """
+        with contextlib.suppress(CheckError):
+            self.keep()
+        with self._lock:
+            parameters = {"lease": self.lease, "again": True}
+            _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, **parameters)
+            for name, result in answers.items():
+                _refuse_held(name, result.result)
+                del self.lost[name]
+        self.refuse_lost()
 
     def release(self) -> dict[str, VpnmeshError]:
         """Give it back wherever it is still held; returns the nodes that did not answer: they end it by themselves."""
@@ -122,9 +140,7 @@ class HeldLease:
 
     def _claim(self, names: Sequence[str], *, again: bool) -> None:
         for name, result in run_on(self.nr, names, tasks.claim_lease, lease=self.lease, again=again).items():
-            answer: LeaseAnswer = result.result
-            if answer.state is not LeaseState.MINE:
-                raise InputError(name, _held_by(answer), WAY_OUT)
+            _refuse_held(name, result.result)
 
     def _give_back(self) -> dict[str, VpnmeshError]:
         self._fence(None)
@@ -141,6 +157,11 @@ class HeldLease:
         """Let every change of these nodes be refused unless this session holds the lease; None lifts that."""
         for name in self.nodes:
             self.nr.inventory.hosts[name].data[LEASE_KEY] = token
+
+
+def _refuse_held(name: str, answer: LeaseAnswer) -> None:
+    if answer.state is not LeaseState.MINE:
+        raise TestbedHeldError(name, _held_by(answer), WAY_OUT)
 
 
 def _user() -> str:

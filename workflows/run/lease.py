@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import tasks
-from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.host.lease import SECONDS, LeaseHolder
 from workflows.run.held_lease import WAY_OUT, HeldLease, lease_of
 from workflows.run.hosts import ask_each, run_on
@@ -20,7 +20,7 @@ MEASURING = 1 / 2
 def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS) -> Iterator[HeldLease]:
     """Hold every node for that run, and give all of them back at the end; `again` takes back the same run's own.
 
-    Raises InputError, and changes nothing, where another run holds a node.
+    Raises TestbedHeldError, and changes nothing, where another run holds a node.
     """
     held = HeldLease(site.nr, tuple(site.all_nodes), lease_of(run, seconds))
     held.claim(again=again)
@@ -36,6 +36,22 @@ def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS)
         site.lease = None
         for node, error in held.release().items():
             site.complaints.append(f"{node} ends its lease by itself: {error}")
+
+
+def keep_lease(site: Site) -> None:
+    """Between two things of a run: renew where it is time; CheckError where the nodes have undone the run."""
+    if site.lease is not None:
+        site.lease.keep()
+
+
+def lease_over(site: Site) -> CheckError | None:
+    """Why what has just been done, or has just failed, cannot count: a node undid the run meanwhile."""
+    try:
+        if site.lease is not None:
+            site.lease.prove()
+    except CheckError as error:
+        return error
+    return None
 
 
 def _keep(held: HeldLease, ended: threading.Event) -> None:
