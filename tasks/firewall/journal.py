@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vpnmesh.errors import CheckError, InputError
 from vpnmesh.firewall.session import ChangeOrigin, JournalledChange
-from vpnmesh.lab.atomic import write_atomic
+from vpnmesh.lab.atomic import make_private, open_private, write_atomic
 
 HISTORY = "changes.jsonl"
 """Where a line is left for every change that was taken back."""
@@ -33,13 +33,13 @@ class Journal:
     @contextlib.contextmanager
     def writer(self, origin: ChangeOrigin) -> Iterator[None]:
         """Be the only process of this machine that writes to that firewall; CheckError when another does."""
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.directory)
         # one lock for all runs, wherever they keep their journals
         locks = default_directory()
-        locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(locks)
         # the same address in another network namespace is another firewall: two labs may be up side by side
         network = Path("/proc/thread-self/ns/net").stat().st_ino
-        with (locks / f"{_file_name(origin.firewall)}-{network}.lock").open("w") as lock:
+        with open_private(locks / f"{_file_name(origin.firewall)}-{network}.lock", os.O_TRUNC) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -86,8 +86,8 @@ class Journal:
         """The firewall is as it was: nothing is left to take back; when and from which revision stays on record."""
         if begun := self.read(origin):
             done = {**asdict(origin), "begun": begun.at, "ended": datetime.now(UTC).isoformat()}
-            with (self.directory / HISTORY).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**done, "revision": begun.revision}) + "\n")
+            with open_private(self.directory / HISTORY, os.O_APPEND) as file:
+                file.write(json.dumps({**done, "revision": begun.revision}).encode() + b"\n")
         self._path(origin).unlink(missing_ok=True)
 
     def _write(self, begun: JournalledChange) -> None:

@@ -125,7 +125,7 @@ def test_another_mtu_changes_the_list_and_starts_felix_anew(cluster: Cluster) ->
     narrow = replace(cluster, network=network(cluster.testbed, 1230))
     assert [stage.name for stage in Calico().change_of_mtu(narrow)] == ["calico files", "calico felix"]
     assert conflist(narrow, node) != conflist(cluster, node)
-    assert answered(running(felix(narrow, node)), 0, felix(cluster, node).digest)
+    assert answered(running(felix(narrow, node)), 0, felix(cluster, node).spec())
     assert answered(registered(narrow, node)) == answered(registered(cluster, node))
 
 

@@ -97,8 +97,8 @@ def test_another_environment_or_folder_is_another_service() -> None:
     other = plain.under(replace(scenario, environment={"A": "mine"}, program_folder=FOLDER))
     assert other.command == looking_in(FOLDER, ("env", "A=mine", "B=own", "daemon"))
     assert plain.under(scenario) == plain
-    assert answered(running(plain, replace(scenario, environment={"C": "1"})), 0, plain.digest)
-    assert not answered(running(plain, scenario), 0, plain.digest)
+    assert answered(running(plain, replace(scenario, environment={"C": "1"})), 0, plain.spec())
+    assert not answered(running(plain, scenario), 0, plain.spec())
 
 
 def test_a_program_is_found_in_the_folder_first(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The cluster command without machines: its record, what is refused, and what is said of what stands."""
 
+import hashlib
 import json
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,13 +90,25 @@ def test_nothing_stands(files: ClusterFiles) -> None:
 def test_the_record_is_read_as_it_was_written(files: ClusterFiles, bed: Testbed, tmp_path: Path) -> None:
     """With the scenario whole, so that one of a file is known later too; nobody else reads it."""
     record = record_of(bed, over={"worker1": ("vmwg0", bed.server.underlay)}, published=(("a", "b", "c"),))
-    record = written(record, tmp_path / "kubeconfig", "secret")
-    files.write(record)
+    before = os.umask(0)
+    try:
+        record = written(record, tmp_path / "kubeconfig", "secret")
+        with files.alone("raising"):
+            files.write(record)
+            files.keep_log("worker1-kubelet.log", "words")
+    finally:
+        os.umask(before)
     assert files.read() == record
-    modes = [
-        stat.S_IMODE(path.stat().st_mode) for path in (files.record, files.path, tmp_path / "kubeconfig")
-    ]
-    assert modes == [0o600, 0o700, 0o600]
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "kubeconfig", files.path, *files.path.rglob("*"))
+    }
+    folders = {files.path.name: 0o700, "logs": 0o700}
+    names = ("kubeconfig", "cluster.json", "lock", "worker1-kubelet.log")
+    assert modes == {**dict.fromkeys(names, 0o600), **folders}
+    # two digests of one file have nothing in common
+    assert hashlib.sha256(b"secret").hexdigest() not in record.kubeconfig_digest
+    assert written(record, tmp_path / "kubeconfig", "secret").kubeconfig_digest != record.kubeconfig_digest
 
 
 def test_forgetting_removes_only_its_own_kubeconfig(

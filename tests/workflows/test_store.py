@@ -1,6 +1,8 @@
 """The run directory survives what runs die of."""
 
 import json
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,8 +119,17 @@ def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path
     assert {(CELL.key, 1)} == Store.open(tmp_path / "run").finished
 
 
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """What a shell may have set: the modes of new files without these bits."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 def test_a_run_is_private(tmp_path: Path) -> None:
-    """Nobody else reads a run directory, nor a file in it where the directory was somebody's own and open."""
+    """Nobody else reads a run directory or anything in it, whatever the umask, also where the directory was there."""
     (tmp_path / "open").mkdir(mode=0o755)
     for directory in (tmp_path / "run", tmp_path / "open"):
         store = Store.create(directory, Manifest(seed=1))
@@ -134,7 +145,9 @@ def test_a_run_is_private(tmp_path: Path) -> None:
             "results.parquet",
         ]
         assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+        folders = [directory, *(path for path in directory.rglob("*") if path.is_dir())]
+        assert len(folders) == 4
+        assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
 
 
 def test_a_journal_that_others_could_read_is_closed_when_the_run_goes_on(tmp_path: Path) -> None:

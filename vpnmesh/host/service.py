@@ -1,10 +1,13 @@
 """Daemons on nodes: started, found and stopped the same way with systemd and without it.
 
-A service's pid and the digest of what it runs lie in /run/vpnmesh, so "already so" means: the process lives
-and runs exactly this command with exactly this configuration.
+A service's pid and a digest of what it runs lie in /run/vpnmesh, so "already so" means: the process lives and runs
+exactly this command with exactly this configuration. The digest is salted and the salt lies beside it on the node, so
+that every controller can compare and nobody can look a short password up in it; no diff shows it.
 """
 
 import hashlib
+import hmac
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -12,7 +15,7 @@ from types import MappingProxyType
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import existing, printed
 from vpnmesh.model import Scenario
-from vpnmesh.plan import Command, Completed, Fact, Plan, Step, Text, WriteFile, reveal, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
 
@@ -21,7 +24,10 @@ _LOOK_FIRST = 'PATH="$0:$PATH"; export PATH; exec "$@"'
 _PROBE = 'd="$1"; pid=$(cat "$d.pid") && kill -0 "$pid" && cat "$d.spec"'
 _START = """
 d="$1"; unit="$2"; shift 2
+# the log is for root alone, and the daemon keeps the umask that it was started with
+(umask 077; : > "$d.pid"; : > "$d.log"; chmod 600 "$d.pid" "$d.log")
 if [ -d /run/systemd/system ]; then
+  rm -f "$d.log"
   systemd-run --quiet --collect --unit="$unit" -- "$@" && systemctl show -p MainPID --value "$unit" > "$d.pid"
 else
   setsid -f sh -c 'echo $$ > "$0.pid"; exec "$@" > "$0.log" 2>&1 < /dev/null' "$d" "$@"
@@ -43,6 +49,8 @@ fi
 rm -f "$d.pid" "$d.spec" "$d.log"
 """
 
+# also where it was made for all to read
+_OWN_FOLDER = 'mkdir -p -m 0700 "$0" && chmod 0700 "$0"'
 _LOGS = """
 for f in "$1"/*.pid; do
   [ -e "$f" ] || continue
@@ -91,7 +99,7 @@ class Service:
 
     @property
     def base(self) -> str:
-        """The path that pid file, digest and log share."""
+        """The path that pid file, spec and log share."""
         return f"{RUN_DIRECTORY}/{self.name}"
 
     @property
@@ -100,14 +108,21 @@ class Service:
         pairs = tuple(f"{key}={value}" for key, value in sorted(self.environment.items()))
         return looking_in(self.folder, ("env", *pairs, *self.argv) if pairs else self.argv)
 
-    @property
-    def digest(self) -> str:
-        """What is wanted to run, in short; a changed file or argument changes it."""
+    def spec(self, salt: str = "") -> str:
+        """What is wanted to run, in short, with the salt in front; a changed file or argument changes it."""
+        salt = salt or secrets.token_hex(16)
         parts: list[Text] = [
             *self.command,
             *(part for file in self.files for part in (file.path, file.content)),
         ]
-        return hashlib.sha256("\0".join(reveal(part) for part in parts).encode()).hexdigest()[:16]
+        text = "\0".join(reveal(part) for part in parts).encode()
+        return f"{salt} {hashlib.blake2b(text, key=salt.encode()[:64], digest_size=16).hexdigest()}"
+
+    def is_what_runs(self, found: str) -> bool:
+        """Whether a spec that a node holds was made of exactly this."""
+        return bool(found) and hmac.compare_digest(
+            self.spec(found.partition(" ")[0]).encode(), found.encode()
+        )
 
 
 def looking_in(folder: str, argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -125,7 +140,7 @@ def running(service: Service, scenario: Scenario | None = None) -> Fact[Plan]:
 
 
 def probe(name: str) -> Fact[str]:
-    """The digest that the running service was started with, "" when it does not run."""
+    """The spec that the running service was started with, "" when it does not run."""
 
     def parse(completed: Sequence[Completed]) -> str:
         return printed(completed[0]).strip()
@@ -244,18 +259,18 @@ def stop(name: str, *goodbye: str) -> Command:
 
 
 def _start_plan(service: Service, found: str) -> Plan:
-    if found == service.digest:
+    if service.is_what_runs(found):
         return Plan()
     start = Command(("sh", "-c", _START, "sh", service.base, f"vpnmesh-{service.name}", *service.command))
     steps: tuple[Step, ...] = (
         stop(service.name),
-        Command(("mkdir", "-p", "-m", "0755", RUN_DIRECTORY)),
+        Command(("sh", "-c", _OWN_FOLDER, RUN_DIRECTORY)),
         *service.files,
         start,
         _awaited(service.base, service.ready) if service.ready else _survives(service.base),
-        WriteFile(f"{service.base}.spec", service.digest),
+        WriteFile(f"{service.base}.spec", Secret(service.spec())),
     )
-    diffs = [unified_diff(f"service {service.name}", found and f"runs {found}", f"runs {service.digest}")]
+    diffs = [unified_diff(f"service {service.name}", found and "runs, with other files or arguments", "runs")]
     diffs += [unified_diff(file.path, None, file.content) for file in service.files]
     return Plan(steps, "\n".join(diffs))
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all, on the machine that vpnmesh itself runs on."""
+"""Files that are replaced whole or not at all, and folders for one user alone, on the machine that vpnmesh runs on."""
 
 import contextlib
 import os
@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 PRIVATE = 0o600
 """Readable and writable by its owner only."""
+PRIVATE_FOLDER = 0o700
+"""The same for a folder."""
 
 
 def write_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> None:
@@ -40,6 +42,17 @@ def open_private(path: Path, flags: int) -> BinaryIO:
     file = os.fdopen(descriptor, "wb")
     os.fchmod(descriptor, PRIVATE)
     return file
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder and what is missing above it, or take it as it is: mode 0700 whatever the umask.
+
+    Folders above it that are there already stay as they are.
+    """
+    if not folder.parent.exists():
+        make_private(folder.parent)
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,29 +13,24 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from vpnmesh.report.secret_values import secret_spans
+
 MASK = "<masked>"
 
 _NAMES = re.compile(
     r"(^|/)(id_(rsa|ecdsa|ed25519)|authtoken\.secret|identity\.secret|\.netrc|\.pgpass|shadow|"
     r"[^/]*\.(key|pem|p12|pfx|secret))$"
 )
-_WORD = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|"
-    r"preauth[_-]?key|setup[_-]?key|credential)s?"
-)
-_QUOTE = r"""\\?["']?"""
-_PLAIN = r"(?!\s|<masked>|<secret |null\b|true\b|false\b|\d+\b)"
+_QUOTE = r"""\\*["']?"""
 _HEADER = r"(?i:authorization|x-api-key|x-zt1-auth)"
+_COOKIE = r"(?i:cookie)"
 _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     # headers before keys, since a header's value has two words
     re.compile(
         rf"(?P<keep>{_HEADER}{_QUOTE}\s*[:=]\s*{_QUOTE}(?:(?:Bearer|Token|Basic) )?)(?!<masked>)[\w.+/=~-]{{6,}}"
     ),
-    # "key": "value", key: value and key = value, also with its quotes escaped inside another JSON text
-    re.compile(rf"""(?P<keep>(?i:{_WORD}){_QUOTE}\s*[:=]\s*{_QUOTE}){_PLAIN}[^\s"'\\,}}\]]+"""),
-    # --setup-key VALUE, also as two items of a JSON list
-    re.compile(rf"""(?P<keep>--(?i:{_WORD})(?:{_QUOTE},?\s+{_QUOTE}))(?!-|<masked>|<secret )[^\s"'\\,\]]+"""),
+    re.compile(rf"""(?P<keep>{_COOKIE}{_QUOTE}\s*[:=]\s*{_QUOTE})(?!<masked>)[^"'\\\r\n]{{6,}}"""),
     re.compile(r"(?P<keep>://[^\s:/@]+:)(?!<masked>)[^\s/@]+(?=@)"),
     re.compile(r"\b(?:nbp_\w{20,}|nbt_[\w.]{20,}|[ht]skey-[\w-]{10,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{16})\b"),
     re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
@@ -67,7 +62,15 @@ def mask(text: str) -> tuple[str, int]:
         keeps = "keep" in pattern.groupindex
         text, found = pattern.subn(lambda hit, keeps=keeps: (hit["keep"] if keeps else "") + MASK, text)  # type: ignore[misc]
         count += found
-    return text, count
+    return _without_named(text, count)
+
+
+def _without_named(text: str, count: int) -> tuple[str, int]:
+    parts, at = [], 0
+    for start, end in secret_spans(text):
+        parts += [text[at:start], MASK]
+        at, count = end, count + 1
+    return "".join((*parts, text[at:])), count
 
 
 def is_secret_by_name(path: PurePosixPath) -> bool:

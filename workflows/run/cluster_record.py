@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.firewall.journal import default_directory
 from vpnmesh.errors import CheckError, InputError
-from vpnmesh.lab.atomic import write_atomic
+from vpnmesh.lab.atomic import make_private, open_private, write_atomic
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
@@ -126,14 +127,15 @@ class ClusterFiles:
     def write(self, record: ClusterRecord) -> None:
         """Put it on the disk, in one move; CheckError where that cannot be."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.path)
             write_atomic(self.record, _RECORDS.dump_json(record))
         except OSError as error:
             raise CheckError("cluster", f"{self.record} cannot be written: {error.strerror}") from error
 
     def forget(self, record: ClusterRecord) -> None:
         """Nothing stands any more: remove the record, and the kubeconfig unless somebody wrote another there since."""
-        if record.kubeconfig and _digest(path := Path(record.kubeconfig)) == record.kubeconfig_digest:
+        salt = record.kubeconfig_digest.partition(" ")[0]
+        if record.kubeconfig and _digest(path := Path(record.kubeconfig), salt) == record.kubeconfig_digest:
             path.unlink()
         self.record.unlink(missing_ok=True)
 
@@ -157,15 +159,15 @@ class ClusterFiles:
     def keep_log(self, name: str, text: str) -> None:
         """Keep what a daemon logged in a cluster that did not come up, in `logs/`."""
         folder = self.path / "logs"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         write_atomic(folder / name, text.encode())
 
     @contextlib.contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Be the only one who raises or removes; CheckError names who does, InputError a folder that cannot be used."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            held = (self.path / "lock").open("a+")
+            make_private(self.path)
+            held = open_private(self.path / "lock", os.O_APPEND)
         except OSError as error:
             raise InputError(
                 str(self.path),
@@ -178,7 +180,7 @@ class ClusterFiles:
             except BlockingIOError:
                 raise CheckError("cluster", f"another process is at it: {self.holder()}") from None
             lock.truncate(0)
-            lock.write(f"{what}, process {os.getpid()}\n")
+            lock.write(f"{what}, process {os.getpid()}\n".encode())
             lock.flush()
             yield
 
@@ -210,12 +212,15 @@ def written(record: ClusterRecord, path: Path, text: str) -> ClusterRecord:
         write_atomic(path, text.encode())
     except OSError as error:
         raise InputError("--kubeconfig", f"{path} cannot be written: {error.strerror}") from error
-    return replace(record, kubeconfig=str(path.resolve()), kubeconfig_digest=_digest(path))
+    return replace(
+        record, kubeconfig=str(path.resolve()), kubeconfig_digest=_digest(path, secrets.token_hex(16))
+    )
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, salt: str) -> str:
+    """Of a file with keys: salted, with the salt in front."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{salt} {hashlib.blake2b(path.read_bytes(), key=salt.encode()[:64]).hexdigest()}"
     except OSError:
         return ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
-from vpnmesh.lab.atomic import open_private, write_atomic
+from vpnmesh.lab.atomic import PRIVATE_FOLDER, make_private, open_private, write_atomic
 from vpnmesh.masks import hide_values, masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.journal import (
@@ -94,8 +94,9 @@ class Store:
                 "--out", f"{directory} exists and is not empty", "name a new directory, or --resume it"
             )
         try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (directory / "raw").mkdir()
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            make_private(directory / "raw")
+            directory.chmod(PRIVATE_FOLDER)
         except OSError as error:
             raise InputError("--out", f"{directory} cannot be made: {error.strerror}") from error
         store = cls(directory, secrets=secrets)
@@ -164,7 +165,7 @@ class Store:
         """Write a tool's own output below raw/ before anybody parses it; returns its path in the run."""
         path = self.directory / "raw" / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             with open_private(path, os.O_TRUNC) as file:
                 file.write(self.hide(text).encode())
         except OSError as error:
