@@ -30,6 +30,8 @@ CONNECTION = "netmiko"
 GRACE_S = 10.0
 """What a round trip may take beyond the commands in it, impaired management paths included."""
 
+LEAST_HOLD_S, LONGEST_HOLD_S = 1.0, 30.0
+"""How long a login that failed is not tried again."""
 END_S = 1.0
 """How long a connection that lost its channels may take to count as ended."""
 LOOK_EVERY_S = 0.02
@@ -47,6 +49,36 @@ cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 """
 
 
+@dataclass(slots=True)
+class Silence:
+    """Since when a host has taken no login, and why: so that a dead one costs few timeouts, however often it is asked.
+
+    It is asked again after half as long as it has been silent by then, `LONGEST_HOLD_S` at most; until then the last
+    answer counts.
+    """
+
+    since: float | None = None
+    asked: float = 0.0
+    reason: str = ""
+
+    def refuse(self, host: str) -> None:
+        """NodeUnreachableError, with what it said last, as long as it is too early to ask again."""
+        if self.since is None:
+            return
+        hold_s = min(max((self.asked - self.since) / 2, LEAST_HOLD_S), LONGEST_HOLD_S)
+        if time.monotonic() - self.asked < hold_s:
+            raise NodeUnreachableError(host, self.reason)
+
+    def note(self, began: float, reason: str) -> None:
+        """A login that began then was refused for that reason."""
+        self.since = began if self.since is None else self.since
+        self.asked, self.reason = time.monotonic(), reason
+
+    def end(self) -> None:
+        """It answers."""
+        self.since = None
+
+
 class LoginLock:
     """The lock of one host's login, kept among the host's own connections: it lives and ends with these."""
 
@@ -54,6 +86,7 @@ class LoginLock:
 
     def __init__(self) -> None:
         self.connection = threading.Lock()
+        self.silence = Silence()
 
     def open(self, *_: object, **__: object) -> None:
         """Nothing to open."""
@@ -232,21 +265,24 @@ def shell_of(task: Task, host: Host) -> Shell:
     A task that needs a second host gets it as a parameter: the inventory that it sees itself is filtered.
     Raises NodeUnreachableError with the reason when there is no login.
     """
-    with _lock(host):
-        client = _client(task, host)
+    held = _login_lock(host)
+    with held.connection:
+        held.silence.refuse(host.name)
+        client = _client(task, host, held.silence)
     password = host.get("sudo_password")
     return Shell(host.name, client, host.username != "root", Secret(str(password)) if password else None)
 
 
-def _lock(host: Host) -> threading.Lock:
+def _login_lock(host: Host) -> LoginLock:
     """One login at a time per host, though two tasks may want the same node."""
     # setdefault is atomic: of two threads that come first, both get the same lock
     held = host.connections.setdefault(LoginLock.NAME, LoginLock())
-    lock: threading.Lock = held.connection
-    return lock
+    assert isinstance(held, LoginLock)
+    return held
 
 
-def _client(task: Task, host: Host) -> paramiko.SSHClient:
+def _client(task: Task, host: Host, silence: Silence) -> paramiko.SSHClient:
+    began = time.monotonic()
     try:
         client = _open(task, host)
         transport = client.get_transport()
@@ -254,7 +290,10 @@ def _client(task: Task, host: Host) -> paramiko.SSHClient:
             host.close_connection(CONNECTION)
             client = _open(task, host)
     except (ConnectionAlreadyOpen, ConnectionNotOpen, OSError, ValueError, paramiko.SSHException) as error:
-        raise NodeUnreachableError(host.name, _without_advice(str(error))) from error
+        reason = _without_advice(str(error))
+        silence.note(began, reason)
+        raise NodeUnreachableError(host.name, reason) from error
+    silence.end()
     return client
 
 

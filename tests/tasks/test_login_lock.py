@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from nornir.core.inventory import Host
 
-from tasks.connection import LoginLock, _lock
+from tasks.connection import LoginLock, _login_lock
 
 
 def locks_of(host: Host, threads: int) -> set[int]:
@@ -15,7 +15,7 @@ def locks_of(host: Host, threads: int) -> set[int]:
 
     def ask() -> threading.Lock:
         start.wait()
-        return _lock(host)
+        return _login_lock(host).connection
 
     jobs: list[Callable[[], threading.Lock]] = [ask] * threads
     with ThreadPoolExecutor(threads) as pool:
@@ -31,14 +31,14 @@ def test_all_threads_get_the_hosts_one_lock() -> None:
 
 def test_hosts_of_the_same_name_have_locks_of_their_own() -> None:
     """Two inventories in one process do not wait for each other."""
-    assert _lock(Host(name="worker1")) is not _lock(Host(name="worker1"))
+    assert _login_lock(Host(name="worker1")) is not _login_lock(Host(name="worker1"))
 
 
 def test_closing_a_hosts_connections_takes_the_lock_along() -> None:
     """Nornir closes what it finds there; the next login has a lock again."""
     host = Host(name="worker1")
-    _lock(host)
+    _login_lock(host)
     host.close_connections()
     assert LoginLock.NAME not in host.connections
-    with _lock(host):
+    with _login_lock(host).connection:
         assert LoginLock.NAME in host.connections
