@@ -12,6 +12,7 @@ import paramiko
 from nornir.core.inventory import Host
 
 from inventory.limits import lines_for
+from inventory.silence import Silence
 from vpnmesh.errors import NodeUnreachableError, TurnEndedError
 
 WAIT_S = 60.0
@@ -22,7 +23,7 @@ class Line:
     """The line to one host. It lies among the host's own connections, so that Nornir closes it with these.
 
     `lock` is held while somebody logs in: two tasks may want the same node. `sock` is there from before the first
-    byte, so that a login can be cut too.
+    byte, so that a login can be cut too. `silence` is kept while the host takes none.
     """
 
     NAME = "vpnmesh-ssh"
@@ -31,6 +32,7 @@ class Line:
         self.lock = threading.Lock()
         self.sock: socket.socket | None = None
         self.client: paramiko.SSHClient | None = None
+        self.silence = Silence()
 
     @property
     def connection(self) -> paramiko.SSHClient | None:

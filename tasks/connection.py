@@ -18,9 +18,9 @@ import paramiko
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
-from inventory.lines import line_of
+from inventory.lines import Line, line_of
 from inventory.runner import hold_line
-from tasks.login import Retries, log_in
+from tasks.login import Refuse, Retries, log_in
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
 from vpnmesh.host.lease import STAGE, fence, is_fence
@@ -243,13 +243,24 @@ def shell_of(task: Task, host: Host) -> Shell:
     # one login at a time per host, though two tasks may want the same node
     with line.lock:
         if not line.is_alive():
-            log_in(host, task.nornir.config, line, refuse, RETRIES)
+            _log_in(task, host, line, refuse)
         client = line.client
     if client is None:
         raise NodeUnreachableError(host.name, "the connection is closed")
     password = host.get("sudo_password")
     secret = Secret(str(password)) if password else None
     return Shell(host.name, client, host.username != "root", secret, host.get(LEASE_KEY) or "")
+
+
+def _log_in(task: Task, host: Host, line: Line, refuse: Refuse) -> None:
+    line.silence.refuse()
+    began = time.monotonic()
+    try:
+        log_in(host, task.nornir.config, line, refuse, RETRIES)
+    except NodeUnreachableError as error:
+        line.silence.note(began, error)
+        raise
+    line.silence.end()
 
 
 class _Stream(threading.Thread):

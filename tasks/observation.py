@@ -19,12 +19,16 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a node holds right now; `foreign` are interfaces of other overlays, `pinged` is what its pod's ping said."""
+    """What a node holds right now; `foreign` are interfaces of other overlays, `pinged` is what its pod's ping said.
+
+    `link_changes` is how often its underlay interface got or lost its link since it is there, None where it is not.
+    """
 
     status: Status
     pod_mtu: int | None
     foreign: tuple[str, ...]
     pinged: str = ""
+    link_changes: int | None = None
 
 
 def look_at_node(
@@ -41,10 +45,10 @@ def look_at_node(
     """
     node = mesh.testbed.node(task.host.name)
     others = tuple(name for name in overlays if name not in solution.interfaces)
-    held = both(pod_mtu(), _present(others))
+    held = both(both(pod_mtu(), _present(others)), _link_changes(node.leg.interface))
     fact = both(_pinged(pings.get(task.host.name, "")), both(solution.status(mesh, node), held))
-    pinged, (status, (mtu, foreign)) = shell(task).gather(fact)
-    return Result(host=task.host, result=Look(status, mtu, foreign, pinged))
+    pinged, (status, ((mtu, foreign), changes)) = shell(task).gather(fact)
+    return Result(host=task.host, result=Look(status, mtu, foreign, pinged, changes))
 
 
 def _pinged(address: str) -> Fact[str]:
@@ -59,3 +63,13 @@ def _present(interfaces: tuple[str, ...]) -> Fact[tuple[str, ...]]:
 
     script = 'for i in "$@"; do [ -e "/sys/class/net/$i" ] && echo "$i"; done; true'
     return Fact((Command(("sh", "-c", script, "sh", *interfaces)),), parse)
+
+
+def _link_changes(interface: str) -> Fact[int | None]:
+    """The kernel counts them (sysfs-class-net, carrier_changes)."""
+
+    def parse(completed: Sequence[Completed]) -> int | None:
+        said = completed[0].stdout.strip()
+        return int(said) if said.isdigit() else None
+
+    return Fact((Command(("cat", f"/sys/class/net/{interface}/carrier_changes"), ok=(0, 1)),), parse)

@@ -43,6 +43,7 @@ class NodeUnreachableError(VpnmeshError):
     def __init__(self, host: str, reason: str, address: str = "") -> None:
         self.host = host
         self.reason = reason
+        self.address = address
         super().__init__(f"{host}: no SSH: {reason}" + (f" at {address}" if address else ""))
 
 

@@ -12,7 +12,7 @@ from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Set
 from vpnmesh.model import Condition, Role
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
-from vpnmesh.tools.iperf3_series import something_arrived
+from vpnmesh.tools.iperf3_series import series_of, something_arrived
 
 CLIENT_FILE, SERVER_FILE, ERROR_FILE = "client.json", "server.txt", "client-error.txt"
 _TIMED_OUT = (124, 137)
@@ -67,7 +67,7 @@ class Throughput:
         """The receiver's rate and what goes with it; ToolError with iperf3's own words, CheckError if never steady."""
         said = text_of(raw, CLIENT_FILE)
         if not said.strip() and raw.get(ERROR_FILE):
-            raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE])
+            raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE].strip() + _heard(raw, question, self.name))
         if not question.settings.steady:
             measured = iperf3.parse(said, self.name)
             more = flow.ramp_samples(raw.get(SERVER_FILE, ""), question) if self.name == "tcp" else ()
@@ -111,6 +111,18 @@ class Throughput:
         _keep(session, "" if late else said, _late(limit_s) if late else done.stderr.strip())
         session.keep(SERVER_FILE, heard)
         return True
+
+
+def _heard(raw: Mapping[str, str], question: Question, transport: iperf3.Transport) -> str:
+    """How far the server came, for a client that ended without a report: which of both is to be looked at."""
+    if SERVER_FILE not in raw:
+        return ""
+    series, pair = series_of(raw[SERVER_FILE]), question.pair
+    told_s, asked_s = (
+        series[-1].end_s if series else 0.0,
+        flow.call(question.settings, question.condition, transport),
+    )
+    return f" ({pair.client} asked {pair.server}, whose server tells {told_s:.1f} s of {asked_s.streams_s} s)"
 
 
 def _late(limit_s: float) -> str:

@@ -125,13 +125,19 @@ class SessionStarted(JournalLine):
 class VisitStarted(JournalLine):
     """A scenario is about to be deployed, as visit number `visit` of the run.
 
-    `round` is which pass over the scenarios that is, from 1; journals of earlier versions have none.
+    `round` is which pass over the scenarios that is, from 1; journals of earlier versions have none. `again` says why
+    it is deployed once more within the visit, where it broke down.
     """
 
     type: Literal["visit"] = "visit"
     visit: StrictInt = 0
     scenario: StrictStr = ""
     round: Count = None
+    again: StrictStr | None = None
+
+    def because(self, reason: str) -> Self:
+        """The same visit, set up again for that reason."""
+        return self.model_copy(update={"again": reason})
 
 
 class ScenarioUp(JournalLine):

@@ -9,6 +9,7 @@ from vpnmesh.errors import ToolError
 _START = re.compile(r"^PING ", re.MULTILINE)
 _HEAD = re.compile(r"^--- .* ping statistics ---$", re.MULTILINE)
 _COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
+_TWICE = re.compile(r", \+(\d+) duplicates")
 _TIMES = re.compile(r"^rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms", re.MULTILINE)
 _REASON = re.compile(
     r"(Destination \w+ \w+|Time to live exceeded|Network is unreachable|Operation not permitted)"
@@ -94,7 +95,10 @@ def parse_all(text: str) -> PingSummary:
 
 
 def parse(text: str) -> PingSummary:
-    """Read ping's output; ToolError with ping's own reason where there is no summary to read."""
+    """Read ping's output; ToolError with ping's own reason where there is no summary to read.
+
+    Answers that came twice are refused: ping counts them into the mean, and a path that doubles packets is broken.
+    """
     counts, times, reason = _COUNTS.search(text), _TIMES.search(text), _REASON.search(text)
     if counts is None:
         tail = text.strip().splitlines()[-1:] or ["no output"]
@@ -102,6 +106,8 @@ def parse(text: str) -> PingSummary:
     sent, received = int(counts[1]), int(counts[2])
     if received and times is None:
         raise ToolError("ping", "summary without round-trip times")
+    if twice := _TWICE.search(text):
+        raise ToolError("ping", f"{twice[1]} answers came twice")
     if not sent:
         raise ToolError("ping", reason[0] if reason else "sent nothing")
     return PingSummary(sent, received, Rtt(*map(float, times.groups())) if times else None, text)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import tasks
 from tasks.observation import Look
@@ -23,6 +22,7 @@ from vpnmesh.study.record import Record
 from vpnmesh.tools import ping
 from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
+from workflows.run import clock
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
 from workflows.run.impair import Impaired
 from workflows.run.lease import lease_over
@@ -31,15 +31,24 @@ from workflows.run.scenario_control import SiteControl
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
 
+MORE_PINGS = 30
+"""How many pings must all be lost before a path that a VPN still claims counts as none."""
+BY_CHANCE = 1e-6
+"""What is less likely than this does not happen."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisitContext:
-    """Everything that the repetitions of one visit share: the site, what is deployed on it, profile and store."""
+    """Everything that the repetitions of one visit share: the site, what is deployed on it, profile and store.
+
+    `set_up_anew` says that the scenario broke down once in this visit, and was deployed again.
+    """
 
     site: Site
     deployed: Provisioned
     profile: Profile
     store: Store
+    set_up_anew: bool = False
 
     def question(self, cell: Cell) -> Question:
         """What a measurement is told of the cell."""
@@ -95,22 +104,24 @@ class RawFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """All checks held a moment ago: what the pods' pings said then, and how often each node's link had changed."""
+
+    ping: PingSummary
+    link_changes: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What an attempt has found so far; the last one counts, also where the attempt fails after it."""
 
     before: PingSummary | None = None
     after: PingSummary | None = None
+    checked: Checked | None = None
     measured: Measured | None = None
     relay_share: float | None = None
     late_ms: float | None = None
     loads: Mapping[str, NodeLoad] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """All checks held a moment ago, and what the pods' pings said then."""
-
-    ping: PingSummary
 
 
 def tuned(settings: Settings, tuning: Tuning) -> Settings:
@@ -126,7 +137,7 @@ def measure(
     The check after a repetition is the check before the next: it is handed on as `checked`, and made anew after
     a failure.
     """
-    started_at, started = datetime.now(UTC), time.monotonic()
+    started_at, started = clock.now(), time.monotonic()
     folder = RawFolder.of(context, attempt)
     findings, failed = Findings(), None
     try:
@@ -163,11 +174,11 @@ def measure(
         loads=findings.loads,
         raw=folder.name,
     )
-    return record, Checked(findings.after) if findings.after and not failed else None
+    return record, None if failed else findings.checked
 
 
-def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
-    """Raise CheckError unless everything is as the cell says; returns what pings between the pods said."""
+def check(context: VisitContext, impaired: Impaired, pair: Pair) -> Checked:
+    """Raise CheckError unless everything is as the cell says; returns what can be compared with a later check."""
     deployed, names, bed = context.deployed, (pair.client, pair.server), context.site.testbed
     looks = run_on(
         context.site.nr,
@@ -181,15 +192,49 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> PingSummary:
     for name, other in (names, names[::-1]):
         _check_look(deployed, name, other, looks[name].result)
     impaired.check()
-    return _pinged(looks[pair.client].result)
+    heard = _pinged(looks[pair.client].result)
+    _require_answer(context.site, impaired.impairment.condition, pair, heard)
+    return Checked(heard, {name: looks[name].result.link_changes for name in names})
 
 
 def _pinged(look: Look) -> PingSummary:
-    """What the client's pod heard of the server's; that nothing came back is an answer, that ping failed is none."""
+    """What the client's pod heard of the server's; whether it must have heard anything depends on the condition."""
     try:
         return ping.parse(look.pinged)
     except ToolError as error:
         raise CheckError("path", f"pod to pod: {error}") from error
+
+
+def _require_answer(site: Site, condition: Condition, pair: Pair, heard: PingSummary) -> None:
+    """CheckError where pods do not answer though a VPN or a route still says that there is a path.
+
+    Some pings may be lost by chance: more are sent before anything is said, and nothing is where the condition loses
+    so much that all of them may be.
+    """
+    if heard.received or not answers_expected(condition):
+        return
+    address = str(pod_address(site.testbed, site.testbed.node(pair.server)))
+    wait_s = 1 + 2 * condition.delay_ms / 1000
+    parameters = {"address": address, "count": MORE_PINGS, "wait_s": wait_s, "from_pod": True}
+    again = run_on(site.nr, [pair.client], tasks.ping_address, **parameters)[pair.client].result
+    if not again.received:
+        sent = heard.sent + again.sent
+        raise CheckError("path", f"{pair.server}'s pod answers none of {sent} pings of {pair.client}'s")
+
+
+def answers_expected(condition: Condition) -> bool:
+    """Whether of `MORE_PINGS` one is answered for all that is likely, each lost on its way there or back."""
+    answered = (1 - condition.loss_pct / 100) ** 2
+    return (1 - answered) ** MORE_PINGS < BY_CHANCE
+
+
+def check_links(before: Checked, after: Checked) -> None:
+    """CheckError names a node whose underlay interface lost its link in between: what flowed then says little."""
+    for name, changes in after.link_changes.items():
+        if changes != before.link_changes.get(name):
+            raise CheckError(
+                "path", f"{name}: the link of its underlay interface went away or came back meanwhile"
+            )
 
 
 def _check_look(deployed: Provisioned, name: str, other: str, look: Look) -> None:
@@ -205,8 +250,9 @@ def _steps(
     """Check, measure, parse, check again; yields what is known after every step."""
     pair, measurement = attempt.cell.pair, measurement_named(attempt.cell.test)
     question = context.question(attempt.cell)
-    found = Findings(before=checked.ping if checked else check(context, impaired, pair))
-    folder.keep("rtt-before.txt", found.before.text if found.before else "")
+    begun = checked or check(context, impaired, pair)
+    found = Findings(before=begun.ping)
+    folder.keep("rtt-before.txt", begun.ping.text)
     yield found
     raw = _ask(context, measurement, question, folder)
     found = replace(found, loads=observed.loads(raw, question, measurement.program))
@@ -218,8 +264,10 @@ def _steps(
     if share is not None:
         check_share(context.deployed.scenario, context.site.testbed.relay.name, share)
     counted = impaired.counters
-    found = replace(found, after=check(context, impaired, pair))
-    folder.keep("rtt-after.txt", found.after.text if found.after else "")
+    ended = check(context, impaired, pair)
+    check_links(begun, ended)
+    found = replace(found, after=ended.ping, checked=ended)
+    folder.keep("rtt-after.txt", ended.ping.text)
     yield found
     if counted is not None and impaired.counters is not None:
         yield replace(found, late_ms=late_ms_between(counted, impaired.counters))

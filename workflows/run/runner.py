@@ -4,7 +4,6 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 
 from vpnmesh.errors import UnavailableError, VpnmeshError
@@ -16,6 +15,7 @@ from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
 from vpnmesh.study.visits import Job, Visit, batches, made_together
+from workflows.run import clock
 from workflows.run.cluster import check_cluster_now
 from workflows.run.firewall import keep_policy
 from workflows.run.held_lease import TestbedHeldError
@@ -23,10 +23,11 @@ from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
 from workflows.run.interference import Interference
 from workflows.run.lease import keep_lease
+from workflows.run.lost import LostScenarioError, require_standing
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
-from workflows.run.provision import provisioned
-from workflows.run.schedule import schedule_for
+from workflows.run.provision import Provisioned, provisioned
+from workflows.run.schedule import schedule_for, unfinished
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
 from workflows.run.together import together
@@ -46,6 +47,7 @@ class MatrixRun:
     budget_min: float | None = None
     failed: int = 0
     _sequence: int = 0
+    _failed_at: str = ""
     _interference: Interference = field(default_factory=Interference)
     _done: int = field(init=False)
 
@@ -66,18 +68,28 @@ class MatrixRun:
             self._visit(visit, progress)
 
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
+        """What is left of a scenario that broke down and may stand again is measured after setting it up once more."""
+        broke = self._set_up(visit, progress)
+        if broke and (left := unfinished(visit, self.store)):
+            progress.say(f"{visit.scenario}: set up anew, for it broke down: {broke}")
+            self._set_up(left, progress, again=broke)
+
+    def _set_up(self, visit: Visit, progress: RunProgress, again: str = "") -> str:
+        """Set up, measure, take off; returns why the scenario is to be set up `again`, which is done once a visit."""
         scenario = self.plan.catalogue.named(visit.scenario)
         progress.doing(f"{scenario.name}: joining")
-        self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name, round=visit.round))
+        begun = VisitStarted(visit=visit.number, scenario=scenario.name, round=visit.round)
+        self.store.note(begun.because(self.store.hide(again)) if again else begun)
+        self._failed_at = ""
         made: set[str] = set()
+        broke = ""
         try:
             if self.site.lease is not None:
                 self.site.lease.regain()
             with provisioned(self.site, scenario) as deployed:
-                self.store.note(deployed.event())
-                if deployed.cluster:
-                    self.store.note(deployed.cluster.event(scenario.name))
-                context = VisitContext(self.site, deployed, self.plan.profile, self.store)
+                self._note(deployed)
+                profile, store = self.plan.profile, self.store
+                context = VisitContext(self.site, deployed, profile, store, set_up_anew=bool(again))
                 for condition, jobs in visit.by_condition():
                     self._condition(context, visit, condition, jobs, progress)
                     made |= {job.cell.key for job in jobs}
@@ -85,14 +97,33 @@ class MatrixRun:
             raise
         except UnavailableError as error:
             self._unavailable(visit, str(error), progress)
+        except LostScenarioError as error:
+            broke = self._lost(visit, error, progress)
         except VpnmeshError as error:
             rest = [job for job in visit.jobs if job.cell.key not in made]
             self._fail(
                 visit, rest, stage_of(error, "provision"), str(error), progress, self._keep_logs(visit)
             )
+        self._complain(visit, progress)
+        return broke
+
+    def _note(self, deployed: Provisioned) -> None:
+        self.store.note(deployed.event())
+        if deployed.cluster:
+            self.store.note(deployed.cluster.event(deployed.scenario.name))
+
+    def _lost(self, visit: Visit, error: LostScenarioError, progress: RunProgress) -> str:
+        """Keep the logs; the reason to set the scenario up again, or "" where all that is left has failed with it."""
+        logs = self._keep_logs(visit)
+        if error.may_stand_again:
+            return str(error)
+        self._fail(visit, visit.jobs, error.stage, str(error), progress, logs)
+        return ""
+
+    def _complain(self, visit: Visit, progress: RunProgress) -> None:
         for complaint in self.site.take_complaints():
-            self.store.note(TeardownProblem(scenario=scenario.name, problem=complaint))
-            progress.say(f"teardown of {scenario.name}: {complaint}")
+            self.store.note(TeardownProblem(scenario=visit.scenario, problem=complaint))
+            progress.say(f"teardown of {visit.scenario}: {complaint}")
 
     def _condition(
         self, context: VisitContext, visit: Visit, name: str, jobs: list[Job], progress: RunProgress
@@ -117,8 +148,10 @@ class MatrixRun:
                 check_on_path(context.deployed.scenario, self.plan.profile.placement)
             if context.deployed.cluster:
                 check_cluster_now(self.site, context.deployed.cluster)
+            pairs = dict.fromkeys(job.cell.pair for job in jobs)
+            if self._failed_at:
+                self._look_first(context, visit, tuple(pairs))
             with contextlib.ExitStack() as held:
-                pairs = dict.fromkeys(job.cell.pair for job in jobs)
                 impaired = {
                     pair: held.enter_context(self._impaired(visit, condition, pair)) for pair in pairs
                 }
@@ -126,11 +159,17 @@ class MatrixRun:
                 for batch in batches(jobs, at_once):
                     self._batch(context, visit, batch, impaired, progress)
                     made |= {job.cell.key for job in batch}
-        except StoreError:
+        except (StoreError, LostScenarioError):
             raise
         except VpnmeshError as error:
             rest = [job for job in jobs if job.cell.key not in made]
             self._fail(visit, rest, stage_of(error, "impairment"), str(error), progress)
+
+    def _look_first(self, context: VisitContext, visit: Visit, pairs: Sequence[Pair]) -> None:
+        """After a failure: what stands no more is not impaired, for that would be the reason of all that follows."""
+        with contextlib.ExitStack() as held:
+            nothing = {pair: held.enter_context(self._impaired(visit, Condition(), pair)) for pair in pairs}
+            require_standing(context, pairs, nothing, self._failed_at)
 
     def _impaired(
         self, visit: Visit, condition: Condition, pair: Pair
@@ -173,6 +212,11 @@ class MatrixRun:
             progress.doing(f"{visit.scenario} {jobs[0].cell.condition} {jobs[0].cell.test}")
             keep_lease(self.site)
             keep_policy(self.site.nr, self.site.testbed, context.deployed.scenario.policy, self.site.firewall)
+            unseen = [job for job in now if checked[job] is None]
+            if unseen:
+                pairs = [job.cell.pair for job in unseen]
+                found = require_standing(context, pairs, impaired, self._failed_at)
+                checked |= zip(unseen, found, strict=False)
             attempts = {
                 job: Attempt(job.cell, number, visit.number, self._next(), len(now))
                 for job, number in now.items()
@@ -196,6 +240,7 @@ class MatrixRun:
             record = replace(record, outcome=Failed(record.outcome.stage, reason))
         self.store.append(record)
         outcome = record.outcome
+        self._failed_at = outcome.stage if isinstance(outcome, Failed) else ""
         self.failed += isinstance(outcome, Failed) and outcome.stage != UNAVAILABLE
         progress.advance(record)
         return record
@@ -209,7 +254,7 @@ class MatrixRun:
         return f"raw/{folder}" if logs else ""
 
     def _fail(
-        self, visit: Visit, jobs: list[Job], stage: str, reason: str, progress: RunProgress, raw: str = ""
+        self, visit: Visit, jobs: Sequence[Job], stage: str, reason: str, progress: RunProgress, raw: str = ""
     ) -> None:
         """Every repetition that could not be tried is an attempt that failed, with the reason."""
         for job in jobs:
@@ -233,7 +278,7 @@ class MatrixRun:
             job.cell,
             repetition,
             failed,
-            datetime.now(UTC),
+            clock.now(),
             visit=visit.number,
             sequence=self._next(),
             placement=str(self.plan.profile.placement),

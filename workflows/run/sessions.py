@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 
 import click
@@ -17,7 +17,7 @@ from vpnmesh.study import surroundings
 from vpnmesh.study.adaptive import beside_s
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, SessionStarted
 from vpnmesh.study.manifest import Manifest, RunSession, Surroundings
-from workflows.run import provenance
+from workflows.run import clock, provenance
 from workflows.run.site import Site
 from workflows.run.store import Store
 
@@ -59,7 +59,7 @@ def begin(
     met = provenance.surroundings(site, lab, engine, scenarios)
     _refuse(store, manifest, met)
     session = RunSession(
-        started_at=datetime.now(UTC).isoformat(),
+        started_at=clock.now().isoformat(),
         argv=sys.argv,
         vpnmesh=version("vpnmesh"),
         git_commit=provenance.git_commit(),

@@ -1,11 +1,11 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, and two tables."""
 
+import contextlib
 import io
 import json
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from vpnmesh.errors import InputError, VpnmeshError
@@ -23,6 +23,7 @@ from vpnmesh.study.journal import (
 )
 from vpnmesh.study.manifest import Manifest, Surroundings, read_manifest
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
+from workflows.run import clock
 
 
 class StoreError(VpnmeshError):
@@ -159,7 +160,7 @@ class Store:
 
     def note(self, event: JournalEvent) -> None:
         """Journal something that is no repetition (a visit, an interruption), with the time."""
-        self._append(event.stamped(datetime.now(UTC)).line())
+        self._append(event.stamped(clock.now()).line())
 
     def keep_raw(self, name: str, text: str) -> str:
         """Write a tool's own output below raw/ before anybody parses it; returns its path in the run."""
@@ -190,9 +191,7 @@ class Store:
         event = parse_event(kept, str(path), len(self.events) + 1)
         try:
             with open_private(path, os.O_APPEND) as journal:
-                journal.write(json.dumps(kept).encode() + b"\n")
-                journal.flush()
-                os.fsync(journal.fileno())
+                _write_whole(journal.fileno(), json.dumps(kept).encode() + b"\n")
         except OSError as error:
             raise self._not_taken(path, error) from error
         self.events.append(event)
@@ -205,3 +204,21 @@ class Store:
 
     def _not_taken(self, path: Path, error: OSError) -> StoreError:
         return StoreError(f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}")
+
+
+def _write_whole(journal: int, line: bytes) -> None:
+    """Append the line and have it on the disk, or leave the file as it was: OSError.
+
+    A disk that fills up takes a part of a line; the next line that finds room would make one broken line of both, and
+    a journal with such a line is read no more.
+    """
+    length = os.fstat(journal).st_size
+    try:
+        left = memoryview(line)
+        while left:
+            left = left[os.write(journal, left) :]
+        os.fsync(journal)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(journal, length)
+        raise
