@@ -8,8 +8,8 @@ from nornir import InitNornir
 from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.core.plugins.runners import RunnerPlugin
-from nornir.plugins.runners import ThreadedRunner
 
+from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
 from vpnmesh.lab.sizes import LAB, size_named, sized, write_inventory
@@ -62,14 +62,14 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
 
 def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
-    nr = nr.with_runner(_runner(workers or workers_for(len(nr.inventory.hosts))))
+    nr = nr.with_runner(_runner(workers))
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
 
 
-def _runner(workers: int) -> RunnerPlugin:
+def _runner(workers: int | None) -> RunnerPlugin:
     """Threads here, or Dask workers where `$VPNMESH_DASK` names their scheduler."""
-    local = ThreadedRunner(workers)
+    local = BoundedRunner(workers)
     if not os.environ.get(DASK):
         return local
     from inventory.dask_runner import DaskRunner  # noqa: PLC0415 - needs an optional extra
@@ -79,13 +79,7 @@ def _runner(workers: int) -> RunnerPlugin:
 
 DASK = "VPNMESH_DASK"
 NETBOX = "netbox"
-MOST_WORKERS = 512
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
-
-
-def workers_for(hosts: int) -> int:
-    """A thread for each host, since tasks wait for their nodes; beyond 512 threads cost more than they save."""
-    return max(1, min(hosts, MOST_WORKERS))
 
 
 def netbox_filters(name: str) -> dict[str, list[str]]:

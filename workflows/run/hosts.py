@@ -1,6 +1,5 @@
 """Running tasks on named hosts: all must answer, none is skipped because it failed before."""
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,6 +8,8 @@ from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir.core.task import Result
 
+from inventory.lines import cut_all
+from inventory.runner import BoundedRunner
 from vpnmesh.errors import NodeUnreachableError, VpnmeshError
 
 # Nornir logs a traceback for every failed task; failures travel as values here and are shown once
@@ -71,14 +72,10 @@ def _plain(error: BaseException) -> VpnmeshError:
 
 
 def abort_connections(nr: Nornir) -> None:
-    """Cut every SSH connection, so that tasks in flight end now; the next task logs in again."""
-    for host in nr.inventory.hosts.values():
-        for connection in list(host.connections.values()):
-            client = getattr(connection.connection, "remote_conn_pre", None)
-            transport = client.get_transport() if client is not None else None
-            if transport is not None:
-                with contextlib.suppress(OSError):
-                    transport.close()
+    """End every task in flight and cut every SSH connection, at once; the next task logs in again."""
+    if isinstance(nr.runner, BoundedRunner):
+        nr.runner.stop("interrupted")
+    cut_all(list(nr.inventory.hosts.values()))
 
 
 def _said(host: str, error: BaseException) -> str:
