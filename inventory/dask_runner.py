@@ -7,17 +7,15 @@
 import logging
 
 from nornir.core.inventory import Host
-from nornir.core.plugins.runners import RunnerPlugin
 from nornir.core.task import AggregatedResult, Task
-from nornir.plugins.runners import ThreadedRunner
 
 from inventory.across.dispatch import Deadlines, Dispatch
 from inventory.across.link import Links
 from inventory.across.order import Order
 from inventory.across.plain_hosts import PlainHost
 from inventory.repeating import may_repeat, why_on_controller
+from inventory.runner import HOST_DEADLINE_S, BoundedRunner
 
-HOST_DEADLINE_S = 3600.0
 _LOG = logging.getLogger("vpnmesh.workers")
 
 
@@ -39,7 +37,7 @@ class DaskRunner:
         host_deadline_s: float | None = HOST_DEADLINE_S,
         deadline_s: float | None = None,
         data_keys: tuple[str, ...] = (),
-        local: RunnerPlugin | None = None,
+        local: BoundedRunner | None = None,
     ) -> None:
         found = Links.of_environment()
         self._links = Links(
@@ -47,7 +45,7 @@ class DaskRunner:
         )
         self.deadlines = Deadlines(host_deadline_s, deadline_s)
         self.data_keys = data_keys
-        self.local = local or ThreadedRunner()
+        self.local = local or BoundedRunner()
         self._runs: list[Dispatch] = []
 
     def within(self, host_s: float | None, all_s: float | None = None) -> "DaskRunner":
@@ -96,6 +94,7 @@ class DaskRunner:
         """End every task in flight; takes no lock, so that a signal may do it."""
         for run in list(self._runs):
             run.stopped = why
+        self.local.stop(why)
 
     def close(self) -> None:
         """End the connection to the scheduler; workers keep theirs to the hosts."""

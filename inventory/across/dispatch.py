@@ -17,7 +17,7 @@ from inventory.across.parcel import ForeignParcelError
 from inventory.across.placing import DaskWorker, NoDaskWorkerError, worker_for
 from inventory.across.plain_hosts import PlainHost
 from inventory.across.results import DaskTaskError, failed_results, nornir_results
-from vpnmesh.errors import VpnmeshError
+from vpnmesh.errors import TurnEndedError, VpnmeshError
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -37,20 +37,6 @@ class DaskWorkerLostError(VpnmeshError):
         self.worker = worker
         self.reason = reason
         super().__init__(f"{host}: Dask worker {worker} was lost: {reason}")
-
-
-class DaskDeadlineError(VpnmeshError):
-    """A task that was not done on a host in its time."""
-
-    def __init__(self, host: str, worker: str, seconds: float) -> None:
-        self.host = host
-        self.worker = worker
-        self.seconds = seconds
-        super().__init__(f"{host}: not done in {seconds:g} s on Dask worker {worker}")
-
-
-class DaskStoppedError(VpnmeshError):
-    """A task that was ended on request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +105,12 @@ class Dispatch:
                 self._leave_lost()
                 look_s = time.monotonic() + LOOK_EVERY_S
             self._end_late(now_s)
-            if self.stopped:
-                self._fail_rest(DaskStoppedError(self.stopped))
-            elif self.deadlines.all_s is not None and now_s - began_s > self.deadlines.all_s:
-                self._fail_rest(DaskStoppedError(f"not all hosts were done in {self.deadlines.all_s:g} s"))
+            all_s = self.deadlines.all_s
+            over = all_s is not None and now_s - began_s > all_s
+            if why := self.stopped or (
+                f"not done when the {all_s:g} s for all hosts were over" if over else ""
+            ):
+                self._end_rest(why)
 
     def _look(self) -> None:
         """Ask which workers there are."""
@@ -229,7 +217,13 @@ class Dispatch:
         for number, sent in late.items():
             del self._sent[number]
             sent.future.release()
-            self._fail(sent.host, DaskDeadlineError(sent.host.name, sent.worker.name, limit_s or 0.0))
+            why = f"not done within {limit_s:g} s on Dask worker {sent.worker.name}, its connection was cut"
+            self._fail(sent.host, TurnEndedError(sent.host.name, why))
+
+    def _end_rest(self, why: str) -> None:
+        for host in self.hosts:
+            if host.name not in self._found:
+                self._fail(host, TurnEndedError(host.name, why))
 
     def _fail_rest(self, error: VpnmeshError) -> None:
         for host in self.hosts:

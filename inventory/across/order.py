@@ -13,9 +13,10 @@ from nornir.core.inventory import Defaults, Groups, Host, Hosts, Inventory
 from nornir.core.processor import Processors
 from nornir.core.state import GlobalState
 from nornir.core.task import MultiResult, Task
-from nornir.plugins.runners import SerialRunner
 
 from inventory.across.parcel import CannotTravelError, Seal
+from inventory.lines import Turn
+from inventory.runner import BoundedRunner, start_turn
 from vpnmesh.errors import InputError, VpnmeshError
 
 WAY_OUT = "pass plain values, or run it without Dask workers"
@@ -78,21 +79,21 @@ class Order:
         function: Callable[..., Any] = found
         return function
 
-    def run(self, host: Host) -> MultiResult:
-        """Run the task on the worker's own host."""
+    def run(self, turn: Turn, runner: BoundedRunner) -> MultiResult:
+        """Run the task on the worker's own host, whose turn it is."""
         task = Task(
             self.function(),
-            nornir_of(host),
+            nornir_of(turn.host, runner),
             self.dry_run,
             Processors(),
             self.name,
             self.severity_level,
             **self.parameters,  # type: ignore[arg-type]  # Nornir calls every parameter a text
         )
-        return task.start(host)
+        return start_turn(task, turn, runner)
 
 
-def nornir_of(host: Host) -> Nornir:
+def nornir_of(host: Host, runner: BoundedRunner) -> Nornir:
     """What a task sees as its Nornir on a worker: its own host, and Nornir's configuration."""
     inventory = Inventory(hosts=Hosts({host.name: host}), groups=Groups(), defaults=Defaults())
-    return Nornir(inventory, Config(), GlobalState(), runner=SerialRunner())
+    return Nornir(inventory, Config(), GlobalState(), runner=runner)
