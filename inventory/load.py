@@ -7,6 +7,7 @@ from pathlib import Path
 from nornir import InitNornir
 from nornir.core import Nornir
 from nornir.core.inventory import Inventory
+from nornir.core.plugins.runners import RunnerPlugin
 
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
@@ -61,11 +62,22 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
 
 def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
-    nr = nr.with_runner(BoundedRunner(workers))
+    nr = nr.with_runner(_runner(workers))
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
 
 
+def _runner(workers: int | None) -> RunnerPlugin:
+    """Threads here, or Dask workers where `$VPNMESH_DASK` names their scheduler."""
+    local = BoundedRunner(workers)
+    if not os.environ.get(DASK):
+        return local
+    from inventory.dask_runner import DaskRunner  # noqa: PLC0415 - needs an optional extra
+
+    return DaskRunner(local=local)
+
+
+DASK = "VPNMESH_DASK"
 NETBOX = "netbox"
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
 

@@ -96,6 +96,15 @@ def hold_line(task: Task, host: Host) -> None:
 _TURN = "vpnmesh_turn"
 
 
+def start_turn(task: Task, turn: Turn, runner: BoundedRunner) -> MultiResult:
+    """Run the task on the turn's host: it is ended with the turn, and its connections count as the runner's."""
+    setattr(task, _TURN, turn)
+    try:
+        return task.start(turn.host)
+    finally:
+        runner.lines.release(turn)
+
+
 class _Run:
     """One task on its hosts: threads take hosts that wait, and this one's own thread looks after deadlines."""
 
@@ -156,14 +165,11 @@ class _Run:
                 self._done.put((turn, self._outcome(turn)))
 
     def _outcome(self, turn: Turn) -> MultiResult | BaseException:
-        task = self._task.copy()
-        setattr(task, _TURN, turn)
         try:
-            return task.start(turn.host)
+            return start_turn(self._task.copy(), turn, self._runner)
         except BaseException as error:  # noqa: BLE001 - a processor broke: raised where the run was asked for
             return error
         finally:
-            self._runner.lines.release(turn)
             self._turns.pop(turn.host.name, None)
 
     def _take(self, within_s: float) -> BaseException | None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller
 from tasks.connection import shell
 from vpnmesh.host.service import RUN_DIRECTORY
 from vpnmesh.measurements.protocol import Until
@@ -29,6 +30,7 @@ true
 """
 
 
+@on_controller("it waits for all nodes together")
 def probe_path(
     task: Task,
     solution: Solution,

@@ -4,6 +4,7 @@ import time
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller, repeatable
 from tasks.connection import shell
 from tasks.firewall.registry import driver_of
 from vpnmesh.cluster.protocol import ClusterRole
@@ -14,6 +15,7 @@ from vpnmesh.model import Role, Testbed
 ATTEMPTS = 3
 
 
+@on_controller("it compares with its clock")
 def read_clock(task: Task) -> Result:
     """Compare the node's clock with this machine's; `result` is the Skew of the quickest of three round trips."""
     here = shell(task)
@@ -26,6 +28,7 @@ def read_clock(task: Task) -> Result:
     return Result(host=task.host, result=min(skews, key=lambda skew: skew.within_s))
 
 
+@repeatable
 def read_answers(task: Task, testbed: Testbed) -> Result:
     """Traffic, load, kernel features, foreign processes, overlays and pods; `result` is an NodeAnswers."""
     node = testbed.node(task.host.name)
@@ -33,6 +36,7 @@ def read_answers(task: Task, testbed: Testbed) -> Result:
     return Result(host=task.host, result=shell(task).gather(questions.answers(node, features)))
 
 
+@repeatable
 def read_cluster_answers(task: Task, role: ClusterRole) -> Result:
     """Cgroups, ports, swap, settings and other clusters of a node that is to have that role; `result` is a
     ClusterAnswers.
@@ -40,6 +44,7 @@ def read_cluster_answers(task: Task, role: ClusterRole) -> Result:
     return Result(host=task.host, result=shell(task).gather(cluster.answers(role)))
 
 
+@repeatable
 def probe_path_mtu(task: Task, testbed: Testbed) -> Result:
     """Send full packets to every other node's underlay; `result` maps its address to the MTU that got through."""
     others = [

@@ -2,6 +2,7 @@
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.host.files import executable
@@ -13,6 +14,7 @@ from vpnmesh.plan import Completed, Fact, Plan, ask, together
 _NETEM = ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
 
 
+@repeatable
 def set_impairment(
     task: Task, engine: Engine, target: Target, impairment: Impairment, dry_run: bool | None = None
 ) -> Result:
@@ -24,6 +26,7 @@ def set_impairment(
     return converge(task, engine.observe(target).map(plan), dry_run)
 
 
+@repeatable
 def clear_impairment(
     task: Task, engine: Engine, targets: tuple[Target, ...], dry_run: bool | None = None
 ) -> Result:
@@ -41,6 +44,7 @@ def clear_impairment(
     return Result(host=task.host, changed=bool(wanted), diff=diff)
 
 
+@repeatable
 def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Impairment) -> Result:
     """Start the time anew after which the impairment would lift itself."""
     here = shell(task)
@@ -50,16 +54,19 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
     return Result(host=task.host, changed=False)
 
 
+@repeatable
 def read_impairment(task: Task, engine: Engine, target: Target) -> Result:
     """What the kernel holds; `result` is an InstalledImpairment."""
     return Result(host=task.host, result=shell(task).gather(engine.observe(target)))
 
 
+@repeatable
 def install_engine(task: Task, path: str, program: bytes, dry_run: bool | None = None) -> Result:
     """Put the lab's own engine at that path of the node."""
     return converge(task, executable(path, program), dry_run)
 
 
+@repeatable
 def has_netem(task: Task) -> Result:
     """Whether this node's kernel has netem; `result` is True or False."""
     done: Completed = shell(task).gather(ask(*_NETEM))

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller
 from tasks.connection import Attached, Shell, shell_of
 from tasks.path import sent_bytes
 from vpnmesh.errors import InputError, NodeUnreachableError, UnavailableError, VpnmeshError
@@ -40,6 +41,7 @@ def _keep_nowhere(_name: str, _text: str) -> None:
     """Without a run directory the result alone holds what was said."""
 
 
+@on_controller("it holds connections to several nodes at once")
 def measure(
     task: Task,
     measurement: Measurement,

@@ -2,6 +2,7 @@
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.host.service import logs
@@ -14,6 +15,7 @@ SETTLE_S = 10.0
 """How long a daemon may take from its start until its state is the planned one."""
 
 
+@repeatable
 def join_stage(task: Task, mesh: D, stage: Stage[D], dry_run: bool | None = None) -> Result:
     """Run one stage of joining on this node; `result` holds what the node publishes for later stages.
 
@@ -28,11 +30,13 @@ def join_stage(task: Task, mesh: D, stage: Stage[D], dry_run: bool | None = None
     return result
 
 
+@repeatable
 def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Remove everything of the solution from this node."""
     return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
 
 
+@repeatable
 def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Keep the solution from using Calico's interfaces as a way to its peers (paper, section 3.2.3).
 
@@ -44,11 +48,13 @@ def blacklist_interfaces(task: Task, solution: Solution, mesh: Mesh, dry_run: bo
     return converge(task, plan, dry_run)
 
 
+@repeatable
 def read_logs(task: Task) -> Result:
     """The ends of our services' logs on this node; `result` maps a service's name to its text, not masked."""
     return Result(host=task.host, result=shell(task).gather(logs()))
 
 
+@repeatable
 def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
     """What the solution reports of itself and its peers on this node; `result` is a Status."""
     return Result(
@@ -56,6 +62,7 @@ def mesh_status(task: Task, solution: Solution, mesh: Mesh) -> Result:
     )
 
 
+@repeatable
 def read_stack(task: Task, solution: Solution) -> Result:
     """What the solution's processes and interface use of this node's network stack; `result` maps what to how."""
     return Result(host=task.host, result=shell(task).gather(in_use(solution.processes, solution.interfaces)))

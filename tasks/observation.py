@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.connection import shell
 from tasks.ping import pinged
 from vpnmesh.host.pods import pod_mtu
@@ -31,6 +32,7 @@ class Look:
     link_changes: int | None = None
 
 
+@repeatable
 def look_at_node(
     task: Task,
     solution: Solution,

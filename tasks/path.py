@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller, repeatable
 from tasks.connection import Shell, shell, shell_of
 from vpnmesh.errors import CheckError
 from vpnmesh.host.pods import in_pod, pod_address
@@ -19,6 +20,7 @@ _HEADERS_BYTES = 28
 _PROBES = 3
 
 
+@repeatable
 def knock(task: Task, targets: Mapping[str, Sequence[str]]) -> Result:
     """Send one ping to each of this host's targets at the same time, whether answered or not.
 
@@ -29,6 +31,7 @@ def knock(task: Task, targets: Mapping[str, Sequence[str]]) -> Result:
     return Result(host=task.host)
 
 
+@on_controller("it asks two nodes at once")
 def probe_relay_share(task: Task, testbed: Testbed, server: str, others: Mapping[str, Host]) -> Result:
     """The relay node's share of a probe's bytes (pod to pod and back), by its interface's own counter.
 

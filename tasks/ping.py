@@ -2,6 +2,7 @@
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.connection import shell
 from vpnmesh.host.pods import in_pod
 from vpnmesh.impairment import burst
@@ -11,6 +12,7 @@ from vpnmesh.tools import ping
 INTERVAL_S = 0.05
 
 
+@repeatable
 def ping_address(
     task: Task,
     address: str,
@@ -35,6 +37,7 @@ def pinged(
     return Fact((command,), lambda completed: completed[0].stdout + completed[0].stderr)
 
 
+@repeatable
 def ping_burst(task: Task, address: str, *, from_pod: bool = False) -> Result:
     """Send 2,000 pings within a second, to judge loss by; `result` is a PingSummary."""
     fact = burst.burst(address, in_pod() if from_pod else ())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.connection import shell
 from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.host.service import looking_in
@@ -61,6 +62,7 @@ _FOOTPRINT = {
 }
 
 
+@repeatable
 def read_provenance(task: Task, testbed: Testbed, versions: tuple[tuple[str, ...], ...] = ()) -> Result:
     """Everything that a result must be read with; `result` maps a name to what the node said."""
     questions: dict[str, Fact[Completed]] = {name: ask(*argv) for name, argv in _QUESTIONS.items()}
@@ -73,6 +75,7 @@ def read_provenance(task: Task, testbed: Testbed, versions: tuple[tuple[str, ...
     return Result(host=task.host, result={name: _said(one) for name, one in answers.items()})
 
 
+@repeatable
 def read_footprint(task: Task) -> Result:
     """What a run could leave on a node; read before and after it, and compared.
 
@@ -90,6 +93,7 @@ def footprint_lines(one: Completed) -> list[str]:
     return [f"{UNREAD}: {(one.stderr.strip().splitlines() or [f'exit {one.exit_code}'])[-1]}"]
 
 
+@repeatable
 def find_binaries(task: Task, programs: tuple[str, ...], folder: str = "") -> Result:
     """Where the node has these programs; `result` maps a name to its path, "" where there is none.
 
@@ -104,6 +108,7 @@ def find_binaries(task: Task, programs: tuple[str, ...], folder: str = "") -> Re
     return Result(host=task.host, result=shell(task).gather(together(facts)))
 
 
+@repeatable
 def read_version(task: Task, argv: tuple[str, ...], folder: str = "") -> Result:
     """What a program says of itself, by this command; `result` is "not known: ..." where it fails."""
     question = ask(*looking_in(folder, argv))

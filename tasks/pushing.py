@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller, repeatable
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.errors import CheckError
@@ -38,11 +39,13 @@ def _untold(_host: str, _sent: int) -> None:
     pass
 
 
+@repeatable
 def look_for_program(task: Task, program: str) -> Result:
     """Where this node has a program of its own, and its processor; `result` is a pair, ("", "x86_64") where not."""
     return Result(host=task.host, result=shell(task).gather(program_there(program)))
 
 
+@on_controller("the file is on its disk")
 def push_file(
     task: Task,
     source: Path,
@@ -75,6 +78,7 @@ def push_file(
     )
 
 
+@repeatable
 def withdraw_files(task: Task, dry_run: bool | None = None) -> Result:
     """Remove from this node what `push_file` brought, but nothing that has been changed since."""
     return converge(task, withdrawn(), dry_run)

@@ -15,6 +15,7 @@ from scrapli.exceptions import ScrapliException
 from scrapli.session import Options as SessionOptions
 from scrapli.transport import Ssh2Options
 
+from inventory.repeating import on_controller
 from tasks.connection import Shell, shell
 from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError, VpnmeshError
 from vpnmesh.plan import Command
@@ -47,6 +48,7 @@ class Console(Protocol):
         """Make the running configuration survive a restart."""
 
 
+@on_controller("it holds the switch's login")
 def set_access_vlans(
     task: Task,
     ports: tuple[AccessPort, ...],
@@ -71,6 +73,7 @@ def set_access_vlans(
     return Result(host=task.host, changed=bool(wanted), diff=wanted.diff, result=before)
 
 
+@on_controller("it holds the switch's login")
 def read_ports(task: Task, names: tuple[str, ...]) -> Result:
     """The ports as they are; changes nothing."""
     system = system_named(str(task.host.platform))

@@ -4,12 +4,16 @@ A VPN's mesh and a Kubernetes cluster are both deployed so; `tasks.join_stage` r
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from vpnmesh.errors import CheckError
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Fact, Plan, Text
+
+_AND = ", "
+"""Between the names of stages that are run as one."""
 
 
 class Deployment(Protocol):
@@ -38,6 +42,13 @@ def published_by(
 D = TypeVar("D", bound=Deployment)
 
 
+class HasStages(Protocol):
+    """A solution or an installer: what can tell its stages."""
+
+    def stages(self, deployment: Any, /) -> Sequence["Stage[Any]"]:
+        """The stages of that deployment."""
+
+
 def _publish_nothing(_deployment: Any, _node: Node) -> Fact[dict[str, Text]]:
     return Fact((), lambda _: {})
 
@@ -50,6 +61,8 @@ class Stage(Generic[D]):
     One that is `beside` needs nothing of the stage before it: both run at once where they have no node in common.
     From the first that is `joining` on it is the members who join, and their time is the join's; without one that is
     the last stage.
+
+    `origin` is what it can be had from again by its name: another process cannot be given the functions in it.
     """
 
     name: str
@@ -58,6 +71,27 @@ class Stage(Generic[D]):
     publish: Callable[[D, Node], Fact[dict[str, Text]]] = _publish_nothing
     beside: bool = False
     joining: bool = False
+    origin: tuple[HasStages, Deployment] | None = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its name and where it is from; one that does not say that is refused."""
+        if self.origin is None:
+            raise TypeError(f"stage {self.name} does not say whose it is")
+        return stage_named, (*self.origin, self.name)
+
+
+def stages_of(owner: HasStages, deployment: D) -> tuple[Stage[D], ...]:
+    """The stages of a deployment, each with its origin."""
+    return tuple(replace(stage, origin=(owner, deployment)) for stage in owner.stages(deployment))
+
+
+def stage_named(owner: HasStages, deployment: Deployment, name: str) -> Stage[Any]:
+    """The stage of that name, alone or joined with those that may run beside it."""
+    known = {stage.name: stage for stage in stages_of(owner, deployment)}
+    parts = name.split(_AND)
+    if lacking := [part for part in parts if part not in known]:
+        raise CheckError("provision", f"no stage {lacking[0]!r}; known are: {', '.join(known)}")
+    return reduce(_joined, (known[part] for part in parts))
 
 
 def side_by_side(stages: Sequence[Stage[D]]) -> tuple[Stage[D], ...]:
@@ -78,8 +112,9 @@ def _joined(first: Stage[D], second: Stage[D]) -> Stage[D]:
         return first if node.name in first.nodes else second
 
     return Stage(
-        f"{first.name}, {second.name}",
+        f"{first.name}{_AND}{second.name}",
         first.nodes + second.nodes,
         lambda deployment, node: of(node).plan(deployment, node),
         lambda deployment, node: of(node).publish(deployment, node),
+        origin=first.origin,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller, repeatable
 from tasks.connection import shell
 from tasks.firewall.journal import Journal, default_directory
 from tasks.firewall.registry import origin_of, session_of
@@ -42,6 +43,7 @@ for pid in $pids; do wait "$pid"; echo $?; done
 SILENT, REFUSED = 7, 0
 
 
+@on_controller("the firewall's journal is on its disk")
 def set_firewall_policy(
     task: Task,
     policy: Policy,
@@ -71,6 +73,7 @@ def set_firewall_policy(
     return Result(host=task.host, changed=bool(diff), diff=diff, result=tuple(said))
 
 
+@on_controller("the firewall's journal is on its disk")
 def roll_back_firewall(
     task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
 ) -> Result:
@@ -178,6 +181,7 @@ def _way_to(address: IPv4Address) -> ManagementPath:
         return ManagementPath(IPv4Address(probe.getsockname()[0]), address)
 
 
+@repeatable
 def probe_reach(
     task: Task, targets: Mapping[str, tuple[tuple[str, Protocol, int], ...]], wait_s: float = WAIT_S
 ) -> Result:

@@ -9,7 +9,7 @@ from vpnmesh.cluster.protocol import POD_PREFIX, Cluster, ClusterState, Installe
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_address
 from vpnmesh.lab.waiting import wait_until
-from vpnmesh.stages import side_by_side
+from vpnmesh.stages import side_by_side, stages_of
 from vpnmesh.study.journal import ClusterUp
 from vpnmesh.study.profile import Profile, check_cluster
 from workflows.run.artifacts import bring_artifacts
@@ -71,7 +71,7 @@ def raise_cluster(site: Site, installer: Installer, network: PodNetwork) -> Rais
     if installer.artifacts:
         with set_up.phase("artifacts"):
             bring_artifacts(site, installer, cluster)
-    for stage in side_by_side(installer.stages(cluster)):
+    for stage in side_by_side(stages_of(installer, cluster)):
         with set_up.phase(stage.name):
             cluster = run_stages(site, [stage], cluster, set_up)
     with set_up.phase("ready"):

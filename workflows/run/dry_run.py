@@ -21,6 +21,7 @@ from vpnmesh.impairment.engine import Engine, impairment_for
 from vpnmesh.model import Condition, Place, Scenario
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.stages import stages_of
 from vpnmesh.study.matrix import MatrixPlan, scenarios_of
 from workflows.run.artifacts import lacking_artifacts
 from workflows.run.hosts import HostsFailedError, run_on
@@ -81,7 +82,7 @@ def _scenario(site: Site, scenario: Scenario) -> Diffs:
     )
     # keys that do not exist yet show as words
     mesh = Mesh(site.testbed, scenario, dry_run=True)
-    for stage in solution.stages(mesh):
+    for stage in stages_of(solution, mesh):
         found += _diffs(run_on(site.nr, stage.nodes, tasks.join_stage, mesh=mesh, stage=stage, dry_run=True))
     return found + _pods(site, mesh)
 
@@ -110,7 +111,7 @@ def _cluster(site: Site, installer: Installer, network: PodNetwork) -> Diffs:
     found: Diffs = [
         (name, f"+{artifact} to {artifact.target}") for artifact, names in lacking for name in names
     ]
-    for stage in installer.stages(cluster):
+    for stage in stages_of(installer, cluster):
         found += _diffs(
             run_on(site.nr, stage.nodes, tasks.join_stage, mesh=cluster, stage=stage, dry_run=True)
         )

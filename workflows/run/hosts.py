@@ -9,7 +9,6 @@ from nornir.core.filter import F
 from nornir.core.task import Result
 
 from inventory.lines import cut_all
-from inventory.runner import BoundedRunner
 from vpnmesh.errors import NodeUnreachableError, VpnmeshError
 
 # Nornir logs a traceback for every failed task; failures travel as values here and are shown once
@@ -114,8 +113,8 @@ def _plain(error: BaseException) -> VpnmeshError:
 
 def abort_connections(nr: Nornir) -> None:
     """End every task in flight and cut every SSH connection, at once; the next task logs in again."""
-    if isinstance(nr.runner, BoundedRunner):
-        nr.runner.stop("interrupted")
+    if stop := getattr(nr.runner, "stop", None):
+        stop("interrupted")
     cut_all(list(nr.inventory.hosts.values()))
 
 

@@ -15,6 +15,7 @@ from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh, Solution, Stage, Status
+from vpnmesh.stages import stages_of
 from vpnmesh.study.checks import check_mesh, check_share
 from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
@@ -103,7 +104,7 @@ def deploy(site: Site, solution: Solution, scenario: Scenario) -> Provisioned:
     promise(site, solution, mesh)
     with set_up.phase("firewall"):
         firewall_policy(site, scenario.policy)
-    infrastructure, members = _parts(solution.stages(mesh))
+    infrastructure, members = _parts(stages_of(solution, mesh))
     with set_up.phase("infrastructure"):
         mesh = run_stages(site, infrastructure, mesh, set_up)
     with set_up.phase("members"):
@@ -136,7 +137,7 @@ def firewall_policy(site: Site, name: str) -> None:
 
 def join(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
     """Run all of the solution's stages; returns the mesh that knows all keys."""
-    return run_stages(site, solution.stages(mesh), mesh)
+    return run_stages(site, stages_of(solution, mesh), mesh)
 
 
 def await_mesh(site: Site, solution: Solution, mesh: Mesh, ready_s: float | None = None) -> dict[str, Status]:

@@ -1,0 +1,143 @@
+"""How a worker logs in to its hosts: a file of its own machine, which never leaves it.
+
+    defaults:
+      key_file: /etc/vpnmesh/site.key
+      known_hosts: /etc/vpnmesh/known_hosts
+    hosts:
+      edge-7:
+        username: admin
+        password: {env: EDGE_7_PASSWORD}
+        sudo_password: {command: [pass, show, edge-7]}
+
+Without a file: the agent of the worker's user, and its known hosts.
+"""
+
+import os
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import cast
+
+from vpnmesh.documents.yaml_text import parse_yaml, unreadable
+from vpnmesh.errors import InputError, UnknownNameError
+
+COMMAND_S = 30.0
+"""What a command that gives a secret may take."""
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+Entry = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What opens a host; nothing of it is sent anywhere."""
+
+    username: str = ""
+    password: str | None = None
+    key_file: str = ""
+    passphrase: str = ""
+    known_hosts: str = ""
+    sudo_password: str = ""
+
+    def __repr__(self) -> str:
+        return "<a login>"
+
+    def extras(self) -> dict[str, object]:
+        """As netmiko's options have it; host keys are always checked."""
+        found: dict[str, object] = {"ssh_strict": True, "system_host_keys": not self.known_hosts}
+        if self.key_file:
+            found |= {"use_keys": True, "key_file": self.key_file}
+        if self.passphrase:
+            found["passphrase"] = self.passphrase
+        if self.known_hosts:
+            found |= {"alt_host_keys": True, "alt_key_file": self.known_hosts}
+        return found
+
+
+KEYS = tuple(one.name for one in fields(Login))
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """All logins of a worker, as its file says them; what `env` and `command` mean is looked up for each host."""
+
+    place: str = "logins"
+    defaults: Entry = field(default_factory=dict)
+    hosts: Mapping[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "Logins":
+        """The file's content; InputError where it is wrong, or where others may read it."""
+        try:
+            mode, content = path.stat().st_mode, path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if mode & _OTHERS:
+            raise InputError(str(path), "may be read by others", f"chmod 600 {path}")
+        found = _mapping(parse_yaml(content, str(path)), str(path))
+        for key in found:
+            if key not in ("defaults", "hosts"):
+                raise UnknownNameError(str(path), "key", str(key), ["defaults", "hosts"])
+        hosts = _mapping(found.get("hosts"), f"{path}: hosts")
+        return cls(
+            str(path),
+            _entry(found.get("defaults"), f"{path}: defaults"),
+            {name: _entry(entry, f"{path}: hosts: {name}") for name, entry in hosts.items()},
+        )
+
+    def of(self, host: str) -> Login:
+        """The login of that host; InputError where a variable or a command gives nothing."""
+        entry = {**self.defaults, **self.hosts.get(host, {})}
+        return Login(**{key: _value(value, f"{self.place}: {host}: {key}") for key, value in entry.items()})
+
+
+def _mapping(value: object, place: str) -> dict[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(place, "is no mapping", "write NAME: VALUE, one to a line below it")
+    return {str(key): one for key, one in value.items()}
+
+
+def _entry(value: object, place: str) -> Entry:
+    entry = _mapping(value, place)
+    for key, one in entry.items():
+        if key not in KEYS:
+            raise UnknownNameError(place, "key", key[:40], list(KEYS))
+        if not isinstance(one, str) and not _asks(one):
+            way_out = "write text in quotes, {env: NAME}, or {command: [PROGRAM, ARGUMENT]}"
+            raise InputError(f"{place}: {key}", "is no text", way_out)
+    return entry
+
+
+def _asks(value: object) -> bool:
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return False
+    argv = value.get("command")
+    is_argv = isinstance(argv, list) and bool(argv) and all(isinstance(one, str) for one in argv)
+    return is_argv or isinstance(value.get("env"), str)
+
+
+def _value(value: object, place: str) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "env" in value:
+        name = str(value["env"])
+        if not os.environ.get(name):
+            raise InputError(place, f"the environment has no {name}", "set it where the worker is started")
+        return os.environ[name]
+    return _said(tuple(cast("list[str]", value["command"])), place)
+
+
+def _said(argv: tuple[str, ...], place: str) -> str:
+    """What the command prints, without the end of its line; what it says on stderr is not shown, it may be secret."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=COMMAND_S, stdin=subprocess.DEVNULL, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(place, f"{argv[0]}: {type(error).__name__}", "try it by hand") from error
+    if done.returncode or not done.stdout.strip():
+        raise InputError(place, f"{argv[0]} gave nothing (exit {done.returncode})", "try it by hand")
+    return done.stdout.rstrip("\n")

@@ -1,0 +1,232 @@
+"""Two sites with real SSH hosts, and Dask processes at them: the controller's own, and one that it cannot reach.
+
+`here` is the network that the caller is in: hosts on 127.1.0.N. `edge` is a network namespace of its own, whose hosts
+10.88.0.N are in no route of anybody else, and which lets nobody in: its worker reaches the scheduler, no more.
+"""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from nornir.core import Nornir
+from nornir.core.configuration import Config
+from nornir.core.inventory import (
+    ConnectionOptions,
+    Defaults,
+    Group,
+    Groups,
+    Host,
+    Hosts,
+    Inventory,
+    ParentGroups,
+)
+from nornir.core.state import GlobalState
+
+from inventory.across.certificates import make_credentials
+from inventory.dask_runner import DaskRunner
+from tests.conftest import ROOT
+from vpnmesh.lab.controller import await_ssh
+from vpnmesh.lab.waiting import wait_until
+
+HERE, EDGE = "here", "edge"
+SCHEDULER = "10.77.0.1"
+PORT = 8786
+START_S = 120.0
+"""How long a process of Dask may take to import what it needs, on a machine that is busy."""
+_GUARD = """
+table inet guard {
+  chain input {
+    type filter hook input priority 0; policy accept;
+    iifname "far1" ct state established accept
+    iifname "far1" drop
+  }
+}
+"""
+_SSHD = """
+ListenAddress {listen}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/id_ed25519.pub
+UsePAM no
+UseDNS no
+StrictModes no
+PidFile none
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+PrintMotd no
+PrintLastLog no
+MaxStartups 500
+MaxSessions 500
+"""
+# the machine's own start-up files of a shell stay out
+_START = (
+    "mount -t tmpfs none /root && mount -t tmpfs none /run && mkdir /run/sshd"
+    " && exec /usr/sbin/sshd -D -f {config}"
+)
+
+
+def address_of(site: str, number: int) -> str:
+    """The address of a site's host."""
+    return f"127.1.0.{number}" if site == HERE else f"10.88.0.{number}"
+
+
+@dataclass
+class FarSites:
+    """Both sites with so many hosts each, credentials, and what was started."""
+
+    folder: Path
+    hosts: int
+    edge_pid: int
+    running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        return f"tls://{SCHEDULER}:{PORT}"
+
+    @property
+    def credentials(self) -> Path:
+        """All roles' folders."""
+        return self.folder / "credentials"
+
+    def start(self, name: str, *argv: str, at: str = HERE, env: Mapping[str, str] | None = None) -> None:
+        """Start `python -m workflows.workers ...` at that site, and wait until it says that it is there."""
+        log = self.folder / f"{name}.log"
+        enter = ("nsenter", f"--net=/proc/{self.edge_pid}/ns/net") if at == EDGE else ()
+        command = ("setpriv", "--pdeathsig", "KILL", *enter, sys.executable, "-m", "workflows.workers", *argv)
+        with log.open("w") as file:
+            self.running[name] = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=ROOT,
+                env=dict(env) if env else None,
+            )
+        kind = argv[0]
+        said = wait_until(
+            lambda: self.log(name), START_S, good=lambda text: f"{kind} " in text or self.ended(name)
+        )
+        assert not self.ended(name), said
+        assert f"{kind} " in said
+
+    def log(self, name: str) -> str:
+        """What a process said so far."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def ended(self, name: str) -> bool:
+        """Whether it has ended."""
+        return self.running[name].poll() is not None
+
+    def start_scheduler(self) -> None:
+        """At the controller's site."""
+        listen = f"{SCHEDULER}:{PORT}"
+        self.start("scheduler", "scheduler", "--credentials", str(self.credentials), "--listen", listen)
+
+    def start_worker(self, name: str, site: str, *, threads: int = 8) -> None:
+        """At that site, reaching its hosts."""
+        more = ("--reaches", site, "--logins", str(self.folder / "logins.yaml"), "--threads", str(threads))
+        worker = ("worker", self.address, "--credentials", str(self.credentials / "worker"), "--name", name)
+        self.start(name, *worker, *more, at=site)
+
+    def end(self, name: str, number: int = signal.SIGTERM) -> None:
+        """Send a process a signal, and wait for its end."""
+        process = self.running.pop(name)
+        process.send_signal(number)
+        process.wait(30)
+
+    def runner(self, **options: object) -> DaskRunner:
+        """The controller's, connected when it first runs something."""
+        return DaskRunner(self.address, str(self.credentials), **options)  # type: ignore[arg-type]
+
+    def nornir(self, runner: DaskRunner, sites: tuple[str, ...] = (HERE, EDGE)) -> Nornir:
+        """The hosts `here-1`, `edge-1` and so on; the controller itself has no login for any of them."""
+        groups = Groups({site: Group(f"site__{site}") for site in sites})
+        hosts = Hosts(
+            {
+                f"{site}-{number}": Host(
+                    f"{site}-{number}",
+                    hostname=address_of(site, number),
+                    username="root",
+                    port=22,
+                    platform="linux",
+                    groups=ParentGroups([groups[site]]),
+                    defaults=Defaults(),
+                    connection_options={"netmiko": ConnectionOptions(extras={"allow_agent": False})},
+                )
+                for site in sites
+                for number in range(1, self.hosts + 1)
+            }
+        )
+        return Nornir(Inventory(hosts, groups, Defaults()), Config(), GlobalState(), runner=runner)
+
+
+@contextmanager
+def far_sites(folder: Path, hosts: int) -> Iterator[FarSites]:
+    """Both sites with their hosts, in the caller's network namespace and one beside it; no Dask process yet."""
+    _keys(folder, hosts)
+    make_credentials(folder / "credentials")
+    with ExitStack() as stack:
+        edge = _process(stack, "unshare", "--net", "sleep", "infinity")
+        wait_until(lambda: _network(edge), 10.0, good=lambda found: found != _network("self"))
+        for line in _links(edge, hosts):
+            subprocess.run(line.split(), check=True)
+        subprocess.run(
+            ("nsenter", f"--net=/proc/{edge}/ns/net", "nft", "-f", "-"), input=_GUARD, text=True, check=True
+        )
+        _sshd(stack, folder, "here", "0.0.0.0", ())
+        _sshd(stack, folder, "edge", "0.0.0.0", ("nsenter", f"--net=/proc/{edge}/ns/net"))
+        await_ssh([address_of(HERE, 1)], 60.0)
+        sites = FarSites(folder, hosts, edge)
+        try:
+            yield sites
+        finally:
+            for process in sites.running.values():
+                process.kill()
+                process.wait()
+
+
+def _network(pid: int | str) -> str:
+    return str(Path(f"/proc/{pid}/ns/net").readlink())
+
+
+def _links(edge: int, hosts: int) -> list[str]:
+    inside = f"nsenter --net=/proc/{edge}/ns/net ip"
+    return [
+        f"ip link add far0 type veth peer name far1 netns {edge}",
+        f"ip address add {SCHEDULER}/24 dev far0",
+        "ip link set far0 up",
+        f"{inside} link set lo up",
+        f"{inside} address add 10.77.0.2/24 dev far1",
+        f"{inside} link set far1 up",
+        *(f"{inside} address add {address_of(EDGE, number)}/32 dev lo" for number in range(1, hosts + 1)),
+    ]
+
+
+def _process(stack: ExitStack, *argv: str) -> int:
+    """A process that ends with the stack, and with this one."""
+    process = subprocess.Popen(("setpriv", "--pdeathsig", "KILL", *argv), stderr=subprocess.DEVNULL)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process.pid
+
+
+def _keys(folder: Path, hosts: int) -> None:
+    for name in ("host_key", "id_ed25519"):
+        subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)), check=True)
+    public = " ".join((folder / "host_key.pub").read_text().split()[:2])
+    addresses = [address_of(site, number) for site in (HERE, EDGE) for number in range(1, hosts + 1)]
+    (folder / "known_hosts").write_text("".join(f"{address} {public}\n" for address in addresses))
+    login = {"key_file": str(folder / "id_ed25519"), "known_hosts": str(folder / "known_hosts")}
+    (folder / "logins.yaml").write_text(yaml.safe_dump({"defaults": login}))
+    (folder / "logins.yaml").chmod(0o600)
+
+
+def _sshd(stack: ExitStack, folder: Path, name: str, listen: str, enter: tuple[str, ...]) -> None:
+    config = folder / f"{name}.sshd_config"
+    config.write_text(_SSHD.format(listen=listen, folder=folder))
+    _process(stack, *enter, "unshare", "--mount", "sh", "-c", _START.format(config=config))
