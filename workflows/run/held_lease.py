@@ -120,12 +120,12 @@ class HeldLease:
         self.refuse_lost()
 
     def regain(self) -> None:
-        """Take it again where it was lost; TestbedHeldError where another run holds a node by now.
+        """Ask every node, and take it again where it was lost; TestbedHeldError where another run holds a node by now.
 
-        A node that does not answer stays lost, and is a CheckError.
+        A node that lost it and does not answer is a CheckError.
         """
         with contextlib.suppress(CheckError):
-            self.keep()
+            self.renew()
         with self._lock:
             parameters = {"lease": self.lease, "again": True}
             _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, **parameters)
