@@ -193,6 +193,7 @@ def main(
                 if store is None:
                     store = Store.create(directory, asked.request(testbed), site.secrets)
                 code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
+            _complain(console, own)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
@@ -319,6 +320,12 @@ def run(
         )
         return 128 + signum
     return SOME_FAILED if matrix.failed else ALL_MEASURED
+
+
+def _complain(console: Console, site: Site) -> None:
+    """Say which nodes could not be given back."""
+    for complaint in site.take_complaints():
+        console.print(complaint, highlight=False, markup=False)
 
 
 def _missing(store: Store) -> dict[str, str]:

@@ -48,8 +48,9 @@ def now_s() -> float:
 class HeldLease:
     """The lease of one session on these nodes; `lost` says of each node that took it away how that was.
 
-    `settings` are the kernel settings that a node sets again when it undoes. Renewing may come
-    from a thread of its own beside the run's.
+    `settings` are the kernel settings that a node sets again when it undoes. `unclean` nodes are those where something
+    could not be removed: they keep what they were to undo beside what comes, and are never given back. Renewing may
+    come from a thread of its own beside the run's.
     """
 
     nr: Nornir
@@ -57,6 +58,8 @@ class HeldLease:
     lease: Lease
     lost: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    unclean: set[str] = field(default_factory=set)
+    _promised: dict[str, Plan] = field(default_factory=dict, repr=False)
     _renewed_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -109,29 +112,35 @@ class HeldLease:
     def promise(self, undo: Mapping[str, Plan]) -> None:
         """Put on every node of these what it undoes by itself, before that is made; CheckError as `renew`."""
         with self._lock:
-            results = run_on(self.nr, undo, tasks.renew_lease, lease=self.lease, undo=undo)
+            owed = {name: plan for name, plan in self._promised.items() if name in self.unclean}
+            plans = {name: owed.get(name, Plan()) + plan for name, plan in undo.items()}
+            self._promised |= plans
+            results = run_on(self.nr, plans, tasks.renew_lease, lease=self.lease, undo=plans)
             self._take_in(results)
         self.refuse_lost()
 
     def regain(self) -> None:
-        """Take it again where it was lost; TestbedHeldError where another run holds a node by now.
+        """Ask every node, and take it again where it was lost; TestbedHeldError where another run holds a node by now.
 
-        A node that does not answer stays lost, and is a CheckError.
+        A node that lost it and does not answer is a CheckError.
         """
         with contextlib.suppress(CheckError):
-            self.keep()
+            self.renew()
         with self._lock:
             parameters = {"lease": self.lease, "again": True}
             _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, **parameters)
             for name, result in answers.items():
                 _refuse_held(name, result.result)
                 del self.lost[name]
+                self.unclean.discard(name)
         self.refuse_lost()
 
-    def release(self) -> dict[str, VpnmeshError]:
-        """Give it back wherever it is still held; returns the nodes that did not answer: they end it by themselves."""
+    def release(self) -> dict[str, str]:
+        """Give it back wherever it is still held; returns the nodes that end it by themselves, with the reason."""
         with self._lock:
-            return self._give_back()
+            failed = {name: str(error) for name, error in self._give_back().items()}
+        unclean = dict.fromkeys(self.unclean, "not all could be removed")
+        return failed | unclean
 
     def refuse_lost(self) -> None:
         """CheckError names every node whose lease is not held any more."""
@@ -144,7 +153,8 @@ class HeldLease:
 
     def _give_back(self) -> dict[str, VpnmeshError]:
         self._fence(None)
-        failed, _ = ask_each(self.nr, self.nodes, tasks.release_lease, lease=self.lease)
+        names = [name for name in self.nodes if name not in self.unclean]
+        failed, _ = ask_each(self.nr, names, tasks.release_lease, lease=self.lease)
         return failed
 
     def _take_in(self, results: Mapping[str, object]) -> None:

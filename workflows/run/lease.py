@@ -34,8 +34,8 @@ def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS)
         ended.set()
         keeper.join()
         site.lease = None
-        for node, error in held.release().items():
-            site.complaints.append(f"{node} ends its lease by itself: {error}")
+        for node, why in held.release().items():
+            site.complaints.append(f"{node} undoes by itself within {seconds} s what the run made: {why}")
 
 
 def keep_lease(site: Site) -> None:

@@ -22,7 +22,7 @@ from workflows.run import firewall
 from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
 from workflows.run.held_lease import TestbedHeldError
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import InterruptedRunError
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -224,6 +224,7 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
         lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
         lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),
         lambda: firewall_policy(site, "allow-all"),
+        # each node that is clean now has nothing more of the scenario to undo
         lambda: promise(site),
     )
     interrupts = [interrupt for step in steps if (interrupt := _carried_out(site, step))]
@@ -250,6 +251,8 @@ def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError 
         step()
     except VpnmeshError as error:
         site.complaints.append(str(error))
+        if site.lease is not None and isinstance(error, HostsFailedError):
+            site.lease.unclean |= set(error.errors)
     except InterruptedRunError as interrupt:
         _carried_out(site, step)
         return interrupt

@@ -22,6 +22,7 @@ from workflows.run.cluster import refuse_other_clusters
 from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, now, written
 from workflows.run.cluster_view import prove_pods
 from workflows.run.hosts import run_on
+from workflows.run.lease import leased
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -53,15 +54,16 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
     try:
         record = in_lab(site, record)
         files.write(record)
-        solution = ready_to_start(site, record.scenario)
-        record = replace(record, footprint=provenance.footprint(site))
-        files.write(record)
-        touched = True
-        deployed = deploy(site, solution, record.scenario)
-        with deployed.set_up.phase("answers"):
-            prove_pods(site)
-        record = _stood_up(site, record, deployed, wanted.kubeconfig)
-        files.write(record)
+        with leased(site, site.firewall.run):
+            solution = ready_to_start(site, record.scenario)
+            record = replace(record, footprint=provenance.footprint(site))
+            files.write(record)
+            touched = True
+            deployed = deploy(site, solution, record.scenario)
+            with deployed.set_up.phase("answers"):
+                prove_pods(site)
+            record = _stood_up(site, record, deployed, wanted.kubeconfig)
+            files.write(record)
     except BaseException as error:
         if touched and isinstance(error, VpnmeshError):
             save_logs(site)

@@ -15,6 +15,8 @@ from vpnmesh.plan import Command, Plan, at_most, chain
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run.site import Site
 
+_FOLDER_TOO = Command(("rmdir", "--ignore-fail-on-non-empty", "/var/lib/vpnmesh"), ok=(0, 1))
+
 
 def promise(site: Site, solution: Solution | None = None, mesh: Mesh | None = None) -> None:
     """Have the nodes undo impairments, cluster, pods, VPN, firewall rules and settings of ours when we fall silent.
@@ -41,7 +43,7 @@ def _scenario(site: Site, solution: Solution, mesh: Mesh, name: str) -> Plan:
     except (ValueError, LookupError) as error:
         reason = f"{solution.name}: what is left depends on what is found ({error}); see docs/leases.md"
         raise CheckError(STAGE, reason) from error
-    return chain([*plans, _firewall(site, name)])
+    return chain([*plans, _firewall(site, name), Plan((_FOLDER_TOO,))])
 
 
 def _firewall(site: Site, name: str) -> Plan:
