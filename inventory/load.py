@@ -9,6 +9,7 @@ from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.plugins.runners import ThreadedRunner
 
+from inventory.host_keys import make_strict
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
 from vpnmesh.lab.sizes import LAB, size_named, sized, write_inventory
@@ -63,6 +64,7 @@ def _load(place: str, inventory: dict[str, object], workers: int | None) -> tupl
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
     nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
     _use_lab_directory(nr.inventory)
+    make_strict(nr.inventory, place)
     return nr, testbed_of(nr, place)
 
 
