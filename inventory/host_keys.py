@@ -31,10 +31,14 @@ def make_strict(inventory: Inventory, place: str) -> None:
 
 
 def _all_options(inventory: Inventory) -> Iterator[tuple[str, ConnectionOptions]]:
-    named = (("defaults", inventory.defaults), *inventory.groups.items(), *inventory.hosts.items())
-    for name, entry in named:
-        if LOGIN in entry.connection_options:
-            yield name, entry.connection_options[LOGIN]
+    every = {"defaults": inventory.defaults.connection_options}
+    every |= {name: group.connection_options for name, group in inventory.groups.items()}
+    for name, options in (
+        *every.items(),
+        *((host.name, host.connection_options) for host in inventory.hosts.values()),
+    ):
+        if LOGIN in options:
+            yield name, options[LOGIN]
 
 
 def _strict(extras: Mapping[str, object], place: str) -> dict[str, object]:

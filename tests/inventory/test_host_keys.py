@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 import yaml
 from netmiko import ConnectHandler
-from nornir.core.inventory import ConnectionOptions, Defaults, Group, Groups, Host, Hosts, Inventory
+from nornir.core.inventory import (
+    ConnectionOptions,
+    Defaults,
+    Group,
+    Groups,
+    Host,
+    Hosts,
+    Inventory,
+    ParentGroups,
+)
 
 from inventory.host_keys import make_strict
 from inventory.load import load
@@ -76,7 +85,7 @@ def test_an_inventory_that_takes_any_key_is_refused(
 def test_a_group_is_strict_too() -> None:
     """And what a host takes over from its group stays with the group."""
     group = Group("g", connection_options={"netmiko": ConnectionOptions(extras={"key_file": "/k"})})
-    host = Host("h", groups=[group], defaults=Defaults())
+    host = Host("h", groups=ParentGroups([group]), defaults=Defaults())
     inventory = Inventory(Hosts({"h": host}), Groups({"g": group}), host.defaults)
     make_strict(inventory, "here")
     extras = host.get_connection_parameters("netmiko").extras or {}

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 READY, FAILED = "ready", "failed: "
 PAYLOAD_BYTES = 512
@@ -145,7 +146,7 @@ def send(marker: bytes, limit_s: float, address: str, port: str, times: str) -> 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, end)
     role, text, limit, *rest = sys.argv[1:]
-    roles = {"listen": listen, "answer": answer, "send": send}
+    roles: dict[str, Callable[..., object]] = {"listen": listen, "answer": answer, "send": send}
     try:
         said = json.dumps(roles[role](text.encode(), float(limit), *rest))
     except OSError as error:
