@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check bench clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -71,6 +71,9 @@ check:  ## ruff, format, mypy, import contracts
 	$(STEP) "format" $(VENV)/bin/ruff format --check .
 	$(STEP) "types" $(VENV)/bin/mypy
 	$(STEP) "import contracts" $(VENV)/bin/lint-imports --no-logo
+
+audit: venv  ## known holes in what programs are built from, and what is not audited, with the reason
+	$(PYTHON) -m tests.audit
 
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench

@@ -9,6 +9,7 @@ from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.core.plugins.runners import RunnerPlugin
 
+from inventory.host_keys import make_strict
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
@@ -64,6 +65,7 @@ def _load(place: str, inventory: dict[str, object], workers: int | None) -> tupl
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
     nr = nr.with_runner(_runner(workers))
     _use_lab_directory(nr.inventory)
+    make_strict(nr.inventory, place)
     return nr, testbed_of(nr, place)
 
 

@@ -13,6 +13,7 @@ from nornir.core.inventory import Inventory
 from pydantic import TypeAdapter, ValidationError
 
 from inventory.documents import Documents, inventory_of
+from inventory.host_keys import make_strict
 from inventory.netbox_client import NetBox, Query, Row, Values
 from inventory.netbox_records import active, documents_of
 from inventory.netbox_rows import RawAddress, RawHost, RawPort, RawPrefix, Rows
@@ -53,7 +54,9 @@ class NetBoxInventory:
 
     def load(self) -> Inventory:
         """Read everything selected; nothing is cached."""
-        return inventory_of(read_documents(self.netbox, self.filters))
+        inventory = inventory_of(read_documents(self.netbox, self.filters))
+        make_strict(inventory, self.netbox.url)
+        return inventory
 
 
 def read_documents(netbox: NetBox, filters: Mapping[str, Values]) -> Documents:

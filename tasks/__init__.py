@@ -30,6 +30,7 @@ from tasks.ping import ping_address, ping_burst
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.pushing import look_for_program, push_file, withdraw_files
+from tasks.secrecy import listen_for_marker
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import set_sysctls
 
@@ -51,6 +52,7 @@ __all__ = [
     "knock",
     "leave_cluster",
     "leave_mesh",
+    "listen_for_marker",
     "look_at_node",
     "look_for_program",
     "measure",

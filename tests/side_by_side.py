@@ -26,6 +26,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_command_live.py": 300,
     "tests/live/test_cluster_health.py": 240,
     "tests/live/test_doctor_live.py": 30,
+    "tests/live/test_encryption.py": 60,
     "tests/live/test_firewall.py": 25,
     "tests/live/test_firewall_pfsense.py": 50,
     "tests/live/test_firewall_walk_through.py": 15,

@@ -24,7 +24,8 @@ def test_the_journal_is_private_whatever_the_umask(tmp_path: Path, monkeypatch: 
         journal.end(origin)
     finally:
         os.umask(before)
-    folders, files = set(), set()
+    folders: set[tuple[Path, int]] = set()
+    files: set[tuple[Path, int]] = set()
     for path in (default_directory(), journal.directory, *tmp_path.rglob("*")):
         (folders if path.is_dir() else files).add((path, stat.S_IMODE(path.stat().st_mode)))
     assert {mode for _, mode in folders} == {0o700}

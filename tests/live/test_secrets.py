@@ -31,6 +31,14 @@ AT_LEAST = {
     "nebula-relay": 6,
 }
 
+# the folders of ours that others may enter, and what they may write in them; where the first is closed, all is
+OPEN_TO_OTHERS = """
+find /run/vpnmesh /var/lib/vpnmesh -maxdepth 0 -perm /077 -printf '%m %p\\n'
+find /run/vpnmesh /var/lib/vpnmesh ! -type l ! -type s -perm /022 -printf '%m %p\\n'
+find /run/vpnmesh -maxdepth 1 -name '*.[pls][iop]*' -type f -perm /077 -printf '%m %p\\n'
+true
+"""
+
 
 @pytest.mark.parametrize("scenario", AT_LEAST)
 def test_a_run_directory_and_its_nodes_keep_no_secret(
@@ -41,6 +49,7 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
     known: set[str] = set()
     modes: dict[str, str] = {}
     shown: list[str] = []
+    open_to_others: list[str] = []
 
     @contextmanager
     def watched(site: Site, scenario: Scenario) -> Iterator[Provisioned]:
@@ -50,6 +59,7 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
             known.update(secrets_on(site))
             modes.update(files_with(site, sorted(known)))
             shown.extend(said(site, node, "ps -eo args") for node in site.all_nodes)
+            open_to_others.extend(said(site, node, OPEN_TO_OTHERS) for node in site.all_nodes)
 
     monkeypatch.setattr(runner, "provisioned", watched)
     profile = replace(
@@ -79,4 +89,5 @@ def test_a_run_directory_and_its_nodes_keep_no_secret(
     assert [secret for secret in secrets if secret in "".join(shown)] == []
     lines = [line for text in modes.values() for line in text.splitlines()]
     assert [line for line in lines if not line.startswith("600 ")] == []
+    assert "".join(open_to_others) == ""
     assert files_with(site, secrets) == {}

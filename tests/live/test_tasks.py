@@ -1,20 +1,24 @@
 """Changing tasks on real nodes: dry run touches nothing, the second run changes nothing, undoing leaves nothing."""
 
+import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from nornir.core import Nornir
 from nornir.core.filter import F
-from nornir.core.inventory import ConnectionOptions
 from nornir.core.task import Result
 from nornir_utils.plugins.functions import print_result
 
 import tasks
 from inventory.load import load
 from tasks.connection import shell
+from tests.live.conftest import INVENTORY as LAB_INVENTORY
 from tests.measurements import walk_through
 from vpnmesh.errors import CommandError, NodeUnreachableError, UnavailableError
 from vpnmesh.firewall.policy import policy_named
@@ -155,9 +159,14 @@ def test_a_service_is_found_replaced_and_stopped(nr: Nornir, bed: Testbed) -> No
     assert hold_on("1002") == (True, False)
     assert "sleep 1002" in said(nr, host, "ps", "-e", "-o", "args=")
     assert "sleep 1001" not in said(nr, host, "ps", "-e", "-o", "args=")
-    said(nr, host, "sh", "-c", "kill -9 $(cat /run/vpnmesh/sleeper.pid)")
+    # who is nobody's child is gone a moment after the signal
+    kill = "p=$(cat /run/vpnmesh/sleeper.pid); kill -9 $p; while kill -0 $p 2> /dev/null; do sleep 0.02; done"
+    said(nr, host, "sh", "-c", kill)
     assert hold_on("1002") == (True, False)
-    said(nr, host, "sh", "-c", "kill -9 $(cat /run/vpnmesh/sleeper.pid)")
+    modes = said(nr, host, "sh", "-c", "stat -c '%a %n' /run/vpnmesh /run/vpnmesh/sleeper.*").split("\n")[:-1]
+    ends = ("log", "pid", "spec")
+    assert modes == ["700 /run/vpnmesh", *(f"600 /run/vpnmesh/sleeper.{end}" for end in ends)]
+    said(nr, host, "sh", "-c", kill)
     said(
         nr,
         host,
@@ -190,17 +199,33 @@ def test_a_password_for_sudo_travels_on_stdin(lab: Lab) -> None:
     wrong.close_connections()
 
 
-def test_an_unknown_host_key_is_refused(lab: Lab, tmp_path: Any) -> None:
-    """Strict host keys: a node that is not known is not logged in to."""
-    nr = load("lab")[0]
-    empty = tmp_path / "known_hosts"
-    empty.write_text("")
-    options = nr.inventory.defaults.connection_options["netmiko"]
-    extras = {**(options.extras or {}), "alt_key_file": str(empty)}
-    nr.inventory.defaults.connection_options["netmiko"] = ConnectionOptions(platform="linux", extras=extras)
+@pytest.mark.parametrize("said", ["ssh_strict: true", "nothing"])
+@pytest.mark.parametrize("case", ["unknown", "changed"])
+def test_another_host_key_is_refused_by_name(
+    case: str, said: str, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose key is not known, or not the known one, is not logged in to, also where the inventory is silent."""
+    lines = lab.known_hosts.read_text().splitlines()
+    address = load("lab")[1].relay.management
+    other = next(line.split(" ", 1)[1] for line in lines if not line.startswith(f"{address} "))
+    known = [line for line in lines if not line.startswith(f"{address} ")]
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    file = home / ".ssh" / "known_hosts"
+    file.write_text("\n".join(known + [f"{address} {other}"] * (case == "changed")) + "\n")
+    monkeypatch.setenv("HOME", str(home))
+    folder = tmp_path / "inventory"
+    shutil.copytree(LAB_INVENTORY, folder)
+    defaults = yaml.safe_load((folder / "defaults.yaml").read_text())
+    strict = {"ssh_strict": True, "system_host_keys": True} if said != "nothing" else {}
+    defaults["connection_options"]["netmiko"]["extras"] = {"key_file": str(lab.key_file), **strict}
+    (folder / "defaults.yaml").write_text(yaml.safe_dump(defaults))
+    nr, _ = load(str(folder))
     with pytest.raises(HostsFailedError) as caught:
         run_on(nr, ["relay"], tasks.find_binaries, programs=("sh",))
     assert isinstance(caught.value.first, NodeUnreachableError)
+    assert re.search(r"^relay: .*([Hh]ost key|known_hosts)", str(caught.value.first))
+    nr.close_connections()
 
 
 def test_results_print_as_nornir_users_expect(

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from vpnmesh.report.bundle import Member, is_secret_by_name, mask, pack
+from vpnmesh.report.bundle import RUN_FILES, Member, belongs, is_secret_by_name, mask, pack
+from vpnmesh.report.hiding import hiding_of
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,76 @@ def test_the_same_members_give_the_same_bytes() -> None:
     for stream in streams:
         pack([Member(PurePosixPath("a.txt"), b"one")], stream)
     assert streams[0].getvalue() == streams[1].getvalue()
+
+
+BED = {
+    "overlay": "10.213.0.0/24",
+    "pods": "10.136.0.0/16",
+    "nodes": [
+        {
+            "name": "worker1",
+            "management": "10.20.30.41",
+            "management_interface": "mgmt0",
+            "legs": [{"interface": "eth0", "address": "192.88.99.10/29"}],
+        },
+        {
+            "name": "worker2",
+            "management": "edge-7.corp.example",
+            "management_interface": "eth0",
+            "legs": [{"interface": "eth0", "address": "192.88.99.18/29"}],
+        },
+        {
+            "name": "relay",
+            "management": "192.88.99.26",
+            "legs": [{"interface": "eth0", "address": "192.88.99.26/29"}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("no SSH: 10.20.30.41 refused", "no SSH: (management) refused"),
+        ("default via 10.20.30.1 dev x", "default via (management) dev x"),
+        ('{"a": "x\\n10.20.30.0/24 dev mgmt0"}', '{"a": "x\\n(management)/24 dev mgmt0"}'),
+        ("mgmt0@if8   UP   10.20.30.41/24 2001:db8::1/64 \nlo", "mgmt0@if8   UP   (management) \nlo"),
+        ('"lo x \\nmgmt0 UP 2001:db8::1/64 \\neth0 UP"', '"lo x \\nmgmt0 UP (management) \\neth0 UP"'),
+        ("edge-7.corp.example: timed out", "(management): timed out"),
+        ("argv: /home/ops/src/run.py --out=/home/ops/x", "argv: (home)/src/run.py --out=(home)/x"),
+    ],
+)
+def test_the_management_network_and_homes_stay_at_home(text: str, wanted: str) -> None:
+    """Addresses near those of management, names, all that its interface has; and who ran it."""
+    assert hiding_of(BED).text(text)[0] == wanted
+    assert hiding_of(BED).text(wanted) == (wanted, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.88.99.10 192.88.99.26 10.213.0.1 10.136.0.65/32",
+        "1.20.30.41.5 10.20.30.410 edge-7.corp.example.net my-edge-7.corp.example",
+        "eth0@if9 UP 192.88.99.18/29",
+        "https://doi.org/home/x",
+    ],
+)
+def test_what_results_are_read_by_stays(text: str) -> None:
+    """VLANs, overlay and pods, also where a node is managed over its VLAN; versions, and other names."""
+    assert hiding_of(BED).text(text) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "firewall/run@fw.json", "raw/.env", ".ssh/config", "report/other.html", "environ"]
+)
+def test_only_a_runs_own_files_go_in(name: str) -> None:
+    """Not what somebody put beside them, nor a firewall's rules, nor anything hidden."""
+    assert not belongs(PurePosixPath(name), RUN_FILES)
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "journal.jsonl", "raw/a/b/1.json", "report/tables/x.csv", "report/report.html"]
+)
+def test_all_of_a_run_goes_in(name: str) -> None:
+    """What its results are read from again, and the report below it."""
+    assert belongs(PurePosixPath(name), RUN_FILES)

@@ -1,8 +1,9 @@
 """A shareable archive of a report: raw output, tables, provenance, licence, citation; and no secret.
 
 Secrets are masked when they are made (`vpnmesh.plan.Secret`); this is the second net, for what a tool printed or a
-user wrote. Files that by their name hold a secret are left out; in all others whatever looks like a secret is masked.
-The archive lists every file with its digest, and what was masked or left out.
+user wrote. Only files that a run or a report consists of go in, and none that by its name holds a secret; in all of
+them whatever looks like a secret is masked, and the management network and people's home folders are hidden. The
+archive lists every file with its digest, and what was masked or left out.
 """
 
 import hashlib
@@ -10,12 +11,16 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from vpnmesh.report.hiding import Hiding
 from vpnmesh.report.secret_values import secret_spans
 
 MASK = "<masked>"
+NOTHING_KNOWN = Hiding()
+"""Of a testbed; home folders are hidden always."""
 
 _NAMES = re.compile(
     r"(^|/)(id_(rsa|ecdsa|ed25519)|authtoken\.secret|identity\.secret|\.netrc|\.pgpass|shadow|"
@@ -39,10 +44,11 @@ _PATTERNS = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file for the archive: its path inside and its content."""
+    """A file for the archive: its path inside and its content, or why it is left out."""
 
     path: PurePosixPath
-    content: bytes
+    content: bytes = b""
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,13 @@ def mask(text: str) -> tuple[str, int]:
     return _without_named(text, count)
 
 
+def clean(text: str, hiding: Hiding) -> tuple[str, int]:
+    """The text as it may leave, and how many places of it were masked or hidden."""
+    text, masked = mask(text)
+    text, hidden = hiding.text(text)
+    return text, masked + hidden
+
+
 def _without_named(text: str, count: int) -> tuple[str, int]:
     parts, at = [], 0
     for start, end in secret_spans(text):
@@ -73,17 +86,34 @@ def _without_named(text: str, count: int) -> tuple[str, int]:
     return "".join((*parts, text[at:])), count
 
 
+RUN_FILES = ("manifest.json", "journal.jsonl", "results.parquet", "figures.parquet", "raw/*", "report/*")
+"""What of a run's folder goes in; not its firewall journals, which hold all of a firewall's rules."""
+REPORT_FILES = (
+    *("report.html", "report.md", "advice.json", "provenance.json", "results.parquet"),
+    *("figures/*.svg", "tables/*.csv"),
+)
+"""What of a report's folder goes in, which may be any folder of the user's."""
+
+
+def belongs(path: PurePosixPath, files: Iterable[str]) -> bool:
+    """Whether a file is one of these, by its path below their folder; of a report in a run those of a report count."""
+    if path.parts[:1] == ("report",) and "report/*" in files:
+        return belongs(PurePosixPath(*path.parts[1:]), REPORT_FILES)
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and any(fnmatchcase(str(path), pattern) for pattern in files)
+
+
 def is_secret_by_name(path: PurePosixPath) -> bool:
     """Whether a file is left out for its name alone."""
     return bool(_NAMES.search(f"/{path}"))
 
 
-def pack(members: Iterable[Member], stream: BinaryIO) -> tuple[Packed, ...]:
+def pack(members: Iterable[Member], stream: BinaryIO, hiding: Hiding = NOTHING_KNOWN) -> tuple[Packed, ...]:
     """Write the archive to a stream; the same members give the same bytes. Its last file lists the others."""
     packed: list[Packed] = []
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for member in members:
-            clean, entry = _clean(member)
+            clean, entry = _clean(member, hiding)
             packed.append(entry)
             if not entry.left_out:
                 _write(archive, member.path, clean)
@@ -91,7 +121,9 @@ def pack(members: Iterable[Member], stream: BinaryIO) -> tuple[Packed, ...]:
     return tuple(packed)
 
 
-def _clean(member: Member) -> tuple[bytes, Packed]:
+def _clean(member: Member, hiding: Hiding) -> tuple[bytes, Packed]:
+    if member.left_out:
+        return b"", Packed(member.path, left_out=member.left_out)
     if is_secret_by_name(member.path):
         return b"", Packed(member.path, left_out="its name says that it holds a secret")
     if member.path.suffix == ".parquet" and not member.content:
@@ -100,7 +132,7 @@ def _clean(member: Member) -> tuple[bytes, Packed]:
         # its text columns were masked before, by whoever read the file
         return member.content, Packed(member.path, _digest(member.content))
     try:
-        text, masked = mask(member.content.decode("utf-8"))
+        text, masked = clean(member.content.decode("utf-8"), hiding)
     except UnicodeDecodeError:
         return b"", Packed(member.path, left_out="it is no text, so nobody can tell what it holds")
     content = text.encode()

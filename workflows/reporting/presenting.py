@@ -18,6 +18,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.reference import paper_tables
 from vpnmesh.report import bundle
 from vpnmesh.report.compose import compose
+from vpnmesh.report.hiding import Hiding, hiding_of
 from vpnmesh.report.judgement.advice import Advice, advise
 from vpnmesh.report.judgement.claims import Claim, claims
 from vpnmesh.report.judgement.claims import table as claims_table
@@ -25,6 +26,7 @@ from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import needs_named
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import Study
+from workflows.run.store import RunFiles
 
 PAPER_DATE = date(2023, 6, 17)
 """The date that the paper's Table 1 is of."""
@@ -119,12 +121,21 @@ def write_bundle(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> tu
     target = out / "bundle.zip"
     try:
         with target.open("wb") as stream:
-            return bundle.pack(_members(study, out, raw), stream)
+            hiding = hiding_of(_testbed(raw))
+            return bundle.pack(_members(study, out, raw, hiding), stream, hiding)
     except OSError as error:
         raise InputError("--bundle", f"{target} cannot be written: {error.strerror}") from error
 
 
-def _members(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> Iterator[bundle.Member]:
+def _testbed(raw: Sequence[tuple[str, Path]]) -> Mapping[str, object]:
+    """The testbed of the run that is packed; none of results that others published."""
+    runs = [folder for name, folder in raw if name == RUN]
+    return RunFiles(runs[0]).manifest().testbed if runs else {}
+
+
+def _members(
+    study: Study, out: Path, raw: Sequence[tuple[str, Path]], hiding: Hiding
+) -> Iterator[bundle.Member]:
     yield bundle.Member(PurePosixPath("CITATION.txt"), CITATION.encode())
     licence = Path(__file__).parents[2] / "LICENSE"
     if licence.exists():
@@ -133,18 +144,34 @@ def _members(study: Study, out: Path, raw: Sequence[tuple[str, Path]]) -> Iterat
     yield bundle.Member(PurePosixPath("provenance.json"), provenance.encode())
     inside_run = [folder for _, folder in raw if out.resolve().is_relative_to(folder.resolve())]
     for prefix, folder in (("report", out), *raw):
-        for path in sorted(
-            path for path in folder.rglob("*") if path.is_file() and path.name != "bundle.zip"
-        ):
+        for path in _files(folder):
             if folder in inside_run and path.resolve().is_relative_to(out.resolve()):
                 continue
-            name = PurePosixPath(prefix, *path.relative_to(folder).parts)
-            yield bundle.Member(
-                name, _masked_parquet(path) if path.suffix == ".parquet" else path.read_bytes()
-            )
+            yield _member(prefix, folder, path, hiding)
 
 
-def _masked_parquet(path: Path) -> bytes:
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "bundle.zip")
+
+
+def _member(prefix: str, folder: Path, path: Path, hiding: Hiding) -> bundle.Member:
+    below = PurePosixPath(*path.relative_to(folder).parts)
+    name = PurePosixPath(prefix) / below
+    files = _PACKED.get(prefix, ("*",))
+    if not bundle.belongs(below, files):
+        return bundle.Member(name, left_out="it is no file of a run or a report")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return bundle.Member(name, left_out="it leads out of the folder")
+    if path.suffix == ".parquet":
+        return bundle.Member(name, _masked_parquet(path, hiding))
+    return bundle.Member(name, path.read_bytes())
+
+
+RUN = "run"
+_PACKED = {RUN: bundle.RUN_FILES, "report": bundle.REPORT_FILES}
+
+
+def _masked_parquet(path: Path, hiding: Hiding) -> bytes:
     """A parquet file with its text columns masked as text files are; empty where it is no whole parquet file."""
     try:
         frame = pl.read_parquet(path)
@@ -152,7 +179,7 @@ def _masked_parquet(path: Path) -> bytes:
         return b""
     words = [name for name, kind in frame.schema.items() if kind == pl.String]
     masked = frame.with_columns(
-        pl.col(name).replace_strict(_masked_words(frame[name]), return_dtype=pl.String, default=None)
+        pl.col(name).replace_strict(_masked_words(frame[name], hiding), return_dtype=pl.String, default=None)
         for name in words
         if frame[name].drop_nulls().len()
     )
@@ -161,5 +188,5 @@ def _masked_parquet(path: Path) -> bytes:
     return stream.getvalue()
 
 
-def _masked_words(column: pl.Series) -> dict[str, str]:
-    return {word: bundle.mask(word)[0] for word in column.drop_nulls().unique().to_list()}
+def _masked_words(column: pl.Series, hiding: Hiding) -> dict[str, str]:
+    return {word: bundle.clean(word, hiding)[0] for word in column.drop_nulls().unique().to_list()}

@@ -127,7 +127,12 @@ def login(site: Site, name: str) -> tuple[str, ...]:
     """The words that log in on a node, as the inventory has them: key, host keys, port, user."""
     host = site.nr.inventory.hosts[name]
     extras = host.get_connection_parameters("netmiko").extras or {}
-    options = (("-i", extras.get("key_file")), ("-o", _known_hosts(extras)), ("-p", host.port))
+    options = (
+        ("-i", extras.get("key_file")),
+        ("-o", "StrictHostKeyChecking=yes"),
+        ("-o", _known_hosts(extras)),
+        ("-p", host.port),
+    )
     given = [str(word) for option in options if option[1] and option[1] != SSH_PORT for word in option]
     return ("ssh", *given, f"{host.username or ''}@{host.hostname}".lstrip("@"))
 
