@@ -222,8 +222,16 @@ def test_a_signal_ends_it_within_seconds(
 def _mute_inventory(many: Farm, folder: Path, count: int) -> Path:
     """So many hosts at addresses that accept and never answer."""
     shutil.copy(many.key, folder)
+    extras = {
+        "use_keys: true": "use_keys: true\n      conn_timeout: 300",
+        "port: 22\n": f"port: {MUTE_PORT}\n",
+    }
     mute = Farm(folder, {f"mute{n:03}": f"127.2.{n // 250}.{n % 250 + 1}" for n in range(count)})
     written = write_farm_inventory(mute)
     defaults = written / "defaults.yaml"
-    defaults.write_text(defaults.read_text().replace("port: 22\n", f"port: {MUTE_PORT}\n"))
+    text = defaults.read_text()
+    for given, wanted in extras.items():
+        assert given in text
+        text = text.replace(given, wanted)
+    defaults.write_text(text)
     return written
