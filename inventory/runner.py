@@ -188,6 +188,11 @@ class _Run:
         """End what is over its deadline; leave a thread to itself that did not notice that it was cut."""
         host_s, all_s = self._runner.host_deadline_s, self._runner.deadline_s
         over = all_s is not None and now - self._began_s >= all_s
+        if over or self._stopped:
+            why = self._stopped or f"not begun within the {all_s:g} s for all hosts"
+            with contextlib.suppress(IndexError):
+                while True:
+                    self._fail(self._waiting.popleft(), why)
         for turn in list(self._turns.values()):
             if turn.ended:
                 self._leave(turn, now)
@@ -195,11 +200,6 @@ class _Run:
                 turn.end(f"not done within {host_s:g} s, its connection was cut")
             elif over:
                 turn.end(f"not done when the {all_s:g} s for all hosts were over, its connection was cut")
-        if over or self._stopped:
-            why = self._stopped or f"not begun within the {all_s:g} s for all hosts"
-            with contextlib.suppress(IndexError):
-                while True:
-                    self._fail(self._waiting.popleft(), why)
 
     def _leave(self, turn: Turn, now: float) -> None:
         if now - turn.ended_s >= END_S and turn.host.name in self._missing:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 HASHED = "|1|"
 
@@ -88,5 +88,5 @@ def _hides(hashed: str, name: str) -> bool:
 def _entry(line: str) -> HostKeyEntry | None:
     try:
         return HostKeyEntry.from_line(line)
-    except paramiko.SSHException:
+    except (InvalidHostKey, ValueError):
         return None
