@@ -12,6 +12,7 @@ from nornir.core.task import AggregatedResult, Task
 from inventory.across.dispatch import Deadlines, Dispatch
 from inventory.across.link import Links
 from inventory.across.order import Order
+from inventory.across.placing import DaskWorker
 from inventory.across.plain_hosts import PlainHost
 from inventory.repeating import may_repeat, why_on_controller
 from inventory.runner import HOST_DEADLINE_S, BoundedRunner
@@ -89,6 +90,10 @@ class DaskRunner:
             self.deadlines,
             may_repeat(task.task),
         )
+
+    def workers(self) -> tuple[DaskWorker, ...]:
+        """Who is there now."""
+        return self._links.get().workers()
 
     def stop(self, why: str) -> None:
         """End every task in flight; takes no lock, so that a signal may do it."""

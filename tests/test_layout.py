@@ -19,6 +19,7 @@ COMMANDS = {
         "repl",
         "report",
         "teardown",
+        "workers",
     ),
 }
 CORE = {"errors", "masks", "model", "plan", "registry", "stages", "testbed"}

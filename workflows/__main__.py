@@ -55,6 +55,9 @@ COMMANDS = {
         "workflows.cluster", "Bring a Kubernetes cluster over a VPN up, look at it, take it down."
     ),
     "teardown": CommandEntry("workflows.teardown", "Take away what a killed run left on the nodes."),
+    "workers": CommandEntry(
+        "workflows.workers", "Run tasks from other sites, by Dask workers that are there."
+    ),
     "criteria": CommandEntry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
     "repl": CommandEntry("workflows.repl", "Open a Python prompt with the testbed in it."),
     "lab": CommandEntry("vpnmesh.lab.__main__", "Bring the emulated testbed up and down, and look into it."),

@@ -69,7 +69,13 @@ def init(folder: Path) -> None:
 @main.command()
 @_credentials
 @_plain
-@click.option("--listen", default="127.0.0.1:8786", show_default=True, metavar="ADDRESS:PORT")
+@click.option(
+    "--listen",
+    default="127.0.0.1:8786",
+    show_default=True,
+    metavar="ADDRESS:PORT",
+    help="where controller and workers reach it",
+)
 @bad_input_exits_2
 def scheduler(credentials: str | None, listen: str, *, plain: bool) -> None:
     """Run a scheduler until it is ended by a signal."""

@@ -13,7 +13,7 @@ import ipaddress
 import pickle
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ _LIVE = (Nornir, Host)
 _PLAIN_CLASSES: frozenset[type] = frozenset(
     {
         *(ipaddress.IPv4Address, ipaddress.IPv4Interface, ipaddress.IPv4Network),
-        *(PurePosixPath, MappingProxyType, set, frozenset, complex),
+        *(PurePosixPath, set, frozenset, complex),
     }
 )
 
@@ -80,6 +80,11 @@ class Seal:
             raise ForeignParcelError("a parcel that was not sealed with this key") from error
 
 
+def read_only(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A read-only mapping, whose own class pickle does not find."""
+    return MappingProxyType(content)
+
+
 def is_plain(value: object, packages: Iterable[str] = ()) -> bool:
     """Whether the controller would open it."""
     try:
@@ -112,7 +117,7 @@ class _Packer(pickle.Pickler):
         elif isinstance(value, ModuleType):
             raise CannotTravelError(f"holds the module {value.__name__}")
         elif isinstance(value, MappingProxyType):
-            return MappingProxyType, (dict(value),)
+            return read_only, (dict(value),)
         return NotImplemented
 
 
@@ -140,6 +145,8 @@ class _Values(pickle.Unpickler):
         found: Any = sys.modules.get(module)
         for part in name.split("."):
             found = getattr(found, part, None)
+        if found is read_only:
+            return found
         if not isinstance(found, type) or not self._is_value(found):
             raise ForeignParcelError(f"{module}:{name} is no class of plain values that is loaded here")
         return found

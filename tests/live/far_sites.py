@@ -93,26 +93,23 @@ class FarSites:
         """All roles' folders."""
         return self.folder / "credentials"
 
-    def start(self, name: str, *argv: str, at: str = HERE, env: Mapping[str, str] | None = None) -> None:
-        """Start `python -m workflows.workers ...` at that site, and wait until it says that it is there."""
-        log = self.folder / f"{name}.log"
+    def launch(self, name: str, *argv: str, at: str = HERE) -> None:
+        """Begin `python -m workflows.workers ...` at that site."""
         enter = ("nsenter", f"--net=/proc/{self.edge_pid}/ns/net") if at == EDGE else ()
+        # the signal is sent when this thread ends, not only the process
         command = ("setpriv", "--pdeathsig", "KILL", *enter, sys.executable, "-m", "workflows.workers", *argv)
-        with log.open("w") as file:
+        with (self.folder / f"{name}.log").open("w") as file:
             self.running[name] = subprocess.Popen(
-                command,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=ROOT,
-                env=dict(env) if env else None,
+                command, stdout=file, stderr=subprocess.STDOUT, text=True, cwd=ROOT
             )
-        kind = argv[0]
+
+    def await_ready(self, name: str) -> None:
+        """Wait until it says where it is."""
         said = wait_until(
-            lambda: self.log(name), START_S, good=lambda text: f"{kind} " in text or self.ended(name)
+            lambda: self.log(name), START_S, good=lambda text: " at t" in text or self.ended(name)
         )
         assert not self.ended(name), said
-        assert f"{kind} " in said
+        assert " at t" in said
 
     def log(self, name: str) -> str:
         """What a process said so far."""
@@ -125,13 +122,31 @@ class FarSites:
     def start_scheduler(self) -> None:
         """At the controller's site."""
         listen = f"{SCHEDULER}:{PORT}"
-        self.start("scheduler", "scheduler", "--credentials", str(self.credentials), "--listen", listen)
+        self.launch("scheduler", "scheduler", "--credentials", str(self.credentials), "--listen", listen)
+        self.await_ready("scheduler")
 
-    def start_worker(self, name: str, site: str, *, threads: int = 8) -> None:
-        """At that site, reaching its hosts."""
-        more = ("--reaches", site, "--logins", str(self.folder / "logins.yaml"), "--threads", str(threads))
-        worker = ("worker", self.address, "--credentials", str(self.credentials / "worker"), "--name", name)
-        self.start(name, *worker, *more, at=site)
+    def start_workers(self, sites: Mapping[str, str], *, threads: int = 8) -> None:
+        """Workers by name at these sites, each reaching its site's hosts."""
+        for name, site in sites.items():
+            worker = (
+                "worker",
+                self.address,
+                "--credentials",
+                str(self.credentials / "worker"),
+                "--name",
+                name,
+            )
+            more = (
+                "--reaches",
+                site,
+                "--logins",
+                str(self.folder / "logins.yaml"),
+                "--threads",
+                str(threads),
+            )
+            self.launch(name, *worker, *more, at=site)
+        for name in sites:
+            self.await_ready(name)
 
     def end(self, name: str, number: int = signal.SIGTERM) -> None:
         """Send a process a signal, and wait for its end."""
