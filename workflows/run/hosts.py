@@ -64,10 +64,10 @@ def _reason(host: str, error: BaseException) -> str:
 def within(nr: Nornir, host_s: float | None, all_s: float | None = None) -> Nornir:
     """The same hosts with a deadline for a task on each of them, and one for all together; None is without end.
 
-    Nothing changes under a runner that is not ours.
+    Nothing changes under a runner that knows no deadlines.
     """
-    runner = nr.runner
-    return nr.with_runner(runner.within(host_s, all_s)) if isinstance(runner, BoundedRunner) else nr
+    bounded = getattr(nr.runner, "within", None)
+    return nr.with_runner(bounded(host_s, all_s)) if bounded else nr
 
 
 def run_on(
