@@ -37,10 +37,12 @@ def release_lease(task: Task, lease: Lease) -> Result:
     return Result(host=task.host, changed=answer.state is LeaseState.NONE, result=answer)
 
 
-def forget_lease(task: Task) -> Result:
-    """Take whatever lease there is away, with its watchdog; `changed` where there was one."""
+def forget_lease(task: Task, run: str = "") -> Result:
+    """Take whatever lease there is away, or only that run's, with its watchdog; `changed` where there was one."""
     here = shell(task)
     was: LeaseAnswer = here.gather(leases.read_holder())
+    if run and (was.holder is None or was.holder.run != run):
+        return Result(host=task.host, changed=False, result=was)
     answer: LeaseAnswer = here.gather(leases.released())
     return Result(host=task.host, changed=was.holder is not None, result=answer)
 
