@@ -31,6 +31,13 @@ def promise(site: Site, solution: Solution | None = None, mesh: Mesh | None = No
     site.lease.promise(plans)
 
 
+def promise_settings(site: Site, former: Mapping[str, Mapping[str, str]]) -> None:
+    """Have the nodes set these kernel settings again, which they had before they are changed, when we fall silent."""
+    if site.lease is not None:
+        site.lease.settings = {name: dict(values) for name, values in former.items()}
+        promise(site)
+
+
 def _scenario(site: Site, solution: Solution, mesh: Mesh, name: str) -> Plan:
     node, carries_pods = site.testbed.node(name), name in site.k8s
     plans = [Plan((deadman.lift_all(),))]
