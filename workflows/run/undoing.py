@@ -44,11 +44,13 @@ def _scenario(site: Site, solution: Solution, mesh: Mesh, name: str) -> Plan:
     try:
         if carries_pods and site.installer is not None:
             plans.append(at_most(site.installer.leave(site.testbed, node)))
-        plans += [pods.removal()] if carries_pods else []
+        plans += [at_most(pods.detached())] if carries_pods else []
         plans.append(at_most(solution.leave(mesh, node)))
         plans += [at_most(api_leftovers.removed())] if carries_pods else []
     except (ValueError, LookupError) as error:
-        reason = f"{solution.name}: what is left depends on what is found ({error}); see docs/leases.md"
+        reason = (
+            f"leaving {solution.name} cannot be planned in advance, its `leave` reads what it finds: {error}"
+        )
         raise CheckError(STAGE, reason) from error
     return chain([*plans, _firewall(site, name), Plan((_FOLDER_TOO,))])
 
