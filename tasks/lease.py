@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from nornir.core.task import Result, Task
 
+from inventory.repeating import repeatable
 from tasks.connection import shell
 from tasks.script import unattended
 from vpnmesh.host import lease as leases
@@ -20,6 +21,7 @@ def claim_lease(task: Task, lease: Lease, *, again: bool = False) -> Result:
     return Result(host=task.host, changed=answer.state is LeaseState.MINE, result=answer)
 
 
+@repeatable
 def renew_lease(task: Task, lease: Lease, undo: Mapping[str, Plan] | None = None) -> Result:
     """Start the lease's time anew, and where this node's plan is in `undo`, keep that as what it undoes by itself.
 
@@ -31,20 +33,25 @@ def renew_lease(task: Task, lease: Lease, undo: Mapping[str, Plan] | None = None
     return Result(host=task.host, changed=False, result=answer)
 
 
+@repeatable
 def release_lease(task: Task, lease: Lease) -> Result:
     """Give this session's lease back; the node undoes nothing. `result` is the node's LeaseAnswer."""
     answer: LeaseAnswer = shell(task).gather(leases.released(lease.token))
     return Result(host=task.host, changed=answer.state is LeaseState.NONE, result=answer)
 
 
-def forget_lease(task: Task) -> Result:
-    """Take whatever lease there is away, with its watchdog; `changed` where there was one."""
+@repeatable
+def forget_lease(task: Task, run: str = "") -> Result:
+    """Take whatever lease there is away, or only that run's, with its watchdog; `changed` where there was one."""
     here = shell(task)
     was: LeaseAnswer = here.gather(leases.read_holder())
+    if run and (was.holder is None or was.holder.run != run):
+        return Result(host=task.host, changed=False, result=was)
     answer: LeaseAnswer = here.gather(leases.released())
     return Result(host=task.host, changed=was.holder is not None, result=answer)
 
 
+@repeatable
 def read_lease(task: Task) -> Result:
     """Who holds this node; `result` is a LeaseAnswer."""
     return Result(host=task.host, result=shell(task).gather(leases.read_holder()))

@@ -8,6 +8,7 @@ from itertools import groupby
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 
+from inventory.repeating import on_controller
 from tasks.connection import Attached, shell_of
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import VXLAN, in_pod, pod_address
@@ -17,6 +18,7 @@ from vpnmesh.study.secrecy import STAGE, MarkerTrial, Tap, taps
 from vpnmesh.tools import marker
 
 
+@on_controller("it holds connections to several nodes at once")
 def listen_for_marker(task: Task, testbed: Testbed, others: Mapping[str, Host]) -> Result:
     """Send a new marker from this host's pod, the measured client's, to the server's and back, and listen for it.
 

@@ -49,6 +49,7 @@ from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
+from workflows.run.held_lease import HeldLease
 from workflows.run.impair import check_place, choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
@@ -189,11 +190,11 @@ def main(
             availability.refuse_missing(required, missing)
             directory = store.directory if store else out or _default_out()
             own = replace(site, firewall=FirewallRun.of(directory))
-            with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s):
+            with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
                 if store is None:
                     store = Store.create(directory, asked.request(testbed), site.secrets)
                 code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
-            _complain(console, own)
+            _complain(console, held)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
@@ -322,10 +323,11 @@ def run(
     return SOME_FAILED if matrix.failed else ALL_MEASURED
 
 
-def _complain(console: Console, site: Site) -> None:
+def _complain(console: Console, held: HeldLease) -> None:
     """Say which nodes could not be given back."""
-    for complaint in site.take_complaints():
-        console.print(complaint, highlight=False, markup=False)
+    for node, why in held.left.items():
+        within = f"{node} undoes by itself within {held.lease.seconds} s what the run made there"
+        console.print(f"{within}: {why}", highlight=False, markup=False)
 
 
 def _missing(store: Store) -> dict[str, str]:

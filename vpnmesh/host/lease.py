@@ -38,7 +38,7 @@ undo() { [ ! -e "$d/undo" ] || sh "$d/undo" > /dev/null 2>&1 < /dev/null 9<&-; r
 removed() { rm -rf "$d"; rmdir "${d%/*}"; true; } 2> /dev/null
 answer() { printf '%s\\n' "$1"; held && printf '%s\\n' "$run" "$controller" "$since" "$(silent_s)"; exit 0; }
 watch() {
-  if [ -d /run/systemd/system ]; then systemd-run --quiet --collect --unit=vpnmesh-lease -- sh "$d/watchdog" "$d"
+  if [ -d /run/systemd/system ]; then systemd-run --quiet --collect --unit="vpnmesh-lease-$$" -- sh "$d/watchdog" "$d"
   else setsid -f sh "$d/watchdog" "$d" > /dev/null 2>&1 < /dev/null 9<&-; fi
   i=0; until alive; do
     i=$((i+1)); [ $i -lt 500 ] || { echo 'the watchdog does not start' >&2; exit 1; }; sleep 0.02

@@ -59,6 +59,7 @@ class HeldLease:
     lost: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     unclean: set[str] = field(default_factory=set)
+    left: dict[str, str] = field(default_factory=dict)
     _promised: dict[str, Plan] = field(default_factory=dict, repr=False)
     _renewed_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -135,12 +136,11 @@ class HeldLease:
                 self.unclean.discard(name)
         self.refuse_lost()
 
-    def release(self) -> dict[str, str]:
-        """Give it back wherever it is still held; returns the nodes that end it by themselves, with the reason."""
+    def release(self) -> None:
+        """Give it back wherever it is still held; `left` names the nodes that undo by themselves, with the reason."""
         with self._lock:
             failed = {name: str(error) for name, error in self._give_back().items()}
-        unclean = dict.fromkeys(self.unclean, "not all could be removed")
-        return failed | unclean
+        self.left = failed | dict.fromkeys(self.unclean, "not all could be removed")
 
     def refuse_lost(self) -> None:
         """CheckError names every node whose lease is not held any more."""

@@ -34,8 +34,7 @@ def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS)
         ended.set()
         keeper.join()
         site.lease = None
-        for node, why in held.release().items():
-            site.complaints.append(f"{node} undoes by itself within {seconds} s what the run made: {why}")
+        held.release()
 
 
 def keep_lease(site: Site) -> None:
@@ -67,9 +66,9 @@ def lease_holders(site: Site) -> dict[str, LeaseHolder]:
     return {name: one.result.holder for name, one in answers.items() if one.result.holder is not None}
 
 
-def forget_leases(site: Site) -> dict[str, VpnmeshError]:
-    """Take all leases away, whoever's they are, without undoing anything; returns the nodes that did not answer."""
-    failed, _ = ask_each(site.nr, site.all_nodes, tasks.forget_lease)
+def forget_leases(site: Site, run: str = "") -> dict[str, VpnmeshError]:
+    """Take all leases away, or those of that run, without undoing anything; returns the nodes that did not answer."""
+    failed, _ = ask_each(site.nr, site.all_nodes, tasks.forget_lease, run=run)
     return failed
 
 

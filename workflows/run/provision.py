@@ -26,7 +26,7 @@ from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import InterruptedRunError
 from workflows.run.requirements import require
 from workflows.run.site import Site
-from workflows.run.undoing import promise
+from workflows.run.undoing import promise, promise_settings
 
 _KNOCK_PAUSE_S = 0.1
 
@@ -273,11 +273,8 @@ def save_logs(site: Site) -> None:
 def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
     """Set the paper's kernel settings where the kernel has them, and set the former ones again at the end."""
     before: dict[str, dict[str, str]] = {}
-    if site.lease is not None:
-        parameters = {"values": PAPER_SYSCTLS, "dry_run": True}
-        found = run_on(site.nr, site.k8s, tasks.set_sysctls, **parameters)
-        site.lease.settings = {host: dict(result.result) for host, result in found.items()}
-        promise(site)
+    found = run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS, dry_run=True)
+    promise_settings(site, {host: result.result for host, result in found.items()})
     try:
         for host, result in run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS).items():
             before[host] = result.result

@@ -31,17 +31,26 @@ def promise(site: Site, solution: Solution | None = None, mesh: Mesh | None = No
     site.lease.promise(plans)
 
 
+def promise_settings(site: Site, former: Mapping[str, Mapping[str, str]]) -> None:
+    """Have the nodes set these kernel settings again, which they had before they are changed, when we fall silent."""
+    if site.lease is not None:
+        site.lease.settings = {name: dict(values) for name, values in former.items()}
+        promise(site)
+
+
 def _scenario(site: Site, solution: Solution, mesh: Mesh, name: str) -> Plan:
     node, carries_pods = site.testbed.node(name), name in site.k8s
     plans = [Plan((deadman.lift_all(),))]
     try:
         if carries_pods and site.installer is not None:
             plans.append(at_most(site.installer.leave(site.testbed, node)))
-        plans += [pods.removal()] if carries_pods else []
+        plans += [at_most(pods.detached())] if carries_pods else []
         plans.append(at_most(solution.leave(mesh, node)))
         plans += [at_most(api_leftovers.removed())] if carries_pods else []
     except (ValueError, LookupError) as error:
-        reason = f"{solution.name}: what is left depends on what is found ({error}); see docs/leases.md"
+        reason = (
+            f"leaving {solution.name} cannot be planned in advance, its `leave` reads what it finds: {error}"
+        )
         raise CheckError(STAGE, reason) from error
     return chain([*plans, _firewall(site, name), Plan((_FOLDER_TOO,))])
 
