@@ -9,6 +9,7 @@ from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.host.lease import SECONDS, LeaseHolder
 from workflows.run.held_lease import WAY_OUT, HeldLease, lease_of
 from workflows.run.hosts import ask_each, run_on
+from workflows.run.interrupts import InterruptedRunError
 from workflows.run.site import Site
 
 LOOK_EVERY_S = 1.0
@@ -34,7 +35,12 @@ def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS)
         ended.set()
         keeper.join()
         site.lease = None
-        held.release()
+        try:
+            held.release()
+        except InterruptedRunError:
+            # only the first signal cuts, so this one ends
+            held.release()
+            raise
 
 
 def keep_lease(site: Site) -> None:
