@@ -16,7 +16,7 @@ from vpnmesh.solutions import SOLUTIONS
 _SHAPES = (
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     # a JSON Web Token (RFC 7519)
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
+    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
 )
 """How private keys and tokens look that any program may write; `Solution.secret_shapes` adds those of one VPN."""
 

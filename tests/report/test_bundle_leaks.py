@@ -19,6 +19,9 @@ from workflows.report import main
 from workflows.run import provenance
 from workflows.run.store import Store
 
+# a whole report is drawn for each
+pytestmark = pytest.mark.slow
+
 CELL = Cell("native-1450", "none", "tcp", Pair("worker1", "worker2"))
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PLANTED = (

@@ -227,11 +227,22 @@ def test_a_refused_line_is_named_and_leaves_nothing_half_edited(
     assert seen.later == (wanted[0], former[1])
 
 
-def test_an_unknown_host_key_stops_the_login(simulated: Simulated, tmp_path: Path) -> None:
-    """A switch whose key is not in known_hosts gets no password."""
-    empty = tmp_path / "known_hosts"
-    empty.write_text(simulated.known_hosts.read_text().replace("AAAA", "AAAB", 1).splitlines()[0] + "\n")
-    stranger = Simulated(simulated.ports, empty)
+@pytest.mark.parametrize("case", ["changed", "unknown", "nobody known", "no file"])
+def test_another_host_key_stops_the_login(case: str, simulated: Simulated, tmp_path: Path) -> None:
+    """A switch whose key is not the one in known_hosts, or not in it, gets no password."""
+    known = tmp_path / "known_hosts"
+    lines = simulated.known_hosts.read_text().splitlines(keepends=True)
+    port = simulated.ports["arista_eos"]
+    mine = next(line for line in lines if f":{port} " in line)
+    other = next(line.split(" ", 1)[1] for line in reversed(lines) if line != mine)
+    texts = {
+        "changed": f"{mine.split(' ', 1)[0]} {mine.split(' ', 1)[1].replace('AAAA', 'AAAB', 1)}",
+        "unknown": f"[127.0.0.1]:1 {other}",
+        "nobody known": "",
+    }
+    if case in texts:
+        known.write_text(texts[case])
+    stranger = Simulated(simulated.ports, known)
     started = time.monotonic()
     result = stranger.run("arista_eos", read_ports, names=("Ethernet1",))["arista_eos"][0]
     assert isinstance(result.exception, NodeUnreachableError), time.monotonic() - started

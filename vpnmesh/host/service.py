@@ -18,6 +18,8 @@ from vpnmesh.model import Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Step, Text, WriteFile, reveal, unified_diff
 
 RUN_DIRECTORY = "/run/vpnmesh"
+_SALT = secrets.token_hex(16)
+"""Of the specs that this process writes: equal plans of it are equal, those of another one tell nothing."""
 
 # constant scripts; everything variable comes as an argument, never as text in them
 _LOOK_FIRST = 'PATH="$0:$PATH"; export PATH; exec "$@"'
@@ -108,9 +110,8 @@ class Service:
         pairs = tuple(f"{key}={value}" for key, value in sorted(self.environment.items()))
         return looking_in(self.folder, ("env", *pairs, *self.argv) if pairs else self.argv)
 
-    def spec(self, salt: str = "") -> str:
+    def spec(self, salt: str = _SALT) -> str:
         """What is wanted to run, in short, with the salt in front; a changed file or argument changes it."""
-        salt = salt or secrets.token_hex(16)
         parts: list[Text] = [
             *self.command,
             *(part for file in self.files for part in (file.path, file.content)),

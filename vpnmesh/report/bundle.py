@@ -38,7 +38,7 @@ _PATTERNS = (
     re.compile(rf"""(?P<keep>{_COOKIE}{_QUOTE}\s*[:=]\s*{_QUOTE})(?!<masked>)[^"'\\\r\n]{{6,}}"""),
     re.compile(r"(?P<keep>://[^\s:/@]+:)(?!<masked>)[^\s/@]+(?=@)"),
     re.compile(r"\b(?:nbp_\w{20,}|nbt_[\w.]{20,}|[ht]skey-[\w-]{10,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{16})\b"),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+    re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
 )
 
 

@@ -7,15 +7,17 @@ in JSON, of YAML, Python and shells. Where two of these disagree, the longer val
 import re
 from collections.abc import Iterator
 
-WORD = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|"
-    r"preauth[_-]?key|setup[_-]?key|credential)s?"
-)
 _NAMED = re.compile(
-    # --setup-key VALUE, also as two items of a JSON list; and key: value, key = value with or without quotes
-    rf"""(?P<option>--(?i:{WORD})\\*["']?,?\s+)|(?P<start>^[ \t]*)?(?P<name>(?i:{WORD}))\\*["']?\s*[:=]\s*""",
-    re.MULTILINE,
+    r"(?P<name>(?i:passw(?:or)?d|passphrase|secret|token|api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|"
+    r"preauth[_-]?key|setup[_-]?key|credential)s?)"
+    # key: value, key = value with or without quotes; and --setup-key VALUE, also as two items of a JSON list
+    r"""\\*["']?(?:\s*[:=]\s*|(?P<spaced>,?\s+))"""
 )
+# a name is looked for by its end alone: with what is before it, one long word (a file in base64) would be looked
+# through anew from each of its letters
+_BEFORE = 60
+_OPTION = re.compile(r"--[\w.-]*\Z")
+_LINE_BEGINS = re.compile(r"(?:\A|\n)[ \t]*[\w.-]*\Z")
 _OPENS = re.compile(r"""(\\*)(["'])""")
 # how shlex writes a quote inside of a quoted word, also where JSON escaped it
 _SHELLS_QUOTE = re.compile(r"""\\*"'\\*"'""")
@@ -33,7 +35,7 @@ def secret_spans(text: str) -> Iterator[tuple[int, int]]:
     """From where to where the values are that a name tells to be secret, in order; none twice."""
     at = 0
     while named := _NAMED.search(text, at):
-        at = named.end()
+        at = named.end("name")
         for start, end in _values(text, named):
             if start < end and not text.startswith(_DONE, start):
                 yield start, end
@@ -41,12 +43,15 @@ def secret_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _values(text: str, named: re.Match[str]) -> Iterator[tuple[int, int]]:
-    at = named.end()
+    at, before = named.end(), text[max(0, named.start() - _BEFORE) : named.start()]
+    is_option = bool(_OPTION.search(before))
+    if named["spaced"] and not is_option:
+        return
     if quoted := _quoted(text, at):
         yield quoted
     elif text.startswith("[", at):
         yield from _items(text, at + 1)
-    elif not text.startswith(("{", "-" if named["option"] else "{"), at) and (bare := _bare(text, named)):
+    elif not text.startswith(("{", "-" if named["spaced"] else "{"), at) and (bare := _bare(text, named)):
         yield bare
 
 
@@ -62,11 +67,12 @@ def _items(text: str, at: int) -> Iterator[tuple[int, int]]:
 
 
 def _bare(text: str, named: re.Match[str]) -> tuple[int, int] | None:
-    is_password = bool(named["name"]) and "pass" in named["name"].lower()
+    is_password = "pass" in named["name"].lower() and not named["spaced"]
     if not is_password and _NO_SECRET.match(text, named.end()):
         return None
     # a passphrase has spaces
-    whole_line = is_password and named["start"] is not None
+    line = text[max(0, named.start() - _BEFORE) : named.start()]
+    whole_line = is_password and bool(_LINE_BEGINS.search(line)) and not line.lstrip().startswith("--")
     found = (_REST if whole_line else _BARE).match(text, named.end())
     return found.span() if found else None
 

@@ -39,11 +39,11 @@ POLICY = f"{SERVER}/policy.json"
 AUTH_KEY = f"{SERVER}/authkey"
 
 # constant script: configuration, user's name, the user as keys name it, where to put the key; the key is shown once
-# and never on a command line
+# and never on a command line; all members join with it, which takes them minutes
 _MAKE_KEY = """
 umask 077
 headscale -c "$1" users create "$2" -o json > /dev/null
-headscale -c "$1" preauthkeys create -u "$3" --reusable -e 24h -o json > "$4.new" && mv "$4.new" "$4"
+headscale -c "$1" preauthkeys create -u "$3" --reusable -e 1h -o json > "$4.new" && mv "$4.new" "$4"
 """
 # constant script: the pid file of the server, which reads its policy again
 _RELOAD = 'kill -HUP "$(cat "$1")"'
