@@ -17,10 +17,11 @@ import pytest
 from nornir.core import Nornir
 from nornir.core.task import Result, Task
 
+import tasks
 from bench.farm import Farm, farm
 from bench.farm_inventory import write_farm_inventory
 from inventory.lines import line_of
-from inventory.load import load
+from inventory.load import load, load_hosts
 from inventory.runner import BoundedRunner
 from tasks import connection
 from tasks.connection import shell
@@ -130,6 +131,18 @@ def test_many_that_fail_alike_are_counted(nr: Nornir, monkeypatch: pytest.Monkey
         "1 x sh -c exit 3: exit 3: no message (host0059)"
     )
     assert len(caught.value.errors) == 41
+
+
+def test_hosts_that_are_no_testbed_answer_too(many: Farm, tmp_path: Path) -> None:
+    """An inventory of addresses alone, as the prompt has it with `--hosts-only`."""
+    hosts = "".join(f"{name}: {{hostname: {address}}}\n" for name, address in many.addresses.items())
+    defaults = (many.folder / "inventory" / "defaults.yaml").read_text()
+    for name, text in (("hosts", hosts), ("groups", "{}\n"), ("defaults", defaults)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    nr = load_hosts(str(tmp_path))
+    said = run_on(within(nr, 60), nr.inventory.hosts, tasks.run_command, argv=("cat", "/srv/name"))
+    assert {name: name for name in many.addresses} == {name: one.result for name, one in said.items()}
+    nr.close_connections()
 
 
 def test_fewer_connections_than_hosts(nr: Nornir) -> None:
