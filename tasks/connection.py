@@ -138,7 +138,7 @@ class Shell:
             if len(completed) < len(steps):
                 _refuse_lost(self.host, channel)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise self._lost(error) from error
         finally:
             channel.close()
         if mark not in stdout and steps:
@@ -155,8 +155,17 @@ class Shell:
             channel.settimeout(timeout_s)
             channel.exec_command(shlex.join([*(sudo if self.sudo else ()), *argv]))
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise self._lost(error) from error
         return channel
+
+    def _lost(self, error: Exception) -> NodeUnreachableError:
+        """Give up the connection: what was not answered in time is not answered a moment later either.
+
+        TCP would hold on to it for a quarter of an hour, and every step of everything that follows would wait for it.
+        """
+        if (transport := self.client.get_transport()) is not None:
+            transport.close()
+        return NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip())
 
     def _prologue(self) -> str:
         return f"{self.password.reveal()}\n" if self.password else ""

@@ -4,17 +4,21 @@ A profile may ask for the paper's way instead (section 3.3): a second omitted, w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpnmesh.errors import CommandError, ToolError
 from vpnmesh.measurements import flow
 from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, text_of
 from vpnmesh.model import Condition, Role
+from vpnmesh.plan import Completed
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3_series import series_of, something_arrived
 
 CLIENT_FILE, SERVER_FILE, ERROR_FILE = "client.json", "server.txt", "client-error.txt"
+SERVER_ERROR_FILE = "server-error.txt"
+_ERROR = "error - "
+"""What iperf3 writes before its words about what went wrong."""
 _TIMED_OUT = (124, 137)
 _NOT_STARTED = (126, 127)
 _LAST_WORDS_S = 0.1
@@ -65,6 +69,16 @@ class Throughput:
 
     def parse(self, raw: Mapping[str, str], question: Question) -> Measured:
         """The receiver's rate and what goes with it; ToolError with iperf3's own words, CheckError if never steady."""
+        try:
+            return self._figures(raw, question)
+        except ToolError as error:
+            said = raw.get(SERVER_ERROR_FILE, "").partition(_ERROR)[2].strip()
+            if not said:
+                raise
+            words = f"{error.reason} ({question.pair.server}'s server: {said})"
+            raise ToolError(iperf3.PROGRAM, words) from error
+
+    def _figures(self, raw: Mapping[str, str], question: Question) -> Measured:
         said = text_of(raw, CLIENT_FILE)
         if not said.strip() and raw.get(ERROR_FILE):
             raise ToolError(iperf3.PROGRAM, raw[ERROR_FILE].strip() + _heard(raw, question, self.name))
@@ -90,7 +104,7 @@ class Throughput:
         else:
             said, wrong = done.stdout, done.stderr.strip()
         _keep(session, said, wrong)
-        session.keep(SERVER_FILE, banner + server.stop().stdout)
+        _keep_server(session, banner, server.stop())
 
     def _ask_udp(self, session: Session, tool: iperf3.Iperf3, number: int) -> bool:
         """One opening and, unless it is lost, the whole flow; whether that was kept."""
@@ -103,13 +117,14 @@ class Throughput:
         opened = something_arrived(heard)
         said = client.read_until(iperf3.is_whole, within_s=limit_s if opened else _LAST_WORDS_S)
         # read before it is ended: what iperf3 says when it is told to end is no answer
-        done, heard = client.stop(), heard + server.stop().stdout
+        done, ended = client.stop(), server.stop()
+        heard += ended.stdout
         if not (opened or said.strip() or done.exit_code in _NOT_STARTED):
             session.keep(f"{flow.OPENING}-{number}.txt", heard)
             return False
         late = opened and (done.exit_code in _TIMED_OUT or not iperf3.is_whole(said))
         _keep(session, "" if late else said, _late(limit_s) if late else done.stderr.strip())
-        session.keep(SERVER_FILE, heard)
+        _keep_server(session, heard, replace(ended, stdout=""))
         return True
 
 
@@ -133,6 +148,13 @@ def _keep(session: Session, said: str, wrong: str) -> None:
     session.keep(CLIENT_FILE, said)
     if wrong:
         session.keep(ERROR_FILE, wrong)
+
+
+def _keep_server(session: Session, heard: str, ended: Completed) -> None:
+    """The series, and what the server says of itself where it failed: the client only knows that it is gone."""
+    session.keep(SERVER_FILE, heard + ended.stdout)
+    if _ERROR in ended.stderr:
+        session.keep(SERVER_ERROR_FILE, ended.stderr)
 
 
 MEASUREMENTS = (

@@ -255,7 +255,7 @@ def _steps(
     folder.keep("rtt-before.txt", begun.ping.text)
     yield found
     raw = _ask(context, measurement, question, folder)
-    found = replace(found, loads=observed.loads(raw, question, measurement.program))
+    found = replace(found, loads=_loads(raw, question, measurement))
     yield found
     measured = measurement.parse(raw, question)
     share = observed.relay_share(raw, measured)
@@ -271,6 +271,15 @@ def _steps(
     yield found
     if counted is not None and impaired.counters is not None:
         yield replace(found, late_ms=late_ms_between(counted, impaired.counters))
+
+
+def _loads(raw: Mapping[str, str], question: Question, measurement: Measurement) -> Mapping[str, NodeLoad]:
+    """The nodes' load; a tool that ended at once leaves too few samples, and then its own words are the reason."""
+    try:
+        return observed.loads(raw, question, measurement.program)
+    except ToolError:
+        measurement.parse(raw, question)
+        raise
 
 
 def _ask(

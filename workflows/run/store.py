@@ -1,6 +1,7 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, and two tables."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -170,7 +171,7 @@ class Store:
             with open_private(path, os.O_TRUNC) as file:
                 file.write(self.hide(text).encode())
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise self._not_taken(path, error) from error
         return str(path.relative_to(self.directory))
 
     def write_results(self) -> Path:
@@ -203,7 +204,8 @@ class Store:
             raise self._not_taken(path, error) from error
 
     def _not_taken(self, path: Path, error: OSError) -> StoreError:
-        return StoreError(f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}")
+        first = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to its disk"
+        return StoreError(f"{path}: {error.strerror}; {first}, then go on with --resume {self.directory}")
 
 
 def _write_whole(journal: int, line: bytes) -> None:
