@@ -60,10 +60,19 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
 
 
 def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
-    nr = InitNornir(inventory=inventory, logging={"enabled": False})
-    nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
+    nr = _nornir(inventory, workers)
     _use_lab_directory(nr.inventory)
     return nr, testbed_of(nr, place)
+
+
+def nornir_of_files(folder: Path) -> Nornir:
+    """The hosts of a folder, whose values are not judged: they were, when a run began with them."""
+    return _nornir({"plugin": "SimpleInventory", "options": _file_options(folder)}, None)
+
+
+def _nornir(inventory: dict[str, object], workers: int | None) -> Nornir:
+    nr = InitNornir(inventory=inventory, logging={"enabled": False})
+    return nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
 
 
 NETBOX = "netbox"

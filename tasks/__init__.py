@@ -30,7 +30,7 @@ from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.switch import read_ports, set_access_vlans
-from tasks.sysctl import set_sysctls
+from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
 
 __all__ = [
     "attach_pods",
@@ -59,6 +59,7 @@ __all__ = [
     "probe_reach",
     "probe_relay_share",
     "push_file",
+    "put_sysctls_back",
     "reach_pods",
     "read_answers",
     "read_clock",
@@ -71,6 +72,7 @@ __all__ = [
     "read_ports",
     "read_provenance",
     "read_stack",
+    "read_sysctls",
     "read_version",
     "renew_impairment",
     "roll_back_firewall",

@@ -12,8 +12,12 @@ from workflows.run.store import Store
 
 @contextlib.contextmanager
 def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> Iterator[None]:
-    """Compare every node after the run with before, and say what differs; both are kept in the manifest."""
-    before = provenance.footprint(site)
+    """Compare every node after the run with before, and say what differs; both are kept in the manifest.
+
+    Before is before the first of the sessions after which nobody cleaned up: a later one found what that one left.
+    """
+    earlier = (one.footprint_before for one in store.manifest().not_left_clean)
+    before = next(filter(None, earlier), None) or provenance.footprint(site)
     sessions.note(store, footprint_before=before)
     try:
         yield

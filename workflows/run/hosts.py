@@ -19,11 +19,14 @@ logging.getLogger("paramiko").propagate = False
 
 
 class HostsFailedError(VpnmeshError):
-    """One or more hosts on which a task failed; `errors` by host."""
+    """One or more hosts on which a task failed; `errors` by host, `done` what it did on the others."""
 
-    def __init__(self, task: str, errors: dict[str, BaseException]) -> None:
+    def __init__(
+        self, task: str, errors: dict[str, BaseException], done: dict[str, Result] | None = None
+    ) -> None:
         self.task = task
         self.errors = errors
+        self.done = done or {}
         self.first = next(iter(errors.values()))
         said = "; ".join(_said(host, error) for host, error in errors.items())
         super().__init__(f"{task}: {said}")
@@ -51,7 +54,8 @@ def run_on(
     }
     errors |= {name: VpnmeshError("was not run: not in the inventory") for name in wanted if name not in done}
     if errors:
-        raise HostsFailedError(getattr(task, "__name__", str(task)), errors)
+        others = {name: done[name][0] for name in wanted if name not in errors}
+        raise HostsFailedError(getattr(task, "__name__", str(task)), errors, others)
     return {name: done[name][0] for name in wanted}
 
 
