@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 from vpnmesh.errors import VpnmeshError
+from vpnmesh.study.manifest import NodeFootprints
 from workflows.run import provenance, sessions
+from workflows.run.interrupts import to_its_end
 from workflows.run.progress import RunProgress
 from workflows.run.site import Site
 from workflows.run.store import Store
@@ -22,13 +24,17 @@ def leaves_nodes_as_found(site: Site, store: Store, progress: RunProgress) -> It
     try:
         yield
     finally:
-        try:
-            after = provenance.footprint(site)
-        except VpnmeshError as error:
-            progress.say(f"what is left on the nodes could not be read: {error}")
-        else:
-            differences = provenance.compare_footprints(before, after)
-            sessions.note(store, footprint_after=after, footprint_differences=differences)
-            store.update_manifest(footprint_after=after, footprint_differences=differences)
-            for difference in differences:
-                progress.say(f"not as it was found: {difference}")
+        to_its_end(lambda: _compare(site, store, progress, before))
+
+
+def _compare(site: Site, store: Store, progress: RunProgress, before: NodeFootprints) -> None:
+    try:
+        after = provenance.footprint(site)
+    except VpnmeshError as error:
+        progress.say(f"what is left on the nodes could not be read: {error}")
+        return
+    differences = provenance.compare_footprints(before, after)
+    sessions.note(store, footprint_after=after, footprint_differences=differences)
+    store.update_manifest(footprint_after=after, footprint_differences=differences)
+    for difference in differences:
+        progress.say(f"not as it was found: {difference}")

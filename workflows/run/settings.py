@@ -9,6 +9,7 @@ from vpnmesh.host.sysctls import OURS, PAPER_SYSCTLS
 from vpnmesh.study.journal import TeardownProblem
 from workflows.run import sessions
 from workflows.run.hosts import run_on
+from workflows.run.interrupts import to_its_end
 from workflows.run.site import Site
 from workflows.run.store import Store
 
@@ -29,12 +30,16 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
         run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS)
         yield
     finally:
-        try:
-            run_on(site.nr, list(own), tasks.put_sysctls_back, former=own)
-        except VpnmeshError as error:
-            store.note(TeardownProblem(problem=f"kernel settings: {error}"))
-        else:
-            sessions.note(store, sysctls_restored=True)
+        to_its_end(lambda: _put_back(site, store, own))
+
+
+def _put_back(site: Site, store: Store, own: Settings) -> None:
+    try:
+        run_on(site.nr, list(own), tasks.put_sysctls_back, former=own)
+    except VpnmeshError as error:
+        store.note(TeardownProblem(problem=f"kernel settings: {error}"))
+    else:
+        sessions.note(store, sysctls_restored=True)
 
 
 def _own(found: Settings, former: Mapping[str, Mapping[str, str]]) -> Settings:
