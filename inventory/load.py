@@ -73,11 +73,22 @@ def _read(name: str, workers: int | None) -> tuple[Nornir, str]:
 
 
 def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, str]:
-    nr = InitNornir(inventory=inventory, logging={"enabled": False})
-    nr = nr.with_runner(_runner(workers))
+    nr = _nornir(inventory, workers)
     _use_lab_directory(nr.inventory)
     make_strict(nr.inventory, place)
     return nr, place
+
+
+def nornir_of_files(folder: Path) -> Nornir:
+    """The hosts of a folder, whose values are not judged: they were, when a run began with them."""
+    nr = _nornir({"plugin": "SimpleInventory", "options": _file_options(folder)}, None)
+    make_strict(nr.inventory, str(folder))
+    return nr
+
+
+def _nornir(inventory: dict[str, object], workers: int | None) -> Nornir:
+    nr = InitNornir(inventory=inventory, logging={"enabled": False})
+    return nr.with_runner(_runner(workers))
 
 
 def _runner(workers: int | None) -> RunnerPlugin:

@@ -32,7 +32,7 @@ from tasks.provenance import find_binaries, read_footprint, read_provenance, rea
 from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.secrecy import listen_for_marker
 from tasks.switch import read_ports, set_access_vlans
-from tasks.sysctl import set_sysctls
+from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
 
 __all__ = [
     "attach_pods",
@@ -64,6 +64,7 @@ __all__ = [
     "probe_reach",
     "probe_relay_share",
     "push_file",
+    "put_sysctls_back",
     "reach_pods",
     "read_answers",
     "read_clock",
@@ -77,6 +78,7 @@ __all__ = [
     "read_ports",
     "read_provenance",
     "read_stack",
+    "read_sysctls",
     "read_version",
     "release_lease",
     "renew_impairment",

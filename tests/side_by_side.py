@@ -16,6 +16,7 @@ NETBOX = "tests/netbox/"
 PART_S = 60
 SECONDS: Mapping[str, int] = {
     "tests/bench/test_bench.py": 130,
+    "tests/crash/test_every_point.py": 60,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_api_live.py": 90,
@@ -25,6 +26,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_kubernetes.py": 250,
     "tests/live/test_cluster_command_live.py": 300,
     "tests/live/test_cluster_health.py": 240,
+    "tests/live/test_crash_live.py": 90,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_encryption.py": 60,
     "tests/live/test_faults_nodes.py": 60,

@@ -51,7 +51,7 @@ from workflows.run.progress import make_console
 from workflows.run.provision import firewall_policy
 from workflows.run.site import Site
 from workflows.run.standing_cluster import Wanted, end, raise_standing
-from workflows.run.teardown import sweep
+from workflows.run.teardown import Left, sweep
 
 DONE, FAILED, NOT_READY = 0, 1, 3
 FIRST = next(one.name for one in BUILT_IN.scenarios if one.tunnel_mtu is not None and one.path is Way.DIRECT)
@@ -144,7 +144,7 @@ def down_command(*, dry_run: bool) -> None:
     site, gone = _site(record), record.lab_is_gone
     with _session(site, files):
         if dry_run:
-            for removal in () if gone else sweep(site, site.firewall, dry_run=True):
+            for removal in () if gone else sweep(site, Left(site.firewall), dry_run=True):
                 if told := removal.told(dry_run=True):
                     click.echo(told)
             click.echo("nothing was changed")

@@ -25,6 +25,7 @@ from types import MappingProxyType
 import click
 from rich.console import Console
 
+from inventory.kept import kept_inventory
 from inventory.load import load
 from vpnmesh.errors import InputError
 from vpnmesh.host.lease import SECONDS
@@ -44,6 +45,7 @@ from workflows.reporting.closing import closing
 from workflows.reporting.headlines import headline_tables
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
+from workflows.run.after_a_kill import clean_up
 from workflows.run.cluster import installer_of
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
@@ -57,9 +59,9 @@ from workflows.run.lease import leased
 from workflows.run.listing import beside, show_plan, show_programs, told_missing, told_tests
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
-from workflows.run.provision import sysctls_set
 from workflows.run.requirements import require_tests
 from workflows.run.runner import MatrixRun
+from workflows.run.settings import sysctls_set
 from workflows.run.site import Site
 from workflows.run.store import RunFiles, Store
 
@@ -122,6 +124,14 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 @click.option("--out", type=click.Path(path_type=Path), help="the run directory; default: runs/DATE-TIME")
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with a run that was interrupted")
 @click.option(
+    "--adopt",
+    is_flag=True,
+    expose_value=False,
+    callback=sessions.keep_adopt,
+    help="with --resume: go on although kernel, engine, program versions or the inventory are others now; every row"
+    " made from then on is marked as adopted",
+)
+@click.option(
     "--require",
     metavar="NAMES",
     help="comma-separated scenarios of this run: exit code 1, and nothing is measured, where one of them is"
@@ -166,7 +176,7 @@ def main(
     asked = _asked(resume, MatrixOptions(**changes), seed, inventory)  # type: ignore[arg-type]
     nr, testbed = load(asked.inventory)
     site = Site(nr, testbed, installer=installer_of(asked.profile))
-    store = Store.open(resume, site.secrets) if resume else None
+    store = Store.open(resume, site.secrets, adopts=sessions.adopts()) if resume else None
     if store is not None:
         sessions.check_request(store, testbed)
     pairs = pairs_of(testbed, asked.profile.pairs, asked.seed)
@@ -192,7 +202,7 @@ def main(
             own = replace(site, firewall=FirewallRun.of(directory))
             with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
                 if store is None:
-                    store = Store.create(directory, asked.request(testbed), site.secrets)
+                    store = Store.create(directory, asked.request(site), site.secrets)
                 code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
             _complain(console, held)
     except InterruptedRunError as interrupt:
@@ -241,14 +251,16 @@ class _Asked:
         profile = availability.without_tests(self.profile, lacking)
         return plan_matrix(profile, pairs, self.seed, self.catalogue, testbed.master.name)
 
-    def request(self, testbed: Testbed) -> Manifest:
-        """As a new run's manifest keeps it."""
-        return provenance.request(self.profile, self.seed, self.inventory, testbed, self.catalogue)
+    def request(self, site: Site) -> Manifest:
+        """As a new run's manifest keeps it, with the way to its nodes."""
+        asked = provenance.request(self.profile, self.seed, self.inventory, site.testbed, self.catalogue)
+        return asked.with_entries({"hosts": kept_inventory(site.nr.inventory)})
 
 
 def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: str) -> _Asked:
     """What the options ask for, or what the run to go on with was asked for when it began."""
     if resume is None:
+        sessions.refuse_adopt()
         known = options.known()
         profile = options.build(known)
         return _Asked(profile, known.catalogue, seed, inventory, profile.budget_min, options.lease)
@@ -297,8 +309,8 @@ def run(
             for sentence in sessions.begin(store, site, lab, engine, scenarios_of(plan)):
                 progress.say(sentence)
             sessions.note(store, remarks=remarks(plan), unavailable_tests=dict(lacking))
-            with leaves_nodes_as_found(site, store, progress), sysctls_set(site) as before:
-                sessions.note(store, sysctls_before=before)
+            clean_up(site, store, engine, progress.say)
+            with leaves_nodes_as_found(site, store, progress), sysctls_set(site, store):
                 matrix.run(progress)
         except InterruptedRunError as interrupt:
             signum = interrupt.signum

@@ -1,63 +1,87 @@
-"""Leave nodes as they were: lift every impairment, cluster, pod network, mesh and firewall policy of ours.
+"""Leave nodes as they were: lift every impairment, cluster, pod network, mesh, setting and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
-RUN is a run's directory (its inventory is taken), or the id that `workflows.firewall set --run` was given. Works
-again and again; exit code 0 when nothing is left, 1 when something could not be taken away.
+RUN is a run's directory, or the id that `workflows.firewall set --run` was given. A run's directory is enough: how
+its nodes are reached is kept in it, so that the inventory may have changed or be gone since; only passwords are
+still taken from there. Works again and again; exit code 0 when nothing is left, 1 when something could not be taken
+away or a node could not be reached.
 
 \b
 examples:
   python -m workflows.teardown --run runs/20260101-120000          what that run left
+  python -m workflows.teardown --all                               what any run below runs/ may have left
+  python -m workflows.teardown --all --runs /data/runs --dry-run   the same of other runs, only shown
   python -m workflows.teardown --inventory my-testbed              clean everything of ours
   python -m workflows.teardown --inventory my-testbed --dry-run    show what would go
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from inventory.load import load
-from workflows.run import provenance
+from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
+from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
-from workflows.run.store import RunFiles
-from workflows.run.teardown import sweep
+from workflows.run.teardown import Left, sweep
 
 CLEAN, NOT_CLEAN = 0, 1
+NOTHING_LEFT = "nothing of vpnmesh is left"
 
 
 @click.command(help=__doc__)
 @click.option("--run", "run", help="a run's directory, or its id")
+@click.option("--all", "every", is_flag=True, help="every run below --runs that may have left something")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="with --all"
+)
 @click.option(
     "--inventory", help="a built-in inventory, or a folder with hosts.yaml; default: the run's own, else lab"
 )
 @click.option("--dry-run", is_flag=True, help="show what would be removed, and remove nothing")
 @bad_input_exits_2
-def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
+def main(*, run: str | None, every: bool, runs: Path, inventory: str | None, dry_run: bool) -> None:
     """Clean all nodes."""
-    mark, name = _found(run) if run else (None, "lab")
-    site = Site(*load(inventory or name))
+    if every and (run or inventory):
+        raise InputError("--all", "goes without --run and --inventory", "each run has its own nodes")
+    codes = [_clean(one, inventory, dry_run=dry_run) for one in _chosen(run, runs, every=every)]
+    code = max(codes, default=CLEAN)
+    if code == CLEAN:
+        click.echo("nothing was changed" if dry_run else NOTHING_LEFT)
+    sys.exit(code)
+
+
+def _chosen(run: str | None, runs: Path, *, every: bool) -> Sequence[LeftRun]:
+    """The runs whose leavings are wanted; one without a directory is an id, or nothing but an inventory."""
+    if every:
+        return runs_below(runs)
+    if run and (Path(run) / "manifest.json").exists():
+        return (left_run(Path(run)),)
+    return (LeftRun(left=Left(FirewallRun(run) if run else None)),)
+
+
+def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
+    """Take away what that run left; the exit code."""
+    if run.directory:
+        click.echo(f"{run.directory}:")
+    if run.lab_is_gone and inventory is None:
+        run.note_clean()
+        return CLEAN
+    site = Site(*(run.place() if inventory is None else load(inventory)))
     code = CLEAN
-    for removal in sweep(site, mark, dry_run=dry_run):
+    for removal in sweep(site, run.left, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
             click.echo(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
     if code == CLEAN and not dry_run:
         forget_cluster(site.testbed)
-    if code == CLEAN:
-        click.echo("nothing was changed" if dry_run else "nothing of vpnmesh is left")
-    sys.exit(code)
-
-
-def _found(run: str) -> tuple[FirewallRun, str]:
-    """Whose changes, and in which inventory."""
-    directory = Path(run)
-    if not (directory / "manifest.json").exists():
-        return FirewallRun(run), "lab"
-    asked = provenance.read_request(RunFiles(directory).manifest(), run)
-    return FirewallRun.of(directory), asked.inventory
+        run.note_clean()
+    return code
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def test_teardown_takes_the_firewall_back_though_no_node_answers(
     done = CliRunner().invoke(teardown, ["--run", RUN, "--inventory", str(folder)])
     assert (done.exit_code, before) == (1, pf.appliance.config.content()), done.output
     assert f"firewall: changes of run {RUN}: removed" in done.output
-    assert "pod network: " in done.output
+    assert "worker1: cannot be reached: " in done.output
 
 
 def test_firewall_in_another_time_zone_keeps_our_rules(pf: Bench) -> None:

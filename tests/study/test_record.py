@@ -40,6 +40,7 @@ FULL = Record(
     loads=dict.fromkeys(ENDS, LOAD),
     raw="raw/there",
     at_once=2,
+    adopted=False,
 )
 
 

@@ -68,6 +68,7 @@ def test_a_solution_without_a_scenario_is_torn_down_too(
     assert "plainvxlan" not in {scenario_named(name).solution for name in PROFILES["paper"].scenarios}
     monkeypatch.setitem(SOLUTIONS, lonely.name, lonely)
     monkeypatch.setattr(teardown, "run_on", run_on)
+    monkeypatch.setattr(teardown, "ask_each", lambda *_, **__: ({}, {}))
     monkeypatch.setattr(teardown, "find_engine", no_engine)
     nr = SimpleNamespace(inventory=SimpleNamespace(hosts={}))
     list(teardown.sweep(Site(nr, bed), dry_run=True))  # type: ignore[arg-type]

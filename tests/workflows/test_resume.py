@@ -22,6 +22,7 @@ from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record
 from workflows import full_matrix
 from workflows.full_matrix import main
+from workflows.reporting.studies import study_from_run
 from workflows.run import provenance, runner, sessions
 from workflows.run.progress import RunProgress
 from workflows.run.runner import MatrixRun
@@ -32,6 +33,7 @@ NODE = {
     "kernel": "Linux 6.1.0-1",
     "iperf3": "iperf 3.12",
     "cores": "2",
+    "tcp_congestion": "cubic",
     "nebula -version": "Version: 1.6.1",
     "tailscaled --version": "not known: no such file",
     "firewall": "table inet a",
@@ -141,8 +143,19 @@ def test_every_option_is_either_refused_or_only_looks() -> None:
             {"nodes": {"worker1": NODE, "worker2": {**NODE, "nebula -version": "Version: 1.9.5"}}},
             "nebula -version was Version: 1.6.1, is Version: 1.9.5 (worker2)",
         ),
+        (
+            {"nodes": {"worker1": {**NODE, "iperf3": "iperf 3.16"}, "worker2": NODE}},
+            "iperf3 was iperf 3.12, is iperf 3.16 (worker1)",
+        ),
+        (
+            {"nodes": {"worker1": {**NODE, "tcp_congestion": "bbr"}, "worker2": NODE}},
+            "tcp_congestion was cubic, is bbr (worker1)",
+        ),
     ],
-    ids=["engine", "cluster", "rate", "unshaped", "no lab", "controller", "kernels", "program"],
+    ids=[
+        *("engine", "cluster", "rate", "unshaped", "no lab", "controller", "kernels", "program"),
+        *("measuring tool", "setting"),
+    ],
 )
 def test_other_surroundings_are_refused_and_nothing_is_overwritten(
     changes: dict[str, Any], said: str, store: Store, bed: Testbed, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +170,51 @@ def test_other_surroundings_are_refused_and_nothing_is_overwritten(
     assert said in str(caught.value)
     assert "start a new run" in str(caught.value)
     assert kept == [(store.directory / name).read_bytes() for name in ("manifest.json", "journal.jsonl")]
+
+
+def test_adopted_surroundings_are_noted_and_mark_every_row(
+    store: Store, bed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --adopt the run goes on: manifest and journal say in what they differ, and rows since then are marked."""
+    cell, good = Cell("native-1450", "none", "tcp", bed.pairs[0]), Measured((Sample("rate_mbit_s", 1.0),))
+    met(monkeypatch)
+    begin(store, bed)
+    first = Store.open(store.directory)
+    first.append(Record(cell, 1, good, datetime.now(UTC), sequence=1))
+    met(monkeypatch, engine="nfqueue")
+    adopting = Store.open(store.directory, adopts=True)
+    said = sessions.begin(adopting, Site(None, bed), None, NetemEngine())  # type: ignore[arg-type]
+    assert said[0].endswith("every row from now on: impairment engine was netem, is nfqueue")
+    adopting.append(Record(cell, 2, good, datetime.now(UTC), sequence=2))
+    met(monkeypatch)
+    begin(store, bed)
+    last = Store.open(store.directory)
+    last.append(Record(cell, 3, good, datetime.now(UTC), sequence=3))
+    assert [one.row()["adopted"] for one in last.repetitions] == [False, True, False]
+    assert [len(one.adopted) for one in store.manifest().sessions] == [0, 1, 0]
+    assert [len(one.adopted) for one in of_kind(last.events, SessionStarted)] == [0, 1, 0]
+    notes = study_from_run(store.directory).notes
+    assert any("session 2 went on in other surroundings" in note for note in notes)
+    assert any(
+        "1 of 3 repetitions are marked as adopted: means of native-1450 none tcp" in one for one in notes
+    )
+    (row,) = study_from_run(store.directory).tables["throughput"].to_dicts()
+    assert "1 of 3 measured in adopted surroundings" in row["warning"]
+
+
+def test_adopt_takes_another_inventory_and_version(store: Store) -> None:
+    """Both are looked at before any node is asked."""
+    testbed: Any = deepcopy(store.manifest().testbed)
+    testbed["nodes"][1]["legs"][0]["interface"] = "enp3s0"
+    store.update_manifest(testbed=testbed, vpnmesh="0.0.1")
+    assert resume(store).exit_code == 2
+    assert resume(store, "--adopt").exit_code == 0
+
+
+def test_adopt_alone_is_refused() -> None:
+    """A new run has nothing to adopt."""
+    done = CliRunner().invoke(main, ("--adopt", "--plan"))
+    assert (done.exit_code, "--adopt: goes with --resume" in done.output) == (2, True)
 
 
 def test_what_says_nothing_of_the_figures_may_change(

@@ -23,7 +23,8 @@ class CellSample:
     `unavailable` says what this machine lacked where nothing could be attempted. `near_cap` = the run flagged most of
     the repetitions as near the cap of netem's queue, None where it said nothing. `rtt_ms` is the mean round trip
     between the pods before and after the measured repetitions, None where none was recorded. `pairs` names the pair
-    of each rate, where there are several: nothing where the cell is of one pair.
+    of each rate, where there are several: nothing where the cell is of one pair. `adopted` = how many of the measured
+    repetitions were made in other surroundings than the first session's.
     """
 
     scenario: str
@@ -35,6 +36,7 @@ class CellSample:
     near_cap: bool | None = None
     rtt_ms: float | None = None
     pairs: tuple[str, ...] = ()
+    adopted: int = 0
 
     @property
     def tally(self) -> Tally:
@@ -104,6 +106,7 @@ def _cell_sample(cell: CellKey, group: pl.DataFrame) -> CellSample:
         near_cap=2 * int(flags.sum()) > flags.len() if flags.len() else None,
         rtt_ms=mean_of(measured, "rtt_ms_before", "rtt_ms_after"),
         pairs=tuple(measured["pair"]) if measured["pair"].n_unique() > 1 else (),
+        adopted=int(measured["adopted"].sum()),
     )
 
 

@@ -48,7 +48,11 @@ RESULTS: dict[str, pl.DataType] = {
     "raw": pl.String(),
     # how many pairs were measured at that time, this one among them
     "at_once": pl.Int64(),
+    # whether the session that made it went on in surroundings that are not the first session's (`--adopt`)
+    "adopted": pl.Boolean(),
 }
+LATER = ("adopted",)
+"""Columns that tables of earlier versions lack: nobody could say then, so they are null."""
 
 FIGURE_COLUMNS = ("rate_mbit_s", "sent_mbit_s", "lost_pct", "retransmits")
 """The figures that have a column of their own in `RESULTS`; all figures are rows of `FIGURES`."""
@@ -88,8 +92,9 @@ def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
 
 
 def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Return the frame unchanged; InputError names the first column that is not the schema's."""
-    return _check(frame, RESULTS, place)
+    """Return the frame, with columns that came later; InputError names the first that is not the schema's."""
+    lacking = [pl.lit(None, RESULTS[name]).alias(name) for name in LATER if name not in frame.columns]
+    return _check(frame.with_columns(lacking), RESULTS, place)
 
 
 def check_figures(frame: pl.DataFrame, place: str) -> pl.DataFrame:

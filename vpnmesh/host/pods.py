@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 
 from vpnmesh.host.tuning import NOTE, Tuning, noted, widened, without_offloads
 from vpnmesh.model import Node, Testbed
@@ -84,14 +85,18 @@ def pod_network(
 
 def pod_address(testbed: Testbed, node: Node) -> IPv4Address:
     """The address of that node's pod, whatever lies below."""
-    blocks = list(testbed.pods.subnets(new_prefix=26))
-    return blocks[[one.name for one in testbed.k8s].index(node.name)][1]
+    return _block(testbed, node)[1]
 
 
 def tunnel_address(testbed: Testbed, node: Node) -> IPv4Address:
     """The node's own address in the pod network, on `vxlan.calico`: the first of its block."""
-    blocks = list(testbed.pods.subnets(new_prefix=26))
-    return blocks[[one.name for one in testbed.k8s].index(node.name)][0]
+    return _block(testbed, node)[0]
+
+
+def _block(testbed: Testbed, node: Node) -> IPv4Network:
+    """The node's part of the pod network; there are a thousand, of which only those before it are made."""
+    index = [one.name for one in testbed.k8s].index(node.name)
+    return next(islice(testbed.pods.subnets(new_prefix=26), index, None))
 
 
 def in_pod(*argv: str) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ PAPER_SYSCTLS: Mapping[str, str] = {
     "fs.inotify.max_user_instances": "512",
 }
 """The settings of the paper's repository. Some are global, so absent in a network namespace."""
+FORWARDING = "net.ipv4.ip_forward"
+OURS: Mapping[str, str] = {**PAPER_SYSCTLS, FORWARDING: "1"}
+"""All that a run changes of a node's settings, and what it sets: pods need forwarding (`vpnmesh.host.pods`)."""
 
 
 # constant script: prints the value of a key that exists and can be written; inside a network namespace the
@@ -32,14 +35,26 @@ def read(keys: Sequence[str]) -> Fact[dict[str, str]]:
 
 def hold(values: Mapping[str, str]) -> Fact[Plan]:
     """Ensure these kernel settings; a key that the kernel lacks cannot be set and is no change."""
+    return read(tuple(values)).map(lambda found: _set(found, values))
+
+
+def put_back(former: Mapping[str, str], ours: Mapping[str, str] = OURS) -> Fact[Plan]:
+    """Set the former values where a setting is still as we set it; what somebody else set since stays as it is."""
 
     def plan(found: Mapping[str, str]) -> Plan:
-        wrong = {key: value for key, value in values.items() if key in found and found[key] != value}
-        if not wrong:
-            return Plan()
-        before = "\n".join(f"{key} = {found[key]}" for key in wrong)
-        after = "\n".join(f"{key} = {value}" for key, value in wrong.items())
-        steps = tuple(Command(("sysctl", "-q", "-w", f"{key}={value}")) for key, value in wrong.items())
-        return Plan(steps, unified_diff("sysctl", before, after))
+        return _set(
+            found, {key: value for key, value in former.items() if found.get(key, "") == ours.get(key)}
+        )
 
-    return read(tuple(values)).map(plan)
+    return read(tuple(former)).map(plan)
+
+
+def _set(found: Mapping[str, str], values: Mapping[str, str]) -> Plan:
+    """The steps to these values, of settings that have others."""
+    wrong = {key: value for key, value in values.items() if key in found and found[key] != value}
+    if not wrong:
+        return Plan()
+    before = "\n".join(f"{key} = {found[key]}" for key in wrong)
+    after = "\n".join(f"{key} = {value}" for key, value in wrong.items())
+    steps = tuple(Command(("sysctl", "-q", "-w", f"{key}={value}")) for key, value in wrong.items())
+    return Plan(steps, unified_diff("sysctl", before, after))

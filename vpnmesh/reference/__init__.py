@@ -71,5 +71,11 @@ def _csv(name: str) -> pl.DataFrame:
     return pl.read_csv(resources.files(__name__).joinpath(name).read_bytes(), infer_schema=False)
 
 
-DATA_PLANES: dict[str, str] = dict(_csv("data_planes.csv").iter_rows())
+def _data_planes() -> dict[str, str]:
+    """Read without a table: Polars' threads start with the first one, and a process that has them cannot be forked."""
+    lines = resources.files(__name__).joinpath("data_planes.csv").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(",") for line in lines[1:])
+
+
+DATA_PLANES: dict[str, str] = _data_planes()
 """Who encrypted in the paper's testbed, by scenario: `kernel` or `userspace` (sections 3.2 and 4.1)."""

@@ -58,7 +58,8 @@ class Difference:
 
 def refuse_mixed(samples: pl.DataFrame, place: str) -> pl.DataFrame:
     """The frame unchanged; InputError where its repetitions were not all impaired at one place by one engine."""
-    rows = samples.filter(~unavailable())
+    # what was adopted is marked and warned of, wherever it is pooled
+    rows = samples.filter(~unavailable() & ~pl.col("adopted").fill_null(value=False))
     for column in ("placement", "engine"):
         found = rows[column].fill_null(NOT_RECORDED).value_counts().sort(column).rows()
         if len(found) > 1:

@@ -92,6 +92,7 @@ def throughput(cells: Mapping[CellKey, CellSample], how: Measuring, catalogue: C
         row |= _started(cells[key], summaries, how)
         row |= _in_time(cells[key])
         row["pairs"] = len(cells[key].by_pair) or None
+        row["adopted"] = cells[key].adopted
         row["warning"] = _warning(row, cells[key].unavailable) or None
         rows.append({name: row.get(name) for name in schema})
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -190,6 +191,8 @@ def _warning(row: Mapping[str, object], unavailable: str | None) -> str:
         parts.append("nothing measured")
     elif attempted != measured:
         parts.append(f"{attempted} attempted, {measured} measured")
+    if row.get("adopted"):
+        parts.append(f"{row['adopted']} of {measured} measured in adopted surroundings, which are others")
     if row.get("pairs"):
         parts.append(f"over {row['pairs']} pairs: mean, deviation and interval are of the pairs' means")
     if row.get("near_cap"):

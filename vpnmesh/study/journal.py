@@ -116,10 +116,14 @@ class JournalLine(BaseModel):
 
 
 class SessionStarted(JournalLine):
-    """A session of the run began, the first or one that goes on with it; `number` counts from 1."""
+    """A session of the run began, the first or one that goes on with it; `number` counts from 1.
+
+    `adopted` says in what its surroundings are not those of the first session, where `--adopt` accepted that.
+    """
 
     type: Literal["session"] = "session"
     number: StrictInt
+    adopted: list[StrictStr] = []
 
 
 class VisitStarted(JournalLine):

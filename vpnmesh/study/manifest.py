@@ -60,6 +60,9 @@ class RunSession(Surroundings):
     """One session of a run: when and how it was started, what it met, and what it changed on the nodes for its time.
 
     `unavailable_tests` are those whose programs were missing, with the reason: they have no row of results.
+    `sysctls_before` are the nodes' own settings, written before they were changed; `sysctls_restored` says whether they
+    were set again at the end. `adopted` says in what this session's surroundings were not those of the first one.
+    `cleaned_at` is when `vpnmesh teardown` cleaned up after it.
     """
 
     started_at: str | None = None
@@ -69,13 +72,27 @@ class RunSession(Surroundings):
     remarks: list[str] = []
     unavailable_tests: dict[str, str] = {}
     sysctls_before: dict[str, dict[str, str]] = {}
+    sysctls_restored: bool | None = None
+    adopted: list[str] = []
     footprint_before: NodeFootprints = {}
     footprint_after: NodeFootprints = {}
     footprint_differences: list[str] = []
+    cleaned_at: str | None = None
+
+    @property
+    def left_nothing(self) -> bool:
+        """Whether it is known that nothing of this session is on the nodes any more."""
+        if self.cleaned_at:
+            return True
+        looked = "footprint_after" in self.model_fields_set and not self.footprint_differences
+        return looked and self.sysctls_restored is not False
 
 
 class Manifest(RunSession):
-    """A run: what was asked for, and what its sessions met. `profile` and `scenarios` are judged by who reads them."""
+    """A run: what was asked for, and what its sessions met. `profile` and `scenarios` are judged by who reads them.
+
+    `hosts` is how the nodes are reached, without secrets (`inventory.kept`).
+    """
 
     schema_version: StrictInt = SCHEMA_VERSION
     packages: dict[str, str] = {}
@@ -84,6 +101,7 @@ class Manifest(RunSession):
     seed: int | None = None
     inventory: str | None = None
     allow_virtual_forwarding: bool = False
+    hosts: JsonObject = {}
     sessions: list[RunSession] = []
 
     def entries(self) -> dict[str, Any]:
@@ -94,6 +112,30 @@ class Manifest(RunSession):
         """With one session more; what the first one met becomes the run's own."""
         first = self.lacking(met.entries())
         return self.with_entries({**first, "sessions": [*self.sessions, session]})
+
+    @property
+    def former_sysctls(self) -> dict[str, dict[str, str]]:
+        """The nodes' own settings that no session has set again: those of the earliest, for later ones met ours."""
+        found: dict[str, dict[str, str]] = {}
+        for session in self.sessions:
+            for node, values in session.sysctls_before.items():
+                found[node] = {**values, **found.get(node, {})}
+            if session.sysctls_restored or session.cleaned_at:
+                found = {}
+        return found
+
+    @property
+    def not_left_clean(self) -> list[RunSession]:
+        """The earlier sessions, beside the one under way, after which nobody has cleaned the nodes; in order."""
+        found: list[RunSession] = []
+        for session in self.sessions[:-1]:
+            found = [] if session.left_nothing else [*found, session]
+        return found
+
+    @property
+    def left_nothing(self) -> bool:
+        """Whether nothing of the run can be on its nodes: no session began, or the last one left nothing."""
+        return not self.sessions or self.sessions[-1].left_nothing
 
     def noted(self, entries: Mapping[str, object]) -> "Manifest":
         """With entries added to the session under way, and to the run itself where it has none of these yet."""

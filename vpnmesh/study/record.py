@@ -37,6 +37,7 @@ class Record:
     loads: Mapping[str, NodeLoad] = field(default_factory=dict)
     raw: str = ""
     at_once: int | None = None
+    adopted: bool | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -76,6 +77,7 @@ class Record:
             "engine": self.engine or None,
             "raw": self.raw,
             "at_once": self.at_once,
+            "adopted": self.adopted,
         }
         if measured:
             row |= {name: measured.get(name) for name in FIGURE_COLUMNS}

@@ -10,6 +10,7 @@ from vpnmesh.doctor.likeness import NOT_KNOWN, answers_compared
 from vpnmesh.study.manifest import JsonObject, Surroundings
 
 _SHOWN = 4
+_CONGESTION = "tcp_congestion"
 Facts = Mapping[tuple[str, str], str]
 """A value by what it is of, and by whom it was said."""
 
@@ -32,6 +33,8 @@ def facts_of(met: Surroundings) -> dict[tuple[str, str], str]:
     }
     for node, answers in met.nodes.items():
         found |= {(what, node): value for what, value in answers_compared(answers)}
+        # of the settings that figures depend on, the one that a run leaves as it is
+        found |= {(_CONGESTION, node): answers[_CONGESTION]} if _CONGESTION in answers else {}
     testbed = leaves(met.testbed) if "testbed" in known else ()
     return found | {(f"testbed {where}", ""): value for where, value in testbed}
 

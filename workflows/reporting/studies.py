@@ -23,6 +23,7 @@ from vpnmesh.study.manifest import Manifest
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
+from workflows.reporting.adopted import adopted_notes
 from workflows.reporting.health import health_of_run
 from workflows.reporting.published_files import read_imports
 from workflows.reporting.run_requests import requests_of_run
@@ -87,7 +88,7 @@ def study_from_run(run: Path) -> Study:
     study = build_study(
         samples,
         requests,
-        (*notes, *without, *lost, *failure_notes(samples)),
+        (*notes, *adopted_notes(manifest, samples), *without, *lost, *failure_notes(samples)),
         identity(manifest.entries()),
         RunTables(
             _figures(files, events, samples),

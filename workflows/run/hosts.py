@@ -26,13 +26,16 @@ NAMED = 3
 
 
 class HostsFailedError(VpnmeshError):
-    """One or more hosts of `asked` on which a task failed; `errors` by host, all of them."""
+    """Hosts on which a task failed: `errors` by host, all of them; `done` is what it did on the others."""
 
-    def __init__(self, task: str, errors: dict[str, BaseException], asked: int = 0) -> None:
+    def __init__(
+        self, task: str, errors: dict[str, BaseException], done: dict[str, Result] | None = None
+    ) -> None:
         self.task = task
         self.errors = errors
+        self.done = done or {}
         self.first = next(iter(errors.values()))
-        super().__init__(f"{task}: {summary_of(errors, max(asked, len(errors)))}")
+        super().__init__(f"{task}: {summary_of(errors, len(errors) + len(self.done))}")
 
 
 def summary_of(errors: Mapping[str, BaseException], asked: int) -> str:
@@ -92,7 +95,8 @@ def run_on(
     }
     errors |= {name: VpnmeshError("was not run: not in the inventory") for name in wanted if name not in done}
     if errors:
-        raise HostsFailedError(getattr(task, "__name__", str(task)), errors, len(wanted))
+        others = {name: done[name][0] for name in wanted if name not in errors}
+        raise HostsFailedError(getattr(task, "__name__", str(task)), errors, others)
     return {name: done[name][0] for name in wanted}
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from nornir.core import Nornir
@@ -17,6 +17,15 @@ class InterruptedRunError(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         self.signum = signum
         super().__init__(signal.Signals(signum).name)
+
+
+def to_its_end(step: Callable[[], object]) -> None:
+    """Make a step that must be made though a signal comes: only the first one cuts, and is raised once all is done."""
+    try:
+        step()
+    except InterruptedRunError:
+        step()
+        raise
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.study.journal import NO_RUN
 from vpnmesh.study.manifest import JsonObject, Manifest, NodeFootprints, Surroundings
 from vpnmesh.study.profile import Profile
 from vpnmesh.study.programs import version_questions
@@ -65,6 +66,15 @@ def dump_testbed(testbed: Testbed) -> JsonObject:
     """The testbed as the manifest has it."""
     dumped: JsonObject = _TESTBED.dump_python(testbed, mode="json")
     return dumped
+
+
+def read_testbed(manifest: Manifest) -> Testbed:
+    """The testbed that a run was made on; InputError where the manifest has none that can be read."""
+    try:
+        return _TESTBED.validate_python(manifest.testbed)
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        raise InputError(f"manifest.json: testbed {key}", problem, NO_RUN) from error
 
 
 def read_request(manifest: Manifest, place: str) -> RunRequest:

@@ -9,7 +9,6 @@ from itertools import combinations
 import tasks
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_network
-from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
@@ -26,7 +25,7 @@ from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import InterruptedRunError
 from workflows.run.requirements import require
 from workflows.run.site import Site
-from workflows.run.undoing import promise, promise_settings
+from workflows.run.undoing import promise
 
 _KNOCK_PAUSE_S = 0.1
 
@@ -267,23 +266,6 @@ def save_logs(site: Site) -> None:
             site.logs |= {
                 f"{node}-{service}.log": masked(text, site.secrets) for service, text in found.items()
             }
-
-
-@contextlib.contextmanager
-def sysctls_set(site: Site) -> Iterator[dict[str, dict[str, str]]]:
-    """Set the paper's kernel settings where the kernel has them, and set the former ones again at the end."""
-    before: dict[str, dict[str, str]] = {}
-    found = run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS, dry_run=True)
-    promise_settings(site, {host: result.result for host, result in found.items()})
-    try:
-        for host, result in run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS).items():
-            before[host] = result.result
-        yield before
-    finally:
-        taken = taken_by_another(site)
-        for host, values in before.items():
-            if values and not taken:
-                run_on(site.nr, [host], tasks.set_sysctls, values=values)
 
 
 def _knock(site: Site, mesh: Mesh, statuses: Mapping[str, Status]) -> None:

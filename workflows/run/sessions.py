@@ -21,9 +21,12 @@ from workflows.run import clock, provenance
 from workflows.run.site import Site
 from workflows.run.store import Store
 
-WITH_RESUME = frozenset({"resume", "require", "require_all", "dry_run", "only_plan", "as_json", "lease"})
+WITH_RESUME = frozenset(
+    {"resume", "require", "require_all", "adopt", "dry_run", "only_plan", "as_json", "lease"}
+)
 """The options that leave a run what it is."""
-_WAY_OUT = "start a new run for what is there now: leave --resume out"
+_ADOPT = "vpnmesh.adopt"
+_WAY_OUT = "start a new run for what is there now (leave --resume out), or add --adopt, to mark every row from now on"
 
 
 def refuse_options(context: click.Context, allowed: frozenset[str] = frozenset()) -> None:
@@ -42,10 +45,30 @@ def refuse_options(context: click.Context, allowed: frozenset[str] = frozenset()
         )
 
 
+def keep_adopt(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call
+    """Keep whether the command was asked to adopt what it meets."""
+    context.meta[_ADOPT] = value
+
+
+def adopts() -> bool:
+    """Whether the command was asked to adopt what it meets."""
+    return bool(click.get_current_context().meta.get(_ADOPT))
+
+
+def refuse_adopt() -> None:
+    """Raise InputError for --adopt where no run is gone on with."""
+    if adopts():
+        raise InputError("--adopt", "goes with --resume")
+
+
 def check_request(store: Store, testbed: Testbed) -> None:
     """Raise InputError unless the inventory and this vpnmesh are still those that the run was begun with."""
-    now = Surroundings(vpnmesh=version("vpnmesh"), testbed=provenance.dump_testbed(testbed))
-    _refuse(store, store.manifest(), now)
+    if not store.adopts:
+        _refuse(store, _changes(store, store.manifest(), _asked(testbed)))
+
+
+def _asked(testbed: Testbed) -> Surroundings:
+    return Surroundings(vpnmesh=version("vpnmesh"), testbed=provenance.dump_testbed(testbed))
 
 
 def begin(
@@ -53,25 +76,32 @@ def begin(
 ) -> list[str]:
     """Note this session in the manifest; returns what a reader must know of it, beside the figures.
 
-    Raises InputError, and notes nothing, when nodes, kernels, engine or programs are not those of the first session.
+    Raises InputError, and notes nothing, when nodes, kernels, engine or programs are not those of the first session;
+    where the store adopts them that is noted instead, and every row of this session is marked.
     """
     manifest = store.manifest()
     met = provenance.surroundings(site, lab, engine, scenarios)
-    _refuse(store, manifest, met)
+    adopted = _changes(store, manifest, met)
+    if store.adopts:
+        adopted += _changes(store, manifest, _asked(site.testbed))
+    else:
+        _refuse(store, adopted)
     session = RunSession(
         started_at=clock.now().isoformat(),
         argv=sys.argv,
         vpnmesh=version("vpnmesh"),
         git_commit=provenance.git_commit(),
         python=platform.python_version(),
+        adopted=adopted,
     ).with_entries(met.entries())
     begun = manifest.begun(session, met)
     store.write_manifest(begun)
-    store.note(SessionStarted(number=len(begun.sessions)))
+    started = SessionStarted(number=len(begun.sessions))
+    store.note(started.model_copy(update={"adopted": adopted}) if adopted else started)
     begun_with, now = manifest.git_commit, session.git_commit
-    if begun_with in (None, now):
-        return []
-    return [f"the code is {now} now, the run was begun with {begun_with}: both are in the manifest"]
+    said = [f"adopted, and marked in every row from now on: {surroundings.in_one_sentence(adopted)}"]
+    other = [f"the code is {now} now, the run was begun with {begun_with}: both are in the manifest"]
+    return (said if adopted else []) + ([] if begun_with in (None, now) else other)
 
 
 def note(store: Store, **entries: object) -> None:
@@ -79,9 +109,13 @@ def note(store: Store, **entries: object) -> None:
     store.write_manifest(store.manifest().noted(entries))
 
 
-def _refuse(store: Store, manifest: Manifest, now: Surroundings) -> None:
-    """Raise InputError where these differ; both as the manifest writes them, so that both are masked alike."""
-    changed = surroundings.changes(surroundings.facts_of(manifest), surroundings.facts_of(store.as_kept(now)))
+def _changes(store: Store, manifest: Manifest, now: Surroundings) -> list[str]:
+    """In what these differ; both as the manifest writes them, so that both are masked alike."""
+    return surroundings.changes(surroundings.facts_of(manifest), surroundings.facts_of(store.as_kept(now)))
+
+
+def _refuse(store: Store, changed: Sequence[str]) -> None:
+    """Raise InputError where anything differs."""
     if changed:
         raise InputError(
             str(store.directory),

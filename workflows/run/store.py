@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpnmesh.errors import InputError, VpnmeshError
@@ -17,6 +17,7 @@ from vpnmesh.plan import Secret
 from vpnmesh.study.journal import (
     JournalEvent,
     RepetitionEnded,
+    SessionStarted,
     of_kind,
     parse_event,
     parse_journal,
@@ -80,18 +81,23 @@ class Store:
     """A run on disk, as its session writes it: what is appended is on the disk before the next repetition starts.
 
     `secrets` are masked in everything that is written; the session that learns of one adds it to that very set.
+    `adopts` = a session may go on in other surroundings than the first one's, and is marked so.
     """
 
     directory: Path
     events: list[JournalEvent] = field(default_factory=list)
     secrets: AbstractSet[Secret] = frozenset()
+    adopts: bool = False
 
     @classmethod
     def create(
         cls, directory: Path, manifest: Manifest | None = None, secrets: AbstractSet[Secret] = frozenset()
     ) -> "Store":
-        """A new run in a directory that does not exist yet or is empty; InputError otherwise."""
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        """A new run in a directory that does not exist yet or is empty; InputError otherwise.
+
+        One whose making a kill cut off, before its manifest was there, counts as empty.
+        """
+        if directory.exists() and not _is_empty(directory):
             raise InputError(
                 "--out", f"{directory} exists and is not empty", "name a new directory, or --resume it"
             )
@@ -106,14 +112,16 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, directory: Path, secrets: AbstractSet[Secret] = frozenset()) -> "Store":
+    def open(
+        cls, directory: Path, secrets: AbstractSet[Secret] = frozenset(), *, adopts: bool = False
+    ) -> "Store":
         """A run to go on with; a last line of its journal that a kill cut off is removed for good.
 
         InputError when the directory is no run of this version.
         """
         files = RunFiles(directory)
         files.manifest()
-        store = cls(directory, files.events(), secrets)
+        store = cls(directory, files.events(), secrets, adopts)
         path = files.journal_path
         if path.exists() and (whole := whole_lines(content := path.read_bytes())) != content:
             store._replace(path, whole)
@@ -157,7 +165,13 @@ class Store:
 
     def append(self, record: Record) -> None:
         """Journal a repetition; when this returns, it survives a power cut."""
-        self._append(journal_line(record))
+        self._append(journal_line(replace(record, adopted=self.adopted)))
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the session under way met other surroundings than the first one."""
+        begun = (event for event in reversed(self.events) if isinstance(event, SessionStarted))
+        return bool(next((session.adopted for session in begun), None))
 
     def note(self, event: JournalEvent) -> None:
         """Journal something that is no repetition (a visit, an interruption), with the time."""
@@ -224,3 +238,11 @@ def _write_whole(journal: int, line: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(journal, length)
         raise
+
+
+def _is_empty(directory: Path) -> bool:
+    """Whether nothing is in it but what `Store.create` makes before the manifest is there."""
+    if not directory.is_dir():
+        return False
+    begun = ("raw", "manifest.json.new")
+    return all(one.name in begun and not (one.is_dir() and any(one.iterdir())) for one in directory.iterdir())

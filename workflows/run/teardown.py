@@ -1,22 +1,26 @@
 """Taking away everything of ours on every node, whatever a run left: step by step, each said, none stops the others."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from nornir.core.task import Result
 
 import tasks
 from vpnmesh.cluster import INSTALLERS
-from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.errors import NodeUnreachableError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import policy_named
-from vpnmesh.impairment.engine import everywhere
+from vpnmesh.impairment.engine import Engine, everywhere
+from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Scenario
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
 from workflows.run import firewall
 from workflows.run.firewall import FirewallRun
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, ask_each, run_on
 from workflows.run.impair import find_engine
+from workflows.run.lab import emulated
 from workflows.run.site import Site
 
 
@@ -29,51 +33,90 @@ class Removal:
     removed: bool = False
     diff: str = ""
     error: str = ""
+    word: str = "removed"
 
     def told(self, *, dry_run: bool) -> str:
         """As a person reads it; empty where nothing was there."""
         if self.error:
-            return f"{self.what}: {self.error}"
-        done = "would be removed" if dry_run else "removed"
+            return ": ".join(part for part in (self.host, self.what, self.error) if part)
+        done = f"would be {self.word}" if dry_run else self.word
         return f"{self.host}: {self.what}: {done}\n{self.diff}".rstrip() if self.removed else ""
 
 
-def sweep(site: Site, mark: FirewallRun | None = None, *, dry_run: bool) -> Iterator[Removal]:
-    """Clean everything on every node; `mark` is the run whose firewall changes are rolled back."""
-    yield from _impairments(site, dry_run=dry_run)
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is known of a run that left something: whose firewall changes, by which engine, the nodes' own settings."""
+
+    mark: FirewallRun | None = None
+    engine: Engine | None = None
+    sysctls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Left()
+Parameters = dict[str, Any]
+"""What a task is called with."""
+
+
+def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[Removal]:
+    """Clean everything on every node that can be reached; those that cannot are named, each once."""
+    gone = _gone(site)
+    yield from (Removal("cannot be reached", host, error=str(why)) for host, why in gone.items())
+    there = _There(site, frozenset(gone), dry_run=dry_run)
+    yield from _impairments(there, left.engine)
     for installer in INSTALLERS.values():
-        parameters = {"installer": installer, "testbed": site.testbed}
-        yield from _removed(
-            site, f"cluster ({installer.name})", site.k8s, tasks.leave_cluster, dry_run=dry_run, **parameters
-        )
-    yield from _removed(site, "pod network", site.k8s, tasks.detach_pods, dry_run=dry_run)
+        parameters: Parameters = {"installer": installer, "testbed": site.testbed}
+        yield from there.removed(f"cluster ({installer.name})", site.k8s, tasks.leave_cluster, **parameters)
+    yield from there.removed("pod network", site.k8s, tasks.detach_pods)
     for solution in SOLUTIONS.values():
-        found = {"solution": solution, "mesh": Mesh(site.testbed, _any_scenario(solution.name))}
-        yield from _removed(site, solution.name, site.all_nodes, tasks.leave_mesh, dry_run=dry_run, **found)
-    yield from _removed(site, "API test", site.k8s, tasks.clear_api_test, dry_run=dry_run)
-    if mark is not None and not dry_run:
-        yield _rolled_back(site, mark)
-    else:
-        yield from _policy(site, mark or FirewallRun(), dry_run=dry_run)
-
-
-def _removed(
-    site: Site, what: str, names: list[str], task: Any, *, dry_run: bool, **parameters: object
-) -> Iterator[Removal]:
-    """What the task took away on each of these nodes, or why it failed."""
-    try:
-        results = run_on(site.nr, names, task, dry_run=dry_run, **parameters)
-    except VpnmeshError as error:
-        yield Removal(what, error=str(error))
+        found: Parameters = {"solution": solution, "mesh": Mesh(site.testbed, _any_scenario(solution.name))}
+        yield from there.removed(solution.name, site.all_nodes, tasks.leave_mesh, **found)
+    yield from there.removed("API test", site.k8s, tasks.clear_api_test)
+    yield from there.removed(
+        "kernel settings", list(left.sysctls), tasks.put_sysctls_back, word="set back", former=left.sysctls
+    )
+    if site.testbed.firewall.name in gone:
         return
-    for host, result in results.items():
-        yield Removal(what, host, removed=bool(result.changed), diff=str(result.diff))
+    if left.mark is not None and not dry_run:
+        yield _rolled_back(site, left.mark)
+    else:
+        yield from _policy(there, left.mark or FirewallRun())
 
 
-def _impairments(site: Site, *, dry_run: bool) -> Iterator[Removal]:
-    bed = site.testbed
+def _gone(site: Site) -> dict[str, VpnmeshError]:
+    """The nodes that nobody can log in to, with the reasons; an appliance is asked by its driver later."""
+    failed, _ = ask_each(site.nr, site.all_nodes, tasks.run_command, argv=("true",))
+    return {host: error for host, error in failed.items() if isinstance(error, NodeUnreachableError)}
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """The nodes that can be reached, and whether anything is to be changed on them."""
+
+    site: Site
+    gone: frozenset[str]
+    dry_run: bool
+
+    def removed(
+        self, what: str, names: Iterable[str], task: Any, word: str = "removed", **parameters: object
+    ) -> Iterator[Removal]:
+        """What the task took away on each of these nodes, and where it failed."""
+        there = [name for name in names if name not in self.gone]
+        done: dict[str, Result] = {}
+        try:
+            done = run_on(self.site.nr, there, task, dry_run=self.dry_run, **parameters)
+        except HostsFailedError as error:
+            done = error.done
+            yield Removal(what, error=str(error))
+        except VpnmeshError as error:
+            yield Removal(what, error=str(error))
+        for host, result in done.items():
+            yield Removal(what, host, removed=bool(result.changed), diff=str(result.diff), word=word)
+
+
+def _impairments(there: _There, known: Engine | None) -> Iterator[Removal]:
+    bed = there.site.testbed
     try:
-        engine = find_engine(site)
+        engine = known or _engine_of(there)
     except UnavailableError:
         # where none can be set, none can be left
         return
@@ -82,9 +125,15 @@ def _impairments(site: Site, *, dry_run: bool) -> Iterator[Removal]:
         yield Removal("impairments", error=str(error))
         return
     targets = everywhere(engine, bed)
-    nodes = list(dict.fromkeys(target.node for target in targets))
-    parameters = {"engine": engine, "targets": targets}
-    yield from _removed(site, "impairments", nodes, tasks.clear_impairment, dry_run=dry_run, **parameters)
+    nodes = dict.fromkeys(target.node for target in targets)
+    yield from there.removed("impairments", nodes, tasks.clear_impairment, engine=engine, targets=targets)
+
+
+def _engine_of(there: _There) -> Engine:
+    """The engine that impairments can be of; where a node is gone nobody can ask it, and netem is what nodes have."""
+    if there.gone and not emulated(there.site.testbed):
+        return NetemEngine()
+    return find_engine(there.site)
 
 
 def _rolled_back(site: Site, mark: FirewallRun) -> Removal:
@@ -95,16 +144,15 @@ def _rolled_back(site: Site, mark: FirewallRun) -> Removal:
     return Removal(f"changes of run {mark.run}", site.testbed.firewall.name, removed=anything)
 
 
-def _policy(site: Site, mark: FirewallRun, *, dry_run: bool) -> Iterator[Removal]:
-    bed = site.testbed
-    parameters = {
+def _policy(there: _There, mark: FirewallRun) -> Iterator[Removal]:
+    bed = there.site.testbed
+    parameters: Parameters = {
         "policy": policy_named("allow-all"),
         "testbed": bed,
         "run": mark.run,
         "journal": mark.journal,
     }
-    names, task = [bed.firewall.name], tasks.set_firewall_policy
-    yield from _removed(site, "firewall policy", names, task, dry_run=dry_run, **parameters)
+    yield from there.removed("firewall policy", [bed.firewall.name], tasks.set_firewall_policy, **parameters)
 
 
 def _any_scenario(solution: str) -> Scenario:
