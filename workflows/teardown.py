@@ -24,6 +24,7 @@ from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
 from workflows.run.store import RunFiles
 from workflows.run.teardown import sweep
+from workflows.run.terminal import say
 
 CLEAN, NOT_CLEAN = 0, 1
 
@@ -42,12 +43,12 @@ def main(*, run: str | None, inventory: str | None, dry_run: bool) -> None:
     code = CLEAN
     for removal in sweep(site, mark, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
-            click.echo(told, err=bool(removal.error))
+            say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
     if code == CLEAN and not dry_run:
         forget_cluster(site.testbed)
     if code == CLEAN:
-        click.echo("nothing was changed" if dry_run else "nothing of vpnmesh is left")
+        say("nothing was changed" if dry_run else "nothing of vpnmesh is left")
     sys.exit(code)
 
 

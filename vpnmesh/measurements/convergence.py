@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from vpnmesh.documents.numbers import amount
 from vpnmesh.errors import CheckError, ToolError, UnavailableError
 from vpnmesh.measurements.idle import watch_idle
 from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, json_of, text_of
@@ -217,10 +218,10 @@ def _outage(raw: Mapping[str, str], change: PathChange) -> float:
 
 def _seconds(raw: Mapping[str, str], name: str, key: str) -> float:
     kept = json_of(raw, name)
-    value = kept.get(key) if isinstance(kept, dict) else None
-    if not isinstance(value, int | float):
+    value = amount(kept.get(key) if isinstance(kept, dict) else None)
+    if value is None:
         raise ToolError("raw", f"{name} holds no {key}")
-    return float(value)
+    return value
 
 
 def _scenario(question: Question) -> Scenario:

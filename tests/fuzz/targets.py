@@ -1,0 +1,15 @@
+"""Every target there is."""
+
+from typing import Any
+
+from tests.fuzz import command_line, documents, hostile, node_output, runs, tool_output
+from tests.fuzz.target import Target
+
+TARGETS: tuple[Target[Any], ...] = (
+    *tool_output.TARGETS,
+    *node_output.TARGETS,
+    *documents.TARGETS,
+    *runs.TARGETS,
+    *command_line.TARGETS,
+    *hostile.TARGETS,
+)
