@@ -51,7 +51,8 @@ TAGS = (
     "<xevil>", "</td><xevil a=1>", '" onxevil="1', "' onxevil='1", "<script>xevil</script>", "<!-- xevil", "]]><xevil>",
     "<img src=x onxevil=1>", "javascript:xevil", "&lt;xevil&gt;", "<svg/onload=xevil>", "</style><xevil>",
     "</title><xevil>",
-    "{{ xevil }}", "{% include 'xevil' %}", "<xevil\n>", "|<xevil>|", "`<xevil>`", "[x](javascript:xevil)",
+    "{{ xevil }}", "{% include 'xevil' %}", "<xevil\n>", "|<xevil>|", "`<xevil>`", "$x$ \\frac{xevil$",
+    "[x](javascript:xevil)",
 )  # fmt: skip
 _PROGRAM = '#!/bin/sh\nfor one in "$@"; do printf \'%s\\0\' "$one" >> "$RECORD"; done\ncat >> "$RECORD.in"\n'
 

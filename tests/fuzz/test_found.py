@@ -129,6 +129,7 @@ SMALL: list[tuple[str, object]] = [
     ("words on a terminal", ("\x1b[31m", "[/red]")),
     ("words on a terminal", ("\x9b31m\u202e",)),
     ("words in a page", ("<xevil>",)),
+    ("words in a page", ("$x$ \\frac{xevil$",)),
 ]
 
 

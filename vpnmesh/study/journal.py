@@ -34,9 +34,8 @@ from vpnmesh.documents.validation import first_problem
 from vpnmesh.errors import NO_JSON, InputError
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
-from vpnmesh.study.outcome import UNAVAILABLE
+from vpnmesh.study.outcome import UNAVAILABLE, figure_problem
 
-_ALL_PCT = 100
 NO_RUN = "this is no run of this version"
 """The way out of every line that cannot be read: such a file was written by another version, or changed by hand."""
 
@@ -210,9 +209,7 @@ class RepetitionEnded(JournalLine):
             return ""
         if self.outcome == "failed":
             return "a failed repetition has no figure"
-        if value < 0 or (name == "lost_pct" and value > _ALL_PCT):
-            return "no such thing can be measured"
-        return "what measured nothing has failed" if name == "rate_mbit_s" and not value else ""
+        return figure_problem(name, value)
 
     def columns(self) -> dict[str, object]:
         """The columns of the results table that are no field of their own, as far as the line has them."""
