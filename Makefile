@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check bench clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check fuzz bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -71,6 +71,9 @@ check:  ## ruff, format, mypy, import contracts
 	$(STEP) "format" $(VENV)/bin/ruff format --check .
 	$(STEP) "types" $(VENV)/bin/mypy
 	$(STEP) "import contracts" $(VENV)/bin/lint-imports --no-logo
+
+fuzz: venv  ## 20,000 wrong inputs to every reader; SEED=N for other ones (docs/testing.md)
+	nice -n 10 $(PYTHON) -m tests.fuzz --cases 20000 --seed $(or $(SEED),0)
 
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench

@@ -119,6 +119,11 @@ SMALL: list[tuple[str, object]] = [
     ("zerotier peers", {"": "zerotier-direct", "peers": DEEP}),
     ("nebula hostmap", {"": "nebula-direct", "hostmap": DEEP}),
     ("measurement convergence", {"": "nebula-relay", "join.json": '{"join_s": -0.5}'}),
+    (
+        "measurement convergence",
+        {"": "nebula-relay", "steady-worker1.json": '[{"at_s": 1' + "0" * 400 + "}]"},
+    ),
+    ("iperf3 udp", '{"error": "\\t"}'),
     ("gate", b"margin_pct: false\n"),
     ("claims", b"a: {section: x, sentence: x, check: " + LONG.encode() + b"}\n"),
     ("scenario file", b"a: !!timestamp\n"),
@@ -261,3 +266,41 @@ def test_what_a_node_says_in_another_shape_names_the_program(error: Exception) -
 
     with pytest.raises(ToolError, match=r"^ip: what it printed cannot be read"):
         Fact((Command(("ip", "link")),), parse).read([Completed((), 0, "", "")])
+
+
+SAMPLE = "@sample {}\ncpu {}\ntx 1\nMemTotal: 9 kB\nMemAvailable: 5 kB\n1 (a) S 0 {}\n@end\n"
+PROCESS = "9 9 9 0 -1 4 83 0 0 0 0 0 0 0 20 0 1 80 9 9 9 9"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("nan", "1 2 3 4 5 6 7 8", PROCESS),
+        ("2", "1 2 3 4 5 6", PROCESS),
+        ("2", "1 2 3 4 5 6 7 inf", PROCESS),
+        ("2", "1 2 3 4 5 6 7 8", PROCESS[:-1] + "nan"),
+    ],
+)
+def test_a_load_has_no_sample_that_is_none(wrong: tuple[str, str, str]) -> None:
+    """NaN, and a line of /proc/stat that was cut, were figures or a traceback; such a sample does not count."""
+    good = [SAMPLE.format(n, "1 2 3 4 5 6 7 8", PROCESS) for n in (1, 3)]
+    parse = BY_NAME["load"].call
+    assert parse("".join(good)).samples == 2
+    assert parse(good[0] + SAMPLE.format(*wrong) + good[1]).samples == 2
+
+
+def test_netbox_answers_that_no_netbox_gives() -> None:
+    """Lists for ids, addresses that are none, answers without a count, nested too deep: each was a traceback."""
+    target = BY_NAME["NetBox answers"]
+    good = target.seeds()[0]
+    assert len(target.call(good).nodes) == 6
+    rows = good["ipam/prefixes"]
+    for path, wrong in (
+        ("dcim/devices", '{"count": 1, "results": [{"id": [1]}]}'),
+        ("dcim/devices", '{"results": []}'),
+        ("dcim/devices", DEEP),
+        ("ipam/prefixes", rows.replace("192.88.99.0/29", "18446744073709551616.88.99.0/29")),
+        ("ipam/ip-addresses", good["ipam/ip-addresses"].replace("192.88.99.10/29", "{name}")),
+    ):
+        with pytest.raises(InputError):
+            target.call({**good, path: wrong})

@@ -209,7 +209,7 @@ def _report(raw: str) -> dict[str, object]:
     if not isinstance(report, dict):
         raise ToolError("iperf3", "no JSON object")
     if report.get("error"):
-        raise ToolError("iperf3", str(report["error"]))
+        raise ToolError("iperf3", str(report["error"]).strip() or "an error without a word")
     end = report.get("end")
     if not isinstance(end, dict) or not end:
         raise ToolError("iperf3", "no end of test in the report")
