@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit bench bench-peers bench-hosts clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz bench bench-peers bench-hosts clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -74,6 +74,9 @@ check:  ## ruff, format, mypy, import contracts
 
 audit: venv  ## known holes in what programs are built from, and what is not audited, with the reason
 	$(PYTHON) -m tests.audit
+
+fuzz: venv  ## 20,000 wrong inputs to every reader; SEED=N for other ones (docs/testing.md)
+	nice -n 10 $(PYTHON) -m tests.fuzz --cases 20000 --seed $(or $(SEED),0)
 
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench

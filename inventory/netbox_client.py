@@ -18,7 +18,7 @@ from pynetbox.core.query import AllocationError, ContentError, Request, RequestE
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from vpnmesh.errors import InputError
+from vpnmesh.errors import UNREADABLE, InputError
 
 URL_VARIABLE = "NETBOX_URL"
 TOKEN_VARIABLE = "NETBOX_TOKEN"  # noqa: S105 - the variable's name, not a token
@@ -140,8 +140,8 @@ class NetBox:
             offset=offset,
         )
         rows = self._answer(query.path, lambda: list(request.get()))
-        if not isinstance(request.count, int) or not all(
-            isinstance(row, dict) and "id" in row for row in rows
+        if type(request.count) is not int or not all(
+            isinstance(row, dict) and type(row.get("id")) is int for row in rows
         ):
             raise self._no_netbox(query.path)
         return _Page(rows, request.count)
@@ -172,7 +172,7 @@ class NetBox:
             ) from error
         except (RequestError, AllocationError) as error:
             raise self._refusal(place, error.req, names) from error
-        except (ContentError, TypeError) as error:
+        except (ContentError, *UNREADABLE) as error:
             raise self._no_netbox(path) from error
 
     def _refusal(self, place: str, response: requests.Response, names: Sequence[str]) -> InputError:

@@ -2,9 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_interface, ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 DEVICE_PORT = "dcim.interface"
 VM_PORT = "virtualization.vminterface"
+
+
+def _interface(text: str) -> str:
+    ip_interface(text)
+    return text
+
+
+def _network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_interface)]
+"""An address with its prefix length, IPv4 or IPv6, as NetBox writes it."""
+Prefix = Annotated[str, AfterValidator(_network)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +51,7 @@ class Related:
 class PrimaryAddress:
     """The address by which a host is managed, with its prefix length."""
 
-    address: str
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,7 @@ class RawAddress:
     """An address on a port (`assigned_object_type` says of which kind), or on nothing."""
 
     id: int
-    address: str
+    address: Address
     role: ChoiceValue | None
     assigned_object_type: str | None
     assigned_object_id: int | None
@@ -88,7 +107,7 @@ class RawPrefix:
     """A prefix, and the VLAN in which it is used."""
 
     id: int
-    prefix: str
+    prefix: Prefix
     vlan: Related | None
 
 

@@ -95,13 +95,13 @@ class Shell:
     def gather(self, fact: Fact[T]) -> T:
         """Ask the fact's questions in one round trip and return its answer; commands may fail, that is an answer."""
         if not fact.commands:
-            return fact.parse(())
+            return fact.read(())
         completed = self._round_trip(fact.commands, stop=False)
         if len(completed) < len(fact.commands):
             raise CommandError(
                 self.host, fact.commands[len(completed)].argv, -1, "the node's shell ended early"
             )
-        return fact.parse(completed)
+        return fact.read(completed)
 
     def start(self, argv: Sequence[str], *, timeout_s: float) -> "Attached":
         """Start a process that lives at most `timeout_s` and no longer than this channel."""

@@ -1,8 +1,31 @@
 """What can go wrong, as types with fields; every message says who, what, and the way out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MOST_NAMED = 80
+MOST_SAID = 3000
+
+
+def printable(text: str) -> str:
+    """A text as one line that only prints: what would move a terminal's cursor, colour it, or turn writing round is
+    shown as its number, for names and tools' words may hold anything.
+    """
+    return text if text.isprintable() else "".join(one if one.isprintable() else _shown(one) for one in text)
+
+
+def _shown(one: str) -> str:
+    if one in "\n\r\t\N{NO-BREAK SPACE}":
+        return " "
+    return f"\\x{ord(one):02x}" if ord(one) <= 0xFF else f"\\u{ord(one):04x}"  # noqa: PLR2004 - as Python writes it
+
 
 class VpnmeshError(Exception):
-    """The root of every error that vpnmesh raises on purpose."""
+    """The root of every error that vpnmesh raises on purpose; its text is one line that only prints."""
+
+    def __str__(self) -> str:
+        said = printable(super().__str__())
+        return said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]}..."
 
 
 class InputError(VpnmeshError):
@@ -21,7 +44,7 @@ class UnknownNameError(InputError):
     def __init__(self, place: str, kind: str, name: str, known: list[str]) -> None:
         self.name = name
         self.known = known
-        super().__init__(place, f"unknown {kind} '{name}'", f"known are: {', '.join(known)}")
+        super().__init__(place, f"unknown {kind} '{name[:MOST_NAMED]}'", f"known are: {', '.join(known)}")
 
 
 class CommandError(VpnmeshError):
@@ -90,3 +113,20 @@ class UnavailableError(VpnmeshError):
     def __init__(self, missing: str) -> None:
         self.missing = missing
         super().__init__(missing)
+
+
+NO_JSON = (ValueError, RecursionError)
+"""What `json.loads` ends in: no JSON, a number of thousands of digits (a plain ValueError), or nested too deep."""
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading ends in where words have another shape than a reader takes for granted."""
+_MOST_SHOWN = 80
+
+
+@contextmanager
+def readable(tool: str) -> Iterator[None]:
+    """Around the reading of what a tool printed: ToolError where it has a shape that nobody expected."""
+    try:
+        yield
+    except UNREADABLE as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ToolError(tool, f"what it printed cannot be read ({why[:_MOST_SHOWN]})") from error

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from vpnmesh.errors import readable
+
 T = TypeVar("T")
 U = TypeVar("U")
 _SALT = secrets.token_bytes(32)
@@ -100,6 +102,12 @@ class Fact(Generic[T]):
 
     commands: tuple[Command, ...]
     parse: Callable[[Sequence[Completed]], T]
+
+    def read(self, completed: Sequence[Completed]) -> T:
+        """As `parse`, of what a node really said: ToolError, with the commands' names, where it cannot be read."""
+        programs = dict.fromkeys(command.argv[0] for command in self.commands)
+        with readable(", ".join(programs) or "node"):
+            return self.parse(completed)
 
     def map(self, function: Callable[[T], U]) -> "Fact[U]":
         """The same question, with the answer put through `function`."""

@@ -47,8 +47,9 @@ def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
     # only who looks at the table pays for what draws it; the report needs the catalogue alone
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    console = Console()
+    console = Console(markup=False)
     grid = Table(
         "VPN", "qualifies", "fails", "unknown", "optional", title=f"Table 1 on {day.isoformat()}, as {basis}"
     )
@@ -56,7 +57,7 @@ def _show(verdicts: tuple[Verdict, ...], day: date, basis: str) -> None:
         met = [a.criterion.id for a in verdict.answers if not a.criterion.essential and a.value is Value.MET]
         grid.add_row(
             verdict.product.name,
-            "[green]yes[/]" if verdict.qualifies else "no",
+            Text("yes", style="green") if verdict.qualifies else "no",
             _listed(answer.criterion.id for answer in verdict.failed),
             _listed(answer.criterion.id for answer in verdict.unknown),
             _listed(met),

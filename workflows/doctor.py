@@ -22,6 +22,7 @@ import click
 from nornir.core.inventory import Host
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from inventory.load import load
 from tasks.firewall.registry import driver_of
@@ -41,6 +42,7 @@ from workflows.run.lab import emulated, lab_for
 from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
 from workflows.run.progress import make_console
 from workflows.run.site import Site
+from workflows.run.terminal import say
 
 HEALTHY, ILL, BAD_INPUT = 0, 1, 2
 _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
@@ -123,7 +125,8 @@ def show(findings: Iterable[Finding], everywhere: list[str], *, as_json: bool) -
         return
     table = Table("", "check", "where", "found", "what to do")
     for one in joined(found, everywhere):
-        table.add_row(f"[{_STYLES[one.grade]}]{one.grade}[/]", one.check, one.where, one.said, one.do)
+        grade = Text(one.grade, style=_STYLES[one.grade])
+        table.add_row(grade, one.check, one.where, one.said, one.do)
     make_console().print(table)
     count = sum(one.grade is Grade.FATAL for one in found)
     click.echo(f"a run would fail: {count} findings are fatal" if count else "a run can start")
@@ -138,7 +141,7 @@ def look_at_firewall(host: Host) -> int:
         return HEALTHY
     code = HEALTHY
     for remark in driver.examine(host):
-        click.echo(remark.text)
+        say(remark.text)
         code = ILL if remark.fatal else code
     return code
 

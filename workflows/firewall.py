@@ -28,6 +28,7 @@ from workflows.run.hosts import run_on
 from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
+from workflows.run.terminal import say
 
 NOT_PROVEN = 1
 
@@ -63,7 +64,7 @@ def show(policy: str, inventory: str) -> None:
     """Say in words what a policy does on this testbed."""
     _, testbed = load(inventory)
     for line in sentences(resolve(policy_named(policy), testbed), testbed):
-        click.echo(line)
+        say(line)
 
 
 @main.command("prove")
@@ -91,17 +92,17 @@ def set_(policy: str, inventory: str, run: str, *, dry_run: bool) -> None:
         done = run_on(
             nr, [firewall], tasks.set_firewall_policy, policy=wanted, testbed=testbed, dry_run=True, run=run
         )
-        click.echo(done[firewall].diff or "nothing to do")
+        say(done[firewall].diff or "nothing to do")
         return
     refuse_beside_run(Site(nr, testbed))
     for text in set_policy(nr, testbed, policy, FirewallRun(run)):
-        click.echo(text, err=True)
+        say(text, err=True)
     sys.exit(_show_proof(nr, testbed, policy))
 
 
 def _show_proof(nr: Nornir, testbed: Testbed, policy: str) -> int:
     lines = prove(nr, testbed, policy)
-    Console().print(proof_table(policy, lines))
+    Console(markup=False).print(proof_table(policy, lines))
     return 0 if all(line.holds for line in lines) else NOT_PROVEN
 
 

@@ -39,6 +39,7 @@ from workflows.run.lab import emulated
 from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
+from workflows.run.terminal import say
 
 LIFTED, NOT_LIFTED = 0, 1
 
@@ -84,7 +85,7 @@ def main(
         site.nr.close_connections()
         code = NOT_LIFTED if _complain(site) else code
     if code != NOT_LIFTED:
-        click.echo("nothing was changed" if dry_run else "lifted")
+        say("nothing was changed" if dry_run else "lifted")
     sys.exit(code)
 
 
@@ -99,10 +100,10 @@ def impair(site: Site, condition: Condition, placement: Placement, seed: int, se
         with impaired(site, engine, condition, placement, seed) as held:
             pair = site.testbed.pairs[0]
             where = f"{placement.place}:{placement.end}"
-            click.echo(f"{pair.client} to {pair.server}: {condition.name} at {where}, by {engine.name}")
+            say(f"{pair.client} to {pair.server}: {condition.name} at {where}, by {engine.name}")
             for line in _proof(held):
-                click.echo(line)
-            click.echo(f"held {'until Ctrl-C' if seconds is None else f'for {seconds:g} s'}")
+                say(line)
+            say(f"held {'until Ctrl-C' if seconds is None else f'for {seconds:g} s'}")
             hold(held, seconds)
     except InterruptedRunError:
         # the signal may have come while it was being lifted
@@ -136,14 +137,14 @@ def _refuse_without_lab(testbed: Testbed, inventory: str) -> None:
 
 def _show(site: Site, condition: Condition, placement: Placement, seed: int) -> None:
     for host, diff in show_impairment(site, condition, placement, seed):
-        click.echo(f"{host}:\n{diff}")
+        say(f"{host}:\n{diff}")
 
 
 def _complain(site: Site) -> bool:
     """Say what could not be lifted; whether there is anything."""
     complaints = site.take_complaints()
     for complaint in complaints:
-        click.echo(f"not lifted: {complaint}; the node lifts it by itself, or: vpnmesh teardown", err=True)
+        say(f"not lifted: {complaint}; the node lifts it by itself, or: vpnmesh teardown", err=True)
     return bool(complaints)
 
 

@@ -40,6 +40,7 @@ from workflows.reporting.replaying import replay_study
 from workflows.reporting.studies import study_from_imports, study_from_run, study_of
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console, result_tables
+from workflows.run.terminal import say
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -180,7 +181,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         sys.exit(compare_runs(*compare, gate, out, junit))
     study, target = source.study(), source.out(out)
     for note in study.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if replayed:
         replay_study(study, target, orders, seed)
         return
@@ -244,7 +245,7 @@ def write_report(study: Study, out: Path, run: Path | None = None) -> None:
         write_import(study, out)
     counts = study.samples.filter(~unavailable())["outcome"].value_counts().rows()
     told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts)) or "none"
-    click.echo(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
+    say(f"{out}: repetitions: {told}; requests: {study.tables['api']['requests'].sum()}")
     console = make_console()
     show(console, opening(study, run))
     if run:
@@ -252,24 +253,22 @@ def write_report(study: Study, out: Path, run: Path | None = None) -> None:
         show(console, headline_tables(study))
     show(console, then_and_now_tables(study))
     for text in sentences(study):
-        click.echo(f"cluster health: {text}")
-    click.echo(first_screen.line(study))
+        say(f"cluster health: {text}")
+    say(first_screen.line(study))
 
 
 def _tell_reproduced(judged: Judged) -> None:
     """How much of what the paper prints its own data give, and what became of its claims."""
     for sentence in matches(judged.study.tables["throughput"], judged.study.tables["pairwise"]):
-        click.echo(sentence)
+        say(sentence)
     counts = Counter(claim.verdict for claim in judged.claims)
-    click.echo(
-        "claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict])
-    )
+    say("claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in ClaimVerdict if counts[verdict]))
 
 
 def _tell_advice(advice: Advice) -> None:
     for need in advice.needs:
         places = ", ".join(place(found) for found in need.ranking) or "undecided"
-        click.echo(f"{need.need}: {places}")
+        say(f"{need.need}: {places}")
 
 
 def place(found: Ranked) -> str:
@@ -281,9 +280,9 @@ def place(found: Ranked) -> str:
 def _bundle(study: Study, out: Path, source: ReportSource) -> None:
     packed = write_bundle(study, out, source.raw())
     masked, left_out = sum(entry.masked for entry in packed), [entry for entry in packed if entry.left_out]
-    click.echo(f"{out / 'bundle.zip'}: {len(packed) - len(left_out)} files, {masked} places masked")
+    say(f"{out / 'bundle.zip'}: {len(packed) - len(left_out)} files, {masked} places masked")
     for entry in left_out:
-        click.echo(f"note: {entry.path}: left out of the bundle: {entry.left_out}", err=True)
+        say(f"note: {entry.path}: left out of the bundle: {entry.left_out}", err=True)
 
 
 if __name__ == "__main__":

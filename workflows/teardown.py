@@ -29,6 +29,7 @@ from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
 from workflows.run.teardown import Left, sweep
+from workflows.run.terminal import say
 
 CLEAN, NOT_CLEAN = 0, 1
 NOTHING_LEFT = "nothing of vpnmesh is left"
@@ -52,7 +53,7 @@ def main(*, run: str | None, every: bool, runs: Path, inventory: str | None, dry
     codes = [_clean(one, inventory, dry_run=dry_run) for one in _chosen(run, runs, every=every)]
     code = max(codes, default=CLEAN)
     if code == CLEAN:
-        click.echo("nothing was changed" if dry_run else NOTHING_LEFT)
+        say("nothing was changed" if dry_run else NOTHING_LEFT)
     sys.exit(code)
 
 
@@ -68,7 +69,7 @@ def _chosen(run: str | None, runs: Path, *, every: bool) -> Sequence[LeftRun]:
 def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
     """Take away what that run left; the exit code."""
     if run.directory:
-        click.echo(f"{run.directory}:")
+        say(f"{run.directory}:")
     if run.lab_is_gone and inventory is None:
         run.note_clean()
         return CLEAN
@@ -76,7 +77,7 @@ def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
     code = CLEAN
     for removal in sweep(site, run.left, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
-            click.echo(told, err=bool(removal.error))
+            say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
     if code == CLEAN and not dry_run:
         forget_cluster(site.testbed)

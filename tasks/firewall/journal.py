@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vpnmesh.errors import CheckError, InputError
+from vpnmesh.errors import NO_JSON, CheckError, InputError
 from vpnmesh.firewall.session import ChangeOrigin, JournalledChange
 from vpnmesh.lab.atomic import make_private, open_private, write_atomic
 
@@ -79,7 +79,7 @@ class Journal:
             )
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, TypeError, KeyError) as error:
+        except (*NO_JSON, TypeError, KeyError) as error:
             raise InputError(str(path), f"not a firewall journal: {error}") from error
 
     def end(self, origin: ChangeOrigin) -> None:

@@ -16,7 +16,7 @@ from nornir.core.inventory import Host
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
-from vpnmesh.errors import CheckError, InputError
+from vpnmesh.errors import NO_JSON, CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import APPLY, Request
 from vpnmesh.plan import Secret
 
@@ -151,7 +151,7 @@ class PfsenseApi:
         host = self.access.host
         try:
             content = json.loads(answer.data)
-        except ValueError:
+        except NO_JSON:
             content = None
         if not isinstance(content, dict):
             raise ApiError(

@@ -30,11 +30,12 @@ from vpnmesh.tools.load import NodeLoad
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 names = st.text(st.characters(categories=["Ll", "Nd"], max_codepoint=127), min_size=1, max_size=8)
 figures = st.floats(0, 1e9, allow_nan=False)
+rates = st.floats(0, 1e9, allow_nan=False, exclude_min=True)
 counts = st.integers(0, 10_000)
 values: st.SearchStrategy[Any] = st.none() | st.booleans() | counts | figures | texts | st.lists(texts)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(
-        lambda rate, rtt: Measured((Sample("rate_mbit_s", rate), Sample("rtt_ms", rtt))), figures, figures
+        lambda rate, rtt: Measured((Sample("rate_mbit_s", rate), Sample("rtt_ms", rtt))), rates, figures
     ),
     st.builds(Failed, st.sampled_from(["path", "tool", "node", UNAVAILABLE]), texts),
 )

@@ -51,7 +51,7 @@ def events(*lines: object) -> list[JournalEvent]:
 
 floats = st.floats(0, 1e6, allow_nan=False)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
-    st.builds(lambda rate: Measured((Sample("rate_mbit_s", rate),)), floats),
+    st.builds(lambda rate: Measured((Sample("rate_mbit_s", rate),)), floats.filter(bool)),
     st.builds(Failed, st.sampled_from(["path", "tool", "node"]), st.text()),
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vpnmesh.cluster.protocol import NAMESPACE, ClusterState, NodeState, PodState
+from vpnmesh.errors import NO_JSON
 from vpnmesh.plan import Command, Completed, Fact
 
 PATHS = (
@@ -33,7 +34,7 @@ def parse(completed: Sequence[Completed]) -> ClusterState:
         return ClusterState(
             tuple(node_state(node) for node in nodes), tuple(pod_state(pod, warnings) for pod in pods)
         )
-    except (ValueError, AttributeError, LookupError, TypeError):
+    except (*NO_JSON, AttributeError, LookupError, TypeError):
         return ClusterState(unreachable="what it answers is not Kubernetes' JSON")
 
 
@@ -43,9 +44,9 @@ def node_state(item: Mapping[str, Any]) -> NodeState:
     ready = _condition(status, "Ready")
     addresses = [one["address"] for one in status.get("addresses", ()) if one.get("type") == "InternalIP"]
     return NodeState(
-        name=item["metadata"]["name"],
+        name=str(item["metadata"]["name"]),
         ready=ready.get("status") == "True",
-        address=addresses[0] if addresses else "",
+        address=str(addresses[0]) if addresses else "",
         version=str(status.get("nodeInfo", {}).get("kubeletVersion", "")),
         reason="" if ready.get("status") == "True" else _short(_words(ready)) or "it has not said yet",
     )
@@ -56,9 +57,9 @@ def pod_state(item: Mapping[str, Any], warnings: Mapping[str, str]) -> PodState:
     metadata, status = item["metadata"], item.get("status", {})
     ready = _condition(status, "Ready").get("status") == "True"
     return PodState(
-        namespace=metadata.get("namespace", ""),
-        name=metadata["name"],
-        node=item.get("spec", {}).get("nodeName", ""),
+        namespace=str(metadata.get("namespace", "")),
+        name=str(metadata["name"]),
+        node=str(item.get("spec", {}).get("nodeName", "")),
         phase=str(status.get("phase", "")),
         ready=ready,
         address=str(status.get("podIP", "")),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from vpnmesh.errors import InputError
+from vpnmesh.errors import UNREADABLE, InputError
 
 MOST_NESTED = 40
 MOST_BY_ALIAS = 100_000
@@ -26,8 +26,8 @@ def parse_yaml(data: bytes, place: str) -> object:
         raise InputError(place, f"no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(place, f"nested deeper than {MOST_NESTED} levels") from error
-    except (ValueError, OverflowError) as error:
-        # a date that is none, a number of thousands of digits
+    except UNREADABLE as error:
+        # a date that is none (PyYAML stumbles over an empty one), a number of thousands of digits
         raise InputError(
             place, f"holds a value that cannot be read: {error}", "write it in quotes"
         ) from error

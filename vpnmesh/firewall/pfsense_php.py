@@ -8,8 +8,9 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from vpnmesh.errors import ToolError, UnavailableError
+from vpnmesh.errors import ToolError, UnavailableError, readable
 from vpnmesh.firewall.pfsense_config import ConfigEntry, PfsenseConfig
 from vpnmesh.firewall.pfsense_objects import Alias, FloatingRule, Mark, PfsenseObjects, Schedule
 from vpnmesh.firewall.policy import Action, Ruleset
@@ -128,7 +129,11 @@ def parse(stdout: str) -> ScriptAnswer:
     line = next((one for one in stdout.splitlines() if one.startswith("vpnmesh-answer ")), None)
     if line is None:
         raise ToolError("php", f"no answer from pfSense: {stdout.strip()[-200:] or 'nothing printed'}")
-    answer = json.loads(base64.b64decode(line.split(" ", 1)[1]))
+    with readable("php"):
+        return _answer(json.loads(base64.b64decode(line.split(" ", 1)[1])))
+
+
+def _answer(answer: dict[str, Any]) -> ScriptAnswer:
     sections = {name: _entries(answer["sections"].get(name, [])) for name in _PATHS}
     held = PfsenseConfig(
         sections["rules"], sections["aliases"], sections["schedules"], sections["mappings"], answer["mode"]

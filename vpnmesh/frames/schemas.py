@@ -92,9 +92,9 @@ def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
 
 
 def check_results(frame: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Return the frame, with columns that came later; InputError names the first that is not the schema's."""
+    """Return the frame, with columns that came later; InputError names the first column or value that is not right."""
     lacking = [pl.lit(None, RESULTS[name]).alias(name) for name in LATER if name not in frame.columns]
-    return _check(frame.with_columns(lacking), RESULTS, place)
+    return _check_values(_check(frame.with_columns(lacking), RESULTS, place), place)
 
 
 def check_figures(frame: pl.DataFrame, place: str) -> pl.DataFrame:
@@ -107,4 +107,31 @@ def _check(frame: pl.DataFrame, schema: dict[str, pl.DataType], place: str) -> p
     for name, dtype in schema.items():
         if found.get(name) != dtype:
             raise InputError(place, f"column {name} is {found.get(name, 'missing')}, wanted {dtype}")
+    return frame
+
+
+_ALWAYS = ("scenario", "condition", "test", "repetition", "outcome")
+"""What every row has."""
+
+
+def _check_values(frame: pl.DataFrame, place: str) -> pl.DataFrame:
+    """InputError for a row without its cell, an outcome that is none, and a figure that nothing can have."""
+    wrong = {
+        **{name: (pl.col(name).is_null(), "without a value") for name in _ALWAYS},
+        **{
+            name: (~pl.col(name).is_finite() & pl.col(name).is_not_null(), "with no finite number")
+            for name, dtype in RESULTS.items()
+            if dtype == pl.Float64()
+        },
+    }
+    for name, (found, what) in wrong.items():
+        if rows := frame.filter(found).height:
+            raise InputError(place, f"column {name}: {rows} rows {what}")
+    if rows := frame.filter(~pl.col("outcome").is_in(["measured", "failed"])).height:
+        raise InputError(place, f"column outcome: {rows} rows are neither measured nor failed")
+    for name in FIGURE_COLUMNS:
+        if rows := frame.filter(pl.col(name) < 0).height:
+            raise InputError(place, f"column {name}: {rows} rows below zero")
+    if rows := frame.filter((pl.col("outcome") == "measured") & (pl.col("rate_mbit_s") == 0)).height:
+        raise InputError(place, f"column rate_mbit_s: {rows} rows measured nothing, which is a failure")
     return frame

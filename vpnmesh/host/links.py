@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from vpnmesh.errors import ToolError
+from vpnmesh.errors import NO_JSON, ToolError
 from vpnmesh.model import DataPlane
 from vpnmesh.plan import Command, Completed, Fact
 
@@ -38,7 +38,7 @@ def interface_fact(name: str, kernel_links: Collection[str] = ()) -> Fact[Tunnel
         try:
             links = [link for link in json.loads(text) if link]
             return _tunnel(links[0], kernel_links) if links else (DataPlane.NONE, None, None)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*NO_JSON, KeyError, TypeError, AttributeError) as error:
             # an interface that cannot be read is not one that is missing
             raise ToolError("ip", f"{name}: {text.strip()[:80]!r} is no interface: {error}") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def answer(completed: Completed) -> object:
         return None
     try:
         return json.loads(completed.stdout)
-    except json.JSONDecodeError:
+    except NO_JSON:
         return None
 
 
@@ -95,7 +95,7 @@ def fields(text: str) -> Json:
     """The JSON object that a program printed; {} for a list, null, half an answer or other words."""
     try:
         found = json.loads(text)
-    except json.JSONDecodeError:
+    except NO_JSON:
         return {}
     return found if isinstance(found, dict) else {}
 

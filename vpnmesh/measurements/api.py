@@ -27,6 +27,8 @@ START_S = 6.0
 HEY_PER_S = 300
 """About what a server on one node answers; the paper's answered 310 to 385 a second."""
 SLACK_S = 10.0
+MOST_BYTES = 10**12
+"""More than any list has, and any number of requests or workers."""
 SAMPLED_S = 2 * load.INTERVAL_S
 REQUESTS_FILE, ASKED_FILE, WORDS_FILE = api_requests.FILE, "asked.json", "client.txt"
 _TIMED_OUT = (124, 137)
@@ -201,9 +203,13 @@ def _table(raw: Mapping[str, str]) -> str:
 def _asked(raw: Mapping[str, str]) -> dict[str, int]:
     found = json_of(raw, ASKED_FILE)
     names = ("requests", "workers", "list_bytes")
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), int) for name in names):
+    if not isinstance(found, dict) or not all(_is_count(found.get(name)) for name in names):
         raise ToolError("raw", f"{ASKED_FILE} does not say what was asked")
     return {name: found[name] for name in names}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_BYTES
 
 
 def _times(raw: Mapping[str, str], found: Requests, saturated: bool | None) -> tuple[Sample, ...]:  # noqa: FBT001

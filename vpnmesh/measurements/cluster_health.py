@@ -7,7 +7,7 @@ the relay and the control plane are killed and started again, and so are the dae
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vpnmesh.errors import UnavailableError
+from vpnmesh.errors import ToolError, UnavailableError, readable
 from vpnmesh.measurements.cluster_phases import CHANGES_S, carry_out
 from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings
 from vpnmesh.model import Condition, Role
@@ -109,7 +109,10 @@ class ClusterHealth:
     def parse(self, raw: Mapping[str, str], _question: Question) -> Measured:
         """Every figure that the scenario can show, from what the watchers printed."""
         health = health_of(raw)
-        return Measured(tuple(_samples(health)))
+        if unknown := [phase.name for phase in health.phases if phase.name not in PHASES]:
+            raise ToolError("raw", f"a phase that no scenario has: {unknown[0][:40]}")
+        with readable("raw"):
+            return Measured(tuple(_samples(health)))
 
 
 def _samples(health: Health) -> list[Sample]:

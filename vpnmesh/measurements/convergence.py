@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from vpnmesh.errors import CheckError, ToolError, UnavailableError
+from vpnmesh.documents.numbers import amount
+from vpnmesh.errors import UNREADABLE, CheckError, ToolError, UnavailableError
 from vpnmesh.measurements.idle import watch_idle
 from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, json_of, text_of
 from vpnmesh.model import Condition, Path, Role, Scenario
@@ -200,11 +201,17 @@ def _probes(raw: Mapping[str, str], name: str, question: Question) -> dict[str, 
 def _read_probes(rows: object, name: str) -> list[PathProbe]:
     try:
         return [
-            PathProbe(float(row["at_s"]), Path(row["path"]) if row["path"] else None, bool(row["answered"]))
+            PathProbe(_moment(row["at_s"]), Path(row["path"]) if row["path"] else None, bool(row["answered"]))
             for row in (rows if isinstance(rows, list) else [{}])
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise ToolError("raw", f"{name} holds no probes: {error}") from error
+
+
+def _moment(value: object) -> float:
+    if (at_s := amount(value)) is None:
+        raise ValueError(f"{str(value)[:20]} is no moment")
+    return at_s
 
 
 def _settled(raw: Mapping[str, str], change: PathChange, question: Question) -> float:
@@ -217,10 +224,10 @@ def _outage(raw: Mapping[str, str], change: PathChange) -> float:
 
 def _seconds(raw: Mapping[str, str], name: str, key: str) -> float:
     kept = json_of(raw, name)
-    value = kept.get(key) if isinstance(kept, dict) else None
-    if not isinstance(value, int | float):
+    value = amount(kept.get(key) if isinstance(kept, dict) else None)
+    if value is None:
         raise ToolError("raw", f"{name} holds no {key}")
-    return float(value)
+    return value
 
 
 def _scenario(question: Question) -> Scenario:

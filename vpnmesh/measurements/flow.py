@@ -17,7 +17,7 @@ from vpnmesh.stats.slow_start import slow_start_s
 from vpnmesh.stats.steady import KEPT_ROUND_TRIPS, SeriesInterval, Steady, mean_from, steady_part
 from vpnmesh.study.outcome import Measured, Sample
 from vpnmesh.tools import iperf3
-from vpnmesh.tools.iperf3_series import Arrived, series_of
+from vpnmesh.tools.iperf3_series import Arrived, series_of, unbroken
 
 STAGE = "steady"
 """The stage of a repetition whose flow never got steady."""
@@ -88,7 +88,7 @@ def kept_s(settings: Settings, condition: Condition, transport: iperf3.Transport
 def tcp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate since the flow was steady; CheckError where it never was, ToolError where words are missing."""
     sender = iperf3.sender_of(client)
-    arrived = _whole(series_of(server), question, "tcp")
+    arrived = _whole(unbroken(series_of(server)), question, "tcp")
     found = _after_slow_start(_rates(arrived), question, sender.round_trip_s)
     _refuse(found, question, arrived[-1].end_s, sender.round_trip_s)
     samples = [
@@ -107,7 +107,7 @@ def tcp_figures(client: str, server: str, question: Question) -> Measured:
 def udp_figures(client: str, server: str, question: Question) -> Measured:
     """The rate and the loss since the share that arrives is steady; CheckError where nothing arrives by then."""
     sender = iperf3.sender_of(client)
-    arrived = _whole(series_of(server), question, "udp")
+    arrived = _whole(unbroken(series_of(server)), question, "udp")
     found = _steady(_shares(arrived), question, "udp")
     counted = [one for one in arrived if one.start_s >= found.from_s - _SHORT_S / 2]
     rate = mean_from(_rates(arrived), found.from_s)
@@ -125,11 +125,12 @@ def udp_figures(client: str, server: str, question: Question) -> Measured:
 
 def ramp_samples(server: str, question: Question) -> tuple[Sample, ...]:
     """When a flow that is counted in the paper's way got steady and full, where its series says so."""
-    series, settings = _rates(series_of(server)), question.settings
+    settings = question.settings
     round_trip_s, keep_s = question.condition.delay_ms / 1000, float(settings.duration_s)
     try:
+        series = _rates(unbroken(series_of(server)))
         found = steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=settings.omit_s)
-    except ValueError:
+    except (ValueError, ToolError):
         return ()
     filled = (Sample("fill_s", found.filled_s),) if found.filled_s is not None else ()
     return (Sample("steady_s", found.at_s), *filled)

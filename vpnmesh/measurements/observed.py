@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from vpnmesh.errors import ToolError
+from vpnmesh.errors import UNREADABLE, ToolError
 from vpnmesh.measurements.protocol import SIDES, Question, Side, json_of
 from vpnmesh.study.outcome import Measured
 from vpnmesh.tools import load
@@ -48,5 +48,5 @@ def relay_share(raw: Mapping[str, str], measured: Measured) -> float | None:
     counted = json_of(raw, RELAY_FILE)
     try:
         return float(counted["after_bytes"] - counted["before_bytes"]) / measured.carried_bytes
-    except (KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise ToolError("raw", f"{RELAY_FILE} lacks {error}") from error

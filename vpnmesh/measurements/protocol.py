@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal, Protocol
 
-from vpnmesh.errors import ToolError
+from vpnmesh.errors import NO_JSON, ToolError
 from vpnmesh.host.pods import pod_address
 from vpnmesh.model import Condition, Node, Pair, Role, Scenario, Testbed
 from vpnmesh.plan import Completed, Text
@@ -283,5 +283,5 @@ def json_of(raw: Mapping[str, str], name: str) -> Any:
     """One of the kept texts as JSON; ToolError where it is missing or cut off."""
     try:
         return json.loads(text_of(raw, name))
-    except ValueError as error:
+    except NO_JSON as error:
         raise ToolError("raw", f"{name} is no JSON: {error}") from error

@@ -7,6 +7,7 @@ What becomes of the text afterwards is in `vpnmesh.report.svg`.
 import contextlib
 import gc
 import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,7 +67,9 @@ _RC: Any = {
 
 def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
     """Run `paint` under the house style and return its figure as SVG; `title` is what a screen reader says."""
-    with _without_collection(), mpl.rc_context({**_RC, "svg.hashsalt": name}):
+    with _without_collection(), mpl.rc_context({**_RC, "svg.hashsalt": name}), warnings.catch_warnings():
+        # the text stays text: whether a font here has a sign of somebody's name does not matter
+        warnings.filterwarnings("ignore", r"Glyph \d+")
         figure = paint()
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

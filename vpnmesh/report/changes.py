@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
+from pydantic import StrictBool, StrictFloat, StrictInt
 from scipy import special
 
 from vpnmesh.errors import InputError
@@ -50,9 +51,9 @@ class Gate:
     shared machine did meanwhile then weighs on both, and cancels as far as the run took turns.
     """
 
-    margin_pct: float = 5.0
-    certainty: float = 0.95
-    relative: bool = False
+    margin_pct: StrictFloat | StrictInt = 5.0
+    certainty: StrictFloat = 0.95
+    relative: StrictBool = False
 
     def __post_init__(self) -> None:
         """InputError where the two are no percentages and shares."""

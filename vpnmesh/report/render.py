@@ -3,6 +3,7 @@
 The HTML forbids itself every request (`default-src 'none'`): what the browser shows is in the file.
 """
 
+import re
 from collections.abc import Sequence
 
 import jinja2
@@ -11,6 +12,7 @@ from vpnmesh.report.page import Answers, Block, FigureBlock, Heading, Items, Pag
 from vpnmesh.report.svg import inline
 
 _ANSWER_COLUMNS = ("test", "condition", "fastest first", "decided", "the rest takes")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _WIDE = 20
 """Tables with more rows than this get a filter."""
 
@@ -27,7 +29,12 @@ def render_markdown(page: Page) -> str:
     for section in page.sections:
         parts.append(f"## {section.title}")
         parts.extend(_markdown(block) for block in section.blocks)
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _without_tags("\n\n".join(part for part in parts if part)) + "\n"
+
+
+def _without_tags(text: str) -> str:
+    """Markdown takes HTML as it is: what a name or a tool's words begin as a tag is a sign, and no tag."""
+    return _TAG.sub("&lt;", text)
 
 
 def _environment() -> jinja2.Environment:

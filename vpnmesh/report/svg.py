@@ -6,6 +6,8 @@ standalone files carry a style of their own.
 
 import re
 
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+"""What no XML may hold (XML 1.0, section 2.2), and the other control characters."""
 INK = "#010203"
 _STYLE = (
     "<style>svg{color:#16191d;background:#fff}"
@@ -15,7 +17,7 @@ _STYLE = (
 
 def tidy(text: str, name: str, title: str) -> str:
     """What matplotlib wrote, as the file of that figure; `title` is what a screen reader says."""
-    text = text[text.index("<svg") :]
+    text = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text[text.index("<svg") :])
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
     # coordinates to a hundredth of a point, inside tags only: what is written in the figure stays as it is

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.host import tls
 from vpnmesh.host.files import printed
 from vpnmesh.host.pods import PORT as VXLAN_PORT
@@ -258,7 +258,7 @@ def policy_set(mesh: Mesh, _node: Node) -> Fact[Plan]:
         held = printed(completed[0])
         try:
             same = json.loads(held) == json.loads(wanted)
-        except json.JSONDecodeError:
+        except NO_JSON:
             same = False
         if same:
             return Plan()

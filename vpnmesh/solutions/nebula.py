@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from vpnmesh.errors import NO_JSON
 from vpnmesh.host.files import existing, read
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
@@ -197,7 +198,7 @@ def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `list-hostmap -json`; a member that Nebula does not know has neither path nor endpoint."""
     try:
         entries = {_overlay_address(entry): entry for entry in json.loads(text or "[]")}
-    except (json.JSONDecodeError, LookupError, TypeError):
+    except (*NO_JSON, LookupError, TypeError):
         entries = {}
     return tuple(_peer(mesh, peer, entries) for peer in mesh.peers(node))
 

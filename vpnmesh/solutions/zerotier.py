@@ -16,7 +16,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.host.files import printed, read
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import RestApi, held, records
@@ -238,7 +238,7 @@ def parse_peers(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `zerotier-cli -j peers`; a member it does not list has neither path nor endpoint."""
     try:
         found = records(json.loads(text))
-    except json.JSONDecodeError:
+    except NO_JSON:
         found = []
     entries = {str(entry.get("address")): entry for entry in found}
     root = next((_endpoint(entry) for entry in found if entry.get("role") == "PLANET"), None)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from pydantic import TypeAdapter, ValidationError
 
-from vpnmesh.errors import ToolError
+from vpnmesh.errors import ToolError, readable
 from vpnmesh.study.health import (
     AWAY,
     BROKEN,
@@ -124,12 +124,17 @@ def log_of(text: str) -> Log:
 def health_of(raw: Mapping[str, str]) -> Health:
     """What was seen in a repetition, by the names of its kept files; ToolError where one is missing or no such text."""
     try:
-        log = log_of(raw[PHASES_FILE])
-        client, server, pod = (lines_of(raw[name], name) for name in (CLIENT_FILE, SERVER_FILE, POD_FILE))
-        replies = [float(stamp) for stamp in _REPLY.findall(raw[PING_FILE])]
+        phases, *watched, pinged = (
+            raw[name] for name in (PHASES_FILE, CLIENT_FILE, SERVER_FILE, POD_FILE, PING_FILE)
+        )
     except KeyError as error:
         raise ToolError("raw", f"no {error.args[0]}") from None
-    return _Reading(log, client, server, pod, replies).health()
+    with readable("raw"):
+        log = log_of(phases)
+        names = (CLIENT_FILE, SERVER_FILE, POD_FILE)
+        client, server, pod = (lines_of(text, name) for text, name in zip(watched, names, strict=True))
+        replies = [float(stamp) for stamp in _REPLY.findall(pinged)]
+        return _Reading(log, client, server, pod, replies).health()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ A line is a JSON object with `schema_version`, `type` and the event's own keys. 
 are kept as they are; a type that it does not know, a key that is missing or a value of another type is an InputError.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import polars as pl
@@ -29,12 +27,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from vpnmesh.documents.json_text import parse_json
 from vpnmesh.documents.names import slug_problem
+from vpnmesh.documents.numbers import finite
 from vpnmesh.documents.validation import first_problem
-from vpnmesh.errors import InputError
-from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
+from vpnmesh.errors import NO_JSON, InputError
+from vpnmesh.frames.schemas import FIGURE_COLUMNS, RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
-from vpnmesh.study.outcome import UNAVAILABLE
+from vpnmesh.study.outcome import UNAVAILABLE, figure_problem
 
 NO_RUN = "this is no run of this version"
 """The way out of every line that cannot be read: such a file was written by another version, or changed by hand."""
@@ -42,8 +42,7 @@ NO_RUN = "this is no run of this version"
 
 def number(value: object) -> float | None:
     """A finite number of a document as such; None for whatever else is there."""
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if whole else None  # type: ignore[arg-type]  # a number by the line above
+    return finite(value)
 
 
 def _phases(value: object) -> dict[str, float]:
@@ -207,10 +206,20 @@ class RepetitionEnded(JournalLine):
                 _COLUMNS[RESULTS[name]].validate_python(value)
             except ValidationError as error:
                 said = error.errors()[0]["msg"]
-                raise PydanticCustomError(
-                    "column", "{said}", {"said": said, "key": name, "value": value}
-                ) from None
+                raise _wrong_column(name, value, said) from None
+        for name in FIGURE_COLUMNS:
+            if problem := self._figure_problem(name):
+                raise _wrong_column(name, self.columns().get(name), problem)
         return self
+
+    def _figure_problem(self, name: str) -> str:
+        """What a figure of a test cannot be; "" where the line has none, or a good one."""
+        value = number(self.columns().get(name))
+        if value is None:
+            return ""
+        if self.outcome == "failed":
+            return "a failed repetition has no figure"
+        return figure_problem(name, value)
 
     def columns(self) -> dict[str, object]:
         """The columns of the results table that are no field of their own, as far as the line has them."""
@@ -236,6 +245,10 @@ class RepetitionEnded(JournalLine):
         """The attempt under the column names of the results table, None where the line has no value."""
         known = {name: getattr(self, name) for name in RESULTS if name in type(self).model_fields}
         return {**dict.fromkeys(RESULTS), **self.columns(), **known}
+
+
+def _wrong_column(name: str, value: object, said: str) -> PydanticCustomError:
+    return PydanticCustomError("column", "{said}", {"said": said, "key": name, "value": value})
 
 
 _COLUMNS: Mapping[pl.DataType, TypeAdapter[Any]] = {
@@ -324,8 +337,8 @@ def whole_lines(content: bytes) -> bytes:
 
 def _json(line: bytes, place: str, count: int) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return parse_json(line)
+    except NO_JSON as error:
         raise InputError(place, f"line {count}: no JSON: {error}", NO_RUN) from error
 
 

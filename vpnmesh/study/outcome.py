@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 
 from vpnmesh.errors import ToolError
+from vpnmesh.frames.schemas import FIGURE_COLUMNS
+
+_ALL_PCT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,15 @@ class Sample:
 
     name: str
     value: float
+
+
+def figure_problem(name: str, value: float) -> str:
+    """What a figure that has a column of its own cannot be, in words; "" for a good one, and for any other figure."""
+    if name not in FIGURE_COLUMNS:
+        return ""
+    if value < 0 or (name == "lost_pct" and value > _ALL_PCT):
+        return "no such thing can be measured"
+    return "what measured nothing has failed" if name == "rate_mbit_s" and not value else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Measured:
         for sample in self.samples:
             if not math.isfinite(sample.value):
                 raise ToolError("outcome", f"{sample.name} is {sample.value}")
+            if problem := figure_problem(sample.name, sample.value):
+                raise ToolError("outcome", f"{sample.name} is {sample.value}: {problem}")
 
     def get(self, name: str) -> float | None:
         """The figure of that name, None if the tool gave none."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vpnmesh.errors import CheckError, InputError, UnknownNameError
+from vpnmesh.errors import CheckError, InputError, ToolError, UnknownNameError
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed, Fact, unified_diff
 
@@ -102,6 +102,10 @@ def plan(system: System, held: Sequence[AccessPort], wanted: Sequence[AccessPort
     return SwitchPlan((*lines, *system.finish), diff)
 
 
+_LAST_VID = 4094
+"""IEEE 802.1Q."""
+
+
 def _read_lines(name: str, text: str, *, default: str = "") -> AccessPort:
     """The running configuration of IOS-XE, EOS and NX-OS below one interface.
 
@@ -112,9 +116,16 @@ def _read_lines(name: str, text: str, *, default: str = "") -> AccessPort:
     mode = re.search(r"^\s*switchport mode (\S+)", text, re.MULTILINE)
     routed = re.search(r"^\s*no switchport\s*$", text, re.MULTILINE)
     word = mode[1] if mode else default
-    return AccessPort(
-        name, int(vid[1]) if vid else None, word == "access", word not in ("", "access") or bool(routed)
-    )
+    return AccessPort(name, _vid(name, vid), word == "access", word not in ("", "access") or bool(routed))
+
+
+def _vid(name: str, found: re.Match[str] | None) -> int | None:
+    """The VLAN that a line tells, None where there is no such line; ToolError where it is none."""
+    if found is None:
+        return None
+    if len(found[1]) > len(str(_LAST_VID)) or not 1 <= int(found[1]) <= _LAST_VID:
+        raise ToolError("switch", f"{name}: {found[1][:20]} is no VLAN")
+    return int(found[1])
 
 
 def _write_lines(port: AccessPort) -> tuple[str, ...]:
@@ -134,7 +145,7 @@ def _read_junos(name: str, text: str) -> AccessPort:
             "switch", f"{name} is in a VLAN by name; vpnmesh compares VLAN ids: use the id there"
         )
     word = mode[1] if mode else ""
-    return AccessPort(name, int(vid[1]) if vid else None, word == "access", word not in ("", "access"))
+    return AccessPort(name, _vid(name, vid), word == "access", word not in ("", "access"))
 
 
 def _write_junos(port: AccessPort) -> tuple[str, ...]:
@@ -155,6 +166,8 @@ def _read_bridge(name: str, text: str) -> AccessPort:
         "vlanEnd" in one or set(one.get("flags", ())) != ACCESS_FLAGS for one in vlans
     )
     pvid = next((one["vlan"] for one in vlans if "PVID" in one.get("flags", ())), None)
+    if pvid is not None and (type(pvid) is not int or not 1 <= pvid <= _LAST_VID):
+        raise ToolError("switch", f"{name}: {str(pvid)[:20]!r} is no VLAN")
     return AccessPort(name, pvid, access=not trunk, trunk=trunk)
 
 

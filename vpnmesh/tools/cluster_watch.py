@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from vpnmesh.errors import ToolError
+from vpnmesh.errors import NO_JSON, ToolError
 
 PROGRAM = resources.files(__package__).joinpath("cluster_watcher.py").read_text(encoding="utf-8")
 ACCOUNT = "vpnmesh-health"
@@ -71,7 +71,7 @@ def _line(line: str, name: str) -> Seen:
     try:
         told = json.loads(facts)
         return Seen(float(stamp), kind, dict(told))
-    except (TypeError, ValueError) as error:
+    except (*NO_JSON, TypeError) as error:
         raise ToolError("raw", f"{name} holds '{line[:80]}'") from error
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
 
-from vpnmesh.errors import ToolError
+from vpnmesh.documents.numbers import amount
+from vpnmesh.errors import NO_JSON, ToolError
 from vpnmesh.model import Condition
 from vpnmesh.study.outcome import Measured, Sample
 
@@ -135,7 +136,7 @@ def is_whole(text: str) -> bool:
     """Whether the client has printed its report: JSON comes all at once, at the end."""
     try:
         json.loads(text)
-    except ValueError:
+    except NO_JSON:
         return False
     return True
 
@@ -147,7 +148,8 @@ def sender_of(raw: str) -> Sender:
     try:
         series = tuple(_sent(one["sum"]) for one in intervals)  # type: ignore[attr-defined]
         streams = report["end"]["streams"]  # type: ignore[index]
-        round_trip_s = min(float(one["sender"].get("min_rtt", 0)) for one in streams if "sender" in one) / 1e6
+        least = (amount(one["sender"].get("min_rtt", 0)) for one in streams if "sender" in one)
+        round_trip_s = min(one for one in least if one is not None) / 1e6
     except (AttributeError, KeyError, TypeError):
         raise ToolError(PROGRAM, "no intervals in the report") from None
     except ValueError:
@@ -155,9 +157,11 @@ def sender_of(raw: str) -> Sender:
     return Sender(series, round_trip_s)
 
 
-def _sent(found: Mapping[str, float]) -> Sent:
-    retransmits = found.get("retransmits")
-    return Sent(float(found["start"]), float(found["end"]), float(found["bytes"]), retransmits)
+def _sent(found: Mapping[str, object]) -> Sent:
+    start_s, end_s, sent_bytes = (amount(found[name]) for name in ("start", "end", "bytes"))
+    if start_s is None or end_s is None or sent_bytes is None or end_s < start_s:
+        raise ToolError(PROGRAM, "an interval of the report is none")
+    return Sent(start_s, end_s, sent_bytes, amount(found.get("retransmits")))
 
 
 def _control_s(condition: Condition) -> float:
@@ -172,8 +176,8 @@ def parse(raw: str, transport: Transport) -> Measured:
     """
     end = _end(raw)
     received, sent = _sum(end, "sum_received"), _sum(end, "sum_sent")
-    if not received.get("bytes"):
-        raise ToolError("iperf3", f"nothing arrived ({sent.get('bytes', 0):.0f} bytes sent)")
+    if not (received["bytes"] and received["bits_per_second"]):
+        raise ToolError("iperf3", f"nothing arrived ({sent['bytes']:.0f} bytes sent)")
     samples = [
         Sample("rate_mbit_s", received["bits_per_second"] / 1e6),
         Sample("sent_mbit_s", sent["bits_per_second"] / 1e6),
@@ -200,12 +204,12 @@ def _report(raw: str) -> dict[str, object]:
         raise ToolError("iperf3", "no output")
     try:
         report = json.loads(raw, parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, ValueError) as error:
+    except NO_JSON as error:
         raise ToolError("iperf3", f"no JSON: {error}") from error
     if not isinstance(report, dict):
         raise ToolError("iperf3", "no JSON object")
     if report.get("error"):
-        raise ToolError("iperf3", str(report["error"]))
+        raise ToolError("iperf3", str(report["error"]).strip() or "an error without a word")
     end = report.get("end")
     if not isinstance(end, dict) or not end:
         raise ToolError("iperf3", "no end of test in the report")
@@ -220,7 +224,8 @@ def _sum(end: Mapping[str, object], key: str) -> dict[str, float]:
     found = end.get(key)
     if not isinstance(found, dict):
         raise ToolError("iperf3", f"no {key} in the report")
-    figures = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
-    if "bytes" not in figures or "bits_per_second" not in figures:
-        raise ToolError("iperf3", f"no bytes in {key}")
+    figures = {name: number for name, value in found.items() if (number := amount(value)) is not None}
+    for name in ("bytes", "bits_per_second"):
+        if name not in figures:
+            raise ToolError("iperf3", f"no bytes in {key}" if name == "bytes" else f"no rate in {key}")
     return figures

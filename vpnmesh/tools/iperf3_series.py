@@ -5,14 +5,21 @@ are made, so that a test that was cut off still has those before. Written agains
 `[  5]   0.10-0.20   sec  11.0 MBytes  926165 Kbits/sec  0.012 ms  0/86 (0%)  (omitted)`, from the jitter on for UDP.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+from vpnmesh.errors import ToolError
 
 _LINE = re.compile(
     r"^\[ *\d+\] +(?P<start>\d+\.\d+)-(?P<end>\d+\.\d+) +sec +\S+ \w+ +(?P<rate>\d+(?:\.\d+)?) Kbits/sec"
-    r"(?: +\S+ ms +(?P<lost>-?\d+)/(?P<all>\d+) \(\S+\))?(?P<omitted> +\(omitted\))? *$"
+    r"(?: +\S+ ms +(?P<lost>-?\d{1,15})/(?P<all>\d{1,15}) \(\S+\))?(?P<omitted> +\(omitted\))? *$"
 )
 _SUMMARY = "- - - -"
+_ROUNDED_S = 0.025
+"""Times are printed in hundredths of a second: those of two neighbours may differ by two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,21 @@ def series_of(text: str) -> tuple[Arrived, ...]:
             omitted_s = end_s
         else:
             start_s, end_s = start_s + omitted_s, end_s + omitted_s
-        if end_s > start_s:
-            lost, datagrams = int(match["lost"] or 0), int(match["all"] or 0)
-            found.append(Arrived(start_s, end_s, float(match["rate"]) / 1000, lost, datagrams))
+        rate_mbit_s = float(match["rate"]) / 1000
+        lost, datagrams = int(match["lost"] or 0), int(match["all"] or 0)
+        # a line whose figures cannot be is as good as cut off
+        if end_s > start_s and math.isfinite(rate_mbit_s) and lost <= datagrams:
+            found.append(Arrived(start_s, end_s, rate_mbit_s, lost, datagrams))
     return tuple(found)
+
+
+def unbroken(series: Sequence[Arrived]) -> Sequence[Arrived]:
+    """The same series; ToolError where an interval is missing in it, or there twice."""
+    for before, after in pairwise(series):
+        if abs(after.start_s - before.end_s) > _ROUNDED_S:
+            told = f"after {before.start_s:.2f} to {before.end_s:.2f} s {after.start_s:.2f} to {after.end_s:.2f} s"
+            raise ToolError("iperf3", f"the server's intervals are not one after another: {told}")
+    return series
 
 
 def something_arrived(text: str) -> bool:

@@ -7,12 +7,12 @@ A row is the mean of several samples, which are not in it. Where the tool could 
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vpnmesh.errors import ToolError
+from vpnmesh.documents.numbers import written_amount
+from vpnmesh.errors import NO_JSON, ToolError
 
 TOOL = "k8s-netperf"
 TESTS = {"TCP_STREAM": "tcp", "UDP_STREAM": "udp"}
@@ -71,7 +71,7 @@ def parse_json(text: str) -> tuple[Result, ...]:
     """The documents; ToolError where the text is cut off or no such list."""
     try:
         found = json.loads(text.lstrip("\ufeff"))
-    except (ValueError, RecursionError) as error:
+    except NO_JSON as error:
         raise ToolError(TOOL, f"no JSON, or cut off: {str(error)[:80]}") from error
     documents = found if isinstance(found, list) else [found]
     ours = [one for one in documents if isinstance(one, dict) and {"profile", "throughput"} <= set(one)]
@@ -130,13 +130,7 @@ def _shown(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return written_amount(value)
 
 
 def _time(value: object) -> datetime | None:

@@ -8,13 +8,13 @@ failed.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vpnmesh.errors import ToolError
+from vpnmesh.documents.numbers import written_amount
+from vpnmesh.errors import NO_JSON, ToolError
 from vpnmesh.model import Condition
 
 TOOL = "knb"
@@ -110,7 +110,7 @@ def _records(text: str) -> tuple[list[object], tuple[str, ...], bool]:
         return [], ("the file is empty",), False
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError:
+    except NO_JSON:
         records, broken = _one_by_one(repair(text))
         return records, broken, True
     return (whole if isinstance(whole, list) else [whole]), (), False
@@ -125,10 +125,15 @@ def _one_by_one(text: str) -> tuple[list[object], tuple[str, ...]]:
     for start in starts:
         try:
             records.append(decoder.raw_decode(text, start)[0])
-        except json.JSONDecodeError as error:
-            cut = "cut off" if error.pos >= len(text) - 1 else f"broken ({error.msg})"
-            broken.append(f"record {starts.index(start) + 1} is {cut}")
+        except NO_JSON as error:
+            broken.append(f"record {starts.index(start) + 1} is {_how_broken(error, text)}")
     return records, tuple(broken)
+
+
+def _how_broken(error: BaseException, text: str) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return "broken (nested too deep, or a number that is too long)"
+    return "cut off" if error.pos >= len(text) - 1 else f"broken ({error.msg})"
 
 
 def _is_knb(record: object) -> bool:
@@ -137,7 +142,11 @@ def _is_knb(record: object) -> bool:
 
 def _not_knb(records: list[object]) -> str:
     first = records[0] if records else None
-    keys = ", ".join(sorted(map(str, first))[:4]) if isinstance(first, dict) else type(first).__name__
+    keys = (
+        ", ".join(sorted(str(key)[:20] for key in first)[:4])
+        if isinstance(first, dict)
+        else type(first).__name__
+    )
     return f"not a k8s-bench-suite result (found: {keys or 'nothing'})"
 
 
@@ -206,13 +215,7 @@ def _rate(value: object) -> tuple[float | None, str | None]:
 
 def _number(value: object) -> float | None:
     """A finite number that is not negative (-1 marks a failed reading), else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return written_amount(value)
 
 
 def _load(value: object) -> Load:

@@ -4,6 +4,7 @@ In a lab all nodes share one kernel, so a node's CPU is the sum over the process
 softirq time exists for the whole machine only. CPU is in percent of one core.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,6 +15,8 @@ from vpnmesh.tools.ticks import ProcessTicks, read_process, spent
 
 INTERVAL_S = 0.5
 _TICKS_PER_S = 100
+_STAT_FIELDS = 8
+"""Of the line `cpu` in /proc/stat, from user to steal (proc(5))."""
 _MARK = "@sample"
 _END = "@end"
 
@@ -140,5 +143,10 @@ def _snapshot(text: str) -> _Snapshot | None:
         memory = tuple(float(line.split()[1]) for line in lines[3:5])
         processes = tuple(read_process(line) for line in lines[5:] if line != _END)
     except (IndexError, ValueError):
+        return None
+    whole = (len(ticks), len(memory)) == (_STAT_FIELDS, 2) and all(
+        map(math.isfinite, (uptime, tx, *ticks, *memory))
+    )
+    if not whole:
         return None
     return _Snapshot(uptime, ticks, tx, memory, processes)

@@ -1,6 +1,8 @@
 """iputils ping: the argv, and what its summary says. Source: ping(8), iputils 20221126 (Debian 12)."""
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -8,9 +10,10 @@ from vpnmesh.errors import ToolError
 
 _START = re.compile(r"^PING ", re.MULTILINE)
 _HEAD = re.compile(r"^--- .* ping statistics ---$", re.MULTILINE)
-_COUNTS = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
+_COUNTS = re.compile(r"^(\d{1,12}) packets transmitted, (\d{1,12}) received\b", re.MULTILINE)
 _TWICE = re.compile(r", \+(\d+) duplicates")
 _TIMES = re.compile(r"^rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms", re.MULTILINE)
+_ROUNDED_MS = 0.002
 _REASON = re.compile(
     r"(Destination \w+ \w+|Time to live exceeded|Network is unreachable|Operation not permitted)"
 )
@@ -110,4 +113,19 @@ def parse(text: str) -> PingSummary:
         raise ToolError("ping", f"{twice[1]} answers came twice")
     if not sent:
         raise ToolError("ping", reason[0] if reason else "sent nothing")
-    return PingSummary(sent, received, Rtt(*map(float, times.groups())) if times else None, text)
+    if received > sent:
+        raise ToolError("ping", f"{received} answers to {sent} pings")
+    return PingSummary(sent, received, _rtt(times.groups()) if received and times else None, text)
+
+
+def _rtt(words: Sequence[str]) -> Rtt:
+    """The four times; ToolError where they are no numbers, or not in the order that such times have."""
+    try:
+        rtt = Rtt(*map(float, words))
+    except ValueError:
+        raise ToolError("ping", f"no round-trip times: {'/'.join(words)[:80]}") from None
+    # printed with three decimals each, the mean of equal times may be a thousandth off
+    in_order = rtt.min_ms <= rtt.avg_ms + _ROUNDED_MS and rtt.avg_ms <= rtt.max_ms + _ROUNDED_MS
+    if not (in_order and math.isfinite(rtt.max_ms) and math.isfinite(rtt.mdev_ms)):
+        raise ToolError("ping", f"no round-trip times: {'/'.join(words)[:80]}")
+    return rtt

@@ -5,6 +5,7 @@ before the window too. So what an ended process had in the earlier sample is tak
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,11 @@ def read_process(line: str) -> ProcessTicks:
     if len(words) < 22:  # noqa: PLR2004 - rss is the last field that is read
         raise ValueError("a process's line is cut off")
     # words[0] is field 3 (state): parent 4, utime 14, stime 15, cutime 16, cstime 17, starttime 22, rss 24
-    user, system, child_user, child_system = (float(word) for word in words[11:15])
+    user, system, child_user, child_system, rss = (float(word) for word in (*words[11:15], words[21]))
+    if not all(map(math.isfinite, (user, system, child_user, child_system, rss))):
+        raise ValueError("a process's line holds what is no number")
     ticks = Ticks(user + child_user, system + child_system)
-    return ProcessTicks(int(pid), int(words[1]), int(words[19]), name, ticks, float(words[21]) * PAGE_BYTES)
+    return ProcessTicks(int(pid), int(words[1]), int(words[19]), name, ticks, rss * PAGE_BYTES)
 
 
 def spent(

@@ -5,12 +5,12 @@ the two machines; otherwise `error` says what went wrong. The figure is what the
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vpnmesh.errors import ToolError
+from vpnmesh.documents.numbers import amount
+from vpnmesh.errors import NO_JSON, ToolError
 
 TOOL = "vpn-bench"
 TESTS = {"tcp_iperf3.json": "tcp", "udp_iperf3.json": "udp"}
@@ -47,7 +47,8 @@ def parse(text: str) -> BenchRepetition:
     document = _document(text)
     if "status" not in document or not ("data" in document or "error" in document):
         raise ToolError(
-            TOOL, f"not a vpn-bench result (found: {', '.join(sorted(document)[:4]) or 'nothing'})"
+            TOOL,
+            f"not a vpn-bench result (found: {', '.join(key[:20] for key in sorted(document)[:4]) or 'nothing'})",
         )
     meta = _mapping(document.get("meta"))
     pair = f"{meta.get('source', '')}>{meta.get('target', '')}"
@@ -71,7 +72,7 @@ def parse_settings(text: str) -> BenchSettings:
 def _document(text: str) -> Mapping[str, object]:
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except NO_JSON as error:
         raise ToolError(TOOL, f"no JSON, or cut off: {str(error)[:80]}") from error
     if not isinstance(found, dict):
         raise ToolError(TOOL, f"not a vpn-bench result (found: {type(found).__name__})")
@@ -119,7 +120,7 @@ def _problem(document: Mapping[str, object]) -> str:
 def _said_by_iperf3(stdout: str) -> str:
     try:
         return str(_mapping(json.loads(stdout)).get("error", ""))
-    except (ValueError, RecursionError):
+    except NO_JSON:
         return ""
 
 
@@ -128,9 +129,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    return amount(value)
 
 
 def _time(seconds: object) -> datetime | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,6 +15,7 @@ from vpnmesh.report.setting import notes
 from vpnmesh.report.tables import Study
 from workflows.reporting.imported import run_or_import
 from workflows.reporting.presenting import write_tables
+from workflows.run.terminal import say
 
 
 def compare(
@@ -29,9 +29,9 @@ def compare(
     rule = read_gate(gate) if gate else None
     table = changes(a, b)
     for note in (*notes(a, b), *lost_cells(a, b)):
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     for name, study in (("first", a), ("second", b)):
-        click.echo(f"{name}: {first_screen.line(study)}")
+        say(f"{name}: {first_screen.line(study)}")
     if out:
         write_tables({"changes": table}, out)
     _tell_changed(table)
@@ -40,12 +40,12 @@ def compare(
 
 def _tell_changed(table: pl.DataFrame) -> None:
     for row in table.filter(pl.col("change").is_in(["faster", "slower"])).iter_rows(named=True):
-        click.echo(
+        say(
             f"{row['scenario']} {row['condition']} {row['test']}: {row['change']}: x{row['b_over_a']:.3f}"
             f" (95 % {row['low']:.3f} to {row['high']:.3f}), by {row['basis']}"
         )
     counts = ", ".join(f"{n} {change}" for change, n in sorted(table["change"].value_counts().rows()))
-    click.echo(f"{table.height} cells: {counts}")
+    say(f"{table.height} cells: {counts}")
 
 
 def _judge_by(a: Study, b: Study, gate: Gate, junit_file: Path | None) -> int:
@@ -55,9 +55,9 @@ def _judge_by(a: Study, b: Study, gate: Gate, junit_file: Path | None) -> int:
         write_junit("compare", cells, junit_file)
     for cell in cells:
         if cell.skipped:
-            click.echo(f"note: not judged by the gate: {cell.name}: {cell.skipped}", err=True)
+            say(f"note: not judged by the gate: {cell.name}: {cell.skipped}", err=True)
         elif cell.failed:
-            click.echo(f"gate: {cell.name}: {cell.failed}")
+            say(f"gate: {cell.name}: {cell.failed}")
     return 1 if any(cell.failed for cell in cells) else 0
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import polars as pl
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from workflows.reporting.comparing import read_gate, write_junit
 from workflows.reporting.history_store import runs_in, take
 from workflows.reporting.presenting import write_tables
 from workflows.run.progress import make_console
+from workflows.run.terminal import say
 
 
 def tell_history(
@@ -29,7 +29,7 @@ def tell_history(
     taken = take(runs_in(folders), out / "runs")
     found = history(taken.rows, by, relative=gate.relative)
     cells = judge_newest(found, gate)
-    click.echo(f"{out}: {taken.runs} runs, {taken.read} of them read now")
+    say(f"{out}: {taken.runs} runs, {taken.read} of them read now")
     _write(found, cells, gate, out)
     if junit:
         write_junit("history", cells, junit)
@@ -61,20 +61,20 @@ def _write(found: History, cells: Sequence[JudgedCell], gate: Gate, out: Path) -
 
 def _tell(found: History, cells: Sequence[JudgedCell]) -> None:
     for series in found.series if len(found.series) > 1 else ():
-        click.echo(f"series {series.number}: {series.runs} runs: {series.apart}")
+        say(f"series {series.number}: {series.runs} runs: {series.apart}")
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     table = change_table(found)
     if not table.is_empty():
         make_console().print(_change_table(table), highlight=False)
     for cell in cells:
         if cell.failed:
-            click.echo(f"worse: {cell.name}: {cell.failed}")
+            say(f"worse: {cell.name}: {cell.failed}")
         elif cell.skipped:
-            click.echo(f"note: not judged: {cell.name}: {cell.skipped}", err=True)
+            say(f"note: not judged: {cell.name}: {cell.skipped}", err=True)
     counts = pl.Series([verdict(cell) for cell in cells]).value_counts().rows()
     told = ", ".join(f"{n} {name}" for name, n in sorted(counts))
-    click.echo(f"{len(found.runs)} runs, newest {found.newest.name}: {told}; {table.height} changes of level")
+    say(f"{len(found.runs)} runs, newest {found.newest.name}: {told}; {table.height} changes of level")
 
 
 def _change_table(changes: pl.DataFrame) -> Table:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from vpnmesh.documents.json_text import parse_json
 from vpnmesh.errors import InputError
 from vpnmesh.frames.schemas import API, check_results, empty
 from vpnmesh.report.tables import Study, build_study
@@ -27,7 +28,7 @@ def run_or_import(folder: Path) -> Study:
         return study_from_run(folder)
     path = folder / _KNOWN
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(str(path), f"no JSON: {error}", "import the results again") from error
     if not isinstance(known, dict):

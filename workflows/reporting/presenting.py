@@ -48,6 +48,10 @@ class Judged:
     advice: Advice | None
 
 
+FORMULA = r"^[=+\-@\t\r]"
+"""How a cell begins that spreadsheets calculate (OWASP, "CSV Injection")."""
+
+
 def judge(study: Study, needs: Sequence[str] | None) -> Judged:
     """Add Table 1 and the claims to a study's tables, and advice where needs are asked (none named = all)."""
     catalogue, readings = criteria.load(), Readings(study, paper_tables())
@@ -97,9 +101,21 @@ def write_tables(tables: Mapping[str, pl.DataFrame], out: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            table.write_csv(folder / f"{name}.csv")
+            harmless(table).write_csv(folder / f"{name}.csv")
     except OSError as error:
         raise InputError("--out", f"{folder} cannot be written: {error.strerror}") from error
+
+
+def harmless(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with an apostrophe before every text that a spreadsheet would take for a formula."""
+    texts = [name for name, kind in table.schema.items() if kind == pl.String()]
+    return table.with_columns(
+        pl.when(pl.col(name).str.contains(FORMULA))
+        .then(pl.concat_str(pl.lit("'"), pl.col(name)))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in texts
+    )
 
 
 def write_repetitions(samples: pl.DataFrame, path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import click
-
 from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import cell_samples
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.replay import Replay, replay
 from vpnmesh.report.tables import Study
 from workflows.reporting.presenting import write_tables
+from workflows.run.terminal import say
 
 REPETITION_S = 60.0
 """What one repetition of the paper measures for (section 3.3)."""
@@ -28,7 +27,7 @@ def replay_study(study: Study, out: Path, orders: int, seed: int) -> None:
             continue
         result = replay(samples, orders=orders, seed=seed, seconds=REPETITION_S)
         write_tables({f"replay-{test}": result.pairs, f"replay-{test}-summary": result.summary()}, out)
-        click.echo(_told(test, result))
+        say(_told(test, result))
         done += 1
     if not done:
         raise InputError("--replay", "no two scenarios have undisturbed repetitions")

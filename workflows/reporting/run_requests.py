@@ -33,8 +33,9 @@ def _kept(run: Path, events: Sequence[JournalEvent]) -> tuple[dict[str, list[Run
         mode = api_requests.MODES.get(one.test)
         if mode is None or one.outcome != "measured":
             continue
-        path = run / (one.raw or "") / api_requests.FILE
-        if one.raw and path.is_file() and path.stat().st_size:
+        path = (run / (one.raw or "") / api_requests.FILE).resolve()
+        inside = path.is_relative_to(run.resolve())
+        if one.raw and inside and path.is_file() and path.stat().st_size:
             files[mode].append(RunFile(str(path), one.scenario, one.condition, one.repetition))
         else:
             lost[one.test] += 1
@@ -51,7 +52,7 @@ def _table(run: Path) -> pl.LazyFrame | None:
     if not path.exists():
         return None
     try:
-        found = pl.read_parquet(path, n_rows=0).schema
+        found = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = f"is no parquet file, or a part of one: {str(error).splitlines()[0][:120]}"
         raise InputError(str(path), problem, "take it away, or let whatever made it make it again") from error

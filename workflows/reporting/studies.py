@@ -1,6 +1,9 @@
 """Makes a Study from files: the paper's published folders, or the directory of a run."""
 
-from collections.abc import Mapping
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,7 +158,23 @@ def _from_columns(samples: pl.DataFrame) -> pl.DataFrame:
 def read_table(path: Path, rows: int | None = None) -> pl.DataFrame:
     """A parquet file, or its first rows; InputError where it is none, cut off, or cannot be read."""
     try:
-        return pl.read_parquet(path, n_rows=rows)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        with _without_panic():
+            return pl.read_parquet(path, n_rows=rows)
+    # in a table with a few bytes changed Polars panics now and then, which is no Exception
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         problem = f"is no parquet file, or a part of one: {str(error).splitlines()[0][:120]}"
         raise InputError(str(path), problem, "take it away, or let whatever made it make it again") from error
+
+
+@contextlib.contextmanager
+def _without_panic() -> Iterator[None]:
+    """Keep what Rust itself writes of a panic off the terminal: what it is, is told by the error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -55,7 +55,7 @@ def _show(console: Console, title: str, find: Callable[[], Diffs]) -> None:
     try:
         found = find()
         for host, diff in found:
-            console.print(f"[bold]{host}[/bold]")
+            console.print(host, style="bold")
             console.print(Syntax(diff, "diff", background_color="default"))
         if not found:
             console.print("nothing would change")

@@ -20,14 +20,20 @@ from vpnmesh.study.outcome import Failed, Measured
 from vpnmesh.study.record import Record
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from vpnmesh.study.visits import Job, Visit
+from workflows.run.terminal import harmless
 
 PLAIN_WIDTH = 150
 
 
 def make_console() -> Console:
-    """A console for results: as wide as the terminal, or wide enough for the tables in a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+    """A console for results: as wide as the terminal, or wide enough for the tables in a file.
+
+    Nothing in a text is markup: names, and what nodes say, may hold brackets.
+    """
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH, soft_wrap=True, markup=False)
+    return harmless(console)
 
 
 class RunProgress:

@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.documents.json_text import parse_json
+from vpnmesh.errors import NO_JSON, InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
 from vpnmesh.lab.atomic import PRIVATE_FOLDER, make_private, open_private, write_atomic
 from vpnmesh.masks import hide_values, masked
@@ -62,10 +63,10 @@ class RunFiles:
         """The manifest; InputError if the directory is no run of this version."""
         path = self.manifest_path
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(str(self.directory), "not a run: no manifest.json in it") from None
-        except (ValueError, RecursionError) as error:
+        except NO_JSON as error:
             raise InputError(str(path), f"no JSON: {error}") from error
         return read_manifest(content, str(path))
 
@@ -180,6 +181,8 @@ class Store:
     def keep_raw(self, name: str, text: str) -> str:
         """Write a tool's own output below raw/ before anybody parses it; returns its path in the run."""
         path = self.directory / "raw" / name
+        if not path.resolve().is_relative_to(self.directory.resolve() / "raw"):
+            raise StoreError(f"raw/{name}: leads out of the run's directory")
         try:
             make_private(path.parent)
             with open_private(path, os.O_TRUNC) as file:

@@ -1,0 +1,30 @@
+"""Numbers of documents that other programs wrote: a finite one, or none at all."""
+
+import math
+
+
+def finite(value: object) -> float | None:
+    """The number; None for NaN, what is infinite or too large for a float, true and false, and what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def amount(value: object) -> float | None:
+    """A finite number that is not below zero, else None."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
+def written_amount(value: object) -> float | None:
+    """As `amount`, also where the number is written as text."""
+    if not isinstance(value, str):
+        return amount(value)
+    try:
+        return amount(float(value))
+    except ValueError:
+        return None
