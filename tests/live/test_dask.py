@@ -360,8 +360,10 @@ def _said_by(context: ssl.SSLContext | None, hello: bytes) -> bytes:
     """What the scheduler answers to this end of TLS, or to none; nothing where it hangs up."""
     try:
         with socket.create_connection((SCHEDULER, PORT), timeout=10) as sock:
-            line = context.wrap_socket(sock) if context else sock
-            line.sendall(hello)
-            return line.recv(1000)
+            if context is None:
+                sock.sendall(hello)
+                return sock.recv(1000)
+            with context.wrap_socket(sock) as line:
+                return line.recv(1000)
     except (ssl.SSLError, ConnectionError):
         return b""

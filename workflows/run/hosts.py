@@ -66,8 +66,8 @@ def within(nr: Nornir, host_s: float | None, all_s: float | None = None) -> Norn
 
     Nothing changes under a runner that is not ours.
     """
-    runner = nr.runner
-    return nr.with_runner(runner.within(host_s, all_s)) if isinstance(runner, BoundedRunner) else nr
+    bounded = getattr(nr.runner, "within", None)
+    return nr if bounded is None else nr.with_runner(bounded(host_s, all_s))
 
 
 def run_on(
