@@ -84,11 +84,12 @@ class FarSites:
     hosts: int
     edge_pid: int
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    host: str = SCHEDULER
 
     @property
     def address(self) -> str:
         """The scheduler's."""
-        return f"tls://{SCHEDULER}:{PORT}"
+        return f"tls://{self.host}:{PORT}"
 
     @property
     def credentials(self) -> Path:
@@ -123,7 +124,7 @@ class FarSites:
 
     def start_scheduler(self) -> None:
         """At the controller's site."""
-        listen = f"{SCHEDULER}:{PORT}"
+        listen = f"{self.host}:{PORT}"
         self.launch("scheduler", "scheduler", "--credentials", str(self.credentials), "--listen", listen)
         self.await_ready("scheduler")
 
@@ -155,6 +156,12 @@ class FarSites:
         process = self.running.pop(name)
         process.send_signal(number)
         process.wait(30)
+
+    def end_all(self) -> None:
+        """Kill what still runs."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()
 
     def runner(self, **options: object) -> DaskRunner:
         """The controller's, connected when it first runs something."""
@@ -207,9 +214,7 @@ def far_sites(folder: Path, hosts: int, *, guarded: bool = True) -> Iterator[Far
         try:
             yield sites
         finally:
-            for process in sites.running.values():
-                process.kill()
-                process.wait()
+            sites.end_all()
 
 
 def _network(pid: int | str) -> str:
