@@ -24,6 +24,7 @@ NAMES = (
     "netbox",
     "peers",
     "hosts",
+    "dask",
 )
 """All benchmarks, by the name of their module here: each has `run(console, size)`."""
 

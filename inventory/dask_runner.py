@@ -17,6 +17,8 @@ from inventory.across.plain_hosts import PlainHost
 from inventory.repeating import may_repeat, why_on_controller
 from inventory.runner import HOST_DEADLINE_S, BoundedRunner
 
+_NORNIRS_OWN = "nornir.core"
+"""The module of `nr.close_connections`, whose task is about the controller's connections."""
 _LOG = logging.getLogger("vpnmesh.workers")
 
 
@@ -62,8 +64,9 @@ class DaskRunner:
 
         Raises InputError where task or parameters cannot be sent, and where no scheduler is named or answers.
         """
-        if why := why_on_controller(task.task):
-            _LOG.info("%s runs on the controller: %s", task.name, why)
+        why = why_on_controller(task.task)
+        if why or task.task.__module__.startswith(_NORNIRS_OWN):
+            _LOG.info("%s runs on the controller: %s", task.name, why or "it is about its own connections")
             return self.local.run(task, hosts)
         result = AggregatedResult(task.name)
         if not hosts:

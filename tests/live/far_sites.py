@@ -25,6 +25,7 @@ from nornir.core.inventory import (
     Inventory,
     ParentGroups,
 )
+from nornir.core.plugins.runners import RunnerPlugin
 from nornir.core.state import GlobalState
 
 from inventory.across.certificates import make_credentials
@@ -36,7 +37,7 @@ from vpnmesh.lab.waiting import wait_until
 HERE, EDGE = "here", "edge"
 SCHEDULER = "10.77.0.1"
 PORT = 8786
-START_S = 120.0
+START_S = 300.0
 """How long a process of Dask may take to import what it needs, on a machine that is busy."""
 _GUARD = """
 table inet guard {
@@ -71,7 +72,8 @@ _START = (
 
 def address_of(site: str, number: int) -> str:
     """The address of a site's host."""
-    return f"127.1.0.{number}" if site == HERE else f"10.88.0.{number}"
+    high, low = divmod(number, 256)
+    return f"127.1.{high}.{low}" if site == HERE else f"10.88.{high}.{low}"
 
 
 @dataclass
@@ -82,11 +84,12 @@ class FarSites:
     hosts: int
     edge_pid: int
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    host: str = SCHEDULER
 
     @property
     def address(self) -> str:
         """The scheduler's."""
-        return f"tls://{SCHEDULER}:{PORT}"
+        return f"tls://{self.host}:{PORT}"
 
     @property
     def credentials(self) -> Path:
@@ -121,7 +124,7 @@ class FarSites:
 
     def start_scheduler(self) -> None:
         """At the controller's site."""
-        listen = f"{SCHEDULER}:{PORT}"
+        listen = f"{self.host}:{PORT}"
         self.launch("scheduler", "scheduler", "--credentials", str(self.credentials), "--listen", listen)
         self.await_ready("scheduler")
 
@@ -154,11 +157,19 @@ class FarSites:
         process.send_signal(number)
         process.wait(30)
 
+    def end_all(self) -> None:
+        """Kill what still runs."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+
     def runner(self, **options: object) -> DaskRunner:
         """The controller's, connected when it first runs something."""
         return DaskRunner(self.address, str(self.credentials), **options)  # type: ignore[arg-type]
 
-    def nornir(self, runner: DaskRunner, sites: tuple[str, ...] = (HERE, EDGE)) -> Nornir:
+    def nornir(
+        self, runner: RunnerPlugin, sites: tuple[str, ...] = (HERE, EDGE), count: int | None = None
+    ) -> Nornir:
         """The hosts `here-1`, `edge-1` and so on; the controller itself has no login for any of them."""
         groups = Groups({site: Group(f"site__{site}") for site in sites})
         hosts = Hosts(
@@ -174,25 +185,28 @@ class FarSites:
                     connection_options={"netmiko": ConnectionOptions(extras={"allow_agent": False})},
                 )
                 for site in sites
-                for number in range(1, self.hosts + 1)
+                for number in range(1, (count or self.hosts) + 1)
             }
         )
         return Nornir(Inventory(hosts, groups, Defaults()), Config(), GlobalState(), runner=runner)
 
 
 @contextmanager
-def far_sites(folder: Path, hosts: int) -> Iterator[FarSites]:
-    """Both sites with their hosts, in the caller's network namespace and one beside it; no Dask process yet."""
+def far_sites(folder: Path, hosts: int, *, guarded: bool = True) -> Iterator[FarSites]:
+    """Both sites with their hosts, in the caller's network namespace and one beside it; no Dask process yet.
+
+    Unless `guarded`, the controller has a route to the edge and is let in.
+    """
     _keys(folder, hosts)
     make_credentials(folder / "credentials")
     with ExitStack() as stack:
         edge = _process(stack, "unshare", "--net", "sleep", "infinity")
         wait_until(lambda: _network(edge), 10.0, good=lambda found: found != _network("self"))
-        for line in _links(edge, hosts):
-            subprocess.run(line.split(), check=True)
-        subprocess.run(
-            ("nsenter", f"--net=/proc/{edge}/ns/net", "nft", "-f", "-"), input=_GUARD, text=True, check=True
-        )
+        _link(edge, hosts)
+        if guarded:
+            in_edge(edge, "nft", "-f", "-", text=_GUARD)
+        else:
+            subprocess.run(("ip", "route", "add", "10.88.0.0/16", "via", "10.77.0.2"), check=True)
         _sshd(stack, folder, "here", "0.0.0.0", ())
         _sshd(stack, folder, "edge", "0.0.0.0", ("nsenter", f"--net=/proc/{edge}/ns/net"))
         await_ssh([address_of(HERE, 1)], 60.0)
@@ -200,26 +214,32 @@ def far_sites(folder: Path, hosts: int) -> Iterator[FarSites]:
         try:
             yield sites
         finally:
-            for process in sites.running.values():
-                process.kill()
-                process.wait()
+            sites.end_all()
 
 
 def _network(pid: int | str) -> str:
     return str(Path(f"/proc/{pid}/ns/net").readlink())
 
 
-def _links(edge: int, hosts: int) -> list[str]:
-    inside = f"nsenter --net=/proc/{edge}/ns/net ip"
-    return [
-        f"ip link add far0 type veth peer name far1 netns {edge}",
-        f"ip address add {SCHEDULER}/24 dev far0",
-        "ip link set far0 up",
-        f"{inside} link set lo up",
-        f"{inside} address add 10.77.0.2/24 dev far1",
-        f"{inside} link set far1 up",
-        *(f"{inside} address add {address_of(EDGE, number)}/32 dev lo" for number in range(1, hosts + 1)),
-    ]
+def in_edge(edge: int, *argv: str, text: str = "") -> None:
+    """Run a command in the network of the edge."""
+    subprocess.run(("nsenter", f"--net=/proc/{edge}/ns/net", *argv), input=text, text=True, check=True)
+
+
+def _link(edge: int, hosts: int) -> None:
+    here = (
+        f"link add far0 type veth peer name far1 netns {edge}",
+        f"address add {SCHEDULER}/24 dev far0",
+        "link set far0 up",
+    )
+    there = (
+        "link set lo up",
+        "address add 10.77.0.2/24 dev far1",
+        "link set far1 up",
+        *(f"address add {address_of(EDGE, number)}/32 dev lo" for number in range(1, hosts + 1)),
+    )
+    subprocess.run(("ip", "-batch", "-"), input="\n".join(here), text=True, check=True)
+    in_edge(edge, "ip", "-batch", "-", text="\n".join(there))
 
 
 def _process(stack: ExitStack, *argv: str) -> int:

@@ -360,8 +360,32 @@ def _said_by(context: ssl.SSLContext | None, hello: bytes) -> bytes:
     """What the scheduler answers to this end of TLS, or to none; nothing where it hangs up."""
     try:
         with socket.create_connection((SCHEDULER, PORT), timeout=10) as sock:
-            line = context.wrap_socket(sock) if context else sock
-            line.sendall(hello)
-            return line.recv(1000)
+            if context is None:
+                sock.sendall(hello)
+                return sock.recv(1000)
+            with context.wrap_socket(sock) as line:
+                return line.recv(1000)
     except (ssl.SSLError, ConnectionError):
         return b""
+
+
+def test_without_the_scheduler_all_hosts_fail_with_the_reason(
+    sites: FarSites, nr: Nornir, tmp_path: Path
+) -> None:
+    """kill -9 in the middle: no hang, commands are cut, and workers end, to be started anew. The last test."""
+    found: list[AggregatedResult] = []
+    run = threading.Thread(
+        target=lambda: found.append(nr.run(far_tasks.slow_once, folder=str(tmp_path), seconds=60.0)),
+        daemon=True,
+    )
+    run.start()
+    wait_until(lambda: set(_notes(tmp_path)), WAIT_S, good=lambda names: f"{HERE}-1" in names)
+    sites.end("scheduler", signal.SIGKILL)
+    run.join(WAIT_S)
+    assert found, "the run hangs"
+    assert len(found[0].failed_hosts) == 2 * HOSTS
+    assert all(isinstance(_error(one), DaskLostError) for one in found[0].values())
+    assert sites.running["here-a"].wait(WAIT_S) == 1
+    assert "error: the scheduler at tls://10.77.0.1:8786 is gone" in sites.log("here-a")
+    with pytest.raises(DaskLostError, match="no Dask scheduler answers"):
+        run_on(nr, ["here-1"], tasks.run_command, argv=WHO)

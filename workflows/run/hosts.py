@@ -70,7 +70,7 @@ def within(nr: Nornir, host_s: float | None, all_s: float | None = None) -> Norn
     Nothing changes under a runner that knows no deadlines.
     """
     bounded = getattr(nr.runner, "within", None)
-    return nr.with_runner(bounded(host_s, all_s)) if bounded else nr
+    return nr if bounded is None else nr.with_runner(bounded(host_s, all_s))
 
 
 def run_on(
