@@ -13,7 +13,18 @@ from bench.figures import Figure, Size, summary
 from vpnmesh.errors import UnavailableError
 from workflows.run.progress import make_console
 
-NAMES = ("lab", "datapath", "cluster", "measuring", "impairment", "firewall", "report", "netbox", "peers")
+NAMES = (
+    "lab",
+    "datapath",
+    "cluster",
+    "measuring",
+    "impairment",
+    "firewall",
+    "report",
+    "netbox",
+    "peers",
+    "hosts",
+)
 """All benchmarks, by the name of their module here: each has `run(console, size)`."""
 
 Run = Callable[[Console, Size], list[Figure]]

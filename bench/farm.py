@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vpnmesh.lab.controller import await_ssh
 
-GREETING_S = 60.0
+GREETING_S, GREETING_EACH_S = 60.0, 0.3
 _FIRST = IPv4Address("127.1.0.1")
 _OPTIONS = (
     "UsePAM no",
@@ -72,7 +72,7 @@ def farm(folder: Path, count: int) -> Iterator[Farm]:
     script = folder / "start.sh"
     running = subprocess.Popen((*argv, "--mount-proc", "sh", str(script)), stderr=subprocess.DEVNULL)
     try:
-        await_ssh(made.addresses.values(), GREETING_S)
+        await_ssh(made.addresses.values(), GREETING_S + count * GREETING_EACH_S)
         yield made
     finally:
         running.kill()

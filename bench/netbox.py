@@ -69,7 +69,7 @@ def runners() -> dict[str, float]:
     from nornir.core.task import Result, Task  # noqa: PLC0415
     from nornir.plugins.runners import ThreadedRunner  # noqa: PLC0415
 
-    from inventory.load import workers_for  # noqa: PLC0415
+    from inventory.limits import workers_for  # noqa: PLC0415
 
     def nothing(task: Task) -> Result:
         return Result(host=task.host)

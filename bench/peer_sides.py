@@ -33,27 +33,12 @@ def text_for(name: str) -> str:
 
 def vpnmesh(here: Farm) -> Pass:
     """Our tasks through the Nornir that `inventory.load` makes, as every command of ours has it."""
-    from nornir.core.task import Result, Task  # noqa: PLC0415 - each side loads only what it measures
-
+    from bench.guarded import guarded_file  # noqa: PLC0415 - each side loads only what it measures
     from inventory.load import load  # noqa: PLC0415
-    from tasks.apply import converge  # noqa: PLC0415
-    from tasks.connection import shell  # noqa: PLC0415
-    from vpnmesh.host.files import read  # noqa: PLC0415
-    from vpnmesh.plan import Command, Plan, WriteFile, unified_diff  # noqa: PLC0415
     from workflows.run.hosts import run_on  # noqa: PLC0415
 
-    def guarded(task: Task) -> Result:
-        wanted = text_for(task.host.name)
-
-        def plan(held: str) -> Plan:
-            step = WriteFile(GUARDED, wanted, 0o644)
-            return Plan() if held == wanted else Plan((step,), unified_diff(GUARDED, held, wanted))
-
-        shell(task).run_all([Command(argv) for argv in COMMANDS])
-        return converge(task, read(GUARDED).map(plan), None)
-
     nr, _ = load(str(write_farm_inventory(here)))
-    return lambda: run_on(nr, here.addresses, guarded)
+    return lambda: run_on(nr, here.addresses, guarded_file)
 
 
 def bare_paramiko(here: Farm) -> Pass:

@@ -7,8 +7,8 @@ from pathlib import Path
 from nornir import InitNornir
 from nornir.core import Nornir
 from nornir.core.inventory import Inventory
-from nornir.plugins.runners import ThreadedRunner
 
+from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
 from vpnmesh.lab.sizes import LAB, size_named, sized, write_inventory
@@ -44,6 +44,17 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
     a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
     """
+    nr, place = _read(name, workers)
+    return nr, testbed_of(nr, place)
+
+
+def load_hosts(name: str, *, workers: int | None = None) -> Nornir:
+    """The hosts of an inventory that need be no testbed: tasks run on them, but nothing is measured between them."""
+    return _read(name, workers)[0]
+
+
+def _read(name: str, workers: int | None) -> tuple[Nornir, str]:
+    """The hosts, and the place that errors name."""
     if (nodes := _size(name)) is not None:
         with tempfile.TemporaryDirectory() as made:
             write_inventory(sized(BUILT_IN / LAB, nodes, "--inventory"), Path(made))
@@ -59,21 +70,15 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     return _load(place, {"plugin": plugin, "options": options}, workers)
 
 
-def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
+def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, str]:
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
-    nr = nr.with_runner(ThreadedRunner(workers or workers_for(len(nr.inventory.hosts))))
+    nr = nr.with_runner(BoundedRunner(workers))
     _use_lab_directory(nr.inventory)
-    return nr, testbed_of(nr, place)
+    return nr, place
 
 
 NETBOX = "netbox"
-MOST_WORKERS = 512
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
-
-
-def workers_for(hosts: int) -> int:
-    """A thread for each host, since tasks wait for their nodes; beyond 512 threads cost more than they save."""
-    return max(1, min(hosts, MOST_WORKERS))
 
 
 def netbox_filters(name: str) -> dict[str, list[str]]:

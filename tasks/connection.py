@@ -1,32 +1,33 @@
 """The one Shell that tasks use: commands as root over the node's persistent SSH connection, few round trips.
 
-nornir-netmiko logs in and keeps the connection; commands run on exec channels of the paramiko client beneath it
-(true exit status, stdin, no echo). Many commands travel as one `sh` script on stdin, so nothing secret shows in a
-process list; every command is quoted by `shlex` and bounded by `timeout` on the node itself.
+nornir-netmiko says how to log in (tasks/login.py); commands run on exec channels of a paramiko client, without
+netmiko's terminal (true exit status, stdin, no echo). Many commands travel as one `sh` script on stdin, so nothing
+secret shows in a process list; every command is quoted by `shlex` and bounded by `timeout` on the node itself.
 """
 
-import contextlib
 import secrets
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import paramiko
-from nornir.core.exceptions import ConnectionAlreadyOpen, ConnectionNotOpen
 from nornir.core.inventory import Host
 from nornir.core.task import Task
 
+from inventory.lines import line_of
+from inventory.runner import hold_line
+from tasks.login import Retries, log_in
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
 from vpnmesh.errors import CommandError, NodeUnreachableError
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, Text
 
 T = TypeVar("T")
 
-CONNECTION = "netmiko"
+RETRIES = Retries()
 GRACE_S = 10.0
 """What a round trip may take beyond the commands in it, impaired management paths included."""
 
@@ -45,21 +46,6 @@ while IFS= read -r line && [ "$line" != "$0" ]; do :; done
 limit="$1"; shift; timeout -k 2 "$limit" "$@" & p=$!
 cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 """
-
-
-class LoginLock:
-    """The lock of one host's login, kept among the host's own connections: it lives and ends with these."""
-
-    NAME = "vpnmesh-login-lock"
-
-    def __init__(self) -> None:
-        self.connection = threading.Lock()
-
-    def open(self, *_: object, **__: object) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,61 +216,20 @@ def shell_of(task: Task, host: Host) -> Shell:
     """The shell of any host; a lost connection is opened again.
 
     A task that needs a second host gets it as a parameter: the inventory that it sees itself is filtered.
-    Raises NodeUnreachableError with the reason when there is no login.
+    Raises NodeUnreachableError with the reason when there is no login, TurnEndedError when the task was ended.
     """
-    with _lock(host):
-        client = _client(task, host)
+    refuse = partial(hold_line, task, host)
+    refuse()
+    line = line_of(host)
+    # one login at a time per host, though two tasks may want the same node
+    with line.lock:
+        if not line.is_alive():
+            log_in(host, task.nornir.config, line, refuse, RETRIES)
+        client = line.client
+    if client is None:
+        raise NodeUnreachableError(host.name, "the connection is closed")
     password = host.get("sudo_password")
     return Shell(host.name, client, host.username != "root", Secret(str(password)) if password else None)
-
-
-def _lock(host: Host) -> threading.Lock:
-    """One login at a time per host, though two tasks may want the same node."""
-    # setdefault is atomic: of two threads that come first, both get the same lock
-    held = host.connections.setdefault(LoginLock.NAME, LoginLock())
-    lock: threading.Lock = held.connection
-    return lock
-
-
-def _client(task: Task, host: Host) -> paramiko.SSHClient:
-    try:
-        client = _open(task, host)
-        transport = client.get_transport()
-        if transport is None or not transport.is_active():
-            host.close_connection(CONNECTION)
-            client = _open(task, host)
-    except (ConnectionAlreadyOpen, ConnectionNotOpen, OSError, ValueError, paramiko.SSHException) as error:
-        raise NodeUnreachableError(host.name, _without_advice(str(error))) from error
-    return client
-
-
-def _without_advice(text: str) -> str:
-    """A login's error in one line; what netmiko lists as possible causes says nothing of this one."""
-    said, _, after = " ".join(text.split()).partition(" Common causes of this problem are:")
-    return f"{said} {after[after.find('Device settings:') :] if after else ''}".strip()[:300]
-
-
-def _open(task: Task, host: Host) -> paramiko.SSHClient:
-    connection = host.get_connection(CONNECTION, task.nornir.config)
-    client = connection.remote_conn_pre
-    transport = client.get_transport()
-    if transport is not None:
-        # a node that dies without a word is noticed, not waited for
-        transport.set_keepalive(5)
-        _send_at_once(transport)
-    assert isinstance(client, paramiko.SSHClient)
-    return client
-
-
-def _send_at_once(transport: paramiko.Transport) -> None:
-    """Let no small packet wait for the acknowledgement of the one before: that is 40 ms of every round trip.
-
-    A script and the end of its input are two writes (RFC 896, and the delayed acknowledgements of RFC 1122). Behind a
-    proxy there is no socket of ours to set, and of a connection that was cut it is closed: the caller opens that anew.
-    """
-    if isinstance(transport.sock, socket.socket):
-        with contextlib.suppress(OSError):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _Stream(threading.Thread):

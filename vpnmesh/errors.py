@@ -38,12 +38,21 @@ class CommandError(VpnmeshError):
 
 
 class NodeUnreachableError(VpnmeshError):
-    """A node that does not answer over SSH, or stopped answering."""
+    """A node that does not answer over SSH, or stopped answering; `reason` names neither it nor its address."""
+
+    def __init__(self, host: str, reason: str, address: str = "") -> None:
+        self.host = host
+        self.reason = reason
+        super().__init__(f"{host}: no SSH: {reason}" + (f" at {address}" if address else ""))
+
+
+class TurnEndedError(VpnmeshError):
+    """A task that was ended on a host before it was done: its deadline, or an interruption."""
 
     def __init__(self, host: str, reason: str) -> None:
         self.host = host
         self.reason = reason
-        super().__init__(f"{host}: no SSH: {reason}")
+        super().__init__(f"{host}: {reason}")
 
 
 class VerifyError(VpnmeshError):

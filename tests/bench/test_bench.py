@@ -12,7 +12,7 @@ from tests.needs import missing
 
 ROOT = Path(__file__).parents[2]
 PIECES = {"netbox": "netbox-python", "cluster": "kubernetes"}
-ON_A_LAB = ("lab", "datapath", "cluster", "measuring", "impairment", "firewall", "peers")
+ON_A_LAB = ("lab", "datapath", "cluster", "measuring", "impairment", "firewall", "peers", "hosts")
 
 
 def smoke(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,9 +1,7 @@
 """The shell that tasks use, against a local `sh`: texts come through unharmed, and what fails is said."""
 
-import socket
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import paramiko
@@ -11,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.connection import Shell, _send_at_once
+from tasks.connection import Shell
 from tasks.script import ended, rendered
 from vpnmesh.errors import CommandError, NodeUnreachableError
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
@@ -278,15 +276,6 @@ def test_a_password_goes_to_sudo_on_stdin() -> None:
     assert client.said == ["sudo -k -S -p '' -- true"]
 
 
-def test_small_packets_do_not_wait_for_each_other() -> None:
-    """A script and its end are sent at once over a socket of ours; a connection through a proxy is left as it is."""
-    with socket.socket() as ours:
-        assert not ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        _send_at_once(cast("paramiko.Transport", SimpleNamespace(sock=ours)))
-        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    _send_at_once(cast("paramiko.Transport", SimpleNamespace(sock=object())))
-
-
 def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
     """paramiko's errors become ours, with the host's name."""
     with pytest.raises(NodeUnreachableError, match="node: no SSH: SSHException no session in 10 s"):
@@ -325,12 +314,3 @@ def test_every_step_says_its_end_once() -> None:
         assert (script.count(f"{MARK} %d"), script.count(MARK)) == (1, 2)
         assert "exit 1" not in script
         assert "exit 1" in rendered(step, MARK, stop=True)
-
-
-def test_a_connection_that_was_cut_is_no_error_of_its_own() -> None:
-    """Its socket is closed and takes no options; whoever finds it ended opens it anew."""
-    near, far = socket.socketpair()
-    transport = paramiko.Transport(near)
-    near.close()
-    far.close()
-    _send_at_once(transport)

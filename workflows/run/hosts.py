@@ -1,14 +1,15 @@
 """Running tasks on named hosts: all must answer, none is skipped because it failed before."""
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir.core.task import Result
 
+from inventory.lines import cut_all
+from inventory.runner import BoundedRunner
 from vpnmesh.errors import NodeUnreachableError, VpnmeshError
 
 # Nornir logs a traceback for every failed task; failures travel as values here and are shown once
@@ -18,15 +19,56 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
-class HostsFailedError(VpnmeshError):
-    """One or more hosts on which a task failed; `errors` by host."""
+FEW = 6
+"""So many failed hosts are each told with a sentence of their own; of more, those with one reason are counted."""
 
-    def __init__(self, task: str, errors: dict[str, BaseException]) -> None:
+NAMED = 3
+"""How many hosts of one reason are named."""
+
+
+class HostsFailedError(VpnmeshError):
+    """One or more hosts of `asked` on which a task failed; `errors` by host, all of them."""
+
+    def __init__(self, task: str, errors: dict[str, BaseException], asked: int = 0) -> None:
         self.task = task
         self.errors = errors
         self.first = next(iter(errors.values()))
-        said = "; ".join(_said(host, error) for host, error in errors.items())
-        super().__init__(f"{task}: {said}")
+        super().__init__(f"{task}: {summary_of(errors, max(asked, len(errors)))}")
+
+
+def summary_of(errors: Mapping[str, BaseException], asked: int) -> str:
+    """What failed in one line: every host's own sentence, or counts by reason where many failed, the most first.
+
+    For example `17 of 1000 failed: 12 x no SSH: connection refused (w1, w2, w3, ...); 5 x ...`.
+    """
+    if len(errors) <= FEW:
+        return "; ".join(_said(host, error) for host, error in errors.items())
+    by_reason: dict[str, list[str]] = {}
+    for host, error in errors.items():
+        by_reason.setdefault(_reason(host, error), []).append(host)
+    counted = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    said = "; ".join(f"{len(hosts)} x {reason} ({_named(hosts)})" for reason, hosts in counted)
+    return f"{len(errors)} of {asked} failed: {said}"
+
+
+def _named(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:NAMED]) + (", ..." if len(hosts) > NAMED else "")
+
+
+def _reason(host: str, error: BaseException) -> str:
+    """The error without its host, so that hosts that failed alike are one group."""
+    if isinstance(error, NodeUnreachableError):
+        return f"no SSH: {error.reason}"
+    return _said(host, error).removeprefix(f"{host}: ").replace(host, "HOST")
+
+
+def within(nr: Nornir, host_s: float | None, all_s: float | None = None) -> Nornir:
+    """The same hosts with a deadline for a task on each of them, and one for all together; None is without end.
+
+    Nothing changes under a runner that is not ours.
+    """
+    runner = nr.runner
+    return nr.with_runner(runner.within(host_s, all_s)) if isinstance(runner, BoundedRunner) else nr
 
 
 def run_on(
@@ -51,7 +93,7 @@ def run_on(
     }
     errors |= {name: VpnmeshError("was not run: not in the inventory") for name in wanted if name not in done}
     if errors:
-        raise HostsFailedError(getattr(task, "__name__", str(task)), errors)
+        raise HostsFailedError(getattr(task, "__name__", str(task)), errors, len(wanted))
     return {name: done[name][0] for name in wanted}
 
 
@@ -71,14 +113,10 @@ def _plain(error: BaseException) -> VpnmeshError:
 
 
 def abort_connections(nr: Nornir) -> None:
-    """Cut every SSH connection, so that tasks in flight end now; the next task logs in again."""
-    for host in nr.inventory.hosts.values():
-        for connection in list(host.connections.values()):
-            client = getattr(connection.connection, "remote_conn_pre", None)
-            transport = client.get_transport() if client is not None else None
-            if transport is not None:
-                with contextlib.suppress(OSError):
-                    transport.close()
+    """End every task in flight and cut every SSH connection, at once; the next task logs in again."""
+    if isinstance(nr.runner, BoundedRunner):
+        nr.runner.stop("interrupted")
+    cut_all(list(nr.inventory.hosts.values()))
 
 
 def _said(host: str, error: BaseException) -> str:

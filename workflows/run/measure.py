@@ -23,7 +23,7 @@ from vpnmesh.study.record import Record
 from vpnmesh.tools import ping
 from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
-from workflows.run.hosts import HostsFailedError, run_on, stage_of
+from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
 from workflows.run.impair import Impaired
 from workflows.run.provision import Provisioned
 from workflows.run.scenario_control import SiteControl
@@ -228,8 +228,9 @@ def _ask(
     """What the nodes said, by file name, all of it kept; raises what the measurement itself raised."""
     client = question.pair.client
     try:
+        # how long a measurement takes is the profile's to say; each of its commands has a limit of its own
         results = run_on(
-            context.site.nr,
+            within(context.site.nr, None),
             [client],
             tasks.measure,
             measurement=measurement,

@@ -1,4 +1,4 @@
-"""One login at a time per host: the lock is among the host's own connections, and hosts do not share it."""
+"""One login at a time per host: its line, with the lock, is among the host's own connections; no two hosts share it."""
 
 import threading
 from collections.abc import Callable
@@ -6,39 +6,39 @@ from concurrent.futures import ThreadPoolExecutor
 
 from nornir.core.inventory import Host
 
-from tasks.connection import LoginLock, _lock
+from inventory.lines import Line, line_of
 
 
-def locks_of(host: Host, threads: int) -> set[int]:
-    """The locks that so many threads get which ask at the same moment."""
+def lines_of(host: Host, threads: int) -> set[int]:
+    """The lines that so many threads get which ask at the same moment."""
     start = threading.Barrier(threads)
 
-    def ask() -> threading.Lock:
+    def ask() -> Line:
         start.wait()
-        return _lock(host)
+        return line_of(host)
 
-    jobs: list[Callable[[], threading.Lock]] = [ask] * threads
+    jobs: list[Callable[[], Line]] = [ask] * threads
     with ThreadPoolExecutor(threads) as pool:
         found = [future.result() for future in [pool.submit(job) for job in jobs]]
     return {id(lock) for lock in found}
 
 
-def test_all_threads_get_the_hosts_one_lock() -> None:
+def test_all_threads_get_the_hosts_one_line() -> None:
     """However many come first at once."""
     for _ in range(20):
-        assert len(locks_of(Host(name="worker1"), 8)) == 1
+        assert len(lines_of(Host(name="worker1"), 8)) == 1
 
 
 def test_hosts_of_the_same_name_have_locks_of_their_own() -> None:
     """Two inventories in one process do not wait for each other."""
-    assert _lock(Host(name="worker1")) is not _lock(Host(name="worker1"))
+    assert line_of(Host(name="worker1")) is not line_of(Host(name="worker1"))
 
 
 def test_closing_a_hosts_connections_takes_the_lock_along() -> None:
     """Nornir closes what it finds there; the next login has a lock again."""
     host = Host(name="worker1")
-    _lock(host)
+    line_of(host)
     host.close_connections()
-    assert LoginLock.NAME not in host.connections
-    with _lock(host):
-        assert LoginLock.NAME in host.connections
+    assert Line.NAME not in host.connections
+    with line_of(host).lock:
+        assert Line.NAME in host.connections

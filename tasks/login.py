@@ -1,0 +1,307 @@
+"""Logging in: one SSH connection a host, by the netmiko settings of the inventory, without netmiko's terminal.
+
+What may be tried again is what failed before anything was sent to the node's shell: a refused or lost connection, no
+greeting. A login that the node refused, or a host key that is not the known one, is never tried again.
+"""
+
+import contextlib
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import paramiko
+from netmiko import BaseConnection
+from nornir.core.configuration import Config
+from nornir.core.inventory import Host
+from nornir_netmiko.connections import Netmiko
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from inventory.lines import Line
+from tasks.known_hosts import known_hosts, private_key
+from vpnmesh.errors import NodeUnreachableError
+
+SETTINGS = "netmiko"
+"""The connection whose options in the inventory are those of the login."""
+
+AT_ONCE_PER_SERVER = 8
+"""Logins under way at one address: sshd drops some of more than ten (MaxStartups 10:30:100)."""
+
+AT_ONCE = 64
+"""Key exchanges at once in all: more take turns on the processor until the first run into their time limit."""
+
+SESSION_S = 30.0
+"""How long a key exchange may take once the node has greeted."""
+
+KEEPALIVE_S = 5
+"""A node that dies without a word is noticed, not waited for."""
+
+_log = logging.getLogger("vpnmesh.hosts")
+
+
+Refuse = Callable[[], None]
+"""Raises where the task was ended meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a login is tried, at most so long after the first began; waits are random, up to twice as long."""
+
+    attempts: int = 3
+    within_s: float = 20.0
+    first_wait_s: float = 0.25
+    most_wait_s: float = 4.0
+
+    def __call__(self, refuse: Refuse) -> Retrying:
+        """The attempts; `refuse` raises where the task was ended meanwhile."""
+        return Retrying(
+            stop=stop_after_attempt(self.attempts) | stop_after_delay(self.within_s),
+            wait=wait_random_exponential(multiplier=self.first_wait_s, max=self.most_wait_s),
+            retry=retry_if_exception(may_retry),
+            before_sleep=lambda _: refuse(),
+            reraise=True,
+        )
+
+
+class QuietTransport(paramiko.Transport):
+    """paramiko's transport, which looks for its end once a second, not ten times.
+
+    A thousand open connections would wake ten thousand times a second. Encryption and integrity in one step come
+    first where the node has them: they cost Python one call a packet.
+    """
+
+    _active_check_timeout = 1.0
+    _preferred_ciphers = (
+        "aes128-gcm@openssh.com",
+        "aes256-gcm@openssh.com",
+        *(name for name in vars(paramiko.Transport)["_preferred_ciphers"] if "gcm" not in name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to log in to one host: where, with what, and how long to wait."""
+
+    settings: BaseConnection
+    address: str
+    proxied: bool
+
+    @property
+    def within_s(self) -> float:
+        """How long a connection, and then a greeting, may take."""
+        return float(self.settings.conn_timeout)
+
+
+def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retries) -> None:
+    """Fill the line with a client that is logged in; NodeUnreachableError says why there is none."""
+    tried = 0
+    login: Login | None = None
+    try:
+        login = login_of(host, config)
+        for attempt in retries(refuse):
+            with attempt:
+                tried += 1
+                _attempt(line, login, refuse)
+    except (OSError, EOFError, ValueError, RuntimeError, paramiko.SSHException) as error:
+        refuse()
+        again = f" ({tried} attempts)" if tried > 1 else ""
+        where = login.address if login else ""
+        raise NodeUnreachableError(host.name, reason_of(error) + again, where) from error
+    if tried > 1:
+        _log.info("%s: logged in at attempt %d", host.name, tried)
+
+
+def login_of(host: Host, config: Config) -> Login:
+    """The inventory's netmiko options as netmiko itself reads them; nothing is opened."""
+    options = host.get_connection_parameters(SETTINGS)
+    plugin = Netmiko()
+    extras = {**(options.extras or {}), "auto_connect": False}
+    plugin.open(options.hostname, options.username, options.password, options.port, "linux", extras, config)
+    settings = plugin.connection
+    # one filter a connection would stay with netmiko's log until the terminal is closed that is never opened
+    logging.getLogger("netmiko").removeFilter(settings._secrets_filter)  # noqa: SLF001 - what its disconnect() does
+    return Login(settings, f"{settings.host}:{settings.port}", _proxied(settings))
+
+
+def may_retry(error: BaseException) -> bool:
+    """Whether a login that ended so may be tried again: nothing was sent, and another time it may go well."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    if isinstance(error, OSError):
+        return error.errno not in _LASTING
+    return isinstance(error, EOFError | PassingError) or _NO_BANNER in str(error)
+
+
+_NO_BANNER = "Error reading SSH protocol banner"
+_LASTING = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOENT, errno.EMFILE, errno.ENFILE)
+
+
+class PassingError(paramiko.SSHException):
+    """A login that came to nothing before the node was asked to let us in."""
+
+
+class HeldOffError(paramiko.SSHException):
+    """A login that the node refuses for what was before; asking again makes it worse."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why there is no login, in few words that are the same for all hosts that have it."""
+    for kind, said in _REASONS:
+        if isinstance(error, kind):
+            return said
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    if isinstance(error, paramiko.AuthenticationException):
+        return f"login refused: {text}"[:200]
+    if "not found in known_hosts" in text:
+        return "its host key is not known"
+    if _NO_BANNER in text:
+        return "connection closed in its greeting"
+    return (
+        f"{type(error).__name__} {text}"[:200]
+        if not isinstance(error, OSError | PassingError)
+        else text[:200]
+    )
+
+
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (paramiko.BadHostKeyException, "its host key is not the known one"),
+    (socket.gaierror, "its name is not known to DNS"),
+    (EOFError, "connection closed before the login"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset before the login"),
+)
+
+
+def _attempt(line: Line, login: Login, refuse: Refuse) -> None:
+    """One login; whatever it opened is closed where it fails."""
+    with contextlib.ExitStack() as held, contextlib.ExitStack() as undo:
+        undo.callback(line.close)
+        # a proxy takes all logins of the hosts behind it
+        _take(_slots_of("a proxy" if login.proxied else login.address), held, refuse)
+        line.client = _client(login.settings)
+        options = login.settings._connect_params_dict()  # noqa: SLF001 - the inventory's options in paramiko's words
+        options["sock"] = options["sock"] or _greeted(line, login, refuse)
+        _take(_ALL, held, refuse)
+        refuse()
+        line.client.connect(
+            **{**options, **_key(options), "timeout": SESSION_S},
+            transport_factory=cast("Any", QuietTransport),
+        )
+        transport = line.client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(KEEPALIVE_S)
+        refuse()
+        undo.pop_all()
+
+
+_ALL = threading.BoundedSemaphore(AT_ONCE)
+
+
+@lru_cache(maxsize=4096)
+def _slots_of(_server: str) -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(AT_ONCE_PER_SERVER)
+
+
+def _take(slots: threading.BoundedSemaphore, held: contextlib.ExitStack, refuse: Refuse) -> None:
+    """Wait for a slot, unless the task is ended meanwhile."""
+    while not slots.acquire(timeout=0.5):
+        refuse()
+    held.callback(slots.release)
+
+
+def _greeted(line: Line, login: Login, refuse: Refuse) -> socket.socket:
+    """A TCP connection over which the node has begun to greet; another thread can cut it from its first packet on."""
+    settings = login.settings
+    last: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM
+    ):
+        line.sock = sock = socket.socket(family, kind, protocol)
+        refuse()
+        sock.settimeout(login.within_s)
+        # no small packet waits for the acknowledgement of the one before: that is 40 ms of every round trip
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect(address)
+        except TimeoutError as error:
+            last = TimeoutError(errno.ETIMEDOUT, f"no connection within {login.within_s:g} s")
+            last.__cause__ = error
+        except OSError as error:
+            last = error
+        else:
+            _await_greeting(sock, login.within_s)
+            return sock
+        sock.close()
+    raise last or OSError("it has no address")
+
+
+def _await_greeting(sock: socket.socket, within_s: float) -> None:
+    try:
+        begun = sock.recv(64, socket.MSG_PEEK)
+    except TimeoutError as error:
+        raise PassingError(f"connected, but no SSH greeting within {within_s:g} s") from error
+    if not begun:
+        raise PassingError("connection closed before the greeting")
+    if begun.startswith(b"Exceeded MaxStartups"):
+        raise PassingError("too many log in there at once (MaxStartups)")
+    if begun.startswith(b"Not allowed at this time"):
+        # asking again would prolong it
+        raise HeldOffError("it takes no login from here for a while (PerSourcePenalties)")
+
+
+def _key(options: dict[str, object]) -> dict[str, object]:
+    """The login key instead of its file's name, so that it is read and decrypted once; paramiko's own way if not."""
+    path = options.get("key_filename")
+    if not isinstance(path, str) or options.get("pkey") is not None:
+        return {}
+    for passphrase in (options.get("passphrase") or options.get("password"), None):
+        with contextlib.suppress(OSError, ValueError, TypeError, paramiko.SSHException):
+            return {"pkey": private_key(path, str(passphrase) if passphrase else None), "key_filename": None}
+    return {}
+
+
+def _client(settings: BaseConnection) -> paramiko.SSHClient:
+    """A client that knows the host's own keys; netmiko's where new keys are to be taken and written down."""
+    if not isinstance(settings.key_policy, paramiko.RejectPolicy):
+        return settings._build_ssh_client()  # noqa: SLF001 - as netmiko logs in
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(settings.key_policy)
+    name = settings.host if settings.port == _SSH else f"[{settings.host}]:{settings.port}"
+    files = [_KNOWN_HOSTS] if settings.system_host_keys else []
+    files += [settings.alt_key_file] if settings.alt_host_keys else []
+    found = next(filter(None, (known_hosts(file).keys(name) for file in files)), [])
+    for key in reversed(found):
+        # of two keys of one kind the file's first counts
+        client.get_host_keys().add(name, key.get_name(), key)
+    return client
+
+
+_SSH = 22
+_KNOWN_HOSTS = "~/.ssh/known_hosts"
+
+
+def _proxied(settings: BaseConnection) -> bool:
+    """Whether the way to the host goes through a proxy, of the inventory or of the user's SSH configuration."""
+    if settings.sock is not None:
+        return True
+    path = Path(settings.ssh_config_file or "").expanduser()
+    if not settings.ssh_config_file or not path.is_file():
+        return False
+    found = _ssh_config(path, path.stat().st_mtime_ns).lookup(settings.host)
+    return "proxycommand" in found or "proxyjump" in found
+
+
+@lru_cache(maxsize=4)
+def _ssh_config(path: Path, _changed_ns: int) -> paramiko.SSHConfig:
+    return paramiko.SSHConfig.from_path(str(path))
