@@ -27,7 +27,7 @@ from vpnmesh.study.record import Record, frame_of, journal_line
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.reporting.history_store import take
 from workflows.reporting.studies import repetitions, study_from_run
-from workflows.run.provenance import read_request
+from workflows.run.requested import PROFILE, read_request
 from workflows.run.store import RunFiles
 
 Files = dict[str, bytes]
@@ -82,11 +82,10 @@ def journal() -> bytes:
 @cache
 def manifest() -> bytes:
     """The manifest of that run."""
-    from workflows.run.provenance import _PROFILE  # noqa: PLC0415 - private, and only its form is wanted
 
     known = {
         "schema_version": SCHEMA_VERSION, "seed": 7, "inventory": "lab", "engine": "netem",
-        "profile": json.loads(_PROFILE.dump_json(PROFILES["quick"])),
+        "profile": json.loads(PROFILE.dump_json(PROFILES["quick"])),
         "scenarios": BUILT_IN.as_written(), "packages": {"polars": "1"}, "unavailable_tests": {"api": "no etcd"},
         "nodes": {"worker1": {"kernel": "6.1"}, "worker2": {"kernel": "6.1"}}, "controller": {"kernel": "6.1"},
         "testbed": {"nodes": [{"name": "worker1"}]}, "started_at": START.isoformat(), "argv": ["x"],

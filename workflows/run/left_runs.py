@@ -16,10 +16,10 @@ from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Testbed
 from vpnmesh.study.manifest import Manifest
-from workflows.run import provenance
 from workflows.run.firewall import FirewallRun
 from workflows.run.impair import ENGINE_PATH
 from workflows.run.lab import emulated
+from workflows.run.requested import read_testbed
 from workflows.run.store import RunFiles, Store
 from workflows.run.teardown import NOTHING_KNOWN, Left
 
@@ -40,14 +40,14 @@ class LeftRun:
         now = None
         with contextlib.suppress(VpnmeshError):
             now = load(name)[0]
-        return nornir_of_kept(self.manifest.hosts, now), provenance.read_testbed(self.manifest)
+        return nornir_of_kept(self.manifest.hosts, now), read_testbed(self.manifest)
 
     @property
     def lab_is_gone(self) -> bool:
         """Whether it ran on a lab, and none is up: with its nodes all has gone that was on them."""
         if self.manifest is None or not self.manifest.testbed:
             return False
-        return emulated(provenance.read_testbed(self.manifest)) and find() is None
+        return emulated(read_testbed(self.manifest)) and find() is None
 
     def note_clean(self) -> None:
         """Keep in the manifest that its nodes were cleaned, where there is one."""
