@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,7 +159,7 @@ def test_a_node_that_is_silent_makes_no_lease_younger(nodes: Nodes, monkeypatch:
 
 
 def test_what_was_lost_is_taken_again_unless_another_has_it(nodes: Nodes) -> None:
-    """Every later step says so until then; a run that came in between is left alone."""
+    """Every later step says so until then; a run that came in between, or a session of this one, is left alone."""
     held = hold(FIRST)
     held.claim()
     del nodes.held["two"]
@@ -169,12 +169,14 @@ def test_what_was_lost_is_taken_again_unless_another_has_it(nodes: Nodes) -> Non
         held.keep()
     held.regain()
     held.keep()
-    nodes.held["three"] = SECOND
-    with pytest.raises(CheckError, match=r"three: .* held by run run-2"):
-        held.renew()
-    with pytest.raises(TestbedHeldError, match="run-2"):
-        held.regain()
-    assert nodes.held["three"] == SECOND
+    assert held.anew == {"two"}
+    for taker in (SECOND, replace(FIRST, token="token-3")):
+        nodes.held["three"] = taker
+        with pytest.raises(CheckError, match=rf"three: .* held by run {taker.run}"):
+            held.renew()
+        with pytest.raises(TestbedHeldError, match=taker.run):
+            held.regain()
+        assert nodes.held["three"] == taker
 
 
 def test_an_unclean_node_keeps_what_it_was_to_undo(nodes: Nodes) -> None:

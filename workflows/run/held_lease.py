@@ -70,6 +70,7 @@ class HeldLease:
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     unclean: set[str] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)
     _promised: dict[str, Plan] = field(default_factory=dict, repr=False)
     _renewed_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -133,17 +134,18 @@ class HeldLease:
     def regain(self) -> None:
         """Ask every node, and take it again where it was lost; TestbedHeldError where another run holds a node by now.
 
-        A node that lost it and does not answer is a CheckError.
+        A node that lost it and does not answer is a CheckError. One that was taken again is in `anew`: it has nothing of
+        what the run set any more. A later session of the same run is another one, too: nothing is taken from it.
         """
         with contextlib.suppress(CheckError):
             self.renew()
         with self._lock:
-            parameters = {"lease": self.lease, "again": True}
-            _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, **parameters)
+            _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, lease=self.lease)
             for name, result in answers.items():
                 _refuse_held(name, result.result)
                 del self.lost[name]
                 self.unclean.discard(name)
+                self.anew.add(name)
         self.refuse_lost()
 
     def release(self) -> None:

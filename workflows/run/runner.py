@@ -25,7 +25,7 @@ from workflows.run.interference import Interference
 from workflows.run.lease import keep_lease
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
-from workflows.run.provision import provisioned
+from workflows.run.provision import hold_again, provisioned
 from workflows.run.schedule import schedule_for
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
@@ -71,8 +71,7 @@ class MatrixRun:
         self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name, round=visit.round))
         made: set[str] = set()
         try:
-            if self.site.lease is not None:
-                self.site.lease.regain()
+            hold_again(self.site)
             with provisioned(self.site, scenario) as deployed:
                 self.store.note(deployed.event())
                 if deployed.cluster:
