@@ -1,7 +1,9 @@
 """What a run makes of its nodes' answers: all or nothing, lost or held, and what a node owes; nodes are values here."""
 
+import os
+import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,7 +159,7 @@ def test_a_node_that_is_silent_makes_no_lease_younger(nodes: Nodes, monkeypatch:
 
 
 def test_what_was_lost_is_taken_again_unless_another_has_it(nodes: Nodes) -> None:
-    """Every later step says so until then; a run that came in between is left alone."""
+    """Every later step says so until then; a run that came in between, or a session of this one, is left alone."""
     held = hold(FIRST)
     held.claim()
     del nodes.held["two"]
@@ -167,12 +169,14 @@ def test_what_was_lost_is_taken_again_unless_another_has_it(nodes: Nodes) -> Non
         held.keep()
     held.regain()
     held.keep()
-    nodes.held["three"] = SECOND
-    with pytest.raises(CheckError, match=r"three: .* held by run run-2"):
-        held.renew()
-    with pytest.raises(TestbedHeldError, match="run-2"):
-        held.regain()
-    assert nodes.held["three"] == SECOND
+    assert held.anew == {"two"}
+    for taker in (SECOND, replace(FIRST, token="token-3")):
+        nodes.held["three"] = taker
+        with pytest.raises(CheckError, match=rf"three: .* held by run {taker.run}"):
+            held.renew()
+        with pytest.raises(TestbedHeldError, match=taker.run):
+            held.regain()
+        assert nodes.held["three"] == taker
 
 
 def test_an_unclean_node_keeps_what_it_was_to_undo(nodes: Nodes) -> None:
@@ -187,6 +191,17 @@ def test_an_unclean_node_keeps_what_it_was_to_undo(nodes: Nodes) -> None:
     held.release()
     assert held.left == {"two": "not all could be removed"}
     assert nodes.held == {"two": FIRST}
+
+
+def test_only_its_own_machine_knows_that_a_controller_is_gone() -> None:
+    """Of one that runs, and of one elsewhere, nobody can say that it has ended."""
+    mine = held_lease.lease_of("run-1").controller
+    with subprocess.Popen(("true",)) as process:
+        process.wait()
+    gone = mine.replace(str(os.getpid()), str(process.pid))
+    elsewhere = gone.replace(f"@{os.uname().nodename} ", "@far ")
+    told = [held_lease.ended_here(LeaseHolder("run-1", one, "today", 1)) for one in (mine, gone, elsewhere)]
+    assert told == [False, True, False]
 
 
 def test_a_promise_needs_every_node(nodes: Nodes) -> None:

@@ -33,6 +33,8 @@ class Lost:
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
+        self.anew: set[str] = set()
+        self.settings: dict[str, dict[str, str]] = {}
 
     def regain(self) -> None:
         """As HeldLease."""
@@ -80,6 +82,23 @@ def test_nothing_of_another_runs_is_removed(bed: Testbed, monkeypatch: pytest.Mo
     scenario = scenario_named("native-1450")
     provision.take_off(site, solution_named("native"), Mesh(bed, scenario))
     assert site.complaints == [f"{TAKEN}: nothing was removed"]
+
+
+def test_a_node_that_undid_by_itself_gets_the_runs_settings_again(
+    bed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next visit would be measured under other kernel settings; its own are promised first."""
+    done: list[tuple[str, object]] = []
+    monkeypatch.setattr(provision, "promise", lambda _site: done.append(("promise", None)))
+    monkeypatch.setattr(
+        provision, "run_on", lambda _nr, names, task, **_: done.append((task.__name__, names))
+    )
+    lease: Any = Lost()
+    lease.settings, lease.anew = {"worker1": {"fs.a": "1"}, "worker2": {"fs.a": "1"}}, {"worker2", "relay"}
+    site = Site(None, bed, lease=lease)  # type: ignore[arg-type]
+    provision.hold_again(site)
+    provision.hold_again(site)
+    assert done == [("promise", None), ("set_sysctls", ["worker2"])]
 
 
 @pytest.mark.parametrize("measured", [False, True])

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import socket
 import threading
@@ -10,13 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nornir.core import Nornir
 
 import tasks
 from tasks.connection import LEASE_KEY
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
-from vpnmesh.host.lease import SECONDS, STAGE, Lease, LeaseAnswer, LeaseState
+from vpnmesh.host.lease import SECONDS, STAGE, Lease, LeaseAnswer, LeaseHolder, LeaseState
 from vpnmesh.plan import Plan
 from workflows.run.hosts import ask_each, run_on
 
@@ -37,6 +39,14 @@ def lease_of(run: str, seconds: int = SECONDS) -> Lease:
     controller = f"{_user()}@{socket.gethostname()} (process {os.getpid()})"
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Lease(run, controller, since, secrets.token_hex(8), seconds)
+
+
+def ended_here(holder: LeaseHolder) -> bool:
+    """Whether it is known that the holder's process is gone, which only its own machine can tell."""
+    found = re.fullmatch(r".*@(\S+) \(process (\d+)\)", holder.controller)
+    if found is None or found[1] != socket.gethostname():
+        return False
+    return not Path(f"/proc/{found[2]}").exists()
 
 
 def now_s() -> float:
@@ -60,6 +70,7 @@ class HeldLease:
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     unclean: set[str] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)
     _promised: dict[str, Plan] = field(default_factory=dict, repr=False)
     _renewed_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -123,17 +134,18 @@ class HeldLease:
     def regain(self) -> None:
         """Ask every node, and take it again where it was lost; TestbedHeldError where another run holds a node by now.
 
-        A node that lost it and does not answer is a CheckError.
+        A node that lost it and does not answer is a CheckError. One that was taken again is in `anew`: it has nothing of
+        what the run set any more. A later session of the same run is another one, too: nothing is taken from it.
         """
         with contextlib.suppress(CheckError):
             self.renew()
         with self._lock:
-            parameters = {"lease": self.lease, "again": True}
-            _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, **parameters)
+            _, answers = ask_each(self.nr, list(self.lost), tasks.claim_lease, lease=self.lease)
             for name, result in answers.items():
                 _refuse_held(name, result.result)
                 del self.lost[name]
                 self.unclean.discard(name)
+                self.anew.add(name)
         self.refuse_lost()
 
     def release(self) -> None:

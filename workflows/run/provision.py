@@ -231,6 +231,20 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
         raise interrupts[0]
 
 
+def hold_again(site: Site) -> None:
+    """Before a visit: take back leases that were lost, and set there again what the run sets on its nodes.
+
+    Raises as `HeldLease.regain`.
+    """
+    if site.lease is None:
+        return
+    site.lease.regain()
+    if names := [name for name in site.k8s if name in site.lease.anew and name in site.lease.settings]:
+        promise(site)
+        run_on(site.nr, names, tasks.set_sysctls, values=PAPER_SYSCTLS)
+    site.lease.anew.clear()
+
+
 def taken_by_another(site: Site) -> str:
     """Take back leases that were lost; says who holds the nodes where that is another run, else ""."""
     try:

@@ -26,7 +26,7 @@ from workflows.run.lease import keep_lease
 from workflows.run.lost import LostScenarioError, require_standing
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
-from workflows.run.provision import Provisioned, provisioned
+from workflows.run.provision import Provisioned, hold_again, provisioned
 from workflows.run.schedule import schedule_for, unfinished
 from workflows.run.site import Site
 from workflows.run.store import Store, StoreError
@@ -84,8 +84,7 @@ class MatrixRun:
         made: set[str] = set()
         broke = ""
         try:
-            if self.site.lease is not None:
-                self.site.lease.regain()
+            hold_again(self.site)
             with provisioned(self.site, scenario) as deployed:
                 self._note(deployed)
                 profile, store = self.plan.profile, self.store
