@@ -45,6 +45,7 @@ TOOLS = "tests/live/test_faults_tools.py"
 VPNS = "tests/live/test_faults_vpns.py"
 FILES = "tests/faults/test_fault_files.py"
 CLOCK = "tests/faults/test_fault_clock.py"
+LEASE = "tests/live/test_lease_live.py"
 
 REBOOT = Fault(
     "node",
@@ -268,6 +269,48 @@ CLOCK_STEP = Fault(
     "",
     "nothing",
     f"{CLOCK}::test_a_clock_that_is_stepped_moves_no_time_stamp",
+)
+
+STOPPED = Fault(
+    "controller",
+    "it is stopped (SIGSTOP), for less than its lease (`--lease`, 900 s)",
+    "during a repetition",
+    "nothing: it finds all as it was and goes on",
+    "",
+    "",
+    "nothing",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
+)
+STOPPED_TOO_LONG = Fault(
+    "controller",
+    "it is stopped (SIGSTOP), for longer than its lease",
+    "during a repetition",
+    "the nodes undo all by themselves; what is left of the visit fails, the next claims the nodes again and is measured",
+    "lease",
+    "…undone by itself…",
+    "a longer `--lease` where controllers sleep",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
+)
+KILLED = Fault(
+    "controller",
+    "it is killed (SIGKILL)",
+    "while a scenario is up and impaired",
+    "the nodes are held against other runs, and undo all by themselves once the lease is over; --resume takes them"
+    " back",
+    "",
+    "",
+    "--resume, or `vpnmesh teardown`",
+    f"{LEASE}::test_a_killed_controllers_nodes_clean_themselves",
+)
+TWO = Fault(
+    "controller",
+    "a second one begins a run on the same nodes",
+    "during a repetition",
+    "the second is refused before it changes anything, exit code 2 and no run directory; the first goes on",
+    "",
+    "error: …: is held by run … of …@… (process …), since …",
+    "wait for that run, or take away what a dead one left: `vpnmesh teardown`",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
 )
 
 FAULTS: tuple[Fault, ...] = tuple(one for one in list(globals().values()) if isinstance(one, Fault))

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks import connection
 from tasks.connection import Shell, _send_at_once
 from tasks.script import ended, rendered
-from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
+from vpnmesh.host.lease import fence
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
 
 MARK = "0123456789abcdef0123456789abcdef"
@@ -122,7 +125,12 @@ class CutClient(LocalClient):
 
 
 class DeadClient(LocalClient):
-    """A connection that broke."""
+    """A connection that broke; `closed` says that it was given up."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def open_session(self, timeout: float) -> LocalChannel:
         raise paramiko.SSHException(f"no session in {timeout:g} s")
@@ -259,6 +267,28 @@ def test_a_shell_that_ends_early_is_an_error() -> None:
         here.gather(Fact(steps, len))
 
 
+def test_a_change_under_a_lost_lease_is_refused_by_the_node(
+    client: LocalClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is done unless that session's token is in the node's lease; without a lease nobody asks."""
+    monkeypatch.setattr(connection, "fence", lambda token: fence(token, str(tmp_path)))
+    mine, steps = replace(shell_on(client), lease="mine"), [WriteFile(f"{tmp_path}/made", "x")]
+    for token in (None, "another"):
+        if token:
+            (tmp_path / "holder").write_text(f"{token}\nrun\n")
+        with pytest.raises(
+            CheckError, match="lease: node: the lease is over or another's; nothing was changed"
+        ):
+            mine.change(steps)
+        assert not (tmp_path / "made").exists()
+    (tmp_path / "holder").write_text("mine\nrun\n")
+    assert len(mine.change(steps)) == len(steps)
+    assert (tmp_path / "made").exists()
+    with pytest.raises(CommandError, match="false"):
+        mine.change([Command(("false",))])
+    shell_on(client).change([WriteFile(f"{tmp_path}/more", "x")])
+
+
 def test_secrets_are_on_no_command_line(client: LocalClient, tmp_path: Path) -> None:
     """What is written and fed travels on stdin only: sshd's command line never holds it."""
     secret = Secret("hunter2")
@@ -288,9 +318,11 @@ def test_small_packets_do_not_wait_for_each_other() -> None:
 
 
 def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
-    """paramiko's errors become ours, with the host's name."""
+    """paramiko's errors become ours, with the host's name; the next task logs in anew."""
+    client = DeadClient()
     with pytest.raises(NodeUnreachableError, match="node: no SSH: SSHException no session in 10 s"):
-        shell_on(DeadClient()).run("true")
+        shell_on(client).run("true")
+    assert client.closed
 
 
 def test_splitting_what_was_cut_off() -> None:
