@@ -285,7 +285,7 @@ STOPPED_TOO_LONG = Fault(
     "controller",
     "it is stopped (SIGSTOP), for longer than its lease",
     "during a repetition",
-    "the nodes undo all by themselves; what is left of the visit fails, the next claims the nodes again and is measured",
+    "the nodes undo all by themselves; the rest of the visit fails, the next claims the nodes again and is measured",
     "lease",
     "…undone by itself…",
     "a longer `--lease` where controllers sleep",
