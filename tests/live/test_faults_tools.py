@@ -18,7 +18,13 @@ from workflows.run.store import RunFiles
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
-HANG = "until p=$(pidof iperf3); do sleep 0.02; done; sleep 0.6; kill -STOP $p"
+# once data has arrived for a while: a UDP stream that does not open is opened again, with another server
+HANG = """
+got() { cat /sys/class/net/eth0/statistics/rx_bytes; }
+until p=$(pidof iperf3); do sleep 0.02; done; b=$(got)
+until [ $(($(got) - b)) -gt 2000000 ]; do sleep 0.02; done
+sleep 0.4; kill -STOP $p
+"""
 DEADLINE_S = 300
 
 
