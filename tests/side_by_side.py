@@ -27,7 +27,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_health.py": 240,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_faults_nodes.py": 60,
-    "tests/live/test_faults_tools.py": 40,
+    "tests/live/test_faults_tools.py": 55,
     "tests/live/test_faults_vpns.py": 35,
     "tests/live/test_firewall.py": 25,
     "tests/live/test_firewall_pfsense.py": 50,

@@ -44,10 +44,10 @@ def test_a_server_that_hangs_costs_its_repetition(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 kB."""
+    """A disk of 2 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)), check=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)), check=True)
     yield place
     subprocess.run(("umount", str(place)), check=True)
 
