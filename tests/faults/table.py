@@ -55,7 +55,7 @@ LEASE = "tests/live/test_lease_live.py"
 
 REBOOT = Fault(
     "node",
-    "a node is reset and boots within two seconds",
+    "a node is reset and boots within some seconds",
     "during a repetition",
     "that repetition fails; the scenario is set up anew, everything else is measured",
     "node",
