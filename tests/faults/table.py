@@ -18,7 +18,8 @@ PAGE = ROOT / "docs" / "faults.md"
 class Fault:
     """Something that breaks at some moment of a run; `stage` and `reason` are of the rows that fail, "" where none do.
 
-    For faults outside of repetitions `stage` is "" and `reason` the sentence of the command.
+    For faults outside of repetitions `stage` is "" and `reason` the sentence of the command. `or_reason` is what is
+    said instead where a VPN notices in time.
     """
 
     part: str
@@ -29,15 +30,20 @@ class Fault:
     reason: str
     way_out: str
     test: str
+    or_reason: str = ""
 
     def says(self, text: str) -> bool:
-        """Whether that is the reason, whatever stands for `…`."""
-        words = (re.escape(part) for part in self.reason.split("…"))
-        return re.fullmatch(".*".join(words), " ".join(text.split())) is not None
+        """Whether that is the reason, or the other one that it may be, whatever stands for `…`."""
+        found = " ".join(text.split())
+        return any(re.fullmatch(_pattern(one), found) for one in (self.reason, self.or_reason) if one)
 
     def failed(self, row: RepetitionEnded) -> bool:
         """Whether the repetition failed of this, at the right stage and with the right reason."""
         return row.outcome == "failed" and row.stage == self.stage and self.says(str(row.reason))
+
+
+def _pattern(reason: str) -> str:
+    return ".*".join(re.escape(part) for part in reason.split("…"))
 
 
 NODES = "tests/live/test_faults_nodes.py"
@@ -45,10 +51,11 @@ TOOLS = "tests/live/test_faults_tools.py"
 VPNS = "tests/live/test_faults_vpns.py"
 FILES = "tests/faults/test_fault_files.py"
 CLOCK = "tests/faults/test_fault_clock.py"
+LEASE = "tests/live/test_lease_live.py"
 
 REBOOT = Fault(
     "node",
-    "a node is reset and boots within two seconds",
+    "a node is reset and boots within some seconds",
     "during a repetition",
     "that repetition fails; the scenario is set up anew, everything else is measured",
     "node",
@@ -144,7 +151,7 @@ DAEMON = Fault(
     "during a repetition",
     "that repetition fails, its daemons' logs are in raw/; the scenario is set up anew, everything else is measured",
     "path",
-    "…",
+    "path: worker… reaches worker… not at all, wanted direct",
     "read the log below raw/SCENARIO/logs",
     f"{VPNS}::test_a_daemon_that_is_killed_costs_one_repetition",
 )
@@ -154,9 +161,10 @@ RELAY = Fault(
     "during a repetition of a relayed scenario",
     "as with a worker's daemon",
     "path",
-    "…",
+    "path: worker2's pod answers none of 35 pings of worker1's",
     "read the log below raw/SCENARIO/logs",
     f"{VPNS}::test_a_relay_that_is_killed_costs_one_repetition",
+    or_reason="path: worker… reaches worker… not at all, wanted relay",
 )
 CONTROL = Fault(
     "VPN",
@@ -270,6 +278,48 @@ CLOCK_STEP = Fault(
     f"{CLOCK}::test_a_clock_that_is_stepped_moves_no_time_stamp",
 )
 
+STOPPED = Fault(
+    "controller",
+    "it is stopped (SIGSTOP), for less than its lease (`--lease`, 900 s)",
+    "during a repetition",
+    "nothing: it finds all as it was and goes on",
+    "",
+    "",
+    "nothing",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
+)
+STOPPED_TOO_LONG = Fault(
+    "controller",
+    "it is stopped (SIGSTOP), for longer than its lease",
+    "during a repetition",
+    "the nodes undo all by themselves; the rest of the visit fails, the next claims the nodes again and is measured",
+    "lease",
+    "…undone by itself…",
+    "a longer `--lease` where controllers sleep",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
+)
+KILLED = Fault(
+    "controller",
+    "it is killed (SIGKILL)",
+    "while a scenario is up and impaired",
+    "the nodes are held against other runs, and undo all by themselves once the lease is over; --resume takes them"
+    " back",
+    "",
+    "",
+    "--resume, or `vpnmesh teardown`",
+    f"{LEASE}::test_a_killed_controllers_nodes_clean_themselves",
+)
+TWO = Fault(
+    "controller",
+    "a second one begins a run on the same nodes",
+    "during a repetition",
+    "the second is refused before it changes anything, exit code 2 and no run directory; the first goes on",
+    "",
+    "error: …: is held by run … of …@… (process …), since …",
+    "wait for that run, or take away what a dead one left: `vpnmesh teardown`",
+    f"{LEASE}::test_a_stopped_controller_goes_on_or_says_what_it_lost",
+)
+
 FAULTS: tuple[Fault, ...] = tuple(one for one in list(globals().values()) if isinstance(one, Fault))
 
 _HEAD = """\
@@ -309,7 +359,7 @@ def _section(part: str, faults: Iterable[Fault]) -> str:
 
 
 def _line(fault: Fault) -> str:
-    reason = f"`{fault.reason}`" if fault.reason.strip("…") else ""
+    reason = " or ".join(f"`{one}`" for one in (fault.reason, fault.or_reason) if one)
     stage = f"`{fault.stage}`" if fault.stage else ""
     cells = (fault.what, fault.when, fault.outcome, stage, reason, fault.way_out)
     return f"| {' | '.join(cells)} |"

@@ -18,7 +18,13 @@ from workflows.run.store import RunFiles
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
-HANG = "until p=$(pidof iperf3); do sleep 0.02; done; sleep 0.6; kill -STOP $p"
+# once data has arrived for a while: a UDP stream that does not open is opened again, with another server
+HANG = """
+got() { cat /sys/class/net/eth0/statistics/rx_bytes; }
+until p=$(pidof iperf3); do sleep 0.02; done; b=$(got)
+until [ $(($(got) - b)) -gt 2000000 ]; do sleep 0.02; done
+sleep 0.4; kill -STOP $p
+"""
 DEADLINE_S = 300
 
 
@@ -38,10 +44,10 @@ def test_a_server_that_hangs_costs_its_repetition(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 kB."""
+    """A disk of 2 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)), check=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)), check=True)
     yield place
     subprocess.run(("umount", str(place)), check=True)
 

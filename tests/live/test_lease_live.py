@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.table import KILLED, STOPPED, STOPPED_TOO_LONG, TWO, Fault
 from tests.live.vpn import said
 from vpnmesh.study.journal import RepetitionEnded, of_kind
 from workflows.run import provenance
@@ -57,7 +58,7 @@ def measured(run: Path, times: int) -> bool:
     return sum(row.outcome == "measured" for row in rows(run)) >= times
 
 
-def refused(site: Site, run: Path, out: Path) -> None:
+def refused(site: Site, run: Path, out: Path, fault: Fault) -> None:
     """A second run on the same testbed is told whose the testbed is, and leaves no directory."""
     done = subprocess.run(
         (*MATRIX, "--scenarios", "native-1450", "--out", str(out)),
@@ -68,6 +69,7 @@ def refused(site: Site, run: Path, out: Path) -> None:
     )
     assert done.returncode == 2, done
     assert f"is held by run {run.name} of " in done.stderr
+    assert fault.says(done.stderr), done.stderr
     assert f"@{os.uname().nodename} (process " in done.stderr
     assert not out.exists()
     assert {holder.run for holder in lease_holders(site).values()} == {run.name}
@@ -100,13 +102,14 @@ def test_a_killed_controllers_nodes_clean_themselves(site: Site, tmp_path: Path)
     with controller(*asked, "--repetitions", "200", "--out", str(run)) as process:
         until(lambda: measured(run, 1), process)
         process.send_signal(signal.SIGKILL)
-    refused(site, run, tmp_path / "second")
+    refused(site, run, tmp_path / "second", TWO)
     there = len(rows(run))
     with controller("--resume", str(run), "--lease", "10") as process:
         until(lambda: measured(run, there + 1), process)
         assert all(traces(site).values())
         process.send_signal(signal.SIGKILL)
     until(lambda: not any(traces(site).values()))
+    assert KILLED.reason == ""
     assert provenance.compare_footprints(before, provenance.footprint(site)) == []
     assert lease_holders(site) == {}
 
@@ -122,12 +125,13 @@ def test_a_stopped_controller_goes_on_or_says_what_it_lost(site: Site, tmp_path:
     more = ("--repetitions", "300", "--blocks", "6", "--lease", "12", "--out", str(run))
     with controller(*asked, *more) as process:
         until(lambda: measured(run, 1), process)
-        refused(site, run, tmp_path / "second")
+        refused(site, run, tmp_path / "second", TWO)
         process.send_signal(signal.SIGSTOP)
         time.sleep(4)
         there = len(rows(run))
         process.send_signal(signal.SIGCONT)
         until(lambda: measured(run, there + 2), process)
+        assert STOPPED.stage == ""
         assert {row.outcome for row in rows(run)} == {"measured"}
         process.send_signal(signal.SIGSTOP)
         until(lambda: not any(traces(site).values()))
@@ -138,6 +142,6 @@ def test_a_stopped_controller_goes_on_or_says_what_it_lost(site: Site, tmp_path:
     assert process.returncode == 128 + signal.SIGINT, told
     failed = [row for row in rows(run) if row.outcome == "failed"]
     assert {(row.visit, row.stage) for row in failed} == {(1, "lease")}
-    assert all("undone by itself" in str(row.reason) for row in failed)
+    assert all(STOPPED_TOO_LONG.failed(row) for row in failed)
     assert len([row for row in rows(run) if row.visit == 1]) == 50
     assert set(traces(site).values()) == {""}

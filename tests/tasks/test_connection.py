@@ -123,7 +123,12 @@ class CutClient(LocalClient):
 
 
 class DeadClient(LocalClient):
-    """A connection that broke."""
+    """A connection that broke; `closed` says that it was given up."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def open_session(self, timeout: float) -> LocalChannel:
         raise paramiko.SSHException(f"no session in {timeout:g} s")
@@ -302,9 +307,11 @@ def test_a_password_goes_to_sudo_on_stdin() -> None:
 
 
 def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
-    """paramiko's errors become ours, with the host's name."""
+    """paramiko's errors become ours, with the host's name; the next task logs in anew."""
+    client = DeadClient()
     with pytest.raises(NodeUnreachableError, match="node: no SSH: SSHException no session in 10 s"):
-        shell_on(DeadClient()).run("true")
+        shell_on(client).run("true")
+    assert client.closed
 
 
 def test_splitting_what_was_cut_off() -> None:
