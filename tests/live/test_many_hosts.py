@@ -172,7 +172,8 @@ def test_one_server_is_not_asked_by_more_than_it_takes(
     monkeypatch.setattr(connection, "RETRIES", Retries(attempts=1))
     given = (many.folder / "host0000.sshd_config").read_text()
     config = many.folder / "narrow.sshd_config"
-    config.write_text(f"MaxStartups 9\nPort 2200\n{given.replace(':22', ':2200')}")
+    assert "MaxStartups 200" in given
+    config.write_text(given.replace(":22", ":2200").replace("MaxStartups 200", "MaxStartups 9"))
     known = many.known_hosts.read_text().splitlines()[0]
     narrow = many.folder / "narrow_known_hosts"
     narrow.write_text(f"[127.1.0.1]:2200 {known.partition(' ')[2]}\n")
