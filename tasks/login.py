@@ -167,11 +167,8 @@ def reason_of(error: BaseException) -> str:
         return "its host key is not known"
     if _NO_BANNER in text:
         return "connection closed in its greeting"
-    return (
-        f"{type(error).__name__} {text}"[:200]
-        if not isinstance(error, OSError | PassingError)
-        else text[:200]
-    )
+    plain = isinstance(error, OSError | PassingError | HeldOffError)
+    return (text if plain else f"{type(error).__name__} {text}")[:200]
 
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
