@@ -1,7 +1,7 @@
 """Our tasks on 50, 200 and 1000 SSH hosts: seconds, memory, threads, open files and processor time of the controller.
 
 Three commands and a guarded file on each host, then again unchanged over the same connections. Every host has an sshd
-of its own on a loopback address, in one network: their work is in the seconds, but not in the processor time.
+of its own on a loopback address, in a network of their own: its work is in the seconds, not in the processor time.
 Each size is a process of its own; a thousand hosts take minutes to begin.
 """
 

@@ -45,6 +45,17 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
     a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
     """
+    nr, place = _read(name, workers)
+    return nr, testbed_of(nr, place)
+
+
+def load_hosts(name: str, *, workers: int | None = None) -> Nornir:
+    """The hosts of an inventory that need be no testbed: tasks run on them, but nothing is measured between them."""
+    return _read(name, workers)[0]
+
+
+def _read(name: str, workers: int | None) -> tuple[Nornir, str]:
+    """The hosts, and the place that errors name."""
     if (nodes := _size(name)) is not None:
         with tempfile.TemporaryDirectory() as made:
             write_inventory(sized(BUILT_IN / LAB, nodes, "--inventory"), Path(made))
@@ -60,11 +71,11 @@ def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     return _load(place, {"plugin": plugin, "options": options}, workers)
 
 
-def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, Testbed]:
+def _load(place: str, inventory: dict[str, object], workers: int | None) -> tuple[Nornir, str]:
     nr = InitNornir(inventory=inventory, logging={"enabled": False})
     nr = nr.with_runner(_runner(workers))
     _use_lab_directory(nr.inventory)
-    return nr, testbed_of(nr, place)
+    return nr, place
 
 
 def _runner(workers: int | None) -> RunnerPlugin:

@@ -140,14 +140,19 @@ def may_retry(error: BaseException) -> bool:
         return error.errno == socket.EAI_AGAIN
     if isinstance(error, OSError):
         return error.errno not in _LASTING
-    return isinstance(error, EOFError | PassingError)
+    return isinstance(error, EOFError | PassingError) or _NO_BANNER in str(error)
 
 
+_NO_BANNER = "Error reading SSH protocol banner"
 _LASTING = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOENT, errno.EMFILE, errno.ENFILE)
 
 
 class PassingError(paramiko.SSHException):
     """A login that came to nothing before the node was asked to let us in."""
+
+
+class HeldOffError(paramiko.SSHException):
+    """A login that the node refuses for what was before; asking again makes it worse."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -160,11 +165,10 @@ def reason_of(error: BaseException) -> str:
         return f"login refused: {text}"[:200]
     if "not found in known_hosts" in text:
         return "its host key is not known"
-    return (
-        f"{type(error).__name__} {text}"[:200]
-        if not isinstance(error, OSError | PassingError)
-        else text[:200]
-    )
+    if _NO_BANNER in text:
+        return "connection closed in its greeting"
+    plain = isinstance(error, OSError | PassingError | HeldOffError)
+    return (text if plain else f"{type(error).__name__} {text}")[:200]
 
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -241,11 +245,16 @@ def _greeted(line: Line, login: Login, refuse: Refuse) -> socket.socket:
 
 def _await_greeting(sock: socket.socket, within_s: float) -> None:
     try:
-        begun = sock.recv(1, socket.MSG_PEEK)
+        begun = sock.recv(64, socket.MSG_PEEK)
     except TimeoutError as error:
         raise PassingError(f"connected, but no SSH greeting within {within_s:g} s") from error
     if not begun:
         raise PassingError("connection closed before the greeting")
+    if begun.startswith(b"Exceeded MaxStartups"):
+        raise PassingError("too many log in there at once (MaxStartups)")
+    if begun.startswith(b"Not allowed at this time"):
+        # asking again would prolong it
+        raise HeldOffError("it takes no login from here for a while (PerSourcePenalties)")
 
 
 def _key(options: dict[str, object]) -> dict[str, object]:

@@ -39,6 +39,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_lab_containers.py": 60,
     "tests/live/test_leftovers.py": 2,
     "tests/live/test_load_live.py": 15,
+    "tests/live/test_many_hosts.py": 30,
     "tests/live/test_matrix.py": 150,
     "tests/live/test_mesh_live.py": 90,
     "tests/live/test_native_tuning.py": 45,

@@ -55,6 +55,7 @@ from workflows.run.listing import beside, show_plan, show_programs, told_missing
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
 from workflows.run.provision import sysctls_set
+from workflows.run.requested import read_request
 from workflows.run.requirements import require_tests
 from workflows.run.runner import MatrixRun
 from workflows.run.site import Site
@@ -237,7 +238,7 @@ def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: st
         profile = options.build(known)
         return _Asked(profile, known.catalogue, seed, inventory, profile.budget_min)
     manifest = RunFiles(resume).manifest()
-    begun = provenance.read_request(manifest, str(resume))
+    begun = read_request(manifest, str(resume))
     sessions.refuse_options(click.get_current_context(), _MORE if begun.profile.adaptive else frozenset())
     catalogue = Catalogue.of_run(manifest.entries(), f"{resume}/manifest.json")
     left = sessions.minutes_left(begun.profile.budget_min, RunFiles(resume).events())

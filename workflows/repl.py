@@ -8,6 +8,7 @@ examples:
   python -m workflows.repl                              the lab
   python -m workflows.repl --inventory my-testbed
   python -m workflows.repl --inventory netbox:site=lab
+  python -m workflows.repl --inventory my-fleet --hosts-only      any hosts, without the roles of a testbed
   python -m workflows.repl --scenario-file my-scenarios.yaml      then scenarios.named("mine")
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -17,17 +18,19 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 
 import click
+from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir_utils.plugins.functions import print_result
 
 import tasks
-from inventory.load import load
+from inventory.load import load, load_hosts
 from vpnmesh.impairment.engine import impairment_for
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Question
 from vpnmesh.model import Condition, Placement
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
+from workflows.run.hosts import run_on, within
 from workflows.run.impair import choose_engine
 from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
 from workflows.run.provision import provisioned
@@ -43,6 +46,27 @@ measurement_named, Question, provisioned.
 """
 
 
+BANNER_HOSTS = """\
+{count} hosts of {inventory} in `nr`; no testbed.
+`tasks`, `F` and `print_result` as in Nornir, `run_on` where all must answer, `within` for deadlines, for example:
+  run_on(within(nr, 60), nr.inventory.hosts, tasks.run_command, argv=("uname", "-r"))
+"""
+
+
+def namespace_of_hosts(inventory: str) -> dict[str, object]:
+    """What the prompt knows of hosts that are no testbed; InputError where the inventory cannot be read."""
+    return {"nr": load_hosts(inventory), **_FOR_ANY_HOSTS}
+
+
+_FOR_ANY_HOSTS: dict[str, object] = {
+    "tasks": tasks,
+    "F": F,
+    "print_result": print_result,
+    "run_on": run_on,
+    "within": within,
+}
+
+
 def namespace(inventory: str, scenario_files: Sequence[str] = ()) -> dict[str, object]:
     """What the prompt knows; InputError where the inventory, or a file of scenarios, is wrong."""
     known = KnownScenarios.of_files(scenario_files)
@@ -51,9 +75,7 @@ def namespace(inventory: str, scenario_files: Sequence[str] = ()) -> dict[str, o
         "nr": nr,
         "testbed": testbed,
         "site": Site(nr, testbed),
-        "tasks": tasks,
-        "F": F,
-        "print_result": print_result,
+        **_FOR_ANY_HOSTS,
         "Mesh": Mesh,
         "scenarios": known.catalogue,
         "solution_named": solution_named,
@@ -89,17 +111,21 @@ def prompt(names: Mapping[str, object], banner: str) -> None:
     show_default=True,
     help="a built-in one, a folder, netbox, or netbox:FILTERS",
 )
+@click.option(
+    "--hosts-only", is_flag=True, help="Any hosts: the inventory needs no roles, and there is no testbed."
+)
 @scenario_file
 @bad_input_exits_2
-def main(inventory: str, scenario_files: tuple[str, ...]) -> None:
+def main(inventory: str, scenario_files: tuple[str, ...], *, hosts_only: bool) -> None:
     """See the module's docstring."""
-    names = namespace(inventory, scenario_files)
-    site = names["site"]
-    assert isinstance(site, Site)
+    names = namespace_of_hosts(inventory) if hosts_only else namespace(inventory, scenario_files)
+    nr = names["nr"]
+    assert isinstance(nr, Nornir)
+    banner = BANNER_HOSTS if hosts_only else BANNER
     try:
-        prompt(names, BANNER.format(count=len(site.nr.inventory.hosts), inventory=inventory))
+        prompt(names, banner.format(count=len(nr.inventory.hosts), inventory=inventory))
     finally:
-        site.nr.close_connections()
+        nr.close_connections()
 
 
 if __name__ == "__main__":

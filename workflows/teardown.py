@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 
 from inventory.load import load
-from workflows.run import provenance
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
 from workflows.run.options import bad_input_exits_2
+from workflows.run.requested import read_request
 from workflows.run.site import Site
 from workflows.run.store import RunFiles
 from workflows.run.teardown import sweep
@@ -56,7 +56,7 @@ def _found(run: str) -> tuple[FirewallRun, str]:
     directory = Path(run)
     if not (directory / "manifest.json").exists():
         return FirewallRun(run), "lab"
-    asked = provenance.read_request(RunFiles(directory).manifest(), run)
+    asked = read_request(RunFiles(directory).manifest(), run)
     return FirewallRun.of(directory), asked.inventory
 
 

@@ -594,6 +594,7 @@ def test_an_init_that_says_nothing_is_an_error(place: Path) -> None:
     directory = LabDirectory(place)
     directory.make()
     birth = InitProcess(directory)
+    birth.say("build")
     with pytest.raises(LabError, match=r"build-spec\.json"):
         birth.read()
     birth.close()

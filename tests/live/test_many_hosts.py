@@ -17,10 +17,11 @@ import pytest
 from nornir.core import Nornir
 from nornir.core.task import Result, Task
 
+import tasks
 from bench.farm import Farm, farm
 from bench.farm_inventory import write_farm_inventory
 from inventory.lines import line_of
-from inventory.load import load
+from inventory.load import load, load_hosts
 from inventory.runner import BoundedRunner
 from tasks import connection
 from tasks.connection import shell
@@ -132,6 +133,18 @@ def test_many_that_fail_alike_are_counted(nr: Nornir, monkeypatch: pytest.Monkey
     assert len(caught.value.errors) == 41
 
 
+def test_hosts_that_are_no_testbed_answer_too(many: Farm, tmp_path: Path) -> None:
+    """An inventory of addresses alone, as the prompt has it with `--hosts-only`."""
+    hosts = "".join(f"{name}: {{hostname: {address}}}\n" for name, address in many.addresses.items())
+    defaults = (many.folder / "inventory" / "defaults.yaml").read_text()
+    for name, text in (("hosts", hosts), ("groups", "{}\n"), ("defaults", defaults)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    nr = load_hosts(str(tmp_path))
+    said = run_on(within(nr, 60), nr.inventory.hosts, tasks.run_command, argv=("cat", "/srv/name"))
+    assert {name: name for name in many.addresses} == {name: one.result for name, one in said.items()}
+    nr.close_connections()
+
+
 def test_fewer_connections_than_hosts(nr: Nornir) -> None:
     """With room for ten, sixty hosts answer twice; never are more than ten connected."""
     few = nr.with_runner(BoundedRunner(max_connections=10))
@@ -159,7 +172,8 @@ def test_one_server_is_not_asked_by_more_than_it_takes(
     monkeypatch.setattr(connection, "RETRIES", Retries(attempts=1))
     given = (many.folder / "host0000.sshd_config").read_text()
     config = many.folder / "narrow.sshd_config"
-    config.write_text(f"MaxStartups 9\nPort 2200\n{given.replace(':22', ':2200')}")
+    assert "MaxStartups 200" in given
+    config.write_text(given.replace(":22", ":2200").replace("MaxStartups 200", "MaxStartups 9"))
     known = many.known_hosts.read_text().splitlines()[0]
     narrow = many.folder / "narrow_known_hosts"
     narrow.write_text(f"[127.1.0.1]:2200 {known.partition(' ')[2]}\n")

@@ -38,6 +38,11 @@ def go_on() -> None:
         ),
         (socket.gaierror(socket.EAI_AGAIN, "x"), True, "its name is not known to DNS"),
         (socket.gaierror(socket.EAI_NONAME, "x"), False, "its name is not known to DNS"),
+        (
+            paramiko.SSHException("Error reading SSH protocol banner"),
+            True,
+            "connection closed in its greeting",
+        ),
         (OSError(errno.EMFILE, "Too many open files"), False, "Too many open files"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory"), False, "No such file or directory"),
         (
@@ -98,6 +103,28 @@ def test_a_node_that_hangs_up_is_asked_three_times() -> None:
         said = refused(host_at(port))
     assert said == f"w1: no SSH: connection closed before the greeting (3 attempts) at 127.0.0.1:{port}"
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("greeting", "times", "said"),
+    [
+        (b"Exceeded MaxStartups\r\n", 3, "too many log in there at once (MaxStartups) (3 attempts)"),
+        (b"Not allowed at this time\r\n", 1, "it takes no login from here for a while (PerSourcePenalties)"),
+        (b"220 mail.example\r\n", 3, "connection closed in its greeting (3 attempts)"),
+    ],
+)
+def test_a_server_that_says_why_it_takes_nobody(greeting: bytes, times: int, said: str) -> None:
+    """In sshd's own words; one that holds it against us is not asked again, for that would prolong it."""
+
+    def answer(one: socket.socket) -> None:
+        # whoever has read enough hangs up first
+        with contextlib.suppress(OSError):
+            one.sendall(greeting)
+            one.shutdown(socket.SHUT_WR)
+
+    with server(answer) as (port, seen):
+        assert refused(host_at(port)) == f"w1: no SSH: {said} at 127.0.0.1:{port}"
+    assert len(seen) == times
 
 
 def test_a_mute_node_is_told_from_one_that_is_not_there() -> None:

@@ -31,7 +31,7 @@ def batches(commands: Iterable[Argv]) -> Iterator[tuple[Argv, tuple[Argv, ...]]]
 
 def _batch_key(index: int, command: Argv) -> Argv | int:
     """What commands must have in common to share a process; their own index where none may share."""
-    if command[0] not in ("ip", "tc") or any(" " in word for word in command) or command[1] == "netns":
+    if command[0] not in ("ip", "tc") or any(" " in word for word in command):
         return index
     return command[:3] if command[1] == "-n" else command[:1]
 

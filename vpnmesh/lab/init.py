@@ -1,9 +1,9 @@
 """The lab's PID 1: `python -m vpnmesh.lab.init DIRECTORY`, started by `vpnmesh.lab.init_process` and nobody else.
 
-It builds what `build-spec.json` in the lab's directory says, and then only reaps. On stdin it reads `uplink` (the
-controller's veth has arrived) and `detach` (the lab stays up when its creator ends). Without `detach` the lab ends with
-stdin, or with the process whose pidfd is descriptor 3. Stdout gets one JSON line per finished step, or the one that
-failed.
+It builds what `build-spec.json` in the lab's directory says, and then only reaps. On stdin it reads `build` (that file
+is there), `uplink` (the controller's veth has arrived) and `detach` (the lab stays up when its creator ends). Without
+`detach` the lab ends with stdin, or with the process whose pidfd is descriptor 3. Stdout gets one JSON line per
+finished step, or the one that failed.
 """
 
 import contextlib
@@ -144,6 +144,8 @@ def main() -> int:
     os.chdir(sys.argv[1])
     for descriptor in (_CONTROL, _EVENTS, _CREATOR):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
+    if control.read() != "build":
+        return 1
     try:
         spec = BuildSpec.from_json(Path("build-spec.json").read_text())
         events.tell(started=True)

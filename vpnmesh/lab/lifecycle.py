@@ -279,11 +279,12 @@ class _Construction:
     def _build(self, substrate: Substrate, cgroups: CgroupPlan | None, wanted: str, *, owned: bool) -> Lab:
         self._place.remove()  # of a lab that was killed
         self._place.make()
-        with self._step("keys"):
-            self._place.build_spec.touch(mode=0o600)
-            self._place.build_spec.write_text(self._build_spec(substrate, cgroups).to_json())
         init_process = InitProcess(self._place)
         try:
+            with self._step("keys"):  # while the init's Python starts
+                self._place.build_spec.touch(mode=0o600)
+                self._place.build_spec.write_text(self._build_spec(substrate, cgroups).to_json())
+            init_process.say("build")
             record = self._start(init_process, wanted, owned=owned)
         except BaseException:
             left = _end(self._place, init_process.starter)

@@ -7,9 +7,12 @@ reaches a node.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vpnmesh.model import Testbed
-from vpnmesh.solutions.protocol import Solution
+if TYPE_CHECKING:
+    # the lab's init loads this module, and needs neither: every lab would wait for them
+    from vpnmesh.model import Testbed
+    from vpnmesh.solutions.protocol import Solution
 
 USER = "mesh"
 PASSWORD_USER = "meshpw"  # noqa: S105 - a user's name
@@ -65,7 +68,7 @@ class NodeKeys:
     client_public: str
 
 
-def emptied_folders(solutions: Iterable[Solution]) -> tuple[str, ...]:
+def emptied_folders(solutions: "Iterable[Solution]") -> tuple[str, ...]:
     """Folders of the machine that are empty in every node: its ssh and sudo, and those of its own VPNs."""
     vpns = (folder for one in solutions for folder in (f"/etc/{one.name}", *one.host_folders))
     return tuple(dict.fromkeys((*_EMPTIED, *vpns)))
@@ -80,7 +83,7 @@ def free_uids(passwd: str, group: str, count: int) -> tuple[int, ...]:
 
 
 def node_files(
-    testbed: Testbed,
+    testbed: "Testbed",
     node: str,
     keys: NodeKeys,
     accounts: Collection[Account],
@@ -104,7 +107,7 @@ def node_files(
     )
 
 
-def hosts_file(testbed: Testbed, node: str) -> str:
+def hosts_file(testbed: "Testbed", node: str) -> str:
     """Every node by its underlay address: that is how nodes may reach each other."""
     others = (f"{other.underlay} {other.name}" for other in testbed.nodes if other.legs)
     return "\n".join(("127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {node}", *others)) + "\n"

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 from vpnmesh.lab import kernel
@@ -17,15 +18,18 @@ from vpnmesh.lab.cgroup_tree import enter_node, show_to_node
 from vpnmesh.lab.cgroups import CgroupPlan
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import EMPTY, KEPT, OVERLAID, SSHD_CONFIG, Account, NodeFile
-from vpnmesh.lab.stand_in_settings import bind_stand_ins
 
 _STAGE = "/mnt"
+_STAND_INS = "vpnmesh.lab.stand_in_settings"
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NEW_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID
 
 
 def start_nodes(spec: BuildSpec, logs: Path) -> dict[str, int]:
     """Start all nodes at once; returns their first processes' ids, as the lab's init sees them."""
+    if spec.cgroups:
+        # here, for a node may not see the folder that it would be loaded from; every other lab starts without it
+        import_module(_STAND_INS)
     argv = (program("tini"), "--", program("sshd"), "-D", "-e", "-f", SSHD_CONFIG)
     lines = {node.name: _spawn(spec, node, argv, logs) for node in spec.nodes}
     return {name: _collect(name, *line) for name, line in lines.items()}
@@ -96,7 +100,7 @@ def _become_first(argv: tuple[str, ...], log: int, *, kubernetes: bool) -> None:
     """The node's PID 1: a /proc of its own namespace, then tini, which reaps what daemons orphan."""
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     if kubernetes:
-        bind_stand_ins()
+        import_module(_STAND_INS).bind_stand_ins()
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for target, source in ((0, null), (1, log), (2, log)):

@@ -5,12 +5,12 @@ Nothing else remains.
 """
 
 import platform
+import shlex
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
 
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.probes import KERNEL_LOG, OVERLAY_IN_MEMORY, PROBES, PROGRAMS, Probe, Program
@@ -20,6 +20,8 @@ from vpnmesh.solutions import SOLUTIONS, packaged
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT_S = 10.0
+_AT_ONCE = 4
+"""Probes that run beside each other; each is in namespaces of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,67 +56,43 @@ FOR_CONTAINERS = frozenset({KERNEL_LOG, OVERLAY_IN_MEMORY})
 """What is needed beside it for nodes that can run containers, and cgroups (`vpnmesh.lab.cgroups.unusable`)."""
 
 
-class Throwaway:
-    """Network and mount namespaces that are held by one process and end with it."""
-
-    def __init__(self, pid: int) -> None:
-        self._enter = ("nsenter", "--target", str(pid), "--net", "--mount", "--")
-
-    def run(self, argv: Argv) -> str:
-        """Run a command inside; empty when it succeeded, else the first line of what it said."""
-        try:
-            done = subprocess.run(
-                (*self._enter, *argv), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"no answer in {_TIMEOUT_S:g} s"
-        if done.returncode == 0:
-            return ""
-        return next(iter((done.stderr or done.stdout).strip().splitlines()), f"exit {done.returncode}")
+# a probe's commands in order; the first that is refused is told in its own words, and the mark in front shows that the
+# namespaces themselves were there
+_MARK = "inside"
+_ONE = """said=$({command} 2>&1 < /dev/null) || { code=$?; printf '%s\\n' "$said"; exit $code; }"""
 
 
-@contextmanager
-def throwaway() -> Iterator[Throwaway]:
-    """Fresh namespaces for a probe; UnavailableError where the kernel or the user's rights give none."""
-    with subprocess.Popen(
-        ("unshare", "--net", "--mount", "--", "cat"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        try:
-            _await_echo(holder)
-            yield Throwaway(holder.pid)
-        finally:
-            holder.kill()
+def try_inside(commands: Sequence[Argv]) -> str:
+    """Run the commands in network and mount namespaces that end with them; empty when all succeeded.
 
-
-def _await_echo(holder: "subprocess.Popen[str]") -> None:
-    """Wait until the holder has its namespaces: it echoes only after that."""
-    stdin, stdout, stderr = _streams(holder)
+    Else the first line of what the refused one said. UnavailableError where the kernel or the user's rights give no
+    namespaces.
+    """
+    script = "\n".join((f"echo {_MARK}", *(_ONE.replace("{command}", shlex.join(one)) for one in commands)))
+    argv = ("unshare", "--net", "--mount", "--", "sh", "-c", script)
     try:
-        stdin.write("ready\n")
-        stdin.flush()
-    except BrokenPipeError:
-        pass
-    if stdout.readline() != "ready\n":
-        raise UnavailableError(f"no namespaces here: {stderr.read().strip()}")
-
-
-def _streams(holder: "subprocess.Popen[str]") -> tuple[IO[str], IO[str], IO[str]]:
-    if holder.stdin is None or holder.stdout is None or holder.stderr is None:
-        raise UnavailableError("no pipes to a namespace")
-    return holder.stdin, holder.stdout, holder.stderr
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_TIMEOUT_S * len(commands), check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {_TIMEOUT_S * len(commands):g} s"
+    began, _, said = done.stdout.partition("\n")
+    if began != _MARK:
+        raise UnavailableError(f"no namespaces here: {done.stderr.strip()}")
+    if done.returncode == 0:
+        return ""
+    return next(iter(said.strip().splitlines()), f"exit {done.returncode}")
 
 
 def examine(names: Collection[str] | None = None) -> Substrate:
     """Probe the machine, for all features or those named; needs root. Leaves no link, rule or mount."""
     wanted = [probe for probe in PROBES if names is None or probe.name in names]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tried = tuple(pool.map(_try_out, wanted))
     return Substrate(
         name="namespaces",
         kernel=platform.release(),
-        capabilities=(*(_try_out(probe) for probe in wanted), _read_only_root()),
+        capabilities=(*tried, _read_only_root()),
         missing=missing_programs(),
     )
 
@@ -131,11 +109,9 @@ def _try_out(probe: Probe) -> Capability:
         return Capability(
             probe.name, available=False, detail=f"{absent} is not installed", needed=probe.needed
         )
-    with throwaway() as inside:
-        for command in probe.commands:
-            if refusal := inside.run(command):
-                detail = f"{probe.what_for}: {refusal}"
-                return Capability(probe.name, available=False, detail=detail, needed=probe.needed)
+    if refusal := try_inside(probe.commands):
+        detail = f"{probe.what_for}: {refusal}"
+        return Capability(probe.name, available=False, detail=detail, needed=probe.needed)
     return Capability(probe.name, available=True, detail=probe.what_for, needed=probe.needed)
 
 

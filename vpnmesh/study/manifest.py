@@ -117,3 +117,11 @@ def read_manifest(content: object, place: str) -> Manifest:
     except ValidationError as error:
         key, problem = first_problem(error)
         raise InputError(f"{place}: {key}", problem, NO_RUN) from error
+
+
+def grouped(reasons: Mapping[str, str]) -> list[str]:
+    """One sentence per reason, with all scenarios that it keeps from being attempted."""
+    together: dict[str, list[str]] = {}
+    for scenario, reason in reasons.items():
+        together.setdefault(reason, []).append(scenario)
+    return [f"{', '.join(names)}: {reason}" for reason, names in together.items()]

@@ -19,7 +19,7 @@ from vpnmesh.report.setting import refuse_mixed
 from vpnmesh.report.tables import RunTables, Study, build_study
 from vpnmesh.report.verdicts import VERDICTS
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, of_kind
-from vpnmesh.study.manifest import Manifest
+from vpnmesh.study.manifest import Manifest, grouped
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.record import frame_of
 from vpnmesh.study.scenarios import Catalogue
@@ -27,8 +27,7 @@ from workflows.reporting.health import health_of_run
 from workflows.reporting.published_files import read_imports
 from workflows.reporting.run_requests import requests_of_run
 from workflows.reporting.series import series_of_run
-from workflows.run.availability import grouped
-from workflows.run.provenance import read_request
+from workflows.run.requested import read_request
 from workflows.run.store import RunFiles
 
 

@@ -19,6 +19,7 @@ from vpnmesh.report.identity import identity
 from vpnmesh.report.versions import NOT_TOLD, UsedProgram, told_versions, used_programs
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Binary, Mesh, Solution
+from vpnmesh.study.manifest import grouped
 from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.profile import Profile
 from vpnmesh.study.programs import is_version, program_of, telling, told_version
@@ -193,14 +194,6 @@ def required(listed: str | None, chosen: Sequence[str]) -> tuple[str, ...]:
             f"chosen are: {', '.join(chosen)}",
         )
     return tuple(names)
-
-
-def grouped(reasons: Mapping[str, str]) -> list[str]:
-    """One sentence per reason, with all scenarios that it keeps from being attempted."""
-    together: dict[str, list[str]] = {}
-    for scenario, reason in reasons.items():
-        together.setdefault(reason, []).append(scenario)
-    return [f"{', '.join(names)}: {reason}" for reason, names in together.items()]
 
 
 def refuse_missing(wanted: Iterable[str], reasons: Mapping[str, str]) -> None:

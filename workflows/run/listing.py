@@ -7,9 +7,10 @@ from dataclasses import asdict
 import click
 from rich.console import Console
 
+from vpnmesh.study.manifest import grouped
 from vpnmesh.study.matrix import MatrixPlan, without
 from vpnmesh.study.remarks import remarks
-from workflows.run.availability import Availability, grouped
+from workflows.run.availability import Availability
 
 
 def show_plan(

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 import tasks
 from vpnmesh.cluster import PODS
 from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.doctor.likeness import differences
-from vpnmesh.documents.validation import first_problem
-from vpnmesh.errors import InputError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Scenario, Testbed
@@ -26,19 +23,11 @@ from vpnmesh.study.profile import Profile
 from vpnmesh.study.programs import version_questions
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run.hosts import run_on
+from workflows.run.requested import PROFILE
 from workflows.run.site import Site
 
-_PROFILE = TypeAdapter(Profile)
 _TESTBED = TypeAdapter(Testbed)
 _PACKAGES = ("nornir", "nornir-netmiko", "netmiko", "paramiko", "polars", "scipy")
-
-
-class RunRequest(NamedTuple):
-    """What a run was asked to do, as its manifest has it."""
-
-    profile: Profile
-    seed: int
-    inventory: str
 
 
 def request(
@@ -52,7 +41,7 @@ def request(
         argv=sys.argv,
         python=platform.python_version(),
         packages={name: version(name) for name in _PACKAGES},
-        profile=_PROFILE.dump_python(profile, mode="json"),
+        profile=PROFILE.dump_python(profile, mode="json"),
         scenarios=catalogue.as_written(),
         seed=seed,
         inventory=inventory,
@@ -65,21 +54,6 @@ def dump_testbed(testbed: Testbed) -> JsonObject:
     """The testbed as the manifest has it."""
     dumped: JsonObject = _TESTBED.dump_python(testbed, mode="json")
     return dumped
-
-
-def read_request(manifest: Manifest, place: str) -> RunRequest:
-    """Profile, seed and inventory of a run; InputError if the manifest lacks them."""
-    where = f"{place}/manifest.json"
-    for key in ("profile", "seed", "inventory"):
-        if getattr(manifest, key) is None:
-            raise InputError(where, f"no run that can be resumed: {key} is missing")
-    try:
-        profile = _PROFILE.validate_python(manifest.profile)
-    except ValidationError as error:
-        key, problem = first_problem(error)
-        said = f"profile{key and f': {key}'} {problem}"
-        raise InputError(where, f"no run that can be resumed: {said}") from error
-    return RunRequest(profile, int(manifest.seed or 0), str(manifest.inventory))
 
 
 def surroundings(
