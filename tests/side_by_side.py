@@ -27,6 +27,8 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_command_live.py": 300,
     "tests/live/test_cluster_health.py": 240,
     "tests/live/test_crash_live.py": 90,
+    "tests/live/test_dask.py": 60,
+    "tests/live/test_dask_mesh.py": 45,
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_encryption.py": 60,
     "tests/live/test_faults_nodes.py": 75,

@@ -1,5 +1,6 @@
 """One task on its hosts: sent to workers, waited for, sent elsewhere when a worker is lost, ended when time is over."""
 
+import contextlib
 import itertools
 import secrets
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nornir.core.inventory import Host
 from nornir.core.task import MultiResult, Task
 
-from inventory.across.link import Answer, DaskLostError, Link
+from inventory.across.link import GONE, Answer, DaskLostError, Link
 from inventory.across.parcel import ForeignParcelError
 from inventory.across.placing import DaskWorker, NoDaskWorkerError, worker_for
 from inventory.across.plain_hosts import PlainHost
@@ -180,6 +181,8 @@ class Dispatch:
 
     def _over_without(self, sent: _Sent) -> None:
         """Dask says that a call is over, and no answer came: the worker died, or could not even begin."""
+        if sent.future.status == "cancelled":
+            self.link.require()
         error = sent.future.exception() if sent.future.status == "error" else None
         if error is None or type(error).__name__ == "KilledWorker":
             self._after_loss(sent)
@@ -243,7 +246,8 @@ class Dispatch:
     def _let_go(self) -> None:
         """End what still runs: a worker cuts the connection of a task that nobody waits for."""
         for one in (*(sent.future for sent in self._sent.values()), *self._held.values()):
-            one.release()
+            with contextlib.suppress(*GONE):
+                one.release()
         self._sent.clear()
 
 

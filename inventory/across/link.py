@@ -5,6 +5,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 SCHEDULER, CREDENTIALS, PLAIN = "VPNMESH_DASK", "VPNMESH_DASK_CREDENTIALS", "VPNMESH_DASK_PLAIN"
 """The environment: a scheduler's address, the folder of credentials, and whether loopback may be unencrypted."""
 CONNECT_S = 20.0
+GONE = (OSError, TimeoutError, ValueError, RuntimeError, AttributeError, TypeError, CancelledError)
+"""What Dask's client raises, by the moment, once its scheduler is gone: its own parts are taken away one by one."""
+_GONE = "the connection to the Dask scheduler is lost"
 ASK_S = 10.0
 Answer = tuple[str, bytes | None]
 """The number of what was sent, and the parcel that came back; None where Dask says that it is over without one."""
@@ -65,11 +69,17 @@ class Link:
 
     def workers(self) -> tuple[DaskWorker, ...]:
         """Who is there now; DaskLostError where the scheduler does not say."""
+        self.require()
         try:
             found = self.client.scheduler_info(n_workers=-1)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise DaskLostError(f"the Dask scheduler is gone ({type(error).__name__})") from error
+        except GONE as error:
+            raise DaskLostError(f"{_GONE} ({type(error).__name__})") from error
         return dask_workers(found["workers"])
+
+    def require(self) -> None:
+        """DaskLostError where the connection is lost: all that was sent over it is void then."""
+        if self.client.status != "running":
+            raise DaskLostError(_GONE)
 
     @contextlib.contextmanager
     def hearing(self, run: str) -> Iterator["SimpleQueue[Answer]"]:
@@ -82,9 +92,12 @@ class Link:
 
     def send(self, worker: DaskWorker, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
         """Have a worker, and no other, call a function."""
-        return self.client.submit(
-            function, *arguments, pure=False, workers=[worker.address], allow_other_workers=False
-        )
+        try:
+            return self.client.submit(
+                function, *arguments, pure=False, workers=[worker.address], allow_other_workers=False
+            )
+        except GONE as error:
+            raise DaskLostError(f"{_GONE} ({type(error).__name__})") from error
 
     def tell_when_over(self, future: "Future[Any]", run: str, number: str) -> None:
         """Put a word in the run's answers when Dask says that the call is over, in whichever way."""

@@ -6,7 +6,10 @@ SETTINGS: dict[str, Any] = {
     # a task is never run again by Dask itself: the controller decides, it knows which may be
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
-    "distributed.scheduler.worker-ttl": "60s",
+    # a worker that logs in to hundreds of hosts on a busy machine may be silent for a while, and is not lost then; one
+    # that dies closes its connection, which is noticed at once
+    "distributed.scheduler.worker-ttl": "5 minutes",
+    "distributed.comm.timeouts.tcp": "120s",
     # events carry answers: the scheduler hands them on and keeps none
     "distributed.admin.low-level-log-length": 0,
     "distributed.admin.log-length": 0,
