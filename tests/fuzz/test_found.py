@@ -131,6 +131,7 @@ SMALL: list[tuple[str, object]] = [
     ("inventory", {**documents.inventories()[0], "defaults": b"data: {since: !!timestamp }\n"}),
     ("journal", runs.journal().replace(b"900", b"-900")),
     ("journal", b'{"schema_version": 2, "type": "visit", "scenario": "\\ud800"}\n'),
+    ("command line", ("matrix", "--plan", "--resume", "x" * 300)),
     ("words on a terminal", ("\x1b[31m", "[/red]")),
     ("words on a terminal", ("\x9b31m\u202e",)),
     ("words in a page", ("<xevil>",)),
