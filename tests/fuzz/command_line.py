@@ -196,11 +196,14 @@ def _judge(_case: Case[Argv], found: Result | None) -> str:
 
 
 def _words_problem(found: Result) -> str:
-    bad = [one for one in found.output if not one.isprintable() and one not in "\n\t"]
+    # what click itself says of an argument is what was typed
+    ours = found.output.partition("Usage: ")[0]
+    bad = [one for one in ours if not one.isprintable() and one not in "\n\t"]
     if bad:
-        return f"not printable: {bad[0]!r} in {found.output[-300:]!r}"
+        return f"not printable: {bad[0]!r} in {ours[-300:]!r}"
     wrong = [one for one in found.stderr.splitlines() if one.lower().startswith("error: ")]
-    if found.exit_code == 2 and len(wrong) != 1:
+    as_findings = found.stdout.lstrip().startswith("[")
+    if found.exit_code == 2 and len(wrong) != 1 and not as_findings:
         return f"no one sentence: {found.stderr[-500:]!r}"
     return "Traceback: on the terminal" if "Traceback" in found.output else ""
 
