@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 PARALLEL_REQUESTS = 4
 BATCH = 100
+MOST_PAGES = 10_000
+"""Of one list: without an end to it, a count of any size would be asked for page by page."""
 
 Row = Mapping[str, object]
 Values = str | int | Sequence[str | int]
@@ -144,6 +146,11 @@ class NetBox:
             isinstance(row, dict) and type(row.get("id")) is int for row in rows
         ):
             raise self._no_netbox(query.path)
+        if request.count > MOST_PAGES * max(1, len(rows)):
+            problem = f"tells of {str(request.count)[:20]} objects, and gives {len(rows)} at a time"
+            raise InputError(
+                f"{self.url}: {query.path}", problem, "is that NetBox, and its MAX_PAGE_SIZE right?"
+            )
         return _Page(rows, request.count)
 
     def write(self, verb: str, path: str, batch: Sequence[Row], names: Sequence[str]) -> list[Row]:

@@ -30,6 +30,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console
+from workflows.run.terminal import say
 
 SAME, DIFFERENT = 0, 1
 
@@ -80,7 +81,7 @@ def tables(testbed: Testbed) -> tuple[Table, Table]:
 def validate(inventory: str) -> None:
     """Apply every rule; say what is wrong (exit code 2), or that nothing is."""
     _, testbed = load(inventory)
-    click.echo(f"{inventory}: valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs")
+    say(f"{inventory}: valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs")
 
 
 @main.command()
@@ -94,10 +95,8 @@ def seed(folder: str, *, dry_run: bool) -> None:
     netbox = NetBox.from_environment()
     done = (plan if dry_run else apply)(netbox, documents, str(path / "hosts.yaml"))
     if done:
-        click.echo(done.diff)
-    click.echo(
-        f"{netbox.url}: {_summary(done)}{' (dry run: nothing was written)' if dry_run and done else ''}"
-    )
+        say(done.diff)
+    say(f"{netbox.url}: {_summary(done)}{' (dry run: nothing was written)' if dry_run and done else ''}")
 
 
 def _summary(done: SeedPlan) -> str:
@@ -113,7 +112,7 @@ def _summary(done: SeedPlan) -> str:
 def show_diff(before: str, after: str) -> None:
     """Compare two inventories, YAML or NetBox; exit code 0 where they say the same, 1 where not."""
     lines = diff(read(before), read(after), before, after)
-    click.echo(lines or f"{before} and {after} say the same")
+    say(lines or f"{before} and {after} say the same")
     sys.exit(DIFFERENT if lines else SAME)
 
 
@@ -131,7 +130,7 @@ def export(inventory: str, folder: Path, *, force: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-        click.echo(folder / name)
+        say(str(folder / name))
 
 
 def read(inventory: str) -> Documents:

@@ -132,7 +132,9 @@ examples:
     "--bundle", is_flag=True, help="Also write bundle.zip: raw, tables, provenance, without secrets."
 )
 @click.option("--replay", "replayed", is_flag=True, help="What sequential stopping would have cost.")
-@click.option("--orders", default=1000, show_default=True, type=click.IntRange(1), help="Orders to replay.")
+@click.option(
+    "--orders", default=1000, show_default=True, type=click.IntRange(1, 100_000), help="Orders to replay."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the orders.")
 @click.option(
     "--compare", type=(_FOLDER, _FOLDER), help="Two runs: which cells changed from the first to the second."

@@ -172,19 +172,22 @@ def _furnished(place: Path) -> None:
     (here / "gate.yaml").write_bytes(b"margin_pct: 10\ncertainty: 0.95\n")
 
 
-def called(argv: Argv) -> Result:
-    """The command, in this process."""
+def called(argv: Argv) -> Result | None:
+    """The command, in this process; None where it was about to act."""
     with tempfile.TemporaryDirectory() as place:
         _furnished(Path(place))
         with _harmless(Path(place)):
-            return CliRunner().invoke(main, argv)
+            try:
+                return CliRunner().invoke(main, argv)
+            except StoppedError:
+                return None
 
 
-def _judge(_case: Case[Argv], found: Result) -> str:
+def _judge(_case: Case[Argv], found: Result | None) -> str:
     """An exit code that is documented, no traceback, and at most one sentence where something is wrong."""
-    error = found.exception
-    if isinstance(error, StoppedError) or isinstance(error.__cause__ if error else None, StoppedError):
+    if found is None:
         return ""
+    error = found.exception
     if error is not None and not isinstance(error, SystemExit):
         raise error
     if found.exit_code not in (0, 1, 2, 3):
@@ -193,11 +196,14 @@ def _judge(_case: Case[Argv], found: Result) -> str:
 
 
 def _words_problem(found: Result) -> str:
-    bad = [one for one in found.output if not one.isprintable() and one not in "\n\t"]
+    # what click itself says of an argument is what was typed
+    ours = found.output.partition("Usage: ")[0]
+    bad = [one for one in ours if not one.isprintable() and one not in "\n\t"]
     if bad:
-        return f"not printable: {bad[0]!r} in {found.output[-300:]!r}"
+        return f"not printable: {bad[0]!r} in {ours[-300:]!r}"
     wrong = [one for one in found.stderr.splitlines() if one.lower().startswith("error: ")]
-    if found.exit_code == 2 and len(wrong) != 1:
+    as_findings = found.stdout.lstrip().startswith("[")
+    if found.exit_code == 2 and len(wrong) != 1 and not as_findings:
         return f"no one sentence: {found.stderr[-500:]!r}"
     return "Traceback: on the terminal" if "Traceback" in found.output else ""
 

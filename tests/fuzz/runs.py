@@ -113,7 +113,12 @@ def _journal_judge(case: Case[bytes], found: tuple[list[Any], pl.DataFrame, pl.D
         return f"lost: {table.height} of {len(ended)} repetitions"
     for one, row in zip(ended, table.iter_rows(named=True), strict=True):
         for key in ("scenario", "condition", "test", "repetition", "rate_mbit_s", "sent_mbit_s", "outcome"):
-            if row[key] != one.get(key):
+            told_one = one.get(key)
+            # a column of floats has the float next to a whole number of thirty digits
+            wanted = (
+                float(told_one) if isinstance(row[key], float) and isinstance(told_one, int) else told_one
+            )
+            if row[key] != wanted:
                 return f"another figure: {key} {row[key]!r} of {one.get(key)!r}"
         if row["outcome"] == "measured" and row["rate_mbit_s"] is not None and not row["rate_mbit_s"] > 0:
             return f"no rate: {row['rate_mbit_s']}"

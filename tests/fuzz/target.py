@@ -4,9 +4,10 @@ Whatever is read ends in one of two ways: a value that the judge finds nothing w
 errors with a place or a tool in it, in one line. Anything else is a finding.
 """
 
-import time
+import contextlib
+import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -72,9 +73,9 @@ def _seeds(target: Target[Any]) -> Sequence[Any]:
 
 def look(target: Target[T], case: Case[T], number: int) -> Finding | None:
     """Read one input and judge what comes of it."""
-    begun = time.process_time()
     try:
-        told = target.judge(case, target.call(case.value))
+        with _in_time():
+            told = target.judge(case, target.call(case.value))
         key = f"judge: {told.partition(':')[0]}"
     except VpnmeshError as error:
         key, told = "sentence", _sentence_problem(error)
@@ -83,9 +84,27 @@ def look(target: Target[T], case: Case[T], number: int) -> Finding | None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         key, told = _where(error), "".join(traceback.format_exception(error)[-6:])
-    if not told and (seconds := time.process_time() - begun) > LONGEST_S:
-        key, told = "slow", f"took {seconds:.0f} s of CPU"
     return Finding(target.name, number, key, told, case.value) if told else None
+
+
+class HungError(BaseException):
+    """An input that costs more than any may."""
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """HungError in the middle of whatever takes too much of the processor: an endless loop ends there."""
+
+    def end(*_: object) -> None:
+        raise HungError(f"more than {LONGEST_S:.0f} s of CPU")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _sentence_problem(error: VpnmeshError) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fuzz import target
 from tests.fuzz.running import dealt, run
 from tests.fuzz.target import Case, Target, look
 from tests.fuzz.targets import TARGETS
@@ -71,5 +72,19 @@ def test_good_ends_are_no_findings_and_a_judge_is_heard() -> None:
 
 def test_the_same_number_is_the_same_input() -> None:
     """So that a finding can be run again anywhere."""
-    for target in TARGETS[:20]:
-        assert target.case(7).value == target.case(7).value
+    for one in TARGETS[:20]:
+        assert one.case(7).value == one.case(7).value
+
+
+def test_a_loop_without_an_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it stands, after some seconds of the processor; nobody waits for it."""
+
+    def forever(_value: str) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(target, "LONGEST_S", 0.1)
+    made = Target("made up", lambda: ("seed",), lambda _rng, one: one, forever, lambda _case, _found: "")
+    finding = look(made, Case("seed", "seed"), 1)
+    assert finding is not None
+    assert finding.key.startswith("HungError at ")

@@ -43,7 +43,7 @@ def run(
             "outcome": "failed" if name in failed else "measured",
             "stage": "path" if name in failed else None,
             "reason": "no relay" if name in failed else None,
-            "rate_mbit_s": None if name in failed else float(mean * rng.normal(1, sd)),
+            "rate_mbit_s": None if name in failed else float(mean * abs(rng.normal(1, sd))),
         }
         for name, mean in rates.items()
         for i in range(1, n + 1)

@@ -54,6 +54,10 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+Whole = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+"""What fits into a column of a table."""
+Name = Annotated[StrictStr, Field(max_length=200)]
+"""Twice what a name may have where it is given: what another tool joins is longer, and figures still have room."""
 Count = Annotated[int | None, BeforeValidator(_count)]
 Figure = Annotated[float | None, BeforeValidator(number)]
 """Numbers that no result rests on: what is no finite number is none, and makes no line wrong."""
@@ -121,7 +125,7 @@ class SessionStarted(JournalLine):
     """
 
     type: Literal["session"] = "session"
-    number: StrictInt
+    number: Whole
     adopted: list[StrictStr] = []
 
 
@@ -133,7 +137,7 @@ class VisitStarted(JournalLine):
     """
 
     type: Literal["visit"] = "visit"
-    visit: StrictInt = 0
+    visit: Whole = 0
     scenario: StrictStr = ""
     round: Count = None
     again: StrictStr | None = None
@@ -184,16 +188,16 @@ class RepetitionEnded(JournalLine):
     """
 
     type: Literal["repetition"] = "repetition"
-    scenario: StrictStr
-    condition: StrictStr
+    scenario: Name
+    condition: Name
     test: Annotated[StrictStr, AfterValidator(_slug)]
     pair: Annotated[StrictStr, AfterValidator(_pair)]
-    repetition: StrictInt
+    repetition: Whole
     outcome: Literal["measured", "failed"]
     stage: StrictStr | None = None
     reason: StrictStr | None = None
-    visit: StrictInt | None = None
-    sequence: StrictInt | None = None
+    visit: Whole | None = None
+    sequence: Whole | None = None
     started_at: Moment | None = None
     raw: StrictStr | None = None
     samples: dict[str, FiniteFloat] = {}
@@ -253,7 +257,7 @@ def _wrong_column(name: str, value: object, said: str) -> PydanticCustomError:
 
 _COLUMNS: Mapping[pl.DataType, TypeAdapter[Any]] = {
     pl.String(): TypeAdapter(StrictStr | None),
-    pl.Int64(): TypeAdapter(StrictInt | None),
+    pl.Int64(): TypeAdapter(Whole | None),
     pl.Float64(): TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)] | None),
     pl.Boolean(): TypeAdapter(StrictBool | None),
 }
@@ -276,8 +280,8 @@ class PairsAtOnce(JournalLine):
     type: Literal["pairs-at-once"] = "pairs-at-once"
     scenario: StrictStr = ""
     test: StrictStr = ""
-    allowed: StrictInt = 1
-    at_once: StrictInt = 1
+    allowed: Whole = 1
+    at_once: Whole = 1
     why: StrictStr = ""
     alone: list[FiniteFloat] = []
     among: list[FiniteFloat] = []
@@ -287,7 +291,7 @@ class RunInterrupted(JournalLine):
     """A signal ended the session; `signal` is its number."""
 
     type: Literal["interrupted"] = "interrupted"
-    signal: StrictInt | None = None
+    signal: Whole | None = None
 
 
 JournalEvent = (

@@ -98,7 +98,7 @@ class Manifest(RunSession):
     packages: dict[str, str] = {}
     profile: JsonValue = None
     scenarios: object = None
-    seed: int | None = None
+    seed: StrictInt | None = None
     inventory: str | None = None
     allow_virtual_forwarding: bool = False
     hosts: JsonObject = {}

@@ -1,5 +1,6 @@
 """Command-line values as the model's types; a wrong one is a sentence that lists the right ones."""
 
+import errno
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import click
 
 from vpnmesh.cluster import PODS
 from vpnmesh.documents.yaml_text import unreadable
-from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.errors import MOST_NAMED, InputError, VpnmeshError
 from vpnmesh.host.lease import SECONDS
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
@@ -218,5 +219,12 @@ def bad_input_exits_2(command: Callable[P, R]) -> Callable[P, R]:
             raise BadInputError(str(error)) from None
         except VpnmeshError as error:
             raise SentenceError(str(error)) from None
+        except OSError as error:
+            # any option with a path may have one that the system takes for none
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise BadInputError(
+                f"{str(error.filename)[:MOST_NAMED]}...: {error.strerror}; shorten it"
+            ) from None
 
     return run

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpnmesh.documents.json_text import parse_json
+from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import NO_JSON, InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
 from vpnmesh.lab.atomic import PRIVATE_FOLDER, make_private, open_private, write_atomic
@@ -66,6 +67,8 @@ class RunFiles:
             content = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(str(self.directory), "not a run: no manifest.json in it") from None
+        except OSError as error:
+            raise unreadable(path, error) from error
         except NO_JSON as error:
             raise InputError(str(path), f"no JSON: {error}") from error
         return read_manifest(content, str(path))
