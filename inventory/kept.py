@@ -16,7 +16,9 @@ from pydantic import JsonValue
 from inventory.load import nornir_of_files
 from vpnmesh.lab.inventory_files import files_of
 
-_SECRET = re.compile(r"password|passphrase|secret|token|private", re.IGNORECASE)
+_SECRET = re.compile(
+    r"password|passphrase|secret|token|private|credential|community|api_?key$", re.IGNORECASE
+)
 """What keys are called whose values stay where they are."""
 
 
