@@ -21,6 +21,7 @@ from tasks.impairment import (
     renew_impairment,
     set_impairment,
 )
+from tasks.lease import claim_lease, forget_lease, read_lease, release_lease, renew_lease
 from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
 from tasks.observation import look_at_node
@@ -35,12 +36,14 @@ from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
 __all__ = [
     "attach_pods",
     "blacklist_interfaces",
+    "claim_lease",
     "clear_api_test",
     "clear_impairment",
     "cluster_state",
     "detach_pods",
     "enter_pods",
     "find_binaries",
+    "forget_lease",
     "has_netem",
     "install_engine",
     "join_stage",
@@ -67,6 +70,7 @@ __all__ = [
     "read_footprint",
     "read_impairment",
     "read_kubeconfig",
+    "read_lease",
     "read_logs",
     "read_other_clusters",
     "read_ports",
@@ -74,7 +78,9 @@ __all__ = [
     "read_stack",
     "read_sysctls",
     "read_version",
+    "release_lease",
     "renew_impairment",
+    "renew_lease",
     "roll_back_firewall",
     "run_command",
     "set_access_vlans",

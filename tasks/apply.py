@@ -23,7 +23,7 @@ def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: 
 
 def apply(here: Shell, plan: Plan, wanted: Fact[Plan], settle_s: float = 0.0) -> None:
     """Carry the plan out in one round trip, then look again until nothing is left to do."""
-    here.run_all(plan.steps)
+    here.change(plan.steps)
     left = wait_until(lambda: here.gather(wanted), settle_s, good=lambda plan: not plan)
     if left:
         raise VerifyError(here.host, "no difference after the change", left.diff)

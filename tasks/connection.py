@@ -21,12 +21,15 @@ from nornir.core.inventory import Host
 from nornir.core.task import Task
 
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
-from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
+from vpnmesh.host.lease import STAGE, fence, is_fence
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, Text
 
 T = TypeVar("T")
 
 CONNECTION = "netmiko"
+LEASE_KEY = "vpnmesh_lease"
+"""The key of a host's data for the token of the lease that its changes are made under."""
 GRACE_S = 10.0
 """What a round trip may take beyond the commands in it, impaired management paths included."""
 
@@ -64,12 +67,16 @@ class LoginLock:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """Commands as root on one node; not tied to one task, so a task may hold the shells of a pair."""
+    """Commands as root on one node; not tied to one task, so a task may hold the shells of a pair.
+
+    `lease` is the token of the lease under which changes are made, "" where there is none.
+    """
 
     host: str
     client: paramiko.SSHClient
     sudo: bool
     password: Secret | None = None
+    lease: str = ""
 
     def run(
         self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
@@ -86,6 +93,18 @@ class Shell:
         if len(completed) < len(steps):
             raise CommandError(self.host, argv_of(steps[len(completed)]), -1, "the node's shell ended early")
         return completed
+
+    def change(self, steps: Sequence[Step]) -> list[Completed]:
+        """Run steps that change the node, in one round trip; CheckError, and none is run, where the lease is lost."""
+        if not self.lease:
+            return self.run_all(steps)
+        try:
+            return self.run_all([fence(self.lease), *steps])[1:]
+        except CommandError as error:
+            if not is_fence(error.argv):
+                raise
+            reason = f"{self.host}: the lease is over or another's; nothing was changed"
+            raise CheckError(STAGE, reason) from error
 
     def gather(self, fact: Fact[T]) -> T:
         """Ask the fact's questions in one round trip and return its answer; commands may fail, that is an answer."""
@@ -235,7 +254,8 @@ def shell_of(task: Task, host: Host) -> Shell:
     with _lock(host):
         client = _client(task, host)
     password = host.get("sudo_password")
-    return Shell(host.name, client, host.username != "root", Secret(str(password)) if password else None)
+    secret = Secret(str(password)) if password else None
+    return Shell(host.name, client, host.username != "root", secret, host.get(LEASE_KEY) or "")
 
 
 def _lock(host: Host) -> threading.Lock:

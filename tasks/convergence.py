@@ -55,7 +55,8 @@ def kill_services(task: Task, processes: Sequence[str] = ()) -> Result:
 
     With `processes` only those whose process has one of these names: a cluster's services may run beside a VPN's.
     """
-    done = shell(task).run("sh", "-c", _KILL, "sh", RUN_DIRECTORY, *processes)
+    kill = Command(("sh", "-c", _KILL, "sh", RUN_DIRECTORY, *processes))
+    done = shell(task).change([kill])[0]
     return Result(host=task.host, changed=True, result=tuple(done.stdout.split()))
 
 

@@ -46,7 +46,7 @@ def renew_impairment(task: Task, engine: Engine, target: Target, impairment: Imp
     here = shell(task)
     plan = here.gather(engine.observe(target).map(lambda held: engine.renew(target, impairment, held)))
     if plan:
-        here.run_all(plan.steps)
+        here.change(plan.steps)
     return Result(host=task.host, changed=False)
 
 

@@ -52,7 +52,11 @@ _FOOTPRINT = {
         "-c",
         "out=$(nft -s list ruleset) && printf '%s\\n' \"$out\" | sed 's/counter packets [0-9]* bytes [0-9]*/counter/'",
     ),
-    "files": ("sh", "-c", "find /var/lib/vpnmesh /run/vpnmesh -type f 2>/dev/null; true"),
+    "files": (
+        "sh",
+        "-c",
+        "find /var/lib/vpnmesh /run/vpnmesh -path /run/vpnmesh/lease -prune -o -type f -print 2>/dev/null; true",
+    ),
     "namespaces": ("ip", "netns", "list"),
 }
 

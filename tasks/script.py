@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from vpnmesh.plan import Command, Completed, Step, WriteFile, reveal
+from vpnmesh.errors import CheckError
+from vpnmesh.plan import Command, Completed, Secret, Step, WriteFile, reveal
 
 
 def ok_codes(step: Step) -> tuple[int, ...]:
@@ -28,6 +29,18 @@ def rendered(step: Step, mark: str, *, stop: bool) -> str:
     end = f"{line}\nrc=$?; printf '\\n{mark} %d\\n' $rc; printf '\\n{mark}\\n' >&2\n"
     codes = "|".join(str(code) for code in ok_codes(step))
     return end + (f"case $rc in {codes}) ;; *) exit 1;; esac\n" if stop else "")
+
+
+def unattended(steps: Sequence[Step]) -> str:
+    """The steps as a script that a node carries out when nobody looks: each is tried, whatever became of the others.
+
+    Raises CheckError where a step holds a secret: such a script lies on the node.
+    """
+    for step in steps:
+        text = step.content if isinstance(step, WriteFile) else step.stdin
+        if isinstance(text, Secret):
+            raise CheckError("lease", f"{' '.join(argv_of(step)[:4])} needs a secret, which no node keeps")
+    return "".join(f"{_write(step) if isinstance(step, WriteFile) else _command(step)}\n" for step in steps)
 
 
 def _command(command: Command) -> str:

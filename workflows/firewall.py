@@ -25,7 +25,9 @@ from vpnmesh.firewall.proof import ProofLine
 from vpnmesh.model import Testbed
 from workflows.run.firewall import FirewallRun, prove, set_policy
 from workflows.run.hosts import run_on
+from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
+from workflows.run.site import Site
 
 NOT_PROVEN = 1
 
@@ -91,6 +93,7 @@ def set_(policy: str, inventory: str, run: str, *, dry_run: bool) -> None:
         )
         click.echo(done[firewall].diff or "nothing to do")
         return
+    refuse_beside_run(Site(nr, testbed))
     for text in set_policy(nr, testbed, policy, FirewallRun(run)):
         click.echo(text, err=True)
     sys.exit(_show_proof(nr, testbed, policy))

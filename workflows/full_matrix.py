@@ -28,6 +28,7 @@ from rich.console import Console
 from inventory.kept import kept_inventory
 from inventory.load import load
 from vpnmesh.errors import InputError
+from vpnmesh.host.lease import SECONDS
 from vpnmesh.lab.lifecycle import Lab
 from vpnmesh.model import Pair, Testbed
 from vpnmesh.study.journal import RunInterrupted
@@ -48,11 +49,13 @@ from workflows.run.after_a_kill import clean_up
 from workflows.run.cluster import installer_of
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
-from workflows.run.firewall import FirewallRun
+from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
+from workflows.run.held_lease import HeldLease
 from workflows.run.impair import check_place, choose_engine
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
+from workflows.run.lease import leased
 from workflows.run.listing import beside, show_plan, show_programs, told_missing, told_tests
 from workflows.run.options import MatrixOptions, TestsOption, bad_input_exits_2, scenario_file
 from workflows.run.progress import RunProgress, make_console, result_tables
@@ -137,6 +140,14 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 @click.option(
     "--require-all", "require", flag_value=availability.ALL, help="the same of every scenario of this run"
 )
+@click.option(
+    "--lease",
+    type=click.IntRange(10, 86_400),
+    default=SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="after how long without a word of this process every node undoes by itself what the run made (docs/leases.md)",
+)
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @click.option(
     "--plan",
@@ -187,10 +198,13 @@ def main(
                 return
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
-            if store is None:
-                store = Store.create(out or _default_out(), asked.request(site), site.secrets)
-            own = replace(site, firewall=FirewallRun.of(store.directory))
-            code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
+            directory = store.directory if store else out or _default_out()
+            own = replace(site, firewall=FirewallRun.of(directory))
+            with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
+                if store is None:
+                    store = Store.create(directory, asked.request(site), site.secrets)
+                code = run(console, own, plan, store, lab, asked.budget_min, missing, lacking)
+            _complain(console, held)
     except InterruptedRunError as interrupt:
         # before or after the run itself, which notes an interruption in its journal
         sys.exit(128 + interrupt.signum)
@@ -219,7 +233,8 @@ def _show_plan(
 class _Asked:
     """What a run is asked for: by the options, or by those that it was begun with.
 
-    `budget_min` are the minutes of this session, which one that goes on with an adaptive run may have of its own.
+    `budget_min` are the minutes of this session, which one that goes on with an adaptive run may have of its own, and
+    `lease_s` is for how long its controller may be silent.
     """
 
     profile: Profile
@@ -227,6 +242,7 @@ class _Asked:
     seed: int
     inventory: str
     budget_min: float | None = None
+    lease_s: int = SECONDS
 
     def plan(
         self, testbed: Testbed, pairs: Sequence[Pair], lacking: Mapping[str, str] = NOTHING_MISSING
@@ -247,14 +263,14 @@ def _asked(resume: Path | None, options: MatrixOptions, seed: int, inventory: st
         sessions.refuse_adopt()
         known = options.known()
         profile = options.build(known)
-        return _Asked(profile, known.catalogue, seed, inventory, profile.budget_min)
+        return _Asked(profile, known.catalogue, seed, inventory, profile.budget_min, options.lease)
     manifest = RunFiles(resume).manifest()
     begun = provenance.read_request(manifest, str(resume))
     sessions.refuse_options(click.get_current_context(), _MORE if begun.profile.adaptive else frozenset())
     catalogue = Catalogue.of_run(manifest.entries(), f"{resume}/manifest.json")
     left = sessions.minutes_left(begun.profile.budget_min, RunFiles(resume).events())
     budget = left if options.budget is None else options.budget
-    return _Asked(begun.profile, catalogue, begun.seed, begun.inventory, budget)
+    return _Asked(begun.profile, catalogue, begun.seed, begun.inventory, budget, options.lease)
 
 
 def run(
@@ -317,6 +333,13 @@ def run(
         )
         return 128 + signum
     return SOME_FAILED if matrix.failed else ALL_MEASURED
+
+
+def _complain(console: Console, held: HeldLease) -> None:
+    """Say which nodes could not be given back."""
+    for node, why in held.left.items():
+        within = f"{node} undoes by itself within {held.lease.seconds} s what the run made there"
+        console.print(f"{within}: {why}", highlight=False, markup=False)
 
 
 def _missing(store: Store) -> dict[str, str]:

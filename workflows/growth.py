@@ -12,6 +12,7 @@ examples:
 import random
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -34,9 +35,11 @@ from vpnmesh.study.growth import (
 )
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.cluster_record import refuse_beside_cluster
+from workflows.run.firewall import run_id
 from workflows.run.hosts import run_on
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
+from workflows.run.lease import leased
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
 from workflows.run.provision import provisioned
@@ -71,7 +74,7 @@ def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -
     asked = [(one, size, number) for one in chosen for size in sizes for number in range(1, repetitions + 1)]
     order = random.Random(seed).sample(asked, len(asked))  # noqa: S311 - an order that can be repeated
     try:
-        with interruptible(nr), lab_for(testbed, console):
+        with interruptible(nr), lab_for(testbed, console), leased(site, f"growth-{run_id(out)}"):
             for step in _steps(site, order, console):
                 steps.append(step)
     except InterruptedRunError as interrupt:
@@ -108,9 +111,7 @@ def _steps(site: Site, order: Sequence[tuple[Scenario, int, int]], console: Cons
 
 def grown(site: Site, scenario: Scenario, members: int, repetition: int) -> GrowthStep:
     """Set up a mesh of that size and take it down; what the control plane spent is read once all paths are up."""
-    smaller = Site(
-        site.nr, with_members(site.testbed, members), site.complaints, site.logs, site.secrets, site.firewall
-    )
+    smaller = replace(site, testbed=with_members(site.testbed, members))
     before = _usage(smaller)
     with provisioned(smaller, scenario) as deployed:
         cost = spent(before, _usage(smaller))

@@ -36,6 +36,7 @@ from workflows.run.impair import (
 )
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated
+from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
 
@@ -72,6 +73,7 @@ def main(
     try:
         with interruptible(site.nr):
             refuse_without_pods(site, place)
+            refuse_beside_run(site)
             if dry_run:
                 _show(site, wanted, place, seed)
             else:

@@ -12,6 +12,7 @@ from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.session import ChangeOrigin, FirewallSession
 from vpnmesh.host.probes import Program
 from vpnmesh.model import Testbed
+from vpnmesh.plan import Step
 
 Say = Callable[[str], None]
 """Takes what a person must know before the first write."""
@@ -49,7 +50,9 @@ class FirewallDriver:
     `session` begins a run's work. An appliance is a firewall on which none of our other commands can run: no VPN is
     looked for there, and no impairment set. `programs` (on PATH) and `kernel_features` (names of
     `vpnmesh.host.probes`) are what the doctor asks the node for. `examine` compares the firewall's API with what the
-    driver needs and writes nothing; None where there is no API. One driver `is_default`.
+    driver needs and writes nothing; None where there is no API. `take_back` are the steps by which the firewall itself
+    removes our rules when its controller is gone, where it can; rules that it cannot end by themselves, later. One
+    driver `is_default`.
     """
 
     name: str
@@ -61,3 +64,4 @@ class FirewallDriver:
     kernel_features: tuple[str, ...] = ()
     address: Callable[[Host], str] = management_address
     examine: Callable[[Host], Iterator[ApiRemark]] | None = None
+    take_back: Callable[[Testbed], tuple[Step, ...]] | None = None

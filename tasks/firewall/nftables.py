@@ -43,7 +43,7 @@ class Nftables:
 
     def apply(self, plan: Plan, _wanted: Ruleset) -> None:
         """Carry it out in one round trip."""
-        self.here.run_all(plan.steps)
+        self.here.change(plan.steps)
 
     def verify(self, wanted: Ruleset) -> None:
         """The kernel holds what was wanted."""
@@ -72,4 +72,5 @@ DRIVER = FirewallDriver(
     is_default=True,
     programs=(Program("nft", "nftables"), Program("conntrack", "conntrack")),
     kernel_features=("nftables",),
+    take_back=nftables.taken_back,
 )

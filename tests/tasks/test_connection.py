@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks import connection
 from tasks.connection import Shell, _send_at_once
 from tasks.script import ended, rendered
-from vpnmesh.errors import CommandError, NodeUnreachableError
+from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
+from vpnmesh.host.lease import fence
 from vpnmesh.plan import Command, Completed, Fact, Secret, Step, WriteFile
 
 MARK = "0123456789abcdef0123456789abcdef"
@@ -257,6 +260,28 @@ def test_a_shell_that_ends_early_is_an_error() -> None:
         here.run_all(steps)
     with pytest.raises(CommandError, match="the node's shell ended early"):
         here.gather(Fact(steps, len))
+
+
+def test_a_change_under_a_lost_lease_is_refused_by_the_node(
+    client: LocalClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is done unless that session's token is in the node's lease; without a lease nobody asks."""
+    monkeypatch.setattr(connection, "fence", lambda token: fence(token, str(tmp_path)))
+    mine, steps = replace(shell_on(client), lease="mine"), [WriteFile(f"{tmp_path}/made", "x")]
+    for token in (None, "another"):
+        if token:
+            (tmp_path / "holder").write_text(f"{token}\nrun\n")
+        with pytest.raises(
+            CheckError, match="lease: node: the lease is over or another's; nothing was changed"
+        ):
+            mine.change(steps)
+        assert not (tmp_path / "made").exists()
+    (tmp_path / "holder").write_text("mine\nrun\n")
+    assert len(mine.change(steps)) == len(steps)
+    assert (tmp_path / "made").exists()
+    with pytest.raises(CommandError, match="false"):
+        mine.change([Command(("false",))])
+    shell_on(client).change([WriteFile(f"{tmp_path}/more", "x")])
 
 
 def test_secrets_are_on_no_command_line(client: LocalClient, tmp_path: Path) -> None:

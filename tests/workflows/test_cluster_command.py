@@ -1,5 +1,6 @@
 """The cluster command without machines: its record, what is refused, and what is said of what stands."""
 
+import contextlib
 import json
 import stat
 from collections.abc import Iterator
@@ -231,6 +232,8 @@ class Deploying:
         monkeypatch.setattr(provenance, "footprint", lambda _site: {"worker1": {"files": ["a"]}})
         monkeypatch.setattr(standing_cluster, "deploy", self.deploy)
         monkeypatch.setattr(standing_cluster, "take_off", self.take_off)
+        monkeypatch.setattr(standing_cluster, "leased", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(standing_cluster, "forget_leases", lambda *_: {})
 
     def named(self, name: str) -> Any:
         """Note that it was called."""

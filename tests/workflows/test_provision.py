@@ -68,7 +68,9 @@ def test_a_signal_while_a_scenario_is_removed_leaves_nothing_there(
     """The step that it cut is made once more, the rest follows, what failed is a complaint; then the signal counts."""
     done: list[str] = []
     scenario = scenario_named("wireguard-direct")
-    site: Any = SimpleNamespace(nr=None, testbed=bed, k8s=[], all_nodes=[], installer=None, complaints=[])
+    site: Any = SimpleNamespace(
+        nr=None, testbed=bed, k8s=[], all_nodes=[], installer=None, complaints=[], lease=None
+    )
 
     def make(name: str) -> None:
         done.append(name)

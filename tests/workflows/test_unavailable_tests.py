@@ -27,6 +27,7 @@ def test_it_is_an_unavailable_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     context: Any = SimpleNamespace(
         store=store,
         deployed=SimpleNamespace(data_plane="none"),
+        site=SimpleNamespace(lease=None),
         profile=SimpleNamespace(placement="underlay"),
     )
     impaired: Any = SimpleNamespace(engine=SimpleNamespace(name="netem"))

@@ -11,12 +11,20 @@ from dataclasses import dataclass
 
 from vpnmesh.firewall.policy import Action, Nat, Policy, Rule, Ruleset, Translation, resolve
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Step, unified_diff
 
 TABLE = "vpnmesh"
 LIFETIME_S = 6 * 3600
 """How long rules hold without being renewed, in seconds; a policy is renewed once half of that has gone."""
 
+# constant script: the table and the prefixes whose connections were tracked are its arguments
+_TAKE_BACK = """
+table="$1"; shift
+tracked=$(nft list table inet "$table" 2> /dev/null | grep -c 'ct state')
+nft delete table inet "$table" 2> /dev/null
+[ "$tracked" = 0 ] || for prefix in "$@"; do conntrack -D -s "$prefix"; done > /dev/null 2>&1
+true
+"""
 _LIST = ("nft", "-j", "list", "table", "inet", TABLE)
 _REPLIES = "    ct state established,related ct direction reply counter accept"
 _REPLIES_LINE = "pass replies"
@@ -46,6 +54,12 @@ def set_policy(policy: Policy, testbed: Testbed, lifetime_s: int = LIFETIME_S) -
     """Make the firewall hold exactly this policy for `lifetime_s` seconds; `allow-all` leaves no table at all."""
     wanted = resolve(policy, testbed)
     return held().map(lambda found: plan(found, wanted, testbed, lifetime_s))
+
+
+def taken_back(testbed: Testbed) -> tuple[Step, ...]:
+    """What removes our table, whatever is in it."""
+    prefixes = (str(testbed.vlan(leg.vid).prefix) for leg in testbed.firewall.legs)
+    return (Command(("sh", "-c", _TAKE_BACK, "sh", TABLE, *prefixes)),)
 
 
 def held() -> Fact[LoadedRules]:

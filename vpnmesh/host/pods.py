@@ -116,14 +116,17 @@ def attached(network: PodNetwork, node: Node) -> Fact[Plan]:
 
 
 def detached() -> Fact[Plan]:
-    """Ensure that the node has neither pod nor VXLAN device."""
+    """Ensure that the node has neither pod nor VXLAN device; an answer that cannot be read may hide one."""
+    question = held()
 
-    def plan(found: tuple[str, ...]) -> Plan:
-        if not found:
-            return Plan()
-        return Plan(_remove(), unified_diff("pod network", "\n".join(found), ""))
+    def plan(completed: Sequence[Completed]) -> Plan:
+        try:
+            found = question.parse(completed)
+        except json.JSONDecodeError as error:
+            found = (f"what iproute2 says cannot be read: {error}",)
+        return Plan(_remove(), unified_diff("pod network", "\n".join(found), "")) if found else Plan()
 
-    return held().map(plan)
+    return Fact(question.commands, plan)
 
 
 def held() -> Fact[tuple[str, ...]]:

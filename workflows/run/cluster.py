@@ -14,7 +14,7 @@ from vpnmesh.study.journal import ClusterUp
 from vpnmesh.study.profile import Profile, check_cluster
 from workflows.run.artifacts import bring_artifacts
 from workflows.run.deploying import SetUp, run_stages
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.site import Site
 
 STAGE = "cluster"
@@ -137,3 +137,5 @@ def remove_cluster(site: Site, installer: Installer) -> None:
             run_on(site.nr, names, tasks.leave_cluster, installer=installer, testbed=site.testbed)
         except VpnmeshError as error:
             site.complaints.append(str(error))
+            if site.lease is not None and isinstance(error, HostsFailedError):
+                site.lease.unclean |= set(error.errors)

@@ -9,6 +9,7 @@ import tasks
 from vpnmesh.plan import Secret, Text
 from vpnmesh.stages import D, Stage, side_by_side
 from workflows.run.hosts import run_on
+from workflows.run.lease import keep_lease
 from workflows.run.site import Site, Tell, tell_nobody
 
 
@@ -36,6 +37,7 @@ def run_stages(site: Site, stages: Sequence[Stage[D]], deployment: D, set_up: Se
     Returns the deployment with what they published.
     """
     for stage in side_by_side(stages):
+        keep_lease(site)
         results = run_on(site.nr, stage.nodes, tasks.join_stage, mesh=deployment, stage=stage)
         found: dict[tuple[str, str], Text] = {
             (host, key): value for host, result in results.items() for key, value in result.result.items()

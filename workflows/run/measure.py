@@ -25,6 +25,7 @@ from vpnmesh.tools.load import NodeLoad
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.impair import Impaired
+from workflows.run.lease import lease_over
 from workflows.run.provision import Provisioned
 from workflows.run.scenario_control import SiteControl
 from workflows.run.site import Site
@@ -139,6 +140,8 @@ def measure(
         failed = Failed("tool", str(error))
     except VpnmeshError as error:
         failed = Failed(stage_of(error, "task"), str(error))
+    if over := lease_over(context.site):
+        failed = Failed(over.stage, over.reason)
     outcome: Outcome = failed or findings.measured or Failed("task", "nothing was measured")
     record = Record(
         cell=attempt.cell,

@@ -11,6 +11,7 @@ import click
 from vpnmesh.cluster import PODS
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError, VpnmeshError
+from vpnmesh.host.lease import SECONDS
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
 from vpnmesh.study.pairs import FIXED, PairChoice
@@ -65,7 +66,7 @@ WHAT_SHIPS = KnownScenarios(BUILT_IN)
 
 @dataclass(frozen=True, slots=True)
 class MatrixOptions:
-    """What the command line changes of a profile; None leaves the profile's own."""
+    """What the command line changes of a profile; None leaves the profile's own. `lease` is of this session alone."""
 
     profile: str = "adaptive"
     scenarios: str | None = None
@@ -82,6 +83,7 @@ class MatrixOptions:
     pairs: str | None = None
     cluster: str | None = None
     requests: int | None = None
+    lease: int = SECONDS
 
     def known(self) -> KnownScenarios:
         """What ships and what the files hold; InputError names file, scenario and key."""

@@ -19,10 +19,12 @@ from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
 from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
-from workflows.run.hosts import run_on
+from workflows.run.held_lease import TestbedHeldError
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import InterruptedRunError
 from workflows.run.requirements import require
 from workflows.run.site import Site
+from workflows.run.undoing import promise
 
 _KNOCK_PAUSE_S = 0.1
 
@@ -97,6 +99,7 @@ def deploy(site: Site, solution: Solution, scenario: Scenario) -> Provisioned:
     Whoever calls this takes it off again, also where it raises.
     """
     mesh, set_up = Mesh(site.testbed, scenario), SetUp(tell=site.tell)
+    promise(site, solution, mesh)
     with set_up.phase("firewall"):
         firewall_policy(site, scenario.policy)
     infrastructure, members = _parts(solution.stages(mesh))
@@ -207,18 +210,37 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
     """Remove pods, mesh and firewall rules; every step is tried on every node though others failed.
 
     What could not be cleaned becomes a complaint of the site: the next scenario's checks would refuse to measure
-    beside it. A signal meanwhile ends nothing of this: it is raised again once all is removed.
+    beside it. A signal meanwhile ends nothing of this: it is raised again once all is removed. Where another run holds
+    the nodes by now they have undone ours by themselves, and what is there is not ours to remove.
     """
     installer = site.installer
+    if taken := taken_by_another(site):
+        site.complaints.append(f"{taken}: nothing was removed")
+        return
     steps = (
         lambda: remove_cluster(site, installer) if installer else None,
         lambda: run_on(site.nr, site.k8s, tasks.detach_pods),
         lambda: run_on(site.nr, site.all_nodes, tasks.leave_mesh, solution=solution, mesh=mesh),
         lambda: firewall_policy(site, "allow-all"),
+        # each node that is clean now has nothing more of the scenario to undo
+        lambda: promise(site),
     )
     interrupts = [interrupt for step in steps if (interrupt := _carried_out(site, step))]
     if interrupts:
         raise interrupts[0]
+
+
+def taken_by_another(site: Site) -> str:
+    """Take back leases that were lost; says who holds the nodes where that is another run, else ""."""
+    try:
+        if site.lease is not None:
+            site.lease.regain()
+    except TestbedHeldError as error:
+        return str(error)
+    except VpnmeshError:
+        # of a node that does not answer: whatever is to be done there says so
+        return ""
+    return ""
 
 
 def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError | None:
@@ -227,6 +249,8 @@ def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError 
         step()
     except VpnmeshError as error:
         site.complaints.append(str(error))
+        if site.lease is not None and isinstance(error, HostsFailedError):
+            site.lease.unclean |= set(error.errors)
     except InterruptedRunError as interrupt:
         _carried_out(site, step)
         return interrupt

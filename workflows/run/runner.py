@@ -18,9 +18,11 @@ from vpnmesh.study.record import Record, last_sequence
 from vpnmesh.study.visits import Job, Visit, batches, made_together
 from workflows.run.cluster import check_cluster_now
 from workflows.run.firewall import keep_policy
+from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import stage_of
 from workflows.run.impair import Impaired, Keep, impaired, seed_for
 from workflows.run.interference import Interference
+from workflows.run.lease import keep_lease
 from workflows.run.measure import Attempt, Checked, VisitContext, measure
 from workflows.run.progress import RunProgress
 from workflows.run.provision import provisioned
@@ -69,6 +71,8 @@ class MatrixRun:
         self.store.note(VisitStarted(visit=visit.number, scenario=scenario.name, round=visit.round))
         made: set[str] = set()
         try:
+            if self.site.lease is not None:
+                self.site.lease.regain()
             with provisioned(self.site, scenario) as deployed:
                 self.store.note(deployed.event())
                 if deployed.cluster:
@@ -77,7 +81,7 @@ class MatrixRun:
                 for condition, jobs in visit.by_condition():
                     self._condition(context, visit, condition, jobs, progress)
                     made |= {job.cell.key for job in jobs}
-        except StoreError:
+        except (StoreError, TestbedHeldError):
             raise
         except UnavailableError as error:
             self._unavailable(visit, str(error), progress)
@@ -108,6 +112,7 @@ class MatrixRun:
         """The jobs of one turn, or of one pair under a condition; what fails here ends these alone."""
         made: set[str] = set()
         try:
+            keep_lease(self.site)
             if condition:
                 check_on_path(context.deployed.scenario, self.plan.profile.placement)
             if context.deployed.cluster:
@@ -166,6 +171,7 @@ class MatrixRun:
         for numbers in itertools.zip_longest(*(job.repetitions for job in jobs)):
             now = {job: number for job, number in zip(jobs, numbers, strict=True) if number is not None}
             progress.doing(f"{visit.scenario} {jobs[0].cell.condition} {jobs[0].cell.test}")
+            keep_lease(self.site)
             keep_policy(self.site.nr, self.site.testbed, context.deployed.scenario.policy, self.site.firewall)
             attempts = {
                 job: Attempt(job.cell, number, visit.number, self._next(), len(now))

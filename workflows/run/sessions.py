@@ -21,7 +21,9 @@ from workflows.run import provenance
 from workflows.run.site import Site
 from workflows.run.store import Store
 
-WITH_RESUME = frozenset({"resume", "require", "require_all", "adopt", "dry_run", "only_plan", "as_json"})
+WITH_RESUME = frozenset(
+    {"resume", "require", "require_all", "adopt", "dry_run", "only_plan", "as_json", "lease"}
+)
 """The options that leave a run what it is."""
 _ADOPT = "vpnmesh.adopt"
 _WAY_OUT = "start a new run for what is there now (leave --resume out), or add --adopt, to mark every row from now on"

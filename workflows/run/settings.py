@@ -10,8 +10,10 @@ from vpnmesh.study.journal import TeardownProblem
 from workflows.run import sessions
 from workflows.run.hosts import run_on
 from workflows.run.interrupts import to_its_end
+from workflows.run.provision import taken_by_another
 from workflows.run.site import Site
 from workflows.run.store import Store
+from workflows.run.undoing import promise_settings
 
 Settings = dict[str, dict[str, str]]
 """Values by node and key."""
@@ -26,6 +28,7 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
     found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(OURS))
     own = _own({name: one.result for name, one in found.items()}, store.manifest().former_sysctls)
     sessions.note(store, sysctls_before=own, sysctls_restored=False)
+    promise_settings(site, own)
     try:
         run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS)
         yield
@@ -34,6 +37,9 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
 
 
 def _put_back(site: Site, store: Store, own: Settings) -> None:
+    if taken_by_another(site):
+        # the nodes have set them back by themselves, and what they hold now is another run's
+        return
     try:
         run_on(site.nr, list(own), tasks.put_sysctls_back, former=own)
     except VpnmeshError as error:

@@ -10,6 +10,7 @@ from vpnmesh.cluster.protocol import Installer
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Secret
 from workflows.run.firewall import FirewallRun
+from workflows.run.held_lease import HeldLease
 
 Tell = Callable[[str, float | None], None]
 """Hears of a phase of deploying when it begins (None) and when it is done (its seconds)."""
@@ -26,7 +27,7 @@ class Site:
     `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
     those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
     `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
-    deploying.
+    deploying. `lease` is the run's hold on the nodes, while it has one.
     """
 
     nr: Nornir
@@ -37,6 +38,7 @@ class Site:
     firewall: FirewallRun = field(default_factory=FirewallRun)
     installer: Installer | None = None
     tell: Tell = tell_nobody
+    lease: HeldLease | None = None
 
     @property
     def all_nodes(self) -> list[str]:

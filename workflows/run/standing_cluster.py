@@ -22,6 +22,7 @@ from workflows.run.cluster import refuse_other_clusters
 from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, now, written
 from workflows.run.cluster_view import prove_pods
 from workflows.run.hosts import run_on
+from workflows.run.lease import forget_leases, leased
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -53,15 +54,16 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
     try:
         record = in_lab(site, record)
         files.write(record)
-        solution = ready_to_start(site, record.scenario)
-        record = replace(record, footprint=provenance.footprint(site))
-        files.write(record)
-        touched = True
-        deployed = deploy(site, solution, record.scenario)
-        with deployed.set_up.phase("answers"):
-            prove_pods(site)
-        record = _stood_up(site, record, deployed, wanted.kubeconfig)
-        files.write(record)
+        with leased(site, _held_by(files), again=True):
+            solution = ready_to_start(site, record.scenario)
+            record = replace(record, footprint=provenance.footprint(site))
+            files.write(record)
+            touched = True
+            deployed = deploy(site, solution, record.scenario)
+            with deployed.set_up.phase("answers"):
+                prove_pods(site)
+            record = _stood_up(site, record, deployed, wanted.kubeconfig)
+            files.write(record)
     except BaseException as error:
         if touched and isinstance(error, VpnmeshError):
             save_logs(site)
@@ -70,6 +72,11 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
         site.complaints = left
         raise
     return record
+
+
+def _held_by(files: ClusterFiles) -> str:
+    """Whose lease it is while it is raised: there is one cluster per state directory."""
+    return f"cluster of {files.path} on {socket.gethostname()}"
 
 
 def in_lab(site: Site, record: ClusterRecord) -> ClusterRecord:
@@ -167,6 +174,8 @@ def lower(site: Site, record: ClusterRecord, files: ClusterFiles) -> list[str]:
     with contextlib.suppress(CheckError):  # of a full disk: what was made must be taken off all the same
         files.write(replace(record, phase=ClusterPhase.REMOVING))
     take_off(site, solution_named(record.scenario.solution), Mesh(site.testbed, record.scenario))
+    # of an `up` that was killed; nodes that do not answer are among the complaints
+    forget_leases(site, _held_by(files))
     if complaints := without_repetition(site.take_complaints()):
         return complaints
     files.forget(record)

@@ -1,0 +1,79 @@
+"""A run's hold on its testbed: no second run begins beside it, and what it made goes by itself when it falls silent."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import tasks
+from vpnmesh.errors import CheckError, InputError, VpnmeshError
+from vpnmesh.host.lease import SECONDS, LeaseHolder
+from workflows.run.held_lease import WAY_OUT, HeldLease, lease_of
+from workflows.run.hosts import ask_each, run_on
+from workflows.run.site import Site
+
+LOOK_EVERY_S = 1.0
+MEASURING = 1 / 2
+"""Which part of a lease may pass before it is renewed also while something is measured."""
+
+
+@contextlib.contextmanager
+def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS) -> Iterator[HeldLease]:
+    """Hold every node for that run, and give all of them back at the end; `again` takes back the same run's own.
+
+    Raises TestbedHeldError, and changes nothing, where another run holds a node.
+    """
+    held = HeldLease(site.nr, tuple(site.all_nodes), lease_of(run, seconds))
+    held.claim(again=again)
+    site.lease = held
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(held, ended), daemon=True)
+    keeper.start()
+    try:
+        yield held
+    finally:
+        ended.set()
+        keeper.join()
+        site.lease = None
+        held.release()
+
+
+def keep_lease(site: Site) -> None:
+    """Between two things of a run: renew where it is time; CheckError where the nodes have undone the run."""
+    if site.lease is not None:
+        site.lease.keep()
+
+
+def lease_over(site: Site) -> CheckError | None:
+    """Why what has just been done, or has just failed, cannot count: a node undid the run meanwhile."""
+    try:
+        if site.lease is not None:
+            site.lease.prove()
+    except CheckError as error:
+        return error
+    return None
+
+
+def _keep(held: HeldLease, ended: threading.Event) -> None:
+    """Renew where the run itself is too long at one thing; it hears itself of what was lost meanwhile."""
+    while not ended.wait(min(LOOK_EVERY_S, held.lease.seconds / 10)):
+        with contextlib.suppress(VpnmeshError):
+            held.keep(MEASURING)
+
+
+def lease_holders(site: Site) -> dict[str, LeaseHolder]:
+    """Who holds which node now; a node that does not answer, or that nobody holds, is left out."""
+    _, answers = ask_each(site.nr, site.all_nodes, tasks.read_lease)
+    return {name: one.result.holder for name, one in answers.items() if one.result.holder is not None}
+
+
+def forget_leases(site: Site, run: str = "") -> dict[str, VpnmeshError]:
+    """Take all leases away, or those of that run, without undoing anything; returns the nodes that did not answer."""
+    failed, _ = ask_each(site.nr, site.all_nodes, tasks.forget_lease, run=run)
+    return failed
+
+
+def refuse_beside_run(site: Site) -> None:
+    """InputError names a node that a run holds: nothing is changed there by hand meanwhile."""
+    for name, result in run_on(site.nr, site.all_nodes, tasks.read_lease).items():
+        if holder := result.result.holder:
+            raise InputError(name, f"is held by {holder}", WAY_OUT)
