@@ -1,5 +1,7 @@
 """What a run makes of its nodes' answers: all or nothing, lost or held, and what a node owes; nodes are values here."""
 
+import os
+import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -187,6 +189,17 @@ def test_an_unclean_node_keeps_what_it_was_to_undo(nodes: Nodes) -> None:
     held.release()
     assert held.left == {"two": "not all could be removed"}
     assert nodes.held == {"two": FIRST}
+
+
+def test_only_its_own_machine_knows_that_a_controller_is_gone() -> None:
+    """Of one that runs, and of one elsewhere, nobody can say that it has ended."""
+    mine = held_lease.lease_of("run-1").controller
+    with subprocess.Popen(("true",)) as process:
+        process.wait()
+    gone = mine.replace(str(os.getpid()), str(process.pid))
+    elsewhere = gone.replace(f"@{os.uname().nodename} ", "@far ")
+    told = [held_lease.ended_here(LeaseHolder("run-1", one, "today", 1)) for one in (mine, gone, elsewhere)]
+    assert told == [False, True, False]
 
 
 def test_a_promise_needs_every_node(nodes: Nodes) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import socket
 import threading
@@ -10,13 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nornir.core import Nornir
 
 import tasks
 from tasks.connection import LEASE_KEY
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
-from vpnmesh.host.lease import SECONDS, STAGE, Lease, LeaseAnswer, LeaseState
+from vpnmesh.host.lease import SECONDS, STAGE, Lease, LeaseAnswer, LeaseHolder, LeaseState
 from vpnmesh.plan import Plan
 from workflows.run.hosts import ask_each, run_on
 
@@ -37,6 +39,14 @@ def lease_of(run: str, seconds: int = SECONDS) -> Lease:
     controller = f"{_user()}@{socket.gethostname()} (process {os.getpid()})"
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Lease(run, controller, since, secrets.token_hex(8), seconds)
+
+
+def ended_here(holder: LeaseHolder) -> bool:
+    """Whether it is known that the holder's process is gone, which only its own machine can tell."""
+    found = re.fullmatch(r".*@(\S+) \(process (\d+)\)", holder.controller)
+    if found is None or found[1] != socket.gethostname():
+        return False
+    return not Path(f"/proc/{found[2]}").exists()
 
 
 def now_s() -> float:

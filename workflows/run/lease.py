@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import tasks
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.host.lease import SECONDS, LeaseHolder
-from workflows.run.held_lease import WAY_OUT, HeldLease, lease_of
+from workflows.run.held_lease import WAY_OUT, HeldLease, ended_here, lease_of
 from workflows.run.hosts import ask_each, run_on
+from workflows.run.interrupts import InterruptedRunError
 from workflows.run.site import Site
 
 LOOK_EVERY_S = 1.0
@@ -34,7 +35,12 @@ def leased(site: Site, run: str, *, again: bool = False, seconds: int = SECONDS)
         ended.set()
         keeper.join()
         site.lease = None
-        held.release()
+        try:
+            held.release()
+        except InterruptedRunError:
+            # only the first signal cuts, so this one ends
+            held.release()
+            raise
 
 
 def keep_lease(site: Site) -> None:
@@ -64,6 +70,14 @@ def lease_holders(site: Site) -> dict[str, LeaseHolder]:
     """Who holds which node now; a node that does not answer, or that nobody holds, is left out."""
     _, answers = ask_each(site.nr, site.all_nodes, tasks.read_lease)
     return {name: one.result.holder for name, one in answers.items() if one.result.holder is not None}
+
+
+def runs_going_on(site: Site) -> dict[str, LeaseHolder]:
+    """The holders of `lease_holders` that may be alive: those of this machine whose process is gone are left out.
+
+    How long one has been silent tells less: a run at work renews after minutes only.
+    """
+    return {name: holder for name, holder in lease_holders(site).items() if not ended_here(holder)}
 
 
 def forget_leases(site: Site, run: str = "") -> dict[str, VpnmeshError]:
