@@ -120,12 +120,12 @@ def serve(recording: Recording) -> None:
         sys.stdout.flush()
 
     for line in sys.stdin:
-        while len(running) >= AT_ONCE:
+        # an empty line waits for all that were begun
+        while len(running) >= (AT_ONCE if line.strip() else 1):
             end_one()
-        job = json.loads(line)
-        running[_forked(recording, job)] = (job, time.monotonic())
-    while running:
-        end_one()
+        if line.strip():
+            job = json.loads(line)
+            running[_forked(recording, job)] = (job, time.monotonic())
 
 
 def _run_of(argv: list[str]) -> Path:

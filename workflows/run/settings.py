@@ -27,9 +27,9 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
     """
     found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(OURS))
     own = _own({name: one.result for name, one in found.items()}, store.manifest().former_sysctls)
-    sessions.note(store, sysctls_before=own, sysctls_restored=False)
-    promise_settings(site, own)
     try:
+        sessions.note(store, sysctls_before=own, sysctls_restored=False)
+        promise_settings(site, own)
         run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS)
         yield
     finally:

@@ -1,5 +1,6 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, and two tables."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
@@ -202,10 +204,8 @@ class Store:
         kept = hide_values(line, self.hide)
         event = parse_event(kept, str(path), len(self.events) + 1)
         try:
-            with open_private(path, os.O_APPEND) as journal:
-                journal.write(json.dumps(kept).encode() + b"\n")
-                journal.flush()
-                os.fsync(journal.fileno())
+            with open_private(path, os.O_APPEND, buffered=False) as journal:
+                _append_whole(journal, json.dumps(kept).encode() + b"\n")
         except OSError as error:
             raise self._not_taken(path, error) from error
         self.events.append(event)
@@ -218,6 +218,20 @@ class Store:
 
     def _not_taken(self, path: Path, error: OSError) -> StoreError:
         return StoreError(f"{path}: {error.strerror}; make room, then go on with --resume {self.directory}")
+
+
+def _append_whole(file: BinaryIO, line: bytes) -> None:
+    """Append the line, or nothing of it: after half of one, as a signal or a full disk leaves it, none can be read."""
+    length = os.fstat(file.fileno()).st_size
+    try:
+        left = memoryview(line)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), length)
+        raise
 
 
 def _is_empty(directory: Path) -> bool:
