@@ -16,8 +16,10 @@ from pydantic import JsonValue
 from inventory.load import nornir_of_files
 from vpnmesh.lab.inventory_files import files_of
 
-_SECRET = re.compile(r"password|passphrase|secret|token|private", re.IGNORECASE)
-"""What keys are called whose values stay where they are."""
+_SECRET = re.compile(
+    r"password|passphrase|secret|token|private|credential|community|api_?key$|_lease$", re.IGNORECASE
+)
+"""What keys are called whose values stay where they are: secrets, and the token of a session's lease."""
 
 
 def kept_inventory(inventory: Inventory) -> dict[str, JsonValue]:

@@ -16,7 +16,7 @@ NETBOX = "tests/netbox/"
 PART_S = 60
 SECONDS: Mapping[str, int] = {
     "tests/bench/test_bench.py": 130,
-    "tests/crash/test_every_point.py": 60,
+    "tests/crash/test_every_point.py": 100,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_api_live.py": 90,

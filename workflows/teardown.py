@@ -25,6 +25,7 @@ from inventory.load import load
 from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
+from workflows.run.lease import forget_leases
 from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -75,6 +76,9 @@ def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
         return CLEAN
     site = Site(*(run.place() if inventory is None else load(inventory)))
     code = CLEAN
+    if not dry_run:
+        # the nodes would undo it later by themselves, and let no other run begin until then
+        forget_leases(site, run.left.mark.run if run.left.mark else "")
     for removal in sweep(site, run.left, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
             say(told, err=bool(removal.error))

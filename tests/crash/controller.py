@@ -44,6 +44,11 @@ def _no_lab(*_: object, **__: object) -> Iterator[Any]:
     yield SimpleNamespace(record=SimpleNamespace(kernel="recorded", port_rate_mbit_s=1000.0), timings=())
 
 
+def no_lease() -> contextlib.AbstractContextManager[object]:
+    """Within, runs hold no lease."""
+    return patch.object(full_matrix, "leased", _no_lease, create=True)
+
+
 @contextlib.contextmanager
 def _no_lease(*_: object, **__: object) -> Iterator[Any]:
     """A lease is held under a name that is drawn anew in every session: no recorded node knows it."""
@@ -59,7 +64,7 @@ def controller(recording: Recording, argv: list[str]) -> int:
         patch.object(impair, "install", lambda *_, **__: {}),
         # what is shown of the figures at the end has its own tests, and takes longer than all the rest
         patch.object(full_matrix, "study_from_run", lambda _: None),
-        patch.object(full_matrix, "leased", _no_lease, create=True),
+        no_lease(),
     ):
         return _code(argv)
 
@@ -115,12 +120,12 @@ def serve(recording: Recording) -> None:
         sys.stdout.flush()
 
     for line in sys.stdin:
-        while len(running) >= AT_ONCE:
+        # an empty line waits for all that were begun
+        while len(running) >= (AT_ONCE if line.strip() else 1):
             end_one()
-        job = json.loads(line)
-        running[_forked(recording, job)] = (job, time.monotonic())
-    while running:
-        end_one()
+        if line.strip():
+            job = json.loads(line)
+            running[_forked(recording, job)] = (job, time.monotonic())
 
 
 def _run_of(argv: list[str]) -> Path:
@@ -131,7 +136,7 @@ def record(path: Path, argv: list[str]) -> int:
     """full_matrix on real nodes, all that they say written to the file."""
     recording = Recording()
     nr, testbed = load("lab")
-    with tempfile.TemporaryDirectory() as beside, up(testbed, owned=True), recorded(recording):
+    with tempfile.TemporaryDirectory() as beside, up(testbed, owned=True), recorded(recording), no_lease():
         # what a session asks first that goes on after one that was killed
         site = Site(nr, testbed)
         after = Left(FirewallRun(run_id(_run_of(argv)), Journal(Path(beside))), impair.find_engine(site))

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "tests" / "captured" / "run" / "two-scenarios.json.gz"
@@ -23,7 +24,6 @@ MATRIX = (
     *("--scenarios", "native-1450,wireguard-direct", "--conditions", "none,loss-1pct"),
     *("--tests", "tcp,ping", "--repetitions", "2", "--duration", "1", "--blocks", "1"),
 )
-DEADLINE_S = 540
 KILLED = -signal.SIGKILL
 
 
@@ -72,25 +72,38 @@ class Job:
         )
 
 
-def carry_out(jobs: Sequence[Job], recording: Path = RECORDING) -> dict[str, int]:
-    """Run all of these controllers, some at a time; returns their exit codes by name, a signal's negative."""
-    for job in jobs:
-        job.place.mkdir(exist_ok=True)
-    # one thread each: they are many, and a thread that waits for others turns the processor over meanwhile
-    alone = {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-    done = subprocess.run(
-        (sys.executable, "-m", "tests.crash.controller", "serve", str(recording)),
-        input="".join(f"{job.line()}\n" for job in jobs),
-        cwd=ROOT,
-        env={**os.environ, **alone, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    ends = [json.loads(line) for line in done.stdout.splitlines()]
-    return {end["name"]: end["code"] for end in ends}
+class Controllers:
+    """The process that controllers are forked from; it has imported all that they need."""
+
+    def __init__(self, recording: Path = RECORDING) -> None:
+        # one thread each: they are many, and a thread that waits for others turns the processor over meanwhile
+        alone = {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", "tests.crash.controller", "serve", str(recording)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, **alone},
+            text=True,
+        )
+
+    def carry_out(self, jobs: Sequence[Job]) -> dict[str, int]:
+        """Run all of these, some at a time; returns their exit codes by name, a signal's negative."""
+        for job in jobs:
+            job.place.mkdir(exist_ok=True)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("".join(f"{job.line()}\n" for job in jobs) + "\n")
+        self._process.stdin.flush()
+        ends = [json.loads(self._process.stdout.readline()) for _ in jobs]
+        return {end["name"]: end["code"] for end in ends}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
 
 
 if __name__ == "__main__":

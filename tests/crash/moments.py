@@ -70,10 +70,10 @@ def armed(told: Path, kill_at: int | None, signum: int) -> Iterator[None]:
     own_open = atomic.open_private
     own_replace = Path.replace
 
-    def open_private(path: Path, flags: int) -> Any:
+    def open_private(path: Path, flags: int, *, buffered: bool = True) -> Any:
         name = path.name.removesuffix(".new")
         moments.now(f"{name}: before")
-        return _Watched(own_open(path, flags), name, moments)
+        return _Watched(own_open(path, flags, buffered=buffered), name, moments)
 
     def replace(path: Path, target: Path) -> Path:
         moved = own_replace(path, target)

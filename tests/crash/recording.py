@@ -1,10 +1,9 @@
 """What every node answered in one run, kept in a file, and nodes that answer out of it: no network, no lab.
 
-A node's answers are in the order in which it gave them. What changes a node moves it on to the place of that change,
-and it answers every question as it did there. So a run that makes a part of the recorded one hears the same answers.
+A node's answers are in the order in which it gave them, each with the part of the run (scenario, condition, repetition)
+in which it was asked. So a run that makes some of the recorded parts hears in each of them what was heard there.
 """
 
-import bisect
 import gzip
 import hashlib
 import json
@@ -22,6 +21,10 @@ from tasks.connection import Shell
 from tasks.script import argv_of, rendered
 from vpnmesh.errors import CommandError
 from vpnmesh.plan import Completed, Step
+from workflows.run import impair as run_impair
+from workflows.run import measure as run_measure
+from workflows.run import provision as run_provision
+from workflows.run import runner
 
 ASKED, CHANGED, STARTED, READ, STOPPED, FED = "asked", "changed", "started", "read", "stopped", "fed"
 Answer = list[tuple[int, str, str]]
@@ -30,15 +33,11 @@ Answer = list[tuple[int, str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One answer of a node: to which question, by its digest, and whether that changed the node.
-
-    `number` is its place among all answers of all nodes.
-    """
+    """One answer of a node: to which question, by its digest, and in which part of the run."""
 
     key: str
-    changes: bool
     answer: Answer
-    number: int = 0
+    scene: str = ""
 
 
 def key_of(kind: str, *parts: str) -> str:
@@ -61,15 +60,18 @@ class Recording:
     def add(self, host: str, said: Said) -> None:
         """One answer more."""
         with self._lock:
-            number = sum(map(len, self.nodes.values()))
-            self.nodes.setdefault(host, []).append(replace(said, number=number))
+            self.nodes.setdefault(host, []).append(replace(said, scene=Scene.now))
 
     def save(self, path: Path) -> None:
         """Write it, each text once."""
         texts: dict[str, int] = {}
         nodes = {
             host: [
-                [one.key, one.number, int(one.changes), *(self._packed(step, texts) for step in one.answer)]
+                [
+                    one.key,
+                    texts.setdefault(one.scene, len(texts)),
+                    *(self._packed(step, texts) for step in one.answer),
+                ]
                 for one in said
             ]
             for host, said in sorted(self.nodes.items())
@@ -91,47 +93,79 @@ class Recording:
                 host: [
                     Said(
                         key,
-                        bool(changes),
                         [(code, texts[out], texts[err]) for code, out, err in answer],
-                        number,
+                        texts[scene],
                     )
-                    for key, number, changes, *answer in said
+                    for key, scene, *answer in said
                 ]
                 for host, said in content["nodes"].items()
             }
         )
 
 
-@dataclass(slots=True)
-class Clock:
-    """Where in the recorded run the nodes are: the number of the answer that was given last, by whichever node."""
+class Scene:
+    """Which part of the run is under way: a scenario, a condition of it, or a repetition; the same in every run."""
 
-    now: int = 0
+    now = ""
+
+    @classmethod
+    @contextmanager
+    def of(cls, name: str) -> Iterator[None]:
+        """Within, this is the part."""
+        before, cls.now = cls.now, name
+        try:
+            yield
+        finally:
+            cls.now = before
+
+
+@contextmanager
+def scenes() -> Iterator[None]:
+    """Within, a run says which part of it is under way."""
+
+    @contextmanager
+    def provisioned(site: Any, scenario: Any) -> Iterator[Any]:
+        with Scene.of(scenario.name), run_provision.provisioned(site, scenario) as deployed:
+            yield deployed
+
+    @contextmanager
+    def impaired(site: Any, engine: Any, condition: Any, *more: Any) -> Iterator[Any]:
+        with (
+            Scene.of(f"{Scene.now}/{condition.name}"),
+            run_impair.impaired(site, engine, condition, *more) as held,
+        ):
+            yield held
+
+    def measure(context: Any, attempt: Any, *more: Any) -> Any:
+        with Scene.of(f"{attempt.cell.key}/{attempt.repetition}"):
+            return run_measure.measure(context, attempt, *more)
+
+    with (
+        patch.object(runner, "provisioned", provisioned),
+        patch.object(runner, "impaired", impaired),
+        patch.object(runner, "measure", measure),
+    ):
+        yield
 
 
 @dataclass(slots=True)
 class RecordedNode:
-    """A node that answers as it did; `place` is the last change that it was asked for, -1 before any.
+    """A node that answers as it did in the part of the run that is under way.
 
-    A question that was asked many times is answered as it was nearest to where all nodes are: of two that work
-    together, one may be the first to hear of the next test.
+    There it gives its answers in order: after a change none from before it, and its last one again where it is asked
+    more often than it was.
     """
 
     host: str
     said: Sequence[Said]
-    clock: Clock
-    place: int = -1
-    _given: int = -1
+    _given: dict[str, int] = field(default_factory=dict)
     _by_key: dict[str, list[int]] = field(default_factory=dict)
-    _changes: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Find answers by question."""
         for number, one in enumerate(self.said):
             self._by_key.setdefault(one.key, []).append(number)
-            if one.changes:
-                self._changes.append(number)
 
     def answer(self, key: str, what: str) -> Answer:
         """What the node said to that; CommandError where it was never asked."""
@@ -139,29 +173,25 @@ class RecordedNode:
             places = self._by_key.get(key)
             if places is None:
                 raise CommandError(self.host, (what[:4000],), 99, "was not asked this when it was recorded")
-            number = self._chosen(places)
-            if self.said[number].changes:
-                self.place = self._given = number
-            elif self.place < number < self._until():
-                self._given = max(self._given, number)
-            self.clock.now = self.said[number].number
+            mine = [one for one in places if self.said[one].scene == Scene.now]
+            number = self._chosen(mine or self._nearby(places))
+            if mine:
+                self._given[Scene.now] = max(number, self._given.get(Scene.now, -1))
             return self.said[number].answer
 
-    def _until(self) -> int:
-        """Where the next change is."""
-        next_one = bisect.bisect_right(self._changes, self.place)
-        return self._changes[next_one] if next_one < len(self._changes) else len(self.said)
-
     def _chosen(self, places: Sequence[int]) -> int:
-        """The next answer; of a question the last one since the latest change, where all were given."""
-        after = bisect.bisect_right(places, self._given)
-        to_come = places[after:]
-        if not self.said[places[0]].changes:
-            until = self._until()
-            here = [one for one in places if self.place < one < until]
-            if here:
-                return next((one for one in here if one > self._given), here[-1])
-        return min(to_come or places, key=lambda one: abs(self.said[one].number - self.clock.now))
+        """The next one, else the last again."""
+        given = self._given.get(Scene.now, -1)
+        return next((one for one in places if one > given), places[-1])
+
+    def _nearby(self, places: Sequence[int]) -> Sequence[int]:
+        """The answers of the nearest part around this one, of whatever part where there is none."""
+        around = Scene.now
+        while around:
+            around = around.rpartition("/")[0]
+            if found := [one for one in places if self.said[one].scene == around]:
+                return found
+        return places
 
 
 def _answered(steps: Sequence[Step], answer: Answer) -> list[Completed]:
@@ -204,8 +234,7 @@ class RecordedProcess:
 @contextmanager
 def replayed(recording: Recording) -> Iterator[dict[str, RecordedNode]]:
     """Within, every shell is one of a recorded node."""
-    clock = Clock()
-    nodes = {host: RecordedNode(host, said, clock) for host, said in recording.nodes.items()}
+    nodes = {host: RecordedNode(host, said) for host, said in recording.nodes.items()}
     alive = SimpleNamespace(is_active=lambda: True)
 
     def round_trip(here: Shell, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
@@ -225,6 +254,7 @@ def replayed(recording: Recording) -> Iterator[dict[str, RecordedNode]]:
         return SimpleNamespace(get_transport=lambda: alive)
 
     with (
+        scenes(),
         patch.object(Shell, "_round_trip", round_trip),
         patch.object(Shell, "start", start),
         patch.object(Shell, "feed", feed),
@@ -241,20 +271,21 @@ def recorded(recording: Recording) -> Iterator[None]:
     def round_trip(here: Shell, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         completed = own_round_trip(here, steps, stop=stop)
         answer = [(one.exit_code, one.stdout, one.stderr) for one in completed]
-        recording.add(here.host, Said(script_key(steps, stop=stop), stop, answer))
+        recording.add(here.host, Said(script_key(steps, stop=stop), answer))
         return completed
 
     def start(here: Shell, argv: Sequence[str], *, timeout_s: float) -> Any:
-        recording.add(here.host, Said(key_of(STARTED, *argv), changes=True, answer=[(0, "", "")]))
+        recording.add(here.host, Said(key_of(STARTED, *argv), answer=[(0, "", "")]))
         return _RecordingProcess(own_start(here, argv, timeout_s=timeout_s), recording)
 
     def feed(here: Shell, argv: Sequence[str], chunks: Iterable[bytes], *, stalled_s: float) -> Completed:
         done = own_feed(here, argv, chunks, stalled_s=stalled_s)
         answer = [(done.exit_code, done.stdout, done.stderr)]
-        recording.add(here.host, Said(key_of(FED, *argv), changes=True, answer=answer))
+        recording.add(here.host, Said(key_of(FED, *argv), answer=answer))
         return done
 
     with (
+        scenes(),
         patch.object(Shell, "_round_trip", round_trip),
         patch.object(Shell, "start", start),
         patch.object(Shell, "feed", feed),
@@ -270,7 +301,7 @@ class _RecordingProcess:
         self.channel = inner.channel
 
     def _add(self, key: str, *answer: Any) -> None:
-        self._recording.add(self._inner.host, Said(key, changes=False, answer=[answer]))
+        self._recording.add(self._inner.host, Said(key, answer=[answer]))
 
     def wait_for(self, text: str) -> str:
         """As the process's own."""

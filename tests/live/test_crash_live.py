@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tasks
-from tests.crash.test_every_point import BEFORE_A_MANIFEST, SAME, chosen, table
+from tests.crash.test_every_point import BEFORE_A_MANIFEST, CELLS, chosen, table
 from workflows.run import provenance
 from workflows.run.hosts import run_on
 from workflows.run.site import Site
@@ -70,8 +70,7 @@ def test_a_killed_run_is_ended_by_resume_and_leaves_nothing(
     run = tmp_path / "run"
     assert controller(tmp_path, *MATRIX, "--out", str(run), kill_at=at) == -9
     assert controller(tmp_path, "--resume", str(run)) == 0, (tmp_path / "said.txt").read_text()
-    kept = [column for column in SAME if column != "data_plane"]
-    assert table(run).select(kept).equals(table(whole / "run").select(kept)), at
+    assert table(run).select(CELLS).equals(table(whole / "run").select(CELLS)), at
     assert provenance.compare_footprints(before, provenance.footprint(site)) == [], at
     assert RunFiles(run).manifest().left_nothing
 

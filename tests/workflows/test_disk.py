@@ -64,6 +64,17 @@ def test_a_disk_that_fills_up_loses_nothing(disk: Path) -> None:
     assert (CELL.key, written) in Store.open(disk / "run").finished
 
 
+def test_half_a_line_is_never_followed_by_another(disk: Path) -> None:
+    """What a full disk took of a line is taken back, so that whoever goes on writing there spoils nothing."""
+    store = Store.create(disk / "run", Manifest(seed=1))
+    with pytest.raises(StoreError, match="No space left"):
+        fill(store)
+    written = len(store.events)
+    mount("-o", "remount,size=1m", str(disk))
+    store.append(record(written))
+    assert Store.open(disk / "run").finished == {(CELL.key, n) for n in range(written + 1)}
+
+
 def test_a_read_only_disk_is_one_sentence(disk: Path) -> None:
     """A new run is refused as bad input; one that goes on stops at the first write and leaves all as it is."""
     Store.create(disk / "run", Manifest(seed=1)).append(record(1))

@@ -33,13 +33,14 @@ def write_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> None:
         raise
 
 
-def open_private(path: Path, flags: int) -> BinaryIO:
+def open_private(path: Path, flags: int, *, buffered: bool = True) -> BinaryIO:
     """Open a file for writing, made if it is not there; mode 0600 whatever the umask and its mode before.
 
-    `flags` are those of open(2) beside O_WRONLY and O_CREAT: O_APPEND or O_TRUNC.
+    `flags` are those of open(2) beside O_WRONLY and O_CREAT: O_APPEND or O_TRUNC. What is not buffered is written at
+    once, or a part of it: `write` says how much.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, PRIVATE)
-    file = os.fdopen(descriptor, "wb")
+    file = os.fdopen(descriptor, "wb", buffering=-1 if buffered else 0)
     os.fchmod(descriptor, PRIVATE)
     return file
 

@@ -9,6 +9,7 @@ from nornir.core import Nornir
 
 from inventory.kept import nornir_of_kept
 from inventory.load import load
+from tasks.firewall.registry import driver_of
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.impairment.netem import NetemEngine
@@ -44,10 +45,15 @@ class LeftRun:
 
     @property
     def lab_is_gone(self) -> bool:
-        """Whether it ran on a lab, and none is up: with its nodes all has gone that was on them."""
+        """Whether it ran on a lab, and none is up: with its nodes all has gone that was on them.
+
+        A firewall that is an appliance is none of the lab's.
+        """
         if self.manifest is None or not self.manifest.testbed:
             return False
-        return emulated(read_testbed(self.manifest)) and find() is None
+        if not emulated(read_testbed(self.manifest)) or find() is not None:
+            return False
+        return not any(driver_of(host).is_appliance for host in self.place()[0].inventory.hosts.values())
 
     def note_clean(self) -> None:
         """Keep in the manifest that its nodes were cleaned, where there is one."""

@@ -27,9 +27,9 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
     """
     found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(OURS))
     own = _own({name: one.result for name, one in found.items()}, store.manifest().former_sysctls)
-    sessions.note(store, sysctls_before=own, sysctls_restored=False)
-    promise_settings(site, own)
     try:
+        sessions.note(store, sysctls_before=own, sysctls_restored=False)
+        promise_settings(site, own)
         run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS)
         yield
     finally:
@@ -38,7 +38,7 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
 
 def _put_back(site: Site, store: Store, own: Settings) -> None:
     if taken_by_another(site):
-        # that run found these settings and has them as its own affair
+        # the nodes have set them back by themselves, and what they hold now is another run's
         return
     try:
         run_on(site.nr, list(own), tasks.put_sysctls_back, former=own)

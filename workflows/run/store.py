@@ -8,6 +8,7 @@ import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from vpnmesh.documents.json_text import parse_json
 from vpnmesh.documents.yaml_text import unreadable
@@ -211,8 +212,8 @@ class Store:
         kept = hide_values(line, self.hide)
         event = parse_event(kept, str(path), len(self.events) + 1)
         try:
-            with open_private(path, os.O_APPEND) as journal:
-                _write_whole(journal.fileno(), json.dumps(kept).encode() + b"\n")
+            with open_private(path, os.O_APPEND, buffered=False) as journal:
+                _append_whole(journal, json.dumps(kept).encode() + b"\n")
         except OSError as error:
             raise self._not_taken(path, error) from error
         self.events.append(event)
@@ -228,21 +229,17 @@ class Store:
         return StoreError(f"{path}: {error.strerror}; {first}, then go on with --resume {self.directory}")
 
 
-def _write_whole(journal: int, line: bytes) -> None:
-    """Append the line and have it on the disk, or leave the file as it was: OSError.
-
-    A disk that fills up takes a part of a line; the next line that finds room would make one broken line of both, and
-    a journal with such a line is read no more.
-    """
-    length = os.fstat(journal).st_size
+def _append_whole(file: BinaryIO, line: bytes) -> None:
+    """Append the line, or nothing of it: after half of one, as a signal or a full disk leaves it, none can be read."""
+    length = os.fstat(file.fileno()).st_size
     try:
         left = memoryview(line)
         while left:
-            left = left[os.write(journal, left) :]
-        os.fsync(journal)
-    except OSError:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except BaseException:
         with contextlib.suppress(OSError):
-            os.ftruncate(journal, length)
+            os.ftruncate(file.fileno(), length)
         raise
 
 
