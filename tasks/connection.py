@@ -129,9 +129,12 @@ class Shell:
         mark = secrets.token_hex(16)
         script = "".join(rendered(step, mark, stop=stop) for step in steps)
         limit = sum(timeout_s(step) for step in steps) + GRACE_S
-        channel = self._channel(("sh", "-c", _FED, mark, "sh", "-s"), limit)
+        # a shell before the shell is needed only to keep a password out of the script
+        waiting = ("sh", "-c", _FED, mark) if self.password else ()
+        channel = self._channel((*waiting, "sh", "-s"), limit)
         try:
-            channel.sendall(f"{self._prologue()}{mark}\n{script}".encode())
+            ahead = f"{self._prologue()}{mark}\n" if waiting else ""
+            channel.sendall(f"{ahead}{script}".encode())
             channel.shutdown_write()
             stdout, stderr = _drain(channel)
             completed = ended(steps, mark, stdout, stderr)
