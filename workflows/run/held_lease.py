@@ -134,8 +134,8 @@ class HeldLease:
     def regain(self) -> None:
         """Ask every node, and take it again where it was lost; TestbedHeldError where another run holds a node by now.
 
-        A node that lost it and does not answer is a CheckError. One that was taken again is in `anew`: it has nothing of
-        what the run set any more. A later session of the same run is another one, too: nothing is taken from it.
+        A node that lost it and does not answer is a CheckError. One that was taken again is in `anew`: it has nothing
+        of what the run set any more. A later session of the same run is another one, too: nothing is taken from it.
         """
         with contextlib.suppress(CheckError):
             self.renew()

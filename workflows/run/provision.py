@@ -9,6 +9,7 @@ from itertools import combinations
 import tasks
 from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_network
+from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.masks import masked
 from vpnmesh.model import Scenario
