@@ -25,7 +25,7 @@ from inventory.load import load
 from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
-from workflows.run.lease import forget_leases
+from workflows.run.lease import forget_leases, runs_going_on
 from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -45,13 +45,18 @@ NOTHING_LEFT = "nothing of vpnmesh is left"
 @click.option(
     "--inventory", help="a built-in inventory, or a folder with hosts.yaml; default: the run's own, else lab"
 )
+@click.option(
+    "--force", is_flag=True, help="also where the lease of a run says that it may still be going on"
+)
 @click.option("--dry-run", is_flag=True, help="show what would be removed, and remove nothing")
 @bad_input_exits_2
-def main(*, run: str | None, every: bool, runs: Path, inventory: str | None, dry_run: bool) -> None:
+def main(
+    *, run: str | None, every: bool, runs: Path, inventory: str | None, force: bool, dry_run: bool
+) -> None:
     """Clean all nodes."""
     if every and (run or inventory):
         raise InputError("--all", "goes without --run and --inventory", "each run has its own nodes")
-    codes = [_clean(one, inventory, dry_run=dry_run) for one in _chosen(run, runs, every=every)]
+    codes = [_clean(one, inventory, force=force, dry_run=dry_run) for one in _chosen(run, runs, every=every)]
     code = max(codes, default=CLEAN)
     if code == CLEAN:
         say("nothing was changed" if dry_run else NOTHING_LEFT)
@@ -67,7 +72,7 @@ def _chosen(run: str | None, runs: Path, *, every: bool) -> Sequence[LeftRun]:
     return (LeftRun(left=Left(FirewallRun(run) if run else None)),)
 
 
-def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
+def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -> int:
     """Take away what that run left; the exit code."""
     if run.directory:
         say(f"{run.directory}:")
@@ -75,18 +80,26 @@ def _clean(run: LeftRun, inventory: str | None, *, dry_run: bool) -> int:
         run.note_clean()
         return CLEAN
     site = Site(*(run.place() if inventory is None else load(inventory)))
+    if not (force or dry_run):
+        _refuse_beside_run(site)
     code = CLEAN
-    if not dry_run:
-        # the nodes would undo it later by themselves, and let no other run begin until then
-        forget_leases(site, run.left.mark.run if run.left.mark else "")
     for removal in sweep(site, run.left, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
             say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
     if code == CLEAN and not dry_run:
+        # as long as something is left, the nodes undo it by themselves; after that they would only let no run begin
+        forget_leases(site, run.left.mark.run if run.left.mark else "")
         forget_cluster(site.testbed)
         run.note_clean()
     return code
+
+
+def _refuse_beside_run(site: Site) -> None:
+    """InputError names a run that may still be going on: what it made is not taken away beneath it."""
+    for name, holder in runs_going_on(site).items():
+        way_out = "end that run, or wait until its lease is over; --force where you know that it has ended"
+        raise InputError(name, f"is held by {holder}", way_out)
 
 
 if __name__ == "__main__":
