@@ -20,6 +20,7 @@ UNSERVED: Mapping[str, str] = {
     "kubernetes": LONG,
     "calico": NO_REGISTRY,
     "netbox-python": "Debian 12 has Python 3.11, NetBox wants 3.12, and no package index ships an interpreter",
+    "advisories": "a registry of Go modules need not carry the database of their known holes",
     "netem": KERNEL,
     "kernel-wireguard": KERNEL,
     "bridge-vlan-filtering": KERNEL,

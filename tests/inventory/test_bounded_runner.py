@@ -153,7 +153,8 @@ def test_ctrl_c_ends_all_tasks_in_flight_and_begins_no_other(mute: Ended) -> Non
     nr = hosts_on(100, BoundedRunner(num_workers=8))
     with pytest.raises(KeyboardInterrupt):
         nr.run(hangs)
-    assert sorted(begun) == sorted(mute.woken)
+    # a task that is ended before it waits is not woken: it is refused the line
+    assert set(mute.woken) <= set(begun)
     assert len(begun) == 8
 
 
