@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,9 @@ def _forked(recording: Recording, job: dict[str, Any]) -> int:
     code = 99
     try:
         code = _job(recording, job)
+    except BaseException:  # noqa: BLE001 - whatever it was, the process ends here
+        # what a test shows of a job that did not end by itself
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

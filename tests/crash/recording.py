@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from inventory.lines import Line
 from tasks import connection
 from tasks.connection import Shell
 from tasks.script import argv_of, rendered
@@ -235,7 +236,7 @@ class RecordedProcess:
 def replayed(recording: Recording) -> Iterator[dict[str, RecordedNode]]:
     """Within, every shell is one of a recorded node."""
     nodes = {host: RecordedNode(host, said) for host, said in recording.nodes.items()}
-    alive = SimpleNamespace(is_active=lambda: True)
+    alive = SimpleNamespace(is_active=lambda: True, sock=SimpleNamespace(close=lambda: None))
 
     def round_trip(here: Shell, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         what = "\n".join(rendered(step, "MARK", stop=stop) for step in steps)
@@ -250,15 +251,16 @@ def replayed(recording: Recording) -> Iterator[dict[str, RecordedNode]]:
         answer = nodes[here.host].answer(key_of(FED, *argv), str(argv))[0]
         return Completed(tuple(argv), *answer)
 
-    def client(*_: object) -> Any:
-        return SimpleNamespace(get_transport=lambda: alive)
+    def log_in(_host: object, _config: object, line: Line, *_: object) -> None:
+        client: Any = SimpleNamespace(get_transport=lambda: alive, close=lambda: None)
+        line.client = client
 
     with (
         scenes(),
         patch.object(Shell, "_round_trip", round_trip),
         patch.object(Shell, "start", start),
         patch.object(Shell, "feed", feed),
-        patch.object(connection, "_client", client),
+        patch.object(connection, "log_in", log_in),
     ):
         yield nodes
 
