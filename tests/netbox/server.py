@@ -161,6 +161,9 @@ class NetBoxServer:
             *("web", *gunicorn, "--workers", str(self.workers), "--threads", "2", "--timeout", "120"),
             *(
                 "--preload",
+                # as a web server before it would; with its own two seconds it closes while a busy client sends
+                "--keep-alive",
+                "75",
                 "--worker-tmp-dir",
                 str(self.directory),
                 "--no-control-socket",

@@ -8,7 +8,7 @@ import tasks
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.host.lease import SECONDS, LeaseHolder
 from workflows.run.held_lease import WAY_OUT, HeldLease, ended_here, lease_of
-from workflows.run.hosts import ask_each, run_on
+from workflows.run.hosts import ask_each
 from workflows.run.interrupts import InterruptedRunError
 from workflows.run.site import Site
 
@@ -87,7 +87,9 @@ def forget_leases(site: Site, run: str = "") -> dict[str, VpnmeshError]:
 
 
 def refuse_beside_run(site: Site) -> None:
-    """InputError names a node that a run holds: nothing is changed there by hand meanwhile."""
-    for name, result in run_on(site.nr, site.all_nodes, tasks.read_lease).items():
-        if holder := result.result.holder:
-            raise InputError(name, f"is held by {holder}", WAY_OUT)
+    """InputError names a node that a run holds: nothing is changed there by hand meanwhile.
+
+    A run holds all nodes, so those that answer tell; where none does, what is to be changed may be elsewhere.
+    """
+    for name, holder in lease_holders(site).items():
+        raise InputError(name, f"is held by {holder}", WAY_OUT)
