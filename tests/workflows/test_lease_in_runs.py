@@ -9,7 +9,8 @@ from rich.console import Console
 
 from tests.workflows.test_runner import failing
 from tests.workflows.test_runner import plan as plan  # noqa: PLC0414 - a fixture
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import CheckError, InputError
+from vpnmesh.host.lease import LeaseHolder
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Condition, Testbed
 from vpnmesh.solutions import solution_named
@@ -17,8 +18,9 @@ from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.outcome import Failed
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import measure, provision, runner
+from workflows.run import lease, measure, provision, runner
 from workflows.run.held_lease import TestbedHeldError
+from workflows.run.lease import refuse_beside_run
 from workflows.run.progress import RunProgress
 from workflows.run.runner import MatrixRun
 from workflows.run.site import Site
@@ -130,3 +132,14 @@ def test_an_attempt_that_ended_after_its_lease_is_no_figure(
     record, checked = measure.measure(context, attempt, impaired)
     assert record.outcome == Failed("lease", OVER.reason)
     assert checked is None
+
+
+def test_by_hand_nothing_is_changed_beside_a_run(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node that answers is enough to know; where none is held, the change goes on."""
+    site = Site(None, bed)  # type: ignore[arg-type]
+    holder = LeaseHolder("run-1", "elsewhere.example", "2026-01-01T10:00:00+00:00", 12)
+    monkeypatch.setattr(lease, "lease_holders", lambda _site: {"worker2": holder})
+    with pytest.raises(InputError, match=r"worker2: is held by run run-1 of elsewhere\.example"):
+        refuse_beside_run(site)
+    monkeypatch.setattr(lease, "lease_holders", lambda _site: {})
+    refuse_beside_run(site)
