@@ -192,4 +192,4 @@ def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
 
 def _machine(site: Site, host: str) -> str:
     """Each node by its own processor: a mesh may mix them."""
-    return str(run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result).strip()
+    return str(run_on(site.nr, [host], tasks.read_version, argv=("uname", "-m"))[host].result)
