@@ -32,6 +32,7 @@ Examples:
   python -m vpnmesh.lab up --port-rate none     unshaped
   python -m vpnmesh.lab up --nodes 12           six workers more; other commands: --inventory lab-12
   python -m vpnmesh.lab up --like my-testbed    its twin: the same names, VLANs, addresses; --inventory twin
+  python -m vpnmesh.lab up --like my-testbed --paths paths.json   with its paths' round trips and loss
   python -m vpnmesh.lab up --like netbox:site=edge --dry-run   what would be built, and what differs
   python -m vpnmesh.lab up --kubernetes         nodes that can run containers and kubelet
   python -m vpnmesh.lab shell worker1           a root shell in a node
@@ -94,6 +95,13 @@ def main() -> None:
     default=None,
     help="A twin of that testbed: a folder, netbox, or netbox:FILTERS; what differs is shown.",
 )
+@click.option(
+    "--paths",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="With --like: replay round trips and loss that `workflows.doctor --record-paths FILE` measured.",
+)
 @click.option("--dry-run", is_flag=True, help="With --like: show what would be built, and build nothing.")
 @click.option(
     "--port-rate",
@@ -113,6 +121,7 @@ def up_command(
     folder: Path | None,
     nodes: int | None,
     like: str | None,
+    paths: Path | None,
     port_rate: float | None,
     *,
     dry_run: bool,
@@ -123,10 +132,11 @@ def up_command(
     With --like it is the twin of another testbed: the same names, roles, VLANs, prefixes and addresses.
     """
     with _sentences():
-        _check_options(folder, nodes, like, dry_run=dry_run)
+        _check_options(folder, nodes, like, paths, dry_run=dry_run)
         if like is not None:
             asked = context.get_parameter_source("port_rate") is not ParameterSource.DEFAULT
-            _up_like(like, port_rate, rate_is_asked=asked, kubernetes=kubernetes, dry_run=dry_run)
+            request = _request(like, port_rate, paths, rate_is_asked=asked, kubernetes=kubernetes)
+            _up_like(request, dry_run=dry_run)
             return
         base = folder or default_folder()
         testbed = read_testbed(base) if nodes is None else sized_testbed(base, nodes)
@@ -139,23 +149,31 @@ def up_command(
         _tell_login(lab)
 
 
-def _check_options(folder: Path | None, nodes: int | None, like: str | None, *, dry_run: bool) -> None:
+def _check_options(
+    folder: Path | None, nodes: int | None, like: str | None, paths: Path | None, *, dry_run: bool
+) -> None:
     if like is not None and (folder is not None or nodes is not None):
         raise InputError("--like", "goes with neither --inventory nor --nodes", "name one testbed")
-    if dry_run and like is None:
-        raise InputError("--dry-run", "goes with --like", "name a testbed, e.g. --like inventory/baremetal")
+    for option, given in (("--dry-run", dry_run), ("--paths", paths is not None)):
+        if given and like is None:
+            raise InputError(option, "goes with --like", "name a testbed, e.g. --like inventory/baremetal")
 
 
-def _up_like(
-    like: str, port_rate: float | None, *, rate_is_asked: bool, kubernetes: bool, dry_run: bool
-) -> None:
+def _request(
+    like: str, port_rate: float | None, paths: Path | None, *, rate_is_asked: bool, kubernetes: bool
+) -> twin_command.TwinRequest:
     from inventory.sources import inventory_text  # noqa: PLC0415 - NetBox and Nornir, which no other lab needs
 
     text, place = inventory_text(like, "--like")
-    request = twin_command.TwinRequest(text, place, port_rate, rate_is_asked, kubernetes)
+    return twin_command.TwinRequest(text, place, port_rate, rate_is_asked, kubernetes, paths)
+
+
+def _up_like(request: twin_command.TwinRequest, *, dry_run: bool) -> None:
     twin, rate = twin_command.plan(request)
     twin_command.show(twin, rate)
     if dry_run:
+        if found := twin_command.read_paths(request, twin):
+            twin_command.show_recorded(found)
         click.echo("nothing was built")
         return
     before = find()

@@ -6,7 +6,7 @@ login, an appliance as the firewall, a rate of its own per port) is replaced, an
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from vpnmesh.documents.inventory_text import Entry, InventoryText
 from vpnmesh.errors import InputError
@@ -190,8 +190,3 @@ def _reached(twin: Twin) -> Iterator[Difference]:
     if shared:
         said = f"on the underlay's interface of {', '.join(shared)}"
         yield Difference("management's interface", said, "a port of its own on every node")
-
-
-def addresses_of(testbed: Testbed) -> dict[str, IPv4Address]:
-    """The nodes between which paths are: all but the firewall, by name, with their underlay address."""
-    return {node.name: node.underlay for node in testbed.nodes if Role.FIREWALL not in node.roles}

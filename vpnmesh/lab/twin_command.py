@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from vpnmesh.doctor.paths import RecordedPaths, parse_paths
 from vpnmesh.documents.inventory_text import Entry, InventoryText
+from vpnmesh.errors import InputError
 from vpnmesh.lab.controller import used_networks
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_inventory
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, Progress, up
+from vpnmesh.lab.replay import Ends, ReplayedPath, check_paths
+from vpnmesh.lab.replaying import check_engine, look, replay
 from vpnmesh.lab.sizes import write_inventory
 from vpnmesh.lab.topology import plan_topology
 from vpnmesh.lab.twin import Machine, Twin, differences, plan_twin, port_rate_of
+from vpnmesh.tools.ping import PingSummary
 
 NAME = "twin"
 
@@ -31,6 +37,7 @@ class TwinRequest:
     port_rate_mbit_s: float | None
     rate_is_asked: bool
     kubernetes: bool
+    paths: Path | None = None
 
 
 def plan(request: TwinRequest) -> tuple[Twin, float | None]:
@@ -43,6 +50,19 @@ def plan(request: TwinRequest) -> tuple[Twin, float | None]:
     return twin, rate
 
 
+def read_paths(request: TwinRequest, twin: Twin) -> RecordedPaths | None:
+    """The paths that are to be replayed, checked against the testbed; None where none are."""
+    if request.paths is None:
+        return None
+    place = f"--paths: {request.paths}"
+    try:
+        found = parse_paths(request.paths.read_bytes(), place)
+    except OSError as error:
+        raise InputError(place, f"cannot be read: {error.strerror}") from error
+    check_paths(found, twin.testbed, place)
+    return found
+
+
 def lab_login() -> Entry:
     """How a lab's nodes are logged in to: what the defaults of its own inventory say, without their data."""
     return {key: value for key, value in read_inventory(default_folder()).defaults.items() if key != "data"}
@@ -50,8 +70,13 @@ def lab_login() -> Entry:
 
 def build(twin: Twin, rate: float | None, request: TwinRequest, progress: Progress) -> Lab:
     """Bring the twin up, or find it up, and write its inventory into the lab's directory."""
+    found = read_paths(request, twin)
+    if found is not None:
+        check_engine()
     lab = up(twin.testbed, port_rate_mbit_s=rate, kubernetes=request.kubernetes, progress=progress)
     write_inventory(twin.text, folder())
+    if found is not None:
+        show_replay(replay(lab, twin.testbed, found, f"--paths: {request.paths}"), look(lab, twin.testbed))
     return lab
 
 
@@ -69,6 +94,26 @@ def show(twin: Twin, rate: float | None) -> None:
     for one in differences(twin, machine):
         table.add_row(one.matter, one.real, one.twin)
     console.print(table)
+
+
+def show_replay(paths: Sequence[ReplayedPath], seen: Mapping[Ends, PingSummary]) -> None:
+    """Every path as it was recorded, as the twin has it now, and what was added for that."""
+    table = Table(
+        *("path", "recorded, ms", "twin alone, ms", "added, ms", "twin now, ms (least)", "recorded loss, %"),
+        title="Paths",
+    )
+    for path in paths:
+        rtt = seen[path.first, path.second].rtt
+        now = "no answer" if rtt is None else f"{rtt.min_ms:.2f}"
+        figures = (f"{path.recorded_ms:.2f}", f"{path.own_ms:.2f}", f"{path.delay_ms:g}", now)
+        table.add_row(f"{path.first} - {path.second}", *figures, f"{path.recorded_loss_pct:.2f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def show_recorded(found: RecordedPaths) -> None:
+    """Every path that would be replayed."""
+    for path in found.paths:
+        click.echo(f"{path.first} - {path.second}: {path.rtt_ms:.2f} ms, {path.loss_pct:.2f} % lost")
 
 
 def _nodes(twin: Twin) -> Table:
