@@ -9,6 +9,7 @@ from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.core.plugins.runners import RunnerPlugin
 
+from inventory.clear_secrets import refuse_clear_secrets
 from inventory.host_keys import make_strict
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
@@ -77,6 +78,7 @@ def _load(place: str, inventory: dict[str, object], workers: int | None) -> tupl
     nr = _nornir(inventory, workers)
     _use_lab_directory(nr.inventory)
     make_strict(nr.inventory, place)
+    refuse_clear_secrets(nr.inventory, place, shared=inventory["plugin"] != "SimpleInventory")
     return nr, place
 
 

@@ -5,6 +5,7 @@ up in time, tries again only where the server itself failed, and can reach no ho
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from pynetbox.core.query import AllocationError, ContentError, Request, RequestE
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from inventory.secrets import Source, Way, command_source, learn, secret_from
 from vpnmesh.errors import UNREADABLE, InputError
 
 URL_VARIABLE = "NETBOX_URL"
 TOKEN_VARIABLE = "NETBOX_TOKEN"  # noqa: S105 - the variable's name, not a token
+COMMAND_VARIABLE = "NETBOX_TOKEN_COMMAND"
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 PARALLEL_REQUESTS = 4
@@ -92,16 +95,11 @@ class NetBox:
     def from_environment(
         cls, url: str | None = None, *, page_size: int = 1000, ca_bundle: str | None = None
     ) -> "NetBox":
-        """The server in `$NETBOX_URL`, or at `url`, with the token in `$NETBOX_TOKEN`."""
+        """The server in `$NETBOX_URL`, or at `url`, with the token of `$NETBOX_TOKEN`, of a command or a prompt."""
         url = url or os.environ.get(URL_VARIABLE, "")
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if not url:
             raise InputError(URL_VARIABLE, "not set", "export it, for example https://netbox.example.org")
-        if not token:
-            raise InputError(
-                TOKEN_VARIABLE, "not set", "export an API token; a read-only one is enough to read"
-            )
-        return cls(url, token, page_size=page_size, ca_bundle=ca_bundle)
+        return cls(url, _token(), page_size=page_size, ca_bundle=ca_bundle)
 
     @property
     def sent(self) -> int:
@@ -195,6 +193,18 @@ class NetBox:
 
     def _no_netbox(self, path: str) -> InputError:
         return InputError(self.url, f"is no NetBox: /api/{path}/ is not a list of objects", "correct the URL")
+
+
+def _token() -> str:
+    """The token of the variable, of the command in the other one, or of a prompt where there is a terminal."""
+    if token := os.environ.get(TOKEN_VARIABLE, "").strip():
+        return learn(token).reveal()
+    if line := os.environ.get(COMMAND_VARIABLE, "").strip():
+        return secret_from(command_source(line, COMMAND_VARIABLE), COMMAND_VARIABLE).reveal()
+    if not sys.stdin.isatty():
+        way_out = f"export an API token (one to read is enough), or in {COMMAND_VARIABLE} what prints one"
+        raise InputError(TOKEN_VARIABLE, "not set", way_out)
+    return secret_from(Source(Way.PROMPT, ("API token of NetBox",)), TOKEN_VARIABLE).reveal()
 
 
 @dataclass(frozen=True, slots=True)

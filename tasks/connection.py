@@ -21,6 +21,7 @@ from nornir.core.task import Task
 from inventory.lines import Line, line_of
 from inventory.marks import is_marked, not_marked
 from inventory.runner import hold_line
+from inventory.secrets import secret_of
 from tasks.login import Refuse, Retries, log_in
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
@@ -285,10 +286,9 @@ def shell_of(task: Task, host: Host) -> Shell:
         client = line.client
     if client is None:
         raise NodeUnreachableError(host.name, "the connection is closed")
-    password = host.get("sudo_password")
-    secret = Secret(str(password)) if password else None
+    password = secret_of(host, "sudo_password")
     return Shell(
-        host.name, client, host.username != "root", secret, host.get(LEASE_KEY) or "", is_marked(host)
+        host.name, client, host.username != "root", password, host.get(LEASE_KEY) or "", is_marked(host)
     )
 
 

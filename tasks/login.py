@@ -29,6 +29,7 @@ from tenacity import (
 )
 
 from inventory.lines import Line
+from inventory.secrets import secret_of
 from tasks.known_hosts import known_hosts, private_key
 from vpnmesh.errors import NodeUnreachableError
 
@@ -123,11 +124,15 @@ def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retr
 
 
 def login_of(host: Host, config: Config) -> Login:
-    """The inventory's netmiko options as netmiko itself reads them; nothing is opened."""
+    """The inventory's netmiko options as netmiko itself reads them, and its secrets; nothing is opened."""
     options = host.get_connection_parameters(SETTINGS)
     plugin = Netmiko()
+    password, passphrase = secret_of(host, "ssh_password"), secret_of(host, "ssh_passphrase")
     extras = {**(options.extras or {}), "auto_connect": False}
-    plugin.open(options.hostname, options.username, options.password, options.port, "linux", extras, config)
+    if passphrase:
+        extras["passphrase"] = passphrase.reveal()
+    word = password.reveal() if password else options.password
+    plugin.open(options.hostname, options.username, word, options.port, "linux", extras, config)
     settings = plugin.connection
     # one filter a connection would stay with netmiko's log until the terminal is closed that is never opened
     logging.getLogger("netmiko").removeFilter(settings._secrets_filter)  # noqa: SLF001 - what its disconnect() does

@@ -12,19 +12,15 @@
 Without a file: the agent of the worker's user, and its known hosts.
 """
 
-import os
 import stat
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import cast
 
+from inventory.secrets import is_source, secret_from, source_of
 from vpnmesh.documents.yaml_text import parse_yaml, unreadable
 from vpnmesh.errors import InputError, UnknownNameError
 
-COMMAND_S = 30.0
-"""What a command that gives a secret may take."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 Entry = Mapping[str, object]
 
@@ -105,39 +101,11 @@ def _entry(value: object, place: str) -> Entry:
     for key, one in entry.items():
         if key not in KEYS:
             raise UnknownNameError(place, "key", key[:40], list(KEYS))
-        if not isinstance(one, str) and not _asks(one):
+        if not isinstance(one, str) and not is_source(one):
             way_out = "write text in quotes, {env: NAME}, or {command: [PROGRAM, ARGUMENT]}"
             raise InputError(f"{place}: {key}", "is no text", way_out)
     return entry
 
 
-def _asks(value: object) -> bool:
-    if not isinstance(value, Mapping) or len(value) != 1:
-        return False
-    argv = value.get("command")
-    is_argv = isinstance(argv, list) and bool(argv) and all(isinstance(one, str) for one in argv)
-    return is_argv or isinstance(value.get("env"), str)
-
-
 def _value(value: object, place: str) -> str:
-    if not isinstance(value, Mapping):
-        return str(value)
-    if "env" in value:
-        name = str(value["env"])
-        if not os.environ.get(name):
-            raise InputError(place, f"the environment has no {name}", "set it where the worker is started")
-        return os.environ[name]
-    return _said(tuple(cast("list[str]", value["command"])), place)
-
-
-def _said(argv: tuple[str, ...], place: str) -> str:
-    """What the command prints, without the end of its line; what it says on stderr is not shown, it may be secret."""
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=COMMAND_S, stdin=subprocess.DEVNULL, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(place, f"{argv[0]}: {type(error).__name__}", "try it by hand") from error
-    if done.returncode or not done.stdout.strip():
-        raise InputError(place, f"{argv[0]} gave nothing (exit {done.returncode})", "try it by hand")
-    return done.stdout.rstrip("\n")
+    return value if isinstance(value, str) else secret_from(source_of(value, place), place).reveal()

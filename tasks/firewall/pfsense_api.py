@@ -16,12 +16,13 @@ from nornir.core.inventory import Host
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
+from inventory.secrets import WAY_OUT, Source, Way, learn, secret_from, secret_of
 from vpnmesh.errors import NO_JSON, CheckError, InputError
 from vpnmesh.firewall.pfsense_rest import APPLY, Request
 from vpnmesh.plan import Secret
 
 KEY_VARIABLE = "VPNMESH_PFSENSE_KEY"
-"""The environment variable with the API key, unless the host's `pfsense_key_file` names a file."""
+"""The environment variable with the API key, unless the host's data has `pfsense_key` or `pfsense_key_file`."""
 READ_S, APPLY_S = 30.0, 300.0
 """How long a call may take: every write makes pfSense write its whole configuration; loading takes longest."""
 
@@ -85,16 +86,16 @@ def access(host: Host) -> PfsenseAccess:
 
 
 def _key(host: Host) -> Secret:
+    if (key := secret_of(host, "pfsense_key")) is not None:
+        return key
     if path := host.get("pfsense_key_file"):
         try:
-            return Secret(Path(str(path)).read_text(encoding="utf-8").strip())
+            return learn(Path(str(path)).read_text(encoding="utf-8").strip())
         except OSError as error:
             raise InputError(f"{host.name}: pfsense_key_file", f"{path}: {error.strerror}") from error
-    if key := os.environ.get(KEY_VARIABLE):
-        return Secret(key)
-    raise InputError(
-        f"{host.name}: pfsense_key_file", "missing", f"name a file with the API key, or set {KEY_VARIABLE}"
-    )
+    if os.environ.get(KEY_VARIABLE):
+        return secret_from(Source(Way.ENV, (KEY_VARIABLE,)), f"{host.name}: pfsense_key")
+    raise InputError(f"{host.name}: pfsense_key", "missing", f"set {KEY_VARIABLE}, or {WAY_OUT}")
 
 
 @dataclass(slots=True)

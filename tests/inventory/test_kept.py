@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from inventory.kept import kept_inventory, nornir_of_kept
-from inventory.load import BUILT_IN, load
+from inventory.load import BUILT_IN, nornir_of_files
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_kept_has_no_secret(folder: Path) -> None:
     """Whatever its key is called, wherever it is."""
-    assert "hidden" not in json.dumps(kept_inventory(load(str(folder))[0].inventory))
+    assert "hidden" not in json.dumps(kept_inventory(nornir_of_files(folder).inventory))
 
 
 def test_nodes_come_back_as_they_were_and_passwords_from_today(folder: Path) -> None:
     """The inventory may be gone; where it is there, and has the node at the same address, it gives its passwords."""
-    nr = load(str(folder))[0]
+    nr = nornir_of_files(folder)
     kept = json.loads(json.dumps(kept_inventory(nr.inventory)))
     again = nornir_of_kept(kept)
     for name, host in nr.inventory.hosts.items():

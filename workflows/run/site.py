@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from nornir.core import Nornir
 
+from inventory.secrets import learned
 from tasks.firewall.registry import driver_of
 from vpnmesh.cluster.protocol import Installer
 from vpnmesh.model import Testbed
@@ -25,7 +26,8 @@ class Site:
     """A testbed with its connections.
 
     `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
-    those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
+    those that nodes made and that were asked for, to be masked in all that is kept; `firewall` is the run that
+    firewall changes are made for.
     `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
     deploying. `lease` is the run's hold on the nodes, while it has one.
     """
@@ -34,7 +36,7 @@ class Site:
     testbed: Testbed
     complaints: list[str] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
-    secrets: set[Secret] = field(default_factory=set)
+    secrets: set[Secret] = field(default_factory=lambda: learned)
     firewall: FirewallRun = field(default_factory=FirewallRun)
     installer: Installer | None = None
     tell: Tell = tell_nobody
