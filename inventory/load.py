@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nornir import InitNornir
 from nornir.core import Nornir
-from nornir.core.inventory import Inventory
+from nornir.core.inventory import Host, Inventory
 from nornir.core.plugins.runners import RunnerPlugin
 
 from inventory.clear_secrets import refuse_clear_secrets
@@ -20,6 +20,8 @@ from vpnmesh.model import Testbed
 from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
 
 BUILT_IN = Path(__file__).parent
+SWITCH_GROUP = "role__switch"
+"""The group of hosts that are no nodes, but the switches below them."""
 DEFAULT_LAB_DIRECTORY = "/run/vpnmesh/lab"
 
 
@@ -30,9 +32,15 @@ def records_of(inventory: Inventory, place: str) -> InventoryRecords:
             host.name, host.hostname or "", tuple(group.name for group in host.groups), dict(host.items())
         )
         for host in inventory.hosts.values()
+        if not host.has_parent_group(SWITCH_GROUP)
     )
     groups = {group.name: dict(group.data) for group in inventory.groups.values()}
     return InventoryRecords(place, hosts, groups, dict(inventory.defaults.data))
+
+
+def switches_of(nr: Nornir) -> list[Host]:
+    """The switches below the testbed, which are no nodes of it."""
+    return [host for host in nr.inventory.hosts.values() if host.has_parent_group(SWITCH_GROUP)]
 
 
 def testbed_of(nr: Nornir, place: str) -> Testbed:

@@ -10,6 +10,7 @@ from typing import Protocol
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
 from scrapli import Cli
+from scrapli.auth import LookupKeyValue
 from scrapli.auth import Options as AuthOptions
 from scrapli.exceptions import ScrapliException
 from scrapli.session import Options as SessionOptions
@@ -17,6 +18,7 @@ from scrapli.transport import Ssh2Options
 
 from inventory.marks import refuse_unmarked
 from inventory.repeating import on_controller
+from inventory.secrets import secret_of
 from tasks.connection import Shell, shell
 from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError, VpnmeshError
 from vpnmesh.plan import Command
@@ -76,12 +78,12 @@ def set_access_vlans(
 
 
 @on_controller("it holds the switch's login")
-def read_ports(task: Task, names: tuple[str, ...]) -> Result:
+def read_ports(task: Task, ports: tuple[str, ...]) -> Result:
     """The ports as they are; changes nothing."""
     system = system_named(str(task.host.platform))
     with console(task, system) as here:
-        here.check(names)
-        found = read(here, system, [AccessPort(name, None) for name in names])
+        here.check(ports)
+        found = read(here, system, [AccessPort(name, None) for name in ports])
     return Result(host=task.host, result=found)
 
 
@@ -139,12 +141,18 @@ def console(task: Task, system: System) -> Iterator[Console]:
 def _cli(host: Host, system: System) -> Cli:
     known_hosts = Path(str(host.get("known_hosts") or KNOWN_HOSTS)).expanduser()
     key = host.get("key_file")
+    password, passphrase = secret_of(host, "ssh_password"), secret_of(host, "ssh_passphrase")
+    enable = secret_of(host, "enable_password")
     return Cli(
         str(host.hostname),
         port=host.port or 22,
         definition_file_or_name=system.name,
         auth_options=AuthOptions(
-            username=host.username, password=host.password, private_key_path=str(key) if key else None
+            username=host.username,
+            password=password.reveal() if password else host.password,
+            private_key_path=str(key) if key else None,
+            private_key_passphrase=passphrase.reveal() if passphrase else None,
+            lookups=[LookupKeyValue("enable", enable.reveal())] if enable else None,
         ),
         transport_options=Ssh2Options(known_hosts_path=str(known_hosts)),
         session_options=SessionOptions(operation_timeout_s=CALL_S),

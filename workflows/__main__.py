@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": CommandEntry("workflows.doctor", "Find out whether a run would work, and what to do."),
     "inventory": CommandEntry("workflows.inventory", "Show, check and compare inventories; YAML and NetBox."),
     "firewall": CommandEntry("workflows.firewall", "Show, set and prove a firewall policy."),
+    "switch": CommandEntry("workflows.switch", "Show, plan, set and take back the VLANs of switch ports."),
     "impair": CommandEntry("workflows.impair", "Set loss and delay by hand, and prove them by packets."),
     "growth": CommandEntry(
         "workflows.growth", "Find out what a mesh costs as it grows: join time, control plane."

@@ -59,7 +59,7 @@ class Simulated:
     def now(self, name: str) -> tuple[AccessPort, ...]:
         """Its first two ports as they are."""
         names = tuple(NAMES[name].format(number) for number in (1, 2))
-        found: tuple[AccessPort, ...] = self.run(name, read_ports, names=names)[name][0].result
+        found: tuple[AccessPort, ...] = self.run(name, read_ports, ports=names)[name][0].result
         return found
 
 
@@ -244,5 +244,5 @@ def test_another_host_key_stops_the_login(case: str, simulated: Simulated, tmp_p
         known.write_text(texts[case])
     stranger = Simulated(simulated.ports, known)
     started = time.monotonic()
-    result = stranger.run("arista_eos", read_ports, names=("Ethernet1",))["arista_eos"][0]
+    result = stranger.run("arista_eos", read_ports, ports=("Ethernet1",))["arista_eos"][0]
     assert isinstance(result.exception, NodeUnreachableError), time.monotonic() - started

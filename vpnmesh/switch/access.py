@@ -72,16 +72,16 @@ def system_named(name: str) -> System:
     return SYSTEMS[name]
 
 
-def wanted_ports(testbed: Testbed, ports: Mapping[str, str]) -> tuple[AccessPort, ...]:
+def wanted_ports(
+    testbed: Testbed, ports: Mapping[str, str], place: str = "switch ports"
+) -> tuple[AccessPort, ...]:
     """Each node's port (node name -> port name) in the VLAN of its leg; InputError for a node that is none.
 
     The firewall's port carries all VLANs; it is a trunk or several ports, and left to whoever cabled it.
     """
     names = {node.name for node in testbed.nodes if node != testbed.firewall}
     if unknown := sorted(set(ports) - names):
-        raise InputError(
-            "switch ports", f"'{unknown[0]}' is no node", f"known are: {', '.join(sorted(names))}"
-        )
+        raise InputError(place, f"'{unknown[0]}' is no node", f"known are: {', '.join(sorted(names))}")
     return tuple(AccessPort(port, testbed.node(node).leg.vid) for node, port in ports.items())
 
 
