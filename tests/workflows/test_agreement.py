@@ -20,8 +20,8 @@ from workflows.run.site import Site
 
 UNDOING = {"teardown", "cluster down"}
 """Commands that only take away what ours made, of which each said yes when it was made."""
-NOT_NODES = {"inventory seed"}
-"""Commands whose dry run is about something else than nodes."""
+NOT_NODES = {"inventory seed", "lab up"}
+"""Commands whose dry run is about something else than real nodes: NetBox, the lab."""
 
 
 @pytest.fixture
