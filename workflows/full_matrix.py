@@ -54,7 +54,7 @@ from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.held_lease import HeldLease
-from workflows.run.impair import check_place, choose_engine
+from workflows.run.impair import check_place, engine_of_run
 from workflows.run.intents import of_matrix
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
@@ -205,8 +205,7 @@ def main(
             refuse_foreign(site, resumed=store is not None)
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
-            able = without(plan, missing)
-            may_change(site, asked.inventory, of_matrix(site, able, asked.seed))
+            may_change(site, asked.inventory, of_matrix(site, plan, missing, asked.seed))
             directory = store.directory if store else out or _default_out()
             own = replace(site, firewall=FirewallRun.of(directory))
             with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
@@ -298,7 +297,7 @@ def run(
     unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
-    engine = choose_engine(site, pairs)
+    engine = engine_of_run(site, pairs, plan.profile.conditions)
     if any(plan.profile.conditions):
         check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)

@@ -117,10 +117,9 @@ def _show(agreements: Agreements, inventory: str, intents: Sequence[Intent]) -> 
         f"This is the first time that this is done on the hosts of {inventory} ({names}). What would change there,"
     )
     say("and is taken back at the end:")
-    for one in intents:
-        say(f"\n{one.name}")
-        for line in listed(one.find()):
-            say(f"  {line}")
+    for line in listed(change for one in intents for change in one.find()):
+        say(line)
+    say(f"That is for: {'; '.join(one.name for one in intents)}.")
 
 
 def _said_yes() -> bool:
