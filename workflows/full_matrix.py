@@ -52,8 +52,9 @@ from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
+from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.held_lease import HeldLease
-from workflows.run.impair import check_place, choose_engine
+from workflows.run.impair import check_place, engine_of_run
 from workflows.run.intents import of_matrix
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
@@ -152,6 +153,7 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     help="after how long without a word of this process every node undoes by itself what the run made (docs/leases.md)",
 )
 @yes_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @click.option(
     "--plan",
@@ -200,10 +202,10 @@ def main(
                 show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)
                 return
+            refuse_foreign(site, resumed=store is not None)
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
-            able = without(plan, missing)
-            may_change(site, asked.inventory, of_matrix(site, able, asked.seed))
+            may_change(site, asked.inventory, of_matrix(site, plan, missing, asked.seed))
             directory = store.directory if store else out or _default_out()
             own = replace(site, firewall=FirewallRun.of(directory))
             with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
@@ -295,7 +297,7 @@ def run(
     unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
-    engine = choose_engine(site, pairs)
+    engine = engine_of_run(site, pairs, plan.profile.conditions)
     if any(plan.profile.conditions):
         check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
