@@ -54,7 +54,7 @@ def _require_a_relay_between(site: Site, scenario: Scenario) -> None:
     relay, pair = site.testbed.relay.name, site.testbed.pairs[0]
     if scenario.path is Path.RELAY and relay in (pair.client, pair.server):
         raise UnavailableError(
-            f"{scenario.name}: the relay node {relay} is an end of the measured pair {pair}, so nothing between them "
+            f"the relay node {relay} is an end of the measured pair {pair}, so nothing between them "
             "is relayed; give the role to a node of its own, or to the master"
         )
 
