@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts bench bench-peers bench-hosts clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts test-kernel bench bench-peers bench-hosts clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -70,6 +70,10 @@ test-fast: setup check  ## pass every check and every test that needs no lab, Ne
 kernel-parts: venv
 	$(STEP) "emulator" tools/debian-packages qemu-system-x86 busybox-static kmod
 	$(STEP) "stock kernel" tools/kernel-parts build/kernel
+
+test-kernel: kernel-parts some-programs  ## chosen live tests on Debian's stock kernel in an emulator: netem, WireGuard, VLANs (minutes)
+	@echo "==> tests on a stock kernel"
+	@$(PYTHON) -m tests.kernel
 
 check:  ## ruff, format, mypy, import contracts
 	$(STEP) "ruff" $(VENV)/bin/ruff check .

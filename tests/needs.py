@@ -37,11 +37,19 @@ def needs(condition: bool, reason: str) -> None:  # noqa: FBT001
 
 def missing(piece: str, reason: str) -> NoReturn:
     """Skip for want of `piece`; in CI a failure unless the piece is one of UNSERVED, whose reason is then added."""
-    if why := UNSERVED.get(piece):
+    why = UNSERVED.get(piece)
+    if why == KERNEL and on_stock_kernel():
+        pytest.fail(f"missing on the stock kernel, which has it: {reason}", pytrace=False)
+    if why:
         pytest.skip(f"{reason} ({piece}: {why})")
     if in_ci():
         pytest.fail(f"missing in CI: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def on_stock_kernel() -> bool:
+    """Whether this is the guest of `make test-kernel`, whose kernel has all that only another kernel has."""
+    return os.environ.get("VPNMESH_STOCK_KERNEL") == "1"
 
 
 def in_ci() -> bool:

@@ -22,19 +22,29 @@ from vpnmesh.errors import VpnmeshError
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ROOT / "build" / "kernel"
 QEMU = "qemu-system-x86_64"
-WRITABLE = ("/etc", "/home", "/lib", "/opt", "/srv", "/tmp", "/usr", "/var")
-"""Folders of this machine that the guest may write to, in memory: the rest of it is read-only."""
+WRITABLE = ("/etc", "/lib", "/tmp", "/usr", "/var")
+"""Folders that virtme-ng's own init writes to; in memory, as all that the script writes."""
 
-BOOT_S = 180.0
+BOOT_S = 300.0
 """How long a boot may take on a busy machine; an idle one takes 10 to 20 s."""
 UP = "vpnmesh-guest-is-up"
-# the kernel's command line is too short for a script; without udev nobody loads modules by device, or names ports
+SEEN = "/mnt"
+# the kernel's command line is too short for a script; without udev nobody loads modules by device, or names ports;
+# the root that virtme-ng mounts keeps nothing in memory, so that Python would take a minute to begin
 _INSIDE = """
-modprobe -a virtio_console tun
+modprobe -a virtio_console tun overlay
 for port in /sys/class/virtio-ports/*; do
   [ "$(cat $port/name)" = virtme.stdout ] && exec > /dev/${{port##*/}} 2>&1
 done
-echo {up}; sh {share}/script; echo $? > {share}/exit-code; sync
+umount {seen}
+root=/run/machine/root
+mkdir -p /run/machine/up /run/machine/work $root
+mount -t 9p -o ro,version=9p2000.L,trans=virtio,msize=524288,cache=loose virtme.initmount1 {seen} &&
+mount -t overlay -o xino=off,lowerdir={seen},upperdir=/run/machine/up,workdir=/run/machine/work machine $root &&
+for folder in proc sys dev lib/modules {share}; do
+  mkdir -p $root/$folder; mount --rbind /$folder $root/$folder
+done && mount -t tmpfs run $root/run && mount -t tmpfs tmp $root/var/tmp
+echo {up}; chroot $root sh {share}/script; echo $? > {share}/exit-code; sync
 """
 
 
@@ -83,7 +93,7 @@ def boot_argv(kernel: Kernel, share: Path, script: str, size: Size) -> tuple[str
     return (
         *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
         *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
-        *("--name", "guest", "--user", "root", "--pwd", f"--rwdir={share}", *folders),
+        *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
         *("--script-sh", script),
     )
 
@@ -143,7 +153,7 @@ def booted(
     with tempfile.TemporaryDirectory(prefix="vpnmesh-guest-") as scratch:
         folder = share or Path(scratch)
         (folder / "script").write_text(script)
-        inside = _INSIDE.format(up=UP, share=shlex.quote(str(folder)))
+        inside = _INSIDE.format(up=UP, seen=SEEN, share=shlex.quote(str(folder)))
         argv = dying_along(boot_argv(kernel or stock_kernel(), folder, inside, size or Size()))
         environment = {**os.environ, "TMPDIR": scratch}
         with subprocess.Popen(
