@@ -33,6 +33,8 @@ def script(tests: Sequence[str], share: Path) -> str:
             "pytest",
             "-p",
             "no:cacheprovider",
+            "-p",
+            "tests.kernel.at_once",
             "-o",
             "console_output_style=classic",
             "-v",
