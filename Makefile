@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz bench bench-peers bench-hosts clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts test-kernel bench bench-peers bench-hosts clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -65,6 +65,15 @@ test: setup some-programs netbox check  ## pass every check and every test
 test-fast: setup check  ## pass every check and every test that needs no lab, NetBox or browser: the inner loop
 	@echo "==> the fast tests; a line per file"
 	@$(PYTHON) -m pytest -n auto --dist loadfile -m "$(FAST)"
+
+# Debian's kernel is unpacked below build/kernel and never installed; QEMU starts nothing by being there
+kernel-parts: venv
+	$(STEP) "emulator" tools/debian-packages qemu-system-x86 busybox-static kmod
+	$(STEP) "stock kernel" tools/kernel-parts build/kernel
+
+test-kernel: kernel-parts some-programs  ## chosen live tests on Debian's stock kernel in an emulator: netem, WireGuard, VLANs (minutes)
+	@echo "==> tests on a stock kernel"
+	@$(PYTHON) -m tests.kernel
 
 check:  ## ruff, format, mypy, import contracts
 	$(STEP) "ruff" $(VENV)/bin/ruff check .
