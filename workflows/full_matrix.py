@@ -290,8 +290,9 @@ def run(
     unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
-    engine = choose_engine(site, pairs)
-    if any(plan.profile.conditions):
+    impairing = any(plan.profile.conditions)
+    engine = choose_engine(site, pairs, impairing=impairing)
+    if impairing:
         check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
