@@ -22,7 +22,7 @@ USER = "ops"
 MANAGEMENT, UNDERLAY = "198.18.213.13", "192.88.99.18"
 # where q35 puts the third and the fourth card of its bus, as udev names them
 MANAGEMENT_INTERFACE, UNDERLAY_INTERFACE = "enp0s3", "enp0s4"
-UP_S = 600.0
+UP_S = 900.0
 """How long a boot may take on a busy machine; an idle one takes less than a minute."""
 ASKED_S = 240.0
 
