@@ -87,6 +87,13 @@ audit: venv  ## known holes in what programs are built from, and what is not aud
 fuzz: venv  ## 20,000 wrong inputs to every reader; SEED=N for other ones (docs/testing.md)
 	nice -n 10 $(PYTHON) -m tests.fuzz --cases 20000 --seed $(or $(SEED),0)
 
+# a node that is a machine: emulated, so slow, and no part of `make test`; its disk stays in the user's cache
+MACHINE_PACKAGES := debootstrap e2fsprogs qemu-system-x86
+test-machine: setup  ## boot Debian with systemd as a node, measure, reboot it in mid-run, and list all that is on it
+	$(STEP) "what makes and emulates a machine" tools/debian-packages $(MACHINE_PACKAGES)
+	$(STEP) "a machine's disk" tools/machine-image
+	VPNMESH_MACHINE=$$(tools/machine-image | tail -n 1 | tr -d ' ') $(PYTHON) -m pytest -rA tests/machine
+
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench
 

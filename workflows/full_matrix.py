@@ -54,7 +54,7 @@ from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
 from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.held_lease import HeldLease
-from workflows.run.impair import check_place, engine_of_run
+from workflows.run.impair import check_place, choose_engine
 from workflows.run.intents import of_matrix
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
@@ -297,8 +297,9 @@ def run(
     unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
-    engine = engine_of_run(site, pairs, plan.profile.conditions)
-    if any(plan.profile.conditions):
+    impairing = any(plan.profile.conditions)
+    engine = choose_engine(site, pairs, impairing=impairing)
+    if impairing:
         check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
