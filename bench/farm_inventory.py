@@ -22,7 +22,7 @@ def write_farm_inventory(here: Farm) -> Path:
     }
     firewall = hosts[list(hosts)[_FIREWALL]]
     firewall["groups"] = ["platform__linux", "role__firewall", *(f"vlan__{vid}" for vid in vids)]
-    firewall["data"] = {"kind": "metal", "legs": {vid: f"vlan{vid}" for vid in vids}}
+    firewall["data"] = {"testbed": True, "kind": "metal", "legs": {vid: f"vlan{vid}" for vid in vids}}
     groups: dict[str, Any] = {"platform__linux": {"platform": "linux"}}
     groups |= {f"role__{role}": {} for role in (*_ROLES, _REST)}
     groups |= {
@@ -42,7 +42,7 @@ def _host(address: str, number: int, vid: int) -> dict[str, Any]:
     return {
         "hostname": address,
         "groups": ["platform__linux", f"role__{role}", f"vlan__{vid}"],
-        "data": {"kind": "metal", "underlay": f"{_net(vid)}2/24", "interface": "eth0"},
+        "data": {"testbed": True, "kind": "metal", "underlay": f"{_net(vid)}2/24", "interface": "eth0"},
     }
 
 

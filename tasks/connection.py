@@ -19,6 +19,7 @@ from nornir.core.inventory import Host
 from nornir.core.task import Task
 
 from inventory.lines import Line, line_of
+from inventory.marks import is_marked, not_marked
 from inventory.runner import hold_line
 from tasks.login import Refuse, Retries, log_in
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
@@ -55,7 +56,8 @@ cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 class Shell:
     """Commands as root on one node; not tied to one task, so a task may hold the shells of a pair.
 
-    `lease` is the token of the lease under which changes are made, "" where there is none.
+    `lease` is the token of the lease under which changes are made, "" where there is none. On a host that is not
+    `marked` as testbed only `gather` and `look` work; everything else raises NotMarkedError before anything is sent.
     """
 
     host: str
@@ -63,6 +65,7 @@ class Shell:
     sudo: bool
     password: Secret | None = None
     lease: str = ""
+    marked: bool = False
 
     def run(
         self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
@@ -72,6 +75,14 @@ class Shell:
 
     def run_all(self, steps: Sequence[Step]) -> list[Completed]:
         """Run the steps in order in one round trip; CommandError at the first that fails, the rest does not run."""
+        self.refuse_unmarked()
+        return self._run_all(steps)
+
+    def look(self, *argv: str, stdin: Text = "", timeout_s: float = 20.0) -> Completed:
+        """Run one command that only reads, on any host; CommandError when it fails."""
+        return self._run_all([Command(argv, stdin=stdin, timeout_s=timeout_s)])[0]
+
+    def _run_all(self, steps: Sequence[Step]) -> list[Completed]:
         completed = self._round_trip(steps, stop=True)
         for step, one in zip(steps, completed, strict=False):
             if one.exit_code not in ok_codes(step):
@@ -92,8 +103,16 @@ class Shell:
             reason = f"{self.host}: the lease is over or another's; nothing was changed"
             raise CheckError(STAGE, reason) from error
 
+    def settle(self, fact: Fact[T]) -> T:
+        """As `gather`, where asking itself changes the node: who holds it is decided by the question."""
+        self.refuse_unmarked()
+        return self.gather(fact)
+
     def gather(self, fact: Fact[T]) -> T:
-        """Ask the fact's questions in one round trip and return its answer; commands may fail, that is an answer."""
+        """Ask the fact's questions in one round trip and return its answer; commands may fail, that is an answer.
+
+        Any host may be asked, so no question may change anything.
+        """
         if not fact.commands:
             return fact.read(())
         completed = self._round_trip(fact.commands, stop=False)
@@ -105,6 +124,7 @@ class Shell:
 
     def start(self, argv: Sequence[str], *, timeout_s: float) -> "Attached":
         """Start a process that lives at most `timeout_s` and no longer than this channel."""
+        self.refuse_unmarked()
         mark = secrets.token_hex(16)
         channel = self._channel(("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + GRACE_S)
         channel.sendall(f"{self._prologue()}{mark}\n".encode())
@@ -112,6 +132,7 @@ class Shell:
 
     def feed(self, argv: Sequence[str], chunks: Iterable[bytes], *, stalled_s: float) -> Completed:
         """Run one command on these bytes, sent as they come; the node may take none for `stalled_s` at most."""
+        self.refuse_unmarked()
         mark = secrets.token_hex(16)
         channel = self._channel(("sh", "-c", _FED, mark, *argv), stalled_s)
         try:
@@ -124,6 +145,11 @@ class Shell:
             raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
         finally:
             channel.close()
+
+    def refuse_unmarked(self) -> None:
+        """NotMarkedError unless the host is marked as part of a testbed."""
+        if not self.marked:
+            raise not_marked([self.host])
 
     def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         mark = secrets.token_hex(16)
@@ -261,7 +287,9 @@ def shell_of(task: Task, host: Host) -> Shell:
         raise NodeUnreachableError(host.name, "the connection is closed")
     password = host.get("sudo_password")
     secret = Secret(str(password)) if password else None
-    return Shell(host.name, client, host.username != "root", secret, host.get(LEASE_KEY) or "")
+    return Shell(
+        host.name, client, host.username != "root", secret, host.get(LEASE_KEY) or "", is_marked(host)
+    )
 
 
 def _log_in(task: Task, host: Host, line: Line, refuse: Refuse) -> None:

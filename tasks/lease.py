@@ -17,7 +17,7 @@ def claim_lease(task: Task, lease: Lease, *, again: bool = False) -> Result:
 
     `result` is the node's LeaseAnswer: `mine`, or who holds it.
     """
-    answer = shell(task).gather(leases.claimed(lease, again=again))
+    answer = shell(task).settle(leases.claimed(lease, again=again))
     return Result(host=task.host, changed=answer.state is LeaseState.MINE, result=answer)
 
 
@@ -29,14 +29,14 @@ def renew_lease(task: Task, lease: Lease, undo: Mapping[str, Plan] | None = None
     """
     plan = None if undo is None else undo.get(task.host.name)
     script = None if plan is None else unattended(plan.steps)
-    answer: LeaseAnswer = shell(task).gather(leases.renewed(lease.token, script))
+    answer: LeaseAnswer = shell(task).settle(leases.renewed(lease.token, script))
     return Result(host=task.host, changed=False, result=answer)
 
 
 @repeatable
 def release_lease(task: Task, lease: Lease) -> Result:
     """Give this session's lease back; the node undoes nothing. `result` is the node's LeaseAnswer."""
-    answer: LeaseAnswer = shell(task).gather(leases.released(lease.token))
+    answer: LeaseAnswer = shell(task).settle(leases.released(lease.token))
     return Result(host=task.host, changed=answer.state is LeaseState.NONE, result=answer)
 
 
@@ -47,7 +47,7 @@ def forget_lease(task: Task, run: str = "") -> Result:
     was: LeaseAnswer = here.gather(leases.read_holder())
     if run and (was.holder is None or was.holder.run != run):
         return Result(host=task.host, changed=False, result=was)
-    answer: LeaseAnswer = here.gather(leases.released())
+    answer: LeaseAnswer = here.settle(leases.released())
     return Result(host=task.host, changed=was.holder is not None, result=answer)
 
 

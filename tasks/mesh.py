@@ -25,7 +25,8 @@ def join_stage(task: Task, mesh: D, stage: Stage[D], dry_run: bool | None = None
     result = converge(task, stage.plan(mesh, node), dry_run, settle_s=SETTLE_S)
     published: dict[str, Text] = {}
     if not task.is_dry_run(dry_run):
-        published = shell(task).gather(stage.publish(mesh, node))
+        # publishing may make what is published: a key for those who join
+        published = shell(task).settle(stage.publish(mesh, node))
     result.result = published
     return result
 

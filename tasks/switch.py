@@ -15,6 +15,7 @@ from scrapli.exceptions import ScrapliException
 from scrapli.session import Options as SessionOptions
 from scrapli.transport import Ssh2Options
 
+from inventory.marks import refuse_unmarked
 from inventory.repeating import on_controller
 from tasks.connection import Shell, shell
 from vpnmesh.errors import CheckError, NodeUnreachableError, VerifyError, VpnmeshError
@@ -67,6 +68,7 @@ def set_access_vlans(
         before = read(here, system, ports)
         wanted = plan(system, before, ports)
         if wanted and not task.is_dry_run(dry_run):
+            refuse_unmarked([task.host])
             _apply(task.host.name, here, system, before, ports)
             if save:
                 here.save(system.save)
@@ -213,7 +215,7 @@ class BridgeConsole:
 
     def ask(self, line: str) -> str:
         """What a command prints."""
-        return self.here.run(*shlex.split(line)).stdout
+        return self.here.look(*shlex.split(line)).stdout
 
     def configure(self, lines: Sequence[str]) -> None:
         """Run the lines in one round trip."""

@@ -23,6 +23,8 @@ from vpnmesh.model import FORWARDING_ROLES, Leg, Node, NodeKind, Role, Testbed, 
 ROLE_PREFIX = "role__"
 VLAN_PREFIX = "vlan__"
 SITE_PREFIX = "site__"
+MARK = "testbed"
+"""The key of a host's data that says whether it may be changed; in the defaults it is the testbed's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         _refuse(place, host.name, "kind", f"'{host.data.get('kind')}' is none of {', '.join(NodeKind)}")
     if not host.hostname:
         _refuse(place, host.name, "hostname", "missing", "write the management address")
+    _check_mark(records, host)
     management = host.data.get("management_interface", records.defaults.get("management_interface"))
     return Node(
         name=host.name,
@@ -187,6 +190,13 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         cores=_cores(place, host),
         link_mbit_s=_above_zero(place, host, "link_mbit_s"),
     )
+
+
+def _check_mark(records: InventoryRecords, host: HostRecord) -> None:
+    """Whether a host may be changed is said with true or false, and nothing that only looks like it."""
+    mark = host.data.get(MARK, False)
+    if not isinstance(mark, bool) and mark != records.defaults.get(MARK):
+        _refuse(records.place, host.name, MARK, f"{str(mark)[:40]!r} is neither true nor false")
 
 
 def _cores(place: str, host: HostRecord) -> int | None:

@@ -32,6 +32,7 @@ from vpnmesh.cluster.protocol import Installer
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.model import Path as Way
 from vpnmesh.study.scenarios import BUILT_IN
+from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import (
     ClusterFiles,
     ClusterPhase,
@@ -44,6 +45,8 @@ from workflows.run.cluster_shown import StageLines, how_to_use, show
 from workflows.run.cluster_view import look
 from workflows.run.dry_run import show_scenario
 from workflows.run.firewall import FirewallRun
+from workflows.run.foreign import beside_option
+from workflows.run.intents import of_lease, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
@@ -80,6 +83,8 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="where the kubeconfig goes (0600); default: beside the record of what stands",
 )
+@yes_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @bad_input_exits_2
 def up_command(
@@ -109,6 +114,8 @@ def up_command(
             firewall_policy(site, wanted.policy)
             click.echo("stands already: nothing was started anew")
             sys.exit(_look(site, there, installer))
+        intents = [of_lease(site), of_scenario(site, wanted)]
+        may_change(site, inventory, intents)
         there = _raise(site, Wanted(record, files, _target(files, kubeconfig)))
         for line in how_to_use(there, testbed.master.name):
             click.echo(line)

@@ -23,8 +23,10 @@ from vpnmesh.firewall.explanation import sentences
 from vpnmesh.firewall.policy import policy_named, resolve
 from vpnmesh.firewall.proof import ProofLine
 from vpnmesh.model import Testbed
+from workflows.run.agreement import may_change, yes_option
 from workflows.run.firewall import FirewallRun, prove, set_policy
 from workflows.run.hosts import run_on
+from workflows.run.intents import of_policy
 from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -81,20 +83,27 @@ def prove_(policy: str, inventory: str) -> None:
 @click.argument("policy")
 @_inventory
 @_run
+@yes_option
 @click.option("--dry-run", is_flag=True, help="show the difference, change nothing")
 @bad_input_exits_2
 def set_(policy: str, inventory: str, run: str, *, dry_run: bool) -> None:
     """Set a policy on the firewall, and prove it; allow-all takes back what this run made."""
     nr, testbed = load(inventory)
     wanted = policy_named(policy)
-    if dry_run:
-        firewall = testbed.firewall.name
+    firewall = testbed.firewall.name
+
+    def difference() -> list[tuple[str, str]]:
         done = run_on(
             nr, [firewall], tasks.set_firewall_policy, policy=wanted, testbed=testbed, dry_run=True, run=run
         )
-        say(done[firewall].diff or "nothing to do")
+        return [(firewall, str(done[firewall].diff))]
+
+    if dry_run:
+        say(difference()[0][1] or "nothing to do")
         return
-    refuse_beside_run(Site(nr, testbed))
+    site = Site(nr, testbed)
+    may_change(site, inventory, [of_policy(policy, difference)])
+    refuse_beside_run(site)
     for text in set_policy(nr, testbed, policy, FirewallRun(run)):
         say(text, err=True)
     sys.exit(_show_proof(nr, testbed, policy))

@@ -46,13 +46,16 @@ from workflows.reporting.headlines import headline_tables
 from workflows.reporting.studies import study_from_run
 from workflows.run import availability, provenance, sessions
 from workflows.run.after_a_kill import clean_up
+from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster import installer_of
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
+from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.held_lease import HeldLease
 from workflows.run.impair import check_place, choose_engine
+from workflows.run.intents import of_matrix
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
 from workflows.run.lease import leased
@@ -149,6 +152,8 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     metavar="SECONDS",
     help="after how long without a word of this process every node undoes by itself what the run made (docs/leases.md)",
 )
+@yes_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @click.option(
     "--plan",
@@ -197,8 +202,11 @@ def main(
                 show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)
                 return
+            refuse_foreign(site, resumed=store is not None)
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
+            able = without(plan, missing)
+            may_change(site, asked.inventory, of_matrix(site, able, asked.seed))
             directory = store.directory if store else out or _default_out()
             own = replace(site, firewall=FirewallRun.of(directory))
             with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:

@@ -34,9 +34,11 @@ from vpnmesh.study.growth import (
     with_members,
 )
 from vpnmesh.study.scenarios import BUILT_IN
+from workflows.run.agreement import may_change
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.firewall import run_id
 from workflows.run.hosts import run_on
+from workflows.run.intents import of_lease
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
@@ -71,6 +73,7 @@ def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -
     nr, testbed = load(f"lab-{max(sizes) + NOT_MEMBERS}")
     refuse_beside_cluster(testbed, "growth")
     site, steps, code = Site(nr, testbed), list[GrowthStep](), ALL_UP
+    may_change(site, testbed.name, [of_lease(site)])
     asked = [(one, size, number) for one in chosen for size in sizes for number in range(1, repetitions + 1)]
     order = random.Random(seed).sample(asked, len(asked))  # noqa: S311 - an order that can be repeated
     try:

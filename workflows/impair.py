@@ -23,6 +23,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Condition, Placement, Testbed
 from vpnmesh.study.profiles import parse_placement
+from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.impair import (
     Impaired,
@@ -34,6 +35,7 @@ from workflows.run.impair import (
     refuse_without_pods,
     show_impairment,
 )
+from workflows.run.intents import of_impairing
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated
 from workflows.run.lease import refuse_beside_run
@@ -57,10 +59,17 @@ LIFTED, NOT_LIFTED = 0, 1
 @click.option(
     "--seed", type=click.IntRange(0, 10**9), default=1, show_default=True, help="of the random loss"
 )
+@yes_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @bad_input_exits_2
 def main(
-    condition: str, placement: str | None, inventory: str, seconds: float | None, *, seed: int, dry_run: bool
+    condition: str,
+    placement: str | None,
+    inventory: str,
+    seconds: float | None,
+    *,
+    seed: int,
+    dry_run: bool,
 ) -> None:
     """Parse, and hold; see the module's docstring."""
     wanted, place = (
@@ -78,6 +87,7 @@ def main(
             if dry_run:
                 _show(site, wanted, place, seed)
             else:
+                may_change(site, inventory, [of_impairing(site, wanted, place, seed)])
                 impair(site, wanted, place, seed, seconds)
     except InterruptedRunError as interrupt:
         code = 128 + interrupt.signum

@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 
 from inventory.load import load
+from inventory.marks import refuse_unmarked
 from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
@@ -80,6 +81,8 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
         run.note_clean()
         return CLEAN
     site = Site(*(run.place() if inventory is None else load(inventory)))
+    if not dry_run:
+        refuse_unmarked(site.nr.inventory.hosts[node.name] for node in site.testbed.nodes)
     if not (force or dry_run):
         _refuse_beside_run(site)
     code = CLEAN

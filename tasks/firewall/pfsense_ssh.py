@@ -1,6 +1,6 @@
 """pfSense over SSH as root: the driver that runs one PHP script per change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from vpnmesh.firewall.pfsense_objects import Mark, PfsenseObjects, Schedule, lea
 from vpnmesh.firewall.pfsense_php import ScriptAnswer
 from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Command, Plan, unified_diff
+from vpnmesh.plan import Command, Completed, Plan, unified_diff
 
 _NO_PFSENSE = "Failed opening required 'config.inc'"
 NOT_FOUND = 127
@@ -32,7 +32,8 @@ class PfsenseSsh:
 
     def observe(self) -> ScriptAnswer:
         """The sections that a change can touch, the revision, and the firewall's clock."""
-        return self._run(php.observe_script())
+        script = php.observe_script()
+        return self._answer(lambda: self.here.look(*php.ARGV, stdin=script, timeout_s=php.SECONDS))
 
     def holds(self, held: ScriptAnswer) -> bool:
         """Whether anything of this run is there."""
@@ -106,8 +107,11 @@ class PfsenseSsh:
         return ours is not None and ends_after(ours.fields, half)
 
     def _run(self, script: str) -> ScriptAnswer:
+        return self._answer(lambda: self.here.run(*php.ARGV, stdin=script, timeout_s=php.SECONDS))
+
+    def _answer(self, ask: Callable[[], Completed]) -> ScriptAnswer:
         try:
-            done = self.here.run_all([Command(php.ARGV, stdin=script, timeout_s=php.SECONDS)])
+            done = ask()
         except CommandError as error:
             if error.exit_code != NOT_FOUND and _NO_PFSENSE not in error.stderr:
                 raise
@@ -116,7 +120,7 @@ class PfsenseSsh:
                 "firewall",
                 f"{error.host}: {what}: the driver pfsense-ssh needs a root shell on a pfSense; see firewall_driver",
             ) from error
-        return php.parse(done[0].stdout)
+        return php.parse(done.stdout)
 
 
 def _session(job: FirewallJob) -> PfsenseSsh:

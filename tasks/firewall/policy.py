@@ -8,6 +8,7 @@ from typing import Any
 
 from nornir.core.task import Result, Task
 
+from inventory.marks import refuse_unmarked
 from inventory.repeating import on_controller, repeatable
 from tasks.connection import shell
 from tasks.firewall.journal import Journal, default_directory
@@ -66,6 +67,8 @@ def set_firewall_policy(
         said.append(text)
 
     wanted = resolve(policy, testbed)
+    if not task.is_dry_run(dry_run):
+        refuse_unmarked([task.host])
     refuse_to_cut(wanted, testbed)
     journal = journal or Journal(default_directory())
     session = session_of(task, testbed, Mark(run), say, journal)
@@ -78,6 +81,7 @@ def roll_back_firewall(
     task: Task, testbed: Testbed, run: str = RUN, journal: Journal | None = None
 ) -> Result:
     """Take away all that a run made on this firewall, also after a crash; `result`: whether there was anything."""
+    refuse_unmarked([task.host])
     journal = journal or Journal(default_directory())
     session = session_of(task, testbed, Mark(run), lambda _text: None, journal)
     found = take_back(session, origin_of(task.host, run), journal)

@@ -22,7 +22,7 @@ from vpnmesh.firewall import pfsense_php
 from vpnmesh.firewall.pfsense_objects import Mark
 from vpnmesh.firewall.policy import policy_named, resolve
 from vpnmesh.firewall.session import ChangeOrigin
-from vpnmesh.plan import Command, Completed, reveal
+from vpnmesh.plan import Command, Completed, Text, reveal
 
 pytestmark = pytest.mark.usefixtures("php")
 
@@ -50,6 +50,12 @@ class LocalPhp:
     def run_all(self, steps: Sequence[Command]) -> list[Completed]:
         """As the SSH shell does it, without SSH."""
         return [self._run(step) for step in steps]
+
+    def run(self, *argv: str, stdin: Text, timeout_s: float) -> Completed:
+        """One command."""
+        return self._run(Command(argv, stdin=stdin, timeout_s=timeout_s))
+
+    look = run
 
     def _run(self, step: Command) -> Completed:
         argv = (step.argv[0], "-d", f"include_path={self.stubs}", *step.argv[1:])
@@ -189,8 +195,8 @@ def test_a_host_without_php_is_named() -> None:
     """A shell that knows no php is no pfSense's."""
 
     class NoPhp:
-        def run_all(self, steps: Sequence[Command]) -> list[Completed]:
-            raise CommandError("pf", steps[0].argv, 127, "php: not found")
+        def look(self, *argv: str, **_options: object) -> Completed:
+            raise CommandError("pf", argv, 127, "php: not found")
 
     stranger = PfsenseSsh(cast("Shell", NoPhp()), six_nodes(), Mark("run-1"), lambda _text: None)
     with pytest.raises(CheckError, match="pf: no php: the driver pfsense-ssh needs"):

@@ -156,11 +156,13 @@ def test_aliases_and_merges_as_people_use_them_are_read(reader: str, tmp_path: P
     """An anchor for common data is good YAML."""
     folder = lab_inventory(tmp_path)
     hosts = (folder / "hosts.yaml").read_text()
-    before = "data: {kind: netns, underlay: 192.88.99.10/29, interface: eth0}"
+    before = "data: {testbed: true, kind: netns, underlay: 192.88.99.10/29, interface: eth0}"
     assert before in hosts
-    hosts = hosts.replace(before, "data: &worker {kind: netns, underlay: 192.88.99.10/29, interface: eth0}")
     hosts = hosts.replace(
-        "data: {kind: netns, underlay: 192.88.99.18/29, interface: eth0}",
+        before, "data: &worker {testbed: true, kind: netns, underlay: 192.88.99.10/29, interface: eth0}"
+    )
+    hosts = hosts.replace(
+        "data: {testbed: true, kind: netns, underlay: 192.88.99.18/29, interface: eth0}",
         "data: {<<: *worker, underlay: 192.88.99.18/29}",
     )
     assert "<<: *worker" in hosts

@@ -180,6 +180,7 @@ class FarSites:
                     username="root",
                     port=22,
                     platform="linux",
+                    data={"testbed": True},
                     groups=ParentGroups([groups[site]]),
                     defaults=Defaults(),
                     connection_options={"netmiko": ConnectionOptions(extras={"allow_agent": False})},

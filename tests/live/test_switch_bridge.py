@@ -33,6 +33,8 @@ class HereShell:
             raise CommandError("bridge", argv, done.returncode, done.stderr)
         return Completed(argv, done.returncode, done.stdout, done.stderr)
 
+    look = run
+
     def run_all(self, steps: Sequence[Command]) -> list[Completed]:
         """Several."""
         return [self.run(*step.argv) for step in steps]
@@ -62,7 +64,7 @@ def here(
 
 def run(*ports: AccessPort) -> Result:
     """The task."""
-    inventory = Inventory(hosts={"bridge": Host("bridge", platform="linux_bridge")})  # type: ignore[arg-type]
+    inventory = Inventory(hosts={"bridge": Host("bridge", platform="linux_bridge", data={"testbed": True})})  # type: ignore[arg-type]
     return Nornir(inventory, runner=SerialRunner()).run(task=set_access_vlans, ports=ports)["bridge"][0]
 
 

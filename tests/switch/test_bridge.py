@@ -56,6 +56,8 @@ class LocalShell:
             raise CommandError("bridge", argv, done.returncode, done.stderr)
         return Completed(argv, done.returncode, done.stdout, done.stderr)
 
+    look = run
+
     def gather(self, fact: Fact[T]) -> T:
         """Questions, to a /sys/class/net of the test's own."""
         argvs = [
@@ -97,7 +99,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*ports: AccessPort, dry_run: bool = False) -> Result:
     """The task on the bridge's host."""
-    host = Host("bridge", platform="linux_bridge")
+    host = Host("bridge", platform="linux_bridge", data={"testbed": True})
     inventory = Inventory(hosts={"bridge": host})  # type: ignore[arg-type]
     nornir = Nornir(inventory, runner=SerialRunner())
     return nornir.run(task=set_access_vlans, ports=ports, dry_run=dry_run)["bridge"][0]

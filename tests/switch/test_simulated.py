@@ -47,7 +47,7 @@ class Simulated:
             "mesh",
             "mesh",
             name,
-            data={"known_hosts": str(self.known_hosts)},
+            data={"testbed": True, "known_hosts": str(self.known_hosts)},
         )
         inventory = Inventory(hosts={name: host})  # type: ignore[arg-type]
         return Nornir(inventory, runner=SerialRunner()).run(task=task, **parameters)  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ class DeadClient(LocalClient):
 
 
 def shell_on(client: LocalClient) -> Shell:
-    return Shell("node", cast("paramiko.SSHClient", client), sudo=False)
+    return Shell("node", cast("paramiko.SSHClient", client), sudo=False, marked=True)
 
 
 @pytest.fixture
@@ -304,10 +304,14 @@ def test_without_a_password_a_round_trip_is_one_shell(client: LocalClient, here:
 def test_a_password_goes_to_sudo_on_stdin() -> None:
     """The command line asks sudo to read it there; it is in no argument."""
     client = LocalClient()
-    here = Shell("node", cast("paramiko.SSHClient", client), sudo=True, password=Secret("open sesame"))
+    here = Shell(
+        "node", cast("paramiko.SSHClient", client), sudo=True, password=Secret("open sesame"), marked=True
+    )
     assert here._prologue() == "open sesame\n"
     with pytest.raises((CommandError, NodeUnreachableError)):
-        Shell("node", cast("paramiko.SSHClient", DeadClient()), sudo=True, password=Secret("x")).run("true")
+        Shell(
+            "node", cast("paramiko.SSHClient", DeadClient()), sudo=True, password=Secret("x"), marked=True
+        ).run("true")
     here._channel(("true",), 5)
     assert client.said == ["sudo -k -S -p '' -- true"]
 

@@ -93,7 +93,7 @@ def link() -> Iterator[tuple[paramiko.Transport, paramiko.Transport]]:
 @pytest.fixture
 def here(link: tuple[paramiko.Transport, paramiko.Transport]) -> Shell:
     """A shell on this machine."""
-    return Shell("node", cast("paramiko.SSHClient", Client(link[0])), sudo=False)
+    return Shell("node", cast("paramiko.SSHClient", Client(link[0])), sudo=False, marked=True)
 
 
 @pytest.mark.parametrize("redirect", ["", ">&2"], ids=["stdout", "stderr"])

@@ -19,6 +19,7 @@ from vpnmesh.host.pods import PodNetwork, pod_network
 from vpnmesh.host.sysctls import PAPER_SYSCTLS
 from vpnmesh.impairment.engine import Engine, impairment_for
 from vpnmesh.model import Condition, Place, Scenario
+from vpnmesh.plan import unified_diff
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.stages import stages_of
@@ -37,17 +38,17 @@ _NOT_YET = (Place.VXLAN, Place.POD)
 
 def show_changes(console: Console, site: Site, plan: MatrixPlan, seed: int = 1) -> None:
     """Print the diffs of all kinds: kernel settings, firewall, mesh, pods and cluster by scenario, impairments."""
-    _show(console, "kernel settings, for the whole run", lambda: _sysctls(site))
+    _show(console, "kernel settings, for the whole run", lambda: sysctls(site))
     for scenario in scenarios_of(plan):
-        _show(console, scenario.name, lambda scenario=scenario: _scenario(site, scenario))  # type: ignore[misc]
+        _show(console, scenario.name, lambda scenario=scenario: scenario_diffs(site, scenario))  # type: ignore[misc]
     impairing = [one for one in plan.profile.conditions if one and one.name not in plan.dropped]
     if impairing:
-        _show(console, "impairments, in every scenario", lambda: _impairments(site, plan, impairing, seed))
+        _show(console, "impairments, in every scenario", lambda: impairments(site, plan, impairing, seed))
 
 
 def show_scenario(console: Console, site: Site, scenario: Scenario) -> None:
     """Print the diffs of one scenario."""
-    _show(console, scenario.name, lambda: _scenario(site, scenario))
+    _show(console, scenario.name, lambda: scenario_diffs(site, scenario))
 
 
 def _show(console: Console, title: str, find: Callable[[], Diffs]) -> None:
@@ -67,11 +68,13 @@ def _diffs(results: Mapping[str, Result]) -> Diffs:
     return [(host, str(result.diff)) for host, result in results.items() if result.diff]
 
 
-def _sysctls(site: Site) -> Diffs:
+def sysctls(site: Site) -> Diffs:
+    """What would become of kernel settings."""
     return _diffs(run_on(site.nr, site.k8s, tasks.set_sysctls, values=PAPER_SYSCTLS, dry_run=True))
 
 
-def _scenario(site: Site, scenario: Scenario) -> Diffs:
+def scenario_diffs(site: Site, scenario: Scenario) -> Diffs:
+    """What a scenario would change: firewall, mesh, pods, cluster; UnavailableError where it lacks something."""
     solution = require(site, scenario)
     policy = policy_named(scenario.policy)
     firewall = site.testbed.firewall.name
@@ -109,7 +112,9 @@ def _cluster(site: Site, installer: Installer, network: PodNetwork) -> Diffs:
     cluster = Cluster(site.testbed, network, dry_run=True)
     lacking = lacking_artifacts(site, installer, cluster)
     found: Diffs = [
-        (name, f"+{artifact} to {artifact.target}") for artifact, names in lacking for name in names
+        (name, unified_diff(artifact.target, "", str(artifact)))
+        for artifact, names in lacking
+        for name in names
     ]
     for stage in stages_of(installer, cluster):
         found += _diffs(
@@ -126,7 +131,8 @@ def _over(site: Site, mesh: Mesh) -> dict[str, tuple[str, IPv4Address]]:
     }
 
 
-def _impairments(site: Site, plan: MatrixPlan, conditions: list[Condition], seed: int) -> Diffs:
+def impairments(site: Site, plan: MatrixPlan, conditions: list[Condition], seed: int) -> Diffs:
+    """What these conditions would change, one after the other."""
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
     engine = find_engine(site, pairs)
     return [
@@ -146,5 +152,7 @@ def _impairment(site: Site, plan: MatrixPlan, engine: Engine, condition: Conditi
         except HostsFailedError as error:
             if placement.place not in _NOT_YET or not isinstance(error.first, CheckError):
                 raise
-            found.append((target.node, f"+{condition.name} on {target.device}, which the run makes first"))
+            title = f"{target.node}: impairment {target.name}"
+            line = f"{condition.name} on {target.device}, which the run makes first"
+            found.append((target.node, unified_diff(title, "", line)))
     return found

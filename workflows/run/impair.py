@@ -226,8 +226,8 @@ def refuse_without_pods(site: Site, placement: Placement) -> None:
     if placement.place not in INSIDE_POD_NETWORK:
         return
     ends = [site.testbed.client.name, site.testbed.server.name]
-    for name, result in run_on(site.nr, ends, tasks.run_command, argv=("ip", "netns", "list")).items():
-        if POD not in {line.partition(" ")[0] for line in str(result.result).splitlines()}:
+    for name, result in run_on(site.nr, ends, tasks.read_footprint).items():
+        if POD not in {line.partition(" ")[0] for line in result.result["namespaces"]}:
             raise InputError(
                 "--placement",
                 f"{placement.place} is inside the pod network, and {name} has no pod",

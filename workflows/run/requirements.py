@@ -31,6 +31,8 @@ def require(site: Site, scenario: Scenario) -> Solution:
     """
     if scenario.solution not in SOLUTIONS:
         raise UnavailableError(f"no module for {scenario.solution} yet")
+    if reason := site.foreign.get(scenario.solution):
+        raise UnavailableError(reason)
     solution = solution_from(solution_named(scenario.solution), scenario)
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.unbuildable_reason(mesh):
@@ -192,4 +194,4 @@ def _way(site: Site, mesh: Mesh, host: str, wanted: Binary) -> str:
 
 def _machine(site: Site, host: str) -> str:
     """Each node by its own processor: a mesh may mix them."""
-    return str(run_on(site.nr, [host], tasks.run_command, argv=("uname", "-m"))[host].result).strip()
+    return str(run_on(site.nr, [host], tasks.read_version, argv=("uname", "-m"))[host].result)

@@ -27,7 +27,8 @@ class Site:
     `complaints` and `logs` gather what goes wrong while scenarios are removed, until a run keeps it; `secrets` are
     those that nodes made, to be masked in all that is kept; `firewall` is the run that firewall changes are made for.
     `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
-    deploying. `lease` is the run's hold on the nodes, while it has one.
+    deploying. `lease` is the run's hold on the nodes, while it has one. `foreign` are solutions whose
+    product is on the nodes already, and not of our making, with what to say of them.
     """
 
     nr: Nornir
@@ -39,6 +40,7 @@ class Site:
     installer: Installer | None = None
     tell: Tell = tell_nobody
     lease: HeldLease | None = None
+    foreign: dict[str, str] = field(default_factory=dict)
 
     @property
     def all_nodes(self) -> list[str]:

@@ -84,7 +84,7 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
 
 def _gone(site: Site) -> dict[str, VpnmeshError]:
     """The nodes that nobody can log in to, with the reasons; an appliance is asked by its driver later."""
-    failed, _ = ask_each(site.nr, site.all_nodes, tasks.run_command, argv=("true",))
+    failed, _ = ask_each(site.nr, site.all_nodes, tasks.read_lease)
     return {host: error for host, error in failed.items() if isinstance(error, NodeUnreachableError)}
 
 
