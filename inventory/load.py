@@ -12,6 +12,7 @@ from nornir.core.plugins.runners import RunnerPlugin
 from inventory.host_keys import make_strict
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
+from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import files_of, read_inventory
 from vpnmesh.lab.sizes import LAB, size_named, sized, write_inventory
 from vpnmesh.model import Testbed
@@ -41,7 +42,7 @@ def testbed_of(nr: Nornir, place: str) -> Testbed:
 def load(name: str, *, workers: int | None = None) -> tuple[Nornir, Testbed]:
     """Read an inventory by folder, by the name of a built-in one (`lab`), or from NetBox, and validate it.
 
-    `lab-12` is the lab with workers added until it has twelve nodes.
+    `lab-12` is the lab with workers added until it has twelve nodes, `twin` the one that `lab up --like` made.
 
     `netbox` reads what `$NETBOX_URL` holds, with the token in `$NETBOX_TOKEN`; `netbox:site=lab,tag=study`
     a part of it. Raises InputError where a name, file or value is wrong; nothing is touched before that.
@@ -64,7 +65,7 @@ def _read(name: str, workers: int | None) -> tuple[Nornir, str]:
     options: dict[str, object]
     if name == NETBOX or name.startswith(f"{NETBOX}:"):
         plugin, options = "NetBoxInventory", {"filters": netbox_filters(name)}
-        place = f"{os.environ.get('NETBOX_URL', '')} ({name})"
+        place = place_of(name)
     else:
         folder = folder_of(name)
         files = check_folder(folder)
@@ -103,6 +104,8 @@ def _runner(workers: int | None) -> RunnerPlugin:
 
 DASK = "VPNMESH_DASK"
 NETBOX = "netbox"
+TWIN = "twin"
+"""The name of the inventory that `lab up --like` writes."""
 _FILES = (("host", "hosts"), ("group", "groups"), ("defaults", "defaults"))
 
 
@@ -117,6 +120,11 @@ def netbox_filters(name: str) -> dict[str, list[str]]:
             )
         filters.setdefault(key, []).append(value)
     return filters
+
+
+def place_of(netbox: str) -> str:
+    """What errors name for an inventory that NetBox holds."""
+    return f"{os.environ.get('NETBOX_URL', '')} ({netbox})"
 
 
 def _size(name: str) -> int | None:
@@ -136,19 +144,27 @@ def check_folder(folder: Path) -> dict[str, Path]:
     return files_of(folder)
 
 
-def folder_of(name: str) -> Path:
-    """The folder that an inventory's name means; InputError lists the built-in ones."""
-    for folder in (Path(name), BUILT_IN / name):
+def folder_of(name: str, option: str = "--inventory") -> Path:
+    """The folder that an inventory's name means; InputError lists the built-in ones.
+
+    `twin` is the lab that `lab up --like` made, for as long as it is up.
+    """
+    twin = lab_directory(None).twin
+    for folder in (Path(name), twin if name == TWIN else BUILT_IN / name):
         try:
             if (folder / "hosts.yaml").is_file():
                 return folder
         except OSError as error:
-            raise InputError("--inventory", f"'{name[:80]}' cannot be read: {error.strerror}") from error
+            raise InputError(option, f"'{name[:80]}' cannot be read: {error.strerror}") from error
+    if name == TWIN:
+        raise InputError(
+            option, f"no twin is up in {twin.parent}", "python -m vpnmesh.lab up --like INVENTORY"
+        )
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/hosts.yaml"))
     raise InputError(
-        "--inventory",
+        option,
         f"'{name}' is no folder with a hosts.yaml",
-        f"built in are: {', '.join(built_in)}, lab-12 and other sizes of the lab; or netbox",
+        f"built in are: {', '.join(built_in)}, lab-12 and other sizes of the lab, twin; or netbox",
     )
 
 

@@ -1,9 +1,13 @@
 """Round trips from a node or its pod."""
 
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
 from nornir.core.task import Result, Task
 
 from inventory.repeating import repeatable
 from tasks.connection import shell
+from vpnmesh.doctor import paths
 from vpnmesh.host.pods import in_pod
 from vpnmesh.impairment import burst
 from vpnmesh.plan import Command, Fact
@@ -35,6 +39,13 @@ def pinged(
     limit_s = ping.seconds(count, interval_s=interval_s, wait_s=wait_s) + 2
     command = Command(in_pod(*argv) if from_pod else argv, timeout_s=limit_s, ok=(0, 1, 2))
     return Fact((command,), lambda completed: completed[0].stdout + completed[0].stderr)
+
+
+@repeatable
+def ping_paths(task: Task, asked: Mapping[str, Mapping[str, IPv4Address]]) -> Result:
+    """Ping, side by side, the others that this node is to ask; `result` is a PingSummary by address."""
+    others = tuple(asked[task.host.name].values())
+    return Result(host=task.host, result=shell(task).gather(paths.round_to(others)))
 
 
 @repeatable

@@ -10,6 +10,7 @@ examples:
   python -m workflows.doctor --inventory my-testbed --json
   python -m workflows.doctor --scenarios headscale-direct,nebula-relay
   python -m workflows.doctor --cluster kubernetes                   also: can these nodes carry a cluster?
+  python -m workflows.doctor --record-paths paths.json --inventory my-testbed   only the paths, for `lab up --like`
   python -m workflows.doctor --firewall --inventory my-testbed      only the firewall: its API against what is needed
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -17,6 +18,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from nornir.core.inventory import Host
@@ -28,8 +30,10 @@ from inventory.load import load
 from tasks.firewall.registry import driver_of
 from vpnmesh.cluster import PODS, installer_named
 from vpnmesh.doctor.finding import Check, Finding, Grade, fatal, good, joined, would_fail
+from vpnmesh.doctor.paths import PINGS, ROUNDS, RecordedPaths
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.model import Testbed
+from vpnmesh.report.fidelity import loss_in_words, rtt_in_words
 from workflows.run.health_checks import (
     CONTROLLER,
     Wanted,
@@ -40,6 +44,7 @@ from workflows.run.health_checks import (
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import emulated, lab_for
 from workflows.run.options import MatrixOptions, bad_input_exits_2, scenario_file
+from workflows.run.paths import record_paths, write_paths
 from workflows.run.progress import make_console
 from workflows.run.site import Site
 from workflows.run.terminal import say
@@ -63,6 +68,13 @@ _STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.FATAL: "red"}
 @scenario_file
 @click.option("--cluster", help="also look whether these nodes can carry a cluster of that installer")
 @click.option("--json", "as_json", is_flag=True, help="only a JSON list of findings on stdout")
+@click.option(
+    "--record-paths",
+    "paths_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="only ping between all nodes, in rounds, and write round trips and loss into FILE",
+)
 @click.option("--firewall", "firewall", is_flag=True, help="look only at the firewall's API")
 @bad_input_exits_2
 def main(
@@ -72,6 +84,7 @@ def main(
     scenario_files: tuple[str, ...],
     cluster: str | None,
     as_json: bool,
+    paths_file: Path | None,
     firewall: bool,
 ) -> None:
     """Parse, look, show."""
@@ -91,6 +104,8 @@ def main(
         sys.exit(look_at_firewall(nr.inventory.hosts[testbed.firewall.name]))
     try:
         with interruptible(nr):
+            if paths_file is not None:
+                sys.exit(look_at_paths(Site(nr, testbed), paths_file))
             found = examine(Site(nr, testbed), wanted)
     except InterruptedRunError as interrupt:
         sys.exit(128 + interrupt.signum)
@@ -130,6 +145,29 @@ def show(findings: Iterable[Finding], everywhere: list[str], *, as_json: bool) -
     make_console().print(table)
     count = sum(one.grade is Grade.FATAL for one in found)
     click.echo(f"a run would fail: {count} findings are fatal" if count else "a run can start")
+
+
+def look_at_paths(site: Site, path: Path) -> int:
+    """Record the paths between all nodes and show them; the exit code."""
+    try:
+        with lab_for(site.testbed, Console(stderr=True)):
+            found, failed = record_paths(site)
+    finally:
+        site.nr.close_connections()
+    write_paths(found, path)
+    make_console().print(path_table(found))
+    for error in failed.values():
+        say(f"not asked: {error}", err=True)
+    say(f"{path}: {len(found.paths)} paths, {ROUNDS} rounds of {PINGS} pings each")
+    return ILL if failed else HEALTHY
+
+
+def path_table(found: RecordedPaths) -> Table:
+    """A row per path: the typical round trip with the 95 % interval of its mean, and the loss with its own."""
+    table = Table("path", "round trip, ms", "loss, %", "pings", title=found.testbed)
+    for path in found.paths:
+        table.add_row(" - ".join(path.ends), rtt_in_words(path), loss_in_words(path), str(path.sent))
+    return table
 
 
 def look_at_firewall(host: Host) -> int:

@@ -25,6 +25,7 @@ from vpnmesh.report.tables import Study
 from workflows.reporting.answering import opening, show
 from workflows.reporting.closing import then_and_now_tables
 from workflows.reporting.comparing import compare as compare_runs
+from workflows.reporting.fidelity import tell_fidelity
 from workflows.reporting.headlines import headline_tables
 from workflows.reporting.history import tell_history
 from workflows.reporting.imported import write_import
@@ -70,7 +71,7 @@ class ReportSource:
             "RUN": self.run is not None,
             "--import-...": bool(self.knb or self.hey or self.vpn_bench or self.k8s_netperf),
             "--paper": self.paper,
-            "--compare": compared,
+            "--compare or --fidelity": compared,
         }
         named = [name for name, given in kinds.items() if given]
         if len(named) > 1:
@@ -105,6 +106,8 @@ examples:
   python -m workflows.report --import-knb knb --import-hey hey --out theirs   published files of your own
   python -m workflows.report --import-vpn-bench bench/18.12.2025 --out theirs   or --import-k8s-netperf DIR
   python -m workflows.report --compare runs/A runs/B --gate gate.yaml      exit code 1 where B got slower
+  python -m workflows.report --fidelity runs/REAL runs/TWIN                how like the real one its twin was
+  python -m workflows.report --fidelity real.json twin.json                the same of two files of --record-paths
   python -m workflows.report --history runs --by version --junit out.xml   all of runs/; 1 where the newest is worse
 """
 
@@ -137,6 +140,11 @@ examples:
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the orders.")
 @click.option(
+    "--fidelity",
+    type=(_FOLDER, _FOLDER),
+    help="A run (or recorded paths) of a real testbed and of its twin: both figures, and the interval of their ratio.",
+)
+@click.option(
     "--compare", type=(_FOLDER, _FOLDER), help="Two runs: which cells changed from the first to the second."
 )
 @click.option(
@@ -166,6 +174,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     row: bool,
     by: str | None,
     junit: Path | None,
+    fidelity: tuple[Path, Path] | None,
     paper: bool,
     advise: bool,
     bundle: bool,
@@ -176,21 +185,51 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     """Report on RUN, on results that others published, or on the paper's."""
     check_row(runs, by, gate, junit, row=row, compared=compare is not None)
     source = ReportSource(runs[0] if runs and not row else None, knb, hey, paper, vpn_bench, k8s_netperf)
-    source.check(compared=compare is not None or row)
+    source.check(compared=compare is not None or fidelity is not None or row)
+    if fidelity:
+        sys.exit(_tell_twin(fidelity, alone=not (compare or row)))
     if row:
         sys.exit(tell_history(runs, out or Path("history"), By(by or By.DATE), gate, junit))
     if compare:
         sys.exit(compare_runs(*compare, gate, out, junit))
-    study, target = source.study(), source.out(out)
+    _report(
+        source,
+        source.out(out),
+        needs,
+        advise=advise,
+        bundle=bundle,
+        orders=orders if replayed else 0,
+        seed=seed,
+    )
+
+
+def _tell_twin(fidelity: tuple[Path, Path], *, alone: bool) -> int:
+    if not alone:
+        raise InputError("--fidelity", "goes with neither --compare nor --history", "name one of them")
+    return tell_fidelity(*fidelity)
+
+
+def _report(
+    source: ReportSource,
+    target: Path,
+    needs: str | None,
+    *,
+    advise: bool,
+    bundle: bool,
+    orders: int,
+    seed: int,
+) -> None:
+    """Report on one study; with `orders` only what sequential stopping would have cost in so many."""
+    study = source.study()
     for note in study.notes:
         say(f"note: {note}", err=True)
-    if replayed:
+    if orders:
         replay_study(study, target, orders, seed)
         return
-    judged = judge(study, _needs(needs, advise=advise or paper))
+    judged = judge(study, _needs(needs, advise=advise or source.paper))
     write_report(judged.study, target, source.run)
     present(judged, target)
-    if paper:
+    if source.paper:
         _tell_reproduced(judged)
     if judged.advice:
         _tell_advice(judged.advice)

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
 from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError
 from vpnmesh.host.binaries import Arch
-from vpnmesh.lab import binaries
+from vpnmesh.lab import binaries, twin_command
 from vpnmesh.lab.binaries import command
 from vpnmesh.lab.cgroup_tree import join_node
 from vpnmesh.lab.cgroups import plan_cgroups
@@ -30,6 +31,9 @@ Examples:
   python -m vpnmesh.lab up                      six nodes, ports at 1 Gbit/s
   python -m vpnmesh.lab up --port-rate none     unshaped
   python -m vpnmesh.lab up --nodes 12           six workers more; other commands: --inventory lab-12
+  python -m vpnmesh.lab up --like my-testbed    its twin: the same names, VLANs, addresses; --inventory twin
+  python -m vpnmesh.lab up --like my-testbed --paths paths.json   with its paths' round trips and loss
+  python -m vpnmesh.lab up --like netbox:site=edge --dry-run   what would be built, and what differs
   python -m vpnmesh.lab up --kubernetes         nodes that can run containers and kubelet
   python -m vpnmesh.lab shell worker1           a root shell in a node
   python -m vpnmesh.lab shell worker1 -- ping -c1 relay
@@ -86,6 +90,20 @@ def main() -> None:
     help="How many nodes: those of the inventory and more workers, each in a VLAN of its own.  [default: 6]",
 )
 @click.option(
+    "--like",
+    metavar="INVENTORY",
+    default=None,
+    help="A twin of that testbed: a folder, netbox, or netbox:FILTERS; what differs is shown.",
+)
+@click.option(
+    "--paths",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="With --like: replay round trips and loss that `workflows.doctor --record-paths FILE` measured.",
+)
+@click.option("--dry-run", is_flag=True, help="With --like: show what would be built, and build nothing.")
+@click.option(
     "--port-rate",
     default=f"{DEFAULT_PORT_RATE_MBIT_S:g}",
     show_default=True,
@@ -97,21 +115,86 @@ def main() -> None:
     is_flag=True,
     help="Nodes with cgroups of their own, which can run containers and kubelet.",
 )
-def up_command(folder: Path | None, nodes: int | None, port_rate: float | None, *, kubernetes: bool) -> None:
-    """Bring the lab up; it stays up until `down`. A second `up` changes nothing."""
+@click.pass_context
+def up_command(
+    context: click.Context,
+    folder: Path | None,
+    nodes: int | None,
+    like: str | None,
+    paths: Path | None,
+    port_rate: float | None,
+    *,
+    dry_run: bool,
+    kubernetes: bool,
+) -> None:
+    """Bring the lab up; it stays up until `down`. A second `up` changes nothing.
+
+    With --like it is the twin of another testbed: the same names, roles, VLANs, prefixes and addresses.
+    """
     with _sentences():
+        _check_options(folder, nodes, like, paths, dry_run=dry_run)
+        if like is not None:
+            asked = context.get_parameter_source("port_rate") is not ParameterSource.DEFAULT
+            request = _request(like, port_rate, paths, rate_is_asked=asked, kubernetes=kubernetes)
+            _up_like(request, dry_run=dry_run)
+            return
         base = folder or default_folder()
         testbed = read_testbed(base) if nodes is None else sized_testbed(base, nodes)
         before = find()
         lab = up(testbed, port_rate_mbit_s=port_rate, kubernetes=kubernetes, progress=_show_step)
-        if before and before.init_pid == lab.init_pid:
-            click.echo(f"the lab is up already, in {lab.directory}")
+        if not _tell_up(lab, before):
             return
-        total = sum(timing.seconds for timing in lab.timings)
-        click.echo(f"{total:8.3f} s  lab '{lab.record.testbed}' is up, {len(lab.record.nodes)} nodes")
         if size_named(testbed.name) is not None:
             click.echo(f"other commands take it by --inventory {testbed.name}")
-        click.echo(f"ssh -i {lab.key_file} -o UserKnownHostsFile={lab.known_hosts} {_first_login(lab)}")
+        _tell_login(lab)
+
+
+def _check_options(
+    folder: Path | None, nodes: int | None, like: str | None, paths: Path | None, *, dry_run: bool
+) -> None:
+    if like is not None and (folder is not None or nodes is not None):
+        raise InputError("--like", "goes with neither --inventory nor --nodes", "name one testbed")
+    for option, given in (("--dry-run", dry_run), ("--paths", paths is not None)):
+        if given and like is None:
+            raise InputError(option, "goes with --like", "name a testbed, e.g. --like inventory/baremetal")
+
+
+def _request(
+    like: str, port_rate: float | None, paths: Path | None, *, rate_is_asked: bool, kubernetes: bool
+) -> twin_command.TwinRequest:
+    from inventory.sources import inventory_text  # noqa: PLC0415 - NetBox and Nornir, which no other lab needs
+
+    text, place = inventory_text(like, "--like")
+    return twin_command.TwinRequest(text, place, port_rate, rate_is_asked, kubernetes, paths)
+
+
+def _up_like(request: twin_command.TwinRequest, *, dry_run: bool) -> None:
+    twin, rate = twin_command.plan(request)
+    twin_command.show(twin, rate)
+    if dry_run:
+        if found := twin_command.read_paths(request, twin):
+            twin_command.show_recorded(found)
+        click.echo("nothing was built")
+        return
+    before = find()
+    lab = twin_command.build(twin, rate, request, _show_step)
+    _tell_up(lab, before)
+    twin_command.tell_how_to_use()
+    _tell_login(lab)
+
+
+def _tell_up(lab: Lab, before: Lab | None) -> bool:
+    """Say that it is up; whether it came up just now."""
+    if before and before.init_pid == lab.init_pid:
+        click.echo(f"the lab is up already, in {lab.directory}")
+        return False
+    total = sum(timing.seconds for timing in lab.timings)
+    click.echo(f"{total:8.3f} s  lab '{lab.record.testbed}' is up, {len(lab.record.nodes)} nodes")
+    return True
+
+
+def _tell_login(lab: Lab) -> None:
+    click.echo(f"ssh -i {lab.key_file} -o UserKnownHostsFile={lab.known_hosts} {_first_login(lab)}")
 
 
 def _first_login(lab: Lab) -> str:

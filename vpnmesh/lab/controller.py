@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,22 @@ def check_free(topology: Topology) -> None:
         if route["dst"] != "default" and IPv4Network(route["dst"]).subnet_of(topology.management):
             place = f"route to {route['dst']} by {route.get('dev', 'several')}"
             raise InputError("controller", f"{topology.management} is in use: {place}", _WAY_OUT)
+
+
+def used_networks() -> tuple[IPv4Network, ...]:
+    """The networks that this machine has addresses in or routes to; a lab's own link does not count."""
+    own = (
+        IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network
+        for link in _ip("addr")
+        for entry in link.get("addr_info", ())
+        if entry["family"] == "inet" and link["ifname"] != UPLINK
+    )
+    routed = (
+        IPv4Network(route["dst"])
+        for route in _ip("-4", "route")
+        if route["dst"] != "default" and route.get("dev") != UPLINK
+    )
+    return tuple(dict.fromkeys((*own, *routed)))
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:

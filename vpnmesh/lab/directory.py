@@ -109,6 +109,11 @@ class LabDirectory:
         """What `meshpw` types at sudo."""
         return self.ssh / "meshpw.password"
 
+    @property
+    def twin(self) -> Path:
+        """The inventory of a lab that is like another testbed, and what is replayed in it."""
+        return self.path / "twin"
+
     def make(self) -> None:
         """Make it, empty; InputError if the path is taken by something that is no lab's."""
         self.check_ours()

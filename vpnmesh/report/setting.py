@@ -105,24 +105,38 @@ def recorded(study: Study, column: str) -> str:
     return ", ".join(found) or NOT_RECORDED
 
 
-def refuse_unlike(a: Study, b: Study) -> None:
-    """InputError where the same cell of both means two things: they are not compared, and no gate judges them."""
+SUBSTRATE = frozenset({"engine", "substrate", "kinds of nodes", "port rate in Mbit/s"})
+"""In what a twin differs from the testbed that it is like."""
+
+
+def refuse_unlike(
+    a: Study, b: Study, place: str = "--compare", besides: frozenset[str] = frozenset()
+) -> None:
+    """InputError where the same cell of both means two things: they are not compared, and no gate judges them.
+
+    In the matters `besides` the two may differ.
+    """
     if changed := _scenarios(a, b, MEANT):
         raise InputError(
-            "--compare",
+            place,
             f"scenarios of one name were two things: {'; '.join(changed)}",
             "measure the changed one under a name of its own, as a variant (variant_of), in the same run",
         )
-    if found := [str(one) for one in _differing(meaning(a), meaning(b))]:
+    if found := [str(one) for one in _differing(meaning(a), meaning(b)) if one.matter not in besides]:
         options = [
             option for matter, option in _OPTIONS.items() if any(text.startswith(matter) for text in found)
         ]
         how = f" ({', '.join(options)} as in the first)" if options else ""
         raise InputError(
-            "--compare",
+            place,
             f"the runs measured different things: {'; '.join(found)}",
             f"measure one of them again like the other{how}, or read their reports side by side",
         )
+
+
+def substrates(a: Study, b: Study) -> list[str]:
+    """In which matters of the substrate the two differ, in words."""
+    return [str(one) for one in _differing(meaning(a), meaning(b)) if one.matter in SUBSTRATE]
 
 
 def notes(a: Study, b: Study) -> list[str]:
