@@ -194,5 +194,5 @@ def test_the_users_own_keys_are_tried_where_the_inventory_names_none() -> None:
     """As the machines that ship say it: `use_keys` alone means the usual files below ~/.ssh."""
     nr, _ = load("baremetal")
     host = nr.inventory.hosts["relay"]
-    options = login_of(host, nr.config).settings._connect_params_dict()  # noqa: SLF001 - what paramiko is given
+    options = login_of(host, nr.config).settings._connect_params_dict()
     assert (options["look_for_keys"], options["key_filename"]) == (True, None)
