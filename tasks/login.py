@@ -131,9 +131,13 @@ def login_of(host: Host, config: Config) -> Login:
     extras = {**(options.extras or {}), "auto_connect": False}
     if passphrase:
         extras["passphrase"] = passphrase.reveal()
+    # netmiko takes `use_keys` only beside one named file; paramiko itself looks in ~/.ssh for the usual ones
+    looks = bool(extras.get("use_keys")) and not extras.get("key_file")
+    extras |= {"use_keys": False} if looks else {}
     word = password.reveal() if password else options.password
     plugin.open(options.hostname, options.username, word, options.port, "linux", extras, config)
     settings = plugin.connection
+    settings.use_keys = settings.use_keys or looks
     # one filter a connection would stay with netmiko's log until the terminal is closed that is never opened
     logging.getLogger("netmiko").removeFilter(settings._secrets_filter)  # noqa: SLF001 - what its disconnect() does
     return Login(settings, f"{settings.host}:{settings.port}", _proxied(settings))
