@@ -1,9 +1,10 @@
 """The answers to `inventory.questions` as an inventory: documents for six machines behind a router."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from inventory.documents import Documents
-from inventory.questions import FIREWALL, MEMBERS, NFTABLES, PFSENSE_REST, PFSENSE_SSH, YES, Answers, Member
+from inventory.questions import FIREWALL, MEMBERS, YES, Answers, DriverOffer, Member
 from vpnmesh.model import Role
 from vpnmesh.testbed import MARK
 
@@ -20,10 +21,10 @@ _NETMIKO: Entry = {
 }
 
 
-def documents_of(answers: Answers) -> Documents:
+def documents_of(answers: Answers, drivers: Sequence[DriverOffer]) -> Documents:
     """The three documents; whether they are a testbed is judged as with every other inventory."""
     hosts = {member.name: _member(member, answers) for member in MEMBERS}
-    return Documents({**hosts, FIREWALL: _firewall(answers)}, _groups(answers), _defaults(answers))
+    return Documents({**hosts, FIREWALL: _firewall(answers, drivers)}, _groups(answers), _defaults(answers))
 
 
 def _member(member: Member, answers: Answers) -> Entry:
@@ -38,19 +39,25 @@ def _member(member: Member, answers: Answers) -> Entry:
     return {"hostname": answers[f"{name}.hostname"], "groups": groups, "data": {**data, **_mark(answers)}}
 
 
-def _firewall(answers: Answers) -> Entry:
+def _firewall(answers: Answers, drivers: Sequence[DriverOffer]) -> Entry:
     legs = {int(answers[f"{member.name}.vlan"]): answers[f"firewall.{member.name}"] for member in MEMBERS}
     data: Entry = {"kind": answers["firewall.kind"], "legs": legs}
-    driver = answers["firewall.driver"]
-    if driver != NFTABLES:
-        data["firewall_driver"] = driver
-    if driver == PFSENSE_REST:
-        data["pfsense_url"] = answers["firewall.pfsense_url"]
-    groups = [*_every(answers), f"role__{Role.FIREWALL}", *(_vlan(member, answers) for member in MEMBERS)]
-    # pfSense's own configuration is root's
-    login: Mapping[str, object] = {"username": "root"} if driver == PFSENSE_SSH else {}
+    driver = next(one for one in drivers if one.name == answers["firewall.driver"])
+    if not driver.is_default:
+        data["firewall_driver"] = driver.name
     hostname = answers["firewall.hostname"]
-    return {"hostname": hostname, **login, "groups": groups, "data": {**data, **_mark(answers)}}
+    own = _filled(driver.entry, hostname)
+    data |= own.pop("data", {})
+    groups = [*_every(answers), f"role__{Role.FIREWALL}", *(_vlan(member, answers) for member in MEMBERS)]
+    return {"hostname": hostname, **own, "groups": groups, "data": {**data, **_mark(answers)}}
+
+
+def _filled(entry: Mapping[str, Any], hostname: str) -> dict[str, Any]:
+    """The entry with the address where `{hostname}` stands."""
+    return {
+        key: _filled(value, hostname) if isinstance(value, Mapping) else value.replace("{hostname}", hostname)
+        for key, value in entry.items()
+    }
 
 
 def _every(answers: Answers) -> list[str]:

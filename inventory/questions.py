@@ -1,10 +1,11 @@
 """What has to be known to write down six machines as a testbed: questions with defaults, answers judged at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
+from typing import Any
 
 from vpnmesh.documents.names import (
     host_problem,
@@ -20,8 +21,16 @@ Answers = Mapping[str, str]
 """What is known so far, by the question's key."""
 YES, NO = "yes", "no"
 FIREWALL = "firewall"
-NFTABLES, PFSENSE_REST, PFSENSE_SSH, MANUAL = "nftables", "pfsense-rest", "pfsense-ssh", "manual"
-DRIVERS = (NFTABLES, PFSENSE_REST, PFSENSE_SSH, MANUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverOffer:
+    """A kind of router that can be chosen; `entry` is what its host then has, `{hostname}` standing for its address."""
+
+    name: str
+    is_default: bool
+    is_appliance: bool
+    entry: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +70,10 @@ class Question:
     """Whether it matters at all, by the answers before it."""
 
 
-def questions() -> tuple[Question, ...]:
-    """All questions, in the order in which people know the answers."""
+def questions(drivers: Sequence[DriverOffer]) -> tuple[Question, ...]:
+    """All questions, in the order in which people know the answers; the router is one of these."""
     members = (question for member in MEMBERS for question in _of_member(member))
-    return (*_of_testbed(), *members, *_of_firewall(), *_at_the_end())
+    return (*_of_testbed(), *members, *_of_firewall(drivers), *_at_the_end())
 
 
 def check(question: Question, answer: str, answers: Answers) -> None:
@@ -133,26 +142,22 @@ def _of_member(member: Member) -> Iterator[Question]:
     )
 
 
-def _of_firewall() -> Iterator[Question]:
+def _of_firewall(drivers: Sequence[DriverOffer]) -> Iterator[Question]:
+    names = [driver.name for driver in drivers]
+    usual = next(driver.name for driver in drivers if driver.is_default)
+    appliances = frozenset(driver.name for driver in drivers if driver.is_appliance)
     yield _hostname(FIREWALL)
     yield Question(
-        "firewall.driver", f"what the router is: {', '.join(DRIVERS)}", _plain(NFTABLES), _one_of(*DRIVERS)
+        "firewall.driver", f"what the router is: {', '.join(names)}", _plain(usual), _one_of(*names)
     )
     yield Question(
         "firewall.kind", "the router: metal or vm", _plain(NodeKind.METAL.value), _one_of(*NodeKind)
-    )
-    yield Question(
-        "firewall.pfsense_url",
-        "https address of pfSense's pages",
-        lambda known: f"https://{known['firewall.hostname']}",
-        lambda answer, _: "" if answer.startswith("https://") else "is no https address",
-        lambda known: known["firewall.driver"] == PFSENSE_REST,
     )
     for number, member in enumerate(MEMBERS):
         yield Question(
             f"firewall.{member.name}",
             f"the router's interface in the VLAN of {member.name}",
-            partial(_usual_leg, number),
+            partial(_usual_leg, number, appliances),
             _judged(interface_problem),
         )
 
@@ -196,9 +201,9 @@ def _usual_prefix(name: str, answers: Answers) -> str:
     return f"10.{10 + vlan // 256}.{vlan % 256}.0/24"
 
 
-def _usual_leg(number: int, answers: Answers) -> str:
+def _usual_leg(number: int, appliances: Collection[str], answers: Answers) -> str:
     driver, vlan = answers["firewall.driver"], answers[f"{MEMBERS[number].name}.vlan"]
-    if driver != NFTABLES:
+    if driver in appliances:
         return f"opt{number + 1}"
     first = answers.get(f"firewall.{MEMBERS[0].name}", "")
     trunk = first.removesuffix(f".{answers[f'{MEMBERS[0].name}.vlan']}") if first else "eno1"

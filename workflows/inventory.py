@@ -35,7 +35,7 @@ from inventory.sync import SeedPlan, apply, plan
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import MARK
-from workflows.run.asking import ask, given_answers, question_table
+from workflows.run.asking import ask, drivers_offered, given_answers, question_table
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console
 from workflows.run.terminal import say
@@ -69,8 +69,9 @@ def init(folder: Path | None, given: Sequence[str], *, defaults: bool, listed: b
     if folder is None:
         raise InputError("FOLDER", "missing", "say where to write, for example my-testbed")
     refuse_taken(folder)
-    answers = ask(questions(), given_answers(given, questions()), defaults=defaults)
-    for path in write_new(folder, documents_of(answers)):
+    asked = questions(drivers_offered())
+    answers = ask(asked, given_answers(given, asked), defaults=defaults)
+    for path in write_new(folder, documents_of(answers, drivers_offered())):
         say(str(path))
     if answers["mine"] != YES:
         say(f"no host is marked: write `{MARK}: true` into the data of each that may be changed", err=True)

@@ -1,7 +1,8 @@
 """What a firewall driver says of itself: its name, what it needs, and how a run begins to work with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from nornir.core.inventory import Host
@@ -51,8 +52,9 @@ class FirewallDriver:
     looked for there, and no impairment set. `programs` (on PATH) and `kernel_features` (names of
     `vpnmesh.host.probes`) are what the doctor asks the node for. `examine` compares the firewall's API with what the
     driver needs and writes nothing; None where there is no API. `take_back` are the steps by which the firewall itself
-    removes our rules when its controller is gone, where it can; rules that it cannot end by themselves, later. One
-    driver `is_default`.
+    removes our rules when its controller is gone, where it can; rules that it cannot end by themselves, later.
+    `entry` is what a host with it has in a new inventory beside its name, `{hostname}` standing for where it is
+    managed. One driver `is_default`.
     """
 
     name: str
@@ -65,3 +67,4 @@ class FirewallDriver:
     address: Callable[[Host], str] = management_address
     examine: Callable[[Host], Iterator[ApiRemark]] | None = None
     take_back: Callable[[Testbed], tuple[Step, ...]] | None = None
+    entry: Mapping[str, Any] = MappingProxyType({})

@@ -304,4 +304,5 @@ DRIVER = FirewallDriver(
     is_appliance=True,
     address=_address,
     examine=examine,
+    entry={"data": {"pfsense_url": "https://{hostname}"}},
 )

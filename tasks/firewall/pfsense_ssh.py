@@ -127,4 +127,10 @@ def _session(job: FirewallJob) -> PfsenseSsh:
     return PfsenseSsh(shell(job.task), job.testbed, job.mark, job.say)
 
 
-DRIVER = FirewallDriver("pfsense-ssh", "pfSense with a root shell", _session, is_appliance=True)
+DRIVER = FirewallDriver(
+    "pfsense-ssh",
+    "pfSense with a root shell",
+    _session,
+    is_appliance=True,
+    entry={"username": "root"},
+)

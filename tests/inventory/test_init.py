@@ -12,7 +12,10 @@ from inventory.questions import questions
 from vpnmesh.errors import InputError
 from workflows import inventory
 from workflows.run import asking
-from workflows.run.asking import ask, given_answers
+from workflows.run.asking import ask, drivers_offered, given_answers
+
+DRIVERS = drivers_offered()
+QUESTIONS = questions(DRIVERS)
 
 
 def init(folder: Path, *words: str, typed: str = "") -> Result:
@@ -75,7 +78,7 @@ def test_a_wrong_answer_is_one_sentence_and_nothing_is_written(wrong: str, told:
     done = init(tmp_path / "bed", "--defaults", "--set", wrong)
     assert done.exit_code == 2
     with pytest.raises(InputError, match=told):
-        documents_of(ask(questions(), given_answers([wrong], questions()), defaults=True))
+        documents_of(ask(QUESTIONS, given_answers([wrong], QUESTIONS), defaults=True), DRIVERS)
     assert not (tmp_path / "bed").exists()
 
 
@@ -101,7 +104,7 @@ def test_a_person_is_asked_again_after_a_wrong_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only for what was not given; with what is wrong, and nothing that was answered before is lost."""
-    known = ask(questions(), {}, defaults=True)
+    known = ask(QUESTIONS, {}, defaults=True)
     pairs = [f"{key}={value}" for key, value in known.items() if key != "worker2.vlan"]
     monkeypatch.setattr(asking, "is_terminal", lambda: True)
     words = [part for pair in pairs for part in ("--set", pair)]
@@ -116,4 +119,4 @@ def test_every_question_is_listed() -> None:
     """With its key, for --set."""
     done = CliRunner().invoke(inventory.main, ["init", "--questions"])
     assert done.exit_code == 0
-    assert all(question.key in done.output for question in questions())
+    assert all(question.key in done.output for question in QUESTIONS)

@@ -244,6 +244,7 @@ class Deploying:
         for name in ("require", "refuse_other_clusters", "save_logs", "_stood_up", "prove_pods"):
             monkeypatch.setattr(standing_cluster, name, self.named(name))
         monkeypatch.setattr(provenance, "footprint", lambda _site: {"worker1": {"files": ["a"]}})
+        monkeypatch.setattr(standing_cluster, "refuse_foreign", lambda _site: None)
         monkeypatch.setattr(standing_cluster, "deploy", self.deploy)
         monkeypatch.setattr(standing_cluster, "take_off", self.take_off)
         monkeypatch.setattr(standing_cluster, "leased", lambda *_, **__: contextlib.nullcontext())

@@ -56,6 +56,11 @@ def set_policy(policy: Policy, testbed: Testbed, lifetime_s: int = LIFETIME_S) -
     return held().map(lambda found: plan(found, wanted, testbed, lifetime_s))
 
 
+def is_linux_router(driver: object) -> bool:
+    """Whether a host's `firewall_driver` means a Linux router; without one it does."""
+    return driver in (None, "", "nftables")
+
+
 def taken_back(testbed: Testbed) -> tuple[Step, ...]:
     """What removes our table, whatever is in it."""
     prefixes = (str(testbed.vlan(leg.vid).prefix) for leg in testbed.firewall.legs)

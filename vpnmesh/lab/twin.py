@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 
 from vpnmesh.documents.inventory_text import Entry, InventoryText
 from vpnmesh.errors import InputError
+from vpnmesh.firewall.nftables import is_linux_router
 from vpnmesh.lab.topology import MANAGEMENT_INTERFACE, MANAGEMENT_PREFIX_LENGTH
 from vpnmesh.model import Node, NodeKind, Role, Testbed
 from vpnmesh.testbed import VLAN_PREFIX, HostRecord, InventoryRecords, build_testbed
@@ -168,9 +169,9 @@ def _stated(nodes: Iterable[Node], key: str, unit: str = "") -> str:
 
 def _firewall(twin: Twin) -> Difference:
     name = twin.real.firewall.name
-    driver = twin.real_data[name].get(FIREWALL_DRIVER) or "nftables"
-    real = f"{name} by driver {driver}"
-    if driver == "nftables":
+    driver = twin.real_data[name].get(FIREWALL_DRIVER)
+    real = f"{name} by driver {driver or 'nftables'}"
+    if is_linux_router(driver):
         return Difference("firewall", real, "nftables of this machine's kernel")
     return Difference(
         "firewall", real, "nftables: the same policies, but nothing of that firewall's own is rehearsed"

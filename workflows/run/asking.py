@@ -7,7 +7,8 @@ from difflib import get_close_matches
 import click
 from rich.table import Table
 
-from inventory.questions import Question, check, questions
+from inventory.questions import DriverOffer, Question, check, questions
+from tasks.firewall.registry import KNOWN_DRIVERS
 from vpnmesh.errors import InputError, UnknownNameError
 from workflows.run.terminal import say
 
@@ -70,11 +71,19 @@ def _typed(question: Question, answers: Mapping[str, str]) -> str:
             return answer
 
 
+def drivers_offered() -> tuple[DriverOffer, ...]:
+    """The kinds of routers that are known here."""
+    return tuple(
+        DriverOffer(driver.name, driver.is_default, driver.is_appliance, driver.entry)
+        for driver in KNOWN_DRIVERS.values()
+    )
+
+
 def question_table() -> Table:
     """Every question with its key and what it is without an answer, the ones before it being at their defaults."""
     table = Table("key", "question", "default")
     answers: dict[str, str] = {}
-    for question in questions():
+    for question in questions(drivers_offered()):
         answers[question.key] = question.default(answers)
         table.add_row(question.key, question.text, answers[question.key])
     return table
