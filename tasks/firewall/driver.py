@@ -52,7 +52,7 @@ class FirewallDriver:
     `vpnmesh.host.probes`) are what the doctor asks the node for. `examine` compares the firewall's API with what the
     driver needs and writes nothing; None where there is no API. `take_back` are the steps by which the firewall itself
     removes our rules when its controller is gone, where it can; rules that it cannot end by themselves, later. One
-    driver `is_default`.
+    driver `is_default`. One that is not reached `by_ssh` has no host key to be known.
     """
 
     name: str
@@ -60,6 +60,7 @@ class FirewallDriver:
     session: Callable[[FirewallJob], FirewallSession[Any, Any]]
     is_appliance: bool = False
     is_default: bool = False
+    by_ssh: bool = True
     programs: tuple[Program, ...] = ()
     kernel_features: tuple[str, ...] = ()
     address: Callable[[Host], str] = management_address
