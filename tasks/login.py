@@ -199,7 +199,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, paramiko.AuthenticationException):
         return f"login refused: {text}"[:200]
     if "not found in known_hosts" in text:
-        return "its host key is not known"
+        return "its host key is not known (python -m workflows.inventory trust)"
+    if text == "No authentication methods available":
+        return "nothing to log in with: no key, no agent and no password (docs/own-machines.md)"
+    if text == "Invalid key":
+        return "its login key does not open: is the passphrase another one?"
     if _NO_BANNER in text:
         return "connection closed in its greeting"
     plain = isinstance(error, OSError | PassingError | HeldOffError)

@@ -1,11 +1,15 @@
-"""First host keys, with a real sshd: shown, asked for once, written, and strict from then on."""
+"""First logins, with a real sshd: host keys asked for once, strict then; login keys that are locked, or an agent's."""
 
+import contextlib
 import os
 import pty
 import shutil
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,11 +20,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 import tasks
+from inventory import secrets
 from inventory.load import load_hosts
+from tasks import host_key
 from tests.conftest import ROOT
 from tests.live.conftest import private_network
 from tests.live.far_sites import start_sshd
 from vpnmesh.lab.controller import await_ssh
+from vpnmesh.lab.waiting import wait_until
 from workflows.inventory import main
 from workflows.run.hosts import HostsFailedError, run_on
 
@@ -250,6 +257,34 @@ def switch_says(bed: Bed) -> str:
     return str(caught.value)
 
 
+def test_nobody_is_waited_for_without_end(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One server greets and then says nothing more; no login key needs be there to ask for a host's."""
+    monkeypatch.setattr(host_key, "SESSION_S", 1.0)
+    change(bed, {"worker1": {"hostname": "127.1.0.5", "port": 24}}, key_file="/nowhere")
+    with socket.create_server(("127.1.0.5", 24)) as listening:
+        threading.Thread(target=greet_only, args=(listening,), daemon=True).start()
+        done = bed.trust()
+    assert done.exit_code == 1
+    assert "not reached: worker1: no SSH: greeted, but no key within 1 s at 127.1.0.5:24" in done.output
+
+
+def greet_only(listening: socket.socket) -> None:
+    """Take one connection, and hold it until its other end closes it."""
+    with listening.accept()[0] as one, contextlib.suppress(OSError):
+        one.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        while one.recv(4096):
+            pass
+
+
+def change(bed: Bed, hosts: dict[str, dict[str, object]], **extras: object) -> None:
+    """Other hosts, and other options of logins."""
+    (bed.folder / "hosts.yaml").write_text(yaml.safe_dump(hosts))
+    file = bed.folder / "defaults.yaml"
+    defaults = yaml.safe_load(file.read_text())
+    defaults["connection_options"]["netmiko"]["extras"] |= extras
+    file.write_text(yaml.safe_dump(defaults))
+
+
 @pytest.mark.parametrize(("answer", "exit_code"), [("n", 1), ("y", 0)])
 def test_at_a_terminal_it_asks_once(bed: Bed, keys: Keys, answer: str, exit_code: int) -> None:
     """No leaves the file as it was; yes writes both."""
@@ -279,3 +314,70 @@ def read_until(terminal: int, word: str) -> str:
         except OSError:
             break
     return shown.decode()
+
+
+@pytest.fixture
+def agent(keys: Keys) -> Iterator[None]:
+    """A real agent, found as every agent is, that holds the login key."""
+    with pytest.MonkeyPatch.context() as environment, socket_folder() as folder:
+        path = folder / "agent"
+        process = subprocess.Popen(
+            ("setpriv", "--pdeathsig", "KILL", "ssh-agent", "-D", "-a", str(path)), stdout=subprocess.DEVNULL
+        )
+        try:
+            wait_until(path.exists, 30.0)
+            environment.setenv("SSH_AUTH_SOCK", str(path))
+            subprocess.run(("ssh-add", "-q", str(keys.folder / "id_ed25519")), check=True)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def socket_folder() -> Iterator[Path]:
+    """A folder with a name that is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="agent", dir="/tmp") as made:
+        yield Path(made)
+
+
+def ready(bed: Bed, keys: Keys, **extras: object) -> Bed:
+    """The first host alone, whose key is known, and these options of logins."""
+    knowing(bed, f"127.1.0.1 {keys.public}\n")
+    change(bed, {"worker1": {"hostname": "127.1.0.1"}}, **extras)
+    return bed
+
+
+@pytest.mark.usefixtures("agent")
+def test_an_agent_opens_a_host_and_no_key_file_is_named(bed: Bed, keys: Keys) -> None:
+    """Where the login's options allow it, and only there."""
+    without_passphrase(bed)
+    ready(bed, keys, use_keys=False, key_file=None, allow_agent=True)
+    assert bed.says("worker1") == "in"
+    change(bed, {"worker1": {"hostname": "127.1.0.1"}}, allow_agent=False)
+    assert "worker1: no SSH: nothing to log in with: " in bed.says("worker1")
+
+
+def test_a_locked_key_is_opened_by_what_a_command_prints(
+    bed: Bed, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is run once a process; a wrong passphrase is one sentence without it."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    locked = bed.folder / "locked"
+    shutil.copy(keys.folder / "id_ed25519", locked)
+    locked.chmod(0o600)
+    change_of_phrase = ("ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", str(locked))
+    subprocess.run(change_of_phrase, check=True, capture_output=True)
+    (bed.folder / "phrase").write_text("open sesame\n")
+    ready(bed, keys, key_file=str(locked), allow_agent=False)
+    file = bed.folder / "defaults.yaml"
+    defaults = yaml.safe_load(file.read_text())
+    defaults["data"]["ssh_passphrase"] = {"command": ["cat", str(bed.folder / "phrase")]}
+    file.write_text(yaml.safe_dump(defaults))
+    assert bed.says("worker1") == "in"
+    (bed.folder / "phrase").write_text("shut barley\n")
+    assert bed.says("worker1") == "in"
+    secrets.forget()
+    assert "worker1: no SSH: its login key does not open: is the passphrase another one?" in bed.says(
+        "worker1"
+    )
