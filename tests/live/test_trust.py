@@ -291,7 +291,7 @@ def test_at_a_terminal_it_asks_once(bed: Bed, keys: Keys, answer: str, exit_code
     knowing(bed, "# nobody\n")
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "150"}
+        os.environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "64"}
         os.execv(sys.executable, (sys.executable, "-m", "workflows.inventory", "trust", str(bed.folder)))
     shown = read_until(terminal, "[y/N]")
     assert keys.fingerprint in shown

@@ -7,7 +7,7 @@ from itertools import groupby
 import click
 from nornir.core import Nornir
 from nornir.core.inventory import Host
-from rich.table import Table
+from rich.table import Column, Table
 
 import tasks
 from tasks.firewall.registry import driver_of
@@ -20,6 +20,7 @@ from workflows.run.terminal import say
 
 ALL_KNOWN, SOME_LEFT = 0, 1
 ACCEPT = "--accept"
+_FINGERPRINT = len("SHA256:") + 43
 _COMPARE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub (or the file of the key's type)"
 
 
@@ -83,7 +84,9 @@ def _shown_keys(nr: Nornir) -> tuple[Mapping[str, BaseException], list[HostKey]]
 
 
 def _table(shown: Sequence[HostKey]) -> Table:
-    table = Table("host", "address", "type", "fingerprint", "")
+    # whole on every terminal: half of it cannot be compared
+    fingerprint = Column("fingerprint", no_wrap=True, min_width=_FINGERPRINT)
+    table = Table("host", "address", "type", fingerprint, "")
     for one in shown:
         table.add_row(one.host, one.name, one.kind, one.fingerprint, one.state)
     return table
