@@ -25,7 +25,7 @@ from tasks.impairment import (
 from tasks.lease import claim_lease, forget_lease, read_lease, release_lease, renew_lease
 from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
-from tasks.observation import look_at_node
+from tasks.observation import look_at_node, read_foreign
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst, ping_paths
 from tasks.pods import attach_pods, detach_pods
@@ -72,6 +72,7 @@ __all__ = [
     "read_clock",
     "read_cluster_answers",
     "read_footprint",
+    "read_foreign",
     "read_host_key",
     "read_impairment",
     "read_kubeconfig",

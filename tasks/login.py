@@ -161,9 +161,13 @@ def _login(host: Host, config: Config, password: str | None, more: dict[str, obj
     options = host.get_connection_parameters(SETTINGS)
     plugin = Netmiko()
     extras = {**(options.extras or {}), "auto_connect": False, **more}
+    # netmiko takes `use_keys` only beside one named file; paramiko itself looks in ~/.ssh for the usual ones
+    looks = bool(extras.get("use_keys")) and not extras.get("key_file")
+    extras |= {"use_keys": False} if looks else {}
     word = options.password if password is None else password
     plugin.open(options.hostname, options.username, word, options.port, "linux", extras, config)
     settings = plugin.connection
+    settings.use_keys = settings.use_keys or looks
     # one filter a connection would stay with netmiko's log until the terminal is closed that is never opened
     logging.getLogger("netmiko").removeFilter(settings._secrets_filter)  # noqa: SLF001 - what its disconnect() does
     return Login(settings, f"{settings.host}:{settings.port}", _proxied(settings))

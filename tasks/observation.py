@@ -9,8 +9,10 @@ from nornir.core.task import Result, Task
 from inventory.repeating import repeatable
 from tasks.connection import shell
 from tasks.ping import pinged
+from vpnmesh.host.foreign import foreign_vpns
 from vpnmesh.host.pods import pod_mtu
 from vpnmesh.plan import Command, Completed, Fact, both
+from vpnmesh.solutions import all_interfaces, known_foreign
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 
 PINGS, INTERVAL_S = 5, 0.02
@@ -51,6 +53,12 @@ def look_at_node(
     fact = both(_pinged(pings.get(task.host.name, "")), both(solution.status(mesh, node), held))
     pinged, (status, ((mtu, foreign), changes)) = shell(task).gather(fact)
     return Result(host=task.host, result=Look(status, mtu, foreign, pinged, changes))
+
+
+@repeatable
+def read_foreign(task: Task) -> Result:
+    """What of VPNs that are not ours is on this node; `result` is a tuple of FoundForeign, empty where nothing is."""
+    return Result(host=task.host, result=shell(task).gather(foreign_vpns(known_foreign(), all_interfaces())))
 
 
 def _pinged(address: str) -> Fact[str]:

@@ -45,6 +45,7 @@ from workflows.run.cluster_shown import StageLines, how_to_use, show
 from workflows.run.cluster_view import look
 from workflows.run.dry_run import show_scenario
 from workflows.run.firewall import FirewallRun
+from workflows.run.foreign import beside_option
 from workflows.run.intents import of_lease, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
@@ -83,6 +84,7 @@ def main() -> None:
     help="where the kubeconfig goes (0600); default: beside the record of what stands",
 )
 @yes_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @bad_input_exits_2
 def up_command(

@@ -52,6 +52,7 @@ from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.dry_run import show_changes
 from workflows.run.firewall import FirewallRun, run_id
 from workflows.run.footprint import leaves_nodes_as_found
+from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.held_lease import HeldLease
 from workflows.run.impair import check_place, choose_engine
 from workflows.run.intents import of_matrix
@@ -152,6 +153,7 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
     help="after how long without a word of this process every node undoes by itself what the run made (docs/leases.md)",
 )
 @yes_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="show what would change on every node, and change nothing")
 @click.option(
     "--plan",
@@ -200,6 +202,7 @@ def main(
                 show_programs(console, availability.on_nodes(site, scenarios_of(plan)))
                 show_changes(console, site, plan, asked.seed)
                 return
+            refuse_foreign(site, resumed=store is not None)
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
             able = without(plan, missing)

@@ -5,6 +5,7 @@ holds with the token in $NETBOX_TOKEN; `netbox:site=lab,tag=study` reads a part 
 
 \b
 examples:
+  python -m workflows.inventory init my-testbed          asks, and writes the files of six machines
   python -m workflows.inventory show lab
   python -m workflows.inventory validate netbox:site=lab
   python -m workflows.inventory seed lab --dry-run       what would change in NetBox
@@ -15,20 +16,27 @@ examples:
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.table import Table
 
+from inventory.answered import documents_of
 from inventory.documents import Documents, diff, read_folder
 from inventory.load import NETBOX, folder_of, load, load_hosts, netbox_filters
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
+from inventory.new_folder import refuse_taken, write, write_new
+from inventory.questions import YES, questions
 from inventory.sync import SeedPlan, apply, plan
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
+from vpnmesh.testbed import MARK
+from workflows.run.asking import ask, given_answers, question_table
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console
 from workflows.run.terminal import say
@@ -40,6 +48,35 @@ SAME, DIFFERENT = 0, 1
 @click.group(help=__doc__)
 def main() -> None:
     """See the module's docstring."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.option("--set", "given", metavar="KEY=VALUE", multiple=True, help="an answer; nobody is asked that")
+@click.option("--defaults", is_flag=True, help="ask nothing: the default where --set says nothing else")
+@click.option("--questions", "listed", is_flag=True, help="list every question with its key and default")
+@bad_input_exits_2
+def init(folder: Path | None, given: Sequence[str], *, defaults: bool, listed: bool) -> None:
+    """Ask what six machines behind a router are, and write them as an inventory into FOLDER.
+
+    \b
+    examples:
+      python -m workflows.inventory init my-testbed
+      python -m workflows.inventory init --questions
+      python -m workflows.inventory init my-testbed --defaults --set domain=lab.example.org --set worker1.vlan=120
+    """  # noqa: D301 - click's mark
+    if listed:
+        make_console().print(question_table())
+        return
+    if folder is None:
+        raise InputError("FOLDER", "missing", "say where to write, for example my-testbed")
+    refuse_taken(folder)
+    answers = ask(questions(), given_answers(given, questions()), defaults=defaults)
+    for path in write_new(folder, documents_of(answers)):
+        say(str(path))
+    if answers["mine"] != YES:
+        say(f"no host is marked: write `{MARK}: true` into the data of each that may be changed", err=True)
+    say(f"next: python -m workflows.inventory validate {shlex.quote(str(folder))}", err=True)
 
 
 @main.command()
@@ -139,14 +176,11 @@ def show_diff(before: str, after: str) -> None:
 @bad_input_exits_2
 def export(inventory: str, folder: Path, *, force: bool) -> None:
     """Write INVENTORY as hosts.yaml, groups.yaml and defaults.yaml into FOLDER."""
-    texts = read(inventory).texts()
-    taken = [folder / name for name in texts if (folder / name).exists()]
-    if taken and not force:
-        raise InputError(str(taken[0]), "is there already", "choose another folder, or say --force")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        say(str(folder / name))
+    documents = read(inventory)
+    if not force:
+        refuse_taken(folder, "choose another folder, or say --force")
+    for path in write(folder, documents):
+        say(str(path))
 
 
 def read(inventory: str) -> Documents:

@@ -15,6 +15,7 @@ import polars as pl
 
 from tests.fuzz import mutation
 from tests.fuzz.target import Case, Target
+from vpnmesh.doctor.paths import PathRound, RecordedPath, RecordedPaths, parse_paths
 from vpnmesh.errors import NO_JSON, InputError
 from vpnmesh.frames.events import figures_of, setup, stacks
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
@@ -163,6 +164,18 @@ def _run_files(rng: Random, files: Files) -> Files:
     return mutation.one_of(files, change, rng)
 
 
+def paths_file() -> bytes:
+    """Two paths, one of which lost what it sent in a round."""
+    rounds = (PathRound(25, 25, 1.5, 2.5), PathRound(25, 0, None, None))
+    paths = (RecordedPath("worker1", "relay", rounds), RecordedPath("worker1", "worker2", rounds[:1]))
+    return RecordedPaths(1, "edge", "2026-01-01T00:00:00+00:00", "real", paths).to_json()
+
+
+def _paths_judge(_case: Case[bytes], found: Any) -> str:
+    bad = [path for path in found.paths if not 0 <= path.loss_pct <= 100 or (path.rtt_ms or 0) < 0]
+    return f"no path: {bad[0]}" if bad else ""
+
+
 def _study_call(files: Files) -> object:
     with tempfile.TemporaryDirectory() as place:
         return study_from_run(folder(files, place))
@@ -242,6 +255,14 @@ def _nothing(_case: Case[Any], _found: object) -> str:
 TARGETS: tuple[Target[Any], ...] = (
     Target("journal", lambda: (journal(),), mutation.json_lines, _journal_call, _journal_judge, 2.5),
     Target("manifest", lambda: (manifest(),), _json_bytes, _manifest_call, _nothing, 1.5),
+    Target(
+        "recorded paths",
+        lambda: (paths_file(),),
+        _json_bytes,
+        lambda data: parse_paths(data, "paths.json"),
+        _paths_judge,
+        0.5,
+    ),
     Target("study of a run", _run_seeds, _run_files, _study_call, _figures_judge, 0.3),
     Target("history of runs", _run_seeds, _run_files, _history_call, _nothing, 0.3),
     Target("results.parquet", lambda: (table(),), _parquet, _table_call, _table_judge, 1.0),

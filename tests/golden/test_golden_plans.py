@@ -15,7 +15,7 @@ from vpnmesh.host.pods import PodNetwork, attached, detached, held, pod_network
 from vpnmesh.host.service import Service, probe, running
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Completed, Fact, Plan, Secret, Text, WriteFile, reveal
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal
 from vpnmesh.solutions.nebula import BLACKLIST, Nebula, config
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.solutions.wireguard import WireGuard
@@ -133,7 +133,27 @@ def test_pods_stand(bed: Testbed, captured: Path, network: object, request: pyte
     assert callable(network)
     said = captured / "pods" / request.node.callspec.id / "exchange.json"
     assert Plan() == replayed(attached(network(bed), bed.node("worker1")), said)
-    assert replayed(detached(), said)
+    assert taken_away(said, "ours\n")
+
+
+def taken_away(said: Path, ours: str) -> Plan:
+    """What is to be taken away on a node that said this, and whether the VXLAN device can be ours."""
+    fact = detached()
+    return replayed(
+        Fact(fact.commands[:-1], lambda completed: fact.parse([*completed, Completed((), 0, ours, "")])), said
+    )
+
+
+def test_a_vxlan_device_beside_another_kubernetes_is_not_ours(captured: Path) -> None:
+    """Without a pod of ours nothing is to be done there; with one the pod alone is told, and the step asks again."""
+    said = captured / "pods" / "native-1450" / "exchange.json"
+    plan = taken_away(said, "")
+    assert "pod" in plan.diff
+    assert "vxlan" not in plan.diff
+    assert "fdb" not in plan.diff
+    (vxlan,) = (one for one in plan.steps if isinstance(one, Command) and "vxlan.calico" in one.argv)
+    assert vxlan.argv[:2] == ("sh", "-c")
+    assert "kubelet" in vxlan.argv
 
 
 def test_pods_of_another_mtu_are_made_anew(bed: Testbed, captured: Path) -> None:
@@ -167,7 +187,7 @@ def test_a_node_without_pods_has_nothing_to_take_away(captured: Path) -> None:
     """What a real node said before any scenario: it holds nothing."""
     said = captured / "pods" / "blank" / "exchange.json"
     assert replayed(held(), said) == ()
-    assert Plan() == replayed(detached(), said)
+    assert Plan() == taken_away(said, "ours\n")
 
 
 @pytest.mark.parametrize(("exit_code", "stdout"), [(0, ""), (0, "[]"), (0, "[{}]\n"), (1, ""), (127, "")])

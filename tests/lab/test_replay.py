@@ -101,6 +101,7 @@ def test_the_file_is_read_as_it_was_written() -> None:
         (b'"rtt_avg_ms":5.0', b'"rtt_avg_ms":-5.0', "a time is not in 0 to"),
         (b'"rtt_avg_ms":5.0', b'"rtt_avg_ms":null', "times without answers"),
         (b'"schema_version":1', b'"schema_version":9', "schema_version 9 is not 1"),
+        (b'"relay"', b'"[red]"', "is no name"),
         (b'"relay"', b'"worker1"', "leads from a node to itself"),
         (b"{", b"[", "FILE: the file: Invalid JSON"),
     ],

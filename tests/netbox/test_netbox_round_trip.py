@@ -9,9 +9,12 @@ from inventory.load import load
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
 from inventory.netbox_objects import objects_of
+from inventory.sources import inventory_text
 from inventory.sync import apply, plan
 from tests.netbox.server import NetBoxServer
 from vpnmesh.errors import InputError
+from vpnmesh.lab.twin import plan_twin
+from vpnmesh.lab.twin_command import lab_login
 
 
 def test_lab_comes_back_as_it_went_in(seeded: NetBoxServer, lab_folder: Path) -> None:
@@ -42,6 +45,16 @@ def test_both_inventories_give_one_testbed(seeded: NetBoxServer, lab_folder: Pat
     from_netbox, netbox_testbed = load("netbox:site=lab")
     assert netbox_testbed == yaml_testbed
     assert from_netbox.inventory.dict() == from_yaml.inventory.dict()
+
+
+def test_both_inventories_have_one_twin(seeded: NetBoxServer, lab_folder: Path) -> None:
+    """A lab that is like a testbed does not show where that was read."""
+    twins = [
+        plan_twin(text, lab_login(), place)
+        for text, place in (inventory_text(name, "--like") for name in (str(lab_folder), "netbox:site=lab"))
+    ]
+    assert twins[0].testbed == twins[1].testbed
+    assert twins[0].text.hosts == twins[1].text.hosts
 
 
 def test_documents_are_what_nornir_reads(mixed_folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.report.test_setting import PROFILE, run
 from vpnmesh.doctor.paths import PathRound, RecordedPath, RecordedPaths
 from vpnmesh.errors import InputError
 from vpnmesh.report.fidelity import Alike, paths_beside, rtt_alike, rtt_in_words
@@ -80,3 +81,28 @@ def test_two_files_on_the_command_line(tmp_path: Path) -> None:
     assert "1 of 1 paths have the real round trip" in done.output
     mixed = CliRunner().invoke(main, ["--fidelity", files[0], str(tmp_path)])
     assert (mixed.exit_code, "are a file and a folder" in mixed.output) == (2, True)
+
+
+REAL = {"lab": None, "testbed": {"nodes": [{"name": "worker1", "kind": "metal"}]}}
+
+
+def test_two_runs_on_the_command_line(tmp_path: Path) -> None:
+    """Other machines and another engine are no obstacle here: they are said, and every cell has its ratio."""
+    real, twin = run(tmp_path / "real", REAL), run(tmp_path / "twin", engine="nfqueue")
+    done = CliRunner().invoke(main, ["--fidelity", str(real), str(twin)])
+    assert done.exit_code == 0, done.output
+    assert "kinds of nodes metal against netns" in done.output
+    assert "engine netem against nfqueue" in done.output
+    assert "904.5 (8)" in done.output
+    said = "of 1 pairs that the real run decides the twin decides 1 alike, 0 the other way round, 0 not"
+    assert said in done.output
+
+
+def test_runs_that_asked_different_questions_are_refused(tmp_path: Path) -> None:
+    """Another length of a flow is another question on a twin, too."""
+    twin = run(tmp_path / "twin", {"profile": {**PROFILE, "duration_s": 1}})
+    done = CliRunner().invoke(main, ["--fidelity", str(run(tmp_path / "real", REAL)), str(twin)])
+    assert done.exit_code == 2
+    assert (
+        "--fidelity: the runs measured different things: seconds per repetition 10 against 1" in done.output
+    )

@@ -71,6 +71,11 @@ def compare(a: Path, b: Path, *more: object) -> Result:
         ({}, {"engine": "nfqueue"}, "engine netem against nfqueue"),
         ({"lab": None}, {}, "substrate lab, impaired by netem against hosts, impaired by netem"),
         ({"lab": {"port_rate_mbit_s": 100.0}}, {}, "port rate in Mbit/s 1000.0 against 100.0"),
+        (
+            {"lab": {"port_rate_mbit_s": 1000.0, "replayed_paths": ["a - b: 5.00 ms"]}},
+            {},
+            "replayed paths none against a - b: 5.00 ms",
+        ),
         ({"testbed": {"nodes": [{"kind": "vm"}]}}, {}, "kinds of nodes netns against vm"),
         ({"profile": {**PROFILE, "duration_s": 1}}, {}, "seconds per repetition 10 against 1"),
         ({"profile": {**PROFILE, "omit_s": 0}}, {}, "omitted seconds 1 against 0"),

@@ -57,6 +57,8 @@ def test_so_are_pods_and_what_the_api_test_leaves() -> None:
     answers = blank(leave.commands, exit_code=1)
     assert leave.parse(answers) == Plan()
     answers[0] = Completed(answers[0].argv, 0, links, "")
+    assert leave.parse(answers) == Plan(), "another Kubernetes's"
+    answers[-1] = Completed(answers[-1].argv, 0, "ours\n", "")
     assert leave.parse(answers).steps == at_most(leave).steps
     assert strays(leave) == strays(api_leftovers.removed()) == []
     assert at_most(api_leftovers.removed())

@@ -35,9 +35,9 @@ def nodes_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[tuple[str, str]
         def run_on(
             _nr: object, names: list[str], task: object, **asked: tuple[str, ...]
         ) -> dict[str, Result]:
-            if task is tasks.run_command:
+            if task is tasks.read_version:
                 assert asked["argv"] == ("uname", "-m")
-                return {name: Result(host=None, result="x86_64\n") for name in names}
+                return {name: Result(host=None, result="x86_64") for name in names}
             assert task is tasks.find_binaries
             return {
                 name: Result(

@@ -14,6 +14,7 @@ from nornir.core.configuration import Config
 from nornir.core.inventory import ConnectionOptions, Defaults, Host
 
 from inventory.lines import Line, line_of
+from inventory.load import load
 from tasks.login import Login, PassingError, Retries, log_in, login_of, may_retry, reason_of
 from vpnmesh.errors import NodeUnreachableError, TurnEndedError
 
@@ -191,3 +192,11 @@ def test_a_proxy_in_the_users_ssh_configuration_is_seen(tmp_path: Any) -> None:
     path = tmp_path / "config"
     path.write_text("Host 127.0.0.1\n  ProxyJump jump\n")
     assert login_of(host_at(22, ssh_config_file=str(path)), Config()).proxied
+
+
+def test_the_users_own_keys_are_tried_where_the_inventory_names_none() -> None:
+    """As the machines that ship say it: `use_keys` alone means the usual files below ~/.ssh."""
+    nr, _ = load("baremetal")
+    host = nr.inventory.hosts["relay"]
+    options = login_of(host, nr.config).settings._connect_params_dict()
+    assert (options["look_for_keys"], options["key_filename"]) == (True, None)

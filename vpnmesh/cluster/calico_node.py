@@ -18,6 +18,7 @@ from vpnmesh.errors import CheckError
 from vpnmesh.host.leftovers import find, remove
 from vpnmesh.host.pods import GATEWAY, VXLAN
 from vpnmesh.host.service import RUN_DIRECTORY, Service, removed, until
+from vpnmesh.host.strangers import KUBERNETES
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY
@@ -244,6 +245,7 @@ def left() -> Fact[Plan]:
         (FELIX,),
         PATHS,
         interfaces=(VXLAN,),
+        strangers=(*KUBERNETES, "calico-node"),
         find=(Command(("sh", "-c", _LEFT, "sh", GATEWAY)), find(RULES)),
         cleanup=(Command(("sh", "-c", _CLEAN, "sh", GATEWAY, CONFLIST)), remove(RULES)),
     )

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from vpnmesh.cluster.protocol import NAMESPACE, Cluster, ClusterState, PodState
 from vpnmesh.errors import CheckError
 from vpnmesh.host.service import RUN_DIRECTORY
+from vpnmesh.host.strangers import KUBERNETES
 from vpnmesh.plan import Command, Completed, Fact
 
 SYSTEM_PODS = (
@@ -24,10 +25,9 @@ SYSTEM_PODS = (
     "tigera-operator/*",
 )
 """The pods that a cluster of K3s, kubeadm or Calico's operator runs for itself, as NAMESPACE/NAME."""
-PROGRAMS = (
-    *("kubelet", "kube-apiserver", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "containerd"),
-    *("dockerd", "crio"),
-)
+ENGINES = ("containerd", "dockerd", "crio")
+"""Engines of containers, which may run without any cluster."""
+PROGRAMS = (*KUBERNETES, *ENGINES)
 """The processes by which a cluster, or another engine of containers, is known; as `/proc/PID/comm` has them."""
 FOLDERS = ("/etc/kubernetes", "/etc/rancher", "/var/lib/rancher", "/var/lib/kubelet", "/var/snap/microk8s")
 """What a cluster leaves on its nodes, also while it does not run."""

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from pydantic import TypeAdapter, ValidationError
 
+from vpnmesh.documents.names import label_problem, title_problem
 from vpnmesh.errors import InputError
 from vpnmesh.model import Role, Testbed
 from vpnmesh.plan import Command, Completed, Fact
@@ -120,12 +121,22 @@ def parse_paths(content: bytes, place: str) -> RecordedPaths:
         raise InputError(place, f"{where}: {first['msg']}", way_out) from error
     if found.schema_version != SCHEMA_VERSION:
         raise InputError(place, f"schema_version {found.schema_version} is not {SCHEMA_VERSION}", way_out)
+    _check_names(found, place, way_out)
     known = [frozenset(path.ends) for path in found.paths]
     if any(len(ends) == 1 for ends in known) or len(set(known)) < len(known):
         raise InputError(place, "a path is there twice, or leads from a node to itself", way_out)
     if any(not path.rounds for path in found.paths):
         raise InputError(place, "a path without rounds", way_out)
     return found
+
+
+def _check_names(found: RecordedPaths, place: str, way_out: str) -> None:
+    """Names are shown on terminals and pages: nothing that could be more than a name gets there."""
+    named = [(found.testbed, title_problem(found.testbed))]
+    named += [(name, label_problem(name)) for path in found.paths for name in path.ends]
+    for name, problem in named:
+        if problem:
+            raise InputError(place, f"{name[:80]!r} {problem}", way_out)
 
 
 def ends_of(testbed: Testbed) -> dict[str, IPv4Address]:

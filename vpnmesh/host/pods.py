@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 
+from vpnmesh.host.strangers import KUBERNETES, unless_strangers
 from vpnmesh.host.tuning import NOTE, Tuning, noted, widened, without_offloads
 from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, unified_diff
@@ -116,17 +117,23 @@ def attached(network: PodNetwork, node: Node) -> Fact[Plan]:
 
 
 def detached() -> Fact[Plan]:
-    """Ensure that the node has neither pod nor VXLAN device; an answer that cannot be read may hide one."""
+    """Ensure that the node has neither pod nor VXLAN device; an answer that cannot be read may hide one.
+
+    Where another Kubernetes runs, the VXLAN device is its own, which has the same name, and stays.
+    """
     question = held()
+    alone = unless_strangers(Command(("echo", "ours")), KUBERNETES, at_once=True)
 
     def plan(completed: Sequence[Completed]) -> Plan:
+        *there, ours = completed
         try:
-            found = question.parse(completed)
+            found = question.parse(there)
         except json.JSONDecodeError as error:
             found = (f"what iproute2 says cannot be read: {error}",)
+        found = found if ours.stdout.strip() else tuple(filter(_of_own_pod, found))
         return Plan(_remove(), unified_diff("pod network", "\n".join(found), "")) if found else Plan()
 
-    return Fact(question.commands, plan)
+    return Fact((*question.commands, alone), plan)
 
 
 def held() -> Fact[tuple[str, ...]]:
@@ -193,11 +200,11 @@ def _of_own_pod(line: str) -> bool:
 
 
 def _remove(*, own_pod: bool = True) -> tuple[Command, ...]:
-    vxlan = ("ip", "link", "delete", VXLAN)
-    argvs = (
-        (("ip", "link", "delete", HOST_VETH), vxlan, ("ip", "netns", "delete", POD)) if own_pod else (vxlan,)
-    )
-    return tuple(Command(argv, ok=(0, 1, 2)) for argv in argvs)
+    vxlan = unless_strangers(Command(("ip", "link", "delete", VXLAN), ok=(0, 1, 2)), KUBERNETES)
+    if not own_pod:
+        return (vxlan,)
+    veth, pod = ("ip", "link", "delete", HOST_VETH), ("ip", "netns", "delete", POD)
+    return Command(veth, ok=(0, 1, 2)), vxlan, Command(pod, ok=(0, 1, 2))
 
 
 def _create(network: PodNetwork, node: Node) -> tuple[Command, ...]:

@@ -14,10 +14,11 @@ from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import existing, printed
+from vpnmesh.host.strangers import RUN_DIRECTORY as RUN_DIRECTORY  # noqa: PLC0414 - where services look for it
+from vpnmesh.host.strangers import unless_strangers
 from vpnmesh.model import Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Step, Text, WriteFile, reveal, unified_diff
 
-RUN_DIRECTORY = "/run/vpnmesh"
 _SALT = secrets.token_hex(16)
 """Of the specs that this process writes: equal plans of it are equal, those of another one tell nothing."""
 
@@ -182,16 +183,22 @@ def removed(
     paths: Sequence[str],
     *,
     interfaces: Sequence[str] = (),
+    strangers: Sequence[str] = (),
     find: Sequence[Command] = (),
     cleanup: Sequence[Command] = (),
     goodbyes: Mapping[str, tuple[str, ...]] = NO_GOODBYES,
 ) -> Fact[Plan]:
     """Remove these services, files, folders and interfaces; also where only the `find` commands print something.
 
-    `cleanup` runs between stopping and deleting. `goodbyes` are commands, by service, as `stop` takes them.
+    `cleanup` runs between stopping and deleting. Interfaces, what `find` finds and `cleanup` takes away have names that
+    another installation of the same product has, too: where one of the processes `strangers` runs that is not ours,
+    all of these are its own, and stay. `goodbyes` are commands, by service, as `stop` takes them.
     """
     runs = [f"{RUN_DIRECTORY}/{name}.{end}" for name in services for end in ("pid", "spec", "log")]
-    links = [f"/sys/class/net/{name}" for name in interfaces]
+    links = existing(*(f"/sys/class/net/{name}" for name in interfaces))
+    shared = [unless_strangers(one, strangers, at_once=True) for one in (links, *find)]
+    deleted = (Command(("ip", "link", "delete", name), ok=(0, 1)) for name in interfaces)
+    taken = [unless_strangers(one, strangers) for one in (*cleanup, *deleted)]
 
     def parse(completed: Sequence[Completed]) -> Plan:
         left = "\n".join(one.stdout.strip() for one in completed if one.stdout.strip())
@@ -199,13 +206,12 @@ def removed(
             return Plan()
         steps = (
             *(stop(name, *goodbyes.get(name, ())) for name in services),
-            *cleanup,
-            *(Command(("ip", "link", "delete", name), ok=(0, 1)) for name in interfaces),
+            *taken,
             Command(("rm", "-rf", "--", *paths)),
         )
         return Plan(steps, unified_diff("left", left, ""))
 
-    return Fact((existing(*runs, *links, *paths), *find), parse)
+    return Fact((existing(*runs, *paths), *shared), parse)
 
 
 def made(path: str, script: Command, what: str) -> Fact[Plan]:

@@ -22,6 +22,7 @@ from vpnmesh.lab.cgroups import plan_cgroups
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.inventory_files import default_folder, read_testbed
 from vpnmesh.lab.lifecycle import DEFAULT_PORT_RATE_MBIT_S, Lab, down, find, up
+from vpnmesh.lab.replaying import replayed_in
 from vpnmesh.lab.sizes import size_named, sized, sized_testbed, write_inventory
 from vpnmesh.lab.substrate import Substrate, examine
 
@@ -243,7 +244,9 @@ def _headline(lab: Lab) -> str:
     shaped = "unshaped" if rate is None else f"ports at {rate:g} Mbit/s"
     ends = f"ends with process {lab.record.owner_pid}" if lab.record.owned else "stays up until `down`"
     containers = ", nodes can run containers" if lab.record.kubernetes else ""
-    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}{containers}, {ends}"
+    replayed = replayed_in(lab.directory)
+    paths = f", {len(replayed)} paths replayed" if replayed else ""
+    return f"lab '{lab.record.testbed}' is up in {lab.directory}, {shaped}{containers}{paths}, {ends}"
 
 
 def _nodes_table(lab: Lab) -> Table:

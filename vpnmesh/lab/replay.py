@@ -38,6 +38,12 @@ class ReplayedPath:
     delay_ms: float
 
     @property
+    def in_words(self) -> str:
+        """What was measured, and what is added for it."""
+        recorded = f"{self.recorded_ms:.2f} ms, {self.recorded_loss_pct:.2f} % lost"
+        return f"{self.first} - {self.second}: {recorded} ({self.delay_ms:g} ms added)"
+
+    @property
     def one_way(self) -> Condition:
         """Half of the delay, and the loss that there and back amounts to the recorded one."""
         loss = 1 - (1 - self.recorded_loss_pct / 100) ** 0.5

@@ -87,6 +87,7 @@ def meaning(study: Study) -> dict[str, str]:
         "substrate": _text(study.provenance.get("substrate")),
         "kinds of nodes": ", ".join(sorted(kinds)) or NOT_RECORDED,
         "port rate in Mbit/s": _text(lab.get("port_rate_mbit_s")),
+        "replayed paths": ", ".join(map(str, _list(lab.get("replayed_paths")))) or "none",
         **{matter: _text(asked.get(name)) for name, matter in _ASKED.items()},
         "seconds count": _counted(profile),
     }
@@ -105,7 +106,7 @@ def recorded(study: Study, column: str) -> str:
     return ", ".join(found) or NOT_RECORDED
 
 
-SUBSTRATE = frozenset({"engine", "substrate", "kinds of nodes", "port rate in Mbit/s"})
+SUBSTRATE = frozenset({"engine", "substrate", "kinds of nodes", "port rate in Mbit/s", "replayed paths"})
 """In what a twin differs from the testbed that it is like."""
 
 

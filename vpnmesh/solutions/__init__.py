@@ -6,6 +6,7 @@ of the group `vpnmesh.solutions`).
 
 from collections.abc import Iterable
 
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.probes import Program
 from vpnmesh.registry import Registry
 from vpnmesh.solutions.protocol import Solution
@@ -25,6 +26,11 @@ def packaged(solutions: Iterable[Solution]) -> tuple[Program, ...]:
     """The programs of these solutions that a Debian package brings, each once."""
     binaries = (binary for solution in solutions for binary in solution.binaries if binary.package)
     return tuple(dict.fromkeys(Program(binary.name, binary.package) for binary in binaries))
+
+
+def known_foreign() -> dict[str, Foreign]:
+    """What installations that are not ours look like, by solution."""
+    return {one.name: one.foreign for one in SOLUTIONS.values() if one.foreign is not None}
 
 
 def all_interfaces() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from vpnmesh.host import leftovers, tls
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, listens, listens_at, removed, running
@@ -65,6 +66,7 @@ class Headscale(Solution):
     )
     processes = ("tailscaled", "headscale", "derper")
     interfaces = (INTERFACE,)
+    foreign: Foreign = Foreign("Tailscale", ("tailscaled",), stop="systemctl disable --now tailscaled")
     # Tailscale's and Headscale's keys for joining, Tailscale's private keys
     secret_shapes = (r"\b(?:ts|hs)key-[\w-]{8,}", r"\bprivkey:[0-9a-f]{16,}")
     colour, marker = "#3b7dd8", "s"
@@ -109,6 +111,7 @@ class Headscale(Solution):
             ("tailscaled", "derper", "headscale"),
             (CLIENT, DERP, control.SERVER, SOCKET),
             interfaces=(INTERFACE,),
+            strangers=self.foreign.processes,
             find=(leftovers.find(RULES), Command(("ip", "rule", "show", "pref", "5270"))),
             cleanup=(unroute, leftovers.remove(RULES)),
         )

@@ -18,6 +18,7 @@ import yaml
 
 from vpnmesh.errors import NO_JSON
 from vpnmesh.host.files import existing, read
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
 from vpnmesh.model import Node, Path, Scenario
@@ -80,6 +81,7 @@ class Nebula(Solution):
     )
     processes = ("nebula",)
     interfaces = (INTERFACE,)
+    foreign = Foreign("Nebula", ("nebula",), stop="systemctl disable --now nebula")
     colour, marker = "#c8453b", "X"
 
     def stack(self, _scenario: Scenario, /) -> Stack:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from vpnmesh.host import leftovers
 from vpnmesh.host.files import read
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, listens_at, removed, running
@@ -64,6 +65,7 @@ class NetBird(Solution):
     )
     processes = ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "turnserver")
     interfaces = (INTERFACE,)
+    foreign: Foreign = Foreign("NetBird", ("netbird",), stop="systemctl disable --now netbird")
     kernel_links = (WIREGUARD,)
     # personal access tokens of the management's interface
     secret_shapes = (r"\bnbp_\w{8,}",)
@@ -138,6 +140,7 @@ class NetBird(Solution):
             ("netbird", "netbird-mgmt", "netbird-signal", "netbird-relay", "coturn"),
             (CLIENT, server.SERVER, server.SIGNAL, server.RELAY, f"{RUN_DIRECTORY}/netbird.sock"),
             interfaces=(INTERFACE,),
+            strangers=self.foreign.processes,
             find=(leftovers.find(RULES), Command(("nft", "list", "table", "ip", TABLE), ok=(0, 1, 127))),
             # netbird takes its rules back when it ends in peace; after a kill they are still there
             cleanup=(leftovers.delete_table("ip", TABLE), leftovers.remove(RULES)),

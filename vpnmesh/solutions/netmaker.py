@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host import leftovers, tls
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.service import Service, content, removed, running, until
 from vpnmesh.model import Node, Path, Scenario
@@ -102,6 +103,7 @@ class Netmaker(Solution):
     )
     processes = ("netclient", "netmaker", "mosquitto")
     interfaces = (INTERFACE,)
+    foreign: Foreign = Foreign("Netmaker", ("netclient",), stop="systemctl disable --now netclient")
     kernel_links = (WIREGUARD,)
     host_folders = ("/etc/netclient", "/etc/mosquitto")
     colour, marker = "#b04a92", "v"
@@ -156,6 +158,7 @@ class Netmaker(Solution):
             ("netclient", *server.SERVICES),
             (CLIENT, server.SERVER, pid, socket),
             interfaces=(INTERFACE,),
+            strangers=self.foreign.processes,
             find=(leftovers.find(RULES),),
             cleanup=(
                 leftovers.remove(RULES),

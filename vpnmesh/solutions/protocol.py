@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from vpnmesh import stages
 from vpnmesh.errors import CheckError
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import Tunnel, interface_fact
 from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
 from vpnmesh.host.tuning import Tuning
@@ -173,6 +174,8 @@ class Solution(ABC):
     """Folders of the machine's own installation, apart from /etc/NAME; every node of a lab sees them empty."""
     secret_shapes: tuple[str, ...] = ()
     """Regular expressions of private keys and tokens that may be in a log though no stage publishes them."""
+    foreign: Foreign | None = None
+    """What an installation of the same product looks like that is not ours: none of it is ever touched."""
     colour: str = ""
     """Of its figures, as `#rrggbb` with a contrast of 3:1 on white and on the dark page; "" leaves the choice."""
     marker: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from vpnmesh.host.files import existing
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
 from vpnmesh.host.service import content, made
 from vpnmesh.model import DataPlane, Node, Path, Scenario
@@ -39,6 +40,13 @@ class WireGuard(Solution):
     processes = ("wireguard-go",)
     interfaces = (INTERFACE,)
     kernel_links = (WIREGUARD,)
+    foreign = Foreign(
+        "WireGuard",
+        ("wireguard-go", "boringtun-cli"),
+        links=(WIREGUARD,),
+        own=(INTERFACE,),
+        stop="wg-quick down INTERFACE",
+    )
     colour, marker = "#9657d6", "P"
 
     def stack(self, _scenario: Scenario, /) -> Stack:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.host.files import printed, read
+from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import RestApi, held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
@@ -99,6 +100,7 @@ class ZeroTier(Solution):
     )
     processes = ("zerotier-one", "tcp-proxy")
     interfaces = (INTERFACE,)
+    foreign = Foreign("ZeroTier", ("zerotier-one",), stop="systemctl disable --now zerotier-one")
     # an identity with its private half
     secret_shapes = (r"\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
     colour, marker = "#178f62", "D"

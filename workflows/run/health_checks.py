@@ -19,7 +19,7 @@ from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.lab.nfqueue.build import binary_path
 from vpnmesh.lab.substrate import examine, require
-from vpnmesh.model import K8S_ROLES, Role, Testbed
+from vpnmesh.model import K8S_ROLES, NodeKind, Role, Testbed
 from vpnmesh.solutions import all_interfaces
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 from workflows.run import provenance, requirements
@@ -196,9 +196,8 @@ def _look_at_scenarios(site: Site, wanted: Wanted) -> Iterator[Finding]:
 def _look_at_netem(site: Site) -> Iterator[Finding]:
     """A real testbed needs netem where impairments are set; a lab has an engine of its own."""
     bed = site.testbed
-    if emulated(bed):
-        return
-    ends = [name for name in (bed.client.name, bed.server.name, bed.firewall.name) if name in site.all_nodes]
+    impaired = (node for node in (bed.client, bed.server, bed.firewall) if node.kind is not NodeKind.NETNS)
+    ends = [node.name for node in impaired if node.name in site.all_nodes]
     for name, result in run_on(site.nr, ends, tasks.has_netem).items():
         if result.result:
             yield good(Check.KERNEL, name, "has netem")

@@ -13,7 +13,7 @@ from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.measurements import measurement_named, observed
 from vpnmesh.measurements.protocol import Measurement, Question, Settings
 from vpnmesh.model import Cell, Condition, Pair
-from vpnmesh.solutions import all_interfaces
+from vpnmesh.solutions import all_interfaces, solution_named
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
 from vpnmesh.study.outcome import UNAVAILABLE, Failed, Measured, Outcome
@@ -186,7 +186,7 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> Checked:
         tasks.look_at_node,
         solution=deployed.solution,
         mesh=deployed.mesh,
-        overlays=all_interfaces(),
+        overlays=_overlays(context.site),
         pings={name: str(pod_address(bed, bed.node(other))) for name, other in (names, names[::-1])},
     )
     for name, other in (names, names[::-1]):
@@ -195,6 +195,12 @@ def check(context: VisitContext, impaired: Impaired, pair: Pair) -> Checked:
     heard = _pinged(looks[pair.client].result)
     _require_answer(context.site, impaired.impairment.condition, pair, heard)
     return Checked(heard, {name: looks[name].result.link_changes for name in names})
+
+
+def _overlays(site: Site) -> tuple[str, ...]:
+    """The interfaces of which only the scenario's own may be up; not those of foreign VPNs."""
+    theirs = {name for one in site.foreign for name in solution_named(one).interfaces}
+    return tuple(name for name in all_interfaces() if name not in theirs)
 
 
 def _pinged(look: Look) -> PingSummary:

@@ -14,6 +14,7 @@ from vpnmesh.doctor.judge import UNREAD
 from vpnmesh.doctor.likeness import differences
 from vpnmesh.impairment.engine import Engine
 from vpnmesh.lab.lifecycle import Lab
+from vpnmesh.lab.replaying import replayed_in
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.manifest import JsonObject, Manifest, NodeFootprints, Surroundings
@@ -112,9 +113,11 @@ def lab_facts(lab: Lab | None) -> JsonObject | None:
     """How the lab came up, None on real machines."""
     if lab is None:
         return None
+    replayed = replayed_in(lab.directory)
     return {
         "kernel": lab.record.kernel,
         "port_rate_mbit_s": lab.record.port_rate_mbit_s,
+        **({"replayed_paths": [path.in_words for path in replayed]} if replayed else {}),
         "seconds": {step.step: step.seconds for step in lab.timings},
         "note": "all nodes share this machine's cores and kernel",
     }

@@ -31,6 +31,8 @@ def require(site: Site, scenario: Scenario) -> Solution:
     """
     if scenario.solution not in SOLUTIONS:
         raise UnavailableError(f"no module for {scenario.solution} yet")
+    if reason := site.foreign.get(scenario.solution):
+        raise UnavailableError(reason)
     solution = solution_from(solution_named(scenario.solution), scenario)
     mesh = Mesh(site.testbed, scenario)
     if reason := solution.unbuildable_reason(mesh):

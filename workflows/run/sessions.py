@@ -22,7 +22,18 @@ from workflows.run.site import Site
 from workflows.run.store import Store
 
 WITH_RESUME = frozenset(
-    {"resume", "require", "require_all", "adopt", "dry_run", "only_plan", "as_json", "lease", "yes"}
+    {
+        "resume",
+        "require",
+        "require_all",
+        "adopt",
+        "dry_run",
+        "only_plan",
+        "as_json",
+        "lease",
+        "yes",
+        "beside_foreign",
+    }
 )
 """The options that leave a run what it is."""
 _ADOPT = "vpnmesh.adopt"

@@ -29,7 +29,8 @@ class Site:
     those that nodes made and that were asked for, to be masked in all that is kept; `firewall` is the run that
     firewall changes are made for.
     `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
-    deploying. `lease` is the run's hold on the nodes, while it has one.
+    deploying. `lease` is the run's hold on the nodes, while it has one. `foreign` are solutions whose
+    product is on the nodes already, and not of our making, with what to say of them.
     """
 
     nr: Nornir
@@ -41,6 +42,7 @@ class Site:
     installer: Installer | None = None
     tell: Tell = tell_nobody
     lease: HeldLease | None = None
+    foreign: dict[str, str] = field(default_factory=dict)
 
     @property
     def all_nodes(self) -> list[str]:

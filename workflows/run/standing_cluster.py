@@ -21,6 +21,7 @@ from workflows.run import provenance
 from workflows.run.cluster import refuse_other_clusters
 from workflows.run.cluster_record import ClusterFiles, ClusterPhase, ClusterRecord, now, written
 from workflows.run.cluster_view import prove_pods
+from workflows.run.foreign import refuse_foreign
 from workflows.run.hosts import run_on
 from workflows.run.lease import forget_leases, leased
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
@@ -91,6 +92,7 @@ def in_lab(site: Site, record: ClusterRecord) -> ClusterRecord:
 
 def ready_to_start(site: Site, scenario: Scenario) -> Solution:
     """The scenario's solution, once nothing is in the way; else UnavailableError or CheckError, nothing touched."""
+    refuse_foreign(site)
     solution = require(site, scenario)
     refuse_other_clusters(site)
     return solution
