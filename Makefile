@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz bench bench-peers bench-hosts clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts test-kernel bench bench-peers bench-hosts clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -66,6 +66,15 @@ test-fast: setup check  ## pass every check and every test that needs no lab, Ne
 	@echo "==> the fast tests; a line per file"
 	@$(PYTHON) -m pytest -n auto --dist loadfile -m "$(FAST)"
 
+# Debian's kernel is unpacked below build/kernel and never installed; QEMU starts nothing by being there
+kernel-parts: venv
+	$(STEP) "emulator" tools/debian-packages qemu-system-x86 busybox-static kmod
+	$(STEP) "stock kernel" tools/kernel-parts build/kernel
+
+test-kernel: kernel-parts some-programs  ## chosen live tests on Debian's stock kernel in an emulator: netem, WireGuard, VLANs (minutes)
+	@echo "==> tests on a stock kernel"
+	@$(PYTHON) -m tests.kernel
+
 check:  ## ruff, format, mypy, import contracts
 	$(STEP) "ruff" $(VENV)/bin/ruff check .
 	$(STEP) "format" $(VENV)/bin/ruff format --check .
@@ -77,6 +86,13 @@ audit: venv  ## known holes in what programs are built from, and what is not aud
 
 fuzz: venv  ## 20,000 wrong inputs to every reader; SEED=N for other ones (docs/testing.md)
 	nice -n 10 $(PYTHON) -m tests.fuzz --cases 20000 --seed $(or $(SEED),0)
+
+# a node that is a machine: emulated, so slow, and no part of `make test`; its disk stays in the user's cache
+MACHINE_PACKAGES := debootstrap e2fsprogs qemu-system-x86
+test-machine: setup  ## boot Debian with systemd as a node, measure, reboot it in mid-run, and list all that is on it
+	$(STEP) "what makes and emulates a machine" tools/debian-packages $(MACHINE_PACKAGES)
+	$(STEP) "a machine's disk" tools/machine-image
+	VPNMESH_MACHINE=$$(tools/machine-image | tail -n 1 | tr -d ' ') $(PYTHON) -m pytest -rA tests/machine
 
 bench: setup  ## print ratios: lab against bare ip, pods against bare VXLAN and real pods, time spent measuring, engine error
 	$(PYTHON) -m bench

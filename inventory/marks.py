@@ -14,7 +14,7 @@ from vpnmesh.testbed import MARK
 TAG_GROUP = f"tag__{MARK}"
 """The group of hosts that have that tag in NetBox."""
 WAY_OUT = (
-    f"if it is yours to change, write `{MARK}: true` into its data (in NetBox: the tag {MARK}), see"
+    f"a host that is yours to change has `{MARK}: true` in its data (in NetBox: the tag {MARK});"
     " docs/own-machines.md"
 )
 

@@ -12,7 +12,7 @@ import pytest
 
 NO_REGISTRY = "no package registry serves it"
 LONG = "make kube builds it, which takes longer than a cold run of all tests"
-KERNEL = "only another kernel has it"
+KERNEL = "only another kernel has it: make test-kernel boots one"
 UNSERVED: Mapping[str, str] = {
     "zerotier": NO_REGISTRY,
     "netmaker": NO_REGISTRY,
@@ -24,6 +24,8 @@ UNSERVED: Mapping[str, str] = {
     "netem": KERNEL,
     "kernel-wireguard": KERNEL,
     "bridge-vlan-filtering": KERNEL,
+    "stock-kernel": "make test-kernel brings it; an emulated machine is too slow to be part of every run",
+    "machine": "make test-machine makes it; an emulated machine is too slow to be part of every run",
 }
 """Pieces that may be missing in CI, each with the reason."""
 
@@ -36,11 +38,19 @@ def needs(condition: bool, reason: str) -> None:  # noqa: FBT001
 
 def missing(piece: str, reason: str) -> NoReturn:
     """Skip for want of `piece`; in CI a failure unless the piece is one of UNSERVED, whose reason is then added."""
-    if why := UNSERVED.get(piece):
+    why = UNSERVED.get(piece)
+    if why == KERNEL and on_stock_kernel():
+        pytest.fail(f"missing on the stock kernel, which has it: {reason}", pytrace=False)
+    if why:
         pytest.skip(f"{reason} ({piece}: {why})")
     if in_ci():
         pytest.fail(f"missing in CI: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def on_stock_kernel() -> bool:
+    """Whether this is the guest of `make test-kernel`, whose kernel has all that only another kernel has."""
+    return os.environ.get("VPNMESH_STOCK_KERNEL") == "1"
 
 
 def in_ci() -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.needs import UNSERVED, missing, needs, summary
+from tests.needs import KERNEL, UNSERVED, missing, needs, summary
 
 TESTS = ROOT / "tests"
 WAYS_TO_SKIP = {"skip", "skipif", "importorskip", "SkipTest", "skipIf", "skipUnless"}
@@ -58,6 +58,17 @@ def test_what_no_registry_serves_is_skipped_in_ci_too(piece: str, monkeypatch: p
     with pytest.raises(pytest.skip.Exception) as skipped:
         missing(piece, "not here")
     assert str(skipped.value) == f"not here ({piece}: {UNSERVED[piece]})"
+
+
+@pytest.mark.parametrize("piece", [piece for piece, why in UNSERVED.items() if why == KERNEL])
+def test_on_the_stock_kernel_such_a_skip_is_a_failure(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere, in CI too, it stays a skip."""
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.skip.Exception):
+        missing(piece, "absent")
+    monkeypatch.setenv("VPNMESH_STOCK_KERNEL", "1")
+    with pytest.raises(pytest.fail.Exception, match="missing on the stock kernel"):
+        missing(piece, "absent")
 
 
 def test_nothing_is_skipped_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,7 @@ def main(
             refuse_foreign(site, resumed=store is not None)
             missing = availability.unavailable(site, scenarios_of(plan))
             availability.refuse_missing(required, missing)
-            able = without(plan, missing)
-            may_change(site, asked.inventory, of_matrix(site, able, asked.seed))
+            may_change(site, asked.inventory, of_matrix(site, plan, missing, asked.seed))
             directory = store.directory if store else out or _default_out()
             own = replace(site, firewall=FirewallRun.of(directory))
             with leased(own, run_id(directory), again=store is not None, seconds=asked.lease_s) as held:
@@ -298,8 +297,9 @@ def run(
     unavailable, with the reasons, and `lacking` the tests, which the plan has no more.
     """
     pairs = tuple(dict.fromkeys(one.cell.pair for one in plan.cells))
-    engine = choose_engine(site, pairs)
-    if any(plan.profile.conditions):
+    impairing = any(plan.profile.conditions)
+    engine = choose_engine(site, pairs, impairing=impairing)
+    if impairing:
         check_place(site, engine, plan.profile.placement)
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)

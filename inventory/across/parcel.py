@@ -118,6 +118,9 @@ class _Packer(pickle.Pickler):
             raise CannotTravelError(f"holds the module {value.__name__}")
         elif isinstance(value, MappingProxyType):
             return read_only, (dict(value),)
+        elif isinstance(value, enum.Enum):
+            # Python 3.11.0 to 3.11.3 would call `getattr` for it, which the controller does not open
+            return type(value), (value.value,)
         return NotImplemented
 
 

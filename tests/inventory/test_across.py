@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +30,7 @@ from inventory.load import load
 from inventory.repeating import may_repeat, why_on_controller
 from tests.conftest import ROOT
 from vpnmesh.errors import CommandError, InputError, VerifyError
-from vpnmesh.model import Testbed
+from vpnmesh.model import Role, Testbed
 from vpnmesh.plan import Completed, Secret
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.protocol import Mesh
@@ -356,3 +357,19 @@ def test_without_the_package_the_choice_is_one_sentence(monkeypatch: pytest.Monk
     nr, _ = load("lab")
     with pytest.raises(InputError, match=r"distributed is not installed; pip install 'vpnmesh\[dask\]'"):
         nr.run(tasks.run_command, argv=("true",))
+
+
+class _AsPython311(StrEnum):
+    """An enumeration that says how it is pickled as Python 3.11.2 has all of them say it."""
+
+    RED = "red"
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return getattr, (self.__class__, self._name_)
+
+
+def test_enumerations_travel_however_this_python_would_pickle_them() -> None:
+    """`getattr`, which Python 3.11.2 would have called, is opened by nobody."""
+    package = __name__.partition(".")[0]
+    assert SEAL.open_values(SEAL.pack(_AsPython311.RED), (package,)) is _AsPython311.RED
+    assert SEAL.open_values(SEAL.pack(Role.RELAY)) is Role.RELAY

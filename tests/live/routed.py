@@ -7,7 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -24,8 +24,8 @@ METER = Path(__file__).with_name("udp_meter.py")
 PORT = 5000
 
 
-def small_testbed(management_interface: str = "mgmt0") -> Testbed:
-    """Two workers and the firewall; what the engines' targets need of a testbed."""
+def small_testbed(management_interface: str = "mgmt0", leg: str = "vlan{}") -> Testbed:
+    """Two workers and the firewall, whose legs are named by their VLAN; what the engines' targets need of a testbed."""
     prefixes = {20: IPv4Network("192.88.99.8/29"), 30: IPv4Network("192.88.99.16/29")}
     workers = tuple(
         Node(
@@ -38,7 +38,9 @@ def small_testbed(management_interface: str = "mgmt0") -> Testbed:
         )
         for index, (vid, prefix) in enumerate(prefixes.items(), start=1)
     )
-    legs = tuple(Leg(vid, f"vlan{vid}", IPv4Interface((prefix[1], 29))) for vid, prefix in prefixes.items())
+    legs = tuple(
+        Leg(vid, leg.format(vid), IPv4Interface((prefix[1], 29))) for vid, prefix in prefixes.items()
+    )
     firewall = Node("firewall", NodeKind.NETNS, frozenset({Role.FIREWALL}), "198.18.213.16", legs)
     vlans = tuple(Vlan(vid, f"worker{vid // 10 - 1}", prefix, prefix[1]) for vid, prefix in prefixes.items())
     overlay, pods = IPv4Network("10.213.0.0/24"), IPv4Network("10.136.0.0/16")
@@ -57,7 +59,7 @@ class Routed:
         inside = ("nsenter", "-t", str(self.init_pid), "-m", "-n", "-p", "--")
         return (*inside, *(() if node == "firewall" else ("ip", "netns", "exec", node)), *argv)
 
-    def run(self, node: str, *argv: str, stdin: str = "", timeout_s: float = 30) -> Completed:
+    def run(self, node: str, *argv: str, stdin: str = "", timeout_s: float = 300) -> Completed:
         """Run a command as root on a node, whatever it ends with."""
         full = self.argv(node, argv)
         done = subprocess.run(
@@ -116,9 +118,14 @@ class Routed:
         return report
 
 
+def wire_directly(net: Routed) -> None:
+    """Each worker by a link of its own to the firewall."""
+    net.check("firewall", "sh", "-c", "\n".join((*_BASE, *_links(net, lambda vid: f"vlan{vid}"))))
+
+
 @contextmanager
-def routed(testbed: Testbed) -> Iterator[Routed]:
-    """Make the namespaces, and have nothing left of them after."""
+def routed(testbed: Testbed, wire: Callable[[Routed], None] = wire_directly) -> Iterator[Routed]:
+    """Make the namespaces, wired as asked, and have nothing left of them after."""
     flags = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
     # `cat` lives exactly as long as this process holds its input, on however slow a machine
     holder = subprocess.Popen(("unshare", *flags, "tini", "--", "sh", "-c", "echo up; exec cat"),
@@ -128,7 +135,7 @@ def routed(testbed: Testbed) -> Iterator[Routed]:
         assert holder.stdout.readline() == "up\n"
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
         net = Routed(testbed, int(children[0]))
-        _wire(net)
+        wire(net)
         yield net
     finally:
         holder.kill()
@@ -139,24 +146,51 @@ def routed(testbed: Testbed) -> Iterator[Routed]:
         holder.stdout.close()
 
 
-def _wire(net: Routed) -> None:
-    """The links, and in each worker a second address outside the testbed's prefixes, for what must stay unharmed."""
-    lines = [
-        "set -e; mount -t tmpfs none /run; mkdir /run/netns; ip link set lo up",
-        "sysctl -qw net.ipv4.ip_forward=1",
-    ]
+_BASE = (
+    "set -e; mount -t tmpfs none /run; mkdir /run/netns; ip link set lo up",
+    "sysctl -qw net.ipv4.ip_forward=1",
+)
+
+
+def wire_by_switch(net: Routed) -> None:
+    """All by a bridge that filters VLANs: workers at p20 and p30, the firewall's legs as 802.1q on one trunk.
+
+    The bridge and the firewall share the outermost namespace; the trunk is tagged, the workers' ports are as new ones.
+    """
+    vids = [vlan.vid for vlan in net.testbed.vlans]
+    trunk = (
+        "ip link add br0 type bridge vlan_filtering 1; ip link set br0 up",
+        "ip link add trunk type veth peer name uplink; ip link set trunk up",
+        "ip link set uplink master br0 up; bridge vlan del dev uplink vid 1",
+        *(
+            f"bridge vlan add dev uplink vid {vid}; ip link add link trunk name trunk.{vid} type vlan id {vid}"
+            for vid in vids
+        ),
+    )
+    net.check(
+        "firewall", "sh", "-c", "\n".join((*_BASE, *trunk, *_links(net, lambda vid: f"trunk.{vid}", "p")))
+    )
+
+
+def _links(net: Routed, leg: Callable[[int], str], port: str = "") -> list[str]:
+    """The workers' links, and in each worker a second address outside the testbed's prefixes, to stay unharmed.
+
+    `leg` names the firewall's interface in a VLAN; with `port` the worker's link ends at the bridge instead.
+    """
+    lines = []
     for index, worker in enumerate(net.testbed.workers):
-        leg, name = worker.leg, worker.name
-        port = f"vlan{leg.vid}"
-        gateway = net.testbed.vlan(leg.vid).gateway
+        own, name = worker.leg, worker.name
+        gateway = net.testbed.vlan(own.vid).gateway
+        end = f"{port}{own.vid}" if port else leg(own.vid)
         lines += [
-            f"ip netns add {name}; ip link add {port} type veth peer name {leg.interface} netns {name}",
-            f"ip addr add {gateway}/29 dev {port}; ip link set {port} up",
-            f"ip -n {name} link set lo up; ip -n {name} addr add {leg.address} dev {leg.interface}",
-            f"ip -n {name} link set {leg.interface} up; ip -n {name} route add default via {gateway}",
-            f"ip -n {name} addr add {outside(index)}/32 dev lo; ip route add {outside(index)} via {leg.address.ip}",
+            f"ip netns add {name}; ip link add {end} type veth peer name {own.interface} netns {name}",
+            *((f"ip link set {end} master br0 up",) if port else ()),
+            f"ip addr add {gateway}/29 dev {leg(own.vid)}; ip link set {leg(own.vid)} up",
+            f"ip -n {name} link set lo up; ip -n {name} addr add {own.address} dev {own.interface}",
+            f"ip -n {name} link set {own.interface} up; ip -n {name} route add default via {gateway}",
+            f"ip -n {name} addr add {outside(index)}/32 dev lo; ip route add {outside(index)} via {own.address.ip}",
         ]
-    net.check("firewall", "sh", "-c", "\n".join(lines))
+    return lines
 
 
 def outside(index: int) -> str:

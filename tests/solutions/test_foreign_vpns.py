@@ -98,7 +98,7 @@ def test_links_of_the_kernels_own_wireguard_are_foreign_unless_a_solution_names_
     ours = " ".join(f"link wireguard {name}\n" for name in all_interfaces())
     text = f"link wireguard wg0\n{ours}"
     assert fact.parse([Completed((), 0, text.replace("\n ", "\n"), "")]) == (
-        FoundForeign("wireguard", "WireGuard", "interface wg0", "wg-quick down INTERFACE"),
+        FoundForeign("wireguard", "WireGuard", "interface wg0", "wg-quick down INTERFACE", shares=False),
     )
 
 

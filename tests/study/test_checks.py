@@ -244,6 +244,13 @@ def test_counters_that_agree_with_the_path(scenario: Scenario, share: float) -> 
     check_share(scenario, "relay", share)
 
 
+def test_a_relay_that_is_an_end_sends_its_half_of_a_direct_path() -> None:
+    """Three nodes: the relay is one of the two workers, and its counters contradict nothing."""
+    check_share(DIRECT, "worker2", 0.53, ("worker1", "worker2"))
+    with pytest.raises(CheckError, match=r"relay sent 53\.0%"):
+        check_share(DIRECT, "relay", 0.53, ("worker1", "worker2"))
+
+
 @pytest.mark.parametrize(("found", "said"), [(1450, "1450"), (None, "unknown"), (1280, "1280")])
 def test_a_pod_of_another_mtu(found: int | None, said: str) -> None:
     """1230 over a VPN, whatever else the pod has."""

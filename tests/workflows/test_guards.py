@@ -13,13 +13,14 @@ from nornir.core.task import Result
 from tests.solutions import walk_through
 from tests.workflows.test_runner import run
 from vpnmesh.errors import UnavailableError
-from vpnmesh.model import Condition, Place, Placement, Testbed
+from vpnmesh.impairment.netem import NetemEngine
+from vpnmesh.model import Condition, NodeKind, Place, Placement, Testbed
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.journal import ScenarioUp
 from vpnmesh.study.matrix import plan_matrix
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import runner, teardown
+from workflows.run import impair, runner, teardown
 from workflows.run.site import Site
 from workflows.run.store import Store
 
@@ -73,3 +74,22 @@ def test_a_solution_without_a_scenario_is_torn_down_too(
     nr = SimpleNamespace(inventory=SimpleNamespace(hosts={}))
     list(teardown.sweep(Site(nr, bed), dry_run=True))  # type: ignore[arg-type]
     assert set(SOLUTIONS) <= set(left)
+
+
+@pytest.mark.parametrize("impairing", [True, False])
+def test_netem_is_needed_only_by_who_impairs(
+    bed: Testbed, monkeypatch: pytest.MonkeyPatch, *, impairing: bool
+) -> None:
+    """A run without loss and delay is possible on machines whose kernel has no netem; one with them says where."""
+    metal = replace(bed, nodes=tuple(replace(node, kind=NodeKind.METAL) for node in bed.nodes))
+
+    def without_netem(_nr: object, names: list[str], *_: object, **__: object) -> dict[str, Result]:
+        return {name: Result(host=None, result=False) for name in names}
+
+    monkeypatch.setattr(impair, "run_on", without_netem)
+    site = Site(SimpleNamespace(), metal)  # type: ignore[arg-type]
+    if impairing:
+        with pytest.raises(UnavailableError, match="no netem in the kernel of worker1, worker2, firewall"):
+            impair.find_engine(site)
+    else:
+        assert isinstance(impair.find_engine(site, impairing=False), NetemEngine)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.workflows.test_runner import run
 from vpnmesh.errors import CheckError, NodeUnreachableError, VpnmeshError
-from vpnmesh.model import Condition, Testbed
+from vpnmesh.model import Condition, NodeKind, Testbed
 from vpnmesh.study.journal import ScenarioUp, VisitStarted, of_kind
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
@@ -78,6 +78,7 @@ class Testbench:
         monkeypatch.setattr(lost, "check", self.check)
         monkeypatch.setattr(lost, "run_on", self.run_on)
         monkeypatch.setattr(lost, "RETURN_S", 0.05)
+        monkeypatch.setattr(lost, "BOOT_S", 30.0)
         monkeypatch.setattr(lost, "_LOOK_EVERY_S", 0.01)
         return self
 
@@ -153,3 +154,15 @@ def test_a_node_that_stays_silent_ends_the_visit_at_once(
     assert outcomes(store) == ["node"] * 4
     assert bench.set_up == 1
     assert [one.reason for one in store.repetitions[1:]] == ["relay: no SSH: refused; not back after 0 s"] * 3
+
+
+def test_a_machine_that_boots_is_waited_for_longer_than_a_node_of_the_lab(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes minutes; one machine among the nodes that are asked is enough."""
+    bench = Testbench([Failed("node", "relay: no SSH"), GOOD, GOOD, GOOD], [], silent=20).use(monkeypatch)
+    nodes = (replace(one, kind=NodeKind.METAL) if one.name == "worker2" else one for one in bed.nodes)
+    store = Store.create(tmp_path / "run")
+    run(plan, replace(bed, nodes=tuple(nodes)), store)
+    assert outcomes(store) == ["node", None, None, None]
+    assert bench.silent < 0

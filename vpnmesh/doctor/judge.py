@@ -100,9 +100,17 @@ def underlay_mtu(scenario: Scenario) -> int:
 
 
 def judge_mtu(
-    testbed: Testbed, node: Node, found: Mapping[IPv4Address, int | None], scenarios: Sequence[Scenario]
+    testbed: Testbed,
+    node: Node,
+    found: Mapping[IPv4Address, int | None],
+    scenarios: Sequence[Scenario],
+    *,
+    asked: bool = True,
 ) -> Iterator[Finding]:
-    """Whether the packets of these scenarios get whole to every other node."""
+    """Whether the packets of these scenarios get whole to every other node.
+
+    Of scenarios that nobody `asked` for by name, those that cannot work are a warning as long as others can.
+    """
     needs = {one.name: underlay_mtu(one) for one in scenarios}
     names = {other.underlay: other.name for other in testbed.nodes}
     for address, mtu in found.items():
@@ -115,7 +123,8 @@ def judge_mtu(
             do = f"set MTU {most} on nodes, switch and router: {', '.join(lacking)} cannot work below"
             if others := [name for name in needs if name not in lacking]:
                 do += f"; or leave it out: --scenarios {','.join(others)}"
-            yield fatal(Check.MTU, node.name, f"packets of {mtu} bytes, not {most}, get {way}", do)
+            wrong = fatal if asked or not others else warning
+            yield wrong(Check.MTU, node.name, f"packets of {mtu} bytes, not {most}, get {way}", do)
     least = min((mtu or 0 for mtu in found.values()), default=0)
     if least and least >= max(needs.values(), default=0):
         yield good(Check.MTU, node.name, f"{least} bytes get to every other node")

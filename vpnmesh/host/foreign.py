@@ -14,6 +14,7 @@ class Foreign:
     """What an installation that is not ours looks like: a product's daemons by name, and kinds of links without one.
 
     `stop` is how its owner gets it out of the way. `own` are words in a command line that only daemons of ours have.
+    Where it `shares` names of interfaces, rules or ports with ours, a scenario of ours cannot be up beside it.
     """
 
     product: str
@@ -21,6 +22,7 @@ class Foreign:
     links: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     stop: str = ""
+    shares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class FoundForeign:
     product: str
     what: str
     stop: str = ""
+    shares: bool = True
 
 
 # constant script: run directory, marks, --, names of processes, --, kinds of links
@@ -75,4 +78,7 @@ def _found(
     else:
         what = f"interface {second}"
         owners = [name for name, one in known.items() if first in one.links and second not in interfaces]
-    return [FoundForeign(name, known[name].product, what, known[name].stop) for name in owners[:1]]
+    return [
+        FoundForeign(name, known[name].product, what, known[name].stop, known[name].shares)
+        for name in owners[:1]
+    ]

@@ -46,7 +46,7 @@ if_empty() {
   there "$1" "$2" || return
   text=$(nft list table "$1" "$2" 2> /dev/null) || return
   hook='(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)'
-  printf '%s\n' "$text" | grep -qvE "^(#.*|table .*|\tchain $hook [{]|\t\ttype .*|\t*[}]|)$" \
+  printf '%s\n' "$text" | grep -qvE "^(#.*|table .*|\tchain $hook [{]|\t\ttype .* policy accept;.*|\t*[}]|)$" \
     || nft delete table "$1" "$2"
 }
 # a look at everything first: on most nodes nothing is left, and a program for each table is what takes time there

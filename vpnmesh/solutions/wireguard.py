@@ -46,6 +46,7 @@ class WireGuard(Solution):
         links=(WIREGUARD,),
         own=(INTERFACE,),
         stop="wg-quick down INTERFACE",
+        shares=False,
     )
     colour, marker = "#9657d6", "P"
 

@@ -21,6 +21,7 @@ from tasks.firewall.journal import default_directory
 from vpnmesh.errors import NO_JSON, CheckError, InputError
 from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.study.changes import Change, listed
+from workflows.run.addresses import refuse_shared_addresses
 from workflows.run.lab import emulated
 from workflows.run.site import Site
 from workflows.run.terminal import say
@@ -93,6 +94,7 @@ def may_change(site: Site, inventory: str, intents: Sequence[Intent]) -> None:
     hosts = site.nr.inventory.hosts
     refuse_unmarked(hosts[node.name] for node in site.testbed.nodes)
     if not emulated(site.testbed):
+        refuse_shared_addresses(site.testbed)
         agree([hosts[node.name] for node in site.testbed.nodes], inventory, intents)
 
 
@@ -117,10 +119,9 @@ def _show(agreements: Agreements, inventory: str, intents: Sequence[Intent]) -> 
         f"This is the first time that this is done on the hosts of {inventory} ({names}). What would change there,"
     )
     say("and is taken back at the end:")
-    for one in intents:
-        say(f"\n{one.name}")
-        for line in listed(one.find()):
-            say(f"  {line}")
+    for line in listed(change for one in intents for change in one.find()):
+        say(line)
+    say(f"That is for: {'; '.join(one.name for one in intents)}.")
 
 
 def _said_yes() -> bool:

@@ -21,6 +21,7 @@ from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study.manifest import NodeFootprints
+from workflows.run.addresses import same_machines
 from workflows.run.lab import emulated
 
 SCHEMA_VERSION = 1
@@ -265,7 +266,7 @@ def state_in_words(files: ClusterFiles, record: ClusterRecord | None) -> str:
 
 def on_these(record: ClusterRecord, testbed: Testbed) -> bool:
     """Whether the record is of a cluster on any machine of that testbed."""
-    if record.lab_is_gone or not {node.management for node in testbed.nodes} & set(record.nodes):
+    if record.lab_is_gone or not same_machines((node.management for node in testbed.nodes), record.nodes):
         return False
     return not record.lab or Path(record.lab).resolve() == lab_directory(None).path.resolve()
 

@@ -1,7 +1,7 @@
 """Other people's VPNs and clusters on the nodes: they stop a run by name, before anything is changed.
 
 With `--beside-foreign` a run goes on beside them: they are neither used, changed nor removed, and scenarios of the same
-product, whose interfaces and rules have the same names, are left out by name.
+product are left out by name where interfaces, rules or ports of both would have the same names.
 """
 
 from collections.abc import Mapping
@@ -68,6 +68,7 @@ class ForeignThings:
             one.solution: f"{one.product} is on {node} already, {one.what}: {why}"
             for node, found in self.vpns.items()
             for one in found
+            if one.shares
         }
 
 

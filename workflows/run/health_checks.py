@@ -148,7 +148,7 @@ def _look_at_answers(site: Site, names: list[str], wanted: Wanted) -> Iterator[F
     mute, mtus = ask_each(site.nr, senders, tasks.probe_path_mtu, testbed=bed)
     chosen = [wanted.catalogue.named(name) for name in wanted.scenarios]
     for name, result in mtus.items():
-        yield from judge_mtu(bed, bed.node(name), result.result, chosen)
+        yield from judge_mtu(bed, bed.node(name), result.result, chosen, asked=wanted.asked)
     for name, error in {**failed, **lost, **mute}.items():
         yield fatal(Check.SSH, name, str(error), "look at the node by hand: it answered before")
     about = provenance.node_answers(site, names)

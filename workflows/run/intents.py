@@ -1,11 +1,13 @@
 """What commands are about to do, as intents: names that stay the same, and the changes that a dry run finds."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from vpnmesh.host.lease import FOLDER
 from vpnmesh.model import Condition, Placement, Scenario
+from vpnmesh.plan import Command, at_most
 from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh, Solution
 from vpnmesh.study.changes import Change, ChangeKind, changes_in
 from vpnmesh.study.matrix import MatrixPlan, scenarios_of
 from workflows.run import dry_run
@@ -18,13 +20,16 @@ LEASE = "the lease of a run, and the programs"
 SYSCTLS = "kernel settings of every run"
 
 
-def of_matrix(site: Site, plan: MatrixPlan, seed: int) -> list[Intent]:
-    """Everything that a run of that plan does: settings, scenarios, impairments, and what every run needs."""
+def of_matrix(site: Site, plan: MatrixPlan, missing: Collection[str], seed: int) -> list[Intent]:
+    """Everything that a run of that plan does: settings, scenarios, impairments, and what every run needs.
+
+    Scenarios that are `missing` change nothing.
+    """
     impairing = [one for one in plan.profile.conditions if one and one.name not in plan.dropped]
     return [
         of_lease(site, plan.profile.tests),
         Intent(SYSCTLS, _found(lambda: dry_run.sysctls(site))),
-        *(of_scenario(site, one) for one in scenarios_of(plan)),
+        *(of_scenario(site, one) for one in scenarios_of(plan) if one.name not in missing),
         *(_impaired(site, plan, one, seed) for one in impairing),
     ]
 
@@ -72,9 +77,15 @@ def _scenario(site: Site, scenario: Scenario) -> Iterator[Change]:
         yield from changes_in(host, diff, solution.interfaces)
     for name in site.k8s:
         yield from (Change(ChangeKind.INTERFACES, name, interface) for interface in solution.interfaces[:1])
-        if solution.processes:
+        if _makes_rules(site, solution, scenario, name):
             what = f"what {', '.join(solution.processes)} makes of its own"
             yield Change(ChangeKind.FIREWALL, name, what)
+
+
+def _makes_rules(site: Site, solution: Solution, scenario: Scenario, name: str) -> bool:
+    """Whether its daemons make rules by themselves: then leaving takes such rules away."""
+    leave = at_most(solution.leave(Mesh(site.testbed, scenario), site.testbed.node(name)))
+    return any("iptables" in word for step in leave.steps if isinstance(step, Command) for word in step.argv)
 
 
 def _every_run(site: Site, tests: Sequence[str]) -> Iterator[Change]:

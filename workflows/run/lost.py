@@ -6,7 +6,7 @@ from functools import partial
 import tasks
 from vpnmesh.errors import VpnmeshError
 from vpnmesh.lab.waiting import wait_until
-from vpnmesh.model import Pair
+from vpnmesh.model import NodeKind, Pair
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.impair import Impaired
 from workflows.run.measure import Checked, VisitContext, check
@@ -14,7 +14,9 @@ from workflows.run.site import Site
 from workflows.run.together import together
 
 RETURN_S = 20.0
-"""How long a node that fell silent is waited for: an SSH server that is started anew, a machine that boots fast."""
+"""How long a node of the lab that fell silent is waited for: it, or its SSH server, is started anew."""
+BOOT_S = 300.0
+"""How long a machine is: servers take minutes to boot."""
 _LOOK_EVERY_S = 0.5
 NODE = "node"
 
@@ -64,7 +66,13 @@ def _require_answers(site: Site, names: Sequence[str]) -> None:
             return error
         return None
 
-    error = wait_until(silent, RETURN_S, _LOOK_EVERY_S, good=lambda seen: seen is None)
+    limit_s = _patience(site, names)
+    error = wait_until(silent, limit_s, _LOOK_EVERY_S, good=lambda seen: seen is None)
     if error is not None:
         said = "; ".join(str(one) for one in error.errors.values())
-        raise LostScenarioError(NODE, f"{said}; not back after {RETURN_S:.0f} s", may_stand_again=False)
+        raise LostScenarioError(NODE, f"{said}; not back after {limit_s:.0f} s", may_stand_again=False)
+
+
+def _patience(site: Site, names: Sequence[str]) -> float:
+    machines = any(site.testbed.node(name).kind is not NodeKind.NETNS for name in names)
+    return BOOT_S if machines else RETURN_S

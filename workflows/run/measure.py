@@ -272,7 +272,9 @@ def _steps(
     found = replace(found, measured=measured, relay_share=share)
     yield found
     if share is not None:
-        check_share(context.deployed.scenario, context.site.testbed.relay.name, share)
+        check_share(
+            context.deployed.scenario, context.site.testbed.relay.name, share, (pair.client, pair.server)
+        )
     counted = impaired.counters
     ended = check(context, impaired, pair)
     check_links(begun, ended)

@@ -196,7 +196,7 @@ def prove_path(site: Site, mesh: Mesh) -> float:
         others=site.nr.inventory.hosts,
     )
     share = float(results[bed.client.name].result)
-    check_share(mesh.scenario, bed.relay.name, share)
+    check_share(mesh.scenario, bed.relay.name, share, (bed.client.name, bed.server.name))
     return share
 
 

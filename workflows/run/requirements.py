@@ -12,7 +12,7 @@ from vpnmesh.host.binaries import way_to
 from vpnmesh.lab.binaries import pinned
 from vpnmesh.measurements import measurement_named
 from vpnmesh.measurements.protocol import Needed, Side
-from vpnmesh.model import Scenario
+from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions import SOLUTIONS, solution_named
 from vpnmesh.solutions.protocol import Binary, Mesh, MeshRole, Solution
 from vpnmesh.study.matrix import MatrixPlan
@@ -35,6 +35,7 @@ def require(site: Site, scenario: Scenario) -> Solution:
         raise UnavailableError(reason)
     solution = solution_from(solution_named(scenario.solution), scenario)
     mesh = Mesh(site.testbed, scenario)
+    _require_a_relay_between(site, scenario)
     if reason := solution.unbuildable_reason(mesh):
         raise UnavailableError(reason)
     lacking = [one for role in MeshRole for one in _lacking(site, solution, mesh, role)]
@@ -48,6 +49,16 @@ def require(site: Site, scenario: Scenario) -> Solution:
     # a solution whose deployment is not built says so here, before anything is touched
     solution.stages(mesh)
     return solution
+
+
+def _require_a_relay_between(site: Site, scenario: Scenario) -> None:
+    """A path from a node to itself is relayed by nobody."""
+    relay, pair = site.testbed.relay.name, site.testbed.pairs[0]
+    if scenario.path is Path.RELAY and relay in (pair.client, pair.server):
+        raise UnavailableError(
+            f"the relay node {relay} is an end of the measured pair {pair}, so nothing between them "
+            "is relayed; give the role to a node of its own, or to the master"
+        )
 
 
 def lacking_for(site: Site, installer: Installer) -> Iterator[Lacking]:

@@ -1,0 +1,32 @@
+"""`python -m tests.kernel`: run the chosen tests on the stock kernel, print what netem did and how all ended."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.kernel.chosen import CHOSEN, node_ids
+from tests.kernel.guest import Size, booted
+from tests.kernel.inside import script
+from tests.kernel.told import read_told, summary
+
+LIMIT_S = 3600.0
+"""A bound for the busiest machine; an idle one with two cores needs 8 to 10 minutes."""
+
+
+def main(tests: list[str]) -> int:
+    """Run the tests named, or all that are chosen; the exit code is pytest's, or 1 where one was skipped or missing."""
+    asked = tests or [identity for group in CHOSEN for identity in node_ids(group)]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vpnmesh-kernel-") as share:
+        with booted(script(asked, Path(share)), share=Path(share), size=Size(), limit_s=LIMIT_S) as guest:
+            for line in guest.lines():
+                print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
+            code = guest.exit_code()
+        told = read_told(Path(share) / "junit.xml")
+    print("\n".join(summary(told, seconds=time.monotonic() - began)))
+    return code or int(told.passed == 0 or told.skipped > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

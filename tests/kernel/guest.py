@@ -1,0 +1,191 @@
+"""A guest with Debian's stock kernel: booted by virtme-ng in QEMU under software emulation, run, and surely gone.
+
+The guest sees this machine's files, and what it writes there stays in its memory; only its share is written through.
+`make kernel-parts` brings what it needs. Whatever ends this process, kill -9 included, ends QEMU too: QEMU runs in a
+PID namespace whose first process the kernel kills when its parent dies. As that is asked for by the thread that starts
+the guest, a thread that ends takes its guest along.
+"""
+
+import os
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.needs import missing
+from vpnmesh.errors import VpnmeshError
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ROOT / "build" / "kernel"
+QEMU = "qemu-system-x86_64"
+WRITABLE = ("/etc", "/lib", "/tmp", "/usr", "/var")
+"""Folders that virtme-ng's own init writes to; in memory, as all that the script writes."""
+
+BOOT_S = 300.0
+"""How long a boot may take on a busy machine; an idle one takes 10 to 20 s."""
+UP = "vpnmesh-guest-is-up"
+SEEN = "/mnt"
+# the kernel's command line is too short for a script; without udev nobody loads modules by device, or names ports;
+# the root that virtme-ng mounts keeps nothing in memory, so that Python would take a minute to begin
+_INSIDE = """
+modprobe -a virtio_console tun overlay
+for port in /sys/class/virtio-ports/*; do
+  [ "$(cat $port/name)" = virtme.stdout ] && exec > /dev/${{port##*/}} 2>&1
+done
+umount {seen}
+root=/run/machine/root
+mkdir -p /run/machine/up /run/machine/work $root
+mount -t 9p -o ro,version=9p2000.L,trans=virtio,msize=524288,cache=loose virtme.initmount1 {seen} &&
+mount -t overlay -o xino=off,lowerdir={seen},upperdir=/run/machine/up,workdir=/run/machine/work machine $root &&
+for folder in proc sys dev lib/modules {share}; do
+  mkdir -p $root/$folder; mount --rbind /$folder $root/$folder
+done && mount -t tmpfs run $root/run && mount -t tmpfs tmp $root/var/tmp
+echo {up}; chroot $root sh {share}/script; echo $? > {share}/exit-code; sync
+"""
+
+
+class GuestError(VpnmeshError):
+    """The guest did not boot, did not end in time, or went down by itself; with the last that it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel as Debian packages it, unpacked below `root`, never installed."""
+
+    root: Path
+    release: str
+
+    @property
+    def image(self) -> Path:
+        """What QEMU boots."""
+        return self.root / "boot" / f"vmlinuz-{self.release}"
+
+
+def stock_kernel(parts: Path = PARTS) -> Kernel:
+    """The kernel that `make kernel-parts` unpacked; a skip (in CI a failure) where it or QEMU is missing."""
+    found = sorted((parts / "root" / "lib" / "modules").glob("*/modules.dep"))
+    if not found or not (parts / "venv" / "bin" / "virtme-run").exists():
+        missing("stock-kernel", "no stock kernel for a guest: run make kernel-parts")
+    return Kernel(parts / "root", found[-1].parent.name)
+
+
+def dying_along(argv: Sequence[str]) -> tuple[str, ...]:
+    """The command in a PID namespace of its own, which the kernel ends when the calling thread is no more."""
+    tied = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child")
+    return (*tied, "--mount-proc", "--", *argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of the machine a guest gets."""
+
+    cpus: int = 2
+    memory: str = "3G"
+
+
+def boot_argv(kernel: Kernel, share: Path, script: str, size: Size) -> tuple[str, ...]:
+    """What boots the kernel without KVM, runs the script as root, and powers off."""
+    folders = (word for folder in WRITABLE for word in ("--overlay-rwdir", folder))
+    return (
+        *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
+        *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
+        *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
+        *("--script-sh", script),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command in the guest ended: its exit code and all that it said."""
+
+    exit_code: int
+    text: str
+
+
+@dataclass(slots=True)
+class Guest:
+    """A guest that runs one script; `lines` are what it says as it says it."""
+
+    share: Path
+    process: subprocess.Popen[str]
+    up: threading.Event = field(default_factory=threading.Event)
+    said: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """Each line that the script prints, until the guest is off."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            text = line.rstrip("\r\n")
+            if text == UP:
+                self.up.set()
+            else:
+                self.said.append(text)
+                yield text
+
+    def exit_code(self) -> int:
+        """What the script ended with; GuestError where it did not come to its end."""
+        self.process.wait()
+        try:
+            return int((self.share / "exit-code").read_text())
+        except (OSError, ValueError) as error:
+            when = "before its script ended" if self.up.is_set() else "before it was up"
+            last = "; ".join(self.said[-5:]) or "it said nothing"
+            raise GuestError(f"the guest went down {when}: {last}") from error
+
+
+@contextmanager
+def booted(
+    script: str,
+    *,
+    kernel: Kernel | None = None,
+    share: Path | None = None,
+    size: Size | None = None,
+    limit_s: float,
+) -> Iterator[Guest]:
+    """A guest that runs the script, with the folder `share` of both; whatever is left of it at the end is ended.
+
+    After `limit_s`, and when it is not up after BOOT_S, it is ended by force, which `exit_code` then tells.
+    """
+    with tempfile.TemporaryDirectory(prefix="vpnmesh-guest-") as scratch:
+        folder = share or Path(scratch)
+        (folder / "script").write_text(script)
+        inside = _INSIDE.format(up=UP, seen=SEEN, share=shlex.quote(str(folder)))
+        argv = dying_along(boot_argv(kernel or stock_kernel(), folder, inside, size or Size()))
+        environment = {**os.environ, "TMPDIR": scratch}
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", env=environment,
+        ) as process:  # fmt: skip
+            guest = Guest(folder, process)
+            clocks = [
+                threading.Timer(limit_s, process.kill),
+                threading.Timer(BOOT_S, _end_unless_up, (guest,)),
+            ]
+            for clock in clocks:
+                clock.daemon = True
+                clock.start()
+            try:
+                yield guest
+            finally:
+                for clock in clocks:
+                    clock.cancel()
+                process.kill()
+
+
+def _end_unless_up(guest: Guest) -> None:
+    if not guest.up.is_set():
+        guest.process.kill()
+
+
+def run(
+    script: str, *, limit_s: float, say: Callable[[str], object] = str, size: Size | None = None
+) -> Ended:
+    """Boot, run the script as root, and tell how it ended; each line goes to `say` as it comes."""
+    with booted(script, limit_s=limit_s, size=size) as guest:
+        for line in guest.lines():
+            say(line)
+        return Ended(guest.exit_code(), "\n".join(guest.said))
