@@ -13,6 +13,7 @@ from tasks.cluster import (
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
 from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
+from tasks.host_key import read_host_key
 from tasks.impairment import (
     clear_impairment,
     has_netem,
@@ -72,6 +73,7 @@ __all__ = [
     "read_cluster_answers",
     "read_footprint",
     "read_foreign",
+    "read_host_key",
     "read_impairment",
     "read_kubeconfig",
     "read_lease",

@@ -4,16 +4,20 @@ import hashlib
 import hmac
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
+
+from vpnmesh.lab.atomic import PRIVATE, make_private, write_atomic
 
 HASHED = "|1|"
+REVOKED = "@revoked"
+_OTHERS_WRITE = 0o022
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,56 @@ def known_hosts(path: str) -> KnownHosts:
     except OSError:
         return parse_known_hosts("")
     return _read(file, seen.st_mtime_ns, seen.st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key of a host, and the line of the file that has it."""
+
+    file: str
+    line: int
+    key: paramiko.PKey
+
+
+def known_keys(path: str, name: str) -> list[KnownKey]:
+    """The keys of the host in that file, in its order."""
+    return [
+        KnownKey(path, number, key)
+        for number, line in enumerate(_lines(path), 1)
+        for key in parse_known_hosts(line).keys(name)
+    ]
+
+
+def revoked_at(path: str, key: paramiko.PKey) -> int | None:
+    """The line that marks the key as revoked, for whatever host."""
+    for number, line in enumerate(_lines(path), 1):
+        if line.startswith(REVOKED) and key.get_base64() in line.split():
+            return number
+    return None
+
+
+def add_known(path: str, keys: Sequence[tuple[str, str]]) -> None:
+    """Write keys, each as a name with `TYPE BASE64`, at the end of the file; OSError where that cannot be.
+
+    Names are hashed where the file has hashed ones. The file is replaced whole; nobody else may write to it then,
+    and a new one is for its owner alone.
+    """
+    # a link stays a link
+    file = Path(path).expanduser().resolve()
+    there = file.read_bytes() if file.exists() else b""
+    mode = file.stat().st_mode & 0o777 & ~_OTHERS_WRITE if there else PRIVATE
+    hashed = any(line.startswith(HASHED.encode()) for line in there.splitlines())
+    added = "".join(f"{HostKeys.hash_host(name) if hashed else name} {key}\n" for name, key in keys)
+    end = b"\n" if there and not there.endswith(b"\n") else b""
+    if not file.parent.exists():
+        make_private(file.parent)
+    write_atomic(file, there + end + added.encode(), mode)
+
+
+def _lines(path: str) -> Iterator[str]:
+    file = Path(path).expanduser()
+    if file.exists():
+        yield from file.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def private_key(path: str, passphrase: str | None) -> paramiko.PKey:

@@ -103,6 +103,28 @@ class Login:
         """How long a connection, and then a greeting, may take."""
         return float(self.settings.conn_timeout)
 
+    @property
+    def slots(self) -> threading.BoundedSemaphore:
+        """What bounds how many log in there at once; a proxy takes all logins of the hosts behind it."""
+        return _slots_of("a proxy" if self.proxied else self.address)
+
+    @property
+    def known_as(self) -> str:
+        """The host's name in known_hosts."""
+        here = self.settings
+        return here.host if here.port == _SSH else f"[{here.host}]:{here.port}"
+
+    @property
+    def known_in(self) -> list[str]:
+        """The files of known hosts, in the order in which they are asked: the first that has the name decides."""
+        files = [KNOWN_HOSTS] if self.settings.system_host_keys else []
+        return files + ([self.settings.alt_key_file] if self.settings.alt_host_keys else [])
+
+    def options(self) -> dict[str, Any]:
+        """The inventory's options in paramiko's words; a proxy's command is started for them."""
+        found: dict[str, Any] = self.settings._connect_params_dict()  # noqa: SLF001 - netmiko has no other name for it
+        return found
+
 
 def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retries) -> None:
     """Fill the line with a client that is logged in; NodeUnreachableError says why there is none."""
@@ -125,16 +147,24 @@ def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retr
 
 def login_of(host: Host, config: Config) -> Login:
     """The inventory's netmiko options as netmiko itself reads them, and its secrets; nothing is opened."""
+    password, passphrase = secret_of(host, "ssh_password"), secret_of(host, "ssh_passphrase")
+    more: dict[str, object] = {"passphrase": passphrase.reveal()} if passphrase else {}
+    return _login(host, config, password.reveal() if password else None, more)
+
+
+def way_to(host: Host, config: Config) -> Login:
+    """The same for who does not log in: no secret is asked for, and no login key needs be there."""
+    return _login(host, config, None, {"use_keys": False, "key_file": None})
+
+
+def _login(host: Host, config: Config, password: str | None, more: dict[str, object]) -> Login:
     options = host.get_connection_parameters(SETTINGS)
     plugin = Netmiko()
-    password, passphrase = secret_of(host, "ssh_password"), secret_of(host, "ssh_passphrase")
-    extras = {**(options.extras or {}), "auto_connect": False}
-    if passphrase:
-        extras["passphrase"] = passphrase.reveal()
+    extras = {**(options.extras or {}), "auto_connect": False, **more}
     # netmiko takes `use_keys` only beside one named file; paramiko itself looks in ~/.ssh for the usual ones
     looks = bool(extras.get("use_keys")) and not extras.get("key_file")
     extras |= {"use_keys": False} if looks else {}
-    word = password.reveal() if password else options.password
+    word = options.password if password is None else password
     plugin.open(options.hostname, options.username, word, options.port, "linux", extras, config)
     settings = plugin.connection
     settings.use_keys = settings.use_keys or looks
@@ -173,7 +203,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, paramiko.AuthenticationException):
         return f"login refused: {text}"[:200]
     if "not found in known_hosts" in text:
-        return "its host key is not known"
+        return "its host key is not known (python -m workflows.inventory trust)"
+    if text == "No authentication methods available":
+        return "nothing to log in with: no key, no agent and no password (docs/own-machines.md)"
+    if text == "Invalid key":
+        return "its login key does not open: is the passphrase another one?"
     if _NO_BANNER in text:
         return "connection closed in its greeting"
     plain = isinstance(error, OSError | PassingError | HeldOffError)
@@ -193,12 +227,11 @@ def _attempt(line: Line, login: Login, refuse: Refuse) -> None:
     """One login; whatever it opened is closed where it fails."""
     with contextlib.ExitStack() as held, contextlib.ExitStack() as undo:
         undo.callback(line.close)
-        # a proxy takes all logins of the hosts behind it
-        _take(_slots_of("a proxy" if login.proxied else login.address), held, refuse)
-        line.client = _client(login.settings)
-        options = login.settings._connect_params_dict()  # noqa: SLF001 - the inventory's options in paramiko's words
-        options["sock"] = options["sock"] or _greeted(line, login, refuse)
-        _take(_ALL, held, refuse)
+        take(login.slots, held, refuse)
+        line.client = _client(login)
+        options = login.options()
+        options["sock"] = options["sock"] or greeted(line, login, refuse)
+        take(ALL_SLOTS, held, refuse)
         refuse()
         line.client.connect(
             **{**options, **_key(options), "timeout": SESSION_S},
@@ -211,7 +244,7 @@ def _attempt(line: Line, login: Login, refuse: Refuse) -> None:
         undo.pop_all()
 
 
-_ALL = threading.BoundedSemaphore(AT_ONCE)
+ALL_SLOTS = threading.BoundedSemaphore(AT_ONCE)
 
 
 @lru_cache(maxsize=4096)
@@ -219,14 +252,14 @@ def _slots_of(_server: str) -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(AT_ONCE_PER_SERVER)
 
 
-def _take(slots: threading.BoundedSemaphore, held: contextlib.ExitStack, refuse: Refuse) -> None:
+def take(slots: threading.BoundedSemaphore, held: contextlib.ExitStack, refuse: Refuse) -> None:
     """Wait for a slot, unless the task is ended meanwhile."""
     while not slots.acquire(timeout=0.5):
         refuse()
     held.callback(slots.release)
 
 
-def _greeted(line: Line, login: Login, refuse: Refuse) -> socket.socket:
+def greeted(line: Line, login: Login, refuse: Refuse) -> socket.socket:
     """A TCP connection over which the node has begun to greet; another thread can cut it from its first packet on."""
     settings = login.settings
     last: OSError | None = None
@@ -277,24 +310,22 @@ def _key(options: dict[str, object]) -> dict[str, object]:
     return {}
 
 
-def _client(settings: BaseConnection) -> paramiko.SSHClient:
+def _client(login: Login) -> paramiko.SSHClient:
     """A client that knows the host's own keys; netmiko's where new keys are to be taken and written down."""
+    settings = login.settings
     if not isinstance(settings.key_policy, paramiko.RejectPolicy):
         return settings._build_ssh_client()  # noqa: SLF001 - as netmiko logs in
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(settings.key_policy)
-    name = settings.host if settings.port == _SSH else f"[{settings.host}]:{settings.port}"
-    files = [_KNOWN_HOSTS] if settings.system_host_keys else []
-    files += [settings.alt_key_file] if settings.alt_host_keys else []
-    found = next(filter(None, (known_hosts(file).keys(name) for file in files)), [])
+    found = next(filter(None, (known_hosts(file).keys(login.known_as) for file in login.known_in)), [])
     for key in reversed(found):
         # of two keys of one kind the file's first counts
-        client.get_host_keys().add(name, key.get_name(), key)
+        client.get_host_keys().add(login.known_as, key.get_name(), key)
     return client
 
 
 _SSH = 22
-_KNOWN_HOSTS = "~/.ssh/known_hosts"
+KNOWN_HOSTS = "~/.ssh/known_hosts"
 
 
 def _proxied(settings: BaseConnection) -> bool:

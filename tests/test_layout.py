@@ -18,6 +18,7 @@ COMMANDS = {
         "inventory",
         "repl",
         "report",
+        "switch",
         "teardown",
         "workers",
     ),

@@ -11,6 +11,7 @@ examples:
   python -m workflows.inventory seed lab --dry-run       what would change in NetBox
   python -m workflows.inventory seed lab
   python -m workflows.inventory diff lab netbox:site=lab   exit code 1 where they differ
+  python -m workflows.inventory trust my-testbed          first host keys: shown, compared by you, written once
   python -m workflows.inventory export netbox:site=lab copy
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -26,7 +27,7 @@ from rich.table import Table
 
 from inventory.answered import documents_of
 from inventory.documents import Documents, diff, read_folder
-from inventory.load import NETBOX, folder_of, load, netbox_filters
+from inventory.load import NETBOX, folder_of, load, load_hosts, netbox_filters
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
 from inventory.new_folder import refuse_taken, write, write_new
@@ -39,6 +40,7 @@ from workflows.run.asking import ask, drivers_offered, given_answers, question_t
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console
 from workflows.run.terminal import say
+from workflows.run.trusting import accepted_keys, trust_hosts
 
 SAME, DIFFERENT = 0, 1
 
@@ -120,6 +122,20 @@ def validate(inventory: str) -> None:
     """Apply every rule; say what is wrong (exit code 2), or that nothing is."""
     _, testbed = load(inventory)
     say(f"{inventory}: valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs")
+
+
+@main.command()
+@click.argument("inventory", default="lab")
+@click.option(
+    "--accept", multiple=True, metavar="HOST=SHA256:...", help="a key to accept; nobody is asked then"
+)
+@bad_input_exits_2
+def trust(inventory: str, accept: tuple[str, ...]) -> None:
+    """Show the keys of all hosts, ask once, and write those that are new to the known_hosts file of their logins.
+
+    Nobody logs in. Exit code 1 where a host does not answer or stays unknown, 2 where a key is not the known one.
+    """
+    sys.exit(trust_hosts(load_hosts(inventory), accepted_keys(accept)))
 
 
 @main.command()

@@ -54,7 +54,7 @@ class FirewallDriver:
     driver needs and writes nothing; None where there is no API. `take_back` are the steps by which the firewall itself
     removes our rules when its controller is gone, where it can; rules that it cannot end by themselves, later.
     `entry` is what a host with it has in a new inventory beside its name, `{hostname}` standing for where it is
-    managed. One driver `is_default`.
+    managed. One driver `is_default`. One that is not reached `by_ssh` has no host key to be known.
     """
 
     name: str
@@ -62,6 +62,7 @@ class FirewallDriver:
     session: Callable[[FirewallJob], FirewallSession[Any, Any]]
     is_appliance: bool = False
     is_default: bool = False
+    by_ssh: bool = True
     programs: tuple[Program, ...] = ()
     kernel_features: tuple[str, ...] = ()
     address: Callable[[Host], str] = management_address

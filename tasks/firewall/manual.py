@@ -108,4 +108,4 @@ def _session(job: FirewallJob) -> Manual:
     return Manual(job.testbed, job.mark, sys.stdin, print, job.journal, job.origin)
 
 
-DRIVER = FirewallDriver("manual", "a person at pfSense's pages", _session, is_appliance=True)
+DRIVER = FirewallDriver("manual", "a person at pfSense's pages", _session, is_appliance=True, by_ssh=False)

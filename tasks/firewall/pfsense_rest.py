@@ -302,6 +302,7 @@ DRIVER = FirewallDriver(
     "pfSense with the package pfSense-pkg-RESTAPI",
     _session,
     is_appliance=True,
+    by_ssh=False,
     address=_address,
     examine=examine,
     entry={"data": {"pfsense_url": "https://{hostname}"}},

@@ -77,8 +77,8 @@ DEAD = Fault(
     "node",
     "it answers nothing any more, not even with a refusal",
     "during a repetition, for good",
-    "that repetition fails; the node is asked again for 20 s (a machine: 300 s), then every repetition that is left in the visit"
-    " fails at once, and those of later visits as long as it stays silent",
+    "that repetition fails; the node is asked again for 20 s (a machine: 300 s), then every repetition that is left"
+    " in the visit fails at once, and those of later visits as long as it stays silent",
     "node",
     "…worker2: no SSH: …",
     "repair the node; begin a new run for the scenarios that are lost",
@@ -333,9 +333,9 @@ on with, and nothing stays on a node that no complaint names.
 A repetition that fails has no figure, whatever its tool printed. The one after it begins with all checks made
 anew. Where these say that the scenario stands no more (an interface, a pod or a path is missing), it is taken
 off and set up once more in the same visit, which the journal has as a second `visit` line with the reason
-(`again`); a second time it is left as it is found. A node that does not answer is waited for 20 s, a machine (`metal`, `vm`)
-300 s. While it stays silent it is asked less and less, every 30 s in the end, and in between its last answer counts: a dead
-node costs a run few timeouts, and not one for every step of every repetition.
+(`again`); a second time it is left as it is found. A node that does not answer is waited for 20 s, a
+machine (`metal`, `vm`) 300 s. While it stays silent it is asked less and less, every 30 s in the end, and in
+between its last answer counts: a dead node costs a run few timeouts, and not one for every step of every repetition.
 
 `…` stands for what differs each time. This page is written by `python -m tests.faults.table`; do not change it
 by hand.

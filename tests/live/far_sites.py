@@ -208,8 +208,8 @@ def far_sites(folder: Path, hosts: int, *, guarded: bool = True) -> Iterator[Far
             in_edge(edge, "nft", "-f", "-", text=_GUARD)
         else:
             subprocess.run(("ip", "route", "add", "10.88.0.0/16", "via", "10.77.0.2"), check=True)
-        _sshd(stack, folder, "here", "0.0.0.0", ())
-        _sshd(stack, folder, "edge", "0.0.0.0", ("nsenter", f"--net=/proc/{edge}/ns/net"))
+        start_sshd(stack, folder, "here", "0.0.0.0", ())
+        start_sshd(stack, folder, "edge", "0.0.0.0", ("nsenter", f"--net=/proc/{edge}/ns/net"))
         await_ssh([address_of(HERE, 1)], 60.0)
         sites = FarSites(folder, hosts, edge)
         try:
@@ -262,7 +262,10 @@ def _keys(folder: Path, hosts: int) -> None:
     (folder / "logins.yaml").chmod(0o600)
 
 
-def _sshd(stack: ExitStack, folder: Path, name: str, listen: str, enter: tuple[str, ...]) -> None:
+def start_sshd(
+    stack: ExitStack, folder: Path, name: str, listen: str, enter: tuple[str, ...], more: str = ""
+) -> None:
+    """An SSH server with the folder's keys, and with these lines more in its configuration; it ends with the stack."""
     config = folder / f"{name}.sshd_config"
-    config.write_text(_SSHD.format(listen=listen, folder=folder))
+    config.write_text(_SSHD.format(listen=listen, folder=folder) + more)
     _process(stack, *enter, "unshare", "--mount", "sh", "-c", _START.format(config=config))

@@ -51,7 +51,11 @@ def go_on() -> None:
             False,
             "login refused: Authentication failed.",
         ),
-        (paramiko.SSHException("Server 'a' not found in known_hosts"), False, "its host key is not known"),
+        (
+            paramiko.SSHException("Server 'a' not found in known_hosts"),
+            False,
+            "its host key is not known (python -m workflows.inventory trust)",
+        ),
         (paramiko.SSHException("no acceptable ciphers"), False, "SSHException no acceptable ciphers"),
     ],
 )

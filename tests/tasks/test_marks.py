@@ -28,8 +28,9 @@ READS = frozenset(
     {
         *("cluster_state", "find_binaries", "has_netem", "look_at_node"),
         *("look_for_program", "mesh_status", "ping_address", "ping_burst"),
-        *("probe_path", "probe_path_mtu", "reach_pods", "read_answers"),
-        *("read_clock", "read_cluster_answers", "read_footprint", "read_foreign", "read_impairment"),
+        *("ping_paths", "probe_path", "probe_path_mtu", "reach_pods", "read_answers"),
+        *("read_clock", "read_cluster_answers", "read_footprint", "read_foreign"),
+        *("read_host_key", "read_impairment"),
         *("read_kubeconfig", "read_lease", "read_logs", "read_other_clusters"),
         *("read_ports", "read_provenance", "read_stack", "read_sysctls"),
         *("read_version", "time_api"),
