@@ -1,8 +1,7 @@
 """What a firewall driver says of itself: its name, what it needs, and how a run begins to work with it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from nornir.core.inventory import Host
@@ -68,4 +67,4 @@ class FirewallDriver:
     address: Callable[[Host], str] = management_address
     examine: Callable[[Host], Iterator[ApiRemark]] | None = None
     take_back: Callable[[Testbed], tuple[Step, ...]] | None = None
-    entry: Mapping[str, Any] = MappingProxyType({})
+    entry: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,8 @@ from vpnmesh.errors import CheckError
 from vpnmesh.host.service import RUN_DIRECTORY
 from vpnmesh.plan import Command, Completed, Fact
 
+NO_EMPTY_FOLDER = Command(("rmdir", "--ignore-fail-on-non-empty", "/var/lib/vpnmesh"), ok=(0, 1))
+"""The folder of everything that scenarios keep on a node, unless something is in it."""
 FOLDER = f"{RUN_DIRECTORY}/lease"
 STAGE = "lease"
 """The stage of failures here."""
@@ -184,8 +186,12 @@ def renewed(token: str, undo: str | None = None, folder: str = FOLDER) -> Fact[L
 
 
 def released(token: str = ANY, folder: str = FOLDER) -> Fact[LeaseAnswer]:
-    """End the lease and its watchdog without undoing anything; whoever's it is without a token."""
-    return _asked(Command(("sh", "-c", _RELEASE, "sh", folder, token, str(LOCK_S)), timeout_s=LOCK_S + 10))
+    """End the lease and its watchdog without undoing anything; whoever's it is without a token.
+
+    What scenarios kept is gone by then; the folder that it was in goes, too.
+    """
+    release = Command(("sh", "-c", _RELEASE, "sh", folder, token, str(LOCK_S)), timeout_s=LOCK_S + 10)
+    return Fact((release, NO_EMPTY_FOLDER), lambda completed: _parse(completed[0]))
 
 
 def read_holder(folder: str = FOLDER) -> Fact[LeaseAnswer]:

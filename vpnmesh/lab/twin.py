@@ -170,7 +170,7 @@ def _stated(nodes: Iterable[Node], key: str, unit: str = "") -> str:
 def _firewall(twin: Twin) -> Difference:
     name = twin.real.firewall.name
     driver = twin.real_data[name].get(FIREWALL_DRIVER)
-    real = f"{name} by driver {driver or 'nftables'}"
+    real = f"{name} by driver {driver}" if driver else f"{name}, a Linux router"
     if is_linux_router(driver):
         return Difference("firewall", real, "nftables of this machine's kernel")
     return Difference(

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from tasks.firewall.registry import driver_of
 from vpnmesh.errors import CheckError
 from vpnmesh.host import api_leftovers, pods
-from vpnmesh.host.lease import STAGE
+from vpnmesh.host.lease import NO_EMPTY_FOLDER, STAGE
 from vpnmesh.impairment import deadman
 from vpnmesh.plan import Command, Plan, at_most, chain
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run.site import Site
-
-_FOLDER_TOO = Command(("rmdir", "--ignore-fail-on-non-empty", "/var/lib/vpnmesh"), ok=(0, 1))
 
 
 def promise(site: Site, solution: Solution | None = None, mesh: Mesh | None = None) -> None:
@@ -52,7 +50,7 @@ def _scenario(site: Site, solution: Solution, mesh: Mesh, name: str) -> Plan:
             f"leaving {solution.name} cannot be planned in advance, its `leave` reads what it finds: {error}"
         )
         raise CheckError(STAGE, reason) from error
-    return chain([*plans, _firewall(site, name), Plan((_FOLDER_TOO,))])
+    return chain([*plans, _firewall(site, name), Plan((NO_EMPTY_FOLDER,))])
 
 
 def _firewall(site: Site, name: str) -> Plan:
