@@ -293,10 +293,10 @@ def test_somebody_elses_cluster_is_not_touched(
         after = footprint()
         assert (theirs.poll(), taken.poll()) == (None, None)
         down()
-    assert (done.returncode, left(place), after) == (1, [], before)
-    assert (
-        f"{testbed.client.name} has process kubelet, folder /etc/rancher: a cluster is there" in done.stderr
-    )
+    assert (done.returncode, left(place), after) == (2, [], before)
+    for there in ("process kubelet", "folder /etc/rancher"):
+        assert f"{testbed.client.name}: Kubernetes: {there}" in done.stderr
+    assert "nothing was changed" in done.stderr
     fatal = {
         (one["where"], one["said"]) for one in found if one["check"] == "cluster" and one["grade"] == "fatal"
     }
