@@ -46,6 +46,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_lab.py": 110,
     "tests/live/test_lab_containers.py": 60,
     "tests/live/test_leftovers.py": 2,
+    "tests/live/test_ladder.py": 240,
     "tests/live/test_lease_live.py": 90,
     "tests/live/test_load_live.py": 15,
     "tests/live/test_many_hosts.py": 30,
