@@ -42,7 +42,8 @@ AT_ONCE = 3
 
 @contextlib.contextmanager
 def _no_lab(*_: object, **__: object) -> Iterator[Any]:
-    yield SimpleNamespace(record=SimpleNamespace(kernel="recorded", port_rate_mbit_s=1000.0), timings=())
+    record = SimpleNamespace(kernel="recorded", port_rate_mbit_s=1000.0)
+    yield SimpleNamespace(record=record, timings=(), directory=Path("/run/nowhere"))
 
 
 def no_lease() -> contextlib.AbstractContextManager[object]:
