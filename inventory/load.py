@@ -9,7 +9,7 @@ from nornir.core import Nornir
 from nornir.core.inventory import Inventory
 from nornir.core.plugins.runners import RunnerPlugin
 
-from inventory.host_keys import make_strict
+from inventory.host_keys import LOGIN, make_strict
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
 from vpnmesh.lab.inventory_files import files_of, read_inventory
@@ -155,7 +155,7 @@ def folder_of(name: str) -> Path:
 def _use_lab_directory(inventory: Inventory) -> None:
     """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can be up at once."""
     directory = os.environ.get("VPNMESH_LAB_DIR")
-    options = inventory.defaults.connection_options.get("netmiko")
+    options = inventory.defaults.connection_options.get(LOGIN)
     if not directory or options is None or not options.extras:
         return
     for key in ("key_file", "alt_key_file"):

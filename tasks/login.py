@@ -28,12 +28,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from inventory.host_keys import LOGIN
 from inventory.lines import Line
 from tasks.known_hosts import known_hosts, private_key
 from vpnmesh.errors import NodeUnreachableError
-
-SETTINGS = "netmiko"
-"""The connection whose options in the inventory are those of the login."""
 
 AT_ONCE_PER_SERVER = 8
 """Logins under way at one address: sshd drops some of more than ten (MaxStartups 10:30:100)."""
@@ -124,7 +122,7 @@ def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retr
 
 def login_of(host: Host, config: Config) -> Login:
     """The inventory's netmiko options as netmiko itself reads them; nothing is opened."""
-    options = host.get_connection_parameters(SETTINGS)
+    options = host.get_connection_parameters(LOGIN)
     plugin = Netmiko()
     extras = {**(options.extras or {}), "auto_connect": False}
     plugin.open(options.hostname, options.username, options.password, options.port, "linux", extras, config)
