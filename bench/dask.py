@@ -20,6 +20,7 @@ from rich.table import Table
 from bench.dask_task import three_questions
 from bench.figures import Figure, Size
 from bench.sandbox import private_place
+from inventory.across.logins import Login
 from inventory.runner import BoundedRunner
 from tests.live.far_sites import EDGE, FarSites, far_sites, in_edge
 from vpnmesh.errors import VpnmeshError
@@ -157,15 +158,8 @@ def _case(sites: FarSites, hosts: int, rtt_ms: int, way: str) -> Took:
 
 def _log_in(nr: Nornir, folder: Path) -> None:
     """The controller's own logins, which it does not have in the tests."""
-    extras = {
-        "use_keys": True,
-        "key_file": str(folder / "id_ed25519"),
-        "ssh_strict": True,
-        "alt_host_keys": True,
-        "alt_key_file": str(folder / "known_hosts"),
-        "allow_agent": False,
-        "system_host_keys": False,
-    }
+    login = Login(key_file=str(folder / "id_ed25519"), known_hosts=str(folder / "known_hosts"))
+    extras = {**login.extras(), "allow_agent": False}
     for host in nr.inventory.hosts.values():
         host.connection_options["netmiko"] = ConnectionOptions(extras=extras)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.farm import Farm
+from inventory.across.logins import Login
 from vpnmesh.documents.inventory_text import InventoryText
 from vpnmesh.lab.sizes import write_inventory
 
@@ -47,15 +48,8 @@ def _host(address: str, number: int, vid: int) -> dict[str, Any]:
 
 
 def _defaults(here: Farm) -> Mapping[str, Any]:
-    extras = {
-        "use_keys": True,
-        "allow_agent": False,
-        "key_file": str(here.key),
-        "ssh_strict": True,
-        "system_host_keys": False,
-        "alt_host_keys": True,
-        "alt_key_file": str(here.known_hosts),
-    }
+    login = Login(key_file=str(here.key), known_hosts=str(here.known_hosts))
+    extras = {**login.extras(), "allow_agent": False}
     return {
         "username": "root",
         "port": 22,

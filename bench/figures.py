@@ -1,5 +1,6 @@
 """What every benchmark returns, so that `python -m bench` can end with one table of all of them."""
 
+import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +36,12 @@ def peak_mb() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024 / 1e6
+
+
+def processor_s(whose: int = resource.RUSAGE_SELF) -> float:
+    """Processor time of this process so far, or of its children that have ended."""
+    used = resource.getrusage(whose)
+    return used.ru_utime + used.ru_stime
 
 
 def spread(values: Iterable[float], digits: int = 2) -> str:

@@ -1,7 +1,6 @@
 """The controller of `bench.hosts`, a process of its own: `python -m bench.hosts_side FOLDER HOSTS` prints JSON."""
 
 import json
-import resource
 import sys
 import threading
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from bench.farm import Farm, addresses_of
 from bench.farm_inventory import write_farm_inventory
-from bench.figures import peak_mb
+from bench.figures import peak_mb, processor_s
 from bench.guarded import guarded_file
 from inventory.load import load
 from workflows.run.hosts import run_on
@@ -24,15 +23,15 @@ def main(folder: str, count: str) -> None:
     before_mb = peak_mb()
     passes = []
     for expected in (True, False):
-        begun, used = time.monotonic(), _processor_s()
+        begun, used = time.monotonic(), processor_s()
         done = run_on(nr, here.addresses, guarded_file)
-        passes.append((time.monotonic() - begun, _processor_s() - used))
+        passes.append((time.monotonic() - begun, processor_s() - used))
         if {result.changed for result in done.values()} != {expected}:
             raise OSError(f"changed should be {expected} on every host")
     threads, files = threading.active_count(), sum(1 for _ in Path("/proc/self/fd").iterdir())
-    used = _processor_s()
+    used = processor_s()
     time.sleep(IDLE_S)
-    idle_pct = (_processor_s() - used) / IDLE_S * 100
+    idle_pct = (processor_s() - used) / IDLE_S * 100
     begun = time.monotonic()
     nr.close_connections()
     found = {
@@ -46,11 +45,6 @@ def main(folder: str, count: str) -> None:
         "close_s": time.monotonic() - begun,
     }
     sys.stdout.write(json.dumps(found))
-
-
-def _processor_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ same file only where it differs.
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ import paramiko
 
 from bench.farm import Farm, addresses_of
 from bench.farm_inventory import write_farm_inventory
+from bench.figures import processor_s
 
 COMMANDS = (("hostname",), ("uname", "-r"), ("cat", "/proc/loadavg"))
 GUARDED = "/srv/guarded.conf"
@@ -95,14 +95,9 @@ def main(side: str, folder: str, count: str) -> None:
 
 
 def _timed(one_pass: Callable[[], None]) -> tuple[float, float]:
-    begun, used = time.monotonic(), _processor_s()
+    begun, used = time.monotonic(), processor_s()
     one_pass()
-    return time.monotonic() - begun, _processor_s() - used
-
-
-def _processor_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return time.monotonic() - begun, processor_s() - used
 
 
 def _checked(one_pass: Pass, here: Farm) -> None:

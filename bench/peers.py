@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.farm import Farm, farm
-from bench.figures import Figure, Size, spread
+from bench.figures import Figure, Size, processor_s, spread
 from bench.peer_sides import COMMANDS, GUARDED, SIDES, text_for
 from bench.sandbox import private_place
 from vpnmesh.errors import UnavailableError
@@ -168,20 +168,15 @@ def _commands(here: Farm, argv: Sequence[str], told: dict[str, str]) -> Both:
 
 def _command(here: Farm, argv: Sequence[str], told: dict[str, str]) -> Taken:
     environment = {**os.environ, **told, "LC_ALL": "C.UTF-8", "PATH": f"{PEERS}/bin:{os.environ['PATH']}"}
-    begun, used = time.monotonic(), _children_s()
+    begun, used = time.monotonic(), processor_s(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         argv, check=False, capture_output=True, text=True, cwd=here.folder, env=environment, timeout=LIMIT_S
     )
-    taken = Taken(time.monotonic() - begun, _children_s() - used)
+    taken = Taken(time.monotonic() - begun, processor_s(resource.RUSAGE_CHILDREN) - used)
     if done.returncode:
         raise OSError(f"{argv[0]}: exit {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
     _check_written(here)
     return taken
-
-
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _check_written(here: Farm) -> None:

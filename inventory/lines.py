@@ -33,6 +33,7 @@ class Line:
         self.sock: socket.socket | None = None
         self.client: paramiko.SSHClient | None = None
         self.silence = Silence()
+        self._cut: paramiko.SSHClient | None = None
 
     @property
     def connection(self) -> paramiko.SSHClient | None:
@@ -44,11 +45,13 @@ class Line:
 
     def is_alive(self) -> bool:
         """Whether it is logged in and the connection stands."""
-        transport = self.client.get_transport() if self.client else None
+        # what was cut counts as active until paramiko's own thread has noticed
+        transport = self.client.get_transport() if self.client and self.client is not self._cut else None
         return transport is not None and transport.is_active()
 
     def cut(self) -> None:
         """End it now, without a goodbye and without waiting; whoever reads or writes there gets an error at once."""
+        self._cut = self.client
         if self.sock is not None:
             _shut(self.sock)
         transport = self.client.get_transport() if self.client else None

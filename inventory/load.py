@@ -10,7 +10,7 @@ from nornir.core.inventory import Host, Inventory
 from nornir.core.plugins.runners import RunnerPlugin
 
 from inventory.clear_secrets import refuse_clear_secrets
-from inventory.host_keys import make_strict
+from inventory.host_keys import LOGIN, make_strict
 from inventory.runner import BoundedRunner
 from vpnmesh.errors import InputError
 from vpnmesh.lab.directory import lab_directory
@@ -181,7 +181,7 @@ def folder_of(name: str, option: str = "--inventory") -> Path:
 def _use_lab_directory(inventory: Inventory) -> None:
     """Point the lab's key files at `$VPNMESH_LAB_DIR`, so that two labs can be up at once."""
     directory = os.environ.get("VPNMESH_LAB_DIR")
-    options = inventory.defaults.connection_options.get("netmiko")
+    options = inventory.defaults.connection_options.get(LOGIN)
     if not directory or options is None or not options.extras:
         return
     for key in ("key_file", "alt_key_file"):

@@ -143,7 +143,7 @@ class Shell:
             _refuse_lost(self.host, channel)
             return Completed(tuple(argv), channel.recv_exit_status(), stdout, stderr)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise _unreachable(self.host, error) from error
         finally:
             channel.close()
 
@@ -195,7 +195,7 @@ class Shell:
         """
         if (transport := self.client.get_transport()) is not None:
             transport.close()
-        return NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip())
+        return _unreachable(self.host, error)
 
     def _prologue(self) -> str:
         return f"{self.password.reveal()}\n" if self.password else ""
@@ -217,7 +217,7 @@ class Attached:
             try:
                 chunk = self.channel.recv(65536).decode(errors="replace")
             except (OSError, EOFError) as error:
-                raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+                raise _unreachable(self.host, error) from error
             if not chunk:
                 _refuse_lost(self.host, self.channel)
                 raise CommandError(
@@ -242,7 +242,7 @@ class Attached:
                 else:
                     time.sleep(LOOK_EVERY_S)
         except (OSError, EOFError) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise _unreachable(self.host, error) from error
         return _text(seen)
 
     def end(self) -> None:
@@ -250,7 +250,7 @@ class Attached:
         try:
             self.channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise _unreachable(self.host, error) from error
 
     def stop(self) -> Completed:
         """End the process and return all that it printed since."""
@@ -260,7 +260,7 @@ class Attached:
             _refuse_lost(self.host, self.channel)
             return Completed(self.argv, self.channel.recv_exit_status(), _text(stdout), _text(stderr))
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise NodeUnreachableError(self.host, f"{type(error).__name__} {error}".strip()) from error
+            raise _unreachable(self.host, error) from error
         finally:
             self.channel.close()
 
@@ -350,6 +350,10 @@ def _drain(channel: paramiko.Channel) -> tuple[str, str]:
 
 def _read_all(receive: Callable[[int], bytes]) -> bytes:
     return b"".join(iter(lambda: receive(1 << 16), b""))
+
+
+def _unreachable(host: str, error: Exception) -> NodeUnreachableError:
+    return NodeUnreachableError(host, f"{type(error).__name__} {error}".strip())
 
 
 def _refuse_lost(host: str, channel: paramiko.Channel) -> None:

@@ -28,13 +28,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from inventory.host_keys import LOGIN
 from inventory.lines import Line
 from inventory.secrets import secret_of
 from tasks.known_hosts import known_hosts, private_key
 from vpnmesh.errors import NodeUnreachableError
-
-SETTINGS = "netmiko"
-"""The connection whose options in the inventory are those of the login."""
 
 AT_ONCE_PER_SERVER = 8
 """Logins under way at one address: sshd drops some of more than ten (MaxStartups 10:30:100)."""
@@ -158,7 +156,7 @@ def way_to(host: Host, config: Config) -> Login:
 
 
 def _login(host: Host, config: Config, password: str | None, more: dict[str, object]) -> Login:
-    options = host.get_connection_parameters(SETTINGS)
+    options = host.get_connection_parameters(LOGIN)
     plugin = Netmiko()
     extras = {**(options.extras or {}), "auto_connect": False, **more}
     # netmiko takes `use_keys` only beside one named file; paramiko itself looks in ~/.ssh for the usual ones

@@ -9,17 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from urllib.parse import quote, quote_plus
 
+from vpnmesh.documents.secret_shapes import JSON_WEB_TOKEN, PRIVATE_KEY
 from vpnmesh.errors import InputError
 from vpnmesh.plan import Secret
 from vpnmesh.solutions import SOLUTIONS
-
-_SHAPES = (
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    # a JSON Web Token (RFC 7519)
-    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
-)
-"""How private keys and tokens look that any program may write; `Solution.secret_shapes` adds those of one VPN."""
-
 
 _LINE = 16
 """From how many characters on a line of a secret counts as secret by itself."""
@@ -48,7 +41,11 @@ def masked(text: str, known: Iterable[Secret] = ()) -> str:
     # the longest first: one secret may be a part of another
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, str(forms[form]))
-    shapes = (*_SHAPES, *(shape for solution in SOLUTIONS.values() for shape in solution.secret_shapes))
+    shapes = (
+        PRIVATE_KEY,
+        JSON_WEB_TOKEN,
+        *(shape for solution in SOLUTIONS.values() for shape in solution.secret_shapes),
+    )
     return _pattern(shapes).sub(lambda found: str(Secret(found[0])), text)
 
 

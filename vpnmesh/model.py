@@ -37,6 +37,10 @@ K8S_ROLES = frozenset({Role.K8S_MASTER, Role.K8S_WORKER})
 FORWARDING_ROLES = frozenset({Role.K8S_WORKER, Role.RELAY, Role.FIREWALL})
 
 
+LAST_VID = 4094
+"""The last id that a VLAN may have; the first is 1 (IEEE 802.1Q)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vlan:
     """One broadcast domain of the underlay; `gateway` is the firewall's address in it."""

@@ -5,7 +5,7 @@ YAML and NetBox end in the same records, so both are judged by the same rules (p
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NoReturn
@@ -18,7 +18,7 @@ from vpnmesh.documents.names import (
     title_problem,
 )
 from vpnmesh.errors import InputError
-from vpnmesh.model import FORWARDING_ROLES, Leg, Node, NodeKind, Role, Testbed, Vlan
+from vpnmesh.model import FORWARDING_ROLES, LAST_VID, Leg, Node, NodeKind, Role, Testbed, Vlan
 
 ROLE_PREFIX = "role__"
 VLAN_PREFIX = "vlan__"
@@ -69,6 +69,11 @@ def build_testbed(records: InventoryRecords) -> Testbed:
     _check_vlans(records.place, testbed)
     _check_kinds(records.place, testbed)
     return testbed
+
+
+def site_of(groups: Iterable[str]) -> str:
+    """The site that a host's groups tell: the end of the name of its first group `site__NAME`, "" without one."""
+    return next((name.removeprefix(SITE_PREFIX) for name in groups if name.startswith(SITE_PREFIX)), "")
 
 
 def _refuse(place: str, host: str, key: str, problem: str, way_out: str = "") -> NoReturn:
@@ -149,8 +154,10 @@ def _vlans(records: InventoryRecords) -> dict[int, Vlan]:
 def _vid(place: str, group: str) -> int:
     text = group.removeprefix(VLAN_PREFIX)
     # 010 would be another group of the same VLAN
-    if not re.fullmatch(r"[1-9][0-9]{0,3}", text) or int(text) > 4094:  # noqa: PLR2004 - IEEE 802.1Q
-        _refuse(place, group, "group", f"'{text}' is no VLAN id", "VLAN groups are vlan__1 to vlan__4094")
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text) or int(text) > LAST_VID:
+        _refuse(
+            place, group, "group", f"'{text}' is no VLAN id", f"VLAN groups are vlan__1 to vlan__{LAST_VID}"
+        )
     return int(text)
 
 
@@ -181,9 +188,7 @@ def _node(records: InventoryRecords, host: HostRecord, vlans: Mapping[int, Vlan]
         roles=roles,
         management=_text(place, host.name, "hostname", host.hostname, host_problem),
         legs=legs,
-        site=next(
-            (group.removeprefix(SITE_PREFIX) for group in host.groups if group.startswith(SITE_PREFIX)), ""
-        ),
+        site=site_of(host.groups),
         management_interface=_text(place, host.name, "management_interface", management, interface_problem)
         if management
         else "",

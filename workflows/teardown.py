@@ -26,7 +26,7 @@ from inventory.marks import refuse_unmarked
 from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
-from workflows.run.lease import forget_leases, runs_going_on
+from workflows.run.lease import forget_leases, refuse_held, runs_going_on
 from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -34,6 +34,7 @@ from workflows.run.teardown import Left, sweep
 from workflows.run.terminal import say
 
 CLEAN, NOT_CLEAN = 0, 1
+_END_IT = "end that run, or wait until its lease is over; --force where you know that it has ended"
 NOTHING_LEFT = "nothing of vpnmesh is left"
 
 
@@ -84,7 +85,8 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
     if not dry_run:
         refuse_unmarked(site.nr.inventory.hosts[node.name] for node in site.testbed.nodes)
     if not (force or dry_run):
-        _refuse_beside_run(site)
+        # what a run that may be going on made is not taken away beneath it
+        refuse_held(runs_going_on(site), _END_IT)
     code = CLEAN
     for removal in sweep(site, run.left, dry_run=dry_run):
         if told := removal.told(dry_run=dry_run):
@@ -96,13 +98,6 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
         forget_cluster(site.testbed)
         run.note_clean()
     return code
-
-
-def _refuse_beside_run(site: Site) -> None:
-    """InputError names a run that may still be going on: what it made is not taken away beneath it."""
-    for name, holder in runs_going_on(site).items():
-        way_out = "end that run, or wait until its lease is over; --force where you know that it has ended"
-        raise InputError(name, f"is held by {holder}", way_out)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from vpnmesh.documents.names import slug_problem
 from vpnmesh.errors import InputError
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
+from workflows.run.terminal import say
 
 THREADS = 64
 _credentials = click.option(
@@ -54,16 +55,14 @@ def init(folder: Path) -> None:
     Prints how scheduler and workers are started. All files are readable by you alone.
     """
     make_credentials(folder)
-    click.echo(f"made {', '.join(str(folder / role) for role in ROLES)}")
-    click.echo(f"{folder / 'authority'} is needed by nobody from now on: keep it off the network\n")
-    click.echo("on the machine of the scheduler, which controller and all workers reach:")
-    click.echo(
-        f"  python -m workflows.workers scheduler --credentials {folder / 'scheduler'} --listen ADDRESS:8786"
-    )
-    click.echo("at each site, on a machine that reaches its hosts, with the folder `worker` brought there:")
-    click.echo("  python -m workflows.workers worker tls://ADDRESS:8786 --credentials worker --reaches SITE")
-    click.echo("on the controller, for every command:")
-    click.echo(f"  export {SCHEDULER}=tls://ADDRESS:8786 {CREDENTIALS}={folder / 'client'}")
+    say(f"made {', '.join(str(folder / role) for role in ROLES)}")
+    say(f"{folder / 'authority'} is needed by nobody from now on: keep it off the network\n")
+    say("on the machine of the scheduler, which controller and all workers reach:")
+    say(f"  python -m workflows.workers scheduler --credentials {folder / 'scheduler'} --listen ADDRESS:8786")
+    say("at each site, on a machine that reaches its hosts, with the folder `worker` brought there:")
+    say("  python -m workflows.workers worker tls://ADDRESS:8786 --credentials worker --reaches SITE")
+    say("on the controller, for every command:")
+    say(f"  export {SCHEDULER}=tls://ADDRESS:8786 {CREDENTIALS}={folder / 'client'}")
 
 
 @main.command()
@@ -83,7 +82,7 @@ def scheduler(credentials: str | None, listen: str, *, plain: bool) -> None:
     from inventory.across.serving import serve_scheduler  # noqa: PLC0415 - needs the optional extra
 
     own = None if plain else Credentials.read(_folder(credentials), "scheduler")
-    serve_scheduler(listen, own, lambda address: click.echo(f"scheduler at {address}"))
+    serve_scheduler(listen, own, lambda address: say(f"scheduler at {address}"))
 
 
 @main.command()
@@ -133,9 +132,7 @@ def worker(
     found = Logins.read(logins) if logins else Logins()
     options = WorkerOptions(name or f"{socket.gethostname()}-{'-'.join(sites)}", sites, threads)
     import_module("tasks")  # now, not while the first host waits
-    serve_worker(
-        address, own, found, options, lambda at: click.echo(f"worker {options.name} at {at}"), plain=plain
-    )
+    serve_worker(address, own, found, options, lambda at: say(f"worker {options.name} at {at}"), plain=plain)
 
 
 @main.command()
@@ -154,7 +151,7 @@ def status(address: str, credentials: str | None, *, plain: bool) -> None:
     for one in sorted(found, key=lambda one: one.name):
         table.add_row(one.name, ", ".join(sorted(one.sites)), str(one.threads), one.address)
     make_console().print(table)
-    click.echo(f"{len(found)} workers")
+    say(f"{len(found)} workers")
 
 
 def _folder(credentials: str | None) -> Path:

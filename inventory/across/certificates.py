@@ -12,7 +12,6 @@ read what it hands on.
 
 import datetime as dt
 import os
-import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,9 +23,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from inventory.across.own_files import refuse_readable_by_others
 from inventory.across.parcel import Seal
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
+from vpnmesh.lab.atomic import make_private, open_private
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -38,7 +39,6 @@ SEALED: tuple[Role, ...] = ("worker", "client")
 VALID_DAYS = 825
 CA, CERTIFICATE, KEY, SEAL = "ca.pem", "cert.pem", "key.pem", "seal.key"
 TLS, PLAIN = "tls", "tcp"
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 MAKE = "make them with `python -m workflows.workers init FOLDER`"
 
 
@@ -61,8 +61,8 @@ def make_credentials(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    make_private(path.parent)
+    with open_private(path, os.O_EXCL) as file:
         file.write(content)
     return path
 
@@ -138,11 +138,12 @@ class Credentials:
 
 def _check(path: Path) -> None:
     try:
-        mode = path.stat().st_mode
+        if path.name == CA:
+            path.stat()
+        else:
+            refuse_readable_by_others(path)
     except OSError as error:
         raise unreadable(path, error, MAKE) from error
-    if mode & _OTHERS and path.name != CA:
-        raise InputError(str(path), "may be read by others", f"chmod 600 {path}")
 
 
 def checked_address(address: str, place: str, *, plain: bool = False) -> str:

@@ -90,7 +90,8 @@ class Dispatch:
                 self._place(self.hosts)
                 self._wait(answers, began_s)
             except DaskLostError as error:
-                self._fail_rest(error)
+                for host in self._rest():
+                    self._fail(host, error)
             finally:
                 self._let_go()
         return self._found
@@ -111,7 +112,8 @@ class Dispatch:
             if why := self.stopped or (
                 f"not done when the {all_s:g} s for all hosts were over" if over else ""
             ):
-                self._end_rest(why)
+                for host in self._rest():
+                    self._fail(host, TurnEndedError(host.name, why))
 
     def _look(self) -> None:
         """Ask which workers there are."""
@@ -223,15 +225,9 @@ class Dispatch:
             why = f"not done within {limit_s:g} s on Dask worker {sent.worker.name}, its connection was cut"
             self._fail(sent.host, TurnEndedError(sent.host.name, why))
 
-    def _end_rest(self, why: str) -> None:
-        for host in self.hosts:
-            if host.name not in self._found:
-                self._fail(host, TurnEndedError(host.name, why))
-
-    def _fail_rest(self, error: VpnmeshError) -> None:
-        for host in self.hosts:
-            if host.name not in self._found:
-                self._fail(host, error)
+    def _rest(self) -> list[Host]:
+        """The hosts without a result."""
+        return [host for host in self.hosts if host.name not in self._found]
 
     def _fail(self, host: Host, error: VpnmeshError) -> None:
         self._end(host, failed_results(self.task.name, host, error))

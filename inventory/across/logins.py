@@ -12,16 +12,15 @@
 Without a file: the agent of the worker's user, and its known hosts.
 """
 
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from inventory.across.own_files import refuse_readable_by_others
 from inventory.secrets import is_source, secret_from, source_of
 from vpnmesh.documents.yaml_text import parse_yaml, unreadable
 from vpnmesh.errors import InputError, UnknownNameError
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 Entry = Mapping[str, object]
 
 
@@ -66,11 +65,10 @@ class Logins:
     def read(cls, path: Path) -> "Logins":
         """The file's content; InputError where it is wrong, or where others may read it."""
         try:
-            mode, content = path.stat().st_mode, path.read_bytes()
+            refuse_readable_by_others(path)
+            content = path.read_bytes()
         except OSError as error:
             raise unreadable(path, error) from error
-        if mode & _OTHERS:
-            raise InputError(str(path), "may be read by others", f"chmod 600 {path}")
         found = _mapping(parse_yaml(content, str(path)), str(path))
         for key in found:
             if key not in ("defaults", "hosts"):

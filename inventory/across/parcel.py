@@ -80,6 +80,14 @@ class Seal:
             raise ForeignParcelError("a parcel that was not sealed with this key") from error
 
 
+def loaded(module: str, name: str) -> Any:
+    """What a module that this process has loaded holds under that dotted name; None where there is no such thing."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
 def read_only(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """A read-only mapping, whose own class pickle does not find."""
     return MappingProxyType(content)
@@ -145,9 +153,7 @@ class _Values(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The class, if it is one of values; ForeignParcelError else, and nothing is imported for it."""
-        found: Any = sys.modules.get(module)
-        for part in name.split("."):
-            found = getattr(found, part, None)
+        found = loaded(module, name)
         if found is read_only:
             return found
         if not isinstance(found, type) or not self._is_value(found):

@@ -17,9 +17,9 @@ from nornir.core.inventory import (
 )
 
 from inventory.across.logins import Login
-from vpnmesh.testbed import SITE_PREFIX
+from inventory.host_keys import LOGIN
+from vpnmesh.testbed import site_of
 
-CONNECTION = "netmiko"
 DATA = frozenset(
     {
         *("kind", "underlay", "interface", "legs", "management_interface", "cores", "link_mbit_s"),
@@ -55,18 +55,19 @@ class PlainHost:
     @classmethod
     def of(cls, host: Host, data_keys: Iterable[str] = ()) -> "PlainHost":
         """What may be told of the host, what its groups and the defaults say of it included."""
-        login = host.get_connection_parameters(CONNECTION)
+        login = host.get_connection_parameters(LOGIN)
         wanted = DATA | set(data_keys)
+        groups = tuple(group.name for group in host.extended_groups())
         return cls(
             host.name,
             login.hostname or host.name,
             login.port,
             login.username,
             login.platform,
-            tuple(group.name for group in host.extended_groups()),
+            groups,
             {key: value for key, value in host.items() if key in wanted},
             {key: value for key, value in (login.extras or {}).items() if key in EXTRAS},
-            site_of(host),
+            site_of(groups),
         )
 
     @property
@@ -91,12 +92,6 @@ class PlainHost:
             platform=self.platform,
             groups=ParentGroups([Group(name) for name in self.groups]),
             data=data,
-            connection_options={CONNECTION: options},
+            connection_options={LOGIN: options},
             defaults=Defaults(),
         )
-
-
-def site_of(host: Host) -> str:
-    """The site that the host is at: the end of the name of its first group `site__NAME`."""
-    sites = (group.name for group in host.extended_groups() if group.name.startswith(SITE_PREFIX))
-    return next(sites, "").removeprefix(SITE_PREFIX)

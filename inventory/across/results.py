@@ -1,14 +1,12 @@
 """A task's results as plain values on the worker, and as Nornir's own again on the controller."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from nornir.core.inventory import Host
 from nornir.core.task import MultiResult, Result
 
-from inventory.across.parcel import is_plain
+from inventory.across.parcel import is_plain, loaded
 from vpnmesh.errors import VpnmeshError
 
 _KNOWN = frozenset({"host", "result", "changed", "diff", "failed", "exception", "name", "severity_level"})
@@ -124,9 +122,7 @@ def _nornir_result(plain: PlainResult, host: Host, worker: str) -> Result:
 
 def error_of(plain: PlainError, host: str, worker: str) -> BaseException:
     """The error itself where the project defines it, with its fields; else a DaskTaskError that says it in words."""
-    kind: Any = sys.modules.get(plain.module)
-    for part in plain.kind.split("."):
-        kind = getattr(kind, part, None)
+    kind = loaded(plain.module, plain.kind)
     if not isinstance(kind, type) or not issubclass(kind, VpnmeshError):
         return DaskTaskError(host, worker, plain.kind, plain.text)
     error = kind.__new__(kind, *plain.args)

@@ -1,7 +1,6 @@
 """Files and disks of a run that fail: one sentence with a way out, no row lost, no row read that is none."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.faults.table import (
     READ_ONLY_START,
 )
 from tests.needs import needs
+from tests.small_disk import mount, small_disk
 from vpnmesh.errors import InputError
 from vpnmesh.model import Cell, Condition, Testbed
 from vpnmesh.study.outcome import Measured, Sample
@@ -55,22 +55,14 @@ def store(bed: Testbed, tmp_path: Path) -> Store:
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB."""
     needs(os.geteuid() == 0, "mounting a small disk needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place))
-    yield place
-    subprocess.run(("umount", str(place)), check=True)
+    with small_disk(tmp_path / "disk", "64k") as place:
+        yield place
 
 
 def fill(store: Store, bed: Testbed) -> None:
     """Append lines that are no part of a page until the disk is full."""
     for number in range(1, 1000):
         store.append(record(bed, number, "x" * 1500))
-
-
-def mount(*arguments: str) -> None:
-    """Mount or remount."""
-    subprocess.run(("mount", *arguments), check=True)
 
 
 def cut(path: Path, share: float = 0.5) -> None:

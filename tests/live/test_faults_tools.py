@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.table import FULL_RUN, HUNG_SERVER, HUNG_UDP, Fault
 from tests.live.faulty_runs import Matrix, complaints, failed, in_node, soon
+from tests.small_disk import small_disk
 from vpnmesh.lab.lifecycle import Lab
 from workflows.run.site import Site
 from workflows.run.store import RunFiles
@@ -42,14 +43,11 @@ def test_a_server_that_hangs_costs_its_repetition(
     assert in_node(server, "pidof iperf3 || true") == ""
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(name="small_disk")
+def two_megabytes(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)), check=True)
-    yield place
-    subprocess.run(("umount", str(place)), check=True)
+    with small_disk(tmp_path / "disk", "2m") as place:
+        yield place
 
 
 def test_a_full_run_directory_ends_the_run_and_nothing_is_lost(

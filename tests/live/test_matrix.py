@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.small_disk import mounts
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment import burst
 from vpnmesh.lab.lifecycle import find
@@ -40,7 +41,6 @@ DEADLINE_S = 400
 def leftovers() -> dict[str, object]:
     """Links here, mounts, and processes of labs: the same before and after."""
     links = subprocess.run(("ip", "-br", "link"), capture_output=True, text=True, check=True).stdout
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     inits = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -49,7 +49,11 @@ def leftovers() -> dict[str, object]:
             continue
         if os.environ["VPNMESH_LAB_DIR"] in line:
             inits.append(line)
-    return {"links": sorted(line.split()[0] for line in links.splitlines()), "mounts": mounts, "inits": inits}
+    return {
+        "links": sorted(line.split()[0] for line in links.splitlines()),
+        "mounts": mounts(),
+        "inits": inits,
+    }
 
 
 _started: list[subprocess.Popen[str]] = []

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 from nornir.core.inventory import Host
 
@@ -42,3 +44,19 @@ def test_closing_a_hosts_connections_takes_the_lock_along() -> None:
     assert Line.NAME not in host.connections
     with line_of(host).lock:
         assert Line.NAME in host.connections
+
+
+def test_a_line_that_was_cut_is_dead_at_once() -> None:
+    """Whoever asks next logs in anew, though paramiko notices a moment later; a new login on it is alive."""
+
+    def logged_in() -> Any:
+        transport = SimpleNamespace(is_active=lambda: True, sock=SimpleNamespace(close=lambda: None))
+        return SimpleNamespace(get_transport=lambda: transport, close=lambda: None)
+
+    line = line_of(Host(name="worker1"))
+    line.client = logged_in()
+    assert line.is_alive()
+    line.cut()
+    assert not line.is_alive()
+    line.client = logged_in()
+    assert line.is_alive()

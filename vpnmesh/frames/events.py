@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import figure_named
-from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, number, of_kind
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, of_kind
 
 _REPETITION = ("scenario", "condition", "test", "pair", "repetition")
 
@@ -106,7 +107,7 @@ def _figures(event: RepetitionEnded) -> Iterator[tuple[str, float]]:
     """The figures of a repetition: those with a column first, then those that are its `samples`."""
     columns = event.columns()
     for name, value in (*((name, columns.get(name)) for name in FIGURE_COLUMNS), *event.samples.items()):
-        if (figure := number(value)) is not None:
+        if (figure := finite(value)) is not None:
             yield name, figure
 
 

@@ -1,5 +1,7 @@
 """The tables of a run: a row per repetition (`results.parquet`), and a row per figure (`figures.parquet`)."""
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from vpnmesh.errors import InputError
@@ -116,22 +118,20 @@ _ALWAYS = ("scenario", "condition", "test", "repetition", "outcome")
 
 def _check_values(frame: pl.DataFrame, place: str) -> pl.DataFrame:
     """InputError for a row without its cell, an outcome that is none, and a figure that nothing can have."""
-    wrong = {
-        **{name: (pl.col(name).is_null(), "without a value") for name in _ALWAYS},
-        **{
-            name: (~pl.col(name).is_finite() & pl.col(name).is_not_null(), "with no finite number")
-            for name, dtype in RESULTS.items()
-            if dtype == pl.Float64()
-        },
-    }
-    for name, (found, what) in wrong.items():
+    for name, found, what in _wrong_values():
         if rows := frame.filter(found).height:
             raise InputError(place, f"column {name}: {rows} rows {what}")
-    if rows := frame.filter(~pl.col("outcome").is_in(["measured", "failed"])).height:
-        raise InputError(place, f"column outcome: {rows} rows are neither measured nor failed")
-    for name in FIGURE_COLUMNS:
-        if rows := frame.filter(pl.col(name) < 0).height:
-            raise InputError(place, f"column {name}: {rows} rows below zero")
-    if rows := frame.filter((pl.col("outcome") == "measured") & (pl.col("rate_mbit_s") == 0)).height:
-        raise InputError(place, f"column rate_mbit_s: {rows} rows measured nothing, which is a failure")
     return frame
+
+
+def _wrong_values() -> Iterator[tuple[str, pl.Expr, str]]:
+    """A column, the rows of it that cannot be, and what they are."""
+    measured = pl.col("outcome") == "measured"
+    for name in _ALWAYS:
+        yield name, pl.col(name).is_null(), "without a value"
+    for name in (name for name, dtype in RESULTS.items() if dtype == pl.Float64()):
+        yield name, ~pl.col(name).is_finite() & pl.col(name).is_not_null(), "with no finite number"
+    yield "outcome", ~pl.col("outcome").is_in(["measured", "failed"]), "are neither measured nor failed"
+    for name in FIGURE_COLUMNS:
+        yield name, pl.col(name) < 0, "below zero"
+    yield "rate_mbit_s", measured & (pl.col("rate_mbit_s") == 0), "measured nothing, which is a failure"

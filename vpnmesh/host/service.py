@@ -5,8 +5,6 @@ exactly this command with exactly this configuration. The digest is salted and t
 that every controller can compare and nobody can look a short password up in it; no diff shows it.
 """
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from types import MappingProxyType
 
 from vpnmesh.errors import CheckError
 from vpnmesh.host.files import existing, printed
+from vpnmesh.host.salted import is_salted, salted
 from vpnmesh.host.strangers import RUN_DIRECTORY as RUN_DIRECTORY  # noqa: PLC0414 - where services look for it
 from vpnmesh.host.strangers import unless_strangers
 from vpnmesh.model import Scenario
@@ -113,18 +112,18 @@ class Service:
 
     def spec(self, salt: str = _SALT) -> str:
         """What is wanted to run, in short, with the salt in front; a changed file or argument changes it."""
+        return salted(self._content(), salt)
+
+    def is_what_runs(self, found: str) -> bool:
+        """Whether a spec that a node holds was made of exactly this."""
+        return bool(found) and is_salted(found, self._content())
+
+    def _content(self) -> bytes:
         parts: list[Text] = [
             *self.command,
             *(part for file in self.files for part in (file.path, file.content)),
         ]
-        text = "\0".join(reveal(part) for part in parts).encode()
-        return f"{salt} {hashlib.blake2b(text, key=salt.encode()[:64], digest_size=16).hexdigest()}"
-
-    def is_what_runs(self, found: str) -> bool:
-        """Whether a spec that a node holds was made of exactly this."""
-        return bool(found) and hmac.compare_digest(
-            self.spec(found.partition(" ")[0]).encode(), found.encode()
-        )
+        return "\0".join(reveal(part) for part in parts).encode()
 
 
 def looking_in(folder: str, argv: tuple[str, ...]) -> tuple[str, ...]:

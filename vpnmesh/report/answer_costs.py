@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from vpnmesh.cluster import PODS
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.aggregate import CellKey
 from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.report.answers import ConditionAnswer, PairAnswer
@@ -21,7 +22,6 @@ from vpnmesh.report.verdicts import SLOW_START, TOO_FEW, seconds_by_cell
 from vpnmesh.stats.compare import fewest_for_test
 from vpnmesh.stats.intervals import fewest_for_interval
 from vpnmesh.stats.slow_start import MOSTLY
-from vpnmesh.study.journal import number
 from vpnmesh.study.matrix import switch_s
 from vpnmesh.study.profile import DEFAULT_PLACEMENT
 
@@ -95,7 +95,7 @@ def ask(study: Study, answers: Sequence[ConditionAnswer]) -> Ask | None:
     if (
         study.provenance.get("kind") != "run"
         or can_be_continued(study)
-        or not number(profile.get("duration_s"))
+        or not finite(profile.get("duration_s"))
     ):
         return None
     seconds = seconds_by_cell(study.samples)
@@ -154,7 +154,7 @@ def _duration_s(study: Study, wanted: Sequence[_Wanted]) -> float | None:
     slow = {one.answer.condition for one in wanted if one.pair.why == SLOW_START}
     rows = study.tables["throughput"].filter("slow_start", pl.col("condition").is_in(slow))
     needed = rows["slow_start_s"].max()
-    omitted = number(mapping(study.provenance.get("profile")).get("omit_s")) or 0.0
+    omitted = finite(mapping(study.provenance.get("profile")).get("omit_s")) or 0.0
     return float(math.floor((needed - omitted) / MOSTLY) + 1) if isinstance(needed, float) else None
 
 
@@ -165,7 +165,7 @@ def continued(run: str, minutes: int) -> str:
 
 def command(study: Study, asked: Ask) -> str:
     """The command that measures anew."""
-    duration = asked.duration_s or number(mapping(study.provenance.get("profile")).get("duration_s"))
+    duration = asked.duration_s or finite(mapping(study.provenance.get("profile")).get("duration_s"))
     places = study.samples["placement"].drop_nulls().unique().to_list()
     where = f" --placement {places[0]}" if places and places[0] != str(DEFAULT_PLACEMENT) else ""
     return (

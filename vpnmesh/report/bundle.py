@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from vpnmesh.documents.secret_shapes import JSON_WEB_TOKEN, PRIVATE_KEY
 from vpnmesh.report.hiding import Hiding
 from vpnmesh.report.secret_values import secret_spans
 
@@ -30,7 +31,7 @@ _QUOTE = r"""\\*["']?"""
 _HEADER = r"(?i:authorization|x-api-key|x-zt1-auth)"
 _COOKIE = r"(?i:cookie)"
 _PATTERNS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(PRIVATE_KEY),
     # headers before keys, since a header's value has two words
     re.compile(
         rf"(?P<keep>{_HEADER}{_QUOTE}\s*[:=]\s*{_QUOTE}(?:(?:Bearer|Token|Basic) )?)(?!<masked>)[\w.+/=~-]{{6,}}"
@@ -38,7 +39,7 @@ _PATTERNS = (
     re.compile(rf"""(?P<keep>{_COOKIE}{_QUOTE}\s*[:=]\s*{_QUOTE})(?!<masked>)[^"'\\\r\n]{{6,}}"""),
     re.compile(r"(?P<keep>://[^\s:/@]+:)(?!<masked>)[^\s/@]+(?=@)"),
     re.compile(r"\b(?:nbp_\w{20,}|nbt_[\w.]{20,}|[ht]skey-[\w-]{10,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{16})\b"),
-    re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+    re.compile(JSON_WEB_TOKEN),
 )
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.aggregate import CellKey, mean_of, measured_rows
 from vpnmesh.frames.schemas import ENDS
 from vpnmesh.host.pods import VXLAN_BYTES
 from vpnmesh.report.identity import mapping
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.study.journal import number
 from vpnmesh.study.scenarios import Catalogue
 
 MACHINE_FULL = 0.95
@@ -104,7 +104,7 @@ def fills_ports(rate_mbit_s: float | None, pod_mtu: int, provenance: Mapping[str
 
     A segment of full size has 52 bytes of headers with timestamps, and on the wire VXLAN's 50 and Ethernet's 14 more.
     """
-    port = number(mapping(provenance.get("lab")).get("port_rate_mbit_s"))
+    port = finite(mapping(provenance.get("lab")).get("port_rate_mbit_s"))
     most = port * (pod_mtu - _HEADERS_BYTES) / (pod_mtu + VXLAN_BYTES + _ETHERNET_BYTES) if port else None
     return bool(most and rate_mbit_s and rate_mbit_s >= _NEAR * most)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples, failures, resources, unavailable
 from vpnmesh.frames.events import SETUP, STACKS
 from vpnmesh.frames.requests import ApiCell, api_cells
@@ -32,7 +33,6 @@ from vpnmesh.report.variants import variants
 from vpnmesh.report.verdicts import DEFAULT_MARGIN_PCT, VERDICTS, MeasuredCells, verdicts
 from vpnmesh.report.versions import told_versions, versions
 from vpnmesh.stats.describe import describe
-from vpnmesh.study.journal import number
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
 PAIRWISE: dict[str, pl.DataType] = {
@@ -209,7 +209,7 @@ def _verdicts(
     if not kept.verdicts.is_empty():
         return kept.verdicts
     profile = known.get("profile")
-    asked = number(profile.get("margin_pct")) if isinstance(profile, Mapping) else None
+    asked = finite(profile.get("margin_pct")) if isinstance(profile, Mapping) else None
     return verdicts(pairs, measured, asked or DEFAULT_MARGIN_PCT)
 
 
@@ -237,12 +237,12 @@ def _measuring(known: Mapping[str, object], catalogue: Catalogue) -> Measuring:
     """What provenance says of how cells were measured; what it does not say is left at its default."""
     limit, profile, lab = known.get("netem_limit"), known.get("profile"), known.get("lab")
     asked = profile if isinstance(profile, Mapping) else {}
-    port_rate = number(lab.get("port_rate_mbit_s")) if isinstance(lab, Mapping) else None
+    port_rate = finite(lab.get("port_rate_mbit_s")) if isinstance(lab, Mapping) else None
     return Measuring(
         {one.name: one.pod_mtu for one in catalogue.scenarios} | _numbers(known.get("pod_mtu")),
         limit if isinstance(limit, int) else None,
-        number(asked.get("duration_s")),
-        number(asked.get("omit_s")) or 0.0,
+        finite(asked.get("duration_s")),
+        finite(asked.get("omit_s")) or 0.0,
         port_rate or PORT_RATE_MBIT_S,
         steady=asked.get("steady") is True,
     )

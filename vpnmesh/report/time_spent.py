@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import polars as pl
 
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.identity import mapping
 from vpnmesh.report.tables import Study
-from vpnmesh.study.journal import number
 
 INTERRUPTED_S = 300
 """A longer pause between two attempts is an interruption of the run, no part of it."""
@@ -15,7 +15,7 @@ INTERRUPTED_S = 300
 
 def time_spent(study: Study) -> str:
     """Minutes of the run, with the share that is counted in figures and that of its repetitions; "" if not recorded."""
-    duration_s = number(mapping(study.provenance.get("profile")).get("duration_s"))
+    duration_s = finite(mapping(study.provenance.get("profile")).get("duration_s"))
     attempts = study.samples.drop_nulls(["started_at", "elapsed_s"]).sort("started_at")
     judged = pl.col("test").is_in(THROUGHPUT_TESTS)
     measured = attempts.filter(judged, outcome="measured").height

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
+from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.model import Cell, Condition, Pair
 from vpnmesh.stats.describe import describe
@@ -29,7 +30,7 @@ from vpnmesh.stats.sequential import (
     likely_needed,
     ratio_limits,
 )
-from vpnmesh.study.journal import JournalEvent, RepetitionEnded, VisitStarted, number, of_kind
+from vpnmesh.study.journal import JournalEvent, RepetitionEnded, VisitStarted, of_kind
 from vpnmesh.study.matrix import MatrixPlan
 from vpnmesh.study.visits import Job, Visit, shuffled
 
@@ -174,7 +175,7 @@ def next_round(
 def beside_s(events: Iterable[JournalEvent]) -> float:
     """Seconds of repetitions of tests that no verdict is made of: they come on top of a budget."""
     ended = (one for one in of_kind(events, RepetitionEnded) if one.test not in THROUGHPUT_TESTS)
-    return sum(number(one.columns().get("elapsed_s")) or 0.0 for one in ended)
+    return sum(finite(one.columns().get("elapsed_s")) or 0.0 for one in ended)
 
 
 def _strata(plan: MatrixPlan) -> list[Stratum]:
@@ -184,7 +185,7 @@ def _strata(plan: MatrixPlan) -> list[Stratum]:
 
 def rate_of(one: RepetitionEnded) -> float | None:
     """The rate in Mbit/s that a repetition measured; None where it failed, or measured something else."""
-    rate = number(one.columns().get("rate_mbit_s"))
+    rate = finite(one.columns().get("rate_mbit_s"))
     return rate if one.outcome == "measured" and rate and rate > 0 else None
 
 

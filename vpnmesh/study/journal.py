@@ -40,14 +40,9 @@ NO_RUN = "this is no run of this version"
 """The way out of every line that cannot be read: such a file was written by another version, or changed by hand."""
 
 
-def number(value: object) -> float | None:
-    """A finite number of a document as such; None for whatever else is there."""
-    return finite(value)
-
-
 def _phases(value: object) -> dict[str, float]:
     timed = value.items() if isinstance(value, Mapping) else ()
-    return {str(name): found for name, one in timed if (found := number(one)) is not None}
+    return {str(name): found for name, one in timed if (found := finite(one)) is not None}
 
 
 def _count(value: object) -> int | None:
@@ -59,7 +54,7 @@ Whole = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 Name = Annotated[StrictStr, Field(max_length=200)]
 """Twice what a name may have where it is given: what another tool joins is longer, and figures still have room."""
 Count = Annotated[int | None, BeforeValidator(_count)]
-Figure = Annotated[float | None, BeforeValidator(number)]
+Figure = Annotated[float | None, BeforeValidator(finite)]
 """Numbers that no result rests on: what is no finite number is none, and makes no line wrong."""
 
 
@@ -218,7 +213,7 @@ class RepetitionEnded(JournalLine):
 
     def _figure_problem(self, name: str) -> str:
         """What a figure of a test cannot be; "" where the line has none, or a good one."""
-        value = number(self.columns().get(name))
+        value = finite(self.columns().get(name))
         if value is None:
             return ""
         if self.outcome == "failed":

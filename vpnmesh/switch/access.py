@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from vpnmesh.errors import CheckError, InputError, ToolError, UnknownNameError
-from vpnmesh.model import Testbed
+from vpnmesh.model import LAST_VID, Testbed
 from vpnmesh.plan import Command, Completed, Fact, unified_diff
 
 DEFAULT_VID = 1
@@ -102,10 +102,6 @@ def plan(system: System, held: Sequence[AccessPort], wanted: Sequence[AccessPort
     return SwitchPlan((*lines, *system.finish), diff)
 
 
-_LAST_VID = 4094
-"""IEEE 802.1Q."""
-
-
 def _read_lines(name: str, text: str, *, default: str = "") -> AccessPort:
     """The running configuration of IOS-XE, EOS and NX-OS below one interface.
 
@@ -123,7 +119,7 @@ def _vid(name: str, found: re.Match[str] | None) -> int | None:
     """The VLAN that a line tells, None where there is no such line; ToolError where it is none."""
     if found is None:
         return None
-    if len(found[1]) > len(str(_LAST_VID)) or not 1 <= int(found[1]) <= _LAST_VID:
+    if len(found[1]) > len(str(LAST_VID)) or not 1 <= int(found[1]) <= LAST_VID:
         raise ToolError("switch", f"{name}: {found[1][:20]} is no VLAN")
     return int(found[1])
 
@@ -166,7 +162,7 @@ def _read_bridge(name: str, text: str) -> AccessPort:
         "vlanEnd" in one or set(one.get("flags", ())) != ACCESS_FLAGS for one in vlans
     )
     pvid = next((one["vlan"] for one in vlans if "PVID" in one.get("flags", ())), None)
-    if pvid is not None and (type(pvid) is not int or not 1 <= pvid <= _LAST_VID):
+    if pvid is not None and (type(pvid) is not int or not 1 <= pvid <= LAST_VID):
         raise ToolError("switch", f"{name}: {str(pvid)[:20]!r} is no VLAN")
     return AccessPort(name, pvid, access=not trunk, trunk=trunk)
 
@@ -217,7 +213,7 @@ def _complaint(name: str, words: Sequence[str]) -> str:
 def _write_bridge(port: AccessPort) -> tuple[str, ...]:
     add = (f"bridge vlan add dev {port.name} vid {port.vid} pvid untagged",) if port.vid is not None else ()
     # the range takes away whatever VLAN it had
-    return (f"bridge vlan del dev {port.name} vid 1-4094", *add)
+    return (f"bridge vlan del dev {port.name} vid 1-{LAST_VID}", *add)
 
 
 def _industry(name: str, show: str, save: str, *, default: str = "") -> System:

@@ -101,15 +101,15 @@ def _rows(text: str) -> Iterator[Mapping[str, object]]:
 
 def _result(row: Mapping[str, object]) -> Result:
     rate, problem = _rate(row)
-    samples = _number(row.get("samples"))
+    samples = written_amount(row.get("samples"))
     profile = str(row.get("profile", ""))
     return Result(
         profile,
         tuple((name, _shown(row[name])) for name in CONFIGURATION if _shown(row.get(name))),
         None if samples is None else int(samples),
         rate,
-        _number(row.get("udpLossPercent")) if "UDP" in profile else None,
-        _number(row.get("tcpRetransmits")) if "TCP" in profile else None,
+        written_amount(row.get("udpLossPercent")) if "UDP" in profile else None,
+        written_amount(row.get("tcpRetransmits")) if "TCP" in profile else None,
         _time(row.get("timestamp")),
         str(row.get("toolVersion") or ""),
         problem,
@@ -117,7 +117,7 @@ def _result(row: Mapping[str, object]) -> Result:
 
 
 def _rate(row: Mapping[str, object]) -> tuple[float | None, str | None]:
-    unit, rate = str(row.get("tputMetric", "")), _number(row.get("throughput"))
+    unit, rate = str(row.get("tputMetric", "")), written_amount(row.get("throughput"))
     if not rate:
         return None, "throughput is 0: the tool had none" if rate == 0 else "throughput is no number"
     return (rate, None) if unit == _UNIT else (None, f"throughput in {unit or 'no unit'}, wanted {_UNIT}")
@@ -127,10 +127,6 @@ def _shown(value: object) -> str:
     """A part of the configuration as text; what is false, empty or missing is the usual and not said."""
     text = str(value).strip()
     return "" if value is None or text.lower() in {"", "false"} else text.lower() if text == "True" else text
-
-
-def _number(value: object) -> float | None:
-    return written_amount(value)
 
 
 def _time(value: object) -> datetime | None:

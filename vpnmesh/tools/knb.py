@@ -206,25 +206,21 @@ def _rate(value: object) -> tuple[float | None, str | None]:
     """Mbit/s and what is wrong with it; a text with its unit is converted."""
     if isinstance(value, str) and (found := _QUANTITY.fullmatch(value)):
         value = float(found[1]) * _MBIT_PER[found[2].upper()]
-    rate = _number(value)
+    rate = written_amount(value)
     if rate is None:
         shown = "is missing" if value in (None, "", -1) else f"'{value}' is no figure in Mbit/s"
         return None, f"bandwidth {shown}"
     return rate, None if rate > 0 else "bandwidth is 0"
 
 
-def _number(value: object) -> float | None:
-    """A finite number that is not negative (-1 marks a failed reading), else None."""
-    return written_amount(value)
-
-
 def _load(value: object) -> Load:
     cpu = _mapping(_mapping(value).get("cpu"))
+    # -1 marks a reading that failed
     return Load(
-        _number(cpu.get("total")),
-        _number(cpu.get("user")),
-        _number(cpu.get("system")),
-        _number(_mapping(value).get("ram")),
+        written_amount(cpu.get("total")),
+        written_amount(cpu.get("user")),
+        written_amount(cpu.get("system")),
+        written_amount(_mapping(value).get("ram")),
     )
 
 

@@ -82,15 +82,15 @@ def _document(text: str) -> Mapping[str, object]:
 def _measured(pair: str, data: Mapping[str, object]) -> BenchRepetition:
     start, end = _mapping(data.get("start")), _mapping(data.get("end"))
     received, sent = _mapping(end.get("sum_received")), _mapping(end.get("sum_sent"))
-    rate = _number(received.get("bits_per_second"))
+    rate = amount(received.get("bits_per_second"))
     test = _mapping(start.get("test_start"))
     return BenchRepetition(
         pair,
         rate_mbit_s=rate / 1e6 if rate else None,
-        lost_pct=_number(received.get("lost_percent")),
-        retransmits=_number(sent.get("retransmits")),
+        lost_pct=amount(received.get("lost_percent")),
+        retransmits=amount(sent.get("retransmits")),
         started_at=_time(_mapping(start.get("timestamp")).get("timesecs")),
-        duration_s=_number(test.get("duration")),
+        duration_s=amount(test.get("duration")),
         facts=frozenset(_facts(start, end)),
         problem=None if rate else "the target received nothing, or iperf3 did not say how much",
     )
@@ -128,12 +128,8 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: object) -> float | None:
-    return amount(value)
-
-
 def _time(seconds: object) -> datetime | None:
-    value = _number(seconds)
+    value = amount(seconds)
     try:
         return None if value is None else datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from vpnmesh.documents.json_text import parse_json
-from vpnmesh.errors import InputError
+from vpnmesh.errors import NO_JSON, InputError
 from vpnmesh.frames.schemas import API, check_results, empty
 from vpnmesh.report.tables import Study, build_study
 from workflows.reporting.studies import read_table, study_from_run
@@ -29,7 +29,7 @@ def run_or_import(folder: Path) -> Study:
     path = folder / _KNOWN
     try:
         known = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, *NO_JSON) as error:
         raise InputError(str(path), f"no JSON: {error}", "import the results again") from error
     if not isinstance(known, dict):
         raise InputError(str(path), "is no mapping", "import the results again")

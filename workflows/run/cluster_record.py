@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.firewall.journal import default_directory
 from vpnmesh.errors import CheckError, InputError
+from vpnmesh.host.salted import is_salted, salted
 from vpnmesh.lab.atomic import make_private, open_private, write_atomic
 from vpnmesh.lab.directory import lab_directory
 from vpnmesh.lab.lifecycle import find
@@ -135,9 +135,8 @@ class ClusterFiles:
 
     def forget(self, record: ClusterRecord) -> None:
         """Nothing stands any more: remove the record, and the kubeconfig unless somebody wrote another there since."""
-        salt = record.kubeconfig_digest.partition(" ")[0]
-        if record.kubeconfig and _digest(path := Path(record.kubeconfig), salt) == record.kubeconfig_digest:
-            path.unlink()
+        if record.kubeconfig and _is_as_written(record):
+            Path(record.kubeconfig).unlink()
         self.record.unlink(missing_ok=True)
 
     def busy(self) -> bool:
@@ -214,16 +213,22 @@ def written(record: ClusterRecord, path: Path, text: str) -> ClusterRecord:
     except OSError as error:
         raise InputError("--kubeconfig", f"{path} cannot be written: {error.strerror}") from error
     return replace(
-        record, kubeconfig=str(path.resolve()), kubeconfig_digest=_digest(path, secrets.token_hex(16))
+        record,
+        kubeconfig=str(path.resolve()),
+        kubeconfig_digest=salted(text.encode(), secrets.token_hex(16), _DIGEST_BYTES),
     )
 
 
-def _digest(path: Path, salt: str) -> str:
-    """Of a file with keys: salted, with the salt in front."""
+_DIGEST_BYTES = 64
+
+
+def _is_as_written(record: ClusterRecord) -> bool:
+    """Whether the kubeconfig still holds what was written there."""
     try:
-        return f"{salt} {hashlib.blake2b(path.read_bytes(), key=salt.encode()[:64]).hexdigest()}"
+        content = Path(record.kubeconfig).read_bytes()
     except OSError:
-        return ""
+        return False
+    return is_salted(record.kubeconfig_digest, content, _DIGEST_BYTES)
 
 
 def refuse_another(files: ClusterFiles, wanted: ClusterRecord) -> ClusterRecord | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import tasks
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
@@ -91,5 +91,10 @@ def refuse_beside_run(site: Site) -> None:
 
     A run holds all nodes, so those that answer tell; where none does, what is to be changed may be elsewhere.
     """
-    for name, holder in lease_holders(site).items():
-        raise InputError(name, f"is held by {holder}", WAY_OUT)
+    refuse_held(lease_holders(site), WAY_OUT)
+
+
+def refuse_held(holders: Mapping[str, LeaseHolder], way_out: str) -> None:
+    """InputError names the first of these nodes, and who holds it."""
+    for name, holder in holders.items():
+        raise InputError(name, f"is held by {holder}", way_out)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import tasks
+from inventory.host_keys import LOGIN
 from vpnmesh.cluster.protocol import API_PORT
 from vpnmesh.cluster.tunnel import through_tunnel, tunnel
 from vpnmesh.errors import CheckError, VpnmeshError
@@ -133,7 +134,7 @@ def answers(address: IPv4Address) -> bool:
 def login(site: Site, name: str) -> tuple[str, ...]:
     """The words that log in on a node, as the inventory has them: key, host keys, port, user."""
     host = site.nr.inventory.hosts[name]
-    extras = host.get_connection_parameters("netmiko").extras or {}
+    extras = host.get_connection_parameters(LOGIN).extras or {}
     options = (
         ("-i", extras.get("key_file")),
         ("-o", "StrictHostKeyChecking=yes"),
