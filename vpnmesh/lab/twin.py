@@ -13,7 +13,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.firewall.nftables import is_linux_router
 from vpnmesh.lab.topology import MANAGEMENT_INTERFACE, MANAGEMENT_PREFIX_LENGTH
 from vpnmesh.model import Node, NodeKind, Role, Testbed
-from vpnmesh.testbed import VLAN_PREFIX, HostRecord, InventoryRecords, build_testbed
+from vpnmesh.testbed import MARK, VLAN_PREFIX, HostRecord, InventoryRecords, build_testbed
 
 MOST_NODES = 24
 SUFFIX = "-twin"
@@ -91,7 +91,8 @@ def _management(real: Testbed, taken: Sequence[IPv4Network], place: str) -> IPv4
 def _host(host: HostRecord, management: str) -> Entry:
     """Groups as they are; of the data only what says where the node is: no secret and no login comes along."""
     kept = {key: host.data[key] for key in _HOST_KEYS if key in host.data}
-    data = {"kind": str(NodeKind.NETNS), **kept, "management_interface": _interface(host)}
+    # a twin is nobody's: all of it may be changed, whatever its original says of itself
+    data = {MARK: True, "kind": str(NodeKind.NETNS), **kept, "management_interface": _interface(host)}
     return {"hostname": management, "groups": list(host.groups), "data": data}
 
 
