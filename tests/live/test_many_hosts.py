@@ -136,7 +136,9 @@ def test_many_that_fail_alike_are_counted(nr: Nornir, monkeypatch: pytest.Monkey
 def test_hosts_that_are_no_testbed_answer_too(many: Farm, tmp_path: Path) -> None:
     """An inventory of addresses alone, as the prompt has it with `--hosts-only`."""
     marked = "data: {testbed: true}"
-    hosts = "".join(f"{name}: {{hostname: {address}, {marked}}}\n" for name, address in many.addresses.items())
+    hosts = "".join(
+        f"{name}: {{hostname: {address}, {marked}}}\n" for name, address in many.addresses.items()
+    )
     defaults = (many.folder / "inventory" / "defaults.yaml").read_text()
     for name, text in (("hosts", hosts), ("groups", "{}\n"), ("defaults", defaults)):
         (tmp_path / f"{name}.yaml").write_text(text)
