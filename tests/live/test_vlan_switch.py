@@ -3,16 +3,13 @@
 The switch task, the netem engine and the nftables driver on what a stock kernel has and a lab does not need.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from nornir.core import Nornir
-from nornir.core.inventory import Host, Inventory
 from nornir.core.task import Result
-from nornir.plugins.runners import SerialRunner
 
-from tasks.switch import set_access_vlans
+from tests.live.bridges import BridgeShell, switch
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed, wire_by_switch
 from tests.needs import missing
 from vpnmesh.errors import CommandError
@@ -21,35 +18,14 @@ from vpnmesh.firewall.policy import policy_named, resolve
 from vpnmesh.impairment.engine import check_held, impairment_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import Condition, Place, Placement
-from vpnmesh.plan import Command, Completed, Fact
+from vpnmesh.plan import Completed
 from vpnmesh.switch.access import AccessPort, wanted_ports
 from vpnmesh.tools import ping
 
 pytestmark = pytest.mark.live
 
-T = TypeVar("T")
 NEW = (AccessPort("p20", 1), AccessPort("p30", 1))
 """How a bridge has its new ports: in its default VLAN, untagged."""
-
-
-class SwitchShell:
-    """A Shell in the namespace of the bridge, with a /sys that shows it."""
-
-    def __init__(self, net: Routed) -> None:
-        self.net = net
-
-    def run(self, *argv: str) -> Completed:
-        """One command; CommandError when it fails."""
-        inside = ("unshare", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$@"', "sh", *argv)
-        return Completed(argv, 0, self.net.check("firewall", *inside), "")
-
-    def run_all(self, steps: Sequence[Command]) -> list[Completed]:
-        """Several."""
-        return [self.run(*step.argv) for step in steps]
-
-    def gather(self, fact: Fact[T]) -> T:
-        """Questions."""
-        return fact.parse([self.run(*one.argv) for one in fact.commands])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +44,7 @@ def net(root: None) -> Iterator[Routed]:
 @pytest.fixture
 def ports(net: Routed, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[AccessPort, ...]]:
     """Both workers in their own VLAN; their ports are as new ones after."""
-    shell = SwitchShell(net)
+    shell = BridgeShell(partial(on_bridge, net))
     monkeypatch.setattr("tasks.switch.shell", lambda _task: shell)
     wanted = wanted_ports(net.testbed, {"worker1": "p20", "worker2": "p30"})
     assert switched(*wanted).result == NEW
@@ -76,10 +52,14 @@ def ports(net: Routed, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Access
     switched(*NEW)
 
 
+def on_bridge(net: Routed, *argv: str) -> Completed:
+    """One command in the namespace of the bridge."""
+    return Completed(argv, 0, net.check("firewall", *argv), "")
+
+
 def switched(*ports: AccessPort) -> Result:
-    """The task."""
-    inventory = Inventory(hosts={"bridge": Host("bridge", platform="linux_bridge")})  # type: ignore[arg-type]
-    done = Nornir(inventory, runner=SerialRunner()).run(task=set_access_vlans, ports=ports)["bridge"][0]
+    """The task, which must succeed."""
+    done = switch(*ports)
     assert done.exception is None, done.exception
     return done
 
