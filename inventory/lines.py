@@ -23,7 +23,8 @@ class Line:
     """The line to one host. It lies among the host's own connections, so that Nornir closes it with these.
 
     `lock` is held while somebody logs in: two tasks may want the same node. `sock` is there from before the first
-    byte, so that a login can be cut too. `silence` is kept while the host takes none.
+    byte, so that a login can be cut too. `silence` is kept while the host takes none. `within_s` is how long its login
+    options give it to answer (netmiko's `conn_timeout`), known once somebody logged in.
     """
 
     NAME = "vpnmesh-ssh"
@@ -33,6 +34,7 @@ class Line:
         self.sock: socket.socket | None = None
         self.client: paramiko.SSHClient | None = None
         self.silence = Silence()
+        self.within_s = 0.0
         self._cut: paramiko.SSHClient | None = None
 
     @property

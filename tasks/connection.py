@@ -34,7 +34,7 @@ LEASE_KEY = "vpnmesh_lease"
 """The key of a host's data for the token of the lease that its changes are made under."""
 RETRIES = Retries()
 GRACE_S = 10.0
-"""What a round trip may take beyond the commands in it, impaired management paths included."""
+"""What a round trip may take beyond its commands, impaired management paths included; more where `conn_timeout` is."""
 
 END_S = 1.0
 """How long a connection that lost its channels may take to count as ended."""
@@ -67,6 +67,7 @@ class Shell:
     password: Secret | None = None
     lease: str = ""
     marked: bool = False
+    grace_s: float = GRACE_S
 
     def run(
         self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
@@ -127,7 +128,9 @@ class Shell:
         """Start a process that lives at most `timeout_s` and no longer than this channel."""
         self.refuse_unmarked()
         mark = secrets.token_hex(16)
-        channel = self._channel(("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + GRACE_S)
+        channel = self._channel(
+            ("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + self.grace_s
+        )
         channel.sendall(f"{self._prologue()}{mark}\n".encode())
         return Attached(self.host, tuple(argv), channel, _Stream(channel.recv_stderr))
 
@@ -155,7 +158,7 @@ class Shell:
     def _round_trip(self, steps: Sequence[Step], *, stop: bool) -> list[Completed]:
         mark = secrets.token_hex(16)
         script = "".join(rendered(step, mark, stop=stop) for step in steps)
-        limit = sum(timeout_s(step) for step in steps) + GRACE_S
+        limit = sum(timeout_s(step) for step in steps) + self.grace_s
         # a shell before the shell is needed only to keep a password out of the script
         waiting = ("sh", "-c", _FED, mark) if self.password else ()
         channel = self._channel((*waiting, "sh", "-s"), limit)
@@ -181,7 +184,7 @@ class Shell:
         if transport is None:
             raise NodeUnreachableError(self.host, "the connection is closed")
         try:
-            channel = transport.open_session(timeout=GRACE_S)
+            channel = transport.open_session(timeout=self.grace_s)
             channel.settimeout(timeout_s)
             channel.exec_command(shlex.join([*(sudo if self.sudo else ()), *argv]))
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -287,9 +290,8 @@ def shell_of(task: Task, host: Host) -> Shell:
     if client is None:
         raise NodeUnreachableError(host.name, "the connection is closed")
     password = secret_of(host, "sudo_password")
-    return Shell(
-        host.name, client, host.username != "root", password, host.get(LEASE_KEY) or "", is_marked(host)
-    )
+    lease, grace_s = host.get(LEASE_KEY) or "", max(GRACE_S, line.within_s)
+    return Shell(host.name, client, host.username != "root", password, lease, is_marked(host), grace_s)
 
 
 def _log_in(task: Task, host: Host, line: Line, refuse: Refuse) -> None:

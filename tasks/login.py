@@ -130,6 +130,7 @@ def log_in(host: Host, config: Config, line: Line, refuse: Refuse, retries: Retr
     login: Login | None = None
     try:
         login = login_of(host, config)
+        line.within_s = login.within_s
         for attempt in retries(refuse):
             with attempt:
                 tried += 1

@@ -9,9 +9,12 @@ import paramiko
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nornir.core.inventory import Host
+from nornir.core.task import Task
 
+from inventory.lines import line_of
 from tasks import connection
-from tasks.connection import Shell
+from tasks.connection import Shell, shell_of
 from tasks.script import ended, rendered
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
 from vpnmesh.host.lease import fence
@@ -322,6 +325,26 @@ def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
     with pytest.raises(NodeUnreachableError, match="node: no SSH: SSHException no session in 10 s"):
         shell_on(client).run("true")
     assert client.closed
+
+
+class SlowClient(DeadClient):
+    """A connection that stands, to a node that opens no session in time."""
+
+    def is_active(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("conn_timeout_s", "waited_s"), [(5.0, 10), (60.0, 60)])
+def test_a_slow_node_is_given_what_its_login_options_say(
+    conn_timeout_s: float, waited_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session may take as long as a connection, and never less than every node has."""
+    monkeypatch.setattr("tasks.connection.hold_line", lambda _task, _host: None)
+    host = Host("node", username="root", data={"testbed": True})
+    line = line_of(host)
+    line.client, line.within_s = cast("paramiko.SSHClient", SlowClient()), conn_timeout_s
+    with pytest.raises(NodeUnreachableError, match=f"no session in {waited_s} s"):
+        shell_of(cast("Task", None), host).run("true")
 
 
 def test_splitting_what_was_cut_off() -> None:

@@ -105,9 +105,11 @@ def refused(host: Host, retries: Retries = SOON) -> str:
 def test_a_node_that_hangs_up_is_asked_three_times() -> None:
     """As sshd does where too many log in at once; the attempts are said."""
     with server(lambda one: one.close()) as (port, seen):
-        said = refused(host_at(port))
+        host = host_at(port, conn_timeout=7)
+        said = refused(host)
     assert said == f"w1: no SSH: connection closed before the greeting (3 attempts) at 127.0.0.1:{port}"
     assert len(seen) == 3
+    assert line_of(host).within_s == 7
 
 
 @pytest.mark.parametrize(
