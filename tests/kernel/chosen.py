@@ -32,8 +32,7 @@ CHOSEN = (
         "netem: loss and delay of 50,000 packets, order, queue limit, deadman, a NIC shared with management",
         "tests/live/test_impairment_engine.py",
         (
-            *(f"test_accuracy[netem-{name}]" for name in ("loss-1pct", "loss-5pct", "loss-10pct")),
-            *(f"test_accuracy[netem-{name}]" for name in ("delay-50ms", "delay-250ms", "delay-350ms")),
+            *(f"test_accuracy[netem-{name}]" for name in ("loss-5pct", "delay-250ms")),
             "test_both_ends[netem]",
             "test_set_twice_then_clear_twice[netem]",
             "test_the_deadman_lifts[netem]",
@@ -63,6 +62,32 @@ CHOSEN = (
         ("test_down_leaves_the_machine_as_it_was", "test_kill_9_of_the_init_leaves_nothing[init]"),
     ),
 )
+
+
+SLOW = (
+    Group(
+        "50,000 packets take an emulator half a minute, and 2,000 of each are looked at in every run",
+        "tests/live/test_impairment_engine.py",
+        tuple(
+            f"test_accuracy[netem-{name}]"
+            for name in ("loss-1pct", "loss-10pct", "delay-50ms", "delay-350ms")
+        ),
+    ),
+    Group(
+        "minutes that each pass by waiting",
+        "tests/live/test_impairment_engine.py",
+        (
+            *(f"test_median_delay[netem-{delay_ms}]" for delay_ms in (50, 250, 350)),
+            "test_renewing_puts_the_deadman_off[netem]",
+        ),
+    ),
+    Group(
+        "a second lab only for another victim",
+        "tests/live/test_lab.py",
+        ("test_kill_9_of_the_init_leaves_nothing[starter]",),
+    ),
+)
+"""What runs with `--slow` only; `shows` says why."""
 
 
 def node_ids(group: Group) -> Iterator[str]:

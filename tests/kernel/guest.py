@@ -25,6 +25,9 @@ QEMU = "qemu-system-x86_64"
 WRITABLE = ("/etc", "/lib", "/tmp", "/usr", "/var")
 """Folders that virtme-ng's own init writes to; in memory, as all that the script writes."""
 
+CHEAP = ("no5lvl", "mitigations=off")
+"""Kernel options: what an emulator pays for with every page and system call, and no test looks at."""
+
 BOOT_S = 300.0
 """How long a boot may take on a busy machine; an idle one takes 10 to 20 s."""
 UP = "vpnmesh-guest-is-up"
@@ -94,6 +97,7 @@ def boot_argv(kernel: Kernel, share: Path, script: str, size: Size) -> tuple[str
         *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
         *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
         *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
+        *(word for option in CHEAP for word in ("--kopt", option)),
         *("--script-sh", script),
     )
 

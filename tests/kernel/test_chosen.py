@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.chosen import CHOSEN, Group, node_ids
+from tests.kernel.chosen import CHOSEN, SLOW, Group, node_ids
 from tests.kernel.guest import ROOT
 from tests.kernel.inside import script
 from tests.kernel.told import Told, read_told, summary
@@ -22,7 +22,7 @@ def functions(file: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("group", CHOSEN, ids=lambda group: Path(group.file).stem)
+@pytest.mark.parametrize("group", [*CHOSEN, *SLOW], ids=lambda group: Path(group.file).stem)
 def test_every_chosen_test_is_there(group: Group) -> None:
     """A test that was renamed or taken away would make the selection smaller without a word."""
     assert group.tests
