@@ -34,6 +34,7 @@ from vpnmesh.doctor.paths import PINGS, ROUNDS, RecordedPaths
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.model import Testbed
 from vpnmesh.report.fidelity import loss_in_words, rtt_in_words
+from workflows.run.addresses import refuse_controller
 from workflows.run.health_checks import (
     CONTROLLER,
     Wanted,
@@ -95,6 +96,7 @@ def main(
     wanted = Wanted(inventory, options.build(known).scenarios, known.catalogue, asked, installer)
     try:
         nr, testbed = load(inventory)
+        refuse_controller(testbed, nr.inventory.hosts)
     except InputError as error:
         if as_json:
             show([refused_inventory(error, inventory)], [], as_json=True)

@@ -20,7 +20,6 @@ import click
 
 from inventory.load import load
 from vpnmesh.errors import InputError
-from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Condition, Placement, Testbed
 from vpnmesh.study.profiles import parse_placement
 from workflows.run.agreement import may_change, yes_option
@@ -37,7 +36,7 @@ from workflows.run.impair import (
 )
 from workflows.run.intents import of_impairing
 from workflows.run.interrupts import InterruptedRunError, interruptible
-from workflows.run.lab import emulated
+from workflows.run.lab import emulated, lab_up_for
 from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
@@ -141,7 +140,7 @@ def _condition(text: str) -> Condition:
 
 
 def _refuse_without_lab(testbed: Testbed, inventory: str) -> None:
-    if emulated(testbed) and find() is None:
+    if emulated(testbed) and lab_up_for(testbed) is None:
         raise InputError(f"--inventory {inventory}", "no lab is up", "bring it up first: vpnmesh lab up")
 
 

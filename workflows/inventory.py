@@ -36,6 +36,7 @@ from inventory.sync import SeedPlan, apply, plan
 from vpnmesh.errors import InputError
 from vpnmesh.model import Testbed
 from vpnmesh.testbed import MARK
+from workflows.run.addresses import refuse_controller
 from workflows.run.asking import ask, drivers_offered, given_answers, question_table
 from workflows.run.options import bad_input_exits_2
 from workflows.run.progress import make_console
@@ -120,7 +121,8 @@ def tables(testbed: Testbed) -> tuple[Table, Table]:
 @bad_input_exits_2
 def validate(inventory: str) -> None:
     """Apply every rule; say what is wrong (exit code 2), or that nothing is."""
-    _, testbed = load(inventory)
+    nr, testbed = load(inventory)
+    refuse_controller(testbed, nr.inventory.hosts)
     say(f"{inventory}: valid: {len(testbed.nodes)} nodes in {len(testbed.vlans)} VLANs")
 
 

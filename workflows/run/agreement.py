@@ -21,7 +21,7 @@ from tasks.firewall.journal import default_directory
 from vpnmesh.errors import NO_JSON, CheckError, InputError
 from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.study.changes import Change, listed
-from workflows.run.addresses import refuse_shared_addresses
+from workflows.run.addresses import refuse_controller, refuse_shared_addresses
 from workflows.run.lab import emulated
 from workflows.run.site import Site
 from workflows.run.terminal import say
@@ -94,6 +94,7 @@ def may_change(site: Site, inventory: str, intents: Sequence[Intent]) -> None:
     hosts = site.nr.inventory.hosts
     refuse_unmarked(hosts[node.name] for node in site.testbed.nodes)
     if not emulated(site.testbed):
+        refuse_controller(site.testbed, hosts)
         refuse_shared_addresses(site.testbed)
         agree([hosts[node.name] for node in site.testbed.nodes], inventory, intents)
 

@@ -19,7 +19,7 @@ from vpnmesh.model import Testbed
 from vpnmesh.study.manifest import Manifest
 from workflows.run.firewall import FirewallRun
 from workflows.run.impair import ENGINE_PATH
-from workflows.run.lab import emulated
+from workflows.run.lab import emulated, serves
 from workflows.run.requested import read_testbed
 from workflows.run.store import RunFiles, Store
 from workflows.run.teardown import NOTHING_KNOWN, Left
@@ -45,13 +45,14 @@ class LeftRun:
 
     @property
     def lab_is_gone(self) -> bool:
-        """Whether it ran on a lab, and none is up: with its nodes all has gone that was on them.
+        """Whether it ran on a lab that is up no more: with its nodes all has gone that was on them.
 
         A firewall that is an appliance is none of the lab's.
         """
         if self.manifest is None or not self.manifest.testbed:
             return False
-        if not emulated(read_testbed(self.manifest)) or find() is not None:
+        testbed, lab = read_testbed(self.manifest), find()
+        if not emulated(testbed) or (lab is not None and serves(lab, testbed)):
             return False
         return not any(driver_of(host).is_appliance for host in self.place()[0].inventory.hosts.values())
 
