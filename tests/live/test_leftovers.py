@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,20 @@ def test_rules_of_iptables_go_and_others_stay(network: None) -> None:
     assert said(leftovers.find(headscale.RULES)) == ""
     assert "dport 22" in rules()
     assert "table ip6 nat" not in rules()
+
+
+def test_an_empty_table_that_was_there_before_stays(network: None, tmp_path: Path) -> None:
+    """The owner's empty `nat` is named in the lease's note; the client's `filter`, empty after it, is not."""
+    run("nft", "add table ip nat; add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }")
+    before = tmp_path / "tables"
+    before.write_text(run("nft", "list", "tables"))
+    run("nft", "add chain ip nat ts-postrouting; add rule ip nat POSTROUTING jump ts-postrouting")
+    run("nft", "add table ip filter; add chain ip filter ts-input")
+    said(leftovers.remove(headscale.RULES, str(before)))
+    assert run("nft", "list", "tables") == "table ip nat\n"
+    assert "ts-" not in rules()
+    said(leftovers.remove(headscale.RULES, str(tmp_path / "no such file")))
+    assert rules() == ""
 
 
 def test_rules_of_nftables_go_and_others_stay(network: None) -> None:

@@ -1,5 +1,6 @@
 """The lease's own scripts, run here in a folder of the test's: claims, renewals, the watchdog, and what it undoes."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -70,6 +71,22 @@ def test_the_second_is_refused_and_told_who_holds_it(folder: Path) -> None:
     assert not folder.parent.exists()
     assert watchdogs(folder) == []
     assert claim(folder, SECOND).state is LeaseState.MINE
+
+
+def test_a_lease_keeps_the_names_of_the_tables_that_were_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `nft list tables` says at the first claim; who takes the lease back may find tables that the run made."""
+    nft = tmp_path / "bin" / "nft"
+    nft.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{nft.parent}:{os.environ['PATH']}")
+    for said in ("table ip nat", "table ip nat\ntable ip filter"):
+        nft.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\n")
+        nft.chmod(0o755)
+        assert claim(folder, again=True).state is LeaseState.MINE
+        assert (folder / leases.TABLES).read_text() == "table ip nat\n"
+    asked(leases.released(folder=str(folder)))
+    assert not folder.exists()
 
 
 def test_of_many_that_come_at_once_one_wins(folder: Path) -> None:

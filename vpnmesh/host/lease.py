@@ -16,6 +16,8 @@ from vpnmesh.plan import Command, Completed, Fact
 NO_EMPTY_FOLDER = Command(("rmdir", "--ignore-fail-on-non-empty", "/var/lib/vpnmesh"), ok=(0, 1))
 """The folder of everything that scenarios keep on a node, unless something is in it."""
 FOLDER = f"{RUN_DIRECTORY}/lease"
+TABLES = "tables"
+"""The file in it that names the nftables tables that were there before the run came, a line each."""
 STAGE = "lease"
 """The stage of failures here."""
 SECONDS = 900
@@ -90,6 +92,7 @@ if held && { [ "$run" != "$3" ] || [ "$7" != again ]; }; then
   if alive || { read -r seconds < "$d/seconds" && [ "$(silent_s)" -lt "$seconds" ]; }; then answer other; fi
 fi
 undo
+[ -e "$d/tables" ] || nft list tables 2> /dev/null | put tables
 printf '%s' "$9" | put watchdog && echo "$6" | put seconds && renewed_now \\
   && printf '%s\\n' "$2" "$3" "$4" "$5" | put holder || exit 1
 alive || watch

@@ -1,12 +1,16 @@
 """Packet filter rules that VPN clients make on a node, and may leave there when they are killed.
 
 Besides their own chains they leave empty iptables tables behind; an empty `nat` table alone switches connection
-tracking on, which the next scenario, and the native baseline above all, would pay for.
+tracking on, which the next scenario, and the native baseline above all, would pay for. Empty ones that were there
+before the run came are their owner's, and stay: the lease keeps their names.
 """
 
+from vpnmesh.host.lease import FOLDER, TABLES
 from vpnmesh.plan import Command
 
-# constant scripts; the pattern (extended regular expression of chain names and marks) is an argument
+BEFORE = f"{FOLDER}/{TABLES}"
+# constant scripts; the pattern (extended regular expression of chain names and marks) is an argument, and so is the
+# file of tables that were there before
 _FIND = """
 for tool in iptables-save ip6tables-save; do
   command -v "$tool" > /dev/null && "$tool" 2> /dev/null | sed 's/^:/-N /' | grep -E -- "$1"
@@ -44,6 +48,7 @@ chains_by_nft() {
 }
 if_empty() {
   there "$1" "$2" || return
+  ! grep -qxF "table $1 $2" "$3" 2> /dev/null || return
   text=$(nft list table "$1" "$2" 2> /dev/null) || return
   hook='(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)'
   printf '%s\n' "$text" | grep -qvE "^(#.*|table .*|\tchain $hook [{]|\t\ttype .* policy accept;.*|\t*[}]|)$" \
@@ -53,7 +58,7 @@ if_empty() {
 { iptables-save; ip6tables-save; } 2> /dev/null | sed 's/^:/-N /' | grep -qE -- "$1" && each by_iptables "$1"
 if command -v nft > /dev/null; then
   tables=$(nft list tables)
-  each rules_by_nft "$1"; each chains_by_nft "$1"; each if_empty ""
+  each rules_by_nft "$1"; each chains_by_nft "$1"; each if_empty "$2"
 fi
 rm -f /run/vpnmesh-rules
 true
@@ -65,9 +70,9 @@ def find(pattern: str) -> Command:
     return Command(("sh", "-c", _FIND, "sh", pattern))
 
 
-def remove(pattern: str) -> Command:
-    """Delete the rules and chains that match, then iptables tables in which no rule is left."""
-    return Command(("sh", "-c", _REMOVE, "sh", pattern))
+def remove(pattern: str, before: str = BEFORE) -> Command:
+    """Delete the rules and chains that match, then empty iptables tables that `before` does not name."""
+    return Command(("sh", "-c", _REMOVE, "sh", pattern, before))
 
 
 def delete_table(family: str, name: str) -> Command:
