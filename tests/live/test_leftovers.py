@@ -1,5 +1,6 @@
 """Rules that a VPN client left behind: found and removed, and nobody else's touched; in a network of the test's own."""
 
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.live.conftest import private_network
 from tests.needs import needs
 from vpnmesh.host import leftovers
+from vpnmesh.host.lease import Lease, claimed, released
 from vpnmesh.plan import Command
 from vpnmesh.solutions import headscale, netbird
 
@@ -69,6 +71,26 @@ def test_an_empty_table_that_was_there_before_stays(network: None, tmp_path: Pat
     assert "ts-" not in rules()
     said(leftovers.remove(headscale.RULES, str(tmp_path / "no such file")))
     assert rules() == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "beside", "left"),
+    [("", "", "gone"), ("mkdir /run/netns", "", "there"), ("", "ip netns add other", "there")],
+    ids=["goes", "was there", "somebody's is in it"],
+)
+def test_the_folder_of_namespaces_goes_with_the_lease(
+    before: str, beside: str, left: str, network: None
+) -> None:
+    """iproute2 leaves `/run/netns` behind, mounted: it goes where the lease found none, and where it is empty."""
+    mine = Lease("run-1", "root@one", "2026-01-01 12:00 UTC", "token-1", seconds=60)
+    (claim,) = claimed(mine, again=False).commands
+    release, *_ = released().commands
+    during = (shlex.join(claim.argv), "ip netns add pod", "ip netns delete pod", beside)
+    look = "[ -e /run/netns ] && echo there || echo gone"
+    script = "\n".join(
+        ("set -e", "mount -t tmpfs none /run", before, *during, shlex.join(release.argv), look)
+    )
+    assert run("unshare", "--mount", "sh", "-c", script).splitlines()[-1] == left
 
 
 def test_rules_of_nftables_go_and_others_stay(network: None) -> None:

@@ -39,7 +39,11 @@ uptime_s() { read -r up _ < /proc/uptime; echo "$up"; }
 renewed_now() { uptime_s | put renewed; }
 silent_s() { read -r renewed < "$d/renewed" || renewed=0; up=$(uptime_s); echo $((${up%%.*} - ${renewed%%.*})); }
 undo() { [ ! -e "$d/undo" ] || sh "$d/undo" > /dev/null 2>&1 < /dev/null 9<&-; rm -f "$d/undo"; }
-removed() { rm -rf "$d"; rmdir "${d%/*}"; true; } 2> /dev/null
+removed() {
+  # iproute2 makes this folder with the first namespace, mounts it on itself, and leaves both
+  [ ! -e "$d/no-netns" ] || [ -n "$(ls -A /run/netns)" ] || { umount /run/netns; rmdir /run/netns; }
+  rm -rf "$d"; rmdir "${d%/*}"; true
+} 2> /dev/null
 answer() { printf '%s\\n' "$1"; held && printf '%s\\n' "$run" "$controller" "$since" "$(silent_s)"; exit 0; }
 watch() {
   if [ -d /run/systemd/system ]; then systemd-run --quiet --collect --unit="vpnmesh-lease-$$" -- sh "$d/watchdog" "$d"
@@ -92,7 +96,7 @@ if held && { [ "$run" != "$3" ] || [ "$7" != again ]; }; then
   if alive || { read -r seconds < "$d/seconds" && [ "$(silent_s)" -lt "$seconds" ]; }; then answer other; fi
 fi
 undo
-[ -e "$d/tables" ] || nft list tables 2> /dev/null | put tables
+[ -e "$d/tables" ] || { [ -e /run/netns ] || : | put no-netns; nft list tables 2> /dev/null | put tables; }
 printf '%s' "$9" | put watchdog && echo "$6" | put seconds && renewed_now \\
   && printf '%s\\n' "$2" "$3" "$4" "$5" | put holder || exit 1
 alive || watch
