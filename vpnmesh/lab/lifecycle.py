@@ -53,8 +53,9 @@ from vpnmesh.solutions import SOLUTIONS
 Progress = Callable[[str, float], None]
 
 DEFAULT_PORT_RATE_MBIT_S = 1000.0
-_SSH_TIMEOUT_S = 15.0
-_GONE_TIMEOUT_S = 15.0
+# of what takes a second: an emulated or very busy machine takes longer
+_SSH_TIMEOUT_S = 60.0
+_GONE_TIMEOUT_S = 60.0
 _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 _WITH_CGROUPS = f"{_DOWN_FIRST}, then: python -m vpnmesh.lab up --kubernetes"
 
