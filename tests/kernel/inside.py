@@ -21,7 +21,6 @@ def script(tests: Sequence[str], share: Path) -> str:
         "HOME": TEMPORARY,
         "TMPDIR": TEMPORARY,
         "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "CI": "true",
         "VPNMESH_STOCK_KERNEL": "1",
