@@ -16,6 +16,7 @@ from vpnmesh.lab.waiting import wait_until
 
 SSH_PORT = 22
 _PAUSE_S = 0.01
+_GREETS_WITHIN_S = 15.0
 _WAY_OUT = "take it away, or give the lab's nodes other management addresses"
 
 
@@ -94,7 +95,7 @@ def await_ssh(addresses: Iterable[str], timeout_s: float) -> None:
 
 def _greets(address: str) -> bool:
     try:
-        with socket.create_connection((address, SSH_PORT), timeout=2) as connection:
+        with socket.create_connection((address, SSH_PORT), timeout=_GREETS_WITHIN_S) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
