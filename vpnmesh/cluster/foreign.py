@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from vpnmesh.cluster.protocol import NAMESPACE, Cluster, ClusterState, PodState
 from vpnmesh.errors import CheckError
 from vpnmesh.host.service import RUN_DIRECTORY
-from vpnmesh.host.strangers import KUBERNETES
+from vpnmesh.host.strangers import DESCENDS, KUBERNETES
 from vpnmesh.plan import Command, Completed, Fact
 
 SYSTEM_PODS = (
@@ -37,26 +37,20 @@ _ANSWERED = re.compile(r"(?:\bmilliseconds=|\bin )(\d+)")
 
 # constant script; names and folders are arguments. A process counts as ours if it, or one that it descends from, is
 # of a pid file below our run directory.
-_LOOK = """
-run="$1"; shift
-ours=" $(cat "$run"/*.pid 2> /dev/null | tr '\\n' ' ') "
-own() {
-  p="$1"
-  while [ "${p:-0}" -gt 1 ]; do
-    case "$ours" in *" $p "*) return 0;; esac
-    p=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status" 2> /dev/null)
-  done
-  return 1
-}
+_LOOK = (
+    'run="$1"; shift\n'
+    + DESCENDS
+    + """
 names=" "
 while [ "$1" != -- ]; do names="$names$1 "; shift; done; shift
 for d in /proc/[0-9]*; do
   read -r comm < "$d/comm" 2> /dev/null || continue
-  case "$names" in *" $comm "*) own "${d#/proc/}" || echo "process $comm";; esac
+  case "$names" in *" $comm "*) descends "${d#/proc/}" || echo "process $comm";; esac
 done | sort -u
 for f in "$@"; do [ -n "$(find "$f" -type f 2> /dev/null | head -n 1)" ] && echo "folder $f"; done
 true
 """
+)
 
 
 def foreign_pods(cluster: Cluster, state: ClusterState) -> list[PodState]:

@@ -16,9 +16,8 @@ MARKS = (f"{RUN_DIRECTORY}/", "/var/lib/vpnmesh/")
 KUBERNETES = ("kubelet", "kube-apiserver", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite")
 """Processes by which a Kubernetes on a node is known, with the pod network that it makes under the names of ours."""
 
-# shell functions: `strangers MARKS -- NAMES` prints `NAME PID COMMAND` of every process of these names (/proc/PID/comm)
-# that is not ours; a dead one that nobody has waited for yet is none
-STRANGERS = """
+# shell function: `descends PID` says whether a process is one of a pid file below $run, or descends from one
+DESCENDS = """
 ours=" $(cat "$run"/*.pid 2> /dev/null | tr '\\n' ' ') "
 descends() {
   p="$1"
@@ -28,7 +27,12 @@ descends() {
   done
   return 1
 }
-marked() {
+"""
+# shell functions: `strangers MARKS -- NAMES` prints `NAME PID COMMAND` of every process of these names (/proc/PID/comm)
+# that is not ours; a dead one that nobody has waited for yet is none
+STRANGERS = (
+    DESCENDS
+    + """marked() {
   line=" $(tr '\\0' ' ' < "/proc/$1/cmdline" 2> /dev/null) "; shift
   for mark in "$@"; do case "$line" in *"$mark"*) return 0;; esac; done
   return 1
@@ -46,6 +50,7 @@ strangers() {
   done
 }
 """
+)
 # constant script: run directory, marks, --, names, --, then the command. What has just been stopped may take a moment
 _UNLESS = (
     'run="$1"; shift\n'
