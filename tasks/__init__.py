@@ -27,7 +27,7 @@ from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
 from tasks.observation import look_at_node, read_foreign
 from tasks.path import knock, probe_relay_share
-from tasks.ping import ping_address, ping_burst, ping_paths
+from tasks.ping import ping_address, ping_burst, ping_paths, ping_train
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.pushing import look_for_program, push_file, withdraw_files
@@ -61,6 +61,7 @@ __all__ = [
     "ping_address",
     "ping_burst",
     "ping_paths",
+    "ping_train",
     "probe_path",
     "probe_path_mtu",
     "probe_reach",

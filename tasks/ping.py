@@ -10,6 +10,7 @@ from tasks.connection import shell
 from vpnmesh.doctor import paths
 from vpnmesh.host.pods import in_pod
 from vpnmesh.impairment import burst
+from vpnmesh.model import Condition, Placement
 from vpnmesh.plan import Command, Fact
 from vpnmesh.tools import ping
 
@@ -49,7 +50,23 @@ def ping_paths(task: Task, asked: Mapping[str, Mapping[str, IPv4Address]]) -> Re
 
 
 @repeatable
-def ping_burst(task: Task, address: str, *, from_pod: bool = False) -> Result:
-    """Send 2,000 pings within a second, to judge loss by; `result` is a PingSummary."""
-    fact = burst.burst(address, in_pod() if from_pod else ())
+def ping_burst(
+    task: Task,
+    address: str,
+    condition: Condition | None = None,
+    placement: Placement | None = None,
+    *,
+    from_pod: bool = False,
+) -> Result:
+    """Send 2,000 pings within a second, or as many as the condition is judged by; `result` is a PingSummary."""
+    fact = burst.burst(address, in_pod() if from_pod else (), condition, placement)
+    return Result(host=task.host, result=shell(task).gather(fact))
+
+
+@repeatable
+def ping_train(
+    task: Task, address: str, condition: Condition, placement: Placement, *, from_pod: bool = False
+) -> Result:
+    """Send pings in one go, to judge a limited rate by; `result` is a PingSummary."""
+    fact = burst.train(address, in_pod() if from_pod else (), condition, placement)
     return Result(host=task.host, result=shell(task).gather(fact))

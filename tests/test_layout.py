@@ -23,7 +23,7 @@ COMMANDS = {
         "workers",
     ),
 }
-CORE = {"errors", "masks", "model", "plan", "registry", "stages", "testbed"}
+CORE = {"condition", "errors", "masks", "model", "plan", "registry", "stages", "testbed"}
 
 
 def rows() -> list[str]:

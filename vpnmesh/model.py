@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from vpnmesh import condition
 from vpnmesh.errors import InputError
 
 
@@ -230,66 +231,8 @@ class Scenario:
     paper: bool = False
 
 
-MAX_LOSS_PCT = 100
-MAX_DELAY_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What is impaired: `none`, `loss-5pct`, `delay-250ms`, or both as `delay-50ms+loss-1pct`."""
-
-    loss_pct: float = 0.0
-    delay_ms: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what no engine can do: InputError names the bad figure."""
-        if not 0 <= self.loss_pct < MAX_LOSS_PCT:
-            raise InputError("condition", f"loss {self.loss_pct:g} % is not in [0, 100)")
-        if not 0 <= self.delay_ms <= MAX_DELAY_MS:
-            raise InputError("condition", f"delay {self.delay_ms:g} ms is not in [0, 10000]")
-
-    @property
-    def name(self) -> str:
-        """The name in files, tables and on the command line."""
-        parts = [f"delay-{self.delay_ms:g}ms"] if self.delay_ms else []
-        parts += [f"loss-{self.loss_pct:g}pct"] if self.loss_pct else []
-        return "+".join(parts) or "none"
-
-    def __bool__(self) -> bool:
-        """Whether anything is impaired at all."""
-        return bool(self.loss_pct or self.delay_ms)
-
-    @classmethod
-    def parse(cls, name: str) -> "Condition":
-        """Read a condition's name; InputError says how names look."""
-        loss_pct = delay_ms = 0.0
-        try:
-            for part in () if name == "none" else name.split("+"):
-                if part.startswith("loss-") and part.endswith("pct"):
-                    loss_pct = float(part[5:-3])
-                elif part.startswith("delay-") and part.endswith("ms"):
-                    delay_ms = float(part[6:-2])
-                else:
-                    raise ValueError(part)  # noqa: TRY301 - one way out for every malformed part
-        except ValueError:
-            known = ", ".join(condition.name for condition in PAPER_CONDITIONS)
-            raise InputError(
-                "condition",
-                f"unknown condition '{name}'",
-                f"known are: {known}, or any loss-Ppct, delay-Dms, delay-Dms+loss-Ppct",
-            ) from None
-        return cls(loss_pct=loss_pct, delay_ms=delay_ms)
-
-
-PAPER_CONDITIONS = (
-    Condition(),
-    Condition(loss_pct=1),
-    Condition(loss_pct=5),
-    Condition(loss_pct=10),
-    Condition(delay_ms=50),
-    Condition(delay_ms=250),
-    Condition(delay_ms=350),
-)
+Condition = condition.Condition
+PAPER_CONDITIONS = condition.PAPER_CONDITIONS
 
 
 class Place(StrEnum):

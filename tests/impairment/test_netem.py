@@ -182,9 +182,9 @@ def test_a_lost_filter_is_noticed(node: Node) -> None:
 
 
 def test_foreign_options_are_noticed(node: Node) -> None:
-    """Jitter and reordering that nobody asked for are no delay of 50 ms."""
+    """What no condition has, a gap and correlated reordering, is said."""
     held = node.held(WHOLE, "netem-jitter", files=FILES, armed=0)
-    with pytest.raises(CheckError, match="what nobody asked for: jitter, reorder"):
+    with pytest.raises(CheckError, match="what nobody asked for: gap, reordering correlation"):
         check_held(held, FIVE_AT_50)
 
 

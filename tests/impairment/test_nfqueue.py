@@ -42,10 +42,12 @@ def held(
     armed: int = 3,
     files: str = "",
     target: Target = TARGET,
+    rules_ipv6: str | None = "",
 ) -> InstalledImpairment:
     """Have the engine read these answers."""
     saved = f"*mangle\n:PREROUTING ACCEPT [0:0]\n{rules}\nCOMMIT\n"
-    answers = ((0, saved), (0, queue), (0, written) if written else (1, ""), (armed, ""), (0, files))
+    ipv6 = (1, "") if rules_ipv6 is None else (0, f"*mangle\n{rules_ipv6}\nCOMMIT\n")
+    answers = ((0, saved), ipv6, (0, queue), (0, written) if written else (1, ""), (armed, ""), (0, files))
     fact = ENGINE.observe(target)
     return fact.parse(
         [
@@ -56,7 +58,7 @@ def held(
 
 
 def in_order() -> InstalledImpairment:
-    return held(RULE, QUEUE, stats(), 0, FILES)
+    return held(RULE, QUEUE, stats(), 0, FILES, rules_ipv6=RULE)
 
 
 def argvs(plan: Plan) -> list[str]:
@@ -75,9 +77,11 @@ def test_deadman_then_process_then_rule() -> None:
         f'timeout 20 sh -c until "$@"; do sleep 0.05; done sh start-stop-daemon --status {DEADMAN}',
         f"{ENGINE.binary} --queue 2130 --delay-ms 50 --loss-pct 5 --limit 6098 --seed 6 {files} --lifetime 960",
         f"iptables -w -t mangle -I PREROUTING -i vlan20 {MARK}",
+        f"ip6tables -w -t mangle -I PREROUTING -i vlan20 {MARK}",
     ]
-    assert plan.diff.splitlines()[-3:] == [
+    assert plan.diff.splitlines()[-4:] == [
         f"+rule PREROUTING -i vlan20 {MARK}",
+        f"+rule for IPv6 PREROUTING -i vlan20 {MARK}",
         "+nfqueue delay 50ms loss 5% limit 6098 seed 6",
         "+deadman armed",
     ]
@@ -100,7 +104,7 @@ def test_the_deadman_undoes_what_clear_undoes() -> None:
     script = next(str(step.content) for step in plan.steps if isinstance(step, WriteFile))
     steps = ENGINE.clear(TARGET, in_order()).steps
     clear = [shlex.join(step.argv) for step in steps if isinstance(step, Command)]
-    assert len(steps) == len(clear) == 6
+    assert len(steps) == len(clear) == 7
     assert [text for text in clear if text not in script.splitlines()] == [
         f"start-stop-daemon --stop --oknodo --retry TERM/5/KILL/2 {DEADMAN}"
     ]

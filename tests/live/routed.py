@@ -104,7 +104,8 @@ class Routed:
     ) -> dict[str, Any]:
         """Send datagrams one way and say what came, in ms."""
         to = address or str(self.address(receiver))
-        listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), str(count)))
+        family = ("ipv6",) if ":" in to else ()
+        listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), str(count), *family))
         pipe = subprocess.PIPE
         with subprocess.Popen(listen, stdin=pipe, stdout=pipe, text=True) as listener:
             assert listener.stdin is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.engines import clear, clear_all, has_netem, impair, observe
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
 from tests.needs import missing
 from vpnmesh.errors import CheckError
@@ -17,7 +18,6 @@ from vpnmesh.impairment.engine import (
     Counters,
     Engine,
     Impairment,
-    InstalledImpairment,
     check_held,
     impairment_for,
 )
@@ -54,52 +54,21 @@ def nfqueue(tmp_path_factory: pytest.TempPathFactory) -> NfqueueEngine:
     return NfqueueEngine(str(build(tmp_path_factory.mktemp("engine") / "vpnmesh-nfq")))
 
 
-def _has_netem(net: Routed) -> bool:
-    done = net.run("worker1", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "limit", "1000")
-    net.run("worker1", "tc", "qdisc", "del", "dev", "lo", "root")
-    return done.exit_code == 0
-
-
 @pytest.fixture(params=["nfqueue", "netem"])
 def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) -> Engine:
     """Each engine that this kernel can carry."""
     if request.param == "nfqueue":
         return nfqueue
-    if not _has_netem(net):
+    if not has_netem(net):
         missing("netem", "this kernel has no netem (sch_netem)")
     return NetemEngine()
-
-
-_standing: list[tuple[Routed, Engine, Target]] = []
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
     """Whatever a test set, the next one finds nothing of it."""
     yield
-    while _standing:
-        net, engine, target = _standing.pop()
-        clear(net, engine, (target,))
-
-
-def observe(net: Routed, engine: Engine, target: Target) -> InstalledImpairment:
-    return net.gather(target.node, engine.observe(target))
-
-
-def impair(
-    net: Routed, engine: Engine, wanted: Impairment, placement: Placement | None = None
-) -> tuple[Target, ...]:
-    """Set an impairment at all targets of a placement."""
-    targets = engine.targets(net.testbed, PAIR, placement or Placement())
-    for target in targets:
-        _standing.append((net, engine, target))
-        net.apply(target.node, engine.set(target, wanted, observe(net, engine, target)))
-    return targets
-
-
-def clear(net: Routed, engine: Engine, targets: tuple[Target, ...]) -> None:
-    for target in targets:
-        net.apply(target.node, engine.clear(target, observe(net, engine, target)))
+    clear_all()
 
 
 def wanted(condition: Condition, limit: int | None = None, deadman_s: int = 900) -> Impairment:

@@ -21,7 +21,7 @@ SO_RCVBUFFORCE = 33
 
 def send(address: str, port: int, count: int, per_second: int) -> None:
     """Send `count` datagrams at a steady pace."""
-    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    out = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     out.connect((address, port))
     start = time.monotonic_ns()
     for number in range(count):
@@ -30,8 +30,9 @@ def send(address: str, port: int, count: int, per_second: int) -> None:
         out.send(STAMP.pack(number, time.monotonic_ns()))
 
 
-def receive(port: int, count: int) -> None:
-    """Print what came: how many, how many came after a later one, median and extreme delays in ms.
+def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET) -> None:
+    """Print what came: how many, how many came after a later one, quartiles and extremes of the delays in ms, how many
+    runs of losses there were, how many packets took less than half the median, from when to when they came.
 
     Ends when all have come, or QUIET_S after both the end of standard input, by which the sender's end is told, and
     the last datagram; a sender that a busy machine keeps waiting is no end.
@@ -39,9 +40,9 @@ def receive(port: int, count: int) -> None:
     # the meter's own wait for a core is no delay of the path
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    inbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    inbox = socket.socket(family, socket.SOCK_DGRAM)
     inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
-    inbox.bind(("0.0.0.0", port))
+    inbox.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
     inbox.settimeout(0.1)
     sent = threading.Event()
     threading.Thread(target=await_end, args=(sent,), daemon=True).start()
@@ -49,6 +50,7 @@ def receive(port: int, count: int) -> None:
     sys.stdout.flush()
     numbers: list[int] = []
     delays: list[float] = []
+    came: list[float] = []
     quiet_since = time.monotonic()
     while len(numbers) < count:
         try:
@@ -59,15 +61,21 @@ def receive(port: int, count: int) -> None:
             if time.monotonic() - quiet_since > QUIET_S:
                 break
             continue
-        delays.append((time.monotonic_ns() - stamp) / 1e6)
+        came.append(time.monotonic_ns() / 1e6)
+        delays.append(came[-1] - stamp / 1e6)
         numbers.append(number)
         quiet_since = time.monotonic()
+    middle = statistics.median(delays) if delays else 0.0
     sys.stdout.write(
         json.dumps(
             {
                 "received": len(numbers),
                 "overtaken": overtaken(numbers),
-                "median_ms": statistics.median(delays) if delays else None,
+                "median_ms": middle if delays else None,
+                "quartiles_ms": statistics.quantiles(delays) if len(delays) > 1 else None,
+                "early": sum(delay < middle / 2 for delay in delays),
+                "lost_runs": lost_runs(set(numbers), count),
+                "span_ms": came[-1] - came[0] if came else None,
                 "min_ms": min(delays, default=None),
                 "max_ms": max(delays, default=None),
             }
@@ -90,8 +98,13 @@ def overtaken(numbers: list[int]) -> int:
     return found
 
 
+def lost_runs(numbers: set[int], count: int) -> int:
+    """How many runs of numbers below `count` are missing."""
+    return sum(number not in numbers and (number == 0 or number - 1 in numbers) for number in range(count))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     else:
-        receive(int(sys.argv[2]), int(sys.argv[3]))
+        receive(int(sys.argv[2]), int(sys.argv[3]), socket.AF_INET6 if sys.argv[4:] else socket.AF_INET)

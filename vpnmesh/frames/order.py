@@ -10,16 +10,15 @@ CONDITION_ORDER = tuple(condition.name for condition in PAPER_CONDITIONS)
 THROUGHPUT_TESTS = ("tcp", "udp")
 
 
-def _severity(name: str) -> tuple[bool, float, float, str]:
+def _severity(name: str) -> tuple[bool, tuple[float, ...], str]:
     try:
-        condition = Condition.parse(name)
+        return (False, Condition.parse(name).severity, name)
     except InputError:
-        return (True, 0.0, 0.0, name)
-    return (False, condition.delay_ms, condition.loss_pct, name)
+        return (True, (), name)
 
 
 def conditions_in_order(found: Iterable[str]) -> tuple[str, ...]:
-    """The conditions that were found, the paper's first in its order, then others by delay and loss."""
+    """The conditions that were found, the paper's first in its order, then others as `Condition.severity` says."""
     names = set(found)
     known = [name for name in CONDITION_ORDER if name in names]
     return (*known, *sorted(names.difference(CONDITION_ORDER), key=_severity))

@@ -1,7 +1,7 @@
 """What every impairment engine is: ask what the kernel holds, plan what it shall hold, plan it away."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vpnmesh.errors import CheckError
@@ -48,7 +48,8 @@ class InstalledImpairment:
 
     `condition` acts on packets now (falsy when nothing does), `lines` are all traces for people to read,
     `undo` takes exactly these traces away, `faults` say why what is there does not do what it looks like.
-    `former` is the root qdisc that has to come back (tc's JSON), `obstacle` says why nothing can be set here.
+    `former` is the root qdisc that has to come back (tc's JSON), `obstacle` says why nothing can be set here;
+    `has_ipv6` whether the kernel has IPv6 packets to impair.
     """
 
     condition: Condition
@@ -59,10 +60,11 @@ class InstalledImpairment:
     counters: Counters | None = None
     former: str = ""
     obstacle: str = ""
+    has_ipv6: bool = True
 
 
 class Engine(Protocol):
-    """Something that loses and delays packets; `name` is what results are recorded under."""
+    """Something that impairs packets; `name` is what results are recorded under."""
 
     @property
     def name(self) -> str:
@@ -85,8 +87,11 @@ class Engine(Protocol):
 
 
 def auto_limit_packets(condition: Condition, rate_mbit_s: float = PORT_RATE_MBIT_S) -> int:
-    """A queue that holds what a port of that rate sends during the delay, with room: it never caps throughput."""
-    waiting = rate_mbit_s * 1000 * condition.delay_ms / 8 / SMALL_PACKET_BYTES
+    """A queue that holds what a port of that rate sends during the delay, with room: it never caps throughput.
+
+    A rate of the condition's own has a queue of its own, after the delay.
+    """
+    waiting = rate_mbit_s * 1000 * (condition.delay_ms + condition.jitter_ms) / 8 / SMALL_PACKET_BYTES
     return max(MIN_LIMIT_PACKETS, math.ceil(waiting * ROOM))
 
 
@@ -97,9 +102,30 @@ def impairment_for(
     deadman_s: int = DEADMAN_S,
     rate_mbit_s: float = PORT_RATE_MBIT_S,
 ) -> Impairment:
-    """The impairment that a condition means at a placement; `limit` None means auto."""
+    """The impairment that a condition's one way means at a placement; `limit` None means auto."""
     limit = placement.limit if placement.limit is not None else auto_limit_packets(condition, rate_mbit_s)
     return Impairment(condition, limit, seed, deadman_s)
+
+
+def impairments_for(
+    engine: Engine,
+    testbed: Testbed,
+    pair: Pair,
+    condition: Condition,
+    placement: Placement,
+    seed: int = 1,
+) -> tuple[tuple[Target, Impairment], ...]:
+    """Where which impairment must be for that condition: a way back of its own is at the other end's egress."""
+    if condition.back is None:
+        one = impairment_for(condition.forth, placement, seed)
+        return tuple((target, one) for target in engine.targets(testbed, pair, placement))
+    forth, back = (End.SERVER, End.CLIENT) if placement.end is End.SERVER else (End.CLIENT, End.SERVER)
+    parts = []
+    for end, way in ((forth, condition.forth), (back, condition.back)):
+        there = replace(placement, end=end)
+        targets = engine.targets(testbed, pair, there) if way else ()
+        parts += [(target, impairment_for(way, there, seed)) for target in targets]
+    return tuple(parts)
 
 
 def every_target(engine: Engine, testbed: Testbed, pair: Pair) -> tuple[Target, ...]:

@@ -5,6 +5,7 @@ is never touched. Under a tbf, netem becomes its child, so that the port keeps i
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from vpnmesh.errors import CheckError
@@ -80,6 +81,15 @@ def _leaf(target: Target) -> str:
     return f"214{target.slot}:"
 
 
+def _shaper(target: Target) -> str:
+    return f"215{target.slot}:"
+
+
+def _holder(target: Target) -> str:
+    """The handle of the netem itself."""
+    return _leaf(target) if _is_filtered(target) else _top(target)
+
+
 def _is_filtered(target: Target) -> bool:
     return bool(target.sources or target.destinations)
 
@@ -96,12 +106,20 @@ def _attach_point(former: tc.Qdisc | None) -> str:
 
 def _build(target: Target, impairment: Impairment, parent: str) -> tuple[Command, ...]:
     words = tc.netem_words(impairment.condition, impairment.limit_packets)
+    rate = impairment.condition.rate_mbit_s
+    shaper = (
+        (tc.add_qdisc(target.device, f"{_holder(target)}1", _shaper(target), tc.shaper_words(rate)),)
+        if rate
+        else ()
+    )
     if not _is_filtered(target):
-        return (_on(target, tc.add_qdisc(target.device, parent, _top(target), words)),)
+        argvs = (tc.add_qdisc(target.device, parent, _top(target), words), *shaper)
+        return tuple(_on(target, argv) for argv in argvs)
     band = f"{_top(target)}{BAND}"
     argvs = (
         tc.add_qdisc(target.device, parent, _top(target), tc.prio_words(BAND)),
         tc.add_qdisc(target.device, band, _leaf(target), words),
+        *shaper,
         *(
             tc.add_filter(target.device, _top(target), band, source, destination)
             for source in target.sources or (None,)
@@ -129,7 +147,9 @@ def _wanted(target: Target, impairment: Impairment, former: tc.Qdisc | None) -> 
 
 
 def _netem_line(netem: tc.Netem) -> str:
-    return " ".join((*tc.netem_words(netem.condition, netem.limit_packets), *netem.others))
+    rate = netem.condition.rate_mbit_s
+    words = tc.netem_words(netem.condition, netem.limit_packets)
+    return " ".join((*words, *((f"shaped to {rate:g}mbit",) if rate else ()), *netem.others))
 
 
 def _prio_line(target: Target) -> str:
@@ -195,8 +215,13 @@ def _find_former(
 
 
 def _find_netem(target: Target, qdiscs: Sequence[tc.Qdisc]) -> tc.Netem | None:
-    handle = _leaf(target) if _is_filtered(target) else _top(target)
-    return next((qdisc.netem for qdisc in qdiscs if qdisc.kind == "netem" and qdisc.handle == handle), None)
+    """Our netem, with the rate of the shaper below it."""
+    handle = _holder(target)
+    found = next((qdisc.netem for qdisc in qdiscs if qdisc.kind == "netem" and qdisc.handle == handle), None)
+    shaper = next((one for one in qdiscs if one.kind == "tbf" and one.handle == _shaper(target)), None)
+    if found is None or shaper is None:
+        return found
+    return replace(found, condition=replace(found.condition, rate_mbit_s=shaper.rate_mbit_s))
 
 
 def _obstacle(target: Target, shown: Completed, former: tc.Qdisc | None, ours: tc.Qdisc | None) -> str:

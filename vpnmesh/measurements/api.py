@@ -71,7 +71,7 @@ class OpenLoop:
 
     def seconds(self, settings: Settings, condition: Condition) -> float:
         """The server's start, all requests by the clock, and the last one's way back."""
-        return START_S + settings.api_requests / PER_S + 2 * condition.delay_ms / 1000
+        return START_S + settings.api_requests / PER_S + 2 * condition.round_trip_ms / 1000
 
     def asked_under(self, _condition: Condition) -> bool:
         """Under every condition."""
@@ -122,7 +122,7 @@ class ClosedLoop:
     def seconds(self, settings: Settings, condition: Condition) -> float:
         """The server's start, and the requests as fast as it answers or as the delay lets a worker ask."""
         rounds = settings.hey_requests / workers(settings.hey_requests)
-        round_s = max(1 / PER_S, 2 * condition.delay_ms / 1000)
+        round_s = max(1 / PER_S, 2 * condition.round_trip_ms / 1000)
         return START_S + max(settings.hey_requests / HEY_PER_S, rounds * round_s)
 
     def asked_under(self, _condition: Condition) -> bool:

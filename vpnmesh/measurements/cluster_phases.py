@@ -306,7 +306,7 @@ def _account(session: Session, access: ClusterAccess) -> Iterator[None]:
 def _watchers(session: Session, access: ClusterAccess) -> Iterator[_Watchers]:
     """Start all watchers and wait until they see the cluster; what they printed is kept however it ends."""
     kubectl = (*access.kubectl, "-n", NAMESPACE)
-    patience_s = 5.0 + 8 * session.question.condition.delay_ms / 1000
+    patience_s = 5.0 + 8 * session.question.condition.round_trip_ms / 1000
     authority = session.run("server", (*kubectl, *_AUTHORITY), in_pod=False).stdout
     asks = Orders(access.server, authority, STEP_S, patience_s)
     orders: dict[str, tuple[Side, Orders]] = {

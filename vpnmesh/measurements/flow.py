@@ -33,7 +33,8 @@ _SHORT_S = 0.15
 
 def start_up_s(settings: Settings, condition: Condition, transport: iperf3.Transport) -> float:
     """The seconds that a flow may take to get steady, the omitted ones at least; UDP only waits for a datagram."""
-    slowest_s = condition.delay_ms / 1000 if transport == "udp" else slowest_start_s(condition.delay_ms)
+    round_trip_ms = condition.round_trip_ms
+    slowest_s = round_trip_ms / 1000 if transport == "udp" else slowest_start_s(round_trip_ms)
     return max(float(settings.omit_s), slowest_s)
 
 
@@ -47,7 +48,7 @@ def counted_s(settings: Settings, condition: Condition, transport: iperf3.Transp
 
     So rising can be told from bursts, and under loss few flows stand still for all that counts.
     """
-    bursts_s = KEPT_ROUND_TRIPS * condition.delay_ms / 1000
+    bursts_s = KEPT_ROUND_TRIPS * condition.round_trip_ms / 1000
     more_s = max(bursts_s, stall_s(condition)) if transport == "tcp" else 0.0
     return max(float(settings.duration_s), more_s)
 
@@ -58,11 +59,11 @@ def stall_s(condition: Condition) -> float:
     Each wait is twice the one before (RFC 6298, section 5.5), from the round trip and Linux's least of 0.2 s on. Where
     most is lost no test is long enough: it ends at `LONGEST_STALL_S`.
     """
-    if not 0 < condition.loss_pct < 100:  # noqa: PLR2004 - per cent
+    if not condition.lost_again:
         return 0.0
-    losses = int(math.log(1 / STALLED_ONE_IN) / math.log(condition.loss_pct / 100))
+    losses = int(math.log(1 / STALLED_ONE_IN) / math.log(condition.lost_again))
     waits = min(2.0**losses - 1, LONGEST_STALL_S / LEAST_TIMEOUT_S)
-    return min((LEAST_TIMEOUT_S + condition.delay_ms / 1000) * waits, LONGEST_STALL_S)
+    return min((LEAST_TIMEOUT_S + condition.round_trip_ms / 1000) * waits, LONGEST_STALL_S)
 
 
 def call(settings: Settings, condition: Condition, transport: iperf3.Transport) -> iperf3.Iperf3:
@@ -126,7 +127,7 @@ def udp_figures(client: str, server: str, question: Question) -> Measured:
 def ramp_samples(server: str, question: Question) -> tuple[Sample, ...]:
     """When a flow that is counted in the paper's way got steady and full, where its series says so."""
     settings = question.settings
-    round_trip_s, keep_s = question.condition.delay_ms / 1000, float(settings.duration_s)
+    round_trip_s, keep_s = question.condition.round_trip_ms / 1000, float(settings.duration_s)
     try:
         series = _rates(unbroken(series_of(server)))
         found = steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=settings.omit_s)
@@ -168,7 +169,7 @@ def _steady(
     least_s: float = 0.0,
 ) -> Steady:
     settings, condition = question.settings, question.condition
-    round_trip_s = max(round_trip_s, condition.delay_ms / 1000)
+    round_trip_s = max(round_trip_s, condition.round_trip_ms / 1000)
     keep_s, omit_s = kept_s(settings, condition, transport), max(float(settings.omit_s), least_s)
     try:
         return steady_part(series, round_trip_s=round_trip_s, keep_s=keep_s, omit_s=omit_s)
@@ -193,13 +194,13 @@ def _after_slow_start(series: Sequence[SeriesInterval], question: Question, roun
 def _refuse(found: Steady, question: Question, length_s: float, round_trip_s: float) -> None:
     """CheckError where a flow stood still, was still growing at its end, or had too few round trips to tell.
 
-    Growth is no slow start under loss, which ends it (RFC 5681, section 3.1), nor in a flow so old that the slowest
-    slow start is over: a busy machine that gets free is no start of a flow.
+    Growth is no slow start under loss, which ends it (RFC 5681, section 3.1), as a full queue does at a limited rate;
+    nor in a flow so old that the slowest slow start is over: a busy machine that gets free is no start of a flow.
     """
     longer = "measure longer with --duration"
     if not found.mean:
         raise CheckError(STAGE, f"the flow stood still: nothing arrived after {found.from_s:.1f} s")
-    if question.condition.loss_pct:
+    if question.condition.worst_loss_pct or question.condition.rate_mbit_s:
         return
     if length_s - found.from_s < KEPT_ROUND_TRIPS * round_trip_s - _SHORT_S:
         raise CheckError(

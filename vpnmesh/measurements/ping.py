@@ -32,7 +32,7 @@ class RoundTrips:
 
     def seconds(self, settings: Settings, condition: Condition) -> float:
         """All pings, and the last one's way back."""
-        return _count(settings) * INTERVAL_S + condition.delay_ms / 1000
+        return _count(settings) * INTERVAL_S + condition.round_trip_ms / 1000
 
     def asked_under(self, _condition: Condition) -> bool:
         """Under every condition."""

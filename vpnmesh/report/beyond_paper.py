@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from vpnmesh.errors import InputError
 from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.frames.requests import HEY
 from vpnmesh.model import Condition
@@ -55,7 +56,7 @@ def answered(study: Study) -> pl.DataFrame:
 
 
 def near_cap(throughput: pl.DataFrame) -> pl.DataFrame:
-    """Cells with a known cap of netem's queue, and their mean as a share of it in percent."""
+    """Cells with a known cap of netem's queue or of a limited rate, and their mean as a share of it in percent."""
     return throughput.with_columns(share_pct=100 * pl.col("cap_share")).drop_nulls("share_pct")
 
 
@@ -83,7 +84,7 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
         names = ", ".join(condition_title(name) for name in conditions)
         panel.set_title(test.upper())
-        panel.set_xlabel(f"mean throughput, % of the queue's cap (from the top: {names})")
+        panel.set_xlabel(f"mean throughput, % of the cap (from the top: {names})")
     return figure
 
 
@@ -91,9 +92,19 @@ def retention(throughput: pl.DataFrame) -> pl.DataFrame:
     """Each lossy cell's mean as a share of the same scenario's undisturbed mean, in percent."""
     keys = ["scenario", "test"]
     calm = throughput.filter(pl.col("condition") == "none").select(*keys, calm="mean_mbit_s")
-    lossy = throughput.filter(pl.col("condition").str.starts_with("loss-"))
+    names = [name for name in throughput["condition"].unique() if _only_loses(name)]
+    lossy = throughput.filter(pl.col("condition").is_in(names))
     joined = lossy.join(calm, on=keys).with_columns(kept_pct=100 * pl.col("mean_mbit_s") / pl.col("calm"))
     return joined.drop_nulls("kept_pct")
+
+
+def _only_loses(name: str) -> bool:
+    """Whether a condition is loss and nothing else; not one of another tool's."""
+    try:
+        condition = Condition.parse(name)
+    except InputError:
+        return False
+    return bool(condition) and condition == Condition(loss_pct=condition.loss_pct)
 
 
 def _placement(kept: pl.DataFrame, catalogue: Catalogue) -> Figure:

@@ -98,6 +98,6 @@ def _of_cell(cell: pl.DataFrame) -> pl.DataFrame:
 
 def _round_trip_s(condition: str) -> float:
     try:
-        return Condition.parse(condition).delay_ms / 1000
+        return Condition.parse(condition).round_trip_ms / 1000
     except InputError:
         return 0.0

@@ -4,18 +4,17 @@ Colours keep a contrast of 3:1 or more on white and on the dark page; markers, h
 meaning, so that nothing is lost in grey.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from vpnmesh.model import Path
+from vpnmesh.errors import InputError
+from vpnmesh.model import Condition, Path
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.scenarios import Catalogue
 
 _OTHERS = (("#8a6d1f", "p"), ("#3f8f9c", "h"), ("#7a6f9b", "*"), ("#a0694f", "d"))
 
 _SOLID, _DASHED, _DOTTED = (1.0, 0.0), (4.0, 1.5), (1.0, 1.5)
-_CONDITION = re.compile(r"(delay-[\d.]+ms)?\+?(loss-[\d.]+pct)?")
 _VARIANT_MARKERS = ("<", ">", "p", "h", "d", "*")
 _VARIANT_HATCH = "...."
 
@@ -82,13 +81,25 @@ def _second_relay(scenario: str, catalogue: Catalogue) -> bool:
 
 def condition_title(condition: str) -> str:
     """A condition as a person says it: `undisturbed`, `loss 5 %`, `delay 50 ms`; another tool's own name as it is."""
-    if condition == "none":
-        return "undisturbed"
-    if not _CONDITION.fullmatch(condition):
+    try:
+        found = Condition.parse(condition)
+    except InputError:
         return condition
-    parts = []
-    for part in condition.split("+"):
-        kind, _, figure = part.partition("-")
-        unit = "%" if figure.endswith("pct") else "ms"
-        parts.append(f"{kind} {figure.removesuffix('pct').removesuffix('ms')} {unit}")
-    return " + ".join(parts)
+    if found.network:
+        return found.network
+    parts = _way_title(found)
+    back = f"back: {' + '.join(_way_title(found.back))}" if found.back else ""
+    return " + ".join([*parts, *([back] if back else [])]) or "undisturbed"
+
+
+def _way_title(way: Condition) -> list[str]:
+    """The parts of one way, with their units."""
+    bursts = f" in bursts of {way.burst_packets:g}" if way.burst_packets else ""
+    parts = (
+        (way.delay_ms, f"delay {way.delay_ms:g} ms"),
+        (way.jitter_ms, f"jitter {way.jitter_ms:g} ms"),
+        (way.reorder_pct, f"reordering {way.reorder_pct:g} %"),
+        (way.loss_pct, f"loss {way.loss_pct:g} %{bursts}"),
+        (way.rate_mbit_s, f"rate {way.rate_mbit_s or 0:g} Mbit/s"),
+    )
+    return [words for figure, words in parts if figure]

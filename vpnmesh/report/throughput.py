@@ -124,11 +124,11 @@ def _ratio(summaries: Mapping[CellKey, Summary], key: CellKey, baseline: str) ->
 
 
 def _capped(key: CellKey, mean: float | None, how: Measuring) -> dict[str, object]:
-    """How near the mean is to the ceiling of netem's queue (`stats.caps`); empty where there is none."""
+    """How near the mean is to the ceiling of netem's queue or a limited rate (`stats.caps`); empty without one."""
     condition, pod_mtu = _condition(key[1]), how.pod_mtu.get(key[0])
     if condition is None:
         return {}
-    cap = cap_mbit_s(condition.delay_ms, pod_mtu, how.netem_limit) if pod_mtu else None
+    cap = cap_mbit_s(condition.delay_ms, pod_mtu, how.netem_limit, condition.rate_mbit_s) if pod_mtu else None
     if cap is None or mean is None:
         return {"cap_mbit_s": cap}
     return {"cap_mbit_s": cap, "cap_share": mean / cap, "near_cap": near_cap(mean, cap)}
@@ -152,7 +152,12 @@ def _started(
     """
     condition, pod_mtu = _condition(cell.condition), how.pod_mtu.get(cell.scenario)
     judged = (
-        cell.test == "tcp" and cell.measured and condition and condition.delay_ms and not condition.loss_pct
+        cell.test == "tcp"
+        and cell.measured
+        and condition
+        and condition.delay_ms
+        and not condition.loss_pct
+        and condition.is_plain
     )
     if how.steady or not judged or condition is None or not how.duration_s or not pod_mtu:
         return {}

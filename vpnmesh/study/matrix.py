@@ -105,7 +105,7 @@ def plan_matrix(
 def repetition_s(profile: Profile, condition: Condition, test: str) -> float:
     """Seconds that one repetition takes with everything around it."""
     own_s = measurement_named(test).seconds(profile.settings, condition)
-    return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.delay_ms / 1000
+    return own_s + REPETITION_OVERHEAD_S + CONTROL_ROUND_TRIPS * condition.round_trip_ms / 1000
 
 
 def switch_s(cluster: str) -> float:

@@ -99,8 +99,8 @@ class Iperf3:
 
         The server does not show before that who connected: its words wait in a buffer until the first interval.
         """
-        handshake_s = HANDSHAKE_S if condition.loss_pct else 0.0
-        return OPENING_S + handshake_s + EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000
+        handshake_s = HANDSHAKE_S if condition.worst_loss_pct else 0.0
+        return OPENING_S + handshake_s + EXCHANGE_ROUND_TRIPS * condition.round_trip_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _sent(found: Mapping[str, object]) -> Sent:
 
 
 def _control_s(condition: Condition) -> float:
-    return EXCHANGE_ROUND_TRIPS * condition.delay_ms / 1000 + LOSS_S_PER_PCT * condition.loss_pct
+    return EXCHANGE_ROUND_TRIPS * condition.round_trip_ms / 1000 + LOSS_S_PER_PCT * condition.worst_loss_pct
 
 
 def parse(raw: str, transport: Transport) -> Measured:

@@ -1,6 +1,7 @@
 """The arguments of `tc` for netem and the queueing disciplines around it, and `tc -j` read back.
 
-Sources: tc-netem(8), tc-prio(8), tc-flower(8); what `-j` prints: iproute2 6.1, tc/q_netem.c, q_tbf.c, f_flower.c.
+Sources: tc-netem(8), tc-tbf(8), tc-prio(8), tc-flower(8);
+what `-j` prints: iproute2 6.1, tc/q_netem.c, q_tbf.c, f_flower.c.
 """
 
 import json
@@ -11,11 +12,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
+from vpnmesh.condition import DIGITS, QUEUE_MS, Condition
 from vpnmesh.errors import ToolError
-from vpnmesh.model import Condition
 
 PRIOMAP = (1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
 """What pfifo_fast does with the first three bands; a fourth is reached by a filter only."""
+
+ORDER_RATE_BYTES_S = 5_000_000_000
+"""40 Gbit/s, more than any rate that is asked for."""
+LEAST_BURST_BYTES = 1600
+"""A packet with its headers."""
+BURST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +51,66 @@ class Qdisc:
 
     @property
     def netem(self) -> Netem:
-        """Its figures, if it is a netem."""
-        delay = self.options.get("delay", {})
-        loss = self.options.get("loss-random", {})
-        known = {"limit", "delay", "loss-random", "ecn", "gap", "seed"}
-        others = {name for name in self.options if name not in known}
-        others |= {"jitter"} if delay.get("jitter") else set()
-        others |= {"loss correlation"} if loss.get("correlation") else set()
-        condition = Condition(
-            loss_pct=round(loss.get("loss", 0) * 100, 4), delay_ms=round(delay.get("delay", 0) * 1000, 4)
+        """Its figures, if it is a netem; the rate of a shaper below it is not among them."""
+        return Netem(
+            _condition(self.options), self.options.get("limit", 0), tuple(sorted(_others(self.options)))
         )
-        return Netem(condition, self.options.get("limit", 0), tuple(sorted(others)))
+
+    @property
+    def rate_mbit_s(self) -> float:
+        """What a tbf lets through; tc shows bytes a second."""
+        return round(float(self.options.get("rate", 0)) * 8 / 1e6, 4)
 
     @property
     def words(self) -> tuple[str, ...] | None:
         """The words that make it again, None where we cannot promise the same."""
         make = _MAKERS.get(self.kind)
         return make(self.options) if make else None
+
+
+def _condition(options: dict[str, Any]) -> Condition:
+    """Loss, delay, jitter and reordering; figures that no condition can have are left to `_others`."""
+    delay, loss, bursts = (options.get(key, {}) for key in ("delay", "loss-random", "loss-gemodel"))
+    loss_pct, burst_packets = round(loss.get("loss", 0) * 100, 4), None
+    if _is_simple(bursts):
+        loss_pct, burst_packets = (
+            _digits(100 * bursts["p"] / (bursts["p"] + bursts["r"])),
+            _digits(1 / bursts["r"]),
+        )
+    jitter, reorder = delay.get("jitter", 0), options.get("reorder", {}).get("reorder", 0)
+    return Condition(
+        loss_pct=loss_pct,
+        delay_ms=round(delay.get("delay", 0) * 1000, 4),
+        jitter_ms=round(jitter * 1000, 4),
+        burst_packets=burst_packets,
+        reorder_pct=round(reorder * 100, 4),
+    )
+
+
+def _others(options: dict[str, Any]) -> set[str]:
+    """What it does that we never ask for."""
+    known = {"limit", "delay", "loss-random", "loss-gemodel", "reorder", "rate", "ecn", "gap", "seed"}
+    others = {name for name in options if name not in known}
+    correlated = {"jitter": "delay", "loss": "loss-random", "reordering": "reorder"}
+    others |= {
+        f"{what} correlation" for what, key in correlated.items() if options.get(key, {}).get("correlation")
+    }
+    if "loss-gemodel" in options and not _is_simple(options["loss-gemodel"]):
+        others.add("loss in a good state, or none in a bad one")
+    if "rate" in options and options["rate"].get("rate") != ORDER_RATE_BYTES_S:
+        others.add("rate")
+    if "reorder" in options and options.get("gap", 1) > 1:
+        others.add("gap")
+    return others
+
+
+def _is_simple(bursts: dict[str, Any]) -> bool:
+    """Whether a chain loses all in its bad state, and nothing in its good one, as we ask for."""
+    return bool(bursts.get("p") and bursts.get("r")) and bursts.get("1-h") == 1 and not bursts.get("1-k")
+
+
+def _digits(figure: float) -> float:
+    return float(f"{figure:.{DIGITS}g}")
 
 
 Maker = Callable[[dict[str, Any]], tuple[str, ...] | None]
@@ -128,11 +178,31 @@ _FILTERS = TypeAdapter(list[Filter])
 
 
 def netem_words(condition: Condition, limit_packets: int) -> tuple[str, ...]:
-    """`netem limit L [delay Dms] [loss P%]`: the limit always, since netem's own default caps throughput."""
+    """`netem limit L [delay Dms [Jms]] [reorder P%] [loss ...] [rate 40Gbit]`; its own limit would cap throughput.
+
+    The rate is no limit of ours (that is a shaper's, see `shaper_words`): with any rate netem keeps packets in order,
+    which jitter alone does not (tc-netem(8); sch_netem.c: the last packet in the queue is the reference point).
+    """
     words = ["netem", "limit", str(limit_packets)]
     words += ["delay", f"{condition.delay_ms:g}ms"] if condition.delay_ms else []
-    words += ["loss", f"{condition.loss_pct:g}%"] if condition.loss_pct else []
+    words += [f"{condition.jitter_ms:g}ms"] if condition.jitter_ms else []
+    words += ["reorder", f"{condition.reorder_pct:g}%"] if condition.reorder_pct else []
+    words += _loss_words(condition)
+    words += ["rate", "40Gbit"] if condition.jitter_ms and condition.rate_mbit_s else []
     return tuple(words)
+
+
+def _loss_words(condition: Condition) -> list[str]:
+    if condition.burst_packets is None:
+        return ["loss", f"{condition.loss_pct:g}%"] if condition.loss_pct else []
+    chances = (condition.enter_chance, condition.leave_chance)
+    return ["loss", "gemodel", *(f"{100 * chance:.8g}%" for chance in chances)]
+
+
+def shaper_words(rate_mbit_s: float) -> tuple[str, ...]:
+    """A tbf for a limited rate: its queue is as long as packets take `QUEUE_MS` to pass."""
+    burst = max(LEAST_BURST_BYTES, round(rate_mbit_s * 1e6 / 8 * BURST_S))
+    return ("tbf", "rate", f"{round(rate_mbit_s * 1e6)}bit", "burst", str(burst), "latency", f"{QUEUE_MS}ms")
 
 
 def prio_words(bands: int) -> tuple[str, ...]:

@@ -13,6 +13,10 @@ _HEAD = re.compile(r"^--- .* ping statistics ---$", re.MULTILINE)
 _COUNTS = re.compile(r"^(\d{1,12}) packets transmitted, (\d{1,12}) received\b", re.MULTILINE)
 _TWICE = re.compile(r", \+(\d+) duplicates")
 _TIMES = re.compile(r"^rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms", re.MULTILINE)
+_SENDING = re.compile(r", time (\d{1,9})ms$", re.MULTILINE)
+_ANSWER = re.compile(
+    r"^\d+ bytes from \S+ icmp_seq=(\d{1,9}) (?:ttl|hlim)=\d+ time=(\d{1,9}(?:\.\d+)?) ms$", re.MULTILINE
+)
 _ROUNDED_MS = 0.002
 _REASON = re.compile(
     r"(Destination \w+ \w+|Time to live exceeded|Network is unreachable|Operation not permitted)"
@@ -30,6 +34,14 @@ class Rtt:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: the number of its request, from 1, and its round trip."""
+
+    sequence: int
+    rtt_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class PingSummary:
     """What ping counted; `rtt` is None when nothing came back. `text` is what it printed, to be kept as it is."""
 
@@ -44,6 +56,12 @@ class PingSummary:
         return self.rtt.avg_ms if self.rtt else None
 
     @property
+    def sending_ms(self) -> float:
+        """How long sending took, from the first to the last request; 0 where it is not said."""
+        found = _SENDING.search(self.text)
+        return float(found[1]) if found else 0.0
+
+    @property
     def lost(self) -> int:
         """Sent and never answered in time."""
         return self.sent - self.received
@@ -55,13 +73,17 @@ def argv(
     interval_s: float = 0.2,
     wait_s: float = 1.0,
     payload_bytes: int = 56,
+    *,
+    quiet: bool = True,
 ) -> tuple[str, ...]:
     """`count` echo requests; the last ones get `wait_s` to come back. Intervals below 2 ms need root.
+
+    A quiet one prints its summary only, else a line for every answer too (`answers`).
 
     Never `-w`: with it `-c` counts answers, and what is under way at the end counts as lost.
     """
     return (
-        *("ping", "-n", "-q", "-i", f"{interval_s:g}", "-c", str(count)),
+        *("ping", "-n", *(("-q",) if quiet else ()), "-i", f"{interval_s:g}", "-c", str(count)),
         *("-s", str(payload_bytes), "-W", f"{wait_s:g}", str(address)),
     )
 
@@ -69,6 +91,14 @@ def argv(
 def seconds(count: int, interval_s: float = 0.2, wait_s: float = 1.0) -> float:
     """How long `argv` takes at the most: ping waits two round trips for the last answers, or `wait_s`."""
     return count * interval_s + 2 * wait_s
+
+
+def answers(text: str) -> tuple[Answer, ...]:
+    """Every answer that a ping printed which was not quiet; ToolError if they are not as many as its summary counts."""
+    found = tuple(Answer(int(number), float(time)) for number, time in _ANSWER.findall(text))
+    if len(found) != (counted := parse_all(text).received):
+        raise ToolError("ping", f"{len(found)} answers are printed, {counted} counted")
+    return found
 
 
 def parse_all(text: str) -> PingSummary:

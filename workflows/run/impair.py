@@ -14,6 +14,8 @@ from vpnmesh.errors import CheckError, InputError, UnavailableError, VpnmeshErro
 from vpnmesh.host.pods import POD, pod_address
 from vpnmesh.impairment import burst
 from vpnmesh.impairment.engine import Counters, Engine, Impairment, check_held, everywhere, impairment_for
+from vpnmesh.impairment.engine import impairments_for as parts_for
+from vpnmesh.impairment.expected import ways_crossed
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
@@ -27,6 +29,9 @@ ENGINE_PATH = "/run/vpnmesh-engine/vpnmesh-nfq"
 """Where nodes get the lab's engine: they do not see every folder of the machine."""
 RENEW_AFTER = 1 / 3
 """Which part of the deadman's time may pass before it is renewed."""
+
+TRAINS = 3
+"""How many trains of pings a limited rate is judged by at most."""
 
 CHECK_EVERY_S = 15.0
 """How often an impairment that is held is read back."""
@@ -46,12 +51,13 @@ class Impaired:
     """A condition that is set; `check` reads the kernel again and keeps the deadman quiet.
 
     `counters` are what the engine said it did, at the last check (None for an engine that counts nothing). `clean` and
-    `burst` are the pings before and after it was set, which prove it; None without a condition.
+    `burst` are the pings before and after it was set, which prove it; None without a condition. `impairment` is all of
+    it, `parts` are what each target has of it.
     """
 
     site: Site
     engine: Engine
-    targets: tuple[Target, ...]
+    parts: tuple[tuple[Target, Impairment], ...]
     impairment: Impairment
     counters: Counters | None = None
     clean: PingSummary | None = None
@@ -60,12 +66,12 @@ class Impaired:
 
     def check(self) -> None:
         """Raise CheckError unless every target holds exactly this impairment, in working order."""
-        for target in self.targets:
+        for target, part in self.parts:
             results = run_on(
                 self.site.nr, [target.node], tasks.read_impairment, engine=self.engine, target=target
             )
             held = results[target.node].result
-            check_held(held, self.impairment)
+            check_held(held, part)
             self.counters = held.counters or self.counters
         if (
             self.impairment.condition
@@ -74,8 +80,8 @@ class Impaired:
             self._renew()
 
     def _renew(self) -> None:
-        for target in self.targets:
-            parameters = {"engine": self.engine, "target": target, "impairment": self.impairment}
+        for target, part in self.parts:
+            parameters = {"engine": self.engine, "target": target, "impairment": part}
             run_on(self.site.nr, [target.node], tasks.renew_impairment, **parameters)
         self._renewed = time.monotonic()
 
@@ -157,24 +163,46 @@ def impaired(
     if condition:
         check_place(site, engine, placement)
     measured = pair or site.testbed.pairs[0]
-    targets = engine.targets(site.testbed, measured, placement)
-    impairment = impairment_for(condition, placement, seed)
-    held = Impaired(site, engine, targets, impairment)
+    parts = parts_for(engine, site.testbed, measured, condition, placement, seed)
+    targets = tuple(target for target, _ in parts)
+    held = Impaired(site, engine, parts, impairment_for(condition, placement, seed))
     try:
         if condition:
             clean = held.clean = _ping(site, measured, placement, tasks.ping_address)
             keep("clean.txt", clean.text)
-            for target in targets:
-                parameters = {"engine": engine, "target": target, "impairment": impairment}
+            for target, part in parts:
+                parameters = {"engine": engine, "target": target, "impairment": part}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
             held.check()
-            seen = held.burst = _ping(site, measured, placement, tasks.ping_burst)
+            asked = {"condition": condition, "placement": placement}
+            seen = held.burst = _ping(site, measured, placement, tasks.ping_burst, **asked)
             keep("burst.txt", seen.text)
             burst.check_burst(seen, condition, placement, clean)
+            _check_rate(held, measured, placement, keep)
         yield held
     finally:
         if condition:
             lift(site, engine, targets)
+
+
+def _check_rate(held: Impaired, pair: Pair, placement: Placement, keep: Keep) -> None:
+    """A limited rate lets no train of large pings through faster; the best of three, where loss may take the last."""
+    condition, clean = held.impairment.condition, held.clean
+    if clean is None or not any(way.rate_mbit_s for way in ways_crossed(condition, placement)):
+        return
+    found: CheckError | None = None
+    for _ in range(TRAINS):
+        asked = {"condition": condition, "placement": placement}
+        seen = _ping(held.site, pair, placement, tasks.ping_train, **asked)
+        keep("train.txt", seen.text)
+        try:
+            burst.check_train(seen, condition, placement, clean)
+        except CheckError as error:
+            found = error
+        else:
+            return
+    if found:
+        raise found
 
 
 def lift(site: Site, engine: Engine, targets: tuple[Target, ...]) -> None:
@@ -205,8 +233,8 @@ def show_impairment(
     """What impairing would change, by node, as diffs; nothing is changed."""
     engine = find_engine(site)
     results = list(install(site, engine, dry_run=True).items())
-    wanted = impairment_for(condition, placement, seed)
-    for target in engine.targets(site.testbed, site.testbed.pairs[0], placement):
+    parts = parts_for(engine, site.testbed, site.testbed.pairs[0], condition, placement, seed)
+    for target, wanted in parts:
         parameters = {"engine": engine, "target": target, "impairment": wanted, "dry_run": True}
         results += run_on(site.nr, [target.node], tasks.set_impairment, **parameters).items()
     return [(host, str(result.diff)) for host, result in results if result.diff]
@@ -243,11 +271,13 @@ def lift_everything(site: Site, engine: Engine) -> None:
     lift(site, engine, everywhere(engine, site.testbed))
 
 
-def _ping(site: Site, pair: Pair, placement: Placement, task: Callable[..., Result]) -> PingSummary:
+def _ping(
+    site: Site, pair: Pair, placement: Placement, task: Callable[..., Result], **asked: object
+) -> PingSummary:
     """Ping the way that is impaired: node to node below the VPN, pod to pod inside it."""
     inside, server = burst.goes_between_pods(placement), site.testbed.node(pair.server)
     address = str(pod_address(site.testbed, server) if inside else server.underlay)
-    results = run_on(site.nr, [pair.client], task, address=address, from_pod=inside)
+    results = run_on(site.nr, [pair.client], task, address=address, from_pod=inside, **asked)
     summary = results[pair.client].result
     if not isinstance(summary, PingSummary):
         raise CheckError("impairment", "no ping summary")

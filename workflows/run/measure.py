@@ -12,7 +12,7 @@ from vpnmesh.host.tuning import Tuning
 from vpnmesh.impairment.engine import late_ms_between
 from vpnmesh.measurements import measurement_named, observed
 from vpnmesh.measurements.protocol import Measurement, Question, Settings
-from vpnmesh.model import Cell, Condition, Pair
+from vpnmesh.model import Cell, Condition, End, Pair
 from vpnmesh.solutions import all_interfaces, solution_named
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.study.checks import check_endpoints, check_foreign, check_path, check_pod_mtu, check_share
@@ -220,7 +220,7 @@ def _require_answer(site: Site, condition: Condition, pair: Pair, heard: PingSum
     if heard.received or not answers_expected(condition):
         return
     address = str(pod_address(site.testbed, site.testbed.node(pair.server)))
-    wait_s = 1 + 2 * condition.delay_ms / 1000
+    wait_s = 1 + 2 * condition.round_trip_ms / 1000
     parameters = {"address": address, "count": MORE_PINGS, "wait_s": wait_s, "from_pod": True}
     again = run_on(site.nr, [pair.client], tasks.ping_address, **parameters)[pair.client].result
     if not again.received:
@@ -230,7 +230,11 @@ def _require_answer(site: Site, condition: Condition, pair: Pair, heard: PingSum
 
 def answers_expected(condition: Condition) -> bool:
     """Whether of `MORE_PINGS` one is answered for all that is likely, each lost on its way there or back."""
-    answered = (1 - condition.loss_pct / 100) ** 2
+    back = condition.back or condition
+    answered = (1 - condition.loss_pct / 100) * (1 - back.loss_pct / 100)
+    if condition.burst_packets or back.burst_packets:
+        # of a few pings in a row all may fall into one burst
+        return (1 - answered) * condition.lost_again ** (MORE_PINGS - 1) < BY_CHANCE
     return (1 - answered) ** MORE_PINGS < BY_CHANCE
 
 
@@ -326,4 +330,12 @@ def _near_cap(context: VisitContext, outcome: Outcome, impaired: Impaired) -> bo
         return None
     wanted = impaired.impairment
     pod_mtu = context.deployed.scenario.pod_mtu
-    return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets))
+    forth = _forth(wanted.condition, context.profile.placement.end)
+    return near_cap(rate, cap_mbit_s(wanted.condition.delay_ms, pod_mtu, wanted.limit_packets, forth))
+
+
+def _forth(condition: Condition, end: End) -> float | None:
+    """The limited rate that what the client sends has to pass, if there is one."""
+    if end is not End.SERVER:
+        return condition.rate_mbit_s
+    return condition.back.rate_mbit_s if condition.back else None

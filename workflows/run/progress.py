@@ -162,9 +162,8 @@ def by_condition(
     return table
 
 
-def _condition_order(name: str) -> tuple[float, float]:
-    condition = Condition.parse(name)
-    return (condition.delay_ms, condition.loss_pct)
+def _condition_order(name: str) -> tuple[float, ...]:
+    return Condition.parse(name).severity
 
 
 def _text(row: dict[str, object]) -> str:

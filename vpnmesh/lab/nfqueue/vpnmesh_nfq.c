@@ -1,10 +1,12 @@
 /*
- * vpnmesh-nfq: a delay line with random loss on one NFQUEUE, for kernels without netem.
+ * vpnmesh-nfq: a delay line on one NFQUEUE, with loss (by chance or in bursts), jitter, reordering and a rate, for
+ * kernels without netem.
  *
- * Packets never leave the kernel: the queue sends their metadata only, this process keeps the ids in a
- * first-in-first-out line and gives each its verdict when its time has come. Where there is loss, the kernel is
- * asked to cut super-packets (GSO) into wire packets first, so that loss strikes wire packets as a wire does;
- * where there is only delay they stay whole, as in netem (docs/decisions/0003-nfqueue-engine.md).
+ * Packets never leave the kernel: the queue sends their metadata only (and the first bytes where their length counts),
+ * this process keeps the ids in a heap by when they are due, and gives each its verdict when its time has come. But
+ * where there is only delay, the kernel is asked to cut super-packets (GSO) into wire packets first, so that all strikes
+ * wire packets as a wire does; with delay alone they stay whole, as in netem (docs/decisions/0003-nfqueue-engine.md,
+ * 0125-conditions.md).
  *
  * It speaks netlink itself and needs no library. One thread, no allocation per packet. Linux 3.8 or newer.
  */
@@ -42,11 +44,21 @@
 #define RECEIVE_BYTES 1024
 #define VERDICT_BATCH 256
 #define SOCKET_BYTES (64 << 20)
+/* how much the queue of a limited rate holds, as time at that rate: as the shaper beside netem (vpnmesh/condition.py) */
+#define QUEUE_NS (100 * MILLISECOND_NS)
+/* a packet's length is told where it is longer than what is copied of it; the shortest IP packet has 20 bytes */
+#define COPIED_BYTES 16
+/* what a device counts besides the IP packet */
+#define ETHERNET_BYTES 14
 
 struct options {
 	unsigned queue;
 	double delay_ms;
+	double jitter_ms;
 	double loss_pct;
+	double burst_packets; /* mean length of a burst of losses; 0: each packet is lost by itself */
+	double reorder_pct;
+	double rate_mbit;
 	unsigned limit;
 	uint64_t seed;
 	double lifetime_s;
@@ -55,20 +67,22 @@ struct options {
 	bool foreground;
 };
 
+enum fate { PASSES, LOST, OVERFLOWS };
+
 struct waiting {
-	uint64_t arrived_ns;
+	uint64_t due_ns;
 	uint32_t id;
-	bool lost;
+	enum fate fate;
 };
 
-/* a ring; its size is a power of two */
+/* a binary heap, the packet that is due first on top */
 struct line {
 	struct waiting *slots;
-	size_t size, head, count;
+	size_t size, count;
 };
 
 struct counters {
-	uint64_t queued, passed, dropped_loss, dropped_limit, dropped_socket, enobufs, max_backlog;
+	uint64_t queued, passed, dropped_loss, dropped_limit, dropped_rate, dropped_socket, enobufs, max_backlog, reordered;
 	uint64_t late_ns_sum, late_ns_max;
 };
 
@@ -76,9 +90,14 @@ struct engine {
 	struct options options;
 	int socket;
 	uint32_t portid;
-	uint64_t delay_ns;
+	uint64_t delay_ns, jitter_ns;
+	double ns_per_byte; /* 0 without a rate */
 	bool gso; /* super-packets come whole, and count as one */
-	uint64_t loss_below; /* a packet is lost when a 64-bit draw is below this */
+	bool in_order; /* they leave as they came, so one verdict may cover many */
+	/* a thing happens to a packet when a 64-bit draw is below its threshold */
+	uint64_t loss_below, enter_below, leave_below, reorder_below;
+	bool in_burst;
+	uint64_t line_due_ns, wire_free_ns; /* when the last packet leaves the delay, and the wire after it is free */
 	uint64_t random[4];
 	struct line line;
 	struct counters counters;
@@ -141,37 +160,66 @@ static void seed_random(uint64_t state[4], uint64_t seed)
 	}
 }
 
+static bool happens(struct engine *engine, uint64_t below)
+{
+	return below && draw(engine->random) < below;
+}
+
+static uint64_t threshold(double chance)
+{
+	return chance >= 1 ? UINT64_MAX : (uint64_t)(chance * 18446744073709551616.0);
+}
+
 /* ---- the line ---- */
 
 static void line_grow(struct line *line)
 {
 	size_t size = line->size ? line->size * 2 : 4096;
-	struct waiting *slots = calloc(size, sizeof(*slots));
+	struct waiting *slots = realloc(line->slots, size * sizeof(*slots));
 
 	if (!slots)
 		die(1, "out of memory for %zu waiting packets", size);
-	for (size_t i = 0; i < line->count; i++)
-		slots[i] = line->slots[(line->head + i) & (line->size - 1)];
-	free(line->slots);
-	*line = (struct line){.slots = slots, .size = size, .head = 0, .count = line->count};
+	line->slots = slots;
+	line->size = size;
+}
+
+/* packets due at once leave as they came; ids count up, and may wrap */
+static bool before(const struct waiting *a, const struct waiting *b)
+{
+	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : (int32_t)(a->id - b->id) < 0;
 }
 
 static void line_push(struct line *line, struct waiting packet)
 {
+	size_t at = line->count;
+
 	if (line->count == line->size)
 		line_grow(line);
-	line->slots[(line->head + line->count++) & (line->size - 1)] = packet;
+	line->count++;
+	for (; at && before(&packet, &line->slots[(at - 1) / 2]); at = (at - 1) / 2)
+		line->slots[at] = line->slots[(at - 1) / 2];
+	line->slots[at] = packet;
 }
 
 static const struct waiting *line_first(const struct line *line)
 {
-	return &line->slots[line->head];
+	return &line->slots[0];
 }
 
 static void line_pop(struct line *line)
 {
-	line->head = (line->head + 1) & (line->size - 1);
-	line->count--;
+	struct waiting last = line->slots[--line->count];
+	size_t at = 0;
+
+	for (size_t child = 1; child < line->count; child = 2 * at + 1) {
+		if (child + 1 < line->count && before(&line->slots[child + 1], &line->slots[child]))
+			child++;
+		if (!before(&line->slots[child], &last))
+			break;
+		line->slots[at] = line->slots[child];
+		at = child;
+	}
+	line->slots[at] = last;
 }
 
 /* ---- netlink ---- */
@@ -270,6 +318,7 @@ static void open_queue(struct engine *engine)
 	int bytes = SOCKET_BYTES;
 	struct nfqnl_msg_config_cmd bind_command = {.command = NFQNL_CFG_CMD_BIND, .pf = htons(AF_UNSPEC)};
 	struct nfqnl_msg_config_params parameters = {.copy_range = 0, .copy_mode = NFQNL_COPY_META};
+	struct nfqnl_msg_config_params with_length = {.copy_range = htonl(COPIED_BYTES), .copy_mode = NFQNL_COPY_PACKET};
 	uint32_t maximum = htonl(kernel_limit(&engine->options));
 	uint32_t gso = htonl(NFQA_CFG_F_GSO);
 
@@ -286,37 +335,96 @@ static void open_queue(struct engine *engine)
 	configure(engine, NFQA_CFG_QUEUE_MAXLEN, &maximum, sizeof(maximum), "limit");
 	if (engine->gso)
 		configure(engine, NFQA_CFG_FLAGS, &gso, sizeof(gso), "GSO");
-	configure(engine, NFQA_CFG_PARAMS, &parameters, sizeof(parameters), "copy-meta mode");
+	configure(engine, NFQA_CFG_PARAMS, engine->ns_per_byte > 0 ? &with_length : &parameters, sizeof(parameters),
+		  "copy mode");
 }
 
 /* ---- packets ---- */
+
+/* whether the next packet is lost: by chance, or by a chain of two states that loses all in the bad one (Gilbert 1960) */
+static bool next_is_lost(struct engine *engine)
+{
+	if (!engine->enter_below)
+		return happens(engine, engine->loss_below);
+	if (happens(engine, engine->in_burst ? engine->leave_below : engine->enter_below))
+		engine->in_burst = !engine->in_burst;
+	return engine->in_burst;
+}
+
+/* how long the next packet is delayed: evenly spread around the delay, never less than nothing */
+static uint64_t next_delay_ns(struct engine *engine)
+{
+	uint64_t early = engine->jitter_ns;
+
+	if (!early)
+		return engine->delay_ns;
+	/* the upper bits of the draw, scaled: no division, and no bias that matters */
+	uint64_t later = (uint64_t)((double)(draw(engine->random) >> 11) / 9007199254740992.0 * 2.0 * (double)early);
+
+	return engine->delay_ns + later > early ? engine->delay_ns + later - early : 0;
+}
+
+/*
+ * When a packet leaves, and whether it does; as netem and a shaper after it would have it. A reordered one skips the
+ * delay. With a rate packets keep their order, wait for the wire, and overflow its queue when they would wait too long.
+ */
+static struct waiting judge(struct engine *engine, uint32_t id, size_t bytes, uint64_t arrived_ns)
+{
+	struct waiting packet = {.id = id, .fate = next_is_lost(engine) ? LOST : PASSES};
+	bool skips = happens(engine, engine->reorder_below);
+
+	packet.due_ns = arrived_ns + next_delay_ns(engine);
+	if (skips)
+		packet.due_ns = arrived_ns;
+	if (skips && packet.fate == PASSES)
+		engine->counters.reordered++;
+	if (!(engine->ns_per_byte > 0))
+		return packet;
+	if (!skips && packet.due_ns < engine->line_due_ns)
+		packet.due_ns = engine->line_due_ns;
+	if (!skips)
+		engine->line_due_ns = packet.due_ns;
+	if (packet.fate == LOST || skips)
+		return packet;
+	uint64_t begins_ns = packet.due_ns > engine->wire_free_ns ? packet.due_ns : engine->wire_free_ns;
+	uint64_t ends_ns = begins_ns + (uint64_t)((double)(bytes + ETHERNET_BYTES) * engine->ns_per_byte);
+
+	if (begins_ns - packet.due_ns > QUEUE_NS) {
+		packet.fate = OVERFLOWS;
+		ends_ns = engine->wire_free_ns;
+	}
+	packet.due_ns = engine->wire_free_ns = ends_ns;
+	return packet;
+}
 
 static void take_in(struct engine *engine, const struct nlmsghdr *header, uint64_t arrived_ns)
 {
 	const char *attribute = (const char *)header + NLMSG_LENGTH(sizeof(struct nfgenmsg));
 	const char *end = (const char *)header + header->nlmsg_len;
+	struct nfqnl_msg_packet_hdr packet;
+	uint32_t bytes = COPIED_BYTES;
+	bool found = false;
 
 	while (attribute + NLA_HDRLEN <= end) {
 		const struct nlattr *head = (const struct nlattr *)attribute;
 
 		if (head->nla_len < NLA_HDRLEN)
-			return;
+			break;
 		if ((head->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
-			struct nfqnl_msg_packet_hdr packet;
-
 			memcpy(&packet, attribute + NLA_HDRLEN, sizeof(packet));
-			line_push(&engine->line, (struct waiting){
-				.arrived_ns = arrived_ns,
-				.id = ntohl(packet.packet_id),
-				.lost = engine->loss_below && draw(engine->random) < engine->loss_below,
-			});
-			engine->counters.queued++;
-			if (engine->line.count > engine->counters.max_backlog)
-				engine->counters.max_backlog = engine->line.count;
-			return;
+			found = true;
+		} else if ((head->nla_type & NLA_TYPE_MASK) == NFQA_CAP_LEN) {
+			memcpy(&bytes, attribute + NLA_HDRLEN, sizeof(bytes));
+			bytes = ntohl(bytes);
 		}
 		attribute += NLA_ALIGN(head->nla_len);
 	}
+	if (!found)
+		return;
+	line_push(&engine->line, judge(engine, ntohl(packet.packet_id), bytes, arrived_ns));
+	engine->counters.queued++;
+	if (engine->line.count > engine->counters.max_backlog)
+		engine->counters.max_backlog = engine->line.count;
 }
 
 /* read what the kernel has queued; true when there may be more */
@@ -369,10 +477,18 @@ static void note_lateness(struct counters *counters, uint64_t late_ns)
 		counters->late_ns_max = late_ns;
 }
 
+static void count_drop(struct counters *counters, enum fate fate)
+{
+	if (fate == LOST)
+		counters->dropped_loss++;
+	else
+		counters->dropped_rate++;
+}
+
 /*
  * Give the packets that have waited long enough their verdict; true when more are due. An accepting batch
  * verdict covers every id up to its own, so the lost ones of the batch get their drop first, in the same
- * message to the kernel.
+ * message to the kernel. Where packets may overtake each other, each has a verdict of its own.
  */
 static bool release(struct engine *engine, bool everything)
 {
@@ -384,16 +500,18 @@ static bool release(struct engine *engine, bool everything)
 
 	while (engine->line.count && count < VERDICT_BATCH) {
 		const struct waiting *first = line_first(&engine->line);
-		uint64_t due_ns = first->arrived_ns + engine->delay_ns;
+		uint64_t due_ns = first->due_ns;
 
 		if (!everything && due_ns > now)
 			break;
-		if (first->lost) {
+		if (first->fate != PASSES) {
 			put_verdict(engine, &request, NFQNL_MSG_VERDICT, NF_DROP, first->id);
-			engine->counters.dropped_loss++;
+			count_drop(&engine->counters, first->fate);
 		} else {
+			if (!engine->in_order)
+				put_verdict(engine, &request, NFQNL_MSG_VERDICT, NF_ACCEPT, first->id);
 			last_id = first->id;
-			accepted = true;
+			accepted = engine->in_order;
 			note_lateness(&engine->counters, now > due_ns ? now - due_ns : 0);
 		}
 		line_pop(&engine->line);
@@ -440,12 +558,15 @@ static void write_stats(struct engine *engine)
 		return; /* the directory is gone: the reader sees a stale or missing file, traffic goes on */
 	fprintf(file,
 		"{\"schema\": 1, \"pid\": %d, \"portid\": %" PRIu32 ", \"queue\": %u, \"delay_ms\": %.9g, "
-		"\"loss_pct\": %.9g, \"gso\": %s, \"limit\": %u, \"seed\": %" PRIu64 ", \"queued\": %" PRIu64 ", \"passed\": %" PRIu64
+		"\"jitter_ms\": %.9g, \"loss_pct\": %.9g, \"burst_packets\": %.9g, \"reorder_pct\": %.9g, "
+		"\"rate_mbit\": %.9g, \"reordered\": %" PRIu64 ", \"gso\": %s, \"limit\": %u, \"seed\": %" PRIu64 ", \"queued\": %" PRIu64 ", \"passed\": %" PRIu64
 		", \"dropped_loss\": %" PRIu64 ", \"dropped_limit\": %" PRIu64 ", \"dropped_socket\": %" PRIu64
 		", \"enobufs\": %" PRIu64 ", \"backlog\": %zu, \"max_backlog\": %" PRIu64
 		", \"late_us_mean\": %.1f, \"late_us_max\": %.1f}\n",
-		(int)getpid(), engine->portid, options->queue, options->delay_ms, options->loss_pct, engine->gso ? "true" : "false", options->limit,
-		options->seed, counters->queued, counters->passed, counters->dropped_loss, counters->dropped_limit,
+		(int)getpid(), engine->portid, options->queue, options->delay_ms, options->jitter_ms, options->loss_pct,
+		options->burst_packets, options->reorder_pct, options->rate_mbit, counters->reordered,
+		engine->gso ? "true" : "false", options->limit, options->seed, counters->queued, counters->passed,
+		counters->dropped_loss, counters->dropped_limit + counters->dropped_rate,
 		counters->dropped_socket, counters->enobufs, engine->line.count, counters->max_backlog,
 		counters->passed ? (double)counters->late_ns_sum / (double)counters->passed / 1000 : 0.0,
 		(double)counters->late_ns_max / 1000);
@@ -569,7 +690,7 @@ static void run(struct engine *engine, const sigset_t *while_asleep)
 		uint64_t wake_ns = earliest(end_ns, stats_ns);
 
 		if (engine->line.count)
-			wake_ns = earliest(wake_ns, line_first(&engine->line)->arrived_ns + engine->delay_ns);
+			wake_ns = earliest(wake_ns, line_first(&engine->line)->due_ns);
 		/* with more to do, sleep not at all but let signals in */
 		if (more)
 			ppoll(NULL, 0, &(struct timespec){0, 0}, while_asleep);
@@ -605,9 +726,10 @@ static double number(const char *name, const char *text, double low, double high
 }
 
 static const char usage[] =
-	"usage: vpnmesh-nfq --queue N [--delay-ms D] [--loss-pct P] [--limit PACKETS] [--seed S]\n"
+	"usage: vpnmesh-nfq --queue N [--delay-ms D] [--jitter-ms J] [--loss-pct P] [--burst-packets N]\n"
+	"                   [--reorder-pct P] [--rate-mbit R] [--limit PACKETS] [--seed S]\n"
 	"                   [--stats FILE] [--pidfile FILE] [--lifetime SECONDS] [--foreground]\n"
-	"Delays and drops the packets of one NFQUEUE. SIGTERM lets the waiting ones go and ends it,\n"
+	"Delays, reorders, paces and drops the packets of one NFQUEUE. SIGTERM lets the waiting ones go and ends it,\n"
 	"SIGUSR1 writes the statistics, SIGHUP starts the lifetime anew.\n";
 
 static struct options read_options(int argc, char **argv)
@@ -615,6 +737,8 @@ static struct options read_options(int argc, char **argv)
 	static const struct option known[] = {
 		{"queue", required_argument, NULL, 'q'},   {"delay-ms", required_argument, NULL, 'd'},
 		{"loss-pct", required_argument, NULL, 'p'}, {"limit", required_argument, NULL, 'n'},
+		{"jitter-ms", required_argument, NULL, 'j'}, {"burst-packets", required_argument, NULL, 'b'},
+		{"reorder-pct", required_argument, NULL, 'o'}, {"rate-mbit", required_argument, NULL, 'r'},
 		{"seed", required_argument, NULL, 's'},    {"stats", required_argument, NULL, 'f'},
 		{"pidfile", required_argument, NULL, 'i'}, {"lifetime", required_argument, NULL, 't'},
 		{"foreground", no_argument, NULL, 'g'},    {"help", no_argument, NULL, 'h'},
@@ -629,6 +753,10 @@ static struct options read_options(int argc, char **argv)
 		case 'd': options.delay_ms = number("delay-ms", optarg, 0, 60000); break;
 		/* 100 % is a firewall rule, not a lossy line */
 		case 'p': options.loss_pct = number("loss-pct", optarg, 0, 99.999); break;
+		case 'j': options.jitter_ms = number("jitter-ms", optarg, 0, 60000); break;
+		case 'b': options.burst_packets = number("burst-packets", optarg, 1, 100000); break;
+		case 'o': options.reorder_pct = number("reorder-pct", optarg, 0, 99.999); break;
+		case 'r': options.rate_mbit = number("rate-mbit", optarg, 0.001, 1000000); break;
 		case 'n': options.limit = (unsigned)number("limit", optarg, 1, 10000000); break;
 		case 's': options.seed = (uint64_t)number("seed", optarg, 0, 9007199254740992.0); break;
 		case 'f': options.stats = optarg; break;
@@ -645,16 +773,35 @@ static struct options read_options(int argc, char **argv)
 	return options;
 }
 
+/* from what was asked to what is drawn against; a chain starts in its bad state as often as it is there later */
+static void set_up(struct engine *engine)
+{
+	const struct options *options = &engine->options;
+	double loss = options->loss_pct / 100.0;
+
+	seed_random(engine->random, options->seed);
+	engine->delay_ns = (uint64_t)(options->delay_ms * (double)MILLISECOND_NS);
+	engine->jitter_ns = (uint64_t)(options->jitter_ms * (double)MILLISECOND_NS);
+	engine->loss_below = threshold(loss);
+	engine->reorder_below = threshold(options->reorder_pct / 100.0);
+	if (options->rate_mbit > 0)
+		engine->ns_per_byte = 8000.0 / options->rate_mbit;
+	if (options->burst_packets > 0) {
+		engine->leave_below = threshold(1.0 / options->burst_packets);
+		engine->enter_below = threshold(loss / (1.0 - loss) / options->burst_packets);
+		engine->in_burst = happens(engine, engine->loss_below);
+	}
+	engine->in_order = !options->reorder_pct && (!options->jitter_ms || options->rate_mbit > 0);
+	engine->gso = !options->loss_pct && !options->jitter_ms && !options->reorder_pct && !(options->rate_mbit > 0);
+}
+
 int main(int argc, char **argv)
 {
 	static struct engine engine;
 	sigset_t while_asleep;
 
 	engine.options = read_options(argc, argv);
-	engine.delay_ns = (uint64_t)(engine.options.delay_ms * (double)MILLISECOND_NS);
-	engine.gso = engine.options.loss_pct == 0;
-	engine.loss_below = (uint64_t)(engine.options.loss_pct / 100.0 * 18446744073709551616.0);
-	seed_random(engine.random, engine.options.seed);
+	set_up(&engine);
 	line_grow(&engine.line);
 	if (!engine.options.foreground)
 		go_background();

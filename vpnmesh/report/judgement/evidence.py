@@ -29,12 +29,13 @@ _PRINTED = 0.006
 
 
 class ConditionKind(StrEnum):
-    """What a condition impairs."""
+    """What a condition impairs; other is more than loss and delay, of which no need and no claim is judged."""
 
     NONE = "none"
     LOSS = "loss"
     DELAY = "delay"
     BOTH = "both"
+    OTHER = "other"
 
 
 def condition_kind(name: str) -> ConditionKind | None:
@@ -43,6 +44,8 @@ def condition_kind(name: str) -> ConditionKind | None:
         condition = Condition.parse(name)
     except InputError:
         return None
+    if not condition.is_plain:
+        return ConditionKind.OTHER
     if condition.loss_pct and condition.delay_ms:
         return ConditionKind.BOTH
     if condition.loss_pct:

@@ -1,0 +1,204 @@
+"""Jitter, loss in bursts, reordering, limited rates, ways that differ, known networks and IPv6, on real packets."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.live.engines import clear_all, has_netem, impair, impair_each, observe
+from tests.live.routed import PAIR, Routed, routed, small_testbed
+from tests.needs import missing
+from vpnmesh.condition import QUEUE_MS, Condition
+from vpnmesh.errors import CheckError
+from vpnmesh.impairment import burst, expected
+from vpnmesh.impairment.engine import Engine, check_held, impairment_for, impairments_for
+from vpnmesh.impairment.netem import NetemEngine
+from vpnmesh.impairment.nfqueue import NfqueueEngine
+from vpnmesh.lab.nfqueue.build import build
+from vpnmesh.model import Place, Placement
+from vpnmesh.tools import ping
+
+pytestmark = pytest.mark.live
+
+METER_BYTES = 12 + 8 + 20 + 14
+"""A datagram of the meter with its UDP, IP and Ethernet headers."""
+IPV6 = {"worker1": "fd00:20::2", "worker2": "fd00:30::2"}
+_IPV6 = """
+set -e
+sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.forwarding=1
+ip -6 addr add fd00:20::1/64 dev vlan20 nodad; ip -6 addr add fd00:30::1/64 dev vlan30 nodad
+for worker in 1:20 2:30; do
+  node=worker${worker%:*} net=fd00:${worker#*:}:
+  ip netns exec $node sysctl -qw net.ipv6.conf.all.disable_ipv6=0
+  ip -n $node -6 addr add $net:2/64 dev eth0 nodad; ip -n $node -6 route add default via $net:1
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Routed]:
+    with routed(small_testbed()) as namespaces:
+        yield namespaces
+
+
+@pytest.fixture(scope="module")
+def nfqueue(tmp_path_factory: pytest.TempPathFactory) -> NfqueueEngine:
+    return NfqueueEngine(str(build(tmp_path_factory.mktemp("engine") / "vpnmesh-nfq")))
+
+
+@pytest.fixture(params=["nfqueue", "netem"])
+def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) -> Engine:
+    """Each engine that this kernel can carry."""
+    if request.param == "nfqueue":
+        return nfqueue
+    if not has_netem(net):
+        missing("netem", "this kernel has no netem (sch_netem)")
+    return NetemEngine()
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    """Whatever a test set, the next one finds nothing of it."""
+    yield
+    clear_all()
+
+
+def set_held(
+    net: Routed, engine: Engine, name: str, placement: Placement | None = None, seed: int = 7
+) -> None:
+    """Set a condition both ways, and have it read back."""
+    asked = Condition.parse(name)
+    parts = impairments_for(engine, net.testbed, PAIR, asked, placement or Placement(), seed)
+    impair_each(net, engine, parts)
+    for target, part in parts:
+        check_held(observe(net, engine, target), part)
+
+
+def best_of(net: Routed, packets: int, per_second: int, delay: str) -> dict[str, Any]:
+    """The meter's report with the least of that delay; a minute's runs at most, for load only adds."""
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 30
+    while len(found) < 2 or (len(found) < 6 and time.monotonic() < deadline):
+        found.append(net.meter("worker1", "worker2", packets, per_second))
+    return min(found, key=lambda report: float(report[delay] if delay == "max_ms" else report[delay][1]))
+
+
+def test_losses_come_in_bursts(net: Routed, engine: Engine) -> None:
+    """Of 50,000 packets a chain loses as many as it should (bounds of 1e-6), in as few runs as so many bursts make."""
+    way = Condition.parse("burst-loss-5pct-8packets")
+    set_held(net, engine, way.name)
+    seen = net.meter("worker1", "worker2", 50_000)
+    lost = 50_000 - seen["received"]
+    low, high = expected.bounds_of_loss(50_000, [way])
+    assert low <= lost <= high
+    fewest, most = expected.runs_bounds(seen["lost_runs"], 50_000, 8)
+    assert fewest <= lost <= most
+    assert seen["lost_runs"] < lost / 4
+
+
+def test_a_seed_is_a_sequence_of_losses(net: Routed, nfqueue: NfqueueEngine) -> None:
+    """The same seed loses the same packets again, and another one others."""
+    found = []
+    for seed in (3, 3, 4):
+        set_held(net, nfqueue, "burst-loss-20pct-4packets", seed=seed)
+        seen = net.meter("worker1", "worker2", 2000, per_second=10_000)
+        found.append((seen["received"], seen["lost_runs"]))
+        clear_all()
+    assert found[0] == found[1] != found[2]
+
+
+def test_jitter_is_even_and_reorders(net: Routed, engine: Engine) -> None:
+    """Quartiles of 50 +- 20 ms are 40, 50, 60; packets a ms apart overtake each other."""
+    set_held(net, engine, "delay-50ms+jitter-20ms")
+    seen = best_of(net, 3000, 4000, "quartiles_ms")
+    assert [round(one) for one in seen["quartiles_ms"]] == [pytest.approx(one, abs=2) for one in (40, 50, 60)]
+    assert 30 <= seen["min_ms"] <= 31
+    assert seen["overtaken"] > 1000
+
+
+def test_with_a_rate_jitter_keeps_the_order(net: Routed, engine: Engine) -> None:
+    """Behind one queue no packet overtakes another, and none is earlier than the delay less its jitter."""
+    set_held(net, engine, "delay-50ms+jitter-20ms+rate-100mbit")
+    seen = net.meter("worker1", "worker2", 3000, per_second=4000)
+    assert seen["received"] == 3000
+    assert seen["overtaken"] <= (0 if isinstance(engine, NfqueueEngine) else 3)
+    assert seen["min_ms"] >= 30
+    assert seen["median_ms"] > 50
+
+
+def test_as_many_skip_the_delay_as_are_reordered(net: Routed, engine: Engine) -> None:
+    """Of 20,000 packets 5 % come at once (bounds of 1e-6), and all others 50 ms later."""
+    set_held(net, engine, "delay-50ms+reorder-5pct")
+    seen = net.meter("worker1", "worker2", 20_000, per_second=10_000)
+    low, high = expected.early_bounds(20_000, [Condition.parse("delay-50ms+reorder-5pct")])
+    assert low <= seen["early"] <= high
+    assert seen["median_ms"] >= 50
+    assert seen["received"] == 20_000
+
+
+def test_a_rate_is_kept_and_its_queue_is_short(net: Routed, engine: Engine) -> None:
+    """Of twice as much 5 Mbit/s arrive within 2 %; what waits is what the queue holds, and the rest is lost."""
+    set_held(net, engine, "rate-5mbit")
+    per_second = round(10e6 / 8 / METER_BYTES)
+    seen = net.meter("worker1", "worker2", 2 * per_second, per_second)
+    through = (seen["received"] - 1) * METER_BYTES * 8 / seen["span_ms"] / 1000
+    assert through == pytest.approx(5, rel=0.02)
+    assert seen["max_ms"] >= 0.9 * QUEUE_MS
+    assert seen["quartiles_ms"][2] <= 1.1 * QUEUE_MS
+    assert seen["overtaken"] <= (0 if isinstance(engine, NfqueueEngine) else per_second // 500)
+
+
+def test_ways_differ(net: Routed, engine: Engine) -> None:
+    """50 ms forth and 150 ms back are 200 ms to a ping, and each to what goes one way."""
+    set_held(net, engine, "delay-50ms+back-delay-150ms")
+    assert 50 <= net.meter("worker1", "worker2", 200, 1000)["min_ms"] < 52
+    assert 150 <= net.meter("worker2", "worker1", 200, 1000)["min_ms"] < 152
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lte", "vpn-bench-high", "delay-30ms+jitter-10ms+reorder-5pct+burst-loss-5pct-4packets+rate-10mbit"],
+)
+def test_the_proof_believes_it(net: Routed, engine: Engine, name: str) -> None:
+    """The burst and the train that cells are checked with pass; with nothing set they do not."""
+    asked, address = Condition.parse(name), net.address("worker2")
+    clean = ping.parse(net.check("worker1", *ping.argv(address, 10, interval_s=0.02)))
+    with pytest.raises(CheckError):
+        prove(net, asked, net.gather("worker1", burst.burst(address, (), asked, Placement())), clean)
+    set_held(net, engine, name)
+    prove(net, asked, net.gather("worker1", burst.burst(address, (), asked, Placement())), clean)
+
+
+def prove(net: Routed, asked: Condition, seen: ping.PingSummary, clean: ping.PingSummary) -> None:
+    """As a run does, with the best of three trains."""
+    burst.check_burst(seen, asked, Placement(), clean)
+    if not any(way.rate_mbit_s for way in expected.ways_crossed(asked, Placement())):
+        return
+    for left in (2, 1, 0):
+        train = net.gather("worker1", burst.train(net.address("worker2"), (), asked, Placement()))
+        try:
+            burst.check_train(train, asked, Placement(), clean)
+        except CheckError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def test_ipv6_is_impaired_with_the_whole_device(net: Routed, engine: Engine) -> None:
+    """What crosses the device as IPv6 is delayed and lost alike; between two prefixes of IPv4 it passes by."""
+    net.check("firewall", "sh", "-c", _IPV6)
+    name = "delay-50ms+loss-20pct"
+    set_held(net, engine, name)
+    seen = net.meter("worker1", "worker2", 2000, 4000, address=IPV6["worker2"])
+    low, high = expected.loss_bounds(2000, 20)
+    assert low <= 2000 - seen["received"] <= high
+    assert 50 <= seen["min_ms"] < 52
+    clear_all()
+    impair(net, engine, impairment_for(Condition.parse(name), Placement()), Placement(Place.VLAN_PAIR))
+    beside = net.meter("worker1", "worker2", 200, 4000, address=IPV6["worker2"])
+    assert beside["received"] == 200
+    assert beside["min_ms"] < 50
+    assert math.isclose(net.meter("worker1", "worker2", 200, 4000)["min_ms"], 50, abs_tol=2)
