@@ -1,8 +1,9 @@
 """The kinds of NAT that a node can be put behind, and the routers on the firewall node that make them.
 
-Each node gets a router of its own: a network namespace between its port and the rest of the firewall, with its own table
-of connections, since two NATs in one table cannot be told apart (docs/decisions/0123-a-router-per-node.md). All that is
-made has one prefix, and `taken_away` removes it whatever state a crash left it in. The words are those of RFC 4787.
+Each node gets a router of its own: a network namespace between its port and the rest of the firewall, with its own
+table of connections, since two NATs in one table get in each other's way (docs/decisions/0123-a-router-per-node.md).
+All that is made has one prefix, and `taken_away_argv` removes it whatever state a crash left it in. The words are those
+of RFC 4787.
 """
 
 from collections.abc import Mapping
@@ -86,7 +87,8 @@ _LINK_ADDRESSES = 8
 # constant script; what is not there is no error
 _TAKE_AWAY = """
 while ip rule del pref "$1" 2> /dev/null; do :; done
-for link in $(ip -o link show type veth | sed -n 's/^[0-9]*: \\(vm[io][0-9]*\\)[@:].*/\\1/p'); do ip link del "$link"; done
+ip -o link show type veth | sed -n 's/^[0-9]*: \\(vm[io][0-9]*\\)[@:].*/\\1/p' \\
+  | while read -r link; do ip link del "$link"; done
 for space in $(ip netns list 2> /dev/null | cut -d ' ' -f 1 | grep "^$2"); do ip netns del "$space"; done
 nft delete table inet "$3" 2> /dev/null
 true
@@ -141,7 +143,7 @@ def kind_named(name: str, place: str = "--kinds") -> NatKind:
 
 
 def hidden_nodes(testbed: Testbed, kinds: Mapping[str, NatKind]) -> tuple[HiddenNode, ...]:
-    """The nodes that get routers; UnavailableError for a kind that no router makes, or a VLAN without a free address."""
+    """The nodes that get routers; UnavailableError for a kind that no router makes, or without a free address."""
     chosen = [(testbed.node(name), kind) for name, kind in kinds.items() if kind is not NatKind.NONE]
     for node, kind in chosen:
         if kind not in BEHAVIOURS:
@@ -153,7 +155,7 @@ def hidden_nodes(testbed: Testbed, kinds: Mapping[str, NatKind]) -> tuple[Hidden
 
 
 def shown_address(testbed: Testbed, node: Node) -> IPv4Address:
-    """The last address of the node's VLAN that nobody has: others reach it through the firewall as they reach the node."""
+    """The last address of the node's VLAN that nobody has: others reach it on the same way as the node."""
     vlan = testbed.vlan(node.leg.vid)
     taken = {vlan.gateway, *(leg.address.ip for one in testbed.nodes for leg in one.legs)}
     free = [address for address in vlan.prefix.hosts() if address not in taken]

@@ -40,7 +40,9 @@ def removed() -> Fact[Plan]:
 
     def plan(completed: Sequence[Completed]) -> Plan:
         found = completed[0].stdout.strip()
-        return Plan((Command(taken_away_argv()),), unified_diff("NAT routers", found, "")) if found else Plan()
+        return (
+            Plan((Command(taken_away_argv()),), unified_diff("NAT routers", found, "")) if found else Plan()
+        )
 
     return Fact((Command(("sh", "-c", _LIST, "sh", PREFIX, str(RULE_PREFERENCE))),), plan)
 

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 READY, FAILED = "ready", "failed: "
 AGAIN_S, PUNCH_EVERY_S, MEET_S, LAST_S = 0.2, 0.05, 20.0, 0.4
@@ -44,8 +44,13 @@ def udp(port: int = 0) -> socket.socket:
     one = socket.socket(type=socket.SOCK_DGRAM)
     one.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
     one.bind(("", port))
-    one.setblocking(False)
+    one.settimeout(0)
     return one
+
+
+def address_of(words: object) -> Address:
+    """An address as JSON has it."""
+    return (str(words[0]), int(words[1])) if isinstance(words, list) else ("", 0)
 
 
 def send(one: socket.socket, token: str, to: Address, **words: object) -> None:
@@ -63,11 +68,15 @@ def take(one: socket.socket, token: str) -> tuple[dict[str, object], Address, in
             return None
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    hops = [struct.unpack("i", data[:4])[0] for level, kind, data in notes if (level, kind) == (0, socket.IP_TTL)]
+    hops = [
+        struct.unpack("i", data[:4])[0] for level, kind, data in notes if (level, kind) == (0, socket.IP_TTL)
+    ]
     return message, sender, hops[0] if hops else 0
 
 
-def messages(one: socket.socket, token: str, seconds: float) -> Iterator[tuple[dict[str, object], Address, int]]:
+def messages(
+    one: socket.socket, token: str, seconds: float
+) -> Iterator[tuple[dict[str, object], Address, int]]:
     """What comes within so many seconds."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
@@ -108,8 +117,7 @@ def reply(
         send(ports[1], token, sender, by="port")
         send(ports[0], token, (str(message["helper"]), ports[0].getsockname()[1]), wish="help", target=sender)
     elif wish == "help":
-        address, port = message["target"]  # type: ignore[misc]
-        send(ports[0], token, (str(address), int(port)), by="address")
+        send(ports[0], token, address_of(message["target"]), by="address")
     elif wish == "meet":
         known[str(message["me"])] = sender
         send(one, token, sender, peer=known.get(str(message["other"])))
@@ -168,8 +176,8 @@ def met(one: socket.socket, token: str, meeting: Address, me: str, other: str) -
     while time.monotonic() < until:
         send(one, token, meeting, wish="meet", me=me, other=other)
         for message, _, _ in messages(one, token, AGAIN_S):
-            if isinstance(peer := message.get("peer"), list):
-                return str(peer[0]), int(peer[1])
+            if peer := message.get("peer"):
+                return address_of(peer)
     return None
 
 
@@ -208,7 +216,8 @@ def ask(token: str, limit_s: float, *words: str) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, end)
     role, word, limit, *rest = sys.argv[1:]
+    roles: dict[str, Callable[..., None]] = {"answer": answer, "ask": ask}
     try:
-        {"answer": answer, "ask": ask}[role](word, float(limit), *rest)
+        roles[role](word, float(limit), *rest)
     except OSError as error:
         say(f"{FAILED}{error}")
