@@ -33,7 +33,7 @@ from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.firewall import FirewallRun, run_id
-from workflows.run.intents import of_lease, of_scenario
+from workflows.run.intents import of_lease, of_nat_kinds, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
@@ -98,7 +98,8 @@ def main(
     refuse_beside_cluster(testbed, "nat_grid")
     site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
-    may_change(site, inventory, [of_lease(site), *(of_scenario(site, one) for one in scenarios)])
+    intents = [of_lease(site), of_nat_kinds(site), *(of_scenario(site, one) for one in scenarios)]
+    may_change(site, inventory, intents)
     files.prepare()
     try:
         with interruptible(nr), lab_for(testbed, console), leased(site, f"nat-grid-{run_id(out)}"):
