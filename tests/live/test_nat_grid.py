@@ -65,7 +65,7 @@ def test_a_kind_that_is_not_there_is_disproven(bare: Site, monkeypatch: pytest.M
 def test_a_small_grid(bare: Site, tmp_path: Path) -> None:
     """Direct where a hole can be punched, relayed where none can, with the packets of that.
 
-    A second call has nothing to do. The pair that no router makes is told as unavailable, and is no failure of the product.
+    A second call has nothing to do. The pair that no router makes is told as unavailable, and is no failure of anybody.
     """
     need(bare, "headscale-direct")
     pairs = "port-restricted>port-restricted,symmetric>symmetric,none>ipv6-only"

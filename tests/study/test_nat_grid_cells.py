@@ -79,6 +79,23 @@ def test_a_record_comes_back_as_it_was_kept() -> None:
         read_lines(f"{line_of(RECORD)}\n{{}}\n{line_of(RECORD)}\n", "cells.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (f'"solution":"{NAME}"', '"solution":"../../etc/x"'),
+        ('"capture":""', '"capture":"packets/../../x"'),
+        ('"first_packet_s":2.5', '"first_packet_s":NaN'),
+        ('"rate_mbit_s":120.0', '"rate_mbit_s":-1'),
+    ],
+)
+def test_what_no_cell_can_hold_is_refused(right: str, wrong: str) -> None:
+    """Names become files, and figures are figures."""
+    line = line_of(RECORD)
+    assert right in line
+    with pytest.raises(InputError, match="is no cell of a NAT grid"):
+        read_lines(f"{line.replace(right, wrong)}\n", "cells.jsonl")
+
+
 def test_seconds_of_a_pair_that_is_direct_at_once() -> None:
     """First packet and direct are the same moment, and nobody watches on."""
     assert first_packet_s(DIRECT) == direct_s(DIRECT) == 0

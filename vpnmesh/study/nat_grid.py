@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations_with_replacement
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from vpnmesh.errors import InputError
 from vpnmesh.firewall.nat_kinds import BEHAVIOURS, NatKind, kind_named
@@ -66,6 +67,12 @@ class NatPair:
         return cls(kind_named(client.strip(), "--pairs"), kind_named(server.strip(), "--pairs"))
 
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# both become names of files
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+CaptureName = Annotated[str, Field(pattern=r"^(packets/[a-z0-9][a-z0-9.-]*)?$")]
+
+
 @dataclass(frozen=True, slots=True)
 class NatRecord:
     """One cell as it was measured. Seconds count from the start of both ends' programs; None where it never came.
@@ -74,21 +81,21 @@ class NatRecord:
     `punched` whether a bare UDP hole could be punched between them just before, `capture` the file of packets.
     """
 
-    solution: str
+    solution: Slug
     scenario: str
     client: NatKind
     server: NatKind
     found: Found
     at: str
     reason: str = ""
-    first_packet_s: float | None = None
-    direct_s: float | None = None
-    rate_mbit_s: float | None = None
-    relay_share: float | None = None
+    first_packet_s: Amount | None = None
+    direct_s: Amount | None = None
+    rate_mbit_s: Amount | None = None
+    relay_share: Amount | None = None
     punched: bool | None = None
     proof: dict[str, str] = field(default_factory=dict)
-    capture: str = ""
-    seconds: float = 0.0
+    capture: CaptureName = ""
+    seconds: Amount = 0.0
 
     @property
     def pair(self) -> NatPair:

@@ -31,7 +31,7 @@ class GridFiles:
         """What is known, by solution and pair; the last line of a cell is the one that counts."""
         path = self.folder / CELLS
         try:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            text = path.read_bytes().decode(errors="replace") if path.exists() else ""
         except OSError as error:
             raise unreadable(path, error) from error
         return {(one.solution, one.pair): one for one in read_lines(text, str(path))}
