@@ -9,7 +9,6 @@ from nornir.core.task import Result
 import tasks
 from vpnmesh.cluster import INSTALLERS
 from vpnmesh.errors import NodeUnreachableError, UnavailableError, VpnmeshError
-from vpnmesh.firewall.nftables import is_linux_router
 from vpnmesh.firewall.policy import policy_named
 from vpnmesh.impairment.engine import Engine, everywhere
 from vpnmesh.impairment.netem import NetemEngine
@@ -77,7 +76,7 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
     )
     if site.testbed.firewall.name in gone:
         return
-    if is_linux_router(site.nr.inventory.hosts[site.testbed.firewall.name].get("firewall_driver")):
+    if site.testbed.firewall.name in site.all_nodes:
         yield from there.removed("NAT routers", [site.testbed.firewall.name], tasks.clear_nat_kinds)
     if left.mark is not None and not dry_run:
         yield _rolled_back(site, left.mark)
