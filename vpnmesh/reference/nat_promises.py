@@ -40,9 +40,10 @@ class Product:
     promises: tuple[Promise, ...]
 
     def promise(self, client: NatKind, server: NatKind) -> Promise | None:
-        """What is promised of that pair, None where nothing is, or where a kind is none of the classes."""
+        """What is promised of that pair, None where nothing is, or where the pair is none of the classes."""
         one, other = class_of(client), class_of(server)
-        if one is None or other is None:
+        # what products say of easy NATs is said of two different ones
+        if one is None or other is None or not (BEHAVIOURS[client].hairpins or BEHAVIOURS[server].hairpins):
             return None
         return next((promise for promise in self.promises if promise.is_of(one, other)), None)
 

@@ -1,7 +1,8 @@
 """A NAT grid as a picture per solution and as a page: the path that was found beside the one that is promised."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ COLOURS: Mapping[Found, str] = {
 }
 """Of a cell's ground; its word stands in the cell, so that nothing hangs on the colour alone."""
 _CELL_INCHES = (1.12, 0.62)
+_LEFT_INCHES, _FOOT_INCHES, _HEAD_INCHES, _LEAST_INCHES = 1.4, 0.5, 0.7, 3.4
 _GROUND = 0.28
 _COLUMNS = (
     *("client", "server", "hole punched bare", "promised", "found", "as promised"),
@@ -44,8 +46,8 @@ def kinds_of(records: Iterable[NatRecord]) -> tuple[NatKind, ...]:
 
 def promise_of(record: NatRecord) -> Promise | None:
     """What the product's own words say of the cell."""
-    product = products().get(record.solution)
-    return product.promise(record.client, record.server) if product else None
+    known = products().get(record.solution)
+    return known.promise(record.client, record.server) if known else None
 
 
 def kept(record: NatRecord) -> bool | None:
@@ -135,30 +137,30 @@ def _number(value: float | None) -> str:
 
 def _figure(solution: str, records: Sequence[NatRecord]) -> Figure:
     kinds = kinds_of(records)
-    cells = {one.pair: one for one in records}
-    width, height = (size * max(3, len(kinds)) for size in _CELL_INCHES)
-    drawn = Figure(figsize=(width + 1.5, height + 1.35))
-    whole_width, whole_height = width + 1.5, height + 1.35
-    axes = drawn.add_axes(
-        (1.4 / whole_width, 0.55 / whole_height, _CELL_INCHES[0] * len(kinds) / whole_width,
-         _CELL_INCHES[1] * len(kinds) / whole_height)
-    )  # fmt: skip
+    width, height = (inches * len(kinds) for inches in _CELL_INCHES)
+    # the legend and the title need their room however few kinds there are
+    size = (max(width, _LEAST_INCHES) + _LEFT_INCHES + 0.1, height + _FOOT_INCHES + _HEAD_INCHES)
+    drawn = Figure(figsize=size)
+    place = (_LEFT_INCHES / size[0], _FOOT_INCHES / size[1], width / size[0], height / size[1])
+    axes = drawn.add_axes(place)
     _frame(axes, kinds)
-    for row, client in enumerate(kinds):
-        for column, server in enumerate(kinds):
-            record = cells.get(NatPair(client, server))
-            if record is not None:
-                _cell(axes, row, column, record)
-    drawn.suptitle(
-        f"{solution}: path found, by the kinds of NAT of client and server", x=0.02, ha="left", fontsize=9.5
-    )
-    used = dict.fromkeys(one.found for one in sorted(records, key=lambda one: list(Found).index(one.found)))
-    handles = [Patch(facecolor=COLOURS[found], alpha=_GROUND, label=str(found)) for found in used]
+    cells = {one.pair: one for one in records}
+    for (row, client), (column, server) in product(enumerate(kinds), repeat=2):
+        if record := cells.get(NatPair(client, server)):
+            _cell(axes, row, column, record)
+    title = f"{solution}: path found, by the kinds of NAT of client (rows) and server"
+    drawn.suptitle(title, x=0.02, ha="left", fontsize=9.5)
+    _legend(drawn, {one.found for one in records})
+    return drawn
+
+
+def _legend(drawn: Figure, found: Container[Found]) -> None:
+    used = [one for one in Found if one in found]
+    handles = [Patch(facecolor=COLOURS[one], alpha=_GROUND, label=str(one)) for one in used]
     handles.append(
         Patch(facecolor="none", edgecolor=COLOURS[Found.NOTHING], linewidth=1.6, label="not as promised")
     )
     drawn.legend(handles=handles, loc="lower center", ncols=len(handles))
-    return drawn
 
 
 def _frame(axes: Axes, kinds: Sequence[NatKind]) -> None:
@@ -174,23 +176,17 @@ def _frame(axes: Axes, kinds: Sequence[NatKind]) -> None:
 
 
 def _cell(axes: Axes, row: int, column: int, record: NatRecord) -> None:
-    colour = COLOURS[record.found]
-    axes.add_patch(
-        Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, facecolor=colour, alpha=_GROUND, linewidth=0)
-    )
+    corner, size = (column - 0.47, row - 0.46), (0.94, 0.92)
+    axes.add_patch(Rectangle(corner, *size, facecolor=COLOURS[record.found], alpha=_GROUND, linewidth=0))
     if kept(record) is False:
         edge = COLOURS[Found.NOTHING]
-        axes.add_patch(
-            Rectangle(
-                (column - 0.47, row - 0.46), 0.94, 0.92, facecolor="none", edgecolor=edge, linewidth=1.6
-            )
-        )
+        axes.add_patch(Rectangle(corner, *size, facecolor="none", edgecolor=edge, linewidth=1.6))
     figures = [
         f"first {_number(record.first_packet_s)} s" if record.first_packet_s is not None else "",
         f"direct {_number(record.direct_s)} s" if record.direct_s is not None else "",
         f"{record.rate_mbit_s:.0f} Mbit/s" if record.rate_mbit_s is not None else "",
     ]
-    axes.text(column, row - 0.22, str(record.found), ha="center", va="center", fontsize=8, weight="bold")
+    axes.text(column, row - 0.26, str(record.found), ha="center", va="center", fontsize=8, weight="bold")
     axes.text(
         column, row + 0.14, "\n".join(one for one in figures if one), ha="center", va="center", fontsize=6
     )
