@@ -15,7 +15,8 @@ START_S = 20.0
 LIMIT_S = 90.0
 """After this a program ends by itself."""
 CAPTURED_LINES = 400
-"""So many packets of a cell are listed at most."""
+CAPTURED_OF_FLOW = 6
+"""So many packets of a cell are listed at most, and of each flow in each direction."""
 
 
 def answer(token: str) -> tuple[str, ...]:
@@ -33,7 +34,7 @@ def ask(
 
 def list_headers(interfaces: tuple[str, ...], limit_s: float) -> tuple[str, ...]:
     """Print a line per packet of these interfaces, as many as are kept."""
-    return _called(_CAPTURE, f"{limit_s:g}", str(CAPTURED_LINES), *interfaces)
+    return _called(_CAPTURE, f"{limit_s:g}", str(CAPTURED_LINES), str(CAPTURED_OF_FLOW), *interfaces)
 
 
 def _called(program: str, *words: str) -> tuple[str, ...]:

@@ -43,8 +43,10 @@ def refuse_without_router(site: Site) -> None:
 
 def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
     """Put these nodes behind fresh routers; returns by which address others see those that are hidden."""
+    # what no router makes is refused before anything is touched
+    shown = shown_addresses(site.testbed, kinds)
     run_on(site.nr, [site.testbed.firewall.name], tasks.set_nat_kinds, testbed=site.testbed, kinds=kinds)
-    return shown_addresses(site.testbed, kinds)
+    return shown
 
 
 @contextlib.contextmanager

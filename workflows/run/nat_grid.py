@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import tasks
 from tasks.nat import HeaderCapture
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
-from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes
+from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes, shown_addresses
 from vpnmesh.model import Pair, Scenario
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.stages import stages_of
@@ -109,6 +109,7 @@ def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
 
 def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCapture) -> NatRecord:
     kinds = {grid.ends.client: pair.client, grid.ends.server: pair.server}
+    shown_addresses(grid.site.testbed, kinds)
     _stop(grid)
     shown = set_kinds(grid.site, kinds)
     proof = prove_kinds(grid.site, kinds)
