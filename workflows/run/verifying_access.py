@@ -73,7 +73,7 @@ def _begin(checks: Verifier, topic: str) -> None:
     """The direct scenario, where it has rules that can be changed while it runs."""
     deployed = checks.up(checks.direct)
     if not deployed.solution.access(deployed.mesh, None):
-        raise lacks(checks, topic, "has no rules between members")
+        raise lacks(checks, topic, "nothing here says how its rules are changed while it runs")
     if len(checks.site.k8s) < 3:  # noqa: PLR2004 - two that are parted, and one that is not
         raise UnavailableError("a third member is needed, and the testbed has two")
 

@@ -27,7 +27,7 @@ def registration(checks: Verifier) -> list[Observation]:
     joined = sorted(deployed.statuses)
     refusal = deployed.solution.refusal(deployed.mesh)
     if refusal is None:
-        raise UnavailableError(_lacks(checks, "unattended-registration", "has no key for joining"))
+        raise UnavailableError(_lacks(checks, "unattended-registration", "nothing here says how a key of it is taken back"))
     refused = _refused(checks, refusal)
     back = checks.rejoin()
     return [
@@ -139,7 +139,7 @@ def control_plane_down(checks: Verifier) -> list[Observation]:
         )
     before = _running(checks, node, deployed.solution.processes)
     if not before:
-        raise UnavailableError(_lacks(checks, "control-plane-down", f"runs no program on {node}"))
+        raise UnavailableError(_lacks(checks, "control-plane-down", f"no program of it runs on {node}"))
     checks.control().kill("control")
     during = _running(checks, node, deployed.solution.processes)
     pairs = [(checks.client, checks.server), (checks.third, checks.client)]

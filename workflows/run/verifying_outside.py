@@ -118,7 +118,7 @@ def subnet_router(checks: Verifier) -> list[Observation]:
     gateway = Gateway(member, provisional.BEHIND, provisional.LINK)
     stages = deployed.solution.gateway(deployed.mesh, gateway)
     if not stages:
-        raise lacks(checks, "subnet-routers", "has no way to a network behind a member")
+        raise lacks(checks, "subnet-routers", "nothing here says how a member of it is made a gateway")
     with _put(checks, {member: provisional.network_behind()}, {member: provisional.no_network_behind()}):
         before = _reaches(checks)
         checks.stages(stages)
