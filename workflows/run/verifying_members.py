@@ -27,7 +27,9 @@ def registration(checks: Verifier) -> list[Observation]:
     joined = sorted(deployed.statuses)
     refusal = deployed.solution.refusal(deployed.mesh)
     if refusal is None:
-        raise UnavailableError(_lacks(checks, "unattended-registration", "nothing here says how a key of it is taken back"))
+        raise UnavailableError(
+            _lacks(checks, "unattended-registration", "nothing here says how a key of it is taken back")
+        )
     refused = _refused(checks, refusal)
     back = checks.rejoin()
     return [
