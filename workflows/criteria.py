@@ -13,7 +13,7 @@ examples:
   python -m workflows.criteria --verify headscale --plan             what would be tried, and how it could fail
   python -m workflows.criteria --verify headscale                    on the lab; evidence in criteria/headscale
   python -m workflows.criteria --verify netbird --only full-mesh,acl --inventory my-testbed
-  python -m workflows.criteria --basis verified --verified criteria  with what was found there
+  python -m workflows.criteria --basis verified --verified criteria          with what was found there
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
