@@ -1,4 +1,4 @@
-"""`workflows.criteria --verify` on the lab: what holds is met; and where it does not hold, the same check says unmet."""
+"""`workflows.criteria --verify` on the lab: what holds is met, and where it does not the same check says unmet."""
 
 import subprocess
 import sys
@@ -81,7 +81,7 @@ def test_rules_that_change_nothing_are_unmet(checks: Verifier, monkeypatch: pyte
 def test_what_leaves_is_counted_whoever_sends_it(checks: Verifier) -> None:
     """A stranger on a member pings the outside meanwhile."""
     checks.up(checks.direct)
-    script = "timeout 60 ping -i 0.5 203.0.113.50 > /dev/null 2>&1 &"
+    script = "timeout 20 ping -i 0.5 203.0.113.50 > /dev/null 2>&1 &"
     # it needs a route before the check makes one: it tries again until there is one
     checks.run(
         checks.client,

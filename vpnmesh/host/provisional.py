@@ -40,12 +40,12 @@ def no_default_route(gateway: IPv4Address) -> Fact[Plan]:
     """Ensure that our default route is gone; another one stays."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        if f"metric {METRIC}" not in completed[0].stdout:
+        if not completed[0].stdout.strip():
             return Plan()
         remove = Command(("ip", "route", "del", *_route(gateway)), ok=(0, 2))
         return Plan((remove,), unified_diff("default route", f"via {gateway}", ""))
 
-    return Fact((Command(("ip", "route", "show", "default")),), plan)
+    return Fact((Command(("ip", "route", "show", "default", "metric", METRIC)),), plan)
 
 
 def _route(gateway: IPv4Address) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
 from vpnmesh.errors import CommandError, UnavailableError
+from vpnmesh.firewall.policy import SSH_PORT
 from vpnmesh.host import provisional
 from vpnmesh.plan import Command, Fact, Plan, at_most
 from vpnmesh.solutions.control import Gateway
@@ -73,10 +74,14 @@ def _leaving(checks: Verifier, heard: flows.Heard) -> list[flows.Flow]:
     """Flows to addresses that are neither of the testbed nor of one link alone."""
     bed = checks.site.testbed
     ours = [*(vlan.prefix for vlan in bed.vlans), bed.overlay, bed.pods]
+    managed = {name for node in bed.nodes for name in (str(node.underlay), node.management)}
 
     def leaves(flow: flows.Flow) -> bool:
         to = flow.destination
         if to.is_multicast or to.is_link_local or to.is_loopback or str(to) == "255.255.255.255":
+            return False
+        if flow.source_port == SSH_PORT and str(flow.source) in managed:
+            # our own words with the node
             return False
         return not (isinstance(to, IPv4Address) and any(to in prefix for prefix in ours))
 
