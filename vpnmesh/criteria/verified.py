@@ -131,7 +131,16 @@ def statements_block(catalogue: CriteriaCatalogue, found: Verification) -> str:
     wanted: dict[str, object] = {"sources": {source.id: {"text": source.text, "url": ""}}}
     wanted |= {"observations": [block]} if cells else {}
     wanted |= {"usability": rows} if rows else {}
-    return yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.dump(wanted, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that is there twice out twice, as a person would."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Never an alias."""
+        del data
+        return True
 
 
 def _note(finding: Finding) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.errors import CommandError, UnavailableError, VpnmeshError
 from vpnmesh.solutions.protocol import Refusal
 from vpnmesh.stages import stages_of
 from vpnmesh.tools.ping import PingSummary
@@ -62,8 +62,16 @@ def _refused(checks: Verifier, refusal: Refusal) -> Observation:
     try:
         run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
     except HostsFailedError as error:
-        return seen(f"{member} tries a key that was taken back", wanted, error, holds=True, text=str(error))
+        said = f"it is refused: {_words(error.first)}"
+        return seen(f"{member} tries a key that was taken back", wanted, said, holds=True, text=str(error))
     return seen(f"{member} tries a key that was taken back", wanted, "it is let in", holds=False)
+
+
+def _words(error: BaseException) -> str:
+    """What the program itself said last, where one failed."""
+    if isinstance(error, CommandError):
+        return (error.stderr.strip().splitlines() or [f"exit {error.exit_code}"])[-1]
+    return str(error)
 
 
 def lifecycle(checks: Verifier) -> list[Observation]:
