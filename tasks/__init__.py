@@ -12,6 +12,7 @@ from tasks.cluster import (
 )
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.flows import watch_flows
 from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.host_key import read_host_key
 from tasks.impairment import (
@@ -31,6 +32,7 @@ from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst, ping_paths, ping_train
 from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
+from tasks.provisional import put_for_a_while
 from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.secrecy import listen_for_marker
 from tasks.switch import read_ports, set_access_vlans
@@ -71,6 +73,7 @@ __all__ = [
     "probe_reach",
     "probe_relay_share",
     "push_file",
+    "put_for_a_while",
     "put_sysctls_back",
     "reach_pods",
     "read_answers",
@@ -101,5 +104,6 @@ __all__ = [
     "set_sysctls",
     "start_header_capture",
     "time_api",
+    "watch_flows",
     "withdraw_files",
 ]

@@ -29,6 +29,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_cluster_command_live.py": 300,
     "tests/live/test_cluster_health.py": 240,
     "tests/live/test_crash_live.py": 90,
+    "tests/live/test_criteria_verify.py": 90,
     "tests/live/test_dask.py": 60,
     "tests/live/test_dask_mesh.py": 45,
     "tests/live/test_doctor_live.py": 30,

@@ -62,7 +62,9 @@ COMMANDS = {
     "workers": CommandEntry(
         "workflows.workers", "Run tasks from other sites, by Dask workers that are there."
     ),
-    "criteria": CommandEntry("workflows.criteria", "Show which VPNs meet the essential criteria on a date."),
+    "criteria": CommandEntry(
+        "workflows.criteria", "Show which VPNs meet the essential criteria, or try them live."
+    ),
     "repl": CommandEntry("workflows.repl", "Open a Python prompt with the testbed in it."),
     "lab": CommandEntry("vpnmesh.lab.__main__", "Bring the emulated testbed up and down, and look into it."),
 }

@@ -132,6 +132,11 @@ examples:
 @click.option("--advise", is_flag=True, help="Also say which VPN for which need, and why (advice.json).")
 @click.option("--need", "needs", metavar="ID,...", help="With --advise: only these needs.")
 @click.option(
+    "--verified",
+    type=_FOLDER,
+    help="Count what `criteria --verify` found in this folder before what is claimed.",
+)
+@click.option(
     "--bundle", is_flag=True, help="Also write bundle.zip: raw, tables, provenance, without secrets."
 )
 @click.option("--replay", "replayed", is_flag=True, help="What sequential stopping would have cost.")
@@ -177,6 +182,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     fidelity: tuple[Path, Path] | None,
     paper: bool,
     advise: bool,
+    verified: Path | None,
     bundle: bool,
     replayed: bool,
     orders: int,
@@ -197,6 +203,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         source.out(out),
         needs,
         advise=advise,
+        verified=verified,
         bundle=bundle,
         orders=orders if replayed else 0,
         seed=seed,
@@ -215,6 +222,7 @@ def _report(
     needs: str | None,
     *,
     advise: bool,
+    verified: Path | None,
     bundle: bool,
     orders: int,
     seed: int,
@@ -226,7 +234,7 @@ def _report(
     if orders:
         replay_study(study, target, orders, seed)
         return
-    judged = judge(study, _needs(needs, advise=advise or source.paper))
+    judged = judge(study, _needs(needs, advise=advise or source.paper), verified)
     write_report(judged.study, target, source.run)
     present(judged, target)
     if source.paper:

@@ -26,14 +26,21 @@ RUN = "vpnmesh"
 WAIT_S, PATIENT_S = 1.0, 10.0
 """How long a TCP probe waits, and how long where a machine may be too slow for that; UDP waits a third of it."""
 # a connected UDP socket learns by ICMP that nobody listens: a later write is refused if an earlier one got through; ten
-# pauses of "$3" seconds without a refusal are silence
+# pauses of "$3" seconds without a refusal are silence, and a node that has no route there has sent nothing
 _PROBE = """
-exec 3<>"/dev/udp/$0/$1" && echo a >&3
-for _ in 1 2 3 4 5 6 7 8 9 10; do sleep "$3"; echo b >&3 || exit 0; done 2> /dev/null
+export LC_ALL=C
+exec 3<>"/dev/udp/$0/$1" && echo a >&3 || exit 7
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  sleep "$3"
+  said=$({ echo b >&3; } 2>&1) || { [[ "$said" = *refused* ]] && exit 0; exit 7; }
+done 2> /dev/null
 exit 7
 """
-# a TCP port that refuses was reached as much as one that accepts; only silence means blocked
-_PROBE_TCP = 'timeout "$2" bash -c "exec 3<>/dev/tcp/$0/$1" 2>/dev/null; [ $? -ne 124 ]'
+# a TCP port that refuses was reached as much as one that accepts; silence means blocked, no route that nothing was sent
+_PROBE_TCP = """
+said=$(LC_ALL=C timeout "$2" bash -c "exec 3<>/dev/tcp/$0/$1" 2>&1) && exit 0
+[[ "$said" = *"Connection refused"* ]]
+"""
 _UDP_PAUSES = 10
 _PROBES = {Protocol.UDP: _PROBE, Protocol.TCP: _PROBE_TCP}
 _ALL_AT_ONCE = """

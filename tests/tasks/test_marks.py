@@ -43,10 +43,10 @@ CHANGES = frozenset(
         *("clear_impairment", "detach_pods", "enter_pods", "forget_lease"),
         *("install_engine", "join_stage", "kill_services", "knock"),
         *("leave_cluster", "leave_mesh", "listen_for_marker", "measure"),
-        *("probe_reach", "probe_relay_share", "push_file", "put_sysctls_back"),
+        *("probe_reach", "probe_relay_share", "push_file", "put_for_a_while", "put_sysctls_back"),
         *("release_lease", "renew_impairment", "renew_lease", "roll_back_firewall"),
         *("run_command", "set_access_vlans", "set_firewall_policy", "set_impairment"),
-        *("set_sysctls", "withdraw_files"),
+        *("set_sysctls", "watch_flows", "withdraw_files"),
         *("clear_nat_kinds", "measure_tunnel", "probe_nat", "set_nat_kinds", "start_header_capture"),
     }
 )

@@ -20,8 +20,19 @@ from vpnmesh.host.service import RUN_DIRECTORY, Service, listens, listens_at, re
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import headscale_control as control
+from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.headscale_control import by_peer
-from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
+from vpnmesh.solutions.protocol import (
+    STATE_DIRECTORY,
+    Binary,
+    Mesh,
+    MeshRole,
+    Peer,
+    Refusal,
+    Solution,
+    Stage,
+    Status,
+)
 from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES, Stack
 
 INTERFACE = "tailscale0"
@@ -114,6 +125,35 @@ class Headscale(Solution):
             strangers=self.foreign.processes,
             find=(leftovers.find(RULES), Command(("ip", "rule", "show", "pref", "5270"))),
             cleanup=(unroute, leftovers.remove(RULES)),
+        )
+
+    def refusal(self, mesh: Mesh, /) -> Refusal | None:
+        """A key that expires at once; how that is said is written down for the versions of today alone."""
+        if control.interface_of(mesh).policy_file:
+            return None
+        server = (mesh.testbed.control_plane.name,)
+        return Refusal(
+            "auth-key", (Stage("refused key", server, control.refused_key, control.read_refused_key),)
+        )
+
+    def access(self, mesh: Mesh, access: Access | None, /) -> tuple[Stage, ...]:
+        """Headscale tells the clients at once, nothing restarts."""
+        server, wanted = mesh.testbed.control_plane.name, control.policy(mesh)
+        if access is not None:
+            wanted = control.access_policy(access)
+        return (Stage("access", (server,), lambda mesh, _node: control.held_policy(mesh, wanted)),)
+
+    def gateway(self, mesh: Mesh, gateway: Gateway, /) -> tuple[Stage, ...]:
+        """The member offers the route, the server approves it, the others take it."""
+        server = mesh.testbed.control_plane.name
+        others = tuple(node.name for node in mesh.members if node.name != gateway.member)
+        routes = (f"--advertise-routes={gateway.network}", "AdvertiseRoutes", [str(gateway.network)])
+        return (
+            Stage("offered route", (gateway.member,), lambda _mesh, _node: _set(*routes)),
+            Stage("approved route", (server,), lambda mesh, _node: control.approved(mesh, gateway)),
+            Stage(
+                "taken routes", others, lambda _mesh, _node: _set("--accept-routes", "RouteAll", wanted=True)
+            ),
         )
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
@@ -212,12 +252,16 @@ def _peer_relay_stages(relay: tuple[str, ...]) -> tuple[Stage, ...]:
 
 def _relaying() -> Fact[Plan]:
     """Ensure that the relay node's daemon takes packets of others."""
-    wanted = Command((*TOOL, "set", f"--relay-server-port={RELAY_PORT}"))
+    return _set(f"--relay-server-port={RELAY_PORT}", "RelayServerPort", wanted=RELAY_PORT)
+
+
+def _set(option: str, preference: str, wanted: object) -> Fact[Plan]:
+    """Ensure that a daemon's preference has that value; the option sets it."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        port = str(fields(completed[0].stdout).get("RelayServerPort") or "none")
-        same = port == str(RELAY_PORT)
-        return Plan() if same else Plan((wanted,), unified_diff("relay port", port, str(RELAY_PORT)))
+        held = fields(completed[0].stdout).get(preference)
+        change = Command((*TOOL, "set", option))
+        return Plan() if held == wanted else Plan((change,), unified_diff(preference, str(held), str(wanted)))
 
     return Fact((Command((*TOOL, "debug", "prefs"), ok=(0, 1)),), plan)
 

@@ -17,10 +17,11 @@ from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.host import tls
 from vpnmesh.host.files import printed
 from vpnmesh.host.pods import PORT as VXLAN_PORT
-from vpnmesh.host.rest import field_of
+from vpnmesh.host.rest import answer, field_of, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, running, until
 from vpnmesh.model import Node
 from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, both, reveal, unified_diff
+from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 
 CONTROL_PORT = 443
@@ -37,6 +38,7 @@ SERVER = f"{STATE_DIRECTORY}/headscale"
 CONFIG = f"{SERVER}/config.yaml"
 POLICY = f"{SERVER}/policy.json"
 AUTH_KEY = f"{SERVER}/authkey"
+REFUSED_KEY = f"{SERVER}/refused"
 
 # constant script: configuration, user's name, the user as keys name it, where to put the key; the key is shown once
 # and never on a command line; all members join with it, which takes them minutes
@@ -44,6 +46,13 @@ _MAKE_KEY = """
 umask 077
 headscale -c "$1" users create "$2" -o json > /dev/null
 headscale -c "$1" preauthkeys create -u "$3" --reusable -e 1h -o json > "$4.new" && mv "$4.new" "$4"
+"""
+# constant script: configuration, the user as keys name it, where to put the key that was taken back at once
+_MAKE_REFUSED = """
+umask 077
+headscale -c "$1" preauthkeys create -u "$2" --reusable -e 1h -o json > "$3.new"
+id=$(python3 -I -c 'import json, sys; print(json.load(sys.stdin)["id"])' < "$3.new")
+headscale -c "$1" preauthkeys expire --id "$id" > /dev/null && mv "$3.new" "$3"
 """
 # constant script: the pid file of the server, which reads its policy again
 _RELOAD = 'kill -HUP "$(cat "$1")"'
@@ -244,9 +253,54 @@ def read_key(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
     return Fact((question,), lambda completed: {"auth-key": Secret(field_of(completed[0].stdout, "key"))})
 
 
+def refused_key(mesh: Mesh, _node: Node) -> Fact[Plan]:
+    """Ensure that there is a key that was taken back."""
+    script = Command(("sh", "-ec", _MAKE_REFUSED, "sh", CONFIG, interface_of(mesh).key_user, REFUSED_KEY))
+    return made(REFUSED_KEY, script, "<a key that is taken back>")
+
+
+def read_refused_key(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
+    """That key, in the place of the valid one."""
+    question = Command(("cat", REFUSED_KEY))
+    return Fact((question,), lambda completed: {"auth-key": Secret(field_of(completed[0].stdout, "key"))})
+
+
 def policy_set(mesh: Mesh, _node: Node) -> Fact[Plan]:
     """Ensure that Headscale holds the policy; it tells the clients at once, nothing restarts."""
-    wanted = _text(policy(mesh))
+    return held_policy(mesh, policy(mesh))
+
+
+def access_policy(access: Access) -> Config:
+    """A rule of ours as one of Headscale's; what no rule names is forbidden."""
+    acls = []
+    for rule in access.rules:
+        source, destination = access.addresses[rule.source], access.addresses[rule.destination]
+        acl: Config = {"action": "accept", "src": [str(source)], "dst": [f"{destination}:{rule.port or '*'}"]}
+        acls.append(acl if rule.transport is None else {**acl, "proto": str(rule.transport)})
+    return {"acls": acls}
+
+
+def approved(mesh: Mesh, gateway: Gateway) -> Fact[Plan]:
+    """Ensure that the member may be the way to its network."""
+    key, wanted = str(mesh.published_by(gateway.member, "node-key")), str(gateway.network)
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        found = [one for one in records(answer(completed[0])) if one.get("node_key") == key]
+        if not found:
+            raise CheckError("provision", f"Headscale knows no node with {gateway.member}'s key")
+        held = found[-1].get("approved_routes")
+        if isinstance(held, list) and wanted in held:
+            return Plan()
+        number = str(found[-1].get("id"))
+        approve = ("headscale", "-c", CONFIG, "nodes", "approve-routes", "-i", number, "-r", wanted)
+        return Plan((Command(approve),), unified_diff("approved routes", str(held), wanted))
+
+    return Fact((Command(("headscale", "-c", CONFIG, "nodes", "list", "-o", "json")),), plan)
+
+
+def held_policy(mesh: Mesh, policy: Config) -> Fact[Plan]:
+    """Ensure that Headscale holds that policy."""
+    wanted = _text(policy)
     if interface_of(mesh).policy_file:
         ask = Command(("cat", POLICY), ok=(0, 1))
         tell = Command(("sh", "-c", _RELOAD, "sh", f"{RUN_DIRECTORY}/headscale.pid"))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -23,6 +24,7 @@ from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
+from vpnmesh.solutions.control import Access
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 from vpnmesh.solutions.stack import Stack
 
@@ -32,6 +34,7 @@ CONSOLE_PORT = 4243
 SERVICE = "nebula"
 DIRECTORY = f"{STATE_DIRECTORY}/nebula"
 CONFIG = f"{DIRECTORY}/config"
+MAIN = f"{CONFIG}/10-main.yml"
 BLACKLIST = f"{CONFIG}/20-blacklist.yml"
 AUTHORITY = f"{STATE_DIRECTORY}/nebula-ca"
 
@@ -83,6 +86,14 @@ class Nebula(Solution):
     interfaces = (INTERFACE,)
     foreign = Foreign("Nebula", ("nebula",), stop="systemctl disable --now nebula")
     colour, marker = "#c8453b", "X"
+    lacks = MappingProxyType(
+        {
+            "unattended-registration": "a member is admitted by a certificate that the authority signs, not by a key"
+            " that could be taken back before it is used",
+            "subnet-routers": "a network behind a member must be in its certificate, and certificates are signed here"
+            " without any",
+        }
+    )
 
     def stack(self, _scenario: Scenario, /) -> Stack:
         """One reader of the tun device and one of the UDP socket, which has the kernel's default size.
@@ -142,6 +153,11 @@ class Nebula(Solution):
 
         return read(BLACKLIST).map(plan)
 
+    def access(self, mesh: Mesh, access: Access | None, /) -> tuple[Stage, ...]:
+        """Each member's own rules for what comes in, by the names in certificates; a SIGHUP has them read again."""
+        members = tuple(node.name for node in mesh.members)
+        return (Stage("access", members, lambda mesh, node: _ruled(mesh, node, access)),)
+
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What Nebula's console says: a current remote means direct, a relay to me and no remote means relayed."""
         hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
@@ -156,8 +172,11 @@ def participants(mesh: Mesh) -> tuple[Node, ...]:
     return mesh.members + tuple(node for node in extra if node not in mesh.members)
 
 
-def config(mesh: Mesh, node: Node) -> dict[str, object]:
-    """Nebula's configuration of that node, without the blacklist, which is a file of its own."""
+def config(mesh: Mesh, node: Node, access: Access | None = None) -> dict[str, object]:
+    """Nebula's configuration of that node, without the blacklist, which is a file of its own.
+
+    Without `access` everything may come in.
+    """
     lighthouse = mesh.testbed.control_plane
     at = str(mesh.overlay(lighthouse).ip)
     relayed = mesh.scenario.path is Path.RELAY
@@ -191,9 +210,31 @@ def config(mesh: Mesh, node: Node) -> dict[str, object]:
         "logging": {"level": "warning", "format": "text"},
         "firewall": {
             "outbound": [{"port": "any", "proto": "any", "host": "any"}],
-            "inbound": [{"port": "any", "proto": "any", "host": "any"}],
+            "inbound": _inbound(node, access),
         },
     }
+
+
+def _inbound(node: Node, access: Access | None) -> list[dict[str, object]]:
+    if access is None:
+        return [{"port": "any", "proto": "any", "host": "any"}]
+    return [
+        {"port": rule.port or "any", "proto": str(rule.transport or "any"), "host": rule.source}
+        for rule in access.rules
+        if rule.destination == node.name
+    ]
+
+
+def _ruled(mesh: Mesh, node: Node, access: Access | None) -> Fact[Plan]:
+    """Ensure these rules in the configuration of a daemon that runs."""
+    wanted = yaml.safe_dump(config(mesh, node, access), sort_keys=False)
+    tell = Command(("sh", "-c", _HANG_UP, "sh", f"{RUN_DIRECTORY}/{SERVICE}.pid"))
+
+    def plan(held: str) -> Plan:
+        same = held == wanted
+        return Plan() if same else Plan((WriteFile(MAIN, wanted), tell), unified_diff(MAIN, held, wanted))
+
+    return read(MAIN).map(plan)
 
 
 def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
@@ -316,7 +357,7 @@ def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
     files = (
         WriteFile(f"{DIRECTORY}/ca.crt", mesh.published_by(authority, "ca")),
         WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
-        WriteFile(f"{CONFIG}/10-main.yml", yaml.safe_dump(config(mesh, node), sort_keys=False)),
+        WriteFile(MAIN, yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
     # the console is the last that it opens
     ready = listens("-t", f"sport = :{CONSOLE_PORT}")

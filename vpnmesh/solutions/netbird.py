@@ -18,13 +18,16 @@ from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, listens_at, removed, running
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
+from vpnmesh.solutions import netbird_access as running_server
 from vpnmesh.solutions import netbird_control as server
+from vpnmesh.solutions.control import Access
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
     MeshRole,
     Peer,
+    Refusal,
     Solution,
     Stage,
     Status,
@@ -80,6 +83,9 @@ class NetBird(Solution):
     # candidates that come before an end's ICE agent is there are dropped, and offered again only after 20 to 30 s
     ready_s = 240.0
     fallback_s = 90.0
+    lacks = MappingProxyType(
+        {"subnet-routers": "clients join here with routes of the server disabled (--disable-client-routes)"}
+    )
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
         """A transport is of NetBird's own relay: beside coturn it would say something that is not so."""
@@ -159,6 +165,28 @@ class NetBird(Solution):
             )
 
         return read(f"{CLIENT}/blacklist").map(plan)
+
+    def refusal(self, mesh: Mesh, /) -> Refusal | None:
+        """A setup key that is revoked; making it and taking it back are two calls, one after the other."""
+        control = (mesh.testbed.control_plane.name,)
+        made = Stage("refused key", control, lambda _mesh, _node: running_server.made_key())
+        taken = Stage(
+            "key taken back",
+            control,
+            lambda _mesh, _node: running_server.refused_key(),
+            lambda _mesh, _node: server.read_setup_key(running_server.REFUSED_KEY),
+        )
+        return Refusal("setup-key", (made, taken))
+
+    def access(self, mesh: Mesh, access: Access | None, /) -> tuple[Stage, ...]:
+        """Management tells the clients at once, nothing restarts; rules name groups, so each member gets its own."""
+        control = (mesh.testbed.control_plane.name,)
+        if access is None:
+            return (Stage("policy", control, lambda mesh, _node: server.held_policies(mesh)),)
+        return (
+            Stage("groups", control, lambda _mesh, _node: running_server.member_groups(access)),
+            Stage("access", control, lambda _mesh, _node: running_server.access_policies(access)),
+        )
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`netbird status --json`; the endpoints decide, since one end may say P2P over TURN."""

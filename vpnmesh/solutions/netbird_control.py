@@ -5,7 +5,7 @@ infrastructure_files/ and shared/management/http/api of NetBird 0.77.1, turnserv
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vpnmesh.host import tls
 from vpnmesh.host.pods import PORT as VXLAN_PORT
@@ -261,14 +261,15 @@ def group() -> Fact[Plan]:
     """Ensure the group that setup key and policies name."""
 
     def plan(found: Sequence[object]) -> Plan:
-        if _group_id(found[0]):
+        if group_id(found[0]):
             return Plan()
         return Plan((API.send("POST", "/api/groups", {"name": GROUP}),), unified_diff("groups", "", GROUP))
 
     return asked(API, ("/api/groups",), plan)
 
 
-def _group_id(groups: object) -> str:
+def group_id(groups: object) -> str:
+    """The id of the members' group, "" where there is none yet."""
     return next((str(one["id"]) for one in records(groups) if one.get("name") == GROUP), "")
 
 
@@ -276,41 +277,51 @@ def held_policies(mesh: Mesh) -> Fact[Plan]:
     """Ensure exactly the wanted policies; management tells the clients at once, nothing restarts."""
 
     def plan(found: Sequence[object]) -> Plan:
-        held = {str(one.get("name")): str(one.get("id")) for one in records(found[1])}
-        wanted = {str(one["name"]): one for one in policies(mesh, _group_id(found[0]))}
-        steps = [API.send("POST", "/api/policies", one) for name, one in wanted.items() if name not in held]
-        steps += [
-            API.send("DELETE", f"/api/policies/{key}") for name, key in held.items() if name not in wanted
-        ]
-        return Plan(
-            tuple(steps), unified_diff("policies", "\n".join(sorted(held)), "\n".join(sorted(wanted)))
-        )
+        return policy_plan(found[1], policies(mesh, group_id(found[0])))
 
     return asked(API, ("/api/groups", "/api/policies"), plan)
 
 
+def policy_plan(found: object, policies: Iterable[Json]) -> Plan:
+    """What is missing of these policies, and what is there beside them; they are told apart by name."""
+    held = {str(one.get("name")): str(one.get("id")) for one in records(found)}
+    wanted = {str(one["name"]): one for one in policies}
+    steps = [API.send("POST", "/api/policies", one) for name, one in wanted.items() if name not in held]
+    steps += [API.send("DELETE", f"/api/policies/{key}") for name, key in held.items() if name not in wanted]
+    return Plan(tuple(steps), unified_diff("policies", "\n".join(sorted(held)), "\n".join(sorted(wanted))))
+
+
+def _key_body(name: str, group: str) -> Json:
+    return {
+        "name": name,
+        "type": "reusable",
+        "expires_in": KEY_S,
+        "usage_limit": 0,
+        "auto_groups": [group],
+        "ephemeral": False,
+    }
+
+
 def setup_key() -> Fact[Plan]:
     """Ensure a setup key that every member may use; its text is shown once, in the answer that is kept."""
-    question = Command(("test", "-s", SETUP_KEY), ok=(0, 1))
+    return made_key(SETUP_KEY, KEY_NAME)
+
+
+def made_key(path: str, name: str) -> Fact[Plan]:
+    """Ensure a reusable setup key of that name, kept at that path."""
+    question = Command(("test", "-s", path), ok=(0, 1))
 
     def plan(completed: Sequence[Completed]) -> Plan:
         if completed[1].exit_code == 0:
             return Plan()
-        body = {
-            "name": KEY_NAME,
-            "type": "reusable",
-            "expires_in": KEY_S,
-            "usage_limit": 0,
-            "auto_groups": [_group_id(answer(completed[0]))],
-            "ephemeral": False,
-        }
-        post = API.send("POST", "/api/setup-keys", body, save=SETUP_KEY)
+        body = _key_body(name, group_id(answer(completed[0])))
+        post = API.send("POST", "/api/setup-keys", body, save=path)
         return Plan((post,), unified_diff("setup key", "", "<a new setup key>"))
 
     return Fact((API.get("/api/groups"), question), plan)
 
 
-def read_setup_key() -> Fact[dict[str, Text]]:
+def read_setup_key(path: str = SETUP_KEY) -> Fact[dict[str, Text]]:
     """What members join with."""
-    question = Command(("cat", SETUP_KEY))
+    question = Command(("cat", path))
     return Fact((question,), lambda completed: {"setup-key": Secret(field_of(completed[0].stdout, "key"))})

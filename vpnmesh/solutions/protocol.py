@@ -21,10 +21,13 @@ from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Text, both
+from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.stack import Stack
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; removed when the node leaves."""
+NOTHING_LACKS: Mapping[str, str] = MappingProxyType({})
+"""Of a solution that has all that can be asked of one."""
 NO_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 """Of a solution where there is nothing to choose."""
 
@@ -147,6 +150,17 @@ class Binary:
     at: MeshRole = MeshRole.MEMBER
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a key is taken back: stages that make one and take it back; they publish it as `key`, as the valid one is.
+
+    A member that joins with that value in the place of the valid one must be refused.
+    """
+
+    key: str
+    stages: tuple[Stage, ...]
+
+
 def checksum(name: str) -> tuple[str, ...]:
     """The `version` of a program that prints none: its SHA-256, which tells one build from another."""
     return ("sh", "-c", 'sha256sum "$(command -v "$1")"', "sh", name)
@@ -184,6 +198,8 @@ class Solution(ABC):
     """Of its figures, as `#rrggbb` with a contrast of 3:1 on white and on the dark page; "" leaves the choice."""
     marker: str = ""
     """Of its figures, as matplotlib names markers; "" leaves the choice."""
+    lacks: Mapping[str, str] = NOTHING_LACKS
+    """What it has nothing of that a live check needs, by the check, and why (docs/criteria.md)."""
     statements: str = ""
     """What is known of it for the criteria of Table 1, as the text of a YAML file (docs/criteria.md); "" where the
     file ships with the project, or where nobody has judged it."""
@@ -219,6 +235,18 @@ class Solution(ABC):
     @abstractmethod
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What the solution reports of itself and its peers on this node."""
+
+    def refusal(self, _mesh: Mesh, /) -> Refusal | None:
+        """How a key for joining is taken back; None where there is none."""
+        return None
+
+    def access(self, _mesh: Mesh, _access: Access | None, /) -> tuple[Stage, ...]:
+        """How a running mesh is told who may send what to whom; None puts the scenario's own rules back."""
+        return ()
+
+    def gateway(self, _mesh: Mesh, _gateway: Gateway, /) -> tuple[Stage, ...]:
+        """How a member of a running mesh is made the way to a network behind it."""
+        return ()
 
     def reported(self, peers: Fact[tuple[Peer, ...]]) -> Fact[Status]:
         """A status of these peers, with data plane, address and MTU read from the (first) interface."""

@@ -7,6 +7,7 @@ Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-to
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from vpnmesh.host.files import existing
 from vpnmesh.host.foreign import Foreign
@@ -14,6 +15,7 @@ from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
 from vpnmesh.host.service import content, made
 from vpnmesh.model import DataPlane, Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
+from vpnmesh.solutions.control import Gateway
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Solution, Stage, Status
 from vpnmesh.solutions.stack import Stack
 
@@ -49,6 +51,15 @@ class WireGuard(Solution):
         shares=False,
     )
     colour, marker = "#9657d6", "P"
+    lacks = MappingProxyType(
+        {
+            "unattended-registration": "peers are written into every node's configuration: nobody is asked to join",
+            "acl": "it has no rules but which addresses a peer may use",
+            "granular-acl": "it has no rules but which addresses a peer may use",
+            "isolated-meshes": "there is no control plane that meshes could share",
+            "control-plane-down": "there is no control plane that could go down",
+        }
+    )
 
     def stack(self, _scenario: Scenario, /) -> Stack:
         """Kernel: drivers/net/wireguard/device.c, WG_NETDEV_FEATURES, has no segmentation of tunnels' packets.
@@ -74,6 +85,11 @@ class WireGuard(Solution):
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Remove interface (which ends wireguard-go) and keys."""
         return Fact((existing(f"/sys/class/net/{INTERFACE}", DIRECTORY),), _leave_plan)
+
+    def gateway(self, mesh: Mesh, gateway: Gateway, /) -> tuple[Stage, ...]:
+        """The network is among the gateway's addresses at every other member, with a route there."""
+        others = tuple(node.name for node in mesh.members if node.name != gateway.member)
+        return (Stage("route", others, lambda mesh, _node: _routed(mesh, gateway)),)
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """The kernel's or wireguard-go's own table of peers: direct when the endpoint is the peer's underlay."""
@@ -145,6 +161,26 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
         Command(("ip", "address", "add", str(mesh.overlay(node)), "dev", INTERFACE)),
         Command(("ip", "link", "set", INTERFACE, "mtu", str(mesh.tunnel_mtu), "up")),
     )
+
+
+def _routed(mesh: Mesh, gateway: Gateway) -> Fact[Plan]:
+    """Ensure that packets to the gateway's network go to it through the tunnel."""
+    key = str(mesh.published_by(gateway.member, "public-key"))
+    wanted = f"{mesh.overlay(mesh.testbed.node(gateway.member)).ip}/32 {gateway.network}"
+    network = str(gateway.network)
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        allowed, route = _table(completed[0]).get(key, ""), completed[1].stdout
+        if sorted(allowed.split()) == sorted(wanted.split()) and INTERFACE in route:
+            return Plan()
+        steps = (
+            Command(("wg", "set", INTERFACE, "peer", key, "allowed-ips", wanted.replace(" ", ","))),
+            Command(("ip", "route", "replace", network, "dev", INTERFACE)),
+        )
+        return Plan(steps, unified_diff("allowed addresses", allowed, wanted))
+
+    shown = Command(("wg", "show", INTERFACE, "allowed-ips"), ok=(0, 1))
+    return Fact((shown, Command(("ip", "route", "show", network))), plan)
 
 
 def _later(mesh: Mesh, node: Node) -> tuple[Node, ...]:

@@ -14,6 +14,7 @@ from vpnmesh.criteria import data as criteria
 from vpnmesh.criteria.catalogue import Basis, CriteriaCatalogue
 from vpnmesh.criteria.evaluate import evaluate
 from vpnmesh.criteria.evaluate import table as criteria_table
+from vpnmesh.criteria.verified import with_verified
 from vpnmesh.errors import InputError
 from vpnmesh.reference import paper_tables
 from vpnmesh.report import bundle
@@ -26,6 +27,7 @@ from vpnmesh.report.judgement.evidence import Readings
 from vpnmesh.report.judgement.requirements import needs_named
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.tables import Study
+from workflows.reporting.verifications import verifications_in
 from workflows.run.store import RunFiles
 
 PAPER_DATE = date(2023, 6, 17)
@@ -52,17 +54,23 @@ FORMULA = r"^[=+\-@\t\r]"
 """How a cell begins that spreadsheets calculate (OWASP, "CSV Injection")."""
 
 
-def judge(study: Study, needs: Sequence[str] | None) -> Judged:
-    """Add Table 1 and the claims to a study's tables, and advice where needs are asked (none named = all)."""
+def judge(study: Study, needs: Sequence[str] | None, verified: Path | None = None) -> Judged:
+    """Add Table 1 and the claims to a study's tables, and advice where needs are asked (none named = all).
+
+    `verified` is a folder of live checks: what they found counts before what is claimed, also in who qualifies.
+    """
     catalogue, readings = criteria.load(), Readings(study, paper_tables())
+    basis = Basis.CLAIMED if verified is None else Basis.VERIFIED
+    if verified is not None:
+        catalogue = with_verified(catalogue, verifications_in(verified))
     on = facts_date(readings, catalogue)
     found = claims(readings, catalogue, on)
     tables = {
         **study.tables,
-        "criteria": criteria_table(evaluate(catalogue, on, Basis.CLAIMED)),
+        "criteria": criteria_table(evaluate(catalogue, on, basis)),
         "claims": claims_table(found),
     }
-    advice = None if needs is None else advise(readings, catalogue, needs_named(needs), on)
+    advice = None if needs is None else advise(readings, catalogue, needs_named(needs), on, basis)
     return Judged(replace(study, tables=tables), found, advice)
 
 

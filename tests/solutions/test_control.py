@@ -1,0 +1,151 @@
+"""What solutions can be asked while their mesh runs, as plans: rules between members, keys taken back, gateways."""
+
+import json
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+import yaml
+
+from tests.solutions.meshes import CONTROL, mesh_of, said
+from vpnmesh.model import Testbed
+from vpnmesh.plan import Command, Fact, Plan, WriteFile
+from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions.control import Access, AccessRule, Gateway, Transport, everything_but
+from vpnmesh.solutions.protocol import Mesh, Stage
+
+NAMES = ("k8s-master", "worker1", "worker2")
+ADDRESSES = {name: IPv4Address(f"100.64.0.{number}") for number, name in enumerate(NAMES, 1)}
+ONE_PORT = AccessRule("worker1", "worker2", Transport.TCP, 8001)
+APART = (("worker1", "worker2"), ("worker2", "worker1"))
+ACCESS = Access((*everything_but(NAMES, *APART), ONE_PORT), ADDRESSES)
+
+
+def stages_of_access(mesh: Mesh, access: Access | None = ACCESS) -> tuple[Stage, ...]:
+    return SOLUTIONS[mesh.scenario.solution].access(mesh, access)
+
+
+def asked(mesh: Mesh, stage: Stage) -> Fact[Plan]:
+    return stage.plan(mesh, mesh.testbed.node(stage.nodes[0]))
+
+
+def test_everything_but_leaves_out_what_is_forbidden_and_nothing_else() -> None:
+    rules = everything_but(NAMES, ("worker1", "worker2"))
+    pairs = {(rule.source, rule.destination) for rule in rules}
+    assert len(pairs) == 5
+    assert ("worker1", "worker2") not in pairs
+    assert ("worker2", "worker1") in pairs
+
+
+@pytest.mark.parametrize("name", [name for name, one in SOLUTIONS.items() if one.is_vpn])
+def test_what_a_solution_cannot_be_asked_it_says(name: str, bed: Testbed) -> None:
+    """Rules and ways to networks are there, or a reason is; the lists of those with none are the ones known today."""
+    mesh, solution = mesh_of(bed, f"{name}-direct"), SOLUTIONS[name]
+    without = {"netmaker", "zerotier"}
+    if name in without:
+        return
+    gateway = Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
+    assert bool(solution.access(mesh, None)) is not ("acl" in solution.lacks)
+    if "subnet-routers" in solution.lacks:
+        assert not solution.gateway(mesh, gateway)
+    else:
+        assert solution.gateway(_with_keys(mesh), gateway)
+
+
+def _with_keys(mesh: Mesh) -> Mesh:
+    return mesh.with_published({(node.name, "public-key"): f"public-{node.name}" for node in mesh.members})
+
+
+def test_headscale_holds_each_rule_and_nothing_else(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "headscale-direct")
+    fact = asked(mesh, stages_of_access(mesh)[0])
+    plan = fact.parse(said('{"acls": []}'))
+    written = next(step for step in plan.steps if isinstance(step, WriteFile))
+    acls = json.loads(str(written.content))["acls"]
+    assert len(acls) == len(ACCESS.rules)
+    assert acls[-1] == {
+        "action": "accept",
+        "src": ["100.64.0.2"],
+        "dst": ["100.64.0.3:8001"],
+        "proto": "tcp",
+    }
+    assert not fact.parse(said(str(written.content)))
+    own = asked(mesh, stages_of_access(mesh, None)[0]).parse(said(str(written.content)))
+    assert '"*:*"' in str(next(step for step in own.steps if isinstance(step, WriteFile)).content)
+
+
+def test_nebula_has_each_member_let_in_what_is_for_it(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "nebula-direct", {(name, "console-key"): "key" for name in NAMES})
+    (stage,) = stages_of_access(mesh)
+    fact = stage.plan(mesh, bed.node("worker2"))
+    plan = fact.parse(said("old"))
+    written, told = plan.steps
+    assert isinstance(written, WriteFile)
+    assert isinstance(told, Command)
+    assert yaml.safe_load(str(written.content))["firewall"]["inbound"] == [
+        {"port": "any", "proto": "any", "host": "k8s-master"},
+        {"port": 8001, "proto": "tcp", "host": "worker1"},
+    ]
+    assert "kill -HUP" in told.argv[2]
+    assert not fact.parse(said(str(written.content)))
+
+
+def test_netbird_has_a_group_for_each_member_and_a_policy_for_each_rule(bed: Testbed) -> None:
+    """Two rules of everything there and back are one policy: management takes no other of everything."""
+    mesh = mesh_of(bed, "netbird-direct")
+    groups, policies = (asked(mesh, stage) for stage in stages_of_access(mesh))
+    peers = json.dumps(
+        [{"id": f"p{number}", "ip": str(one)} for number, one in enumerate(ADDRESSES.values())]
+    )
+    made = [
+        json.loads(str(step.stdin))
+        for step in groups.parse(said("[]", peers)).steps
+        if isinstance(step, Command)
+    ]
+    assert made[0] == {"name": "only k8s-master", "peers": ["p0"]}
+    held = json.dumps([{"id": f"g{number}", "name": f"only {name}"} for number, name in enumerate(NAMES)])
+    plan = policies.parse(said(held, '[{"id": "old", "name": "members"}]'))
+    sent = [step for step in plan.steps if isinstance(step, Command)]
+    rules = [json.loads(str(step.stdin))["rules"][0] for step in sent if step.stdin]
+    assert [(one["name"], one["bidirectional"], one["protocol"]) for one in rules] == [
+        ("k8s-master and worker1 all", True, "all"),
+        ("k8s-master and worker2 all", True, "all"),
+        ("worker1 to worker2 tcp 8001", False, "tcp"),
+    ]
+    assert (rules[2]["sources"], rules[2]["destinations"], rules[2]["ports"]) == (["g1"], ["g2"], ["8001"])
+    assert any("DELETE" in step.argv and step.argv[-1].endswith("/api/policies/old") for step in sent)
+
+
+def test_a_key_is_taken_back_before_it_is_tried(bed: Testbed) -> None:
+    """By the control plane's own words; what is published has the place of the valid key."""
+    headscale = mesh_of(bed, "headscale-direct")
+    refusal = SOLUTIONS["headscale"].refusal(headscale)
+    assert refusal is not None
+    plan = asked(headscale, refusal.stages[0]).parse(said("", exit_code=1))
+    assert any(isinstance(step, Command) and "preauthkeys expire" in step.argv[2] for step in plan.steps)
+    netbird = mesh_of(bed, "netbird-direct")
+    refusal = SOLUTIONS["netbird"].refusal(netbird)
+    assert refusal is not None
+    fact = asked(netbird, refusal.stages[1])
+    groups, key = '[{"id": "g", "name": "members"}]', '{"id": 7, "key": "K"}'
+    plan = fact.parse(said(groups, key, '[{"id": 7, "revoked": false}]'))
+    (step,) = plan.steps
+    assert isinstance(step, Command)
+    assert json.loads(str(step.stdin)) == {"revoked": True, "auto_groups": ["g"]}
+    assert not fact.parse(said(groups, key, '[{"id": 7, "revoked": true}]'))
+    published = refusal.stages[1].publish(netbird, bed.node(CONTROL)).parse(said(key))
+    assert list(published) == [refusal.key]
+
+
+def test_wireguard_routes_a_network_to_its_gateway(bed: Testbed) -> None:
+    mesh = _with_keys(mesh_of(bed, "wireguard-direct"))
+    gateway = Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
+    (stage,) = SOLUTIONS["wireguard"].gateway(mesh, gateway)
+    address = mesh.overlay(bed.node("worker2")).ip
+    plan = asked(mesh, stage).parse(said(f"public-worker2\t{address}/32\n", ""))
+    commands = [" ".join(step.argv) for step in plan.steps if isinstance(step, Command)]
+    assert commands == [
+        f"wg set vmwg0 peer public-worker2 allowed-ips {address}/32,192.0.2.0/29",
+        "ip route replace 192.0.2.0/29 dev vmwg0",
+    ]
+    held = said(f"public-worker2\t{address}/32 192.0.2.0/29\n", "192.0.2.0/29 dev vmwg0 scope link")
+    assert not asked(mesh, stage).parse(held)

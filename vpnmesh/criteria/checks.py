@@ -1,0 +1,107 @@
+"""The live checks, in the order in which they are made and shown: the paper's section 3.1, and what goes with it."""
+
+from vpnmesh.criteria.observation import Check
+from vpnmesh.errors import UnknownNameError
+
+CHECKS = (
+    Check(
+        "full-mesh",
+        "Full mesh",
+        "every pair's path as both ends name it, and what passes the relay node while all pairs ping each other",
+        "the same pings sent to the relay node itself are counted there",
+    ),
+    Check(
+        "unattended-registration",
+        "Unattended registration",
+        "members join by commands without a terminal; one that left tries again with a key that was taken back",
+        "the same member joins with the key that is valid",
+    ),
+    Check(
+        "acl",
+        "Access control",
+        "two members are forbidden to reach each other while the mesh runs, and allowed again",
+        "before and after, the same packets pass",
+    ),
+    Check(
+        "granular-acl",
+        "Granular access control",
+        "one TCP port is left open from one member to another, while the mesh runs",
+        "before, the other port, UDP and the other direction pass as well",
+    ),
+    Check(
+        "isolated-meshes",
+        "Several isolated meshes",
+        "the members are parted in two groups on one control plane, one way and then the other",
+        "members of one group reach each other, and all do before",
+    ),
+    Check(
+        "end-to-end-encryption",
+        "End-to-end encryption",
+        "a marker is sent from pod to pod, directly and relayed, and listened for at both ends and at the relay",
+        "without a VPN the same listeners read it on the underlay; with one they read it inside of the overlay",
+    ),
+    Check(
+        "node-lifecycle",
+        "Node lifecycle",
+        "a member is removed, added and started anew while two others ping each other",
+        "the removed member does not answer any more",
+    ),
+    Check(
+        "control-plane-down",
+        "Control plane down",
+        "the control plane's programs are killed while members ping each other, and started again",
+        "its programs are counted before and after they are killed",
+    ),
+    Check(
+        "self-hosted",
+        "Self-hosted in full",
+        "all its programs are started anew with a default route to the firewall, which counts what would leave",
+        "a packet to an address outside of the testbed is counted by the same listener",
+    ),
+    Check(
+        "subnet-routers",
+        "Subnet routers",
+        "a member is made the gateway to a network behind it, and another member reaches a host there",
+        "before, that host is not reached",
+    ),
+    Check(
+        "relay-udp",
+        "Relay over UDP",
+        "the members' own ways are closed by the firewall; by what protocol bytes pass the relay node is counted",
+        "pings to the relay node are told apart from both protocols by the same listener",
+    ),
+    Check(
+        "relay-tcp",
+        "Relay over TCP",
+        "all UDP is closed by the firewall, and everything but TCP 443; what passes the relay node is counted",
+        "packets prove that the firewall lets no UDP pass, and pings are told apart by the same listener",
+    ),
+    Check(
+        "nat-traversal",
+        "NAT traversal",
+        "both workers sit behind a NAT that keeps its source port; every pair's path is read at both ends",
+        "packets that nobody asked for do not get in behind the NAT",
+    ),
+    Check(
+        "architectures",
+        "x86 and ARM",
+        "the processors of the members of one mesh, and for which one their programs were built",
+        "the same question tells another processor apart from a program's own header",
+    ),
+)
+"""Those with one deployment beside each other, so that a scenario stands once for several."""
+
+NOT_LIVE = {
+    "open-source": "a licence is read, not tried: nothing on a testbed can show it",
+    "recent-release": "a date is read, not tried: nothing on a testbed can show it",
+}
+"""Criteria of Table 1 that no live check can prove, and why."""
+
+
+def checks_named(names: list[str]) -> tuple[Check, ...]:
+    """The checks of these ids in their own order, all for no names; UnknownNameError lists the right ones."""
+    known = [check.id for check in CHECKS]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("--only", "check", name, known)
+    return tuple(check for check in CHECKS if not names or check.id in names)

@@ -1,0 +1,102 @@
+"""Counting packets by flow where they pass: how the listener is called, and how its line is read.
+
+The program itself is `flows_program.py` beside this; only its text is used here, since it runs on nodes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pydantic import TypeAdapter, ValidationError
+
+from vpnmesh.errors import ToolError
+
+PROGRAM = resources.files(__package__).joinpath("flows_program.py").read_text(encoding="utf-8")
+READY = "ready"
+"""What the program prints once it listens."""
+FAILED = "failed: "
+"""What its last line begins with where it could not."""
+START_S = 20.0
+"""How long it may take until it listens, on a busy node."""
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Packets of one protocol from one end to another at one interface; ports are 0 where there are none."""
+
+    interface: str
+    protocol: str
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
+    source_port: int
+    destination_port: int
+    packets: int
+    bytes: int
+
+    def __str__(self) -> str:
+        """In one line."""
+        return (
+            f"{self.interface} {self.protocol} {self.source}:{self.source_port} > "
+            f"{self.destination}:{self.destination_port} {self.packets} packets, {self.bytes} bytes"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What passed a node; `uncounted` are packets that came too fast, or of more flows than are kept."""
+
+    flows: tuple[Flow, ...]
+    uncounted: int = 0
+
+    def text(self) -> str:
+        """The largest flows, for a person."""
+        ordered = sorted(self.flows, key=lambda flow: -flow.bytes)
+        more = [f"... and {len(ordered) - _SHOWN} more"] if len(ordered) > _SHOWN else []
+        return "\n".join([*map(str, ordered[:_SHOWN]), *more, f"not counted: {self.uncounted} packets"])
+
+
+_Row = tuple[str, int, str, str, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    flows: list[_Row]
+    other: int
+    unlisted: int
+    dropped: int
+
+
+_TOLD = TypeAdapter(_Told)
+
+
+def listen(interfaces: Iterable[str], limit_s: float) -> tuple[str, ...]:
+    """Count at these interfaces, for so long at most."""
+    return ("python3", "-I", "-u", "-c", PROGRAM, f"{limit_s:g}", *interfaces)
+
+
+def heard(text: str) -> Heard:
+    """What the listener counted; ToolError where its last line is none of its own."""
+    line = (text.strip().splitlines() or [""])[-1]
+    try:
+        told = _TOLD.validate_json(line)
+        flows = tuple(_flow(row) for row in told.flows)
+    except (ValidationError, ValueError) as error:
+        raise ToolError("flows", f"no counts from the listener: {line[:160]}") from error
+    return Heard(flows, told.unlisted + told.dropped)
+
+
+def _flow(row: _Row) -> Flow:
+    name, protocol, source, destination, *counts = row
+    ends = ip_address(source), ip_address(destination)
+    return Flow(name, PROTOCOLS.get(protocol, f"protocol {protocol}"), *ends, *counts)
+
+
+def bytes_by_protocol(flows: Sequence[Flow]) -> dict[str, int]:
+    """Bytes in all, by protocol."""
+    found: dict[str, int] = {}
+    for flow in flows:
+        found[flow.protocol] = found.get(flow.protocol, 0) + flow.bytes
+    return found

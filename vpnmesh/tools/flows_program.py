@@ -1,0 +1,128 @@
+"""Counts packets by flow at a node's interfaces; sent to nodes as text (`python3 -I -c`), of Python's own alone.
+
+A flow is an interface, a protocol, source and destination, and the ports that are not passing ones. Only headers are
+looked at, nothing is kept of what is in the packets. It prints one line of JSON when it gets TERM, or ends by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+READY, FAILED = "ready", "failed: "
+MOST_FLOWS = 4096
+BUFFER_BYTES = 1 << 23
+ALL_PROTOCOLS, IPV4, IPV6 = 3, 0x0800, 0x86DD
+TCP, UDP = 6, 17
+# <linux/socket.h>, <linux/if_packet.h>, <asm-generic/socket.h>: Python does not name them
+SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
+HEADERS_BYTES = 128
+IPV4_BYTES, IPV6_BYTES = 20, 40
+
+
+class EndedError(Exception):
+    """TERM came."""
+
+
+def end(*_: object) -> None:
+    """Stop waiting."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise EndedError
+
+
+def say(line: str) -> None:
+    """Print it at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def tap(interface: str) -> socket.socket:
+    """A socket that gets every frame of the interface, those that it sends too; without Ethernet's header."""
+    heard = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ALL_PROTOCOLS))
+    heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+    heard.bind((interface, 0))
+    heard.settimeout(0)
+    return heard
+
+
+def flow_of(packet: bytes, kind: int) -> tuple[int, str, str, int, int, int] | None:
+    """Protocol, source, destination, ports (0 = none) and length of an IP packet; None of anything else."""
+    if kind == IPV4 and len(packet) >= IPV4_BYTES:
+        start, protocol = (packet[0] & 15) * 4, packet[9]
+        length = struct.unpack_from("!H", packet, 2)[0]
+        ends = [socket.inet_ntop(socket.AF_INET, packet[at : at + 4]) for at in (12, 16)]
+    elif kind == IPV6 and len(packet) >= IPV6_BYTES:
+        start, protocol = IPV6_BYTES, packet[6]
+        length = IPV6_BYTES + int(struct.unpack_from("!H", packet, 4)[0])
+        ends = [socket.inet_ntop(socket.AF_INET6, packet[at : at + 16]) for at in (8, 24)]
+    else:
+        return None
+    ports = (0, 0)
+    if protocol in (TCP, UDP) and len(packet) >= start + 4:
+        ports = struct.unpack_from("!HH", packet, start)
+    return protocol, ends[0], ends[1], ports[0], ports[1], length
+
+
+class Flows:
+    """What was counted; `unlisted` are packets of flows beyond those that are kept."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[object, ...], list[int]] = {}
+        self.other = self.unlisted = self.dropped = 0
+
+    def take(self, name: str, heard: socket.socket) -> None:
+        """Count what is there."""
+        while True:
+            try:
+                packet, address = heard.recvfrom(HEADERS_BYTES)
+            except BlockingIOError:
+                return
+            found = flow_of(packet, address[1])
+            if found is None:
+                self.other += 1
+                continue
+            key = (name, *found[:5])
+            if key not in self.counts and len(self.counts) >= MOST_FLOWS:
+                self.unlisted += 1
+                continue
+            count = self.counts.setdefault(key, [0, 0])
+            count[0] += 1
+            count[1] += found[5]
+
+    def told(self) -> dict[str, object]:
+        """As JSON takes it."""
+        flows = [[*key, *count] for key, count in self.counts.items()]
+        return {"flows": flows, "other": self.other, "unlisted": self.unlisted, "dropped": self.dropped}
+
+
+def listen(limit_s: float, interfaces: list[str]) -> dict[str, object]:
+    """Count until TERM or the limit."""
+    found, taps = Flows(), {name: tap(name) for name in interfaces}
+    deadline = time.monotonic() + limit_s
+    try:
+        say(READY)
+        while (left := deadline - time.monotonic()) > 0:
+            select.select(list(taps.values()), [], [], left)
+            for name, heard in taps.items():
+                found.take(name, heard)
+    except EndedError:
+        pass
+    for name, heard in taps.items():
+        found.take(name, heard)
+        found.dropped += struct.unpack("II", heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+    return found.told()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end)
+    try:
+        said = json.dumps(listen(float(sys.argv[1]), sys.argv[2:]))
+    except OSError as error:
+        # whoever waits for a word gets one: the channel stays open though this program has ended
+        said = f"{FAILED}{error}"
+    say(said)

@@ -1,0 +1,150 @@
+"""Live checks of rules between members: coarse, by port and direction, and in groups that are isolated."""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+from vpnmesh.criteria.observation import Observation, Part
+from vpnmesh.errors import UnavailableError
+from vpnmesh.firewall.policy import CLOSED_PORT, Protocol
+from vpnmesh.solutions.control import Access, AccessRule, Transport, everything_but
+from workflows.run.verifying import HOLDS_WITHIN_S, Packet, Verifier, seen, wait_for
+from workflows.run.verifying_members import lacks, processes_of
+
+OTHER_PORT = CLOSED_PORT + 1
+
+
+def coarse(checks: Verifier) -> list[Observation]:
+    """Two members that may not reach each other, while all others may."""
+    _begin(checks, "acl")
+    one, other, third = checks.client, checks.server, checks.third
+    forbidden = ((one, other), (other, one))
+    everything = [_tcp(*pair) for pair in permutations((one, other, third), 2)]
+    closed = [_tcp(*pair) for pair in forbidden]
+    return [
+        _all_pass(checks, "before", everything),
+        *_changed(checks, everything_but(checks.site.k8s, *forbidden), everything, closed),
+        _back(checks, everything),
+    ]
+
+
+def granular(checks: Verifier) -> list[Observation]:
+    """One TCP port open from one member to another, and nothing else between them."""
+    _begin(checks, "granular-acl")
+    one, other = checks.client, checks.server
+    opened = _tcp(one, other)
+    rest = [_tcp(one, other, OTHER_PORT), _tcp(other, one)]
+    datagram: Packet = (one, other, Protocol.UDP, CLOSED_PORT)
+    before = _all_pass(checks, "before", [opened, *rest])
+    untold = not checks.reach([datagram])[datagram]
+    if not untold:
+        rest.append(datagram)
+    rules = (
+        *everything_but(checks.site.k8s, (one, other), (other, one)),
+        AccessRule(one, other, Transport.TCP, CLOSED_PORT),
+    )
+    found = [before, *_changed(checks, rules, [opened, *rest], rest), _back(checks, [opened, *rest])]
+    if untold:
+        why = "not judged: it was not answered before the rule either"
+        found.append(seen(f"UDP to port {CLOSED_PORT}", "blocked", why, holds=True, part=Part.TOLD))
+    return found
+
+
+def isolated(checks: Verifier) -> list[Observation]:
+    """The members in two groups on one control plane that cannot reach each other, parted one way and the other."""
+    _begin(checks, "isolated-meshes")
+    other, third = checks.server, checks.third
+    every = list(permutations(checks.site.k8s, 2))
+    everything = [_tcp(*pair) for pair in every]
+    found = [_all_pass(checks, "before", everything)]
+    for alone in (other, third):
+        crossing = [pair for pair in every if alone in pair]
+        rules = everything_but(checks.site.k8s, *crossing)
+        closed = [_tcp(*pair) for pair in crossing]
+        found += _changed(checks, rules, everything, closed, f"{alone} in a mesh of its own: ")
+    told = "groups are rules of one control plane; networks of their own, if it has any, were not tried"
+    return [
+        *found,
+        _back(checks, everything),
+        seen("how they are parted", "told", told, holds=True, part=Part.TOLD),
+    ]
+
+
+def _begin(checks: Verifier, topic: str) -> None:
+    """The direct scenario, where it has rules that can be changed while it runs."""
+    deployed = checks.up(checks.direct)
+    if not deployed.solution.access(deployed.mesh, None):
+        raise lacks(checks, topic, "nothing here says how its rules are changed while it runs")
+    if len(checks.site.k8s) < 3:  # noqa: PLR2004 - two that are parted, and one that is not
+        raise UnavailableError("a third member is needed, and the testbed has two")
+
+
+def _tcp(source: str, destination: str, port: int = CLOSED_PORT) -> Packet:
+    return (source, destination, Protocol.TCP, port)
+
+
+def _changed(
+    checks: Verifier,
+    rules: Sequence[AccessRule],
+    everything: Sequence[Packet],
+    closed: Sequence[Packet],
+    where: str = "",
+) -> list[Observation]:
+    """Tell the running mesh these rules: when they hold, what passes then, and whether a program was started anew."""
+    before = processes_of(checks)
+    wanted = {packet: packet not in closed for packet in everything}
+
+    def look() -> dict[Packet, bool]:
+        return checks.reach(everything)
+
+    _tell(checks, Access(tuple(rules), {name: checks.address(name) for name in checks.site.k8s}))
+    found, took = wait_for(look, lambda seen_now: seen_now == wanted)
+    wrong = [packet for packet in everything if found[packet] is not wanted[packet]]
+    anew = processes_of(checks) != before
+    return [
+        seen(
+            f"{where}what passes under the rules, of {len(everything)} kinds of packets",
+            f"{len(everything) - len(closed)} pass and {len(closed)} do not",
+            f"as wanted after {took:.1f} s"
+            if not wrong
+            else f"wrong after {HOLDS_WITHIN_S:g} s: {_said(wrong)}",
+            holds=not wrong,
+            text="\n".join(
+                f"{_said([packet])}: {'passes' if ok else 'blocked'}" for packet, ok in found.items()
+            ),
+        ),
+        seen(
+            f"{where}programs that were started anew for it",
+            "none",
+            "some" if anew else "none",
+            holds=True,
+            part=Part.TOLD,
+        ),
+    ]
+
+
+def _back(checks: Verifier, everything: Sequence[Packet]) -> Observation:
+    """The scenario's own rules again: what was blocked passes, so that it was the rules that blocked it."""
+    _tell(checks, None)
+    found, took = wait_for(lambda: checks.reach(everything), lambda now: all(now.values()))
+    closed = [packet for packet, ok in found.items() if not ok]
+    told = f"all pass after {took:.1f} s" if not closed else f"blocked: {_said(closed)}"
+    return seen("once the rules are taken back", "all pass", told, holds=not closed, part=Part.CONTROL)
+
+
+def _tell(checks: Verifier, access: Access | None) -> None:
+    solution, mesh = checks.standing.solution, checks.standing.mesh
+    # a stage may ask for what an earlier one made: each is planned when it is its turn
+    checks.stages(solution.access(mesh, access))
+
+
+def _all_pass(checks: Verifier, when: str, packets: Sequence[Packet]) -> Observation:
+    found, _ = wait_for(lambda: checks.reach(packets), lambda now: all(now.values()))
+    closed = [packet for packet, ok in found.items() if not ok]
+    told = "all pass" if not closed else f"blocked: {_said(closed)}"
+    return seen(
+        f"{when}, {len(packets)} kinds of packets", "all pass", told, holds=not closed, part=Part.CONTROL
+    )
+
+
+def _said(packets: Sequence[Packet]) -> str:
+    return ", ".join(f"{one} to {other} {protocol} {port}" for one, other, protocol, port in packets)

@@ -1,0 +1,202 @@
+"""Live checks of what is outside of the mesh: whether anything leaves, networks behind members, and processors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+
+import tasks
+from vpnmesh.criteria.observation import Observation, Part
+from vpnmesh.errors import CommandError, UnavailableError
+from vpnmesh.firewall.policy import SSH_PORT
+from vpnmesh.host import provisional
+from vpnmesh.plan import Command, Fact, Plan, at_most
+from vpnmesh.solutions.control import Gateway
+from vpnmesh.study.programs import program_of
+from vpnmesh.tools import flows
+from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.together import together
+from workflows.run.undoing import promise
+from workflows.run.verifying import Verifier, seen
+from workflows.run.verifying_members import lacks
+
+OUTSIDE = IPv4Address("203.0.113.77")
+"""An address that nobody has (RFC 5737, TEST-NET-3)."""
+_ELF = 'f=$(readlink -f "$(command -v "$1")"); od -An -t u2 -j 18 -N 2 "$f"'
+# e_machine of the ELF header (elf.h: EM_X86_64, EM_AARCH64)
+_MACHINES = {"62": "x86_64", "183": "aarch64", "243": "riscv64", "40": "arm"}
+
+
+def self_hosted(checks: Verifier) -> list[Observation]:
+    """Nothing leaves the testbed while all of the solution's programs start anew and could reach the outside."""
+    deployed, site = checks.up(checks.direct), checks.site
+    watcher = site.testbed.firewall
+    if watcher.name not in site.all_nodes:
+        raise UnavailableError(f"{watcher.name} is an appliance: nothing can be counted on it")
+    places = {watcher.name: [leg.interface for leg in watcher.legs]}
+    wait = Command(("sleep", f"{checks.hold_s:g}"), timeout_s=checks.hold_s + 10)
+    with _ways_out(checks) as routed:
+
+        def restart() -> None:
+            for node in site.all_nodes:
+                run_on(site.nr, [node], tasks.kill_services, processes=deployed.solution.processes)
+            checks.rejoin()
+            checks.pings(checks.client, checks.address(checks.server), 20, 0.05)
+
+        watched, _ = together([lambda: checks.watch(places, [(watcher.name, wait)]), restart])
+        one = Command(("ping", "-n", "-q", "-c", "3", "-W", "1", str(OUTSIDE)), timeout_s=10, ok=(0, 1, 2))
+        tried = checks.watch(places, [(checks.client, one)])
+    assert watched is not None
+    heard, control = watched.heard[watcher.name], tried.heard[watcher.name]
+    left, found = _leaving(checks, heard), _leaving(checks, control)
+    inside = sum(flow.packets for flow in heard.flows)
+    return [
+        seen(
+            f"packets to addresses outside of the testbed at {watcher.name}, in {checks.hold_s:g} s in which all"
+            " programs started anew",
+            "0",
+            f"{sum(flow.packets for flow in left)} of {inside}" + (f": {left[0]}" if left else ""),
+            holds=not left and not heard.uncounted,
+            text=heard.text(),
+        ),
+        seen(
+            f"three pings to {OUTSIDE} from {checks.client}, which has a default route"
+            + (f" (made for this, on {routed} nodes)" if routed else ""),
+            "counted as leaving",
+            f"{sum(flow.packets for flow in found)} packets counted as leaving",
+            holds=any(flow.destination == OUTSIDE for flow in found),
+            part=Part.CONTROL,
+            text=control.text(),
+        ),
+    ]
+
+
+def _leaving(checks: Verifier, heard: flows.Heard) -> list[flows.Flow]:
+    """Flows to addresses that are neither of the testbed nor of one link alone."""
+    bed = checks.site.testbed
+    ours = [*(vlan.prefix for vlan in bed.vlans), bed.overlay, bed.pods]
+    managed = {name for node in bed.nodes for name in (str(node.underlay), node.management)}
+
+    def leaves(flow: flows.Flow) -> bool:
+        to = flow.destination
+        if to.is_multicast or to.is_link_local or to.is_loopback or str(to) == "255.255.255.255":
+            return False
+        if flow.source_port == SSH_PORT and str(flow.source) in managed:
+            # our own words with the node
+            return False
+        return not (isinstance(to, IPv4Address) and any(to in prefix for prefix in ours))
+
+    return [flow for flow in heard.flows if leaves(flow)]
+
+
+@contextmanager
+def _ways_out(checks: Verifier) -> Iterator[int]:
+    """A default route through the firewall on every node that has none, so that what wants to leave comes by."""
+    bed = checks.site.testbed
+    nodes = [name for name in checks.site.all_nodes if name != bed.firewall.name]
+    gateways = {name: bed.vlan(bed.node(name).leg.vid).gateway for name in nodes}
+    without = [name for name in nodes if not checks.run(name, "ip", "route", "show", "default").strip()]
+    add = {name: provisional.default_route(gateways[name]) for name in without}
+    remove = {name: provisional.no_default_route(gateways[name]) for name in without}
+    with _put(checks, add, remove):
+        yield len(without)
+
+
+@contextmanager
+def _put(
+    checks: Verifier, wanted: Mapping[str, Fact[Plan]], removed: Mapping[str, Fact[Plan]]
+) -> Iterator[None]:
+    """Put something on nodes for a while; they take it away themselves where this falls silent."""
+    site, standing = checks.site, checks.standing
+    undo = {name: at_most(fact) for name, fact in removed.items()}
+    promise(site, standing.solution, standing.mesh, undo)
+    try:
+        run_on(site.nr, wanted, tasks.put_for_a_while, wanted=wanted)
+        yield
+    finally:
+        run_on(site.nr, removed, tasks.put_for_a_while, wanted=removed)
+        promise(site, standing.solution, standing.mesh)
+
+
+def subnet_router(checks: Verifier) -> list[Observation]:
+    """A host behind one member, which is no member, is reached from another one through the VPN."""
+    deployed, member = checks.up(checks.direct), checks.server
+    gateway = Gateway(member, provisional.BEHIND, provisional.LINK)
+    stages = deployed.solution.gateway(deployed.mesh, gateway)
+    if not stages:
+        raise lacks(checks, "subnet-routers", "nothing here says how a member of it is made a gateway")
+    with _put(checks, {member: provisional.network_behind()}, {member: provisional.no_network_behind()}):
+        before = _reaches(checks)
+        checks.stages(stages)
+        after = _reaches(checks, tries=30)
+        tunnel = deployed.statuses[checks.client].interface
+        route = checks.run(checks.client, "ip", "route", "get", str(provisional.HOST))
+    checks.down()
+    return [
+        seen(
+            f"pings from {checks.client} to {provisional.HOST}, a host behind {member} that is no member",
+            "answered",
+            f"{after} of 5 answered",
+            holds=after > 0,
+            text=route,
+        ),
+        seen("the way there", f"through {tunnel}", route.split(" uid")[0].strip(), holds=tunnel in route),
+        seen(
+            f"before {member} was the gateway",
+            "0 of 5",
+            f"{before} of 5",
+            holds=not before,
+            part=Part.CONTROL,
+        ),
+    ]
+
+
+def _reaches(checks: Verifier, tries: int = 1) -> int:
+    """How many of five pings to the host behind are answered; tried until some are."""
+    for _ in range(tries):
+        try:
+            found = checks.pings(checks.client, provisional.HOST, 5, 0.1).received
+        except HostsFailedError:
+            # no route there: ping sends nothing
+            found = 0
+        if found:
+            return found
+    return 0
+
+
+def architectures(checks: Verifier) -> list[Observation]:
+    """Which processors members have, and for which their program was built; both must be in one mesh."""
+    deployed = checks.up(checks.direct)
+    program = program_of(deployed.solution)
+    if program is None:
+        raise UnavailableError("the kernel carries it: there is no program to look at")
+    members: Sequence[str] = checks.site.k8s
+    built = {name: _built_for(checks, name, program.name) for name in members}
+    kinds = sorted(set(built.values()))
+    if len(kinds) < 2:  # noqa: PLR2004 - both are to be seen
+        text = ", ".join(f"{name} {kind}" for name, kind in built.items())
+        reason = f"all members are of one kind here ({text}): a client of the other was not run"
+        raise UnavailableError(reason)
+    machines = {name: checks.run(name, "uname", "-m").strip() for name in members}
+    return [
+        seen(
+            "processors of the members of this mesh",
+            "x86_64 and aarch64",
+            " and ".join(kinds),
+            holds={"x86_64", "aarch64"} <= set(kinds),
+        ),
+        seen(
+            "what the programs were built for, beside what the members say they are",
+            "the same",
+            str(machines),
+            holds=machines == built,
+            part=Part.CONTROL,
+        ),
+    ]
+
+
+def _built_for(checks: Verifier, node: str, program: str) -> str:
+    try:
+        found = checks.run(node, "sh", "-c", _ELF, "sh", program).strip()
+    except (HostsFailedError, CommandError):
+        return "not known"
+    return _MACHINES.get(found, f"machine {found}")
