@@ -5,6 +5,7 @@ found, and a step that finds nothing does nothing.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from tasks.firewall.registry import driver_of
 from vpnmesh.errors import CheckError
@@ -15,18 +16,27 @@ from vpnmesh.plan import Command, Plan, at_most, chain
 from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run.site import Site
 
+NOTHING_MORE: Mapping[str, Plan] = MappingProxyType({})
+"""Beside what every scenario has to undo."""
 
-def promise(site: Site, solution: Solution | None = None, mesh: Mesh | None = None) -> None:
+
+def promise(
+    site: Site,
+    solution: Solution | None = None,
+    mesh: Mesh | None = None,
+    more: Mapping[str, Plan] = NOTHING_MORE,
+) -> None:
     """Have the nodes undo impairments, cluster, pods, VPN, firewall rules and settings of ours when we fall silent.
 
-    Without a solution only the kernel settings: nothing else is there. CheckError where the lease was lost.
+    Without a solution only the kernel settings: nothing else is there. `more` is what nodes are to do before all that.
+    CheckError where the lease was lost.
     """
     if site.lease is None:
         return
     plans = {name: _settings(site.lease.settings.get(name, {})) for name in site.all_nodes}
     if solution is not None and mesh is not None:
         plans = {name: _scenario(site, solution, mesh, name) + plan for name, plan in plans.items()}
-    site.lease.promise(plans)
+    site.lease.promise({name: more.get(name, Plan()) + plan for name, plan in plans.items()})
 
 
 def promise_settings(site: Site, former: Mapping[str, Mapping[str, str]]) -> None:
