@@ -25,6 +25,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,44 +99,39 @@ ALL_MEASURED, SOME_FAILED = 0, 3
 @bad_input_exits_2
 def main(*, inventory: str, only_plan: bool, dry_run: bool, **options: Any) -> None:
     """Parse, plan, measure, and write; see the module's docstring."""
-    study = _Study(**options)
+    study = _Study(inventory, **options)
     console = make_console()
     nr, testbed = load(inventory)
     site = Site(nr, testbed, firewall=FirewallRun.of(study.directory))
-    store = FallbackStore.open(study.directory, site.secrets) if study.resume else None
+    store = (FallbackStore.open if study.resume else FallbackStore.new)(study.directory, site.secrets)
     wanted = study.wanted(testbed, store)
     if only_plan:
         _show_plan(console, wanted, study.timing)
         return
-    refuse_beside_cluster(testbed, f"--inventory {inventory}")
-    scenarios = list({one.scenario.name: one.scenario for one in wanted if one.scenario}.values())
     code = ALL_MEASURED
     try:
-        with interruptible(nr), lab_for(testbed, console):
-            if dry_run:
-                _show_changes(console, site, scenarios, study.made)
-                return
-            refuse_foreign(site, resumed=store is not None)
-            may_change(site, inventory, _intents(site, scenarios, study.made))
-            run = f"fallback-{run_id(study.directory)}"
-            with leased(site, run, again=store is not None, seconds=study.lease):
-                store = store or FallbackStore.create(study.directory, site.secrets)
-                _measure(console, site, store, wanted, study.timing)
+        if wanted or dry_run:
+            refuse_beside_cluster(testbed, f"--inventory {inventory}")
+            with interruptible(nr), lab_for(testbed, console):
+                if dry_run:
+                    _show_changes(console, site, wanted, study.made)
+                    return
+                _carry_out(console, site, store, wanted, study)
     except InterruptedRunError as interrupt:
         code = 128 + interrupt.signum
     finally:
         nr.close_connections()
-    if store is not None and store.attempts:
+    if store.attempts:
         _show(console, store)
-        failed = any(one.outcome is Outcome.FAILED for one in newest(store.attempts))
-        code = code or (SOME_FAILED if failed else ALL_MEASURED)
-    sys.exit(code)
+    failed = any(one.outcome is Outcome.FAILED for one in newest(store.attempts))
+    sys.exit(code or (SOME_FAILED if failed else ALL_MEASURED))
 
 
 @dataclass(frozen=True, slots=True)
 class _Study:
     """What the options ask for; InputError for what is wrong."""
 
+    inventory: str
     solutions: str | None
     events: str | None
     repetitions: int
@@ -162,9 +158,9 @@ class _Study:
         """The events that are made."""
         return _events(self.events)
 
-    def wanted(self, testbed: Testbed, store: FallbackStore | None) -> list[Asked]:
+    def wanted(self, testbed: Testbed, store: FallbackStore) -> list[Asked]:
         """The attempts that are still to be made."""
-        done = finished(store.attempts) if store else frozenset()
+        done = finished(store.attempts)
         every = asked(testbed, BUILT_IN, _solutions(self.solutions), self.made, self.repetitions)
         return [one for one in every if one.key not in done]
 
@@ -187,11 +183,27 @@ def _events(text: str | None) -> list[Event]:
     return [event_named(name) for name in dict.fromkeys(names)]
 
 
+def _carry_out(
+    console: Console, site: Site, store: FallbackStore, wanted: Sequence[Asked], study: _Study
+) -> None:
+    """Once the owner of real hosts agreed, hold all nodes and make every attempt."""
+    again = study.resume is not None
+    refuse_foreign(site, resumed=again)
+    may_change(site, study.inventory, _intents(site, _scenarios(wanted), study.made))
+    with leased(site, f"fallback-{run_id(study.directory)}", again=again, seconds=study.lease):
+        store.begin()
+        _measure(console, site, store, wanted, study.timing)
+
+
+def _scenarios(wanted: Sequence[Asked]) -> list[Scenario]:
+    """Those that are set up, each once."""
+    return list(
+        {one.scenario.name: one.scenario for one in wanted if one.scenario and not one.impossible}.values()
+    )
+
+
 def _intents(site: Site, scenarios: Sequence[Scenario], events: Sequence[Event]) -> list[Intent]:
-    made = [
-        Intent(f"event {event.name}", lambda event=event: changes_of(site.testbed, event))  # type: ignore[misc]
-        for event in events
-    ]
+    made = [Intent(f"event {event.name}", partial(changes_of, site.testbed, event)) for event in events]
     return [of_lease(site, ("fallback",)), *(of_scenario(site, one) for one in scenarios), *made]
 
 
@@ -208,10 +220,8 @@ def _show_plan(console: Console, wanted: Sequence[Asked], timing: Timing) -> Non
     )
 
 
-def _show_changes(
-    console: Console, site: Site, scenarios: Sequence[Scenario], events: Sequence[Event]
-) -> None:
-    for scenario in scenarios:
+def _show_changes(console: Console, site: Site, wanted: Sequence[Asked], events: Sequence[Event]) -> None:
+    for scenario in _scenarios(wanted):
         show_scenario(console, site, scenario)
     for event in events:
         for change in changes_of(site.testbed, event):

@@ -127,7 +127,8 @@ def made(outcome: Outcome = Outcome.MEASURED, repetition: int = 1) -> Attempt:
 
 def test_a_study_survives_a_kill(tmp_path: Path) -> None:
     """Each attempt is a line; half of one is left out, what failed is made again, what was measured is not."""
-    store = FallbackStore.create(tmp_path / "study", frozenset())
+    store = FallbackStore.new(tmp_path / "study", frozenset())
+    store.begin()
     store.append(made())
     store.append(made(Outcome.FAILED, 2))
     path = tmp_path / "study" / "fallback.jsonl"
@@ -139,6 +140,8 @@ def test_a_study_survives_a_kill(tmp_path: Path) -> None:
     assert finished(again.attempts) == {("nebula", "path-cut", 1)}
     again.append(made(repetition=2))
     assert newest(again.attempts) == [made(), made(repetition=2)]
+    with pytest.raises(InputError, match="is not empty"):
+        FallbackStore.new(tmp_path / "study", frozenset())
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,20 @@ class FallbackStore:
     attempts: list[Attempt] = field(default_factory=list)
 
     @classmethod
-    def create(cls, directory: Path, secrets: AbstractSet[Secret]) -> "FallbackStore":
-        """A new folder, or one that is empty; InputError otherwise."""
+    def new(cls, directory: Path, secrets: AbstractSet[Secret]) -> "FallbackStore":
+        """A folder that is not there yet, or is empty; InputError otherwise. Nothing is made before `begin`."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise InputError(
                 "--out", f"{directory} exists and is not empty", "name a new folder, or --resume it"
             )
-        try:
-            make_private(directory / "raw")
-        except OSError as error:
-            raise InputError("--out", f"{directory} cannot be made: {error.strerror}") from error
         return cls(directory, secrets)
+
+    def begin(self) -> None:
+        """Make the folder where it is not there; InputError where that cannot be."""
+        try:
+            make_private(self.directory / "raw")
+        except OSError as error:
+            raise InputError("--out", f"{self.directory} cannot be made: {error.strerror}") from error
 
     @classmethod
     def open(cls, directory: Path, secrets: AbstractSet[Secret]) -> "FallbackStore":
