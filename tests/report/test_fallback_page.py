@@ -71,7 +71,7 @@ def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:
     assert attempt_table(attempts)["outcome"].to_list() == ["measured", "measured", "failed", "impossible"]
     first, second = summary(attempts)
     assert first[:3] == ("nebula", "path-cut", "2 of 3")
-    assert first[5] == "800 of 4000"
+    assert first[6] == "800 of 4000"
     assert second[3] == "impossible: it has no control plane"
 
 

@@ -12,27 +12,37 @@ from vpnmesh.model import Node, Testbed
 from vpnmesh.plan import Command, Completed, Fact, Plan, WriteFile, unified_diff
 
 STATE = f"{RUN_DIRECTORY}/roaming"
-"""INTERFACE HOME AWAY, both with their prefix lengths, while the node is away from home."""
+"""INTERFACE HOME AWAY, with prefix lengths, while the node is away from home; then the routes that it had there."""
 
-# a function, then what calls it: from address $2 to $3 on $1; the kernel makes the VLAN's own route by itself
-_MOVE = """
-move() {
-  routes=$(ip -4 -o route show dev "$1" | grep -v 'proto kernel' | sed 's/ linkdown//; s/ dead//')
-  old="${2%/*}"; new="${3%/*}"
+# functions, then what calls them: `swap` from address $2 to $3 on $1, and `routed` sets the routes that it reads; the
+# kernel makes the VLAN's own route by itself, and takes all others away with the interface's last address
+_FUNCTIONS = """
+swap() {
   ip -4 address delete "$2" dev "$1" 2> /dev/null
-  ip -4 -o address show dev "$1" | grep -qF " $3 " || ip address add "$3" dev "$1" || return 1
-  printf '%s\\n' "$routes" | sed "s/ src $old\\b/ src $new/" | while read -r line; do
+  ip -4 -o address show dev "$1" | grep -qF " $3 " || ip address add "$3" dev "$1"
+}
+routed() {
+  while read -r line; do
     # the words of a route are the words of the command that makes it
     [ -z "$line" ] || ip -4 route replace $line dev "$1" || exit 1
   done
 }
 """
-_AWAY = _MOVE + 'move "$1" "$2" "$3"'
+_AWAY = (
+    _FUNCTIONS
+    + """
+file="$1" interface="$2" home="$3" away="$4"
+ip -4 -o route show dev "$interface" | grep -v 'proto kernel' | sed 's/ linkdown//; s/ dead//' >> "$file"
+swap "$interface" "$home" "$away" || exit 1
+tail -n +2 "$file" | sed "s/ src ${home%/*}\\b/ src ${away%/*}/" | routed "$interface"
+"""
+)
 _HOME = (
-    _MOVE
+    _FUNCTIONS
     + """
 [ -s "$1" ] || exit 0
-read -r interface home away < "$1" && move "$interface" "$away" "$home" && rm -f "$1"
+read -r interface home away < "$1" && swap "$interface" "$away" "$home" || exit 1
+tail -n +2 "$1" | routed "$interface" && rm -f "$1"
 """
 )
 
@@ -78,7 +88,7 @@ def away(node: Node, address: IPv4Interface) -> Fact[Plan]:
             return Plan()
         steps = (
             WriteFile(STATE, f"{interface} {home} {address}\n"),
-            Command(("sh", "-c", _AWAY, "sh", interface, str(home), str(address))),
+            Command(("sh", "-c", _AWAY, "sh", STATE, interface, str(home), str(address))),
         )
         return Plan(steps, unified_diff(f"address of {interface}", str(home), str(address)))
 
@@ -89,7 +99,7 @@ def at_home() -> Fact[Plan]:
     """Ensure that the node has its own address again, as its file says; already so where there is none."""
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        held = completed[0].stdout.strip()
+        held = "".join(completed[0].stdout.splitlines()[:1])
         return Plan((go_home(),), unified_diff("changed address", held, "")) if held else Plan()
 
     return Fact((Command(("sh", "-c", 'cat "$1" 2> /dev/null; true', "sh", STATE)),), plan)

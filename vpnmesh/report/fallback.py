@@ -25,6 +25,7 @@ ATTEMPTS: dict[str, pl.DataType] = {
     "event_took_s": pl.Float64(),
     "udp_silence_s": pl.Float64(),
     "udp_came_back": pl.Boolean(),
+    "udp_first_after_s": pl.Float64(),
     "udp_undo_silence_s": pl.Float64(),
     "udp_sent": pl.Int64(),
     "udp_lost": pl.Int64(),
@@ -33,6 +34,7 @@ ATTEMPTS: dict[str, pl.DataType] = {
     "udp_duplicates": pl.Int64(),
     "tcp_silence_s": pl.Float64(),
     "tcp_came_back": pl.Boolean(),
+    "tcp_first_after_s": pl.Float64(),
     "tcp_undo_silence_s": pl.Float64(),
     "tcp_connections": pl.Int64(),
     "tcp_lost": pl.Int64(),
@@ -45,13 +47,15 @@ SUMMARY = (
     "event",
     "n",
     "UDP silent, s",
-    "after undoing, s",
-    "UDP lost of sent",
-    "reordered",
+    "first after, s",
+    "undone, s",
+    "lost of sent",
+    "late",
     "twice",
     "TCP silent, s",
-    "after undoing it, s",
-    "TCP connections",
+    "TCP first, s",
+    "TCP undone, s",
+    "connections",
 )
 """The columns of the table that people read."""
 NOT_BACK = "until undone"
@@ -79,6 +83,7 @@ def _row(one: Attempt) -> dict[str, object]:
         "event_took_s": one.when.done_s,
         "udp_silence_s": udp.silence.longest_s,
         "udp_came_back": udp.silence.came_back,
+        "udp_first_after_s": udp.silence.first_s,
         "udp_undo_silence_s": udp.undo_silence.longest_s if udp.undo_silence else None,
         "udp_sent": udp.sent,
         "udp_lost": udp.lost,
@@ -87,6 +92,7 @@ def _row(one: Attempt) -> dict[str, object]:
         "udp_duplicates": udp.duplicates,
         "tcp_silence_s": tcp.silence.longest_s,
         "tcp_came_back": tcp.silence.came_back,
+        "tcp_first_after_s": tcp.silence.first_s,
         "tcp_undo_silence_s": tcp.undo_silence.longest_s if tcp.undo_silence else None,
         "tcp_connections": tcp.connections,
         "tcp_lost": tcp.lost,
@@ -148,11 +154,13 @@ def _summed(cell: Cell) -> tuple[str, ...]:
     return (
         *(cell.solution, cell.event, count),
         silence_text([one.udp.silence for one in seen]),
+        first_text([one.udp.silence for one in seen]),
         silence_text([one.udp.undo_silence for one in seen]),
         f"{ints(lambda one: one.udp.lost)} of {ints(lambda one: one.udp.sent)}",
         ints(lambda one: one.udp.reordered),
         ints(lambda one: one.udp.duplicates),
         silence_text([one.tcp.silence for one in seen]),
+        first_text([one.tcp.silence for one in seen]),
         silence_text([one.tcp.undo_silence for one in seen]),
         ints(lambda one: one.tcp.connections),
     )
@@ -161,16 +169,24 @@ def _summed(cell: Cell) -> tuple[str, ...]:
 def silence_text(found: Sequence[Silence | None]) -> str:
     """The longest silences of some repetitions: the one, or the median and the extremes; how many had no end."""
     silences = [one for one in found if one is not None]
-    if not silences:
-        return "\N{EN DASH}"
     ended = [one.longest_s for one in silences if one.came_back]
     without = len(silences) - len(ended)
-    if not ended:
-        return NOT_BACK
-    text = f"{statistics.median(ended):.2f}"
-    if len(ended) > 1:
-        text += f" ({min(ended):.2f} to {max(ended):.2f})"
-    return f"{text}, {without} {NOT_BACK}" if without else text
+    if without:
+        return f"{spread(ended)}, {without} {NOT_BACK}" if ended else NOT_BACK
+    return spread(ended)
+
+
+def first_text(found: Sequence[Silence]) -> str:
+    """When the first record came after the longest silence, in seconds since the event was begun."""
+    return spread([one.first_s for one in found if one.first_s is not None])
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """The one figure; of more the median, with the least and the greatest; a dash where there is none."""
+    if not seconds:
+        return "\N{EN DASH}"
+    text = f"{statistics.median(seconds):.2f}"
+    return f"{text} ({min(seconds):.2f} to {max(seconds):.2f})" if len(seconds) > 1 else text
 
 
 def paper_words(catalogue: CriteriaCatalogue, solution: str) -> str:
@@ -210,10 +226,12 @@ def compose_fallback(
 
 _READING = (
     "Silent is the longest time without a record, from the last one before the event until the event is undone;"
-    f" {NOT_BACK}: nothing came any more by then. After undoing is the longest silence from when undoing began. With"
+    f" {NOT_BACK}: nothing came any more by then. First after: when the record came that ended it, counted from the"
+    " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. With"
     " more than one repetition: the median, with the shortest and the longest. Every silence has the machine's own in"
-    f" it: the table of attempts (fallback.csv) has the longest one before the event (quiet_s). Both streams count as"
-    f" flowing again after {FLOWS_S:g} s without a break of {BREAK_S:g} s."
+    " it: fallback.csv has the longest one before the event (quiet_s) and the longest time for which the sender was"
+    f" kept from sending (pause_s). Both streams count as flowing again after {FLOWS_S:g} s without a break of"
+    f" {BREAK_S:g} s."
 )
 _CAPTION = "A row per solution and event."
 

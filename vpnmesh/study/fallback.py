@@ -17,8 +17,9 @@ FLOWS_S = 2.0
 """How long both streams must flow without a break until they count as flowing again."""
 BREAK_S = 0.5
 """A silence longer than this is a break: a hundred datagrams, many times what a busy machine holds back."""
-BACK_S = 60.0
-"""How long streams may take to flow again once an event was undone: TCP waits twice as long after every try."""
+BACK_S = 180.0
+"""How long streams may take to flow again once an event was undone: TCP waits twice as long after every try, and some
+VPNs offer a lost relay again after half a minute only."""
 BIN_S = 0.1
 """The width of a step of the pictures."""
 MOST_MARKS = 4000
