@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.report import canvas
-from vpnmesh.report.fallback import cells
+from vpnmesh.report.fallback import cells, silence_text
 from vpnmesh.report.style import ScenarioLook, look
 from vpnmesh.report.svg import INK
-from vpnmesh.study.fallback import BIN_S, EVENTS
+from vpnmesh.study.fallback import BIN_S, EVENTS, Silence
 from vpnmesh.study.fallback_record import Attempt, When
 from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools.streams import TCP_BYTES, TCP_PER_S, UDP_PER_S
@@ -38,7 +38,7 @@ def _paint(attempt: Attempt, title: str, catalogue: Catalogue) -> Figure:
     steps, style = attempt.seen.steps, look(attempt.scenario, catalogue)
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
     upper, lower = figure.subplots(2, 1, sharex=True)
-    figure.subplots_adjust(left=0.09, right=0.985, bottom=0.13, top=0.9, hspace=0.22)
+    figure.subplots_adjust(left=0.09, right=0.985, bottom=0.13, top=0.9, hspace=0.3)
     _steps(upper, steps.from_s, [count / BIN_S for count in steps.udp], style)
     _steps(lower, steps.from_s, steps.tcp_kbit_s, style)
     for axes, rate, name in (
@@ -52,9 +52,17 @@ def _paint(attempt: Attempt, title: str, catalogue: Catalogue) -> Figure:
     upper.plot(steps.late_s, [-0.13 * UDP_PER_S] * len(steps.late_s), "v", color=style.colour, markersize=3.5)
     upper.set_yticks([0, UDP_PER_S])
     upper.set_title(title)
+    for axes, text in ((upper, _told(attempt.seen.udp.silence)), (lower, _told(attempt.seen.tcp.silence))):
+        axes.set_title(text, loc="right", fontweight="normal", fontsize=8)
     lower.set_xlabel("seconds since the event was begun")
     lower.set_xlim(steps.from_s, max(attempt.when.ended_s, steps.from_s + 1))
     return figure
+
+
+def _told(silence: Silence) -> str:
+    """The longest silence in words, above its panel."""
+    text = silence_text([silence])
+    return f"silent for {text} s" if silence.came_back else f"silent {text}"
 
 
 def _steps(axes: Axes, from_s: float, values: Sequence[float], style: ScenarioLook) -> None:
