@@ -61,8 +61,12 @@ def test_an_outage_that_ends_by_itself() -> None:
     assert found.udp.undo_silence.longest_s < 0.01
     assert (found.tcp.lost, found.tcp.silence.came_back) == (0, True)
     assert found.tcp.silence.longest_s == pytest.approx(4.22, abs=0.03)
-    assert min(found.steps.lost_s) == pytest.approx(0.1, abs=0.02)
-    assert max(found.steps.lost_s) == pytest.approx(4.1, abs=0.02)
+    (gap,) = found.steps.gaps
+    assert (gap.from_s, gap.to_s, gap.count) == (
+        pytest.approx(0.1, abs=0.02),
+        pytest.approx(4.1, abs=0.02),
+        800,
+    )
     assert sum(found.steps.udp) == 3200
 
 
@@ -97,6 +101,8 @@ def test_order_and_copies() -> None:
     found = seen(moved, stream(20, 50), sent(4000), MARKS)
     assert (found.udp.reordered, found.udp.duplicates, found.udp.lost) == (2, 1, 0)
     assert [one.number for one in late(moved)] == [10, 11]
+    single = [one for one in plain if one.number not in (50, 52, 53)]
+    assert [gap.count for gap in seen(single, stream(20, 50), sent(4000), MARKS).steps.gaps] == [1, 2]
 
 
 def test_a_stream_that_did_not_flow_before_shows_nothing() -> None:

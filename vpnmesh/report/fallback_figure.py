@@ -48,7 +48,8 @@ def _paint(attempt: Attempt, title: str, catalogue: Catalogue) -> Figure:
         axes.set_ylim(-0.22 * rate if axes is upper else 0, _HEADROOM * rate)
         axes.set_ylabel(name)
         _marks(axes, attempt.when)
-    upper.vlines(steps.lost_s, -0.2 * UDP_PER_S, -0.06 * UDP_PER_S, color=INK, linewidth=0.5)
+    bars = [(gap.from_s, gap.to_s - gap.from_s) for gap in steps.gaps]
+    upper.broken_barh(bars, (-0.2 * UDP_PER_S, 0.14 * UDP_PER_S), color=INK, linewidth=0.6)
     upper.plot(steps.late_s, [-0.13 * UDP_PER_S] * len(steps.late_s), "v", color=style.colour, markersize=3.5)
     upper.set_yticks([0, UDP_PER_S])
     upper.set_title(title)

@@ -22,8 +22,6 @@ BACK_S = 180.0
 VPNs offer a lost relay again after half a minute only."""
 BIN_S = 0.1
 """The width of a step of the pictures."""
-MOST_MARKS = 4000
-"""So many lost datagrams are marked one by one; more lie closer than a picture can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +152,25 @@ class TcpSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Datagrams that were lost one after the other: when the first and the last of them would have come."""
+
+    from_s: float
+    to_s: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Steps:
     """The streams in steps of `BIN_S` from `from_s` on, for pictures, and what was lost or late when.
 
-    `udp` are datagrams, `tcp_kbit_s` is what the application got.
+    `udp` are datagrams, `tcp_kbit_s` is what the application got. All seconds are counted from the event.
     """
 
     from_s: float
     udp: tuple[int, ...]
     tcp_kbit_s: tuple[float, ...]
-    lost_s: tuple[float, ...]
+    gaps: tuple[Gap, ...]
     late_s: tuple[float, ...]
 
 
@@ -204,7 +211,7 @@ def seen(udp: Sequence[Arrival], tcp: Sequence[Arrival], sent: Sent, marks: Mark
         ),
         quiet_s=round(_longest([one.at_s for one in udp if one.at_s < marks.begun_s]), 3),
         pause_s=sent.longest_pause_s,
-        steps=_steps(udp, tcp, when, marks),
+        steps=_steps(udp, tcp, gaps(lost, [at_s - marks.begun_s for at_s in when]), marks),
     )
 
 
@@ -212,6 +219,20 @@ def lost_numbers(stream: Iterable[Arrival], sent: int) -> list[int]:
     """The numbers below `sent` that never came."""
     came = {one.number for one in stream}
     return [number for number in range(sent) if number not in came]
+
+
+def gaps(numbers: Sequence[int], moments: Sequence[float]) -> list[Gap]:
+    """The lost numbers as runs, with their moments."""
+    found: list[Gap] = []
+    before = None
+    for number, at_s in zip(numbers, moments, strict=True):
+        moment = round(at_s, 3)
+        if found and before == number - 1:
+            found[-1] = Gap(found[-1].from_s, moment, found[-1].count + 1)
+        else:
+            found.append(Gap(moment, moment, 1))
+        before = number
+    return found
 
 
 def late(stream: Iterable[Arrival]) -> list[Arrival]:
@@ -289,7 +310,7 @@ def _sent_at(stream: Sequence[Arrival], lost: Iterable[int]) -> list[float]:
     return found
 
 
-def _steps(udp: Sequence[Arrival], tcp: Sequence[Arrival], lost: Sequence[float], marks: Marks) -> Steps:
+def _steps(udp: Sequence[Arrival], tcp: Sequence[Arrival], lost: Sequence[Gap], marks: Marks) -> Steps:
     first_s = min(one.at_s for one in (*udp, *tcp))
     last_s = max(one.at_s for one in (*udp, *tcp))
     count = int((last_s - first_s) / BIN_S) + 1
@@ -298,8 +319,8 @@ def _steps(udp: Sequence[Arrival], tcp: Sequence[Arrival], lost: Sequence[float]
         from_s=round(first_s - marks.begun_s, 3),
         udp=tuple(_counts(udp, first_s, count)),
         tcp_kbit_s=tuple(round(number * kbit_s, 1) for number in _counts(tcp, first_s, count)),
-        lost_s=tuple(round(at_s - marks.begun_s, 2) for at_s in lost[:MOST_MARKS]),
-        late_s=tuple(round(one.at_s - marks.begun_s, 2) for one in late(udp)[:MOST_MARKS]),
+        gaps=tuple(lost),
+        late_s=tuple(round(one.at_s - marks.begun_s, 2) for one in late(udp)),
     )
 
 

@@ -88,7 +88,7 @@ class FallbackStore:
         make_private(self.directory / "figures")
         for name, svg in drawn.items():
             write_atomic(self.directory / "figures" / f"{name}.svg", svg.encode())
-        attempt_table(self.attempts).write_csv(self.directory / "fallback.csv")
+        write_atomic(self.directory / "fallback.csv", attempt_table(self.attempts).write_csv().encode())
         page = compose_fallback(self.attempts, drawn, load_criteria())
         write_atomic(self.directory / "report.html", render_html(page).encode())
         return self.directory / "report.html"
