@@ -62,11 +62,9 @@ def test_an_outage_that_ends_by_itself() -> None:
     assert (found.tcp.lost, found.tcp.silence.came_back) == (0, True)
     assert found.tcp.silence.longest_s == pytest.approx(4.22, abs=0.03)
     (gap,) = found.steps.gaps
-    assert (gap.from_s, gap.to_s, gap.count) == (
-        pytest.approx(0.1, abs=0.02),
-        pytest.approx(4.1, abs=0.02),
-        800,
-    )
+    assert gap.from_s == pytest.approx(0.1, abs=0.02)
+    assert gap.to_s == pytest.approx(4.1, abs=0.02)
+    assert gap.count == 800
     assert sum(found.steps.udp) == 3200
 
 
