@@ -38,7 +38,7 @@ from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.host.lease import SECONDS
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.study.fallback import EVENTS, Event, event_named
+from vpnmesh.study.fallback import EVENTS, Event, Silence, event_named
 from vpnmesh.study.fallback_record import Attempt, Outcome, finished, newest
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import Intent, may_change, yes_option
@@ -252,17 +252,21 @@ def _said(made: Attempt) -> str:
     """An attempt in a line."""
     if made.seen is None:
         return f"{made.outcome}: {made.reason}"
-    from vpnmesh.report.fallback import silence_text  # noqa: PLC0415 - polars only where there is a figure
-
     udp, tcp = made.seen.udp, made.seen.tcp
     return "; ".join(
         (
-            f"UDP silent {silence_text([udp.silence])} s, then {silence_text([udp.undo_silence])} s",
+            f"UDP silent {_silent(udp.silence)}, {_silent(udp.undo_silence)} after undoing",
             f"{udp.lost} of {udp.sent} lost, {udp.reordered} reordered, {udp.duplicates} twice",
-            f"TCP silent {silence_text([tcp.silence])} s, then {silence_text([tcp.undo_silence])} s",
+            f"TCP silent {_silent(tcp.silence)}, {_silent(tcp.undo_silence)} after undoing",
             f"{tcp.connections} TCP connections",
         )
     )
+
+
+def _silent(silence: Silence | None) -> str:
+    if silence is None:
+        return "-"
+    return f"{silence.longest_s:.2f} s" + ("" if silence.came_back else " without an end")
 
 
 def _show(console: Console, store: FallbackStore) -> None:

@@ -241,6 +241,8 @@ def test_the_program_over_loopback() -> None:
     )
     with pytest.raises(subprocess.TimeoutExpired):
         sender.wait(timeout=2)
+    # as timeout(1) does to its group and to its child
+    sender.terminate()
     sender.terminate()
     said = streams.sent(sender.communicate(timeout=60)[0])
     with pytest.raises(subprocess.TimeoutExpired):

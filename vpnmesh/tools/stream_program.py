@@ -32,7 +32,8 @@ class EndedError(Exception):
 
 
 def end(_signum: int, _frame: object) -> None:
-    """End what is under way, so that the last lines are printed."""
+    """End what is under way, so that the last lines are printed; `timeout` may send TERM twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise EndedError
 
 
