@@ -34,13 +34,17 @@ from tasks.pods import attach_pods, detach_pods
 from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
 from tasks.provisional import put_for_a_while
 from tasks.pushing import look_for_program, push_file, withdraw_files
+from tasks.roaming import change_address, restore_address
 from tasks.secrecy import listen_for_marker
+from tasks.streams import carry_streams
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
 
 __all__ = [
     "attach_pods",
     "blacklist_interfaces",
+    "carry_streams",
+    "change_address",
     "claim_lease",
     "clear_api_test",
     "clear_impairment",
@@ -95,6 +99,7 @@ __all__ = [
     "release_lease",
     "renew_impairment",
     "renew_lease",
+    "restore_address",
     "roll_back_firewall",
     "run_command",
     "set_access_vlans",

@@ -11,6 +11,7 @@ COMMANDS = {
         "cluster",
         "criteria",
         "doctor",
+        "fallback",
         "firewall",
         "full_matrix",
         "growth",

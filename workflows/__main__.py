@@ -55,6 +55,9 @@ COMMANDS = {
     "growth": CommandEntry(
         "workflows.growth", "Find out what a mesh costs as it grows: join time, control plane."
     ),
+    "fallback": CommandEntry(
+        "workflows.fallback", "Find out how long streams fall silent when path or relay is lost."
+    ),
     "cluster": CommandEntry(
         "workflows.cluster", "Bring a Kubernetes cluster over a VPN up, look at it, take it down."
     ),

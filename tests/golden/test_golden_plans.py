@@ -66,8 +66,8 @@ def test_wireguard_interface_stands(bed: Testbed, captured: Path) -> None:
     assert Plan() == replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
 
 
-def test_wireguard_with_another_key_is_made_anew(bed: Testbed, captured: Path) -> None:
-    """A peer whose key changed shows in the diff by both keys, and the interface is built again."""
+def test_wireguard_peer_with_another_key_leaves_the_others_alone(bed: Testbed, captured: Path) -> None:
+    """It shows in the diff by both keys, and is replaced on the interface as it is: nobody else is cut off."""
     keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
     published: dict[tuple[str, str], Text] = {(node, "public-key"): key for node, key in keys.items()}
     mesh = mesh_of(bed, "wireguard-direct", {**published, ("worker2", "public-key"): "bmV3"})
@@ -77,6 +77,20 @@ def test_wireguard_with_another_key_is_made_anew(bed: Testbed, captured: Path) -
     assert plan
     assert f"-peer {keys['worker2']} endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff
     assert "+peer bmV3 endpoint 192.88.99.18:51821 allows 10.213.0.3/32" in plan.diff
+    (step,) = plan.steps
+    assert isinstance(step, Command)
+    assert step.argv[:6] == ("wg", "set", "vmwg0", "peer", keys["worker2"], "remove")
+    assert "bmV3" in step.argv
+
+
+def test_wireguard_with_another_key_of_its_own_is_made_anew(bed: Testbed, captured: Path) -> None:
+    """Whose peers are right and whose own key is not: the interface is built again."""
+    keys = json.loads((captured / "wireguard" / "public-keys.json").read_text())
+    published: dict[tuple[str, str], Text] = {(node, "public-key"): key for node, key in keys.items()}
+    mesh = mesh_of(bed, "wireguard-direct", {**published, ("worker1", "public-key"): "bmV3"})
+    fact = WireGuard().stages(mesh)[1].plan(mesh, bed.node("worker1"))
+    plan = replayed(fact, captured / "wireguard" / "interface" / "exchange.json")
+    assert next(step.argv[:3] for step in plan.steps if isinstance(step, Command)) == ("ip", "link", "delete")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ READS = frozenset(
 """Tasks that only look: they work on every host. `gather` and `look` are all that they call of a shell."""
 CHANGES = frozenset(
     {
-        *("attach_pods", "blacklist_interfaces", "claim_lease", "clear_api_test"),
+        *("attach_pods", "blacklist_interfaces", "carry_streams", "change_address"),
+        *("claim_lease", "clear_api_test", "restore_address"),
         *("clear_impairment", "detach_pods", "enter_pods", "forget_lease"),
         *("install_engine", "join_stage", "kill_services", "knock"),
         *("leave_cluster", "leave_mesh", "listen_for_marker", "measure"),

@@ -119,9 +119,13 @@ def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
     def plan(completed: Sequence[Completed]) -> Plan:
         plane, address, mtu = link.parse(completed[4:])
         held = _held(completed[:4], address, mtu)
-        if held == wanted and not (by_program(mesh) and plane is DataPlane.KERNEL):
+        fits = not (by_program(mesh) and plane is DataPlane.KERNEL)
+        if held == wanted and fits:
             return Plan()
-        return Plan(_steps(mesh, node), unified_diff(INTERFACE, "\n".join(held), "\n".join(wanted)))
+        # a node that joins or has new keys is no reason to cut the others off
+        kept = fits and _without_peers(held) == _without_peers(wanted)
+        steps = (_other_peers(mesh, node, held),) if kept else _steps(mesh, node)
+        return Plan(steps, unified_diff(INTERFACE, "\n".join(held), "\n".join(wanted)))
 
     return Fact((*questions, *link.commands), plan)
 
@@ -145,8 +149,20 @@ def _held(completed: Sequence[Completed], address: IPv4Address | None, mtu: int 
     return sorted(lines)
 
 
-def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
-    peers = tuple(
+def _without_peers(lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if not line.startswith("peer ")]
+
+
+def _other_peers(mesh: Mesh, node: Node, held: Sequence[str]) -> Command:
+    """Take away the peers that are none any more, and set those of now, on the interface as it is."""
+    known = {line.split()[1] for line in held if line.startswith("peer ")}
+    gone = known - {str(mesh.published_by(peer.name, "public-key")) for peer in mesh.peers(node)}
+    removed = [word for key in sorted(gone) for word in ("peer", key, "remove")]
+    return Command(("wg", "set", INTERFACE, *removed, *_peer_words(mesh, node)))
+
+
+def _peer_words(mesh: Mesh, node: Node) -> tuple[str, ...]:
+    return tuple(
         word
         for peer in mesh.peers(node)
         for word in (
@@ -154,6 +170,10 @@ def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
             *("allowed-ips", f"{mesh.overlay(peer).ip}/32"),
         )
     )
+
+
+def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
+    peers = _peer_words(mesh, node)
     return (
         Command(("ip", "link", "delete", INTERFACE), ok=(0, 1)),
         _create(mesh),

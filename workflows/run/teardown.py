@@ -62,6 +62,7 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
     gone = _gone(site)
     yield from (Removal("cannot be reached", host, error=str(why)) for host, why in gone.items())
     there = _There(site, frozenset(gone), dry_run=dry_run)
+    yield from there.removed("changed address", site.k8s, tasks.restore_address, word="set back")
     yield from _impairments(there, left.engine)
     for installer in INSTALLERS.values():
         parameters: Parameters = {"installer": installer, "testbed": site.testbed}

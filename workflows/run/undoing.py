@@ -17,6 +17,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution
 from workflows.run.site import Site
 
 NOTHING_MORE: Mapping[str, Plan] = MappingProxyType({})
+"""Beside what every scenario has to undo."""
 
 
 def promise(

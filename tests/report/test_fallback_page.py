@@ -1,0 +1,85 @@
+"""The page of the fallback study: a row per solution and event, the paper's words, a timeline, and every reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.study.test_fallback import MARKS, made, sent, stream
+from vpnmesh.criteria.data import load
+from vpnmesh.report.fallback import attempt_table, compose_fallback, paper_words, silence_text, summary
+from vpnmesh.report.fallback_figure import fallback_figures
+from vpnmesh.report.render import render_html
+from vpnmesh.study.fallback import Silence, seen
+from vpnmesh.study.fallback_record import Attempt, Outcome
+from vpnmesh.study.scenarios import BUILT_IN
+
+NONE = Attempt(
+    "wireguard",
+    "control-lost",
+    1,
+    "2026-01-01T00:00:00+00:00",
+    Outcome.IMPOSSIBLE,
+    reason="it has no control plane",
+)
+
+
+def test_the_page_says_what_was_seen_and_what_could_not_be() -> None:
+    """A headscale that fell back, beside the paper's words with their section; wireguard's reason is a row."""
+    attempts = [replace(made(), solution="headscale", scenario="headscale-direct"), NONE]
+    drawn = fallback_figures(attempts, BUILT_IN)
+    assert set(drawn) == {"headscale-path-cut"}
+    page = render_html(compose_fallback(attempts, drawn, load()))
+    assert "near instantaneous, both ways" in page
+    assert "Kjorveziroski et al. 2024, sections 3.2.2-3.2.5" in page
+    assert page.count("impossible: it has no control plane") == 2
+    assert "800 of 4000" in page
+    assert page.count("<svg") == 1
+
+
+def test_every_gap_has_its_bar() -> None:
+    """A bar for each run of datagrams that were lost, and none where nothing was."""
+    spans = [(6, 6.1), (8, 8.3), (9, 9.02)]
+    drawn = [
+        fallback_figures(
+            [replace(made(), seen=seen(stream(20, 200, lost), stream(20, 50), sent(4000), MARKS))], BUILT_IN
+        )["nebula-path-cut"].count("<path")
+        for lost in ([], spans)
+    ]
+    assert drawn[1] - drawn[0] == len(spans)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([None], "\N{EN DASH}"),
+        ([Silence(4.2, came_back=True, first_s=4.3)], "4.20"),
+        ([Silence(7.0, came_back=False, first_s=None)], "until undone"),
+        ([Silence(one, came_back=True, first_s=5) for one in (4, 6, 5)], "5.00 (4.00 to 6.00)"),
+        (
+            [Silence(4, came_back=True, first_s=5), Silence(7, came_back=False, first_s=None)],
+            "4.00, 1 until undone",
+        ),
+    ],
+)
+def test_a_silence_without_an_end_is_no_number(found: list[Silence | None], text: str) -> None:
+    """Nor is it hidden behind those that ended."""
+    assert silence_text(found) == text
+
+
+def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:
+    """One row per attempt in the file, one per solution and event for people, with how many were measured."""
+    attempts = [made(), made(repetition=2), made(Outcome.FAILED, 3), NONE]
+    assert attempt_table(attempts)["outcome"].to_list() == ["measured", "measured", "failed", "impossible"]
+    first, second = summary(attempts)
+    assert first[:3] == ("nebula", "path-cut", "2 of 3")
+    assert first[6] == "800 of 4000"
+    assert second[3] == "impossible: it has no control plane"
+
+
+def test_the_papers_words_are_the_papers() -> None:
+    """Minutes for ZeroTier, and nothing of what was tried here."""
+    catalogue = load()
+    assert "3-4 minutes" in paper_words(catalogue, "zerotier")
+    assert "section 5" in paper_words(catalogue, "zerotier")
+    assert "lab" not in paper_words(catalogue, "netbird")
+    assert paper_words(catalogue, "wireguard") == ""
