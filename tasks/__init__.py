@@ -12,6 +12,7 @@ from tasks.cluster import (
 )
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.fixing import make_changes
 from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.host_key import read_host_key
 from tasks.impairment import (
@@ -34,6 +35,7 @@ from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.secrecy import listen_for_marker
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
+from tasks.why import ping_pod, probe_ways, read_identity, read_path_state, read_tunnels, read_ways
 
 __all__ = [
     "attach_pods",
@@ -56,15 +58,18 @@ __all__ = [
     "listen_for_marker",
     "look_at_node",
     "look_for_program",
+    "make_changes",
     "measure",
     "mesh_status",
     "ping_address",
     "ping_burst",
     "ping_paths",
+    "ping_pod",
     "probe_path",
     "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "probe_ways",
     "push_file",
     "put_sysctls_back",
     "reach_pods",
@@ -74,16 +79,20 @@ __all__ = [
     "read_footprint",
     "read_foreign",
     "read_host_key",
+    "read_identity",
     "read_impairment",
     "read_kubeconfig",
     "read_lease",
     "read_logs",
     "read_other_clusters",
+    "read_path_state",
     "read_ports",
     "read_provenance",
     "read_stack",
     "read_sysctls",
+    "read_tunnels",
     "read_version",
+    "read_ways",
     "release_lease",
     "renew_impairment",
     "renew_lease",

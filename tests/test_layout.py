@@ -20,6 +20,7 @@ COMMANDS = {
         "report",
         "switch",
         "teardown",
+        "why",
         "workers",
     ),
 }
