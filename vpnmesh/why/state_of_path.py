@@ -7,19 +7,20 @@ from vpnmesh.study.checks import seen_path
 from vpnmesh.why.finding import Effect
 from vpnmesh.why.observed import Observed
 
-FULL_LOST = 1.0
-"""All packets of full size are lost and small ones are not: that is no chance."""
-
 
 @dataclass(frozen=True, slots=True)
 class PathState:
-    """What both ends say of the way to each other (None: no way, or one that no scenario has), and the pods' pings."""
+    """What both ends say of the way to each other (None: no way, or one that no scenario has), and the pods' pings.
+
+    `wanted` is the scenario's path.
+    """
 
     said: tuple[str, ...]
     paths: tuple[Path | None, ...]
     answered: bool
     full_answered: bool
     rtt_ms: float | None
+    wanted: Path = Path.DIRECT
 
     @property
     def direct(self) -> bool:
@@ -35,6 +36,11 @@ class PathState:
     def works(self) -> bool:
         """Whether the pods' packets get there and back, small and large."""
         return self.answered and self.full_answered
+
+    @property
+    def as_wanted(self) -> bool:
+        """Whether it works, on the scenario's path."""
+        return self.works and set(self.paths) == {self.wanted}
 
     @property
     def effect(self) -> Effect:
@@ -69,4 +75,5 @@ def seen_state(seen: Observed) -> PathState:
         small is None or small.received > 0,
         full is None or full.received > 0,
         small.rtt_avg_ms if small else None,
+        seen.mesh.scenario.path,
     )

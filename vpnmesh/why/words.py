@@ -22,7 +22,7 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         """Whether there is nothing to say."""
-        return not self.findings and self.state.works and None not in self.state.paths
+        return not self.findings and self.state.as_wanted
 
 
 def lines(found: Diagnosis) -> Iterator[str]:

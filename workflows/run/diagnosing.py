@@ -28,6 +28,16 @@ def why(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Diagnosis:
     return Diagnosis(pair, seen_state(seen), tuple(diagnose(seen)))
 
 
+def ask_why_not_up(site: Site, solution: Solution, mesh: Mesh) -> None:
+    """Before a scenario that did not come up is removed: ask, and leave the answer to whoever keeps it."""
+    if not site.asks_why:
+        return
+    try:
+        site.diagnoses.append(why(site, solution, mesh, site.testbed.pairs[0]))
+    except VpnmeshError as error:
+        site.complaints.append(f"why {mesh.scenario.name} did not come up could not be asked: {error}")
+
+
 def standing(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
     """The mesh with what its members publish of themselves, read again from the nodes on which it stands."""
     _, told = ask_each(site.nr, site.k8s, tasks.read_identity, solution=solution, mesh=mesh)
