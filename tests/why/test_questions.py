@@ -36,7 +36,9 @@ ETHTOOL = (
     "@link eth0\nFeatures for eth0:\ntcp-segmentation-offload: on\n\ttx-tcp-segmentation: on\n"
     "generic-segmentation-offload: off\ngeneric-receive-offload: off [fixed]\n@link gone\n"
 )
-DAEMONS = "@lost derper\ntailscaled 7 S 19 0,2-3 /usr/bin/tailscaled (deleted)\n"
+DAEMONS = (
+    "@lost derper\ntailscaled 7 S 19 0,2-3 2000/100000 /sys/fs/cgroup/cpu/x /usr/bin/tailscaled (deleted)\n"
+)
 ROUTES = "192.88.99.18 192.88.99.18 via 192.88.99.9 dev eth0 src 192.88.99.10 uid 0\n192.88.99.2 \n"
 MACHINE = (
     "4\n1.50\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 9 0 0 9 6 0\n"
@@ -66,7 +68,9 @@ def test_a_nodes_words_become_its_state() -> None:
     assert found.sockets == (UdpSocket("tailscaled", 41641, 14680064, 17),)
     assert found.listening == {"udp 41641", "udp 4789", "tcp 443", "tcp 22"}
     assert found.lost_services == ("derper",)
-    assert found.daemons == (Daemon("tailscaled", 7, "S", 19, "0,2-3", replaced=True),)
+    group = "/sys/fs/cgroup/cpu/x"
+    tailscaled = Daemon("tailscaled", 7, "S", 19, "0,2-3", replaced=True, quota_pct=2.0, group=group)
+    assert found.daemons == (tailscaled,)
     assert found.daemons[0].cores == 3
     assert found.routes == {"192.88.99.18": "eth0"}
     assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
@@ -116,7 +120,7 @@ def test_the_program_itself_on_loopback() -> None:
     assert found.sizes == {"a": (500, 1500)}
     assert found.overlay_sizes == (1280,)
     assert found.tcp == {"127.0.0.1:33996": "Connection refused"}
-    assert found.burst == (320, 320)
+    assert found.burst == (640, 640)
     assert found.seconds < 30
 
 

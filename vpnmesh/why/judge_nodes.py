@@ -10,7 +10,7 @@ from vpnmesh.why.observed import CpuUse, Daemon, NodeState, Observed, UdpSocket
 from vpnmesh.why.state_of_path import seen_state
 
 STARVED = 0.6
-"""A daemon that waits for a processor in so much of its time, while only 16 packets are on their way, is starved."""
+"""A daemon that waits for a processor in so much of its time, while only 32 packets are on their way, is starved."""
 HUNG = ("T", "t", "D", "Z")
 """States of processes that answer nobody (proc(5))."""
 
@@ -104,6 +104,7 @@ def _limits(daemon: Daemon | None, state: NodeState) -> str:
         return ""
     said = [f"nice {daemon.nice}"] if daemon.nice > 0 else []
     said += [f"bound to {daemon.cores} of {state.cores} cores"] if daemon.cores < state.cores else []
+    said += [f"its control group allows {daemon.quota_pct:g} % of a core"] if daemon.quota_pct else []
     return ", ".join(said)
 
 
@@ -128,11 +129,22 @@ def _freed(node: Node, daemon: Daemon | None, state: NodeState) -> Fix | None:
     undo = [Command(("renice", "-n", str(daemon.nice), "-p", pid), ok=(0, 1))] if daemon.nice > 0 else []
     undo += [Command(("taskset", "-acp", daemon.allowed, pid), ok=(0, 1))] if bound else []
     diff = f"{daemon.name}: nice {daemon.nice} to 0, cores {daemon.allowed} to {every}"
+    if daemon.quota_pct is not None:
+        do.append(_quota(daemon, "-1"))
+        undo.append(_quota(daemon, '$(( $(cat "$1/cpu.cfs_period_us") * $2 / 100000 ))'))
+        diff += f", no limit of {daemon.quota_pct:g} % by its control group"
     return Fix((Change(node.name, tuple(do), tuple(undo), diff),))
 
 
+def _quota(daemon: Daemon, value: str) -> Command:
+    """Set what its control group allows (version 1 of control groups; it fails on version 2, and then says so)."""
+    millis = str(round(1000 * (daemon.quota_pct or 0)))
+    script = f'echo "{value}" > "$1/cpu.cfs_quota_us"'
+    return Command(("sh", "-c", script, "sh", daemon.group, millis), ok=(0, 1))
+
+
 def _drops(seen: Observed, node: Node) -> Iterator[Finding]:
-    """The daemon's socket lost packets while no more than 16 were on their way."""
+    """The daemon's socket lost packets while no more than 32 were on their way."""
     before = {(one.owner, one.port): one for one in seen.before.get(node.name, NodeState()).sockets}
     for one in seen.state(node.name).sockets:
         held = before.get((one.owner, one.port))

@@ -41,7 +41,8 @@ class Link:
 class Daemon:
     """A process of the solution; `state` is a letter of proc(5), `allowed` the list of cores that it may use.
 
-    `replaced` says that its program was removed or exchanged since it started.
+    `replaced` says that its program was removed or exchanged since it started. `quota_pct` is what its control group
+    (the folder `group`) allows of one core, None for all.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Daemon:
     nice: int
     allowed: str
     replaced: bool
+    quota_pct: float | None = None
+    group: str = ""
 
     @property
     def cores(self) -> int:

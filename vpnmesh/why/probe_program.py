@@ -247,7 +247,7 @@ class Probes:
 class Burst:
     """Some packets at once to the other end of the overlay, again when they are back: never more on their way."""
 
-    ROUNDS, PACKETS, BYTES, WAIT_S = 20, 16, 1000, 0.5
+    ROUNDS, PACKETS, BYTES, WAIT_S = 20, 32, 1000, 0.5
 
     def __init__(self, probes: Probes) -> None:
         self.where = (probes.asked["overlay"], probes.asked["port"])

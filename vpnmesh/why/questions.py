@@ -44,8 +44,13 @@ for d in /proc/[0-9]*; do
   case "$names" in *" $comm "*) ;; *) continue;; esac
   stat=$(sed 's/^.*) //' "$d/stat" 2> /dev/null) || continue
   cores=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$d/status")
+  v1=/sys/fs/cgroup/cpu$(sed -n 's/^[0-9]*:\\(cpu\\|cpu,cpuacct\\)://p' "$d/cgroup")
+  v2=/sys/fs/cgroup$(sed -n 's/^0:://p' "$d/cgroup")
+  quota=$(cat "$v1/cpu.cfs_quota_us" "$v1/cpu.cfs_period_us" 2> /dev/null || cat "$v2/cpu.max" 2> /dev/null)
   set -- $stat
-  echo "$comm ${d#/proc/} $1 ${17} $cores $(readlink "$d/exe")"
+  letter=$1 nice=${17}
+  set -- $quota
+  echo "$comm ${d#/proc/} $letter $nice $cores ${1:-max}/${2:-100000} $v1 $(readlink "$d/exe")"
 done
 """
 _MACHINE = "nproc --all; cut -d' ' -f1 /proc/loadavg; grep '^Udp: ' /proc/net/snmp"
@@ -203,10 +208,16 @@ def _daemons(text: str) -> tuple[tuple[str, ...], tuple[Daemon, ...]]:
         if word == "@lost":
             lost.append(rest)
             continue
-        pid, letter, nice, cores, *program = rest.split(" ", 4)
+        pid, letter, nice, cores, quota, group, *program = rest.split(" ", 6)
         replaced = any(one.endswith("(deleted)") for one in program)
-        found.append(Daemon(word, int(pid), letter, int(nice), cores, replaced))
+        found.append(Daemon(word, int(pid), letter, int(nice), cores, replaced, _quota_pct(quota), group))
     return tuple(lost), tuple(found)
+
+
+def _quota_pct(text: str) -> float | None:
+    """The share of one core that a control group allows, None where it does not limit it (`-1`, `max`)."""
+    quota, _, period = text.partition("/")
+    return 100 * int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
 def _routes(text: str) -> dict[str, str]:

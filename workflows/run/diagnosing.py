@@ -15,6 +15,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.solutions.ways import Ways
 from vpnmesh.why import questions
 from vpnmesh.why.judge import diagnose
+from vpnmesh.why.judge_nodes import HUNG
 from vpnmesh.why.observed import Observed, PodPings
 from vpnmesh.why.state_of_path import seen_state
 from vpnmesh.why.words import Diagnosis
@@ -55,12 +56,14 @@ def observe(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Observed:
     silent, skews = _ask(site, nodes, tasks.read_clock)
     nodes = [name for name in nodes if name not in silent]
     unread, before = _ask(site, nodes, tasks.read_path_state, **wanted)
-    told = _told(site, nodes, wanted, pair)
+    # a daemon that hangs would only be waited for
+    able = [name for name, held in before.items() if not any(one.state in HUNG for one in held.daemons)]
+    told = _told(site, able, wanted, pair)
     asked = _asked(mesh, solution, pair, nodes, told)
     failed, probed = _ask(site, list(asked), tasks.probe_ways, asked=asked)
     pods = _pods(site, mesh, pair, nodes)
     # once more: a packet may have changed the way
-    told = _told(site, nodes, wanted, pair)
+    told = _told(site, able, wanted, pair)
     _, after = _ask(site, nodes, tasks.read_path_state, **wanted)
     return Observed(
         mesh,
