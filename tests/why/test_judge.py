@@ -193,11 +193,12 @@ def test_a_daemon_that_gets_no_processor() -> None:
     bound = (Daemon(DAEMON, 7, "R", 19, "0", replaced=False),)
     found = only(with_state(seen, "worker2", daemons=bound))
     assert (found.cause, found.effect) == (Cause.CPU, Effect.SLOW)
-    assert "waited for a processor 88% of the time" in found.said
+    assert "ran 2% and waited for a processor 88% of the time" in found.said
     assert "(nice 19, bound to 1 of 2 cores)" in found.said
     assert found.fix is not None
     assert found.fix.changes[0].undo[0].argv == ("renice", "-n", "19", "-p", "7")  # type: ignore[union-attr]
-    assert only(seen).fix is None
+    # a busy machine is no illness of one of the nodes that share it
+    assert diagnose(seen) == []
 
 
 @pytest.mark.parametrize(("ahead_s", "effect"), [(3600.0, Effect.RELAYED), (-3.0, Effect.LATER)])

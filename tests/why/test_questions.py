@@ -90,7 +90,7 @@ def test_what_the_program_is_told() -> None:
     relay = questions.asked_of(MESH, SOLUTION, PAIR, "relay", names, "")
     assert (client["sized"], client["burst"], client["overlay_sizes"]) == (["worker2"], True, [1280])
     assert client["tcp"] == [f"{BED.relay.underlay}:443", f"{BED.control_plane.underlay}:443"]
-    assert client["stun"] == [f"{BED.relay.underlay}:3478"]
+    assert list(client["stun"]) == [f"{BED.relay.underlay}:3478"]
     assert (relay["sized"], relay["burst"], relay["tcp"], relay["overlay"]) == ([], False, [], "")
     assert set(relay["targets"]) == {"worker1", "worker2", "hypervisor"}
 
@@ -107,7 +107,7 @@ def test_the_program_itself_on_loopback() -> None:
     asked = {
         "name": "a", "seconds": 30, "port": 33997, "interface": "lo", "targets": {"a": "127.0.0.1"},
         "data": {"a": 4242}, "sized": ["a"], "sizes": [1500, 500], "overlay": "127.0.0.1",
-        "overlay_sizes": [1280], "tcp": ["127.0.0.1:33996"], "stun": [], "processes": ["python3"], "burst": True,
+        "overlay_sizes": [1280], "tcp": ["127.0.0.1:33996"], "stun": {}, "processes": ["python3"], "burst": True,
     }  # fmt: skip
     (command,) = questions.probe(asked).commands
     assert isinstance(command, Command)

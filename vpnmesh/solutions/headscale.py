@@ -130,7 +130,14 @@ class Headscale(Solution):
         control_plane = mesh.testbed.control_plane.name
         return (
             derp,
-            Listener("STUN of the DERP relay", relay, Protocol.UDP, control.STUN_PORT, stun=True),
+            Listener(
+                "STUN of the DERP relay",
+                relay,
+                Protocol.UDP,
+                control.STUN_PORT,
+                stun=True,
+                software="tailnode",
+            ),
             *((peer,) if by_peer(mesh) else ()),
             Listener("Headscale", control_plane, Protocol.TCP, control.CONTROL_PORT),
         )

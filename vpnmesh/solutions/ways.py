@@ -9,7 +9,8 @@ from vpnmesh.firewall.policy import Protocol
 class Listener:
     """A socket that members must reach: what it is, on which node, by which protocol and port.
 
-    `stun` says that it answers STUN's binding requests (RFC 8489), `relays` that members fall back to it.
+    `stun` says that it answers STUN's binding requests (RFC 8489), to clients that call themselves `software` where it
+    wants to know; `relays` that members fall back to it.
     """
 
     what: str
@@ -18,6 +19,7 @@ class Listener:
     port: int
     stun: bool = False
     relays: bool = False
+    software: str = ""
 
 
 @dataclass(frozen=True, slots=True)

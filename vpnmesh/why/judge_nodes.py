@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vpnmesh.doctor.judge import MUCH_SKEW_S, TOO_MUCH_SKEW_S
-from vpnmesh.model import Node
+from vpnmesh.model import Node, NodeKind
 from vpnmesh.plan import Command
 from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, Observed, UdpSocket
@@ -11,6 +11,8 @@ from vpnmesh.why.state_of_path import seen_state
 
 STARVED = 0.6
 """A daemon that waits for a processor in so much of its time, while only 32 packets are on their way, is starved."""
+SPENT = 0.7
+"""A daemon that used so much of what its control group allows was held up by it."""
 HUNG = ("T", "t", "D", "Z")
 """States of processes that answer nobody (proc(5))."""
 
@@ -78,14 +80,14 @@ def _cpu(seen: Observed, node: Node) -> Iterator[Finding]:
     state = seen.state(node.name)
     for key, use in seen.answers(node.name).cpu.items():
         daemon = next((one for one in state.daemons if f"{one.name} {one.pid}" == key), None)
-        if use.waited < STARVED:
-            continue
         name = key.partition(" ")[0]
         limits = _limits(daemon, state)
-        said = (
-            f"{name} waited for a processor {use.waited:.0%} of the time while it had packets to carry"
-            f"{f' ({limits})' if limits else ''}"
-        )
+        # nodes of a lab share one machine: that it is busy with others is no illness of one of them
+        own = limits or node.kind is not NodeKind.NETNS
+        if not own or not (use.waited >= STARVED or _spent(daemon, use)):
+            continue
+        what = f"ran {use.run_s / use.of_s:.0%} and waited for a processor {use.waited:.0%} of the time"
+        said = f"{name} {what} while it had packets to carry{f' ({limits})' if limits else ''}"
         do = "give the node another core, or take what competes with it away"
         do = f"take the limits off {name}, or {do}" if limits else do
         yield Finding(
@@ -97,6 +99,11 @@ def _cpu(seen: Observed, node: Node) -> Iterator[Finding]:
             _cpu_evidence(node, key, use, state),
             _freed(node, daemon, state),
         )
+
+
+def _spent(daemon: Daemon | None, use: CpuUse) -> bool:
+    """Whether it used up what its control group allows."""
+    return bool(daemon and daemon.quota_pct and use.run_s >= SPENT * use.of_s * daemon.quota_pct / 100)
 
 
 def _limits(daemon: Daemon | None, state: NodeState) -> str:

@@ -16,7 +16,8 @@ import socket
 import struct
 import sys
 import time
-from typing import Any
+import zlib
+from typing import Any, Dict, Tuple
 
 EVERY_S = 0.2
 MORE_S = 0.4
@@ -25,8 +26,11 @@ IP_UDP_BYTES = 28
 # <linux/in.h>: Python does not name them
 IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_RECVERR = 10, 3, 11
 ETHERNET_BYTES, IPV4, UDP = 14, 0x0800, 17
+SOFTWARE, FINGERPRINT, FINGERPRINT_BYTES, STUN_MAGIC = 0x8022, 0x8028, 8, 0x5354554E
 STUN_COOKIE, XOR_MAPPED_ADDRESS, ADDRESS_BYTES = 0x2112A442, 0x0020, 8
 TICKS = 1e9
+Clocks = Dict[str, Dict[str, Tuple[int, int]]]
+"""What each thread ran and waited, by process."""
 
 
 class Probes:
@@ -52,7 +56,7 @@ class Probes:
         self.sizing.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         self.tap = self.tapped(asked["interface"])
         self.burst = Burst(self) if asked.get("burst") else None
-        self.first_burst: dict[str, list[int]] | None = None
+        self.first_burst: Clocks | None = None
         self.burst_began = self.look_again = 0.0
 
     @staticmethod
@@ -132,7 +136,7 @@ class Probes:
             self.sized("*", (asked["overlay"], asked["port"]), size)
         for server, one in stun.items():
             if server not in self.seen["stun"]:
-                push(one, struct.pack("!HHI12s", 1, 0, STUN_COOKIE, b"vpnmesh-why!"), split(server))
+                push(one, binding_request(self.asked["stun"][server].encode()), split(server))
 
     def over(self) -> bool:
         """Whether all was answered once."""
@@ -330,6 +334,14 @@ def started(where: str) -> socket.socket:
     return one
 
 
+def binding_request(software: bytes) -> bytes:
+    """A STUN request with that SOFTWARE and a FINGERPRINT, which some servers want (RFC 8489, sections 14.7, 14.14)."""
+    named = struct.pack("!HH", SOFTWARE, len(software)) + software.ljust((len(software) + 3) // 4 * 4, b"\0")
+    body = named if software else b""
+    request = struct.pack("!HHI12s", 1, len(body) + FINGERPRINT_BYTES, STUN_COOKIE, b"vpnmesh-why!") + body
+    return request + struct.pack("!HHI", FINGERPRINT, 4, zlib.crc32(request) ^ STUN_MAGIC)
+
+
 def mapped(data: bytes) -> str:
     """The address in a STUN answer (RFC 8489, section 14.2), "" where it has none."""
     place = 20
@@ -344,9 +356,9 @@ def mapped(data: bytes) -> str:
     return ""
 
 
-def clocks(names: list[str]) -> dict[str, list[int]]:
-    """Nanoseconds that processes of these names ran, and waited for a processor (/proc/PID/task/*/schedstat)."""
-    found: dict[str, list[int]] = {}
+def clocks(names: list[str]) -> Clocks:
+    """Nanoseconds that threads of these processes ran, and waited for a processor (/proc/PID/task/*/schedstat)."""
+    found: Clocks = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/comm") as file:
@@ -354,19 +366,20 @@ def clocks(names: list[str]) -> dict[str, list[int]]:
             for task in os.listdir(f"/proc/{pid}/task") if comm in names else ():
                 with open(f"/proc/{pid}/task/{task}/schedstat") as file:
                     run, wait, _ = map(int, file.read().split())
-                total = found.setdefault(f"{comm} {pid}", [0, 0])
-                total[0] += run
-                total[1] += wait
+                found.setdefault(f"{comm} {pid}", {})[task] = (run, wait)
     return found
 
 
-def used(before: dict[str, list[int]], after: dict[str, list[int]], seconds: float) -> dict[str, list[float]]:
-    """Seconds that each process ran, waited, and how long it was watched."""
-    return {
-        name: [(now - then) / TICKS for now, then in zip(after[name], old)] + [seconds]
-        for name, old in before.items()
-        if name in after
-    }
+def used(before: Clocks, after: Clocks, seconds: float) -> dict[str, list[float]]:
+    """Seconds that each process ran, that the thread which waited longest waited, and how long it was watched."""
+    found = {}
+    for name in set(before) & set(after):
+        spent = [
+            (run - before[name].get(task, (0, 0))[0], wait - before[name].get(task, (0, 0))[1])
+            for task, (run, wait) in after[name].items()
+        ]
+        found[name] = [sum(run for run, _ in spent) / TICKS, max(wait for _, wait in spent) / TICKS, seconds]
+    return found
 
 
 if __name__ == "__main__":

@@ -167,12 +167,17 @@ def _words(part: Mapping[str, Any]) -> str:
         return ""
     left, right = match["left"], match["right"]
     payload, meta = left.get("payload", {}), left.get("meta", {})
-    subject = f"{payload['protocol']} {payload['field']}" if payload else meta.get("key", "")
+    subject = f"{payload['protocol']} {payload['field']}" if payload else _meta(meta.get("key", ""))
     values = right.get("set", right) if isinstance(right, dict) else right
     if isinstance(values, list):
         values = "{ " + ", ".join(map(str, values)) + " }"
     operator = "" if match.get("op") in ("==", "in") else f" {match.get('op')}"
     return f"{subject or json.dumps(left)}{operator} {values}"
+
+
+def _meta(key: str) -> str:
+    """Some keys stand alone, others need the word before them (nft(8), meta expressions)."""
+    return f"meta {key}" if key in ("l4proto", "nfproto", "length") else key
 
 
 def _sockets(text: str) -> list[UdpSocket]:
@@ -261,7 +266,7 @@ def asked_of(
         "overlay": overlay,
         "overlay_sizes": [mesh.scenario.tunnel_mtu or mesh.scenario.pod_mtu] if through else [],
         "tcp": sorted({where[one] for one in needed if one.protocol is Protocol.TCP}),
-        "stun": sorted({where[one] for one in needed if one.stun}),
+        "stun": {where[one]: one.software for one in needed if one.stun},
         "processes": list(solution.processes) if end else [],
         "burst": name == pair.client and through,
     }

@@ -38,6 +38,7 @@ def _hit(seen: Observed, name: str, rule: DropRule, hits: int) -> Finding:
     said = f"rule '{rule.text}' in {rule.family} {rule.table} {rule.chain} dropped {hits} packets while this was asked"
     command = f"nft -a list chain {rule.family} {rule.table} {rule.chain}"
     evidence = Evidence(name, command, f"handle {rule.handle}: counter packets {rule.packets}")
+    fix: Fix | None
     if ours:
         do, fix = (
             "it is of a policy of vpnmesh: python -m workflows.firewall set allow-all",
@@ -45,7 +46,8 @@ def _hit(seen: Observed, name: str, rule: DropRule, hits: int) -> Finding:
         )
     else:
         do = f"take it away (nft delete rule {rule.place}), or let the VPN's packets pass before it"
-        fix = Fix((_passing(name, rule),))
+        # a match that is not read is shown as JSON, and cannot be written again
+        fix = None if '{"' in rule.text else Fix((_passing(name, rule),))
     effect = seen_state(seen).effect
     return Finding(Cause.RULE, effect, name, said, do, (evidence,), fix)
 
