@@ -12,6 +12,7 @@ from tasks.cluster import (
 )
 from tasks.convergence import kill_services, probe_path
 from tasks.firewall.policy import probe_reach, roll_back_firewall, set_firewall_policy
+from tasks.fixing import make_changes
 from tasks.flows import watch_flows
 from tasks.health import probe_path_mtu, read_answers, read_clock, read_cluster_answers
 from tasks.host_key import read_host_key
@@ -39,6 +40,7 @@ from tasks.secrecy import listen_for_marker
 from tasks.streams import carry_streams
 from tasks.switch import read_ports, set_access_vlans
 from tasks.sysctl import put_sysctls_back, read_sysctls, set_sysctls
+from tasks.why import ping_pod, probe_ways, read_identity, read_path_state, read_tunnels, read_ways
 
 __all__ = [
     "attach_pods",
@@ -64,18 +66,21 @@ __all__ = [
     "listen_for_marker",
     "look_at_node",
     "look_for_program",
+    "make_changes",
     "measure",
     "measure_tunnel",
     "mesh_status",
     "ping_address",
     "ping_burst",
     "ping_paths",
+    "ping_pod",
     "ping_train",
     "probe_nat",
     "probe_path",
     "probe_path_mtu",
     "probe_reach",
     "probe_relay_share",
+    "probe_ways",
     "push_file",
     "put_for_a_while",
     "put_sysctls_back",
@@ -86,16 +91,20 @@ __all__ = [
     "read_footprint",
     "read_foreign",
     "read_host_key",
+    "read_identity",
     "read_impairment",
     "read_kubeconfig",
     "read_lease",
     "read_logs",
     "read_other_clusters",
+    "read_path_state",
     "read_ports",
     "read_provenance",
     "read_stack",
     "read_sysctls",
+    "read_tunnels",
     "read_version",
+    "read_ways",
     "release_lease",
     "renew_impairment",
     "renew_lease",

@@ -22,6 +22,7 @@ COMMANDS = {
         "report",
         "switch",
         "teardown",
+        "why",
         "workers",
     ),
 }

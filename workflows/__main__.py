@@ -45,6 +45,7 @@ COMMANDS = {
         "workflows.report", "Make the report of a run, of published results, or of the paper."
     ),
     "doctor": CommandEntry("workflows.doctor", "Find out whether a run would work, and what to do."),
+    "why": CommandEntry("workflows.why", "Find out why a path is down, relayed or slow."),
     "inventory": CommandEntry("workflows.inventory", "Show, check and compare inventories; YAML and NetBox."),
     "firewall": CommandEntry("workflows.firewall", "Show, set and prove a firewall policy."),
     "switch": CommandEntry("workflows.switch", "Show, plan, set and take back the VLANs of switch ports."),

@@ -301,6 +301,7 @@ def run(
     engine = choose_engine(site, pairs, impairing=impairing)
     if impairing:
         check_place(site, engine, plan.profile.placement)
+    site.asks_why = True
     matrix = MatrixRun(site, plan, store, engine, budget_min)
     able = without(plan, missing)
     mesh = told(site.testbed, plan.profile.pairs, pairs)

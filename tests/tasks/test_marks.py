@@ -34,6 +34,7 @@ READS = frozenset(
         *("read_kubeconfig", "read_lease", "read_logs", "read_other_clusters"),
         *("read_ports", "read_provenance", "read_stack", "read_sysctls"),
         *("read_version", "time_api"),
+        *("ping_pod", "probe_ways", "read_identity", "read_path_state", "read_tunnels", "read_ways"),
     }
 )
 """Tasks that only look: they work on every host. `gather` and `look` are all that they call of a shell."""
@@ -43,7 +44,7 @@ CHANGES = frozenset(
         *("claim_lease", "clear_api_test", "restore_address"),
         *("clear_impairment", "detach_pods", "enter_pods", "forget_lease"),
         *("install_engine", "join_stage", "kill_services", "knock"),
-        *("leave_cluster", "leave_mesh", "listen_for_marker", "measure"),
+        *("leave_cluster", "leave_mesh", "listen_for_marker", "make_changes", "measure"),
         *("probe_reach", "probe_relay_share", "push_file", "put_for_a_while", "put_sysctls_back"),
         *("release_lease", "renew_impairment", "renew_lease", "roll_back_firewall"),
         *("run_command", "set_access_vlans", "set_firewall_policy", "set_impairment"),

@@ -7,7 +7,7 @@ import polars as pl
 from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES
 from vpnmesh.measurements import figure_named
-from vpnmesh.study.journal import JournalEvent, RepetitionEnded, ScenarioUp, of_kind
+from vpnmesh.study.journal import JournalEvent, PairDiagnosed, RepetitionEnded, ScenarioUp, of_kind
 
 _REPETITION = ("scenario", "condition", "test", "pair", "repetition")
 
@@ -73,6 +73,33 @@ def stacks(events: Iterable[JournalEvent]) -> pl.DataFrame:
         for of, seen in found.items()
     ]
     return pl.DataFrame(rows, schema=STACKS, orient="row").unique(maintain_order=True)
+
+
+WHY: dict[str, pl.DataType] = {
+    name: pl.String()
+    for name in ("scenario", "pair", "about", "path", "effect", "cause", "where", "found", "shown_by", "do")
+}
+"""A row per finding of a diagnosis (docs/why.md); one without any finding has a row that says so."""
+
+
+def diagnoses(events: Iterable[JournalEvent]) -> pl.DataFrame:
+    """Why pairs failed, were relayed or did not come up, as often as it was asked."""
+    rows = [row for event in of_kind(events, PairDiagnosed) for row in _diagnosed(event)]
+    return pl.DataFrame(rows, schema=WHY, orient="row").unique(maintain_order=True)
+
+
+def _diagnosed(event: PairDiagnosed) -> Iterator[tuple[str | None, ...]]:
+    cell = " ".join(
+        str(part) for part in (event.about, event.condition, event.test, event.repetition) if part
+    )
+    head = (event.scenario, event.pair, cell, event.path)
+    for one in event.findings:
+        shown = "; ".join(
+            f"{e.get('node', '')}: {e.get('command', '')} -> {e.get('said', '')}" for e in one.evidence
+        )
+        yield (*head, one.effect, one.cause, one.where, one.said, shown, one.do)
+    if not event.findings:
+        yield (*head, None, None, None, "no cause was found", None, None)
 
 
 def figures_of(events: Iterable[JournalEvent]) -> pl.DataFrame:

@@ -263,6 +263,9 @@ def _further(study: Study, shown: Iterable[str]) -> list[Section]:
 
 
 _FURTHER = {
+    "why": "Why pairs failed, were relayed or did not come up: asked of the nodes while the scenario stood. down and "
+    "relayed say what a finding does to the path, slow that it works with less, later that it shows once the direct "
+    "path is lost.",
     "failures": "Failed repetitions by stage and reason.",
     "setup": "What standing each scenario up took, measured by this run: steps are changes of nodes, seconds run from "
     "the first step until every pair stood on the scenario's path; then the seconds of each phase.",

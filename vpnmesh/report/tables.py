@@ -11,7 +11,7 @@ import polars as pl
 
 from vpnmesh.documents.numbers import finite
 from vpnmesh.frames.aggregate import CellKey, CellSample, cell_samples, failures, resources, unavailable
-from vpnmesh.frames.events import SETUP, STACKS
+from vpnmesh.frames.events import SETUP, STACKS, WHY
 from vpnmesh.frames.requests import ApiCell, api_cells
 from vpnmesh.frames.schemas import check_results
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
@@ -135,7 +135,8 @@ class RunTables:
     """What a run recorded beside its results table: figures in long form (`FIGURES`), and what setting up took.
 
     `verdicts` (`VERDICTS`) are those that an adaptive run came to; a fixed one has none of its own. `series` are the
-    intervals of its flows (`ramp.SERIES`). `health` is how its clusters fared.
+    intervals of its flows (`ramp.SERIES`). `health` is how its clusters fared, `why` what was found where
+    a pair failed or was relayed (`WHY`).
     """
 
     figures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FIGURES))
@@ -144,6 +145,7 @@ class RunTables:
     stacks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STACKS))
     series: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SERIES))
     health: HealthTables = field(default_factory=HealthTables)
+    why: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=WHY))
 
 
 def build_study(
@@ -190,6 +192,8 @@ def build_study(
         if not kept.health.phases.is_empty():
             tables["health"] = health(kept.health.phases, kept.figures, catalogue)
             tables["health_timeline"] = kept.health.timeline
+        if not kept.why.is_empty():
+            tables["why"] = kept.why
         tables["variants"] = variants(samples, cells, slow, kept.figures, catalogue)
         tables |= {
             **_origins(samples, cells, slow, catalogue, known),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
@@ -34,6 +35,7 @@ from vpnmesh.solutions.protocol import (
     Status,
 )
 from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES, Stack
+from vpnmesh.solutions.ways import Listener, Ways
 
 INTERFACE = "tailscale0"
 PORT = 41641
@@ -156,6 +158,40 @@ class Headscale(Solution):
             ),
         )
 
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """The daemon's `--port`."""
+        return PORT
+
+    def listeners(self, mesh: Mesh, /) -> tuple[Listener, ...]:
+        """DERP and its STUN on the relay node, a peer relay beside them, and Headscale itself."""
+        relay = mesh.testbed.relay.name
+        derp = Listener("DERP relay", relay, Protocol.TCP, 443, relays=not by_peer(mesh))
+        peer = Listener("peer relay", relay, Protocol.UDP, RELAY_PORT, relays=True)
+        control_plane = mesh.testbed.control_plane.name
+        return (
+            derp,
+            Listener(
+                "STUN of the DERP relay",
+                relay,
+                Protocol.UDP,
+                control.STUN_PORT,
+                stun=True,
+                software="tailnode",
+            ),
+            *((peer,) if by_peer(mesh) else ()),
+            Listener("Headscale", control_plane, Protocol.TCP, control.CONTROL_PORT),
+        )
+
+    def ways(self, mesh: Mesh, _node: Node, peer: Node, /) -> Fact[Ways]:
+        """`Addrs` and `CurAddr` of the peer in `tailscale status --json`."""
+        key = str(mesh.published_by(peer.name, "node-key"))
+        question = Command((*TOOL, "status", "--json"), ok=(0, 1, 127), timeout_s=5)
+        return Fact((question,), lambda found: _ways(found[0].stdout, key))
+
+    def identity(self, _mesh: Mesh, _node: Node, /) -> Fact[dict[str, Text]]:
+        """The daemon's own key."""
+        return _read_self()
+
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`tailscale status --json`: direct by a current address, else by a peer relay's, else by DERP."""
         question = Command((*TOOL, "status", "--json"), ok=(0, 1, 127), timeout_s=5)
@@ -224,6 +260,18 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
         return Peer(peer.name, None if by_peer(mesh) else Path.RELAY, ours, via=f"DERP {entry['Relay']}")
     # before the server has told where it is at home, a first packet to it has nowhere to go
     return Peer(peer.name, None, None, known=bool(entry.get("Relay")))
+
+
+def _ways(text: str, key: str) -> Ways:
+    said = fields(text).get("Peer")
+    peers = records(list(said.values())) if isinstance(said, dict) else []
+    entry = next((one for one in peers if str(one.get("PublicKey")) == key), {})
+    known = entry.get("Addrs")
+    candidates = tuple(map(str, known)) if isinstance(known, list) else ()
+    relay = f"DERP {entry['Relay']}" if entry.get("Relay") else ""
+    return Ways(
+        "tailscale status --json", candidates, str(entry.get("CurAddr") or entry.get("PeerRelay") or relay)
+    )
 
 
 def _relay_certificate(_mesh: Mesh, node: Node) -> Fact[Plan]:

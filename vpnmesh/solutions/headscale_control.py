@@ -25,6 +25,7 @@ from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 
 CONTROL_PORT = 443
+STUN_PORT = 3478
 REGION, REGION_CODE = 900, "vpnmesh"
 RANGE = "100.64.0.0/24"
 """The members' addresses: Tailscale clients take none outside 100.64.0.0/10."""
@@ -178,7 +179,7 @@ def derp_map(mesh: Mesh) -> Config:
         "hostname": RELAY_NAME,
         "ipv4": str(relay.underlay),
         "ipv6": "none",
-        "stunport": 3478,
+        "stunport": STUN_PORT,
         "derpport": 443,
     }
     region = {"regionid": REGION, "regioncode": REGION_CODE, "regionname": REGION_CODE, "nodes": [node]}

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from vpnmesh.errors import NO_JSON
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.files import existing, read
 from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
@@ -27,6 +28,7 @@ from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unifie
 from vpnmesh.solutions.control import Access
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 from vpnmesh.solutions.stack import Stack
+from vpnmesh.solutions.ways import Listener, Ways
 
 INTERFACE = "vmnebula0"
 PORT = 4242
@@ -158,6 +160,23 @@ class Nebula(Solution):
         members = tuple(node.name for node in mesh.members)
         return (Stage("access", members, lambda mesh, node: _ruled(mesh, node, access)),)
 
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """`listen.port` of every participant."""
+        return PORT
+
+    def listeners(self, mesh: Mesh, /) -> tuple[Listener, ...]:
+        """The lighthouse, and the relay where the scenario relays; both take UDP and answer no probe."""
+        relayed = mesh.scenario.path is Path.RELAY
+        relay = Listener("Nebula relay", mesh.testbed.relay.name, Protocol.UDP, PORT, relays=True)
+        lighthouse = Listener("Nebula lighthouse", mesh.testbed.control_plane.name, Protocol.UDP, PORT)
+        return (lighthouse, *((relay,) if relayed else ()))
+
+    def ways(self, mesh: Mesh, _node: Node, peer: Node, /) -> Fact[Ways]:
+        """`remoteAddrs` and `currentRemote` of the peer in `list-hostmap -json`."""
+        at = str(mesh.overlay(peer).ip)
+        hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
+        return Fact((hostmap,), lambda found: _ways(found[0].stdout, at))
+
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What Nebula's console says: a current remote means direct, a relay to me and no remote means relayed."""
         hostmap = Command(_console("list-hostmap", "-json"), ok=(0, 1, 255), timeout_s=5)
@@ -239,11 +258,30 @@ def _ruled(mesh: Mesh, node: Node, access: Access | None) -> Fact[Plan]:
 
 def parse_hostmap(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     """Peers from `list-hostmap -json`; a member that Nebula does not know has neither path nor endpoint."""
-    try:
-        entries = {_overlay_address(entry): entry for entry in json.loads(text or "[]")}
-    except (*NO_JSON, LookupError, TypeError):
-        entries = {}
+    entries = _entries(text)
     return tuple(_peer(mesh, peer, entries) for peer in mesh.peers(node))
+
+
+def _entries(text: str) -> dict[str, Mapping[str, Any]]:
+    """Hosts that Nebula knows, by their addresses in the VPN; none where it does not answer."""
+    try:
+        return {_overlay_address(entry): entry for entry in json.loads(text or "[]")}
+    except (*NO_JSON, LookupError, TypeError):
+        return {}
+
+
+def _ways(text: str, at: str) -> Ways:
+    entry = _entries(text).get(at, {})
+    known, used = entry.get("remoteAddrs"), entry.get("currentRemote")
+    listed = known if isinstance(known, list) else []
+    relays = entry.get("currentRelaysToMe")
+    relay = f"relay {relays[0]}" if isinstance(relays, list) and relays else ""
+    return Ways("nebula: list-hostmap -json", tuple(map(_shown, listed)), _shown(used) if used else relay)
+
+
+def _shown(remote: object) -> str:
+    """Address and port: apart in 1.6, one text in 1.10."""
+    return f"{remote.get('ip')}:{remote.get('port')}" if isinstance(remote, dict) else str(remote)
 
 
 def _peer(mesh: Mesh, peer: Node, entries: Mapping[str, Mapping[str, object]]) -> Peer:

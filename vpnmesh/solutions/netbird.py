@@ -10,6 +10,7 @@ commands and status of NetBird 0.77.1.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers
 from vpnmesh.host.files import read
 from vpnmesh.host.foreign import Foreign
@@ -34,6 +35,7 @@ from vpnmesh.solutions.protocol import (
     checksum,
 )
 from vpnmesh.solutions.stack import WIREGUARD_GO_BYTES, Stack
+from vpnmesh.solutions.ways import Listener, Ways
 
 INTERFACE = "wt0"
 TABLE = "netbird"
@@ -188,6 +190,32 @@ class NetBird(Solution):
             Stage("access", control, lambda _mesh, _node: running_server.access_policies(access)),
         )
 
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """The client's `--wireguard-port`."""
+        return PORT
+
+    def listeners(self, mesh: Mesh, /) -> tuple[Listener, ...]:
+        """The relay and its STUN, management and signal."""
+        relay, control = mesh.testbed.relay.name, mesh.testbed.control_plane.name
+        stun = Listener("STUN of the relay", relay, Protocol.UDP, server.STUN_PORT, stun=True)
+        own = Listener("NetBird relay", relay, Protocol.TCP, server.RELAY_PORT, relays=True)
+        turn = Listener("TURN relay", relay, Protocol.UDP, server.STUN_PORT, stun=True, relays=True)
+        return (
+            *((turn,) if server.by_turn(mesh) else (own, stun)),
+            Listener("NetBird management", control, Protocol.TCP, server.MANAGEMENT_PORT),
+            Listener("NetBird signal", control, Protocol.TCP, server.SIGNAL_PORT),
+        )
+
+    def ways(self, mesh: Mesh, _node: Node, peer: Node, /) -> Fact[Ways]:
+        """The pair of ICE candidates in use; the client's status tells no others."""
+        key = str(mesh.published_by(peer.name, "node-key"))
+        question = Command(_netbird("status", "--json"), ok=(0, 1, 127), timeout_s=5)
+        return Fact((question,), lambda found: _ways(found[0].stdout, key))
+
+    def identity(self, _mesh: Mesh, _node: Node, /) -> Fact[dict[str, Text]]:
+        """The client's own key."""
+        return _read_self()
+
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`netbird status --json`; the endpoints decide, since one end may say P2P over TURN."""
         question = Command(_netbird("status", "--json"), ok=(0, 1, 127), timeout_s=5)
@@ -223,6 +251,14 @@ def parse_status(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
         _peer(mesh, peer, entries.get(str(mesh.published_by(peer.name, "node-key"))), transports)
         for peer in mesh.peers(node)
     )
+
+
+def _ways(text: str, key: str) -> Ways:
+    entries = {str(entry.get("publicKey")): entry for entry in _details(fields(text).get("peers"))}
+    ends = entries.get(key, {}).get("iceCandidateEndpoint")
+    remote = str(ends.get("remote") or "") if isinstance(ends, dict) else ""
+    relay = str(entries.get(key, {}).get("relayAddress") or "")
+    return Ways("netbird status --json", (remote,) if remote else (), remote or relay)
 
 
 def _details(section: object) -> Sequence[Mapping[str, object]]:

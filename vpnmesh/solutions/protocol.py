@@ -23,6 +23,7 @@ from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Text, both
 from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.stack import Stack
+from vpnmesh.solutions.ways import Listener, Ways
 
 STATE_DIRECTORY = "/var/lib/vpnmesh"
 """Where solutions keep keys and configuration on a node; removed when the node leaves."""
@@ -231,6 +232,22 @@ class Solution(ABC):
     def blacklist(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan] | None:
         """Keep the solution from using the mesh's blacklisted interfaces; None where it has no such setting."""
         return None
+
+    def data_port(self, _mesh: Mesh, /) -> int | None:
+        """The UDP port at which every member takes packets of the others; None where there is none, or no fixed one."""
+        return None
+
+    def listeners(self, _mesh: Mesh, /) -> tuple[Listener, ...]:
+        """What members must reach beside each other: relays, STUN, the control plane."""
+        return ()
+
+    def ways(self, _mesh: Mesh, _node: Node, _peer: Node, /) -> Fact[Ways] | None:
+        """Which addresses of that peer the node's daemon knows, and which it uses; None where nothing tells."""
+        return None
+
+    def identity(self, _mesh: Mesh, _node: Node, /) -> Fact[dict[str, Text]]:
+        """What tells the member from others in a status, read again from a node of a mesh that stands."""
+        return Fact((), lambda _: {})
 
     @abstractmethod
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:

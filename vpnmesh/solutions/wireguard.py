@@ -18,6 +18,7 @@ from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
 from vpnmesh.solutions.control import Gateway
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, Peer, Solution, Stage, Status
 from vpnmesh.solutions.stack import Stack
+from vpnmesh.solutions.ways import Ways
 
 INTERFACE = "vmwg0"
 PORT = 51821
@@ -90,6 +91,20 @@ class WireGuard(Solution):
         """The network is among the gateway's addresses at every other member, with a route there."""
         others = tuple(node.name for node in mesh.members if node.name != gateway.member)
         return (Stage("route", others, lambda mesh, _node: _routed(mesh, gateway)),)
+
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """`listen-port` of every member."""
+        return PORT
+
+    def ways(self, mesh: Mesh, _node: Node, peer: Node, /) -> Fact[Ways]:
+        """The one endpoint that is configured; it is used once there was a handshake."""
+        key = str(mesh.published.get((peer.name, "public-key"), ""))
+        question = Command(("wg", "show", INTERFACE, "endpoints"), ok=(0, 1))
+        return Fact((question,), lambda found: _ways(_table(found[0]).get(key, "")))
+
+    def identity(self, _mesh: Mesh, _node: Node, /) -> Fact[dict[str, Text]]:
+        """The public half of the node's key."""
+        return _public_key()
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """The kernel's or wireguard-go's own table of peers: direct when the endpoint is the peer's underlay."""
@@ -273,6 +288,11 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
         return Peer(peer.name, None, None)
     address = endpoint_address(endpoint)
     return Peer(peer.name, Path.DIRECT if address else None, address, via="" if address else endpoint)
+
+
+def _ways(endpoint: str) -> Ways:
+    known = () if endpoint in ("", "(none)") else (endpoint,)
+    return Ways(f"wg show {INTERFACE} endpoints", known, *known)
 
 
 SOLUTION = WireGuard()

@@ -282,6 +282,41 @@ class PairsAtOnce(JournalLine):
     among: list[FiniteFloat] = []
 
 
+class FindingShown(BaseModel):
+    """One finding of a diagnosis, as `vpnmesh.why.words` writes it; `evidence` has node, command and what it said."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    cause: StrictStr
+    effect: StrictStr
+    where: StrictStr = ""
+    said: StrictStr = ""
+    do: StrictStr = ""
+    evidence: list[dict[str, str]] = []
+
+
+class PairDiagnosed(JournalLine):
+    """It was asked why a pair's path is as it is (docs/why.md), and what was found.
+
+    `about` is the stage of the repetition that failed, `provision` for a scenario that did not come up, or `relayed`;
+    `condition`, `test` and `repetition` are of a failed one. `path` says what the path was like.
+    """
+
+    type: Literal["why"] = "why"
+    scenario: StrictStr = ""
+    pair: StrictStr = ""
+    about: StrictStr = ""
+    condition: StrictStr | None = None
+    test: StrictStr | None = None
+    repetition: Count = None
+    path: StrictStr = ""
+    findings: list[FindingShown] = []
+
+    def with_answer(self, path: str, findings: list[FindingShown]) -> Self:
+        """The same question with what was found."""
+        return self.model_copy(update={"path": path, "findings": findings})
+
+
 class RunInterrupted(JournalLine):
     """A signal ended the session; `signal` is its number."""
 
@@ -297,6 +332,7 @@ JournalEvent = (
     | RepetitionEnded
     | TeardownProblem
     | PairsAtOnce
+    | PairDiagnosed
     | RunInterrupted
 )
 EventKind = TypeVar("EventKind", bound=JournalLine)

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from vpnmesh.errors import InputError
-from vpnmesh.frames.events import figures_of, setup, stacks
+from vpnmesh.frames.events import diagnoses, figures_of, setup, stacks
 from vpnmesh.frames.imports import failure_notes
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.frames.schemas import FIGURE_COLUMNS, FIGURES, check_figures, check_results, empty
@@ -99,6 +99,7 @@ def study_from_run(run: Path) -> Study:
             stacks(events),
             series_of_run(run, samples),
             health_of_run(run, samples),
+            diagnoses(events),
         ),
         Catalogue.of_run(manifest.entries(), f"{run}/manifest.json"),
     )

@@ -21,6 +21,7 @@ from vpnmesh.study.journal import ScenarioUp
 from workflows.run import firewall
 from workflows.run.cluster import RaisedCluster, raise_cluster, refuse_other_clusters, remove_cluster
 from workflows.run.deploying import SetUp, run_stages
+from workflows.run.diagnosing import ask_why_not_up
 from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import InterruptedRunError
@@ -109,6 +110,16 @@ def deploy(site: Site, solution: Solution, scenario: Scenario) -> Provisioned:
         mesh = run_stages(site, infrastructure, mesh, set_up)
     with set_up.phase("members"):
         mesh = run_stages(site, members, mesh, set_up)
+    try:
+        return _proven(site, solution, mesh, set_up)
+    except VpnmeshError:
+        ask_why_not_up(site, solution, mesh)
+        raise
+
+
+def _proven(site: Site, solution: Solution, mesh: Mesh, set_up: SetUp) -> Provisioned:
+    """Wait for the mesh whose members have joined, put pods and cluster over it, and prove its path."""
+    scenario = mesh.scenario
     with set_up.phase("ready"):
         statuses = await_mesh(site, solution, mesh)
     with set_up.phase("pods"):

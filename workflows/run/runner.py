@@ -16,6 +16,7 @@ from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record, last_sequence
 from vpnmesh.study.visits import Job, Visit, batches, made_together
 from workflows.run import clock
+from workflows.run.asking_why import AskedWhy
 from workflows.run.cluster import check_cluster_now
 from workflows.run.firewall import keep_policy
 from workflows.run.held_lease import TestbedHeldError
@@ -49,11 +50,13 @@ class MatrixRun:
     _sequence: int = 0
     _failed_at: str = ""
     _interference: Interference = field(default_factory=Interference)
+    _why: AskedWhy = field(init=False)
     _done: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Take in what an earlier session of this run has finished."""
         self._done = len(self.store.finished)
+        self._why = AskedWhy(self.site, self.store)
         self._sequence = last_sequence(self.store.events)
         self.failed = sum(one.outcome == "failed" and not one.unavailable for one in self.store.repetitions)
 
@@ -92,6 +95,7 @@ class MatrixRun:
                 for condition, jobs in visit.by_condition():
                     self._condition(context, visit, condition, jobs, progress)
                     made |= {job.cell.key for job in jobs}
+                self._why.relayed(context, (job.cell.pair for job in visit.jobs), progress)
         except (StoreError, TestbedHeldError):
             raise
         except UnavailableError as error:
@@ -103,6 +107,7 @@ class MatrixRun:
             self._fail(
                 visit, rest, stage_of(error, "provision"), str(error), progress, self._keep_logs(visit)
             )
+        self._why.take_in(visit.scenario, progress)
         self._complain(visit, progress)
         return broke
 
@@ -229,6 +234,7 @@ class MatrixRun:
             for job, (record, after) in zip(attempts, measured, strict=True):
                 checked[job] = after
                 records[job].append(self._keep(record, progress))
+                self._why.failed(context, record, progress)
         for job in jobs:
             progress.finished(job, records[job])
 

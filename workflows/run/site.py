@@ -10,6 +10,7 @@ from tasks.firewall.registry import driver_of
 from vpnmesh.cluster.protocol import Installer
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Secret
+from vpnmesh.why.words import Diagnosis
 from workflows.run.firewall import FirewallRun
 from workflows.run.held_lease import HeldLease
 
@@ -30,7 +31,8 @@ class Site:
     firewall changes are made for.
     `installer` puts Kubernetes over every scenario; None where pods are namespaces. `tell` hears of every phase of
     deploying. `lease` is the run's hold on the nodes, while it has one. `foreign` are solutions whose
-    product is on the nodes already, and not of our making, with what to say of them.
+    product is on the nodes already, and not of our making, with what to say of them. `asks_why` has every failed or
+    relayed pair diagnosed; `diagnoses` are of scenarios that did not come up, until a run keeps them.
     """
 
     nr: Nornir
@@ -43,6 +45,8 @@ class Site:
     tell: Tell = tell_nobody
     lease: HeldLease | None = None
     foreign: dict[str, str] = field(default_factory=dict)
+    asks_why: bool = False
+    diagnoses: list[Diagnosis] = field(default_factory=list)
 
     @property
     def all_nodes(self) -> list[str]:
@@ -59,6 +63,11 @@ class Site:
     def take_complaints(self) -> list[str]:
         """What teardowns could not clean since the last time this was asked."""
         said, self.complaints = self.complaints, []
+        return said
+
+    def take_diagnoses(self) -> list[Diagnosis]:
+        """Why scenarios did not come up, since the last time this was asked."""
+        said, self.diagnoses = self.diagnoses, []
         return said
 
     def take_logs(self) -> dict[str, str]:

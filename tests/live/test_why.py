@@ -1,0 +1,269 @@
+"""Prepared illnesses and their diagnoses: each is made in the lab, told by its cause, and gone once it is healed."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import tasks
+from tests.conftest import ROOT
+from tests.live.vpn import need, said
+from vpnmesh.host.pods import pod_address
+from vpnmesh.lab.waiting import wait_until
+from vpnmesh.model import Path
+from vpnmesh.study.scenarios import scenario_named
+from vpnmesh.why.finding import Cause, Effect, Finding
+from vpnmesh.why.words import Diagnosis, lines
+from workflows.run.diagnosing import why
+from workflows.run.hosts import run_on
+from workflows.run.provision import Provisioned, firewall_policy, mesh_statuses, provisioned
+from workflows.run.site import Site
+
+pytestmark = pytest.mark.live
+FAKE_DATE = """
+cp /bin/date /run/real-date
+printf '#!/bin/sh\\nexec /run/real-date -d "+2 hours" "$@"\\n' > /run/fake-date; chmod +x /run/fake-date
+mount --bind /run/fake-date "$(readlink -f /bin/date)"
+"""
+STARVED = """
+cg=/sys/fs/cgroup; mount -t tmpfs none "$cg" && mkdir "$cg/cpu" && mount -t cgroup -o cpu none "$cg/cpu" || exit
+group="$cg/cpu/$1"; mkdir "$group"; echo 2000 > "$group/cpu.cfs_quota_us"
+for d in /proc/[0-9]*; do [ "$(cat "$d/comm" 2> /dev/null)" = "$2" ] && echo "${d#/proc/}" > "$group/cgroup.procs"; done
+true
+"""
+FED = """
+cg=/sys/fs/cgroup
+while read -r pid; do echo "$pid" > "$cg/cpu/cgroup.procs"; done < "$cg/cpu/$1/cgroup.procs"
+rmdir "$cg/cpu/$1"; umount "$cg/cpu"; umount "$cg"
+"""
+SIGNALLED = """
+for d in /proc/[0-9]*; do [ "$(cat "$d/comm" 2> /dev/null)" = "$1" ] && kill "-$2" "${d#/proc/}"; done; true
+"""
+SHUT = """
+nft add table inet mine; nft 'add chain inet mine in { type filter hook input priority 0; }'
+nft add rule inet mine in udp dport "$1" counter drop
+"""
+BLACK_HOLE = """
+ip link set vlan30 mtu 1300
+nft add table inet mine; nft 'add chain inet mine out { type filter hook output priority 0; }'
+nft add rule inet mine out icmp type destination-unreachable drop
+"""
+NO_BLACK_HOLE = "ip link set vlan30 mtu 1500; nft delete table inet mine"
+BUFFER = """
+f=/var/lib/vpnmesh/nebula/config/30-buffer.yml
+printf 'listen: {read_buffer: %s}\\n' "$1" > "$f"; kill -HUP "$(cat /run/vpnmesh/nebula.pid)"
+"""
+
+
+@contextmanager
+def ill(site: Site, node: str, make: str, heal: str, *arguments: str) -> Iterator[None]:
+    """A node made ill by a script, and healed by another whatever happens."""
+    try:
+        said(site, node, make, *arguments)
+        yield
+    finally:
+        said(site, node, heal, *arguments)
+
+
+@contextmanager
+def policy(site: Site, deployed: Provisioned, name: str) -> Iterator[None]:
+    """A policy on the firewall, which has the pair relayed; the direct path is back when this ends."""
+    firewall_policy(site, name)
+    try:
+        settled(site, deployed, Path.RELAY)
+        yield
+    finally:
+        firewall_policy(site, "allow-all")
+    settled(site, deployed, Path.DIRECT)
+
+
+def settled(site: Site, deployed: Provisioned, path: Path) -> None:
+    """Wait until both ends of the pair are on that path; what pods send makes daemons look for one."""
+    pair, bed = site.testbed.pairs[0], site.testbed
+
+    def look() -> set[Path | None]:
+        address = str(pod_address(bed, bed.node(pair.server)))
+        run_on(site.nr, [pair.client], tasks.ping_address, address=address, count=2, from_pod=True)
+        said_by = mesh_statuses(site, deployed.solution, deployed.mesh)
+        ends = ((pair.client, pair.server), (pair.server, pair.client))
+        return {peer.path if (peer := said_by[name].peer(other)) else None for name, other in ends}
+
+    assert wait_until(look, 120, 0.2, good=lambda seen: seen == {path}) == {path}
+
+
+def asked(site: Site, deployed: Provisioned) -> Diagnosis:
+    """The measured pair's diagnosis, shown as the command shows it."""
+    found = why(site, deployed.solution, deployed.mesh, site.testbed.pairs[0])
+    print("\n".join(lines(found)))
+    return found
+
+
+def one(found: Diagnosis, cause: Cause, where: str) -> Finding:
+    """The finding of that cause at that place."""
+    fitting = [each for each in found.findings if each.cause is cause and each.where == where]
+    assert len(fitting) == 1, "\n".join(lines(found))
+    return fitting[0]
+
+
+def standing(site: Site, name: str) -> Iterator[Provisioned]:
+    """A scenario for the tests of one class."""
+    need(site, name)
+    with provisioned(site, scenario_named(name)) as deployed:
+        yield deployed
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command about the measured pair."""
+    argv = (sys.executable, "-m", "workflows.why", "worker1", "worker2", *arguments)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+class TestWithARelay:
+    """A mesh that has something to fall back to."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def mesh(cls, site: Site) -> Iterator[Provisioned]:
+        yield from standing(site, "headscale-direct")
+
+    def test_a_healthy_mesh_has_no_finding(self, site: Site, mesh: Provisioned) -> None:
+        """Nothing is found, on a machine however busy."""
+        found = asked(site, mesh)
+        assert found.findings == ()
+        assert found.healthy
+
+    def test_udp_that_the_firewall_blocks(self, site: Site, mesh: Provisioned) -> None:
+        """It is relayed; both directions are named, and the rule that dropped the probes."""
+        with policy(site, mesh, "block-udp"):
+            found = asked(site, mesh)
+        assert one(found, Cause.UDP, "worker1 to worker2").effect is Effect.RELAYED
+        assert one(found, Cause.UDP, "worker2 to worker1").evidence[1].said == "no probe comes by"
+        assert "udp drop' in inet vpnmesh" in one(found, Cause.RULE, "firewall").said
+
+    def test_a_symmetric_nat(self, site: Site, mesh: Provisioned) -> None:
+        """It is the NAT of each end, and not UDP as such."""
+        with policy(site, mesh, "nat-symmetric"):
+            found = asked(site, mesh)
+        for end in ("worker1", "worker2"):
+            assert one(found, Cause.NAT, end).effect is Effect.RELAYED
+        assert not any(each.cause is Cause.UDP for each in found.findings)
+
+    def test_a_stun_port_that_is_blocked(self, site: Site, mesh: Provisioned) -> None:
+        """It listens, does not answer, and the rule on its own node is why."""
+        with ill(site, "relay", SHUT, "nft delete table inet mine", "3478"):
+            found = asked(site, mesh)
+        told = one(found, Cause.STUN, "relay")
+        assert (told.effect, told.evidence[0].said) == (Effect.LATER, "it listens")
+        assert "rule 'udp dport 3478 drop' in inet mine in dropped" in one(found, Cause.RULE, "relay").said
+
+    def test_a_clock_that_is_ahead(self, site: Site, mesh: Provisioned) -> None:
+        """Nodes of a lab share their clock: here it is `date` that is two hours ahead."""
+        heal = 'umount "$(readlink -f /bin/date)"; rm -f /run/real-date /run/fake-date'
+        with ill(site, "worker2", FAKE_DATE, heal):
+            found = asked(site, mesh)
+        assert one(found, Cause.CLOCK, "worker2").said.startswith("its clock is 7200 s ahead")
+
+    def test_a_relay_that_is_dead(self, site: Site, mesh: Provisioned) -> None:
+        """Nothing is lost yet; trying to join once more starts it again."""
+        said(site, "relay", SIGNALLED, "derper", "KILL")
+        found = asked(site, mesh)
+        told = one(found, Cause.RELAY, "relay")
+        assert (told.effect, told.evidence[0].said) == (Effect.LATER, "nothing listens")
+        assert one(found, Cause.DAEMON, "relay").said == "its service derper has ended"
+
+
+class TestAStaticMesh:
+    """One without any relay: what is ill is down or slow."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def mesh(cls, site: Site) -> Iterator[Provisioned]:
+        yield from standing(site, "wireguard-direct")
+
+    def test_an_underlay_that_is_too_small_and_says_nothing(self, site: Site, mesh: Provisioned) -> None:
+        """Small packets pass, large ones die at the interface that is named, and no ICMP message says so."""
+        with ill(site, "firewall", BLACK_HOLE, NO_BLACK_HOLE):
+            found = asked(site, mesh)
+        told = one(found, Cause.MTU, "worker1 to worker2")
+        assert "one of 1280 passes; firewall vlan30 has 1300, and no ICMP message says so" in told.said
+
+    def test_an_endpoint_in_another_overlay(self, site: Site, mesh: Provisioned) -> None:
+        """The tunnel goes through another tunnel: the interface is named, and what the daemon tried."""
+        key = {name: str(mesh.mesh.published_by(name, "public-key")) for name in ("worker1", "worker2")}
+        bed = site.testbed
+        endpoint = 'wg set vmwg0 peer "$1" endpoint "$2:51821"'
+        at = {name: str(bed.node(name).underlay) for name in key}
+        other = 'ip link add other0 type vxlan id 77 remote "$1" dstport 4790 dev eth0; ip address add "$2" dev other0'
+        for name, peer, address in (
+            ("worker1", "worker2", "172.31.0.1/24"),
+            ("worker2", "worker1", "172.31.0.2/24"),
+        ):
+            said(site, name, f"{other}; ip link set other0 up", at[peer], address)
+        try:
+            # at both ends: WireGuard follows the address from which it is answered
+            said(site, "worker2", endpoint, key["worker1"], "172.31.0.1")
+            said(site, "worker1", endpoint, key["worker2"], "172.31.0.2")
+            found = asked(site, mesh)
+        finally:
+            for name, peer in (("worker1", "worker2"), ("worker2", "worker1")):
+                said(site, name, "ip link delete other0")
+                said(site, name, endpoint, key[peer], at[peer])
+        told = one(found, Cause.ENDPOINT, "worker1")
+        assert told.said.startswith("sends to worker2 at 172.31.0.2, worker2's other0 (vxlan), and not at")
+        assert told.evidence[0].said == "knows 172.31.0.2:51821; uses 172.31.0.2:51821"
+
+    def test_segmentation_that_is_off(self, site: Site, mesh: Provisioned) -> None:
+        """It works, with less."""
+        with ill(site, "worker1", "ethtool -K eth0 tso off gso off", "ethtool -K eth0 gso on tso on"):
+            found = asked(site, mesh)
+        assert one(found, Cause.OFFLOAD, "worker1").effect is Effect.SLOW
+
+    def test_a_daemon_that_gets_no_processor(self, site: Site, mesh: Provisioned) -> None:
+        """Two percent of a core: it waits most of the time while packets are there, and what limits it is named."""
+        arguments = (f"vpnmesh-why-{id(site)}", "wireguard-go")
+        with ill(site, "worker2", STARVED, FED, *arguments):
+            found = asked(site, mesh)
+        told = one(found, Cause.CPU, "worker2")
+        assert told.effect is Effect.SLOW
+        assert "its control group allows 2 % of a core" in told.said
+
+    def test_a_daemon_that_hangs(self, site: Site, mesh: Provisioned) -> None:
+        """Its process is there, so only its state tells."""
+        with ill(
+            site, "worker2", f"{SIGNALLED}", SIGNALLED.replace('"-$2"', "-CONT"), "wireguard-go", "STOP"
+        ):
+            found = asked(site, mesh)
+        told = one(found, Cause.DAEMON, "worker2")
+        assert (told.effect, told.fix is not None) == (Effect.DOWN, True)
+
+    def test_a_rule_on_a_node_is_found_and_tried_around(self, site: Site, mesh: Provisioned) -> None:
+        """By the command, which asks what stands: with --try packets pass, and what it changed is taken back."""
+        with ill(site, "worker2", SHUT, "nft delete table inet mine", "51821"):
+            done = call("--try")
+            left = said(site, "worker2", "nft list table inet mine")
+        assert done.returncode == 1, done.stderr
+        assert "firewall rule: worker2: rule 'udp dport 51821 drop' in inet mine in dropped" in done.stdout
+        assert "gone:   firewall rule: worker2" in done.stdout
+        assert "vpnmesh-why" not in left
+        assert not done.stderr
+
+
+class TestABuffer:
+    """A daemon whose receive buffer can be chosen."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def mesh(cls, site: Site) -> Iterator[Provisioned]:
+        yield from standing(site, "nebula-direct")
+
+    def test_a_receive_buffer_that_is_too_small(self, site: Site, mesh: Provisioned) -> None:
+        """Two packets fit into it: of 32 at once some are dropped."""
+        said(site, "worker2", BUFFER, "2048")
+        found = asked(site, mesh)
+        told = one(found, Cause.BUFFER, "worker2")
+        assert told.effect is Effect.SLOW
+        assert (
+            "its receive buffer is 4096 bytes" in told.said or "its receive buffer is 4608 bytes" in told.said
+        )

@@ -1,0 +1,128 @@
+"""What nodes print becomes the state that is judged: nft, ss, ethtool, /proc, ip, and the probes' own lines."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.why.seen import BED, DAEMON, MESH, PAIR, SOLUTION
+from vpnmesh.errors import ToolError
+from vpnmesh.plan import Command, Completed
+from vpnmesh.why import questions
+from vpnmesh.why.observed import CpuUse, Daemon, NodeState, UdpSocket
+from vpnmesh.why.questions import Watched
+
+NFT = {
+    "nftables": [
+        {"metainfo": {"version": "1.0.6"}},
+        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 3, "expr": [
+            {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": {"set": ["a", "b"]}}},
+            {"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 41641}},
+            {"counter": {"packets": 12, "bytes": 400}}, {"drop": None}]}},
+        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 4, "expr": [{"accept": None}]}},
+        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 5, "expr": [{"drop": None}]}},
+    ]
+}  # fmt: skip
+SS = (
+    'UNCONN 0 0 0.0.0.0:41641 0.0.0.0:* users:(("tailscaled",pid=7,fd=20))\n'
+    "\t skmem:(r0,rb14680064,t0,tb14680064,f0,w0,o0,bl0,d17)\n"
+    "UNCONN 0 0 0.0.0.0:4789 0.0.0.0:*\n\t skmem:(r0,rb212992,t0,tb212992,f0,w0,o0,bl0,d0)\n"
+)
+TCP = "LISTEN 0 4096 0.0.0.0:443 0.0.0.0:*\nLISTEN 0 128 [::]:22 [::]:*\n"
+LINKS = [{"ifname": "eth0", "mtu": 1500, "linkinfo": {"info_kind": "veth"}, "addr_info": [
+    {"family": "inet", "local": "192.88.99.10"}, {"family": "inet6", "local": "fe80::1"}]}]  # fmt: skip
+ETHTOOL = (
+    "@link eth0\nFeatures for eth0:\ntcp-segmentation-offload: on\n\ttx-tcp-segmentation: on\n"
+    "generic-segmentation-offload: off\ngeneric-receive-offload: off [fixed]\n@link gone\n"
+)
+DAEMONS = (
+    "@lost derper\ntailscaled 7 S 19 0,2-3 2000/100000 /sys/fs/cgroup/cpu/x /usr/bin/tailscaled (deleted)\n"
+)
+ROUTES = "192.88.99.18 192.88.99.18 via 192.88.99.9 dev eth0 src 192.88.99.10 uid 0\n192.88.99.2 \n"
+MACHINE = (
+    "4\n1.50\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 9 0 0 9 6 0\n"
+)
+
+
+def read(*texts: str) -> NodeState:
+    """The state of a node that prints these, and has a pod of 1230 bytes."""
+    asked = questions.state(Watched(("eth0",), (DAEMON,)))
+    pod = json.dumps([{"mtu": 1230}])
+    said = [
+        Completed(command.argv, 0, text, "")
+        for command, text in zip(asked.commands, (*texts, pod), strict=True)
+    ]
+    return asked.read(said)
+
+
+def test_a_nodes_words_become_its_state() -> None:
+    found = read(json.dumps(LINKS), ETHTOOL, json.dumps(NFT), SS, TCP, DAEMONS, ROUTES, MACHINE)
+    assert found.links["eth0"].mtu == 1500
+    assert [str(one) for one in found.links["eth0"].addresses] == ["192.88.99.10"]
+    assert found.offloads == {
+        "eth0": {"tcp-segmentation-offload": True, "generic-segmentation-offload": False}
+    }
+    (rule,) = found.rules
+    assert (rule.text, rule.packets) == ("iifname { a, b } udp dport 41641 drop", 12)
+    assert found.sockets == (UdpSocket("tailscaled", 41641, 14680064, 17),)
+    assert found.listening == {"udp 41641", "udp 4789", "tcp 443", "tcp 22"}
+    assert found.lost_services == ("derper",)
+    group = "/sys/fs/cgroup/cpu/x"
+    tailscaled = Daemon("tailscaled", 7, "S", 19, "0,2-3", replaced=True, quota_pct=2.0, group=group)
+    assert found.daemons == (tailscaled,)
+    assert found.daemons[0].cores == 3
+    assert found.routes == {"192.88.99.18": "eth0"}
+    assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
+
+
+def test_a_node_without_these_tools_has_an_empty_state() -> None:
+    """Neither nft nor ethtool nor ss: nothing is known, and nothing is found."""
+    found = read("", "", "", "", "", "", "", "2\n0.00\n")
+    assert (found.links, found.rules, found.daemons, found.sockets) == ({}, (), (), ())
+
+
+def test_what_the_program_is_told() -> None:
+    """Both ends size packets and ask what they need; others only answer and look."""
+    names = questions.participants(MESH, PAIR)
+    assert names == ("worker1", "worker2", "relay", "hypervisor")
+    client = questions.asked_of(MESH, SOLUTION, PAIR, "worker1", names, "100.64.0.2")
+    relay = questions.asked_of(MESH, SOLUTION, PAIR, "relay", names, "")
+    assert (client["sized"], client["burst"], client["overlay_sizes"]) == (["worker2"], True, [1280])
+    assert client["tcp"] == [f"{BED.relay.underlay}:443", f"{BED.control_plane.underlay}:443"]
+    assert list(client["stun"]) == [f"{BED.relay.underlay}:3478"]
+    assert (relay["sized"], relay["burst"], relay["tcp"], relay["overlay"]) == ([], False, [], "")
+    assert set(relay["targets"]) == {"worker1", "worker2", "hypervisor"}
+
+
+def test_a_program_that_did_not_run_says_why() -> None:
+    fact = questions.probe({"seconds": 1})
+    with pytest.raises(ToolError, match="No module named"):
+        fact.read([Completed(("python3",), 1, "", "No module named json")])
+
+
+@pytest.mark.slow
+def test_the_program_itself_on_loopback() -> None:
+    """It answers itself, finds a closed port, gets its bursts back, and ends before its time."""
+    asked = {
+        "name": "a", "seconds": 30, "port": 33997, "interface": "lo", "targets": {"a": "127.0.0.1"},
+        "data": {"a": 4242}, "sized": ["a"], "sizes": [1500, 500], "overlay": "127.0.0.1",
+        "overlay_sizes": [1280], "tcp": ["127.0.0.1:33996"], "stun": {}, "processes": ["python3"], "burst": True,
+    }  # fmt: skip
+    (command,) = questions.probe(asked).commands
+    assert isinstance(command, Command)
+    argv = (sys.executable, *command.argv[1:])
+    done = subprocess.run(
+        argv, input=str(command.stdin), capture_output=True, text=True, check=True, timeout=60
+    )
+    found = questions.probe(asked).read([Completed(argv, 0, done.stdout, done.stderr)])
+    assert found.mapped["a"][0] == "127.0.0.1"
+    assert found.sizes == {"a": (500, 1500)}
+    assert found.overlay_sizes == (1280,)
+    assert found.tcp == {"127.0.0.1:33996": "Connection refused"}
+    assert found.burst == (640, 640)
+    assert found.seconds < 30
+
+
+def test_a_share_of_no_time_is_none() -> None:
+    assert CpuUse(1.0, 1.0, 0.0).waited == 0.0
