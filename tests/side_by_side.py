@@ -46,6 +46,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_headscale.py": 90,
     "tests/live/test_impair_command.py": 60,
     "tests/live/test_impairment_engine.py": 60,
+    "tests/live/test_impairment_more.py": 60,
     "tests/live/test_lab.py": 110,
     "tests/live/test_lab_containers.py": 60,
     "tests/live/test_leftovers.py": 2,

@@ -87,7 +87,10 @@ NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 )
 @click.option("--scenarios", help="comma-separated; default: those of --scenario-file, else the profile's")
 @scenario_file
-@click.option("--conditions", help="comma-separated, e.g. none,loss-5pct,delay-50ms,delay-50ms+loss-1pct")
+@click.option(
+    "--conditions",
+    help="comma-separated, e.g. none,loss-5pct,delay-50ms+jitter-10ms,rate-20mbit,lte (docs/impairment.md)",
+)
 @click.option("--tests", cls=TestsOption, help="comma-separated")
 @click.option(
     "--repetitions", type=int, help="of every cell: a fixed number of them, whatever is decided before that"

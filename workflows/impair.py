@@ -1,8 +1,11 @@
-"""Impair the measured pair by hand: set loss and delay, prove them by packets, hold them, and lift them.
+"""Impair the measured pair by hand: set a condition, prove it by packets, hold it, and lift it.
 
-CONDITION is as in a run: loss-5pct, delay-250ms, delay-50ms+loss-1pct. It is held until Ctrl-C, or for --for seconds,
-and lifted whatever happens; if this process is killed, the nodes lift it by themselves within 15 minutes. Nothing
-else is set up: a lab must be up (vpnmesh lab up), and places inside the pod network need pods.
+CONDITION is as in a run: loss-5pct, delay-250ms, delay-50ms+jitter-10ms+loss-1pct, burst-loss-2pct-8packets,
+rate-20mbit, each part also as back-... for the other way, or a known network (--networks lists them).
+
+It is held until Ctrl-C, or for --for seconds, and lifted whatever happens; if this process is killed, the nodes lift
+it by themselves within 15 minutes. Nothing else is set up: a lab must be up (vpnmesh lab up), and places inside the pod
+network need pods.
 
 Exit codes: 0 lifted after --for seconds, 1 not as asked or not lifted, 2 bad input, 130 lifted after Ctrl-C.
 
@@ -11,6 +14,9 @@ examples:
   python -m workflows.impair loss-5pct                                until Ctrl-C
   python -m workflows.impair delay-50ms+loss-1pct --for 60
   python -m workflows.impair delay-250ms --placement underlay:both    both ends: a round trip takes 500 ms longer
+  python -m workflows.impair rate-5mbit+back-rate-50mbit              slow from client to server, faster back
+  python -m workflows.impair lte                                      a known network: its figures have sources
+  python -m workflows.impair --networks
   python -m workflows.impair loss-5pct --inventory my-testbed --dry-run
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
@@ -19,6 +25,7 @@ import sys
 import click
 
 from inventory.load import load
+from vpnmesh.condition import NETWORKS
 from vpnmesh.errors import InputError
 from vpnmesh.model import Condition, Placement, Testbed
 from vpnmesh.study.profiles import parse_placement
@@ -47,6 +54,14 @@ LIFTED, NOT_LIFTED = 0, 1
 
 @click.command(help=__doc__)
 @click.argument("condition")
+@click.option(
+    "--networks",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _option, asked: _list_networks(context) if asked else None,
+    help="list the known networks, with their figures and sources, and end",
+)
 @click.option("--placement", help="PLACE[:END][:LIMIT], e.g. underlay:both; default: underlay:client")
 @click.option(
     "--inventory",
@@ -132,10 +147,24 @@ def _proof(held: Impaired) -> list[str]:
     ]
 
 
+def _list_networks(context: click.Context) -> None:
+    """Every known network: what each way suffers, and where its figures are from."""
+    for name, network in NETWORKS.items():
+        back = network.condition.back or Condition()
+        say(f"{name}: {network.about}")
+        say(f"  forth {network.condition.forth.name}")
+        say(f"  back  {back.name}")
+        for what, source in network.sources.items():
+            say(f"  {what}: {source}")
+    context.exit()
+
+
 def _condition(text: str) -> Condition:
     found = Condition.parse(text)
     if not found:
-        raise InputError("CONDITION", f"'{text}' impairs nothing", "e.g. loss-5pct, or delay-50ms+loss-1pct")
+        raise InputError(
+            "CONDITION", f"'{text}' impairs nothing", "e.g. loss-5pct, or delay-50ms+loss-1pct, or lte"
+        )
     return found
 
 

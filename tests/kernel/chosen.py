@@ -41,6 +41,17 @@ CHOSEN = (
         ),
     ),
     Group(
+        "netem: bursts of losses, reordering, rates, ways that differ, a known network, IPv6",
+        "tests/live/test_impairment_more.py",
+        (
+            "test_losses_come_in_bursts[netem]",
+            "test_as_many_skip_the_delay_as_are_reordered[netem]",
+            "test_a_rate_is_kept_and_its_queue_is_short[netem]",
+            "test_the_proof_believes_it[netem-lte]",
+            "test_ipv6_is_impaired_with_the_whole_device[netem]",
+        ),
+    ),
+    Group(
         "netem: every former root comes back, and every condition at every place and end of a lab with pods",
         "tests/live/test_netem_places.py",
         ("test_what_was_at_the_root_comes_back", "test_netem_keeps_its_word_at_every_place"),

@@ -10,7 +10,7 @@ import pytest
 from tests.live.engines import clear_all, has_netem, impair, impair_each, observe
 from tests.live.routed import PAIR, Routed, routed, small_testbed
 from tests.needs import missing
-from vpnmesh.condition import QUEUE_MS, Condition
+from vpnmesh.condition import NETWORKS, QUEUE_MS, Condition
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst, expected
 from vpnmesh.impairment.engine import Engine, check_held, impairment_for, impairments_for
@@ -18,6 +18,7 @@ from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.lab.nfqueue.build import build
 from vpnmesh.model import Place, Placement
+from vpnmesh.tools import netem as tc
 from vpnmesh.tools import ping
 
 pytestmark = pytest.mark.live
@@ -185,6 +186,20 @@ def prove(net: Routed, asked: Condition, seen: ping.PingSummary, clean: ping.Pin
                 raise
         else:
             return
+
+
+def test_every_netem_command_is_good_tc(net: Routed) -> None:
+    """Without netem in the kernel tc still reads our words: as far as the kernel's own refusal, or all is set."""
+    for name in ("delay-50ms+jitter-10ms+reorder-5pct+burst-loss-2pct-8packets+rate-20mbit", *NETWORKS):
+        for way in (Condition.parse(name).forth, Condition.parse(name).back or Condition()):
+            done = net.run("worker1", *tc.add_qdisc("lo", "root", "2130:", tc.netem_words(way, 1000)))
+            net.run("worker1", *tc.delete_root("lo"))
+            assert not done.exit_code or "Specified qdisc kind is unknown" in done.stderr, done
+            if way.rate_mbit_s:
+                net.check("worker1", *tc.add_qdisc("lo", "root", "2150:", tc.shaper_words(way.rate_mbit_s)))
+                (shaper,) = tc.parse_qdiscs(net.check("worker1", *tc.show_qdiscs("lo")))
+                net.check("worker1", *tc.delete_root("lo"))
+                assert shaper.rate_mbit_s == way.rate_mbit_s
 
 
 def test_ipv6_is_impaired_with_the_whole_device(net: Routed, engine: Engine) -> None:

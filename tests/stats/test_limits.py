@@ -36,6 +36,13 @@ def test_no_ceiling_without_delay_or_with_a_sized_queue() -> None:
     assert cap_mbit_s(50, 1450, limit=None) is None
 
 
+def test_a_limited_rate_is_a_ceiling_for_the_data_in_its_packets() -> None:
+    """With or without a delay; the lower of two ceilings counts."""
+    assert cap_mbit_s(0, 1450, rate_mbit_s=20) == pytest.approx(20 * 1398 / 1450)
+    assert cap_mbit_s(50, 1450, limit=None, rate_mbit_s=20) == cap_mbit_s(50, 1450, rate_mbit_s=20)
+    assert cap_mbit_s(350, 1230, rate_mbit_s=1000) == cap_mbit_s(350, 1230)
+
+
 @given(st.floats(0.05, 0.95), st.floats(0.001, 0.05))
 def test_power_inverts(delta: float, alpha: float) -> None:
     """The repetitions for an effect find that effect, and one fewer do not."""

@@ -51,6 +51,14 @@ def test_where_nearly_all_is_lost_silence_says_nothing(loss_pct: float, expected
     assert answers_expected(Condition(loss_pct=loss_pct)) is expected
 
 
+def test_a_burst_may_take_all_pings() -> None:
+    """Thirty pings in a row may all fall into one burst, on either way; short bursts leave an answer."""
+    assert not answers_expected(Condition.parse("burst-loss-2pct-8packets"))
+    assert not answers_expected(Condition.parse("back-burst-loss-2pct-8packets"))
+    assert answers_expected(Condition.parse("burst-loss-1pct-1.2packets"))
+    assert not answers_expected(Condition.parse("loss-1pct+back-loss-99pct"))
+
+
 def test_a_link_that_changed_is_named() -> None:
     """Whichever of the two nodes it was; a count that stayed, or that no node can tell, says nothing."""
     before = Checked(HEARD, {"worker1": 2, "worker2": 4})

@@ -1,1 +1,1 @@
-"""Loss and delay put on a path: where, by which engine, and the proof that they act."""
+"""Conditions put on a path: where, by which engine, and the proof that they act."""

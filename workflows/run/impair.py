@@ -174,8 +174,7 @@ def impaired(
                 parameters = {"engine": engine, "target": target, "impairment": part}
                 run_on(site.nr, [target.node], tasks.set_impairment, **parameters)
             held.check()
-            asked = {"condition": condition, "placement": placement}
-            seen = held.burst = _ping(site, measured, placement, tasks.ping_burst, **asked)
+            seen = held.burst = _ping(site, measured, placement, tasks.ping_burst, condition)
             keep("burst.txt", seen.text)
             burst.check_burst(seen, condition, placement, clean)
             _check_rate(held, measured, placement, keep)
@@ -192,8 +191,7 @@ def _check_rate(held: Impaired, pair: Pair, placement: Placement, keep: Keep) ->
         return
     found: CheckError | None = None
     for _ in range(TRAINS):
-        asked = {"condition": condition, "placement": placement}
-        seen = _ping(held.site, pair, placement, tasks.ping_train, **asked)
+        seen = _ping(held.site, pair, placement, tasks.ping_train, condition)
         keep("train.txt", seen.text)
         try:
             burst.check_train(seen, condition, placement, clean)
@@ -272,11 +270,16 @@ def lift_everything(site: Site, engine: Engine) -> None:
 
 
 def _ping(
-    site: Site, pair: Pair, placement: Placement, task: Callable[..., Result], **asked: object
+    site: Site,
+    pair: Pair,
+    placement: Placement,
+    task: Callable[..., Result],
+    condition: Condition | None = None,
 ) -> PingSummary:
-    """Ping the way that is impaired: node to node below the VPN, pod to pod inside it."""
+    """Ping the way that is impaired, as it is judged by: node to node below the VPN, pod to pod inside it."""
     inside, server = burst.goes_between_pods(placement), site.testbed.node(pair.server)
     address = str(pod_address(site.testbed, server) if inside else server.underlay)
+    asked = {} if condition is None else {"condition": condition, "placement": placement}
     results = run_on(site.nr, [pair.client], task, address=address, from_pod=inside, **asked)
     summary = results[pair.client].result
     if not isinstance(summary, PingSummary):
