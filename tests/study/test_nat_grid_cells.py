@@ -13,6 +13,7 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
     FIRST_PACKET_S,
+    UPGRADE_S,
     Found,
     NatPair,
     NatRecord,
@@ -99,22 +100,23 @@ def test_what_no_cell_can_hold_is_refused(right: str, wrong: str) -> None:
 def test_seconds_of_a_pair_that_is_direct_at_once() -> None:
     """First packet and direct are the same moment, and nobody watches on."""
     assert first_packet_s(DIRECT) == direct_s(DIRECT) == 0
-    assert not watched_enough(DIRECT[:2])
-    assert watched_enough(DIRECT[:3])
+    assert not watched_enough(UPGRADE_S, DIRECT[:2])
+    assert watched_enough(UPGRADE_S, DIRECT[:3])
 
 
 def test_a_relayed_pair_is_watched_for_a_direct_path() -> None:
     """One that becomes direct has two moments."""
-    assert not watched_enough(RELAYED[:10])
-    assert watched_enough(RELAYED)
+    assert not watched_enough(UPGRADE_S, RELAYED[:10])
+    assert watched_enough(UPGRADE_S, RELAYED)
+    assert not watched_enough(NatPair(NatKind.FULL_CONE, NatKind.NONE).upgrade_s, RELAYED)
     upgraded = RELAYED[:6] + [replace(one, path=Path.DIRECT) for one in RELAYED[6:12]]
     assert (first_packet_s(upgraded), direct_s(upgraded)) == (0, 3.0)
 
 
 def test_silence_is_waited_for() -> None:
     """Until the time for a first packet is over."""
-    assert not watched_enough(SILENT[:10])
-    assert watched_enough(SILENT)
+    assert not watched_enough(UPGRADE_S, SILENT[:10])
+    assert watched_enough(UPGRADE_S, SILENT)
     assert path_found([DIRECT, SILENT], None) == (
         Found.NOTHING,
         f"no packet came back within {FIRST_PACKET_S:.0f} s",

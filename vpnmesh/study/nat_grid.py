@@ -20,8 +20,8 @@ from vpnmesh.study.convergence import PathProbe, settled_s
 
 FIRST_PACKET_S = 30.0
 """How long a pair may take from the start of its programs until a packet comes back; then the cell has failed."""
-UPGRADE_S = 12.0
-"""How long after that a relayed pair is watched for a direct path."""
+UPGRADE_S, LONG_UPGRADE_S = 12.0, 45.0
+"""How long after that a relayed pair is watched for a direct path; the longer one where a hole can be punched."""
 HOLD_S = 1.0
 """How long a direct path must hold until it counts."""
 CELL_S, RELAYED_CELL_S, FAILED_CELL_S, SET_UP_S = 20.0, 30.0, 45.0, 25.0
@@ -55,6 +55,11 @@ class NatPair:
     def can_punch(self) -> bool:
         """Whether UDP could get both ways at all."""
         return can_punch(self.client, self.server)
+
+    @property
+    def upgrade_s(self) -> float:
+        """How long it is watched for a direct path once it is relayed."""
+        return LONG_UPGRADE_S if self.can_punch else UPGRADE_S
 
     @classmethod
     def parse(cls, text: str) -> "NatPair":
@@ -162,12 +167,12 @@ def direct_s(probes: Sequence[PathProbe]) -> float | None:
     return settled_s(probes, Path.DIRECT, HOLD_S)
 
 
-def watched_enough(probes: Sequence[PathProbe]) -> bool:
-    """Whether an end need not be watched longer: it is direct, or was relayed long enough to be going to stay so."""
+def watched_enough(upgrade_s: float, probes: Sequence[PathProbe]) -> bool:
+    """Whether an end need not be watched longer: it is direct, or was relayed for that long."""
     first = first_packet_s(probes)
     if first is None:
         return probes[-1].at_s >= FIRST_PACKET_S
-    return direct_s(probes) is not None or probes[-1].at_s - first >= UPGRADE_S
+    return direct_s(probes) is not None or probes[-1].at_s - first >= upgrade_s
 
 
 def path_found(ends: Sequence[Sequence[PathProbe]], relay_share: float | None) -> tuple[Found, str]:

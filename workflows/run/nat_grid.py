@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import tasks
 from tasks.nat import HeaderCapture
@@ -16,7 +17,7 @@ from vpnmesh.stages import stages_of
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
     FIRST_PACKET_S,
-    UPGRADE_S,
+    LONG_UPGRADE_S,
     Found,
     NatPair,
     NatRecord,
@@ -39,8 +40,7 @@ from workflows.run.undoing import promise
 ALLOW_ALL = "allow-all"
 TOOL = Iperf3(duration_s=2, omit_s=0)
 """Long enough to see which path carries it; its rate tells a path from a relay, no more."""
-CAPTURE_S = FIRST_PACKET_S + UPGRADE_S + 120
-_DEADLINE_S = FIRST_PACKET_S + UPGRADE_S + 5
+CAPTURE_S = FIRST_PACKET_S + LONG_UPGRADE_S + 120
 
 KeepCapture = Callable[[NatPair, str], str]
 """Keeps a cell's list of packets and returns the file's name."""
@@ -180,7 +180,7 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     if lacking:
         return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
     before_s = time.monotonic() - started
-    probes = _probed(grid, statuses)
+    probes = _probed(grid, statuses, record.pair.upgrade_s)
     record = replace(
         record,
         first_packet_s=_later(before_s, [first_packet_s(one) for one in probes]),
@@ -198,7 +198,7 @@ def _later(before_s: float, ends: Sequence[float | None]) -> float | None:
     return round(before_s + max(known), 1) if len(known) == len(ends) else None
 
 
-def _probed(grid: GridMesh, statuses: Mapping[str, Status]) -> list[Sequence[PathProbe]]:
+def _probed(grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float) -> list[Sequence[PathProbe]]:
     client, server = grid.ends.client, grid.ends.server
     peers = {client: (server, statuses[server].address), server: (client, statuses[client].address)}
     done = run_on(
@@ -208,8 +208,8 @@ def _probed(grid: GridMesh, statuses: Mapping[str, Status]) -> list[Sequence[Pat
         solution=grid.solution,
         mesh=grid.mesh,
         peers=peers,
-        until=watched_enough,
-        deadline_s=_DEADLINE_S,
+        until=partial(watched_enough, upgrade_s),
+        deadline_s=FIRST_PACKET_S + upgrade_s + 5,
     )
     return [done[client].result, done[server].result]
 
