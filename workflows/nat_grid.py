@@ -146,6 +146,7 @@ def told(record: NatRecord) -> str:
         f"first packet {record.first_packet_s:.1f} s" if record.first_packet_s is not None else "",
         f"direct {record.direct_s:.1f} s" if record.direct_s is not None else "",
         f"{record.rate_mbit_s:.0f} Mbit/s" if record.rate_mbit_s is not None else "",
+        f"{len(record.tries)} tries: {', '.join(record.tries)}" if record.tries else "",
         record.reason,
     ]
     return f"{record.solution:10} {record.pair!s:38} {record.found:12} {', '.join(one for one in figures if one)}"

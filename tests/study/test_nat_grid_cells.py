@@ -152,6 +152,19 @@ def test_kept_and_broken_promises_are_counted() -> None:
     assert said == f"{NAME}: 3 cells: 1 direct, 1 relay, 1 not proven; 1 not as promised"
 
 
+def test_what_may_be_chance_is_tried_again() -> None:
+    """Relayed although a hole could be punched; where none could, the relay is what was to be expected."""
+    relayed = replace(RECORD, found=Found.RELAY)
+    assert relayed.may_be_chance
+    assert replace(RECORD, found=Found.UNPROVEN).may_be_chance
+    assert not replace(relayed, punched=False).may_be_chance
+    assert not replace(relayed, found=Found.NOTHING).may_be_chance
+    assert not RECORD.may_be_chance
+    again = replace(RECORD, tries=(Found.RELAY, Found.DIRECT))
+    assert "| 2 tries: relay, direct |" in page([again])
+    assert ">in 2 tries<" in figure(NAME, [again])
+
+
 def test_the_page_has_every_cell_with_its_source() -> None:
     """Promised beside found, and the address of whose words these are."""
     failed = replace(

@@ -26,6 +26,8 @@ HOLD_S = 1.0
 """How long a direct path must hold until it counts."""
 CELL_S, RELAYED_CELL_S, FAILED_CELL_S, SET_UP_S = 20.0, 30.0, 45.0, 25.0
 """What a cell takes that ends on the direct path, on the relay, or nowhere; and deploying a solution: for the plan."""
+TRIES = 3
+"""How often a cell is tried at most whose outcome may be chance."""
 RELAYED_SHARE, DIRECT_SHARE = 0.5, 0.1
 """Of the bytes that were measured, what the relay node must have sent on a relayed path, and may on a direct one."""
 
@@ -83,7 +85,8 @@ class NatRecord:
     """One cell as it was measured. Seconds count from the start of both ends' programs; None where it never came.
 
     `relay_share` is how much of the measured bytes the relay node sent, `proof` what probes showed of each end,
-    `punched` whether a bare UDP hole could be punched between them just before, `capture` the file of packets.
+    `punched` whether a bare UDP hole could be punched between them just before, `capture` the file of packets. `tries`
+    is how every try ended, where there were several; all else is the last one's.
     """
 
     solution: Slug
@@ -100,12 +103,19 @@ class NatRecord:
     punched: bool | None = None
     proof: dict[str, str] = field(default_factory=dict)
     capture: CaptureName = ""
+    tries: tuple[Found, ...] = ()
     seconds: Amount = 0.0
 
     @property
     def pair(self) -> NatPair:
         """Its kinds."""
         return NatPair(self.client, self.server)
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether it is worth another try: relayed where a hole could be punched, or not measured at all."""
+        relayed = self.found is Found.RELAY and self.punched is True
+        return relayed or self.found in (Found.BROKEN, Found.UNPROVEN)
 
     @property
     def counts(self) -> bool:
