@@ -59,6 +59,11 @@ class NatPair:
         return can_punch(self.client, self.server)
 
     @property
+    def can_be_made(self) -> bool:
+        """Whether routers make both kinds."""
+        return {self.client, self.server} <= set(BEHAVIOURS)
+
+    @property
     def upgrade_s(self) -> float:
         """How long it is watched for a direct path once it is relayed."""
         return LONG_UPGRADE_S if self.can_punch else UPGRADE_S
@@ -137,7 +142,7 @@ def estimate_s(pairs: Sequence[NatPair], *, relays: bool) -> float:
 
 
 def _cell_s(pair: NatPair, *, relays: bool) -> float:
-    if {pair.client, pair.server} - set(BEHAVIOURS):
+    if not pair.can_be_made:
         return 0.0
     if pair.can_punch:
         return CELL_S

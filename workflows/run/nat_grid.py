@@ -94,18 +94,27 @@ def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
             return replace(record, tries=tuple(tries) if len(tries) > 1 else ())
 
 
-def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
-    """One try, whatever becomes of it: an error of ours is a cell that was not measured."""
-    began = time.monotonic()
-    keep_lease(grid.site)
-    record = NatRecord(
-        solution=grid.name,
-        scenario=grid.mesh.scenario.name,
+def unavailable(name: str, scenario: Scenario, pair: NatPair, reason: str) -> NatRecord:
+    """A cell that cannot be attempted here."""
+    return replace(_begun(name, scenario, pair), found=Found.UNAVAILABLE, reason=reason)
+
+
+def _begun(name: str, scenario: Scenario, pair: NatPair) -> NatRecord:
+    return NatRecord(
+        solution=name,
+        scenario=scenario.name,
         client=pair.client,
         server=pair.server,
         found=Found.BROKEN,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
+    """One try, whatever becomes of it: an error of ours is a cell that was not measured."""
+    began = time.monotonic()
+    keep_lease(grid.site)
+    record = _begun(grid.name, grid.mesh.scenario, pair)
     try:
         record = _measured(grid, pair, record, keep)
     except UnavailableError as error:
