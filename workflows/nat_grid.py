@@ -38,7 +38,7 @@ from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
 from workflows.run.nat import refuse_without_router
-from workflows.run.nat_grid import deployed, measure_cell
+from workflows.run.nat_grid import deployed, measure_cell, unavailable
 from workflows.run.nat_grid_files import GridFiles
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
@@ -115,7 +115,8 @@ def main(
     done = files.read()
     files.write_pictures(done)
     console.print(files.summary(done), highlight=False, soft_wrap=True)
-    sys.exit(code or (SOME_NOT if any(asked.missing(done).values()) else ALL_MEASURED))
+    failed = any(_failed(done.get((name, pair))) for name in asked.solutions for pair in asked.pairs)
+    sys.exit(code or (SOME_NOT if failed else ALL_MEASURED))
 
 
 def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, console: Console) -> None:
@@ -133,6 +134,8 @@ def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, c
         raise
     except UnavailableError as error:
         console.print(f"{name}: unavailable: {error}", highlight=False)
+        for pair in pairs:
+            files.add(unavailable(name, scenario, pair, str(error)))
     except VpnmeshError as error:
         console.print(f"{name}: could not be deployed: {error}", highlight=False)
     finally:
@@ -146,6 +149,7 @@ def told(record: NatRecord) -> str:
         f"first packet {record.first_packet_s:.1f} s" if record.first_packet_s is not None else "",
         f"direct {record.direct_s:.1f} s" if record.direct_s is not None else "",
         f"{record.rate_mbit_s:.0f} Mbit/s" if record.rate_mbit_s is not None else "",
+        f"{len(record.tries)} tries: {', '.join(record.tries)}" if record.tries else "",
         record.reason,
     ]
     return f"{record.solution:10} {record.pair!s:38} {record.found:12} {', '.join(one for one in figures if one)}"
@@ -170,7 +174,13 @@ def show_plan(console: Console, asked: Asked, missing: Mapping[str, Sequence[Nat
 
 
 def _known(record: NatRecord | None) -> bool:
-    return record is not None and (record.counts or record.found is Found.UNAVAILABLE)
+    """Whether a cell need not be tried again; where a program was missing it may be there now."""
+    return record is not None and (record.counts or not record.pair.can_be_made)
+
+
+def _failed(record: NatRecord | None) -> bool:
+    """Whether a cell is missing though it could have been measured."""
+    return record is None or not (record.counts or record.found is Found.UNAVAILABLE)
 
 
 def _solutions(listed: str | None) -> tuple[str, ...]:

@@ -5,14 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from tasks.firewall.nftables import DRIVER
 from tests.conftest import ROOT
 from vpnmesh.errors import InputError, ToolError, UnavailableError
 from vpnmesh.firewall import nat_routers
-from vpnmesh.firewall.nat_kinds import BEHAVIOURS, Depends, NatKind, hidden_nodes, kind_named, shown_addresses
+from vpnmesh.firewall.nat_kinds import (
+    BEHAVIOURS,
+    Depends,
+    NatKind,
+    hidden_nodes,
+    kind_named,
+    shown_addresses,
+    taken_away_argv,
+)
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, contradictions, disproofs, parse
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Completed
+from vpnmesh.plan import Command, Completed
 
 SHOWN = IPv4Address("192.88.99.14")
 INSIDE = {"worker1": IPv4Address("192.88.99.10")}
@@ -98,6 +107,13 @@ def test_nothing_is_removed_where_no_router_is() -> None:
     fact = nat_routers.removed()
     assert not fact.parse([Completed((), 0, "\n", "")])
     assert "-vmnat0" in fact.parse([Completed((), 0, "vmnat0\n", "")]).diff
+
+
+def test_a_firewall_without_controller_takes_routers_away_too(bed: Testbed) -> None:
+    """What the lease promises for a Linux router."""
+    take_back = DRIVER.take_back
+    assert take_back is not None
+    assert taken_away_argv() in [one.argv for one in take_back(bed) if isinstance(one, Command)]
 
 
 @pytest.mark.parametrize("kind", PROVEN)

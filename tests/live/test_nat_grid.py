@@ -14,6 +14,7 @@ from workflows.run import nat
 from workflows.run.nat import prove_kinds, routers_removed, set_kinds
 from workflows.run.nat_grid_files import GridFiles
 from workflows.run.site import Site
+from workflows.run.teardown import sweep
 
 pytestmark = pytest.mark.live
 
@@ -60,6 +61,17 @@ def test_a_kind_that_is_not_there_is_disproven(bare: Site, monkeypatch: pytest.M
     assert proof.disproofs == (
         "worker2 is not behind symmetric: mapping is endpoint-independent, wanted address-and-port-dependent",
     )
+
+
+def test_teardown_finds_routers_that_a_killed_run_left(bare: Site) -> None:
+    """On a dry run it only names them."""
+    set_kinds(bare, kinds_of(bare, "double-nat>symmetric"))
+    told = [one.told(dry_run=True) for one in sweep(bare, dry_run=True)]
+    assert "vmnat0c" in "".join(told)
+    assert said(bare, bare.testbed.firewall.name, LEFT)
+    told = [one.told(dry_run=False) for one in sweep(bare, dry_run=False)]
+    assert [one for one in told if one.startswith("firewall: NAT routers: removed")]
+    assert said(bare, bare.testbed.firewall.name, LEFT) == ""
 
 
 def test_a_small_grid(bare: Site, tmp_path: Path) -> None:

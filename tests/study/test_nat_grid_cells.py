@@ -13,6 +13,7 @@ from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
     FIRST_PACKET_S,
+    UPGRADE_S,
     Found,
     NatPair,
     NatRecord,
@@ -99,22 +100,23 @@ def test_what_no_cell_can_hold_is_refused(right: str, wrong: str) -> None:
 def test_seconds_of_a_pair_that_is_direct_at_once() -> None:
     """First packet and direct are the same moment, and nobody watches on."""
     assert first_packet_s(DIRECT) == direct_s(DIRECT) == 0
-    assert not watched_enough(DIRECT[:2])
-    assert watched_enough(DIRECT[:3])
+    assert not watched_enough(UPGRADE_S, DIRECT[:2])
+    assert watched_enough(UPGRADE_S, DIRECT[:3])
 
 
 def test_a_relayed_pair_is_watched_for_a_direct_path() -> None:
     """One that becomes direct has two moments."""
-    assert not watched_enough(RELAYED[:10])
-    assert watched_enough(RELAYED)
+    assert not watched_enough(UPGRADE_S, RELAYED[:10])
+    assert watched_enough(UPGRADE_S, RELAYED)
+    assert not watched_enough(NatPair(NatKind.FULL_CONE, NatKind.NONE).upgrade_s, RELAYED)
     upgraded = RELAYED[:6] + [replace(one, path=Path.DIRECT) for one in RELAYED[6:12]]
     assert (first_packet_s(upgraded), direct_s(upgraded)) == (0, 3.0)
 
 
 def test_silence_is_waited_for() -> None:
     """Until the time for a first packet is over."""
-    assert not watched_enough(SILENT[:10])
-    assert watched_enough(SILENT)
+    assert not watched_enough(UPGRADE_S, SILENT[:10])
+    assert watched_enough(UPGRADE_S, SILENT)
     assert path_found([DIRECT, SILENT], None) == (
         Found.NOTHING,
         f"no packet came back within {FIRST_PACKET_S:.0f} s",
@@ -148,6 +150,19 @@ def test_kept_and_broken_promises_are_counted() -> None:
     assert [kept(one) for one in (RECORD, broken, unproven)] == [True, False, None]
     said = counted(NAME, [RECORD, broken, unproven])
     assert said == f"{NAME}: 3 cells: 1 direct, 1 relay, 1 not proven; 1 not as promised"
+
+
+def test_what_may_be_chance_is_tried_again() -> None:
+    """Relayed although a hole could be punched; where none could, the relay is what was to be expected."""
+    relayed = replace(RECORD, found=Found.RELAY)
+    assert relayed.may_be_chance
+    assert replace(RECORD, found=Found.UNPROVEN).may_be_chance
+    assert not replace(relayed, punched=False).may_be_chance
+    assert not replace(relayed, found=Found.NOTHING).may_be_chance
+    assert not RECORD.may_be_chance
+    again = replace(RECORD, tries=(Found.RELAY, Found.DIRECT))
+    assert "| 2 tries: relay, direct |" in page([again])
+    assert ">in 2 tries<" in figure(NAME, [again])
 
 
 def test_the_page_has_every_cell_with_its_source() -> None:

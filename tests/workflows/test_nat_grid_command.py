@@ -1,5 +1,6 @@
 """The NAT grid's command without a testbed: what it plans, what it refuses, and with what it goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_the_plan_counts_what_is_missing(tmp_path: Path) -> None:
         assert planned in done.stdout
         assert "none>none, none>symmetric, symmetric>symmetric" in done.stdout
         assert "min" in done.stdout
+
+
+def test_what_was_missing_may_be_there_now(tmp_path: Path) -> None:
+    """A cell that was unavailable is tried again, but one of a kind that no router makes."""
+    files, words = GridFiles(tmp_path), ["--plan", "--solutions", NAME, "--kinds", "none,symmetric,ipv6-only"]
+    files.prepare()
+    files.add(record(Found.UNAVAILABLE))
+    files.add(replace(record(Found.UNAVAILABLE), server=NatKind.IPV6_ONLY))
+    done = CliRunner().invoke(main, [*words, "--out", str(tmp_path)])
+    assert "5 cells (1 done before)" in done.stdout
 
 
 def test_a_line_that_a_kill_left_half_is_written_over(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def kept(record: NatRecord) -> bool | None:
     return record.found is wanted
 
 
+def tries_of(record: NatRecord) -> str:
+    """How all tries ended, where there were several."""
+    return f"{len(record.tries)} tries: {', '.join(record.tries)}" if record.tries else ""
+
+
 def counted(solution: str, records: Sequence[NatRecord]) -> str:
     """How many cells ended how, and how many not as promised."""
     ended = [f"{sum(one.found is found for one in records)} {found}" for found in Found]
@@ -92,9 +97,8 @@ def _table(records: Sequence[NatRecord]) -> list[str]:
     rows = [head, "| --- " * len(_COLUMNS) + "|"]
     for one in _ordered(records):
         promise, as_promised = promise_of(one), kept(one)
-        note = "; ".join(
-            part for part in (one.reason, f"[packets]({one.capture})" if one.capture else "") if part
-        )
+        packets = f"[packets]({one.capture})" if one.capture else ""
+        note = "; ".join(part for part in (tries_of(one), one.reason, packets) if part)
         cells = (
             one.client,
             one.server,
@@ -185,6 +189,7 @@ def _cell(axes: Axes, row: int, column: int, record: NatRecord) -> None:
         f"first {_number(record.first_packet_s)} s" if record.first_packet_s is not None else "",
         f"direct {_number(record.direct_s)} s" if record.direct_s is not None else "",
         f"{record.rate_mbit_s:.0f} Mbit/s" if record.rate_mbit_s is not None else "",
+        f"in {len(record.tries)} tries" if record.tries else "",
     ]
     axes.text(column, row - 0.26, str(record.found), ha="center", va="center", fontsize=8, weight="bold")
     axes.text(

@@ -20,12 +20,14 @@ from vpnmesh.study.convergence import PathProbe, settled_s
 
 FIRST_PACKET_S = 30.0
 """How long a pair may take from the start of its programs until a packet comes back; then the cell has failed."""
-UPGRADE_S = 12.0
-"""How long after that a relayed pair is watched for a direct path."""
+UPGRADE_S, LONG_UPGRADE_S = 12.0, 45.0
+"""How long after that a relayed pair is watched for a direct path; the longer one where a hole can be punched."""
 HOLD_S = 1.0
 """How long a direct path must hold until it counts."""
 CELL_S, RELAYED_CELL_S, FAILED_CELL_S, SET_UP_S = 20.0, 30.0, 45.0, 25.0
 """What a cell takes that ends on the direct path, on the relay, or nowhere; and deploying a solution: for the plan."""
+TRIES = 3
+"""How often a cell is tried at most whose outcome may be chance."""
 RELAYED_SHARE, DIRECT_SHARE = 0.5, 0.1
 """Of the bytes that were measured, what the relay node must have sent on a relayed path, and may on a direct one."""
 
@@ -56,6 +58,16 @@ class NatPair:
         """Whether UDP could get both ways at all."""
         return can_punch(self.client, self.server)
 
+    @property
+    def can_be_made(self) -> bool:
+        """Whether routers make both kinds."""
+        return {self.client, self.server} <= set(BEHAVIOURS)
+
+    @property
+    def upgrade_s(self) -> float:
+        """How long it is watched for a direct path once it is relayed."""
+        return LONG_UPGRADE_S if self.can_punch else UPGRADE_S
+
     @classmethod
     def parse(cls, text: str) -> "NatPair":
         """Read `CLIENT>SERVER`; InputError if it is not that."""
@@ -78,7 +90,8 @@ class NatRecord:
     """One cell as it was measured. Seconds count from the start of both ends' programs; None where it never came.
 
     `relay_share` is how much of the measured bytes the relay node sent, `proof` what probes showed of each end,
-    `punched` whether a bare UDP hole could be punched between them just before, `capture` the file of packets.
+    `punched` whether a bare UDP hole could be punched between them just before, `capture` the file of packets. `tries`
+    is how every try ended, where there were several; all else is the last one's.
     """
 
     solution: Slug
@@ -95,12 +108,19 @@ class NatRecord:
     punched: bool | None = None
     proof: dict[str, str] = field(default_factory=dict)
     capture: CaptureName = ""
+    tries: tuple[Found, ...] = ()
     seconds: Amount = 0.0
 
     @property
     def pair(self) -> NatPair:
         """Its kinds."""
         return NatPair(self.client, self.server)
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether it is worth another try: relayed where a hole could be punched, or not measured at all."""
+        relayed = self.found is Found.RELAY and self.punched is True
+        return relayed or self.found in (Found.BROKEN, Found.UNPROVEN)
 
     @property
     def counts(self) -> bool:
@@ -122,7 +142,7 @@ def estimate_s(pairs: Sequence[NatPair], *, relays: bool) -> float:
 
 
 def _cell_s(pair: NatPair, *, relays: bool) -> float:
-    if {pair.client, pair.server} - set(BEHAVIOURS):
+    if not pair.can_be_made:
         return 0.0
     if pair.can_punch:
         return CELL_S
@@ -162,12 +182,12 @@ def direct_s(probes: Sequence[PathProbe]) -> float | None:
     return settled_s(probes, Path.DIRECT, HOLD_S)
 
 
-def watched_enough(probes: Sequence[PathProbe]) -> bool:
-    """Whether an end need not be watched longer: it is direct, or was relayed long enough to be going to stay so."""
+def watched_enough(upgrade_s: float, probes: Sequence[PathProbe]) -> bool:
+    """Whether an end need not be watched longer: it is direct, or was relayed for that long."""
     first = first_packet_s(probes)
     if first is None:
         return probes[-1].at_s >= FIRST_PACKET_S
-    return direct_s(probes) is not None or probes[-1].at_s - first >= UPGRADE_S
+    return direct_s(probes) is not None or probes[-1].at_s - first >= upgrade_s
 
 
 def path_found(ends: Sequence[Sequence[PathProbe]], relay_share: float | None) -> tuple[Found, str]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import tasks
 from tasks.nat import HeaderCapture
@@ -16,7 +17,8 @@ from vpnmesh.stages import stages_of
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
     FIRST_PACKET_S,
-    UPGRADE_S,
+    LONG_UPGRADE_S,
+    TRIES,
     Found,
     NatPair,
     NatRecord,
@@ -39,8 +41,7 @@ from workflows.run.undoing import promise
 ALLOW_ALL = "allow-all"
 TOOL = Iperf3(duration_s=2, omit_s=0)
 """Long enough to see which path carries it; its rate tells a path from a relay, no more."""
-CAPTURE_S = FIRST_PACKET_S + UPGRADE_S + 120
-_DEADLINE_S = FIRST_PACKET_S + UPGRADE_S + 5
+CAPTURE_S = FIRST_PACKET_S + LONG_UPGRADE_S + 120
 
 KeepCapture = Callable[[NatPair, str], str]
 """Keeps a cell's list of packets and returns the file's name."""
@@ -84,17 +85,36 @@ def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
 
 
 def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
-    """One cell, whatever becomes of it: a record says what, and an error of ours is a cell that was not measured."""
-    began = time.monotonic()
-    keep_lease(grid.site)
-    record = NatRecord(
-        solution=grid.name,
-        scenario=grid.mesh.scenario.name,
+    """One cell, tried again where its outcome may be chance; the record is the last try's, and says how all ended."""
+    tries: list[Found] = []
+    while True:
+        record = _tried(grid, pair, keep)
+        tries.append(record.found)
+        if not record.may_be_chance or len(tries) == TRIES:
+            return replace(record, tries=tuple(tries) if len(tries) > 1 else ())
+
+
+def unavailable(name: str, scenario: Scenario, pair: NatPair, reason: str) -> NatRecord:
+    """A cell that cannot be attempted here."""
+    return replace(_begun(name, scenario, pair), found=Found.UNAVAILABLE, reason=reason)
+
+
+def _begun(name: str, scenario: Scenario, pair: NatPair) -> NatRecord:
+    return NatRecord(
+        solution=name,
+        scenario=scenario.name,
         client=pair.client,
         server=pair.server,
         found=Found.BROKEN,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
+    """One try, whatever becomes of it: an error of ours is a cell that was not measured."""
+    began = time.monotonic()
+    keep_lease(grid.site)
+    record = _begun(grid.name, grid.mesh.scenario, pair)
     try:
         record = _measured(grid, pair, record, keep)
     except UnavailableError as error:
@@ -180,7 +200,7 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     if lacking:
         return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
     before_s = time.monotonic() - started
-    probes = _probed(grid, statuses)
+    probes = _probed(grid, statuses, record.pair.upgrade_s)
     record = replace(
         record,
         first_packet_s=_later(before_s, [first_packet_s(one) for one in probes]),
@@ -198,7 +218,7 @@ def _later(before_s: float, ends: Sequence[float | None]) -> float | None:
     return round(before_s + max(known), 1) if len(known) == len(ends) else None
 
 
-def _probed(grid: GridMesh, statuses: Mapping[str, Status]) -> list[Sequence[PathProbe]]:
+def _probed(grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float) -> list[Sequence[PathProbe]]:
     client, server = grid.ends.client, grid.ends.server
     peers = {client: (server, statuses[server].address), server: (client, statuses[client].address)}
     done = run_on(
@@ -208,8 +228,8 @@ def _probed(grid: GridMesh, statuses: Mapping[str, Status]) -> list[Sequence[Pat
         solution=grid.solution,
         mesh=grid.mesh,
         peers=peers,
-        until=watched_enough,
-        deadline_s=_DEADLINE_S,
+        until=partial(watched_enough, upgrade_s),
+        deadline_s=FIRST_PACKET_S + upgrade_s + 5,
     )
     return [done[client].result, done[server].result]
 
