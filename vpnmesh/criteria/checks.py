@@ -35,12 +35,6 @@ CHECKS = (
         "members of one group reach each other, and all do before",
     ),
     Check(
-        "end-to-end-encryption",
-        "End-to-end encryption",
-        "a marker is sent from pod to pod, directly and relayed, and listened for at both ends and at the relay",
-        "without a VPN the same listeners read it on the underlay; with one they read it inside of the overlay",
-    ),
-    Check(
         "node-lifecycle",
         "Node lifecycle",
         "a member is removed, added and started anew while two others ping each other",
@@ -88,8 +82,14 @@ CHECKS = (
         "the processors of the members of one mesh, and for which one their programs were built",
         "the same question tells another processor apart from a program's own header",
     ),
+    Check(
+        "end-to-end-encryption",
+        "End-to-end encryption",
+        "a marker is sent from pod to pod, directly and relayed, and listened for at both ends and at the relay",
+        "without a VPN the same listeners read it on the underlay; with one they read it inside of the overlay",
+    ),
 )
-"""Those with one deployment beside each other, so that a scenario stands once for several."""
+"""Those of one deployment are beside each other, so that it stands once for several; the last looks back at all."""
 
 NOT_LIVE = {
     "open-source": "a licence is read, not tried: nothing on a testbed can show it",
