@@ -26,6 +26,7 @@ from tasks.impairment import (
 from tasks.lease import claim_lease, forget_lease, read_lease, release_lease, renew_lease
 from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
+from tasks.nat import clear_nat_kinds, measure_tunnel, probe_nat, set_nat_kinds, start_header_capture
 from tasks.observation import look_at_node, read_foreign
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst, ping_paths
@@ -43,6 +44,7 @@ __all__ = [
     "claim_lease",
     "clear_api_test",
     "clear_impairment",
+    "clear_nat_kinds",
     "cluster_state",
     "detach_pods",
     "enter_pods",
@@ -59,10 +61,12 @@ __all__ = [
     "look_at_node",
     "look_for_program",
     "measure",
+    "measure_tunnel",
     "mesh_status",
     "ping_address",
     "ping_burst",
     "ping_paths",
+    "probe_nat",
     "probe_path",
     "probe_path_mtu",
     "probe_reach",
@@ -95,7 +99,9 @@ __all__ = [
     "set_access_vlans",
     "set_firewall_policy",
     "set_impairment",
+    "set_nat_kinds",
     "set_sysctls",
+    "start_header_capture",
     "time_api",
     "watch_flows",
     "withdraw_files",

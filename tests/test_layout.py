@@ -16,6 +16,7 @@ COMMANDS = {
         "growth",
         "impair",
         "inventory",
+        "nat_grid",
         "repl",
         "report",
         "switch",

@@ -49,6 +49,9 @@ COMMANDS = {
     "firewall": CommandEntry("workflows.firewall", "Show, set and prove a firewall policy."),
     "switch": CommandEntry("workflows.switch", "Show, plan, set and take back the VLANs of switch ports."),
     "impair": CommandEntry("workflows.impair", "Set loss and delay by hand, and prove them by packets."),
+    "nat-grid": CommandEntry(
+        "workflows.nat_grid", "Find out which path each VPN finds behind every pair of NATs."
+    ),
     "growth": CommandEntry(
         "workflows.growth", "Find out what a mesh costs as it grows: join time, control plane."
     ),

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from tasks.connection import Shell, shell
 from tasks.firewall.driver import FirewallDriver, FirewallJob
 from vpnmesh.errors import CheckError
-from vpnmesh.firewall import nftables
+from vpnmesh.firewall import nat_routers, nftables
 from vpnmesh.firewall.nftables import LoadedRules
 from vpnmesh.firewall.policy import Ruleset
 from vpnmesh.host.probes import Program
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Plan
+from vpnmesh.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ def _session(job: FirewallJob) -> Nftables:
     return Nftables(shell(job.task), job.testbed)
 
 
+def _taken_back(testbed: Testbed) -> tuple[Step, ...]:
+    """Our rules, and the routers that nodes were put behind."""
+    return (*nftables.taken_back(testbed), *nat_routers.taken_back(testbed))
+
+
 DRIVER = FirewallDriver(
     "nftables",
     "any Linux router, and the lab",
@@ -72,5 +77,5 @@ DRIVER = FirewallDriver(
     is_default=True,
     programs=(Program("nft", "nftables"), Program("conntrack", "conntrack")),
     kernel_features=("nftables",),
-    take_back=nftables.taken_back,
+    take_back=_taken_back,
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from vpnmesh.errors import NO_JSON
+
 Json = Any
 HOSTILE = (
     "'", '"', "`touch canary`", "$(touch canary)", "; touch canary", "| touch canary &", "\ntouch canary\n",
@@ -195,7 +197,7 @@ def json_text(rng: Random, value: str) -> str:
         return text(rng, value)
     try:
         changed = tree(rng, json.loads(value))
-    except ValueError:
+    except NO_JSON:
         return text(rng, value)
     written = json.dumps(changed, indent=rng.choice([None, 2]), ensure_ascii=rng.random() < 0.5)
     if rng.random() < 0.1:

@@ -17,11 +17,13 @@ from tests.fuzz import mutation
 from tests.fuzz.target import Case, Target
 from vpnmesh.doctor.paths import PathRound, RecordedPath, RecordedPaths, parse_paths
 from vpnmesh.errors import NO_JSON, InputError
+from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.frames.events import figures_of, setup, stacks
 from vpnmesh.frames.schemas import RESULTS, SCHEMA_VERSION
 from vpnmesh.model import Cell, Pair
 from vpnmesh.study.journal import parse_event, parse_journal
 from vpnmesh.study.manifest import Manifest, read_manifest
+from vpnmesh.study.nat_grid import Found, NatRecord, line_of, pairs_of, read_lines
 from vpnmesh.study.outcome import Failed, Measured, Outcome, Sample
 from vpnmesh.study.profiles import PROFILES
 from vpnmesh.study.record import Record, frame_of, journal_line
@@ -252,6 +254,21 @@ def _nothing(_case: Case[Any], _found: object) -> str:
     return ""
 
 
+CELLS = "".join(
+    f"{line_of(NatRecord('somebody', 'somebody-direct', one.client, one.server, found, 'now', rate_mbit_s=1.5))}\n"
+    for one, found in zip(pairs_of(NatKind), [*Found] * 2, strict=False)
+).encode()
+
+
+def _cells_call(data: bytes) -> tuple[NatRecord, ...]:
+    return read_lines(data.decode(errors="replace"), "cells.jsonl")
+
+
+def _cells_judge(_case: Case[bytes], found: tuple[NatRecord, ...]) -> str:
+    odd = [one for one in found if "/" in one.solution or not math.isfinite(one.rate_mbit_s or 0)]
+    return f"{odd[0]} is a cell" if odd else ""
+
+
 TARGETS: tuple[Target[Any], ...] = (
     Target("journal", lambda: (journal(),), mutation.json_lines, _journal_call, _journal_judge, 2.5),
     Target("manifest", lambda: (manifest(),), _json_bytes, _manifest_call, _nothing, 1.5),
@@ -263,6 +280,7 @@ TARGETS: tuple[Target[Any], ...] = (
         _paths_judge,
         0.5,
     ),
+    Target("cells of a NAT grid", lambda: (CELLS,), mutation.json_lines, _cells_call, _cells_judge, 0.5),
     Target("study of a run", _run_seeds, _run_files, _study_call, _figures_judge, 0.3),
     Target("history of runs", _run_seeds, _run_files, _history_call, _nothing, 0.3),
     Target("results.parquet", lambda: (table(),), _parquet, _table_call, _table_judge, 1.0),

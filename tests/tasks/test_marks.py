@@ -47,6 +47,7 @@ CHANGES = frozenset(
         *("release_lease", "renew_impairment", "renew_lease", "roll_back_firewall"),
         *("run_command", "set_access_vlans", "set_firewall_policy", "set_impairment"),
         *("set_sysctls", "watch_flows", "withdraw_files"),
+        *("clear_nat_kinds", "measure_tunnel", "probe_nat", "set_nat_kinds", "start_header_capture"),
     }
 )
 """Tasks that put, start or take away something on a node: on one that is not marked they end in NotMarkedError."""

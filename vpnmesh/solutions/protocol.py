@@ -34,13 +34,17 @@ NO_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """A scenario on a testbed, and what its nodes have published so far."""
+    """A scenario on a testbed, and what its nodes have published so far.
+
+    `shown` is the address by which others see a node that is behind a NAT router of ours.
+    """
 
     testbed: Testbed
     scenario: Scenario
     published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
     blacklist: tuple[str, ...] = CALICO_INTERFACES
     dry_run: bool = False
+    shown: Mapping[str, IPv4Address] = field(default_factory=dict)
 
     @property
     def tunnel_mtu(self) -> int:

@@ -84,6 +84,7 @@ def right_endpoints(mesh: Mesh, name: str, peer: Peer) -> tuple[IPv4Address, ...
     outside = [leg.address.ip for leg in bed.firewall.legs if leg.vid == vid]
     found = [node.underlay for node in behind]
     found += outside if any(node.leg.vid in hidden for node in behind) else []
+    found += [mesh.shown[node.name] for node in behind if node.name in mesh.shown]
     return tuple(dict.fromkeys(found))
 
 

@@ -58,6 +58,23 @@ def of_policy(name: str, find: Callable[[], Diffs]) -> Intent:
     return Intent(f"firewall policy {name}", _found(find))
 
 
+def of_nat_kinds(site: Site) -> Intent:
+    """Routers on the firewall that the measured pair is put behind, and the programs that prove them."""
+    return Intent("kinds of NAT", lambda: _nat_kinds(site))
+
+
+def _nat_kinds(site: Site) -> Iterator[Change]:
+    bed = site.testbed
+    firewall, ends = bed.firewall.name, f"{bed.client.name} and {bed.server.name}"
+    yield Change(ChangeKind.INTERFACES, firewall, f"namespaces and veths between {ends} and the rest")
+    yield Change(ChangeKind.FIREWALL, firewall, f"{ends} are reached through these routers alone")
+    yield Change(
+        ChangeKind.PROCESSES, firewall, "while a pair is tried, a program that lists packets' headers"
+    )
+    for node in (bed.client, bed.server, bed.relay, bed.control_plane):
+        yield Change(ChangeKind.PROCESSES, node.name, "for seconds, a program that probes the NAT")
+
+
 def _impaired(site: Site, plan: MatrixPlan, condition: Condition, seed: int) -> Intent:
     found = _found(lambda: dry_run.impairments(site, plan, [condition], seed))
     return Intent(_impairment(condition, plan.profile.placement), found)

@@ -76,6 +76,8 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
     )
     if site.testbed.firewall.name in gone:
         return
+    if site.testbed.firewall.name in site.all_nodes:
+        yield from there.removed("NAT routers", [site.testbed.firewall.name], tasks.clear_nat_kinds)
     if left.mark is not None and not dry_run:
         yield _rolled_back(site, left.mark)
     else:

@@ -1,0 +1,95 @@
+"""Nodes put behind kinds of NAT on the firewall, and the proof by packets that they are."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import tasks
+from tasks.firewall.registry import driver_of
+from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.firewall.nat_kinds import NatKind, shown_addresses
+from vpnmesh.firewall.nat_proof import NatSeen, can_punch, disproofs
+from vpnmesh.firewall.nftables import is_linux_router
+from workflows.run.hosts import run_on
+from workflows.run.site import Site
+
+WAIT_S, PATIENT_S = 1.2, 8.0
+"""How long probes wait for what does not come, and how long where that contradicts the kind: a machine may be slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatProof:
+    """What the probes of both ends showed, and what of it is not the kinds that were set."""
+
+    seen: Mapping[str, NatSeen]
+    disproofs: tuple[str, ...]
+
+    @property
+    def punched(self) -> bool | None:
+        """Whether a bare hole could be punched between the ends; None where UDP does not pass at one of them."""
+        tried = [one.punched for one in self.seen.values() if one.punched is not None]
+        return any(tried) if tried else None
+
+
+def refuse_without_router(site: Site) -> None:
+    """UnavailableError where the firewall is no Linux router: kinds of NAT are namespaces and nftables on it."""
+    firewall = site.nr.inventory.hosts[site.testbed.firewall.name]
+    if not is_linux_router(firewall.get("firewall_driver")):
+        raise UnavailableError(
+            f"{firewall.name}: {driver_of(firewall).name} cannot make kinds of NAT, nftables can"
+        )
+
+
+def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
+    """Put these nodes behind fresh routers; returns by which address others see those that are hidden."""
+    # what no router makes is refused before anything is touched
+    shown = shown_addresses(site.testbed, kinds)
+    run_on(site.nr, [site.testbed.firewall.name], tasks.set_nat_kinds, testbed=site.testbed, kinds=kinds)
+    return shown
+
+
+@contextlib.contextmanager
+def routers_removed(site: Site) -> Iterator[None]:
+    """Take the routers away when what is inside has ended, however it ended."""
+    try:
+        yield
+    finally:
+        try:
+            run_on(site.nr, [site.testbed.firewall.name], tasks.clear_nat_kinds)
+        except VpnmeshError as error:
+            site.complaints.append(str(error))
+
+
+def prove_kinds(site: Site, kinds: Mapping[str, NatKind]) -> NatProof:
+    """Probe both ends; where packets contradict a kind, once more with more patience, for silence may be slowness."""
+    proof = _probe(site, kinds, WAIT_S)
+    return proof if not proof.disproofs else _probe(site, kinds, PATIENT_S)
+
+
+def require_proof(proof: NatProof) -> None:
+    """CheckError says what of the kinds is not so."""
+    if proof.disproofs:
+        raise CheckError("nat", "; ".join(proof.disproofs))
+
+
+def _probe(site: Site, kinds: Mapping[str, NatKind], wait_s: float) -> NatProof:
+    ends = tuple(kinds)
+    bed = site.testbed
+    results = run_on(
+        site.nr,
+        ends[:1],
+        tasks.probe_nat,
+        testbed=bed,
+        ends=ends,
+        others=site.nr.inventory.hosts,
+        wait_s=wait_s,
+        punch=_udp_passes(kinds),
+    )
+    seen: dict[str, NatSeen] = results[ends[0]].result
+    shown = {name: bed.node(name).underlay for name in ends} | shown_addresses(bed, kinds)
+    return NatProof(seen, disproofs(kinds, seen, shown))
+
+
+def _udp_passes(kinds: Mapping[str, NatKind]) -> bool:
+    return all(can_punch(kind, NatKind.NONE) for kind in kinds.values())

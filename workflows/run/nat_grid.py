@@ -1,0 +1,242 @@
+"""The NAT grid on a site: each solution deployed once, its two ends started anew behind every pair of kinds."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+import tasks
+from tasks.nat import HeaderCapture
+from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes, shown_addresses
+from vpnmesh.model import Pair, Scenario
+from vpnmesh.solutions.protocol import Mesh, Solution, Status
+from vpnmesh.stages import stages_of
+from vpnmesh.study.convergence import PathProbe
+from vpnmesh.study.nat_grid import (
+    FIRST_PACKET_S,
+    LONG_UPGRADE_S,
+    Found,
+    NatPair,
+    NatRecord,
+    direct_s,
+    first_packet_s,
+    path_found,
+    watched_enough,
+)
+from vpnmesh.tools import iperf3
+from vpnmesh.tools.iperf3 import Iperf3
+from workflows.run.deploying import run_stages
+from workflows.run.hosts import run_on
+from workflows.run.lease import keep_lease
+from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
+from workflows.run.provision import firewall_policy, mesh_statuses, save_logs, take_off
+from workflows.run.requirements import require
+from workflows.run.site import Site
+from workflows.run.undoing import promise
+
+ALLOW_ALL = "allow-all"
+TOOL = Iperf3(duration_s=2, omit_s=0)
+"""Long enough to see which path carries it; its rate tells a path from a relay, no more."""
+CAPTURE_S = FIRST_PACKET_S + LONG_UPGRADE_S + 120
+
+KeepCapture = Callable[[NatPair, str], str]
+"""Keeps a cell's list of packets and returns the file's name."""
+
+
+@dataclass(slots=True)
+class GridMesh:
+    """A solution that is deployed on the site, whose two ends are moved from NAT to NAT."""
+
+    site: Site
+    solution: Solution
+    mesh: Mesh
+    name: str
+
+    @property
+    def ends(self) -> Pair:
+        """Client and server."""
+        return self.site.testbed.pairs[0]
+
+
+@contextlib.contextmanager
+def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
+    """Deploy the scenario with nobody behind NAT, and remove it again whatever happens; no path is asked for yet."""
+    solution = require(site, scenario)
+    mesh = Mesh(site.testbed, scenario)
+    with routers_removed(site):
+        try:
+            promise(site, solution, mesh)
+            set_kinds(site, {})
+            firewall_policy(site, ALLOW_ALL)
+            mesh = run_stages(site, stages_of(solution, mesh), mesh)
+            yield GridMesh(site, solution, mesh, name)
+        except VpnmeshError:
+            save_logs(site)
+            raise
+        finally:
+            # behind a router a node would not reach what it has to sign off from
+            with contextlib.suppress(VpnmeshError):
+                set_kinds(site, {})
+            take_off(site, solution, Mesh(site.testbed, scenario))
+
+
+def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
+    """One cell, whatever becomes of it: a record says what, and an error of ours is a cell that was not measured."""
+    began = time.monotonic()
+    keep_lease(grid.site)
+    record = NatRecord(
+        solution=grid.name,
+        scenario=grid.mesh.scenario.name,
+        client=pair.client,
+        server=pair.server,
+        found=Found.BROKEN,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    try:
+        record = _measured(grid, pair, record, keep)
+    except UnavailableError as error:
+        record = replace(record, found=Found.UNAVAILABLE, reason=str(error))
+    except CheckError as error:
+        unproven = error.stage == "nat"
+        record = replace(record, found=Found.UNPROVEN if unproven else Found.BROKEN, reason=str(error))
+    except VpnmeshError as error:
+        record = replace(record, reason=str(error))
+    return replace(record, seconds=round(time.monotonic() - began, 1))
+
+
+def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCapture) -> NatRecord:
+    kinds = {grid.ends.client: pair.client, grid.ends.server: pair.server}
+    shown_addresses(grid.site.testbed, kinds)
+    _stop(grid)
+    shown = set_kinds(grid.site, kinds)
+    proof = prove_kinds(grid.site, kinds)
+    record = _with_proof(record, proof)
+    require_proof(proof)
+    grid.mesh = replace(grid.mesh, shown=shown)
+    with _listed(grid, kinds) as capture:
+        record = _watched(grid, record)
+    # what is direct needs no explanation; of the rest the packets tell who tried what
+    if record.found is not Found.DIRECT:
+        record = replace(record, capture=keep(pair, capture.lines()))
+    return record
+
+
+def _with_proof(record: NatRecord, proof: NatProof) -> NatRecord:
+    return replace(
+        record,
+        proof={name: seen.words for name, seen in proof.seen.items()},
+        punched=proof.punched,
+    )
+
+
+def _stop(grid: GridMesh) -> None:
+    """End the programs of both ends as a crash would; one that has none of ours leaves the mesh."""
+    names = [grid.ends.client, grid.ends.server]
+    processes = grid.solution.processes
+    done = run_on(grid.site.nr, names, tasks.kill_services, processes=processes)
+    running = [name for name in names if not done[name].result]
+    run_on(grid.site.nr, running, tasks.leave_mesh, solution=grid.solution, mesh=grid.mesh)
+
+
+@contextlib.contextmanager
+def _listed(grid: GridMesh, kinds: Mapping[str, NatKind]) -> Iterator[HeaderCapture]:
+    """List packets outside of both ends' routers while what is inside goes on."""
+    bed = grid.site.testbed
+    outer = {one.node.name: one.outer for one in hidden_nodes(bed, kinds)}
+    ports = {
+        name: next(leg.interface for leg in bed.firewall.legs if leg.vid == bed.node(name).leg.vid)
+        for name in kinds
+    }
+    interfaces = tuple(outer.get(name, ports[name]) for name in kinds)
+    done = run_on(
+        grid.site.nr,
+        [bed.firewall.name],
+        tasks.start_header_capture,
+        interfaces=interfaces,
+        limit_s=CAPTURE_S,
+    )
+    capture: HeaderCapture = done[bed.firewall.name].result
+    try:
+        yield capture
+    finally:
+        with contextlib.suppress(VpnmeshError):
+            capture.process.end()
+
+
+def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
+    """Start both ends, watch their paths, and measure what carries packets."""
+    started = time.monotonic()
+    try:
+        grid.mesh = run_stages(grid.site, stages_of(grid.solution, grid.mesh), grid.mesh)
+        statuses = mesh_statuses(grid.site, grid.solution, grid.mesh)
+    except UnavailableError:
+        raise
+    except VpnmeshError as error:
+        return replace(record, found=Found.NOTHING, reason=f"it did not start: {error}")
+    lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
+    if lacking:
+        return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
+    before_s = time.monotonic() - started
+    probes = _probed(grid, statuses, record.pair.upgrade_s)
+    record = replace(
+        record,
+        first_packet_s=_later(before_s, [first_packet_s(one) for one in probes]),
+        direct_s=_later(before_s, [direct_s(one) for one in probes]),
+    )
+    if record.first_packet_s is None:
+        found, reason = path_found(probes, None)
+        return replace(record, found=found, reason=reason)
+    return _carried(grid, record, probes, statuses)
+
+
+def _later(before_s: float, ends: Sequence[float | None]) -> float | None:
+    """The later of both ends' moments, counted from the start; None where one never came."""
+    known = [one for one in ends if one is not None]
+    return round(before_s + max(known), 1) if len(known) == len(ends) else None
+
+
+def _probed(grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float) -> list[Sequence[PathProbe]]:
+    client, server = grid.ends.client, grid.ends.server
+    peers = {client: (server, statuses[server].address), server: (client, statuses[client].address)}
+    done = run_on(
+        grid.site.nr,
+        (client, server),
+        tasks.probe_path,
+        solution=grid.solution,
+        mesh=grid.mesh,
+        peers=peers,
+        until=partial(watched_enough, upgrade_s),
+        deadline_s=FIRST_PACKET_S + upgrade_s + 5,
+    )
+    return [done[client].result, done[server].result]
+
+
+def _carried(
+    grid: GridMesh, record: NatRecord, probes: Sequence[Sequence[PathProbe]], statuses: Mapping[str, Status]
+) -> NatRecord:
+    client, server = grid.ends.client, grid.ends.server
+    done = run_on(
+        grid.site.nr,
+        [client],
+        tasks.measure_tunnel,
+        testbed=grid.site.testbed,
+        server=server,
+        address=statuses[server].address,
+        others=grid.site.nr.inventory.hosts,
+        tool=TOOL,
+    )
+    text, relay_bytes = done[client].result
+    measured = iperf3.parse(text, "tcp")
+    rate = measured.get("rate_mbit_s")
+    share = relay_bytes / measured.carried_bytes if measured.carried_bytes else None
+    found, reason = path_found(probes, share)
+    return replace(
+        record,
+        found=found,
+        reason=reason,
+        rate_mbit_s=round(rate, 2) if rate else None,
+        relay_share=round(share, 3) if share is not None else None,
+    )
