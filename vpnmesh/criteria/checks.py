@@ -73,8 +73,8 @@ CHECKS = (
     Check(
         "nat-traversal",
         "NAT traversal",
-        "both workers sit behind a NAT that keeps its source port; every pair's path is read at both ends",
-        "packets that nobody asked for do not get in behind the NAT",
+        "both workers sit behind routers that let in only what was asked for; their path is watched",
+        "probes show that kind of NAT at both ends, and that a hole can be punched through them at all",
     ),
     Check(
         "architectures",
