@@ -5,6 +5,7 @@ import json
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,10 @@ import polars as pl
 
 from tests.fuzz import mutation
 from tests.fuzz.target import Case, Target
+from vpnmesh.criteria.catalogue import Value
+from vpnmesh.criteria.checks import CHECKS
+from vpnmesh.criteria.observation import Finding, Observation, Part
+from vpnmesh.criteria.verified import Verification, read_verification
 from vpnmesh.doctor.paths import PathRound, RecordedPath, RecordedPaths, parse_paths
 from vpnmesh.errors import NO_JSON, InputError
 from vpnmesh.firewall.nat_kinds import NatKind
@@ -269,7 +274,31 @@ def _cells_judge(_case: Case[bytes], found: tuple[NatRecord, ...]) -> str:
     return f"{odd[0]} is a cell" if odd else ""
 
 
+def _verification_seed() -> bytes:
+    seen = (Observation("a packet", "passes", "passes", holds=True, part=part) for part in Part)
+    findings = [Finding(one.id, value, "seen", 1.5) for one, value in zip(CHECKS, [*Value] * 9, strict=False)]
+    with_seen = replace(findings[0], observations=tuple(seen), scenarios=("somebody-direct",))
+    versions = {"somebodyd": "1.2.3"}
+    return Verification(
+        1, "somebody", versions, START.date(), "lab", "lab", (with_seen, *findings[1:])
+    ).to_json()
+
+
+def _verification_judge(_case: Case[bytes], found: Verification) -> str:
+    """Every value is one of three, and each topic's fact says what its finding does."""
+    odd = [one for one in found.findings if not (math.isfinite(one.seconds) and one.value in Value)]
+    return f"{odd[0]} is a finding" if odd else ""
+
+
 TARGETS: tuple[Target[Any], ...] = (
+    Target(
+        "verification",
+        lambda: (_verification_seed(),),
+        _json_bytes,
+        lambda data: read_verification(data, "verification.json"),
+        _verification_judge,
+        0.5,
+    ),
     Target("journal", lambda: (journal(),), mutation.json_lines, _journal_call, _journal_judge, 2.5),
     Target("manifest", lambda: (manifest(),), _json_bytes, _manifest_call, _nothing, 1.5),
     Target(

@@ -35,12 +35,6 @@ CHECKS = (
         "members of one group reach each other, and all do before",
     ),
     Check(
-        "end-to-end-encryption",
-        "End-to-end encryption",
-        "a marker is sent from pod to pod, directly and relayed, and listened for at both ends and at the relay",
-        "without a VPN the same listeners read it on the underlay; with one they read it inside of the overlay",
-    ),
-    Check(
         "node-lifecycle",
         "Node lifecycle",
         "a member is removed, added and started anew while two others ping each other",
@@ -79,8 +73,8 @@ CHECKS = (
     Check(
         "nat-traversal",
         "NAT traversal",
-        "both workers sit behind a NAT that keeps its source port; every pair's path is read at both ends",
-        "packets that nobody asked for do not get in behind the NAT",
+        "both workers sit behind routers that let in only what was asked for; their path is watched",
+        "probes show that kind of NAT at both ends, and that a hole can be punched through them at all",
     ),
     Check(
         "architectures",
@@ -88,8 +82,14 @@ CHECKS = (
         "the processors of the members of one mesh, and for which one their programs were built",
         "the same question tells another processor apart from a program's own header",
     ),
+    Check(
+        "end-to-end-encryption",
+        "End-to-end encryption",
+        "a marker is sent from pod to pod, directly and relayed, and listened for at both ends and at the relay",
+        "without a VPN the same listeners read it on the underlay; with one they read it inside of the overlay",
+    ),
 )
-"""Those with one deployment beside each other, so that a scenario stands once for several."""
+"""Those of one deployment are beside each other, so that it stands once for several; the last looks back at all."""
 
 NOT_LIVE = {
     "open-source": "a licence is read, not tried: nothing on a testbed can show it",

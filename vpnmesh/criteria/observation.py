@@ -7,8 +7,13 @@ the opposite. Without one that held, a check that finds nothing wrong has proven
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from vpnmesh.criteria.catalogue import Value
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Part(StrEnum):
@@ -59,7 +64,7 @@ class Finding:
     check: str
     value: Value
     reason: str
-    seconds: float
+    seconds: Amount
     observations: tuple[Observation, ...] = ()
     scenarios: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ Sources: `tailscaled -help`, `tailscale set -help`, ipnstate.PeerStatus, wgengin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network
 from types import MappingProxyType
 
 from vpnmesh.firewall.policy import Protocol
@@ -85,6 +86,8 @@ class Headscale(Solution):
     colour, marker = "#3b7dd8", "s"
     options = MappingProxyType({"access": ("coarse", "granular"), "relay": ("derp", "peer")})
     fallback_s = 60.0
+    # tailscaled's own service is at 100.100.100.100 (net/tsaddr/tsaddr.go)
+    own_ranges = (IPv4Network("100.64.0.0/10"),)
 
     def needed(self, scenario: Scenario, /) -> tuple[Binary, ...]:
         """A peer relay is a client on the relay node."""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from types import MappingProxyType
 
 from vpnmesh import stages
@@ -199,6 +199,8 @@ class Solution(ABC):
     """Of its figures, as `#rrggbb` with a contrast of 3:1 on white and on the dark page; "" leaves the choice."""
     marker: str = ""
     """Of its figures, as matplotlib names markers; "" leaves the choice."""
+    own_ranges: tuple[IPv4Network, ...] = ()
+    """Addresses that only its meshes have, beside the testbed's overlay: a packet to one is for nobody outside."""
     lacks: Mapping[str, str] = NOTHING_LACKS
     """What it has nothing of that a live check needs, by the check, and why (docs/criteria.md)."""
     statements: str = ""

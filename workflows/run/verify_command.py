@@ -22,7 +22,7 @@ from workflows.reporting.verifications import write_pages
 from workflows.run.agreement import Intent, may_change
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.firewall import FirewallRun, run_id
-from workflows.run.intents import SYSCTLS, of_lease, of_scenario
+from workflows.run.intents import SYSCTLS, of_lease, of_nat_kinds, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
@@ -113,6 +113,7 @@ def _intents(site: Site, solution: str) -> list[Intent]:
     baseline = BUILT_IN.named(BUILT_IN.baselines[0])
     return [
         of_lease(site),
+        of_nat_kinds(site),
         *(of_scenario(site, one) for one in (*_scenarios(solution), baseline)),
         Intent(f"live checks of {solution}", lambda: _own_changes(site)),
     ]
@@ -126,5 +127,5 @@ def _own_changes(site: Site) -> Iterator[Change]:
             ChangeKind.INTERFACES, name, "for a while a network behind it, and a default route if it has none"
         )
         yield Change(ChangeKind.PROCESSES, name, "the VPN's programs killed and started again")
-    for policy in ("block-udp", "tcp-443-only", "nat-endpoint-independent"):
+    for policy in ("block-udp", "tcp-443-only"):
         yield Change(ChangeKind.FIREWALL, site.testbed.firewall.name, f"policy {policy}")

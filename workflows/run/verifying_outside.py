@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
@@ -47,7 +47,9 @@ def self_hosted(checks: Verifier) -> list[Observation]:
         tried = checks.watch(places, [(checks.client, one)])
     assert watched is not None
     heard, control = watched.heard[watcher.name], tried.heard[watcher.name]
-    left, found = _leaving(checks, heard), _leaving(checks, control)
+    gone, found = _leaving(checks, heard), _leaving(checks, control)
+    own = [flow for flow in gone if any(_is_in(flow, prefix) for prefix in deployed.solution.own_ranges)]
+    left = [flow for flow in gone if flow not in own]
     inside = sum(flow.packets for flow in heard.flows)
     return [
         seen(
@@ -58,6 +60,7 @@ def self_hosted(checks: Verifier) -> list[Observation]:
             holds=not left and not heard.uncounted,
             text=heard.text(),
         ),
+        *_to_itself(own),
         seen(
             f"three pings to {OUTSIDE} from {checks.client}, which has a default route"
             + (f" (made for this, on {routed} nodes)" if routed else ""),
@@ -68,6 +71,20 @@ def self_hosted(checks: Verifier) -> list[Observation]:
             text=control.text(),
         ),
     ]
+
+
+def _to_itself(own: Sequence[flows.Flow]) -> list[Observation]:
+    """Packets to the VPN's own addresses that came by without a tunnel, which was not there for a moment; told."""
+    if not own:
+        return []
+    told = f"{sum(flow.packets for flow in own)}: {own[0]}"
+    text = "\n".join(map(str, own))
+    what = "packets to its own addresses that came by outside of any tunnel"
+    return [seen(what, "0", told, holds=True, part=Part.TOLD, text=text)]
+
+
+def _is_in(flow: flows.Flow, prefix: IPv4Network) -> bool:
+    return isinstance(flow.destination, IPv4Address) and flow.destination in prefix
 
 
 def _leaving(checks: Verifier, heard: flows.Heard) -> list[flows.Flow]:

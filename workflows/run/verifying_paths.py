@@ -6,16 +6,20 @@ from itertools import combinations
 
 from vpnmesh.criteria.observation import Observation, Part
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.model import Path, Scenario
 from vpnmesh.solutions.protocol import Status
 from vpnmesh.study.checks import DIRECT_SHARE, RELAYED_SHARE
+from vpnmesh.study.nat_grid import Found, NatPair
 from vpnmesh.study.secrecy import MarkerTrial, read_outside
 from vpnmesh.tools import flows
 from workflows.run import firewall
+from workflows.run.nat import refuse_without_router
+from workflows.run.nat_grid import deployed, measure_cell
 from workflows.run.verifying import Verifier, big_pings, carried_bytes, seen
 
 ALL_UDP_BLOCKED, ONLY_TCP_443 = "block-udp", "tcp-443-only"
-NAT = "nat-endpoint-independent"
+NAT = NatPair(NatKind.PORT_RESTRICTED, NatKind.PORT_RESTRICTED)
 HTTPS = 443
 
 
@@ -207,26 +211,39 @@ def _with_443_alone(checks: Verifier, scenario: Scenario) -> Observation:
 
 
 def nat_traversal(checks: Verifier) -> list[Observation]:
-    """Both workers behind a NAT that keeps its source port: every pair direct all the same."""
-    scenario = replace(checks.direct, name=f"{checks.direct.name}-nat", policy=NAT)
-    try:
-        checks.up(scenario)
-    except CheckError as error:
-        checks.up(checks.direct)
-        told = seen("paths with both workers behind a NAT", "every pair direct", error, holds=False)
-        return [told, seen("the same without NAT", "direct", "direct", holds=True, part=Part.CONTROL)]
-    statuses = checks.statuses()
-    pairs = list(combinations(checks.site.k8s, 2))
-    paths = [_direct(statuses, one, other) for one, other in pairs]
+    """Both workers behind routers of their own that let in only what was asked for: a direct path all the same."""
+    refuse_without_router(checks.site)
+    checks.down()
+    packets: list[str] = []
+
+    def kept(_pair: NatPair, text: str) -> str:
+        packets.append(text)
+        return ""
+
+    checks.say(f"setting up {checks.direct.name} behind {NAT}")
+    with deployed(checks.site, checks.solution, checks.direct) as grid:
+        record = measure_cell(grid, NAT, kept)
+    checks.stood.append(checks.direct.name)
+    if record.found in (Found.UNAVAILABLE, Found.BROKEN):
+        raise CheckError("nat", record.reason)
+    took = f" after {record.direct_s:.1f} s" if record.direct_s is not None else ""
+    why = f" ({record.reason})" if record.reason else ""
     return [
         seen(
-            "pairs that are direct with both workers behind a NAT that keeps its source port",
-            f"{len(pairs)} of {len(pairs)}",
-            f"{sum(paths)} of {len(pairs)}",
-            holds=all(paths),
-            text=_paths(statuses),
+            f"the workers' path with each behind a {NAT.client} NAT",
+            Found.DIRECT,
+            f"{record.found}{took}{why}",
+            holds=record.found is Found.DIRECT,
+            text="\n".join(packets),
         ),
-        _policy_holds(checks, NAT),
+        seen(
+            "probes through both NATs show that kind, and that a hole can be punched through them",
+            "both",
+            record.reason if record.found is Found.UNPROVEN else f"hole punched: {record.punched}",
+            holds=record.found is not Found.UNPROVEN and bool(record.punched),
+            part=Part.CONTROL,
+            text="\n".join(f"{name}: {words}" for name, words in record.proof.items()),
+        ),
     ]
 
 
