@@ -58,6 +58,8 @@ from workflows.run.progress import make_console
 from workflows.run.site import Site
 
 ALL_MEASURED, SOME_FAILED = 0, 3
+NAMES = 3
+"""So many columns of the table are names."""
 
 
 @click.command(help=__doc__)
@@ -270,14 +272,16 @@ def _silent(silence: Silence | None) -> str:
 
 
 def _show(console: Console, store: FallbackStore) -> None:
-    from vpnmesh.report.fallback import SUMMARY, summary  # noqa: PLC0415 - as above
+    from vpnmesh.report.fallback import SUMMARY, reasons, summary  # noqa: PLC0415 - polars only where there is a row
 
-    table = Table(title="Longest silences, seconds")
-    for column in SUMMARY:
-        table.add_column(column)
+    table = Table(title="Longest silences, seconds", pad_edge=False)
+    for place, column in enumerate(SUMMARY):
+        table.add_column(column, no_wrap=place < NAMES)
     for row in summary(store.attempts):
         table.add_row(*row)
     console.print(table)
+    for sentence in reasons(store.attempts):
+        console.print(sentence, highlight=False, markup=False)
     console.print(f"written: {store.write_page()}", highlight=False, soft_wrap=True)
 
 
