@@ -9,6 +9,7 @@ from vpnmesh.criteria.data import load
 from vpnmesh.report.fallback import (
     attempt_table,
     compose_fallback,
+    first_text,
     paper_words,
     reasons,
     silence_text,
