@@ -52,7 +52,7 @@ from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.lease import keep_lease, leased
+from workflows.run.lease import leased
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
 from workflows.run.site import Site
@@ -236,7 +236,6 @@ def _measure(
     for number, one in enumerate(wanted, 1):
         head = f"[{number}/{len(wanted)}] {one.solution} {one.event.name} {one.repetition}"
         with console.status(head) as status:
-            keep_lease(site)
             made = attempt(
                 site,
                 one,

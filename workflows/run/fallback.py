@@ -14,8 +14,10 @@ from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import streams as program
 from workflows.run import clock
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
+from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
-from workflows.run.provision import Provisioned, provisioned
+from workflows.run.interrupts import to_its_end
+from workflows.run.provision import Provisioned, hold_again, provisioned
 from workflows.run.site import Site
 
 BEFORE_S, HOLD_S = 4.0, 10.0
@@ -91,11 +93,15 @@ SET_UP_S = 25.0
 
 
 def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) -> Attempt:
-    """Make it; what goes wrong is in the record, with the stage and the reason."""
+    """Make it; what goes wrong is in the record, with the stage and the reason.
+
+    TestbedHeldError where another run holds the nodes by now.
+    """
     if one.impossible or one.scenario is None:
         return one.record(Outcome.IMPOSSIBLE, reason=one.impossible)
     try:
         doing(f"{one.scenario.name}: joining")
+        hold_again(site)
         with provisioned(site, one.scenario) as deployed:
             watched = _watched(site, deployed, one.event, timing, doing)
             for name, text in watched.said.items():
@@ -107,6 +113,8 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
                 seen=judged(watched.said, watched.marks),
                 raw=f"raw/{one.name}",
             )
+    except TestbedHeldError:
+        raise
     except UnavailableError as error:
         return one.record(Outcome.IMPOSSIBLE, reason=str(error))
     except VpnmeshError as error:
@@ -183,5 +191,5 @@ def _watched(site: Site, deployed: Provisioned, event: Event, timing: Timing, do
             raise error.first from error
         raise
     finally:
-        happening.clear()
+        to_its_end(happening.clear)
     return _Watched(course.marks[0], results[pair.client].result)
