@@ -85,7 +85,8 @@ def expected_s(one: Asked, timing: Timing) -> float:
     """About how long an attempt takes, its scenario's set-up and removal among it."""
     if one.impossible:
         return 0.0
-    return SET_UP_S + timing.before_s + timing.hold_s * (2 if one.event.undone else 1)
+    held_s = max(timing.hold_s, one.event.least_s)
+    return SET_UP_S + timing.before_s + held_s + (timing.hold_s if one.event.undone else 0)
 
 
 SET_UP_S = 25.0
@@ -153,12 +154,12 @@ class _Course:
         begun_s = streams.now_s()
         self.happening.make()
         done_s = streams.now_s()
-        streams.wait(self.timing.hold_s)
+        streams.wait(hold_s := max(self.timing.hold_s, self.event.least_s))
         if not self.event.undone:
             streams.until(streams.flowing, BACK_S)
             self.marks.append(Marks(begun_s, done_s, streams.now_s()))
             return
-        streams.until(streams.flowing, max(0.0, self.fallback_s - self.timing.hold_s))
+        streams.until(streams.flowing, max(0.0, self.fallback_s - hold_s))
         self.doing(f"{self.event.title}: {self.event.undone}")
         undo_s = streams.now_s()
         self.happening.undo()
