@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -58,8 +59,6 @@ from workflows.run.progress import make_console
 from workflows.run.site import Site
 
 ALL_MEASURED, SOME_FAILED = 0, 3
-NAMES = 3
-"""So many columns of the table are names."""
 
 
 @click.command(help=__doc__)
@@ -271,14 +270,16 @@ def _silent(silence: Silence | None) -> str:
 
 
 def _show(console: Console, store: FallbackStore) -> None:
-    from vpnmesh.report.fallback import SUMMARY, reasons, summary  # noqa: PLC0415 - polars only where there is a row
+    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary  # noqa: PLC0415 - polars where there is a row
 
-    table = Table(title="Longest silences, seconds", pad_edge=False)
-    for place, column in enumerate(SUMMARY):
-        table.add_column(column, no_wrap=place < NAMES)
-    for row in summary(store.attempts):
-        table.add_row(*row)
-    console.print(table)
+    rows, names = summary(store.attempts), len(NAMES)
+    for columns, first in ((UDP, names), (TCP, names + len(UDP))):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for column in (*NAMES, *columns):
+            table.add_column(column, no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:names], *row[first : first + len(columns)])
+        console.print(table)
     for sentence in reasons(store.attempts):
         console.print(sentence, highlight=False, markup=False)
     console.print(f"written: {store.write_page()}", highlight=False, soft_wrap=True)

@@ -42,24 +42,13 @@ ATTEMPTS: dict[str, pl.DataType] = {
     "pause_s": pl.Float64(),
 }
 """A row per attempt; silences are the longest ones, `quiet_s` is that before the event, `pause_s` the sender's own."""
-SUMMARY = (
-    "solution",
-    "event",
-    "n",
-    "UDP silent, s",
-    "first after, s",
-    "undone, s",
-    "lost of sent",
-    "late",
-    "twice",
-    "TCP silent, s",
-    "TCP first, s",
-    "TCP undone, s",
-    "connections",
-)
+NAMES = ("solution", "event", "n")
+UDP = ("UDP silent, s", "first after, s", "undone, s", "lost of sent", "late", "twice")
+TCP = ("TCP silent, s", "TCP first, s", "TCP undone, s", "connections")
+SUMMARY = (*NAMES, *UDP, *TCP)
 """The columns of the table that people read."""
 NOT_BACK = "until undone"
-NOISE_S = 0.1
+NOISE_S = 0.25
 """Silences that are not longer than this, or than what was there before the event, are the machine's own."""
 
 
