@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -211,8 +211,7 @@ def compose_fallback(
     frame = pl.DataFrame(summary(attempts), schema=dict.fromkeys(SUMMARY, pl.String()), orient="row")
     words = [(name, text) for name in solutions if (text := paper_words(catalogue, name))]
     sections = (
-        Section("seen", "What the streams saw", _first(frame, reasons(attempts))),
-        Section("paper", "What the paper says of falling back", tuple(_paper(words, found))),
+        Section("reading", "How to read it", (Paragraph(_READING),)),
         *(
             Section(f"of-{name}", name, tuple(_blocks(name, found, drawn, dict(words).get(name, ""))))
             for name in solutions
@@ -221,12 +220,13 @@ def compose_fallback(
     events = tuple(
         (one.title, _told(one)) for one in EVENTS.values() if any(c.event == one.name for c in found)
     )
-    return Page("Outages that an application sees", lead, sections, events)
+    first = (*_first(frame, reasons(attempts)), *_paper(words, found))
+    return Page("Outages that an application sees", lead, sections, events, first)
 
 
 def _first(frame: pl.DataFrame, why: Sequence[str]) -> tuple[Block, ...]:
     missing = (Items("What could not be seen, and why", tuple(why)),) if why else ()
-    return (Paragraph(_READING), table_block("seen", _CAPTION, frame), *missing)
+    return (replace(table_block("seen", _CAPTION, frame), file="fallback.csv"), *missing)
 
 
 _READING = (
@@ -258,6 +258,8 @@ def _paper(words: Sequence[tuple[str, str]], found: Sequence[Cell]) -> Iterator[
     ]
     columns = ("solution", "the paper", "UDP silent here, s", "TCP silent here, s")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String()), orient="row")
+    if not rows:
+        return
     yield Paragraph(
         "The paper gives words, not a series of measurements: versions, machines and the way in which the path was cut"
         " are others here."
