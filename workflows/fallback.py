@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +53,7 @@ from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
-from workflows.run.lease import keep_lease, leased
+from workflows.run.lease import leased
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
 from workflows.run.site import Site
@@ -234,7 +235,6 @@ def _measure(
     for number, one in enumerate(wanted, 1):
         head = f"[{number}/{len(wanted)}] {one.solution} {one.event.name} {one.repetition}"
         with console.status(head) as status:
-            keep_lease(site)
             made = attempt(
                 site,
                 one,
@@ -270,14 +270,18 @@ def _silent(silence: Silence | None) -> str:
 
 
 def _show(console: Console, store: FallbackStore) -> None:
-    from vpnmesh.report.fallback import SUMMARY, summary  # noqa: PLC0415 - as above
+    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary  # noqa: PLC0415 - polars where there is a row
 
-    table = Table(title="Longest silences, seconds")
-    for column in SUMMARY:
-        table.add_column(column)
-    for row in summary(store.attempts):
-        table.add_row(*row)
-    console.print(table)
+    rows, names = summary(store.attempts), len(NAMES)
+    for columns, first in ((UDP, names), (TCP, names + len(UDP))):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for column in (*NAMES, *columns):
+            table.add_column(column, no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:names], *row[first : first + len(columns)])
+        console.print(table)
+    for sentence in reasons(store.attempts):
+        console.print(sentence, highlight=False, markup=False)
     console.print(f"written: {store.write_page()}", highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ examples:
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ from workflows.run.lease import forget_leases, refuse_held, runs_going_on
 from workflows.run.left_runs import LeftRun, left_run, runs_below
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
-from workflows.run.teardown import Left, sweep
+from workflows.run.teardown import Left, at_home, sweep
 from workflows.run.terminal import say
 
 CLEAN, NOT_CLEAN = 0, 1
@@ -88,7 +89,7 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
         # what a run that may be going on made is not taken away beneath it
         refuse_held(runs_going_on(site), _END_IT)
     code = CLEAN
-    for removal in sweep(site, run.left, dry_run=dry_run):
+    for removal in chain(at_home(site, dry_run=dry_run), sweep(site, run.left, dry_run=dry_run)):
         if told := removal.told(dry_run=dry_run):
             say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code

@@ -6,7 +6,15 @@ import pytest
 
 from tests.study.test_fallback import MARKS, made, sent, stream
 from vpnmesh.criteria.data import load
-from vpnmesh.report.fallback import attempt_table, compose_fallback, paper_words, silence_text, summary
+from vpnmesh.report.fallback import (
+    attempt_table,
+    compose_fallback,
+    first_text,
+    paper_words,
+    reasons,
+    silence_text,
+    summary,
+)
 from vpnmesh.report.fallback_figure import fallback_figures
 from vpnmesh.report.render import render_html
 from vpnmesh.study.fallback import Silence, seen
@@ -66,6 +74,15 @@ def test_a_silence_without_an_end_is_no_number(found: list[Silence | None], text
     assert silence_text(found) == text
 
 
+@pytest.mark.parametrize(
+    ("longest_s", "quiet_s", "text"),
+    [(4.2, 0.1, "4.30"), (0.08, 0.01, "\N{EN DASH}"), (0.4, 0.5, "\N{EN DASH}")],
+)
+def test_the_machines_own_silence_ends_no_outage(longest_s: float, quiet_s: float, text: str) -> None:
+    """Only what is longer than before the event has a first record after it."""
+    assert first_text([(Silence(longest_s, came_back=True, first_s=4.3), quiet_s)]) == text
+
+
 def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:
     """One row per attempt in the file, one per solution and event for people, with how many were measured."""
     attempts = [made(), made(repetition=2), made(Outcome.FAILED, 3), NONE]
@@ -73,7 +90,9 @@ def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:
     first, second = summary(attempts)
     assert first[:3] == ("nebula", "path-cut", "2 of 3")
     assert first[6] == "800 of 4000"
-    assert second[3] == "impossible: it has no control plane"
+    assert second[:4] == ("wireguard", "control-lost", "0 of 1", "\N{EN DASH}")
+    assert reasons(attempts)[-1] == "wireguard control-lost: impossible: it has no control plane"
+    assert reasons(attempts)[0].startswith("nebula path-cut: failed: ")
 
 
 def test_the_papers_words_are_the_papers() -> None:

@@ -2,14 +2,14 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.report.formatting import span
 from vpnmesh.report.judgement.requirements import FAST_FALLBACK
-from vpnmesh.report.page import Block, FigureBlock, Page, Paragraph, Section, table_block
+from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
 from vpnmesh.study.fallback import BREAK_S, EVENTS, FLOWS_S, Event, Seen, Silence
 from vpnmesh.study.fallback_record import Attempt, Outcome, newest
 from vpnmesh.tools.streams import TCP_BYTES, TCP_PER_S, UDP_PER_S
@@ -42,23 +42,14 @@ ATTEMPTS: dict[str, pl.DataType] = {
     "pause_s": pl.Float64(),
 }
 """A row per attempt; silences are the longest ones, `quiet_s` is that before the event, `pause_s` the sender's own."""
-SUMMARY = (
-    "solution",
-    "event",
-    "n",
-    "UDP silent, s",
-    "first after, s",
-    "undone, s",
-    "lost of sent",
-    "late",
-    "twice",
-    "TCP silent, s",
-    "TCP first, s",
-    "TCP undone, s",
-    "connections",
-)
+NAMES = ("solution", "event", "n")
+UDP = ("UDP silent, s", "first after, s", "undone, s", "lost of sent", "late", "twice")
+TCP = ("TCP silent, s", "TCP first, s", "TCP undone, s", "connections")
+SUMMARY = (*NAMES, *UDP, *TCP)
 """The columns of the table that people read."""
 NOT_BACK = "until undone"
+NOISE_S = 0.25
+"""Silences that are not longer than this, or than what was there before the event, are the machine's own."""
 
 
 def attempt_table(attempts: Sequence[Attempt]) -> pl.DataFrame:
@@ -139,14 +130,19 @@ def cells(attempts: Sequence[Attempt]) -> list[Cell]:
 
 
 def summary(attempts: Sequence[Attempt]) -> list[tuple[str, ...]]:
-    """A row of `SUMMARY` per solution and event; where nothing was seen, the reason stands behind the count."""
+    """A row of `SUMMARY` per solution and event; where nothing was seen, `reasons` says why."""
     return [_summed(cell) for cell in cells(attempts)]
+
+
+def reasons(attempts: Sequence[Attempt]) -> list[str]:
+    """Why attempts saw nothing, a sentence per solution and event."""
+    return [f"{cell.solution} {cell.event}: {cell.why_not}" for cell in cells(attempts) if cell.why_not]
 
 
 def _summed(cell: Cell) -> tuple[str, ...]:
     seen, count = cell.seen, f"{len(cell.seen)} of {len(cell.attempts)}"
     if not seen:
-        return (cell.solution, cell.event, count, cell.why_not, *[""] * (len(SUMMARY) - 4))
+        return (cell.solution, cell.event, count, *["\N{EN DASH}"] * (len(SUMMARY) - 3))
 
     def ints(value: Callable[[Seen], int]) -> str:
         return span(value(one) for one in seen)
@@ -154,13 +150,13 @@ def _summed(cell: Cell) -> tuple[str, ...]:
     return (
         *(cell.solution, cell.event, count),
         silence_text([one.udp.silence for one in seen]),
-        first_text([one.udp.silence for one in seen]),
+        first_text([(one.udp.silence, one.quiet_s) for one in seen]),
         silence_text([one.udp.undo_silence for one in seen]),
         f"{ints(lambda one: one.udp.lost)} of {ints(lambda one: one.udp.sent)}",
         ints(lambda one: one.udp.reordered),
         ints(lambda one: one.udp.duplicates),
         silence_text([one.tcp.silence for one in seen]),
-        first_text([one.tcp.silence for one in seen]),
+        first_text([(one.tcp.silence, one.quiet_s) for one in seen]),
         silence_text([one.tcp.undo_silence for one in seen]),
         ints(lambda one: one.tcp.connections),
     )
@@ -176,9 +172,13 @@ def silence_text(found: Sequence[Silence | None]) -> str:
     return spread(ended)
 
 
-def first_text(found: Sequence[Silence]) -> str:
-    """When the first record came after the longest silence, in seconds since the event was begun."""
-    return spread([one.first_s for one in found if one.first_s is not None])
+def first_text(found: Sequence[tuple[Silence, float]]) -> str:
+    """When the first record came after the longest silence, in seconds since the event was begun.
+
+    Each silence comes with the longest one before the event: one that is not longer than that ends no outage.
+    """
+    ended = [(one.first_s, one.longest_s, quiet_s) for one, quiet_s in found if one.first_s is not None]
+    return spread([first_s for first_s, longest_s, quiet_s in ended if longest_s > max(quiet_s, NOISE_S)])
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -211,8 +211,7 @@ def compose_fallback(
     frame = pl.DataFrame(summary(attempts), schema=dict.fromkeys(SUMMARY, pl.String()), orient="row")
     words = [(name, text) for name in solutions if (text := paper_words(catalogue, name))]
     sections = (
-        Section("seen", "What the streams saw", (Paragraph(_READING), table_block("seen", _CAPTION, frame))),
-        Section("paper", "What the paper says of falling back", tuple(_paper(words, found))),
+        Section("reading", "How to read it", (Paragraph(_READING),)),
         *(
             Section(f"of-{name}", name, tuple(_blocks(name, found, drawn, dict(words).get(name, ""))))
             for name in solutions
@@ -221,7 +220,13 @@ def compose_fallback(
     events = tuple(
         (one.title, _told(one)) for one in EVENTS.values() if any(c.event == one.name for c in found)
     )
-    return Page("Outages that an application sees", lead, sections, events)
+    first = (*_first(frame, reasons(attempts)), *_paper(words, found))
+    return Page("Outages that an application sees", lead, sections, events, first)
+
+
+def _first(frame: pl.DataFrame, why: Sequence[str]) -> tuple[Block, ...]:
+    missing = (Items("What could not be seen, and why", tuple(why)),) if why else ()
+    return (replace(table_block("seen", _CAPTION, frame), file="fallback.csv"), *missing)
 
 
 _READING = (
@@ -253,6 +258,8 @@ def _paper(words: Sequence[tuple[str, str]], found: Sequence[Cell]) -> Iterator[
     ]
     columns = ("solution", "the paper", "UDP silent here, s", "TCP silent here, s")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String()), orient="row")
+    if not rows:
+        return
     yield Paragraph(
         "The paper gives words, not a series of measurements: versions, machines and the way in which the path was cut"
         " are others here."

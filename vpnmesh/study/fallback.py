@@ -20,6 +20,8 @@ BREAK_S = 0.5
 BACK_S = 180.0
 """How long streams may take to flow again once an event was undone: TCP waits twice as long after every try, and some
 VPNs offer a lost relay again after half a minute only."""
+KEEPALIVE_S = 30.0
+"""Five seconds more than the usual keepalive through a NAT (WireGuard's manual: 25 s)."""
 BIN_S = 0.1
 """The width of a step of the pictures."""
 
@@ -29,7 +31,7 @@ class Event:
     """Something that is done to the network: `path` is that of the scenario in which it means anything.
 
     `made` says what is done and where, `undone` how it is taken back, "" where it is not. With `falls_back` the VPN
-    has time to find its relay.
+    has time to find its relay. It lasts `least_s` seconds at least: keepalives notice late that a path is gone.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Event:
     made: str
     undone: str = ""
     falls_back: bool = False
+    least_s: float = 0.0
 
 
 EVENTS = {
@@ -71,6 +74,7 @@ EVENTS = {
             Path.DIRECT,
             "the client's underlay address becomes another one of its VLAN",
             "it becomes the former one again",
+            least_s=KEEPALIVE_S,
         ),
         Event(
             "node-added",

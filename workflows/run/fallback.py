@@ -14,8 +14,10 @@ from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import streams as program
 from workflows.run import clock
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
+from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
-from workflows.run.provision import Provisioned, provisioned
+from workflows.run.interrupts import to_its_end
+from workflows.run.provision import Provisioned, hold_again, provisioned
 from workflows.run.site import Site
 
 BEFORE_S, HOLD_S = 4.0, 10.0
@@ -83,7 +85,8 @@ def expected_s(one: Asked, timing: Timing) -> float:
     """About how long an attempt takes, its scenario's set-up and removal among it."""
     if one.impossible:
         return 0.0
-    return SET_UP_S + timing.before_s + timing.hold_s * (2 if one.event.undone else 1)
+    held_s = max(timing.hold_s, one.event.least_s)
+    return SET_UP_S + timing.before_s + held_s + (timing.hold_s if one.event.undone else 0)
 
 
 SET_UP_S = 25.0
@@ -91,11 +94,15 @@ SET_UP_S = 25.0
 
 
 def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) -> Attempt:
-    """Make it; what goes wrong is in the record, with the stage and the reason."""
+    """Make it; what goes wrong is in the record, with the stage and the reason.
+
+    TestbedHeldError where another run holds the nodes by now.
+    """
     if one.impossible or one.scenario is None:
         return one.record(Outcome.IMPOSSIBLE, reason=one.impossible)
     try:
         doing(f"{one.scenario.name}: joining")
+        hold_again(site)
         with provisioned(site, one.scenario) as deployed:
             watched = _watched(site, deployed, one.event, timing, doing)
             for name, text in watched.said.items():
@@ -107,6 +114,8 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
                 seen=judged(watched.said, watched.marks),
                 raw=f"raw/{one.name}",
             )
+    except TestbedHeldError:
+        raise
     except UnavailableError as error:
         return one.record(Outcome.IMPOSSIBLE, reason=str(error))
     except VpnmeshError as error:
@@ -145,12 +154,12 @@ class _Course:
         begun_s = streams.now_s()
         self.happening.make()
         done_s = streams.now_s()
-        streams.wait(self.timing.hold_s)
+        streams.wait(hold_s := max(self.timing.hold_s, self.event.least_s))
         if not self.event.undone:
             streams.until(streams.flowing, BACK_S)
             self.marks.append(Marks(begun_s, done_s, streams.now_s()))
             return
-        streams.until(streams.flowing, max(0.0, self.fallback_s - self.timing.hold_s))
+        streams.until(streams.flowing, max(0.0, self.fallback_s - hold_s))
         self.doing(f"{self.event.title}: {self.event.undone}")
         undo_s = streams.now_s()
         self.happening.undo()
@@ -183,5 +192,5 @@ def _watched(site: Site, deployed: Provisioned, event: Event, timing: Timing, do
             raise error.first from error
         raise
     finally:
-        happening.clear()
+        to_its_end(happening.clear)
     return _Watched(course.marks[0], results[pair.client].result)

@@ -98,16 +98,22 @@ class AddressChange:
     _moved: bool = field(default=False, init=False)
 
     def prepare(self) -> None:
-        """Have the client set it back by itself when we fall silent."""
+        """Have the client set it back by itself when we fall silent; CheckError where somebody has the address."""
         more = {self.pair.client: Plan((roaming.go_home(),))}
         promise(self.site, self.deployed.solution, self.deployed.mesh, more)
+        self._change(dry_run=True)
 
     def make(self) -> None:
-        """Change it; CheckError where somebody has the address already."""
-        node = self.site.testbed.node(self.pair.client)
-        address = roaming.free_address(self.site.testbed, node)
+        """Change it."""
         self._moved = True
-        run_on(self.site.nr, [node.name], tasks.change_address, node=node, address=address)
+        self._change(dry_run=False)
+
+    def _change(self, *, dry_run: bool) -> None:
+        node = self.site.testbed.node(self.pair.client)
+        wanted = {"node": node, "address": roaming.free_address(self.site.testbed, node)}
+        run_on(
+            self.site.nr, [node.name], tasks.change_address, dry_run=dry_run, is_free=not dry_run, **wanted
+        )
 
     def undo(self) -> None:
         """Set it back."""

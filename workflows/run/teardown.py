@@ -62,7 +62,6 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
     gone = _gone(site)
     yield from (Removal("cannot be reached", host, error=str(why)) for host, why in gone.items())
     there = _There(site, frozenset(gone), dry_run=dry_run)
-    yield from there.removed("changed address", site.k8s, tasks.restore_address, word="set back")
     yield from _impairments(there, left.engine)
     for installer in INSTALLERS.values():
         parameters: Parameters = {"installer": installer, "testbed": site.testbed}
@@ -83,6 +82,12 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
         yield _rolled_back(site, left.mark)
     else:
         yield from _policy(there, left.mark or FirewallRun())
+
+
+def at_home(site: Site, *, dry_run: bool) -> Iterator[Removal]:
+    """Set underlay addresses back that an event had changed; only a command of its own changes any."""
+    there = _There(site, frozenset(_gone(site)), dry_run=dry_run)
+    yield from there.removed("changed address", site.k8s, tasks.restore_address, word="set back")
 
 
 def _gone(site: Site) -> dict[str, VpnmeshError]:
