@@ -12,9 +12,9 @@ from vpnmesh.solutions.ways import Listener
 from vpnmesh.study.checks import right_endpoints
 from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
 from vpnmesh.why.observed import Observed
+from vpnmesh.why.questions import PORT
 from vpnmesh.why.state_of_path import seen_state
 
-PROBES = "UDP probes of workflows.why"
 ENOUGH_VIEWS = 2
 """From so many places outside a node must be seen before its NAT can be told to be of one kind or the other."""
 
@@ -48,7 +48,9 @@ def _udp(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
         return
     do = f"let {what} pass between {node.underlay} and {peer.underlay}, in both directions"
     evidence = (
-        Evidence(node.name, f"{PROBES} to {peer.underlay}", said),
+        Evidence(
+            node.name, f"echo probe > /dev/udp/{peer.underlay}/{_asked_port(seen, what)} (bash)", "no answer"
+        ),
         Evidence(
             peer.name,
             f"tcpdump -ni {peer.leg.interface} udp and host {node.underlay}",
@@ -58,6 +60,15 @@ def _udp(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
     yield Finding(
         Cause.UDP, seen_state(seen).effect, f"{node.name} to {peer.name}", said, do, evidence, _policy(seen)
     )
+
+
+def _asked_port(seen: Observed, what: str) -> int:
+    """The port that was missed: the VPN's own, or the probes'."""
+    return PORT if what == "UDP" else seen.solution.data_port(seen.mesh) or PORT
+
+
+def _watching(seen: Observed, name: str) -> str:
+    return f"tcpdump -ni {seen.bed.node(name).leg.interface} udp dst port {PORT}"
 
 
 def _arrivals(seen: Observed, node: Node, peer: Node) -> str:
@@ -91,10 +102,12 @@ def _nat(seen: Observed, node: Node) -> Iterator[Finding]:
     if nat_kind(seen, node) != "symmetric" or seen_state(seen).direct:
         return
     views = seen.answers(node.name).mapped
-    shown = ", ".join(f"{other} sees {address}:{port}" for other, (address, port) in sorted(views.items()))
     said = "is behind a symmetric NAT: another port towards every peer, so no peer can know where to send"
     do = "map one port for all peers at its router (endpoint-independent mapping, static port, or a forwarded port)"
-    evidence = (Evidence(node.name, f"{PROBES}, all from one socket", shown),)
+    evidence = tuple(
+        Evidence(other, _watching(seen, other), f"{node.name}'s one socket is {address}:{port}")
+        for other, (address, port) in sorted(views.items())
+    )
     yield Finding(Cause.NAT, seen_state(seen).effect, node.name, said, do, evidence, _policy(seen))
 
 
