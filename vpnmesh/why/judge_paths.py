@@ -56,10 +56,17 @@ def _udp(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
             f"tcpdump -ni {peer.leg.interface} udp and host {node.underlay}",
             _arrivals(seen, node, peer),
         ),
+        *_tried(seen, node),
     )
     yield Finding(
         Cause.UDP, seen_state(seen).effect, f"{node.name} to {peer.name}", said, do, evidence, _policy(seen)
     )
+
+
+def _tried(seen: Observed, node: Node) -> tuple[Evidence, ...]:
+    """Which addresses of the other end the node's daemon knows, and which it uses, where it says so."""
+    told = seen.ways.get(node.name)
+    return (Evidence(node.name, told.command, str(told)),) if told else ()
 
 
 def _asked_port(seen: Observed, what: str) -> int:
@@ -107,7 +114,7 @@ def _nat(seen: Observed, node: Node) -> Iterator[Finding]:
     evidence = tuple(
         Evidence(other, _watching(seen, other), f"{node.name}'s one socket is {address}:{port}")
         for other, (address, port) in sorted(views.items())
-    )
+    ) + _tried(seen, node)
     yield Finding(Cause.NAT, seen_state(seen).effect, node.name, said, do, evidence, _policy(seen))
 
 
@@ -115,8 +122,7 @@ def _endpoint(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
     """The peer is reached at an address, or through an interface, that is not the underlay's."""
     status = seen.statuses.get(node.name)
     found = status.peer(peer.name) if status else None
-    told = seen.ways.get(node.name)
-    tried = (Evidence(node.name, told.command, str(told)),) if told else ()
+    tried = _tried(seen, node)
     if found and found.endpoint and found.endpoint not in right_endpoints(seen.mesh, node.name, found):
         link = next(
             (one for one in seen.state(peer.name).links.values() if found.endpoint in one.addresses), None
