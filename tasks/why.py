@@ -39,7 +39,8 @@ def probe_ways(task: Task, asked: Mapping[str, Mapping[str, Any]]) -> Result:
 def read_ways(task: Task, solution: Solution, mesh: Mesh, peers: Mapping[str, str]) -> Result:
     """What the daemon says of itself and of the way to its peer; `result` is (Status, Ways or None)."""
     node, peer = mesh.testbed.node(task.host.name), mesh.testbed.node(peers[task.host.name])
-    told = solution.ways(mesh, node, peer) or Fact[Ways | None]((), lambda _: None)
+    nothing: Fact[Ways | None] = Fact((), lambda _: None)
+    told = solution.ways(mesh, node, peer) or nothing
     return Result(host=task.host, result=shell(task).gather(both(solution.status(mesh, node), told)))
 
 

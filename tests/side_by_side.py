@@ -21,6 +21,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_adaptive_live.py": 60,
     "tests/live/test_nat_grid.py": 90,
     "tests/live/test_twin_live.py": 30,
+    "tests/live/test_why.py": 60,
     "tests/live/test_api_live.py": 90,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_calico.py": 100,

@@ -13,6 +13,7 @@ from tests.fuzz import mutation
 from tests.fuzz.target import Case, Target
 from tests.fuzz.tool_output import CAPTURED
 from tests.solutions.meshes import mesh_of, named_keys
+from tests.why.said import DAEMONS, ETHTOOL, LINKS, MACHINE, NFT, PROBED, ROUTES, SS, TCP
 from vpnmesh.cluster import calico_status, reading
 from vpnmesh.doctor import questions
 from vpnmesh.errors import readable
@@ -25,6 +26,7 @@ from vpnmesh.plan import Completed, Fact
 from vpnmesh.solutions import headscale, nebula, netbird, netmaker, wireguard, zerotier
 from vpnmesh.solutions.protocol import Mesh, Peer, Status
 from vpnmesh.switch.access import SYSTEMS, AccessPort
+from vpnmesh.why import questions as why_questions
 
 Said = dict[str, str]
 """What was said, by file or command; "" is which seed it is."""
@@ -360,6 +362,29 @@ def _ss_fact() -> Fact[dict[str, str]]:
     return stack_in_use.in_use(("derper", "tailscaled"), ("tailscale0",))
 
 
+def _path_state() -> list[Said]:
+    texts = (
+        json.dumps(LINKS),
+        ETHTOOL,
+        json.dumps(NFT),
+        SS,
+        TCP,
+        DAEMONS,
+        ROUTES,
+        MACHINE,
+        '[{"mtu": 1230}]',
+    )
+    return [{str(number): text for number, text in enumerate(texts)}]
+
+
+def _path_state_fact() -> Fact[Any]:
+    return why_questions.state(why_questions.Watched(("eth0",), ("tailscaled",)))
+
+
+def _probed_fact() -> Fact[Any]:
+    return why_questions.probe({"seconds": 1})
+
+
 def _fact(name: str, fact: Callable[[], Fact[Any]], seeds: Callable[[], Sequence[Said]], judge: Any,
           mutate: Any = _json_files, share: float = 1.0) -> Target[Said]:  # fmt: skip
     return Target(name, cache(seeds), mutate, lambda said: _answered(fact(), said), judge, share)
@@ -387,6 +412,8 @@ TARGETS: tuple[Target[Any], ...] = (
     _fact("ip address", lambda: links.interface_fact("tun0"), lambda: [
         {"0": '[{"ifname":"tun0","mtu":1280,"linkinfo":{"info_kind":"tun"},"addr_info":[{"family":"inet",'
               '"local":"10.213.0.2"}]}]'}], _nothing, share=0.5),
+    _fact("state of a path", _path_state_fact, _path_state, _nothing),
+    _fact("answers of probes", _probed_fact, lambda: [{"0": json.dumps(PROBED)}], _nothing, share=0.5),
     _fact("tunnels up", questions.tunnels, lambda: [
         {"0": '[{"ifname":"tun0","linkinfo":{"info_kind":"tun"}},{"ifname":"eth0"}]'}], _nothing, share=0.5),
     _fact("ss", _ss_fact, _ss, _nothing, _plain_files, 0.5),

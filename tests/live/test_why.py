@@ -243,6 +243,7 @@ class TestAStaticMesh:
         with ill(site, "worker2", SHUT, "nft delete table inet mine", "51821"):
             done = call("--try")
             left = said(site, "worker2", "nft list table inet mine")
+        print(done.stdout)
         assert done.returncode == 1, done.stderr
         assert "firewall rule: worker2: rule 'udp dport 51821 drop' in inet mine in dropped" in done.stdout
         assert "gone:   firewall rule: worker2" in done.stdout

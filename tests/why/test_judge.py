@@ -95,6 +95,7 @@ def test_a_symmetric_nat() -> None:
     found = diagnose(seen)
     assert [(one.cause, one.where) for one in found] == [(Cause.NAT, "worker1"), (Cause.NAT, "worker2")]
     assert found[0].effect is Effect.RELAYED
+    assert [one.node for one in found[0].evidence] == ["hypervisor", "relay"]
     assert diagnose(symmetric(symmetric(healthy(), "worker1"), "worker2")) == []
 
 

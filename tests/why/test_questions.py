@@ -6,43 +6,13 @@ import sys
 
 import pytest
 
+from tests.why.said import DAEMONS, ETHTOOL, LINKS, MACHINE, NFT, PROBED, ROUTES, SS, TCP
 from tests.why.seen import BED, DAEMON, MESH, PAIR, SOLUTION
 from vpnmesh.errors import ToolError
 from vpnmesh.plan import Command, Completed
 from vpnmesh.why import questions
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, UdpSocket
 from vpnmesh.why.questions import Watched
-
-NFT = {
-    "nftables": [
-        {"metainfo": {"version": "1.0.6"}},
-        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 3, "expr": [
-            {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": {"set": ["a", "b"]}}},
-            {"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 41641}},
-            {"counter": {"packets": 12, "bytes": 400}}, {"drop": None}]}},
-        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 4, "expr": [{"accept": None}]}},
-        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 5, "expr": [{"drop": None}]}},
-    ]
-}  # fmt: skip
-SS = (
-    'UNCONN 0 0 0.0.0.0:41641 0.0.0.0:* users:(("tailscaled",pid=7,fd=20))\n'
-    "\t skmem:(r0,rb14680064,t0,tb14680064,f0,w0,o0,bl0,d17)\n"
-    "UNCONN 0 0 0.0.0.0:4789 0.0.0.0:*\n\t skmem:(r0,rb212992,t0,tb212992,f0,w0,o0,bl0,d0)\n"
-)
-TCP = "LISTEN 0 4096 0.0.0.0:443 0.0.0.0:*\nLISTEN 0 128 [::]:22 [::]:*\n"
-LINKS = [{"ifname": "eth0", "mtu": 1500, "linkinfo": {"info_kind": "veth"}, "addr_info": [
-    {"family": "inet", "local": "192.88.99.10"}, {"family": "inet6", "local": "fe80::1"}]}]  # fmt: skip
-ETHTOOL = (
-    "@link eth0\nFeatures for eth0:\ntcp-segmentation-offload: on\n\ttx-tcp-segmentation: on\n"
-    "generic-segmentation-offload: off\ngeneric-receive-offload: off [fixed]\n@link gone\n"
-)
-DAEMONS = (
-    "@lost derper\ntailscaled 7 S 19 0,2-3 2000/100000 /sys/fs/cgroup/cpu/x /usr/bin/tailscaled (deleted)\n"
-)
-ROUTES = "192.88.99.18 192.88.99.18 via 192.88.99.9 dev eth0 src 192.88.99.10 uid 0\n192.88.99.2 \n"
-MACHINE = (
-    "4\n1.50\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 9 0 0 9 6 0\n"
-)
 
 
 def read(*texts: str) -> NodeState:
@@ -93,6 +63,13 @@ def test_what_the_program_is_told() -> None:
     assert list(client["stun"]) == [f"{BED.relay.underlay}:3478"]
     assert (relay["sized"], relay["burst"], relay["tcp"], relay["overlay"]) == ([], False, [], "")
     assert set(relay["targets"]) == {"worker1", "worker2", "hypervisor"}
+
+
+def test_what_the_program_prints() -> None:
+    found = questions.probe({"seconds": 1}).read([Completed(("python3",), 0, json.dumps(PROBED), "")])
+    assert found.mapped == {"relay": ("192.88.99.10", 40000)}
+    assert (found.burst, found.sizes) == ((640, 640), {"worker2": (500, 1500)})
+    assert found.cpu["tailscaled 7"].waited == pytest.approx(0.05)
 
 
 def test_a_program_that_did_not_run_says_why() -> None:

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
 from vpnmesh.errors import NO_JSON, CheckError
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.files import printed, read
 from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import endpoint_address
@@ -36,6 +37,7 @@ from vpnmesh.solutions.protocol import (
     checksum,
 )
 from vpnmesh.solutions.stack import Stack
+from vpnmesh.solutions.ways import Listener
 
 INTERFACE = "ztvpnmesh0"
 SERVICE = "zerotier-one"
@@ -175,6 +177,21 @@ class ZeroTier(Solution):
             return Plan((WriteFile(path, wanted), notice), unified_diff(path, found, wanted))
 
         return read(path).map(plan)
+
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """The service's `-p`."""
+        return PORT
+
+    def listeners(self, mesh: Mesh, /) -> tuple[Listener, ...]:
+        """The TCP relay; root and controller speak ZeroTier's own protocol on its port, and answer no probe."""
+        bed = mesh.testbed
+        roots = dict.fromkeys((bed.relay.name, bed.control_plane.name))
+        relay = Listener("ZeroTier TCP relay", bed.relay.name, Protocol.TCP, RELAY_PORT, relays=True)
+        relayed = mesh.scenario.path is Path.RELAY
+        return (
+            *(Listener("ZeroTier", name, Protocol.UDP, PORT) for name in roots),
+            *((relay,) if relayed else ()),
+        )
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """`zerotier-cli peers -j`: a used path to the member's own address is direct, any other way is relayed."""

@@ -19,6 +19,7 @@ class Effect(StrEnum):
 class Cause(StrEnum):
     """What is wrong; findings of one effect are shown in this order."""
 
+    SCENARIO = "scenario"
     NODE = "node"
     DAEMON = "daemon"
     CLOCK = "clock"
@@ -33,7 +34,6 @@ class Cause(StrEnum):
     OFFLOAD = "offload"
     BUFFER = "receive buffer"
     CPU = "cpu"
-    SCENARIO = "scenario"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def _wanted(seen: Observed) -> list[Finding]:
     scenario = seen.mesh.scenario
     if scenario.path is not Path.RELAY or not seen_state(seen).relayed:
         return []
-    said = f"{scenario.name} asks for its relay, and its members use nothing else"
+    said = f"{scenario.name} asks for its relay (firewall policy {scenario.policy})"
     evidence = Evidence(
         "", f"python -m workflows.firewall show {scenario.policy}", f"policy {scenario.policy}"
     )

@@ -12,9 +12,9 @@ from vpnmesh.solutions.ways import Listener
 from vpnmesh.study.checks import right_endpoints
 from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
 from vpnmesh.why.observed import Observed
+from vpnmesh.why.questions import PORT
 from vpnmesh.why.state_of_path import seen_state
 
-PROBES = "UDP probes of workflows.why"
 ENOUGH_VIEWS = 2
 """From so many places outside a node must be seen before its NAT can be told to be of one kind or the other."""
 
@@ -48,16 +48,34 @@ def _udp(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
         return
     do = f"let {what} pass between {node.underlay} and {peer.underlay}, in both directions"
     evidence = (
-        Evidence(node.name, f"{PROBES} to {peer.underlay}", said),
+        Evidence(
+            node.name, f"echo probe > /dev/udp/{peer.underlay}/{_asked_port(seen, what)} (bash)", "no answer"
+        ),
         Evidence(
             peer.name,
             f"tcpdump -ni {peer.leg.interface} udp and host {node.underlay}",
             _arrivals(seen, node, peer),
         ),
+        *_tried(seen, node),
     )
     yield Finding(
         Cause.UDP, seen_state(seen).effect, f"{node.name} to {peer.name}", said, do, evidence, _policy(seen)
     )
+
+
+def _tried(seen: Observed, node: Node) -> tuple[Evidence, ...]:
+    """Which addresses of the other end the node's daemon knows, and which it uses, where it says so."""
+    told = seen.ways.get(node.name)
+    return (Evidence(node.name, told.command, str(told)),) if told else ()
+
+
+def _asked_port(seen: Observed, what: str) -> int:
+    """The port that was missed: the VPN's own, or the probes'."""
+    return PORT if what == "UDP" else seen.solution.data_port(seen.mesh) or PORT
+
+
+def _watching(seen: Observed, name: str) -> str:
+    return f"tcpdump -ni {seen.bed.node(name).leg.interface} udp dst port {PORT}"
 
 
 def _arrivals(seen: Observed, node: Node, peer: Node) -> str:
@@ -91,10 +109,12 @@ def _nat(seen: Observed, node: Node) -> Iterator[Finding]:
     if nat_kind(seen, node) != "symmetric" or seen_state(seen).direct:
         return
     views = seen.answers(node.name).mapped
-    shown = ", ".join(f"{other} sees {address}:{port}" for other, (address, port) in sorted(views.items()))
     said = "is behind a symmetric NAT: another port towards every peer, so no peer can know where to send"
     do = "map one port for all peers at its router (endpoint-independent mapping, static port, or a forwarded port)"
-    evidence = (Evidence(node.name, f"{PROBES}, all from one socket", shown),)
+    evidence = tuple(
+        Evidence(other, _watching(seen, other), f"{node.name}'s one socket is {address}:{port}")
+        for other, (address, port) in sorted(views.items())
+    ) + _tried(seen, node)
     yield Finding(Cause.NAT, seen_state(seen).effect, node.name, said, do, evidence, _policy(seen))
 
 
@@ -102,8 +122,7 @@ def _endpoint(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
     """The peer is reached at an address, or through an interface, that is not the underlay's."""
     status = seen.statuses.get(node.name)
     found = status.peer(peer.name) if status else None
-    told = seen.ways.get(node.name)
-    tried = (Evidence(node.name, told.command, str(told)),) if told else ()
+    tried = _tried(seen, node)
     if found and found.endpoint and found.endpoint not in right_endpoints(seen.mesh, node.name, found):
         link = next(
             (one for one in seen.state(peer.name).links.values() if found.endpoint in one.addresses), None

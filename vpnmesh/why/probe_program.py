@@ -49,12 +49,13 @@ class Probes:
         }
         self.seen |= {"tcp": {}, "stun": {}, "told": False, "burst": None, "cpu": {}}
         self.done: set[str] = set()
+        self.knocked: set[str] = set()
+        self.tap = self.tapped(asked["interface"])
         self.answering = self.udp(asked["port"])
         self.asking = self.udp(0)
         self.sizing = self.udp(0)
         self.sizing.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
         self.sizing.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        self.tap = self.tapped(asked["interface"])
         self.burst = Burst(self) if asked.get("burst") else None
         self.first_burst: Clocks | None = None
         self.burst_began = self.look_again = 0.0
@@ -114,6 +115,7 @@ class Probes:
         counted = self.burst is None or self.burst.over
         return (
             reached
+            and set(asked["data"]) <= self.knocked
             and sized
             and overlay
             and counted
@@ -187,12 +189,9 @@ class Probes:
             if data.startswith(ASK):
                 name, *more = data[4:].split(b"|")
                 self.seen["heard"].setdefault(name.decode(errors="replace"), f"{address}:{port}")
-                tail = b"|".join(more[:2])
-                push(
-                    self.answering,
-                    b"%s%s|%s|%d|%s" % (ANSWER, self.name, address.encode(), port, tail),
-                    (address, port),
-                )
+                knocked = name.decode(errors="replace") in self.seen["arrived"]
+                head = b"%s%s|%s|%d|%d|" % (ANSWER, self.name, address.encode(), port, knocked)
+                push(self.answering, head + b"|".join(more[:2]), (address, port))
             elif data.startswith(DONE):
                 self.done.add(data[4:].decode(errors="replace"))
                 push(self.answering, DONE + self.name, (address, port))
@@ -219,10 +218,11 @@ class Probes:
                 self.done.add(data[4:].decode(errors="replace"))
             if not data.startswith(ANSWER):
                 continue
-            name, address, port, target, size = (data[4:].split(b"|") + [b""] * 5)[:5]
+            name, address, port, knocked, target, size = (data[4:].split(b"|") + [b""] * 6)[:6]
             if not size:
                 if one is self.asking:
                     self.seen["mapped"][name.decode(errors="replace")] = [address.decode(), int(port)]
+                    self.knocked |= {name.decode(errors="replace")} if knocked == b"1" else set()
             elif target == b"*":
                 self.seen["overlay_sizes"] = sorted({*self.seen["overlay_sizes"], int(size)})
             else:

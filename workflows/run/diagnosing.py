@@ -58,12 +58,12 @@ def observe(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Observed:
     unread, before = _ask(site, nodes, tasks.read_path_state, **wanted)
     # a daemon that hangs would only be waited for
     able = [name for name, held in before.items() if not any(one.state in HUNG for one in held.daemons)]
-    told = _told(site, able, wanted, pair)
+    _, told = _told(site, able, wanted, pair)
     asked = _asked(mesh, solution, pair, nodes, told)
     failed, probed = _ask(site, list(asked), tasks.probe_ways, asked=asked)
     pods = _pods(site, mesh, pair, nodes)
     # once more: a packet may have changed the way
-    told = _told(site, able, wanted, pair)
+    mute, told = _told(site, able, wanted, pair)
     _, after = _ask(site, nodes, tasks.read_path_state, **wanted)
     return Observed(
         mesh,
@@ -76,7 +76,7 @@ def observe(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Observed:
         {name: ways for name, (_, ways) in told.items() if ways},
         pods,
         {name: one.ahead_s for name, one in skews.items() if abs(one.ahead_s) - one.within_s > MUCH_SKEW_S},
-        {name: str(error) for name, error in {**silent, **unread, **failed}.items()},
+        {name: str(error) for name, error in {**mute, **silent, **unread, **failed}.items()},
     )
 
 
@@ -96,11 +96,11 @@ def _ask(
 
 def _told(
     site: Site, nodes: Sequence[str], wanted: Mapping[str, Any], pair: Pair
-) -> dict[str, tuple[Status, Ways | None]]:
-    """What the ends' daemons say; one that says nothing is judged by what its node holds."""
+) -> tuple[dict[str, VpnmeshError], dict[str, tuple[Status, Ways | None]]]:
+    """What could not be read, and what the ends' daemons say."""
     peers = {pair.client: pair.server, pair.server: pair.client}
     ends = [name for name in peers if name in nodes]
-    return _ask(site, ends, tasks.read_ways, **wanted, peers=peers)[1]
+    return _ask(site, ends, tasks.read_ways, **wanted, peers=peers)
 
 
 def _asked(

@@ -1,0 +1,91 @@
+"""What is tried is taken back in the opposite order, whatever happens in between."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.why.seen import MESH, SOLUTION
+from vpnmesh.errors import CheckError
+from vpnmesh.firewall.policy import Policy
+from vpnmesh.plan import Command, Plan
+from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
+from workflows.run import trying
+from workflows.run.site import Site
+from workflows.run.trying import fixes_intent, policy_that_holds, tried
+
+SHOWN = (Evidence("a", "b", "c"),)
+
+
+def change(node: str, name: str) -> Change:
+    """One that is told by its name."""
+    return Change(node, (Command(("do", name)),), (Command(("undo", name)),), name)
+
+
+def finding(fix: Fix | None) -> Finding:
+    return Finding(Cause.CPU, Effect.SLOW, "a", "s", "d", SHOWN, fix)
+
+
+class Bench:
+    """A site whose nodes only note what they are told, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, held: str = "allow-all") -> None:
+        self.site = Site(None, MESH.testbed)  # type: ignore[arg-type]
+        self.held, self.done = held, list[str]()
+        self.broken = ""
+        monkeypatch.setattr(trying, "run_on", self.run_on)
+        monkeypatch.setattr(trying, "firewall_policy", lambda _site, name: self.done.append(f"policy {name}"))
+        monkeypatch.setattr(trying, "join", lambda *_: self.done.append("join"))
+
+    def run_on(self, _nr: Any, names: list[str], _task: Any, **parameters: Any) -> dict[str, Any]:
+        if isinstance(policy := parameters.get("policy"), Policy):
+            diff = "" if policy.name == self.held else "- other"
+            return {names[0]: SimpleNamespace(diff=diff)}
+        plans: dict[str, Plan] = parameters["plans"]
+        said = [
+            f"{name} {' '.join(step.argv)}"
+            for name in names
+            for step in plans[name].steps
+            if isinstance(step, Command)
+        ]
+        if self.broken in said:
+            raise CheckError("task", "broken")
+        self.done += said
+        return {}
+
+
+def test_changes_are_made_once_and_taken_back_in_the_opposite_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    first, second = change("worker1", "x"), change("worker1", "y")
+    found = [finding(Fix((first, second))), finding(Fix((first,))), finding(None)]
+    with tried(bench.site, SOLUTION, MESH, found):
+        bench.done.append("look")
+    assert bench.done == ["worker1 do x", "worker1 do y", "look", "worker1 undo y", "worker1 undo x"]
+
+
+def test_the_policy_that_held_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where looking again failed; members that joined stay joined."""
+    bench = Bench(monkeypatch, "block-udp")
+    found = [finding(Fix(policy="allow-all")), finding(Fix(join=True))]
+    with pytest.raises(CheckError), tried(bench.site, SOLUTION, MESH, found):
+        raise CheckError("task", "no answer")
+    assert bench.done == ["policy allow-all", "join", "policy block-udp"]
+
+
+def test_what_cannot_be_taken_back_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.broken = "worker1 undo x"
+    with tried(bench.site, SOLUTION, MESH, [finding(Fix((change("worker1", "x"),)))]):
+        pass
+    assert bench.site.complaints == ["a fix that was tried could not be taken back: task: broken"]
+
+
+def test_the_policy_that_holds_is_the_one_that_would_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert policy_that_holds(Bench(monkeypatch, "nat-symmetric").site) == "nat-symmetric"
+    assert policy_that_holds(Bench(monkeypatch, "somebody's own").site) == ""
+
+
+def test_what_a_person_agrees_to_names_every_change() -> None:
+    intent = fixes_intent([finding(Fix((change("worker1", "x"),))), finding(Fix(policy="allow-all"))])
+    assert intent.name == "trying fixes: worker1: x; firewall: policy allow-all"
+    assert len(list(intent.find())) == 2
