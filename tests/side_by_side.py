@@ -70,6 +70,8 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_steady_live.py": 40,
     "tests/live/test_tasks.py": 25,
     "tests/stats/test_sequential_errors.py": 55,
+    "tests/study/test_adaptive_against_fixed.py": 65,
+    "tests/firewall/test_manual_processes.py": 25,
 }
 """What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""
 

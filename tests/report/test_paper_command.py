@@ -80,7 +80,7 @@ def test_replay_is_of_both_protocols(tmp_path: Path) -> None:
         (("some-run",), "RUN and --paper at once"),
         (("--import-knb", "k"), "--import-... and --paper at once"),
         (("--import-hey", "h"), "--import-... and --paper at once"),
-        (("--compare", "a", "b"), "--paper and --compare at once"),
+        (("--compare", "a", "b"), "--paper and --compare or --fidelity at once"),
     ],
 )
 def test_another_source_beside_it_is_refused(beside: tuple[str, ...], named: str, tmp_path: Path) -> None:
