@@ -107,6 +107,19 @@ def test_held_for_a_time(site: Site) -> None:
     assert footprint(site) == before
 
 
+def test_a_known_network_acts_both_ways(site: Site) -> None:
+    """Its two ways are set at the two ends, proven by every answer and by a train, and lifted at both."""
+    before = footprint(site)
+    done = call("lte", "--for", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("worker1 to worker2: lte at underlay:client, by ")
+    assert "held for 1 s\nlifted\n" in done.stdout
+    assert footprint(site) == before
+    diff = call("lte", "--dry-run").stdout
+    assert "jitter" in diff or "delay 35ms 5ms" in diff
+    assert diff.count("35ms") == 2
+
+
 def test_a_dry_run_shows_diffs_and_changes_nothing(site: Site) -> None:
     """The condition is in the diff, and in no kernel."""
     before = footprint(site)

@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpnmesh.condition import NETWORKS
 from vpnmesh.errors import InputError
 from vpnmesh.model import PAPER_CONDITIONS, Condition, End, Place, Placement
 from vpnmesh.study.matrix import plan_matrix
@@ -28,7 +29,8 @@ nightly:
 def test_what_ships() -> None:
     """The paper's figures (section 3.3), the authors' script; the same eight in two and a half minutes each."""
     paper, quick = PROFILES["paper"], PROFILES["quick"]
-    assert list(PROFILES) == ["adaptive", "quick", "paper", "paper-text"]
+    assert list(PROFILES) == ["adaptive", "quick", "paper", "paper-text", "networks"]
+    assert {one.name for one in PROFILES["networks"].conditions} == {"none", *NETWORKS}
     assert paper.scenarios == BUILT_IN.paper
     assert (paper.repetitions_clean, paper.repetitions_impaired) == (100, 10)
     assert (paper.duration_s, paper.blocks) == (60, 2)
