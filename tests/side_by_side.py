@@ -19,7 +19,7 @@ SECONDS: Mapping[str, int] = {
     "tests/crash/test_every_point.py": 100,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
-    "tests/live/test_nat_grid.py": 90,
+    "tests/live/test_nat_grid.py": 60,
     "tests/live/test_twin_live.py": 30,
     "tests/live/test_why.py": 60,
     "tests/live/test_api_live.py": 90,
