@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import CommandError, UnavailableError, VpnmeshError
+from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.solutions.protocol import Refusal
 from vpnmesh.stages import stages_of
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.together import together
-from workflows.run.verifying import Verifier, seen
+from workflows.run.verifying import Verifier, seen, words
 
 PING_EVERY_S = 0.05
 LOST_PCT = 1.0
@@ -62,16 +62,9 @@ def _refused(checks: Verifier, refusal: Refusal) -> Observation:
     try:
         run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
     except HostsFailedError as error:
-        said = f"it is refused: {_words(error.first)}"
+        said = f"it is refused: {words(error)}"
         return seen(f"{member} tries a key that was taken back", wanted, said, holds=True, text=str(error))
     return seen(f"{member} tries a key that was taken back", wanted, "it is let in", holds=False)
-
-
-def _words(error: BaseException) -> str:
-    """What the program itself said last, where one failed."""
-    if isinstance(error, CommandError):
-        return (error.stderr.strip().splitlines() or [f"exit {error.exit_code}"])[-1]
-    return str(error)
 
 
 def lifecycle(checks: Verifier) -> list[Observation]:
@@ -187,7 +180,7 @@ def _restarted_without(checks: Verifier) -> Observation:
         for stage in stages:
             run_on(checks.site.nr, [third], tasks.join_stage, mesh=checks.standing.mesh, stage=stage)
     except VpnmeshError as error:
-        return seen(what, "they join", f"they do not join: {error}", holds=True, part=Part.TOLD)
+        return seen(what, "they join", f"they do not join: {words(error)}", holds=True, part=Part.TOLD)
     back = checks.pings(checks.client, checks.address(third), 40, PING_EVERY_S)
     told = f"{back.received} of {back.sent} pings to it answered"
     return seen(what, "answers", told, holds=True, part=Part.TOLD)
