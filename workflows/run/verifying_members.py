@@ -52,19 +52,26 @@ def registration(checks: Verifier) -> list[Observation]:
 
 
 def _refused(checks: Verifier, refusal: Refusal) -> Observation:
-    """What becomes of a member that joins with a key that was taken back."""
+    """What becomes of a member that joins with a key that was taken back; it is no member when this returns."""
     site, deployed, member = checks.site, checks.standing, checks.server
-    run_on(site.nr, [member], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
+    _leave(checks, member)
     *before, last = stages_of(deployed.solution, deployed.mesh)
     mesh = run_stages(site, before, deployed.mesh)
     taken_back = run_stages(site, refusal.stages, mesh)
-    wanted = "it is refused"
+    what, wanted = f"{member} tries a key that was taken back", "it is refused"
     try:
         run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
     except HostsFailedError as error:
-        said = f"it is refused: {words(error)}"
-        return seen(f"{member} tries a key that was taken back", wanted, said, holds=True, text=str(error))
-    return seen(f"{member} tries a key that was taken back", wanted, "it is let in", holds=False)
+        return seen(what, wanted, f"it is refused: {words(error)}", holds=True, text=str(error))
+    finally:
+        # a client may go on trying the key that it was given first
+        _leave(checks, member)
+    return seen(what, wanted, "it is let in", holds=False)
+
+
+def _leave(checks: Verifier, member: str) -> None:
+    deployed = checks.standing
+    run_on(checks.site.nr, [member], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
 
 
 def lifecycle(checks: Verifier) -> list[Observation]:
@@ -73,16 +80,13 @@ def lifecycle(checks: Verifier) -> list[Observation]:
     site = checks.site
     address = checks.address(third)
 
-    def leave() -> None:
-        run_on(site.nr, [third], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
-
     def restart() -> None:
         processes = deployed.solution.processes
         if processes:
             run_on(site.nr, [third], tasks.kill_services, processes=processes)
         checks.rejoin()
 
-    found = [_while_pinging(checks, f"{third} is removed", leave)]
+    found = [_while_pinging(checks, f"{third} is removed", lambda: _leave(checks, third))]
     gone = checks.pings(checks.client, address, 5, PING_EVERY_S)
     found.append(
         seen(
