@@ -13,6 +13,7 @@ from tests.live.vpn import need
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Observation, judge
 from vpnmesh.criteria.verified import read_verification
+from vpnmesh.errors import VpnmeshError
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.control import Access
 from vpnmesh.solutions.protocol import Mesh, Refusal, Stage
@@ -43,7 +44,12 @@ def checks(site: Site) -> Iterator[Verifier]:
 
 def value(check: Callable[[Verifier], list[Observation]], checks: Verifier) -> Value:
     """What it comes to, with every observation shown where a test fails."""
-    observations = check(checks)
+    try:
+        observations = check(checks)
+    except VpnmeshError:
+        # what stands may be half changed: the next test begins with a new one, as the next check does
+        checks.down()
+        raise
     print("\n".join(f"{one.part}: {one}" for one in observations))
     return judge(observations)[0]
 

@@ -87,7 +87,7 @@ class Headscale(Solution):
     options = MappingProxyType({"access": ("coarse", "granular"), "relay": ("derp", "peer")})
     fallback_s = 60.0
     # tailscaled's own service is at 100.100.100.100 (net/tsaddr/tsaddr.go)
-    own_ranges = (IPv4Network("100.64.0.0/10"),)
+    own_ranges = (IPv4Network(control.RANGE), IPv4Network("100.100.100.100/32"))
 
     def needed(self, scenario: Scenario, /) -> tuple[Binary, ...]:
         """A peer relay is a client on the relay node."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 import tasks
 from tasks.flows import Watched
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.errors import CheckError, CommandError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command
@@ -19,7 +19,7 @@ from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.study.secrecy import MarkerTrial
 from vpnmesh.tools import ping
 from workflows.run.deploying import run_stages
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.provision import Provisioned, await_mesh, join, mesh_statuses, provisioned
 from workflows.run.scenario_control import SiteControl
 from workflows.run.site import Site
@@ -255,3 +255,12 @@ def seen(
 ) -> Observation:
     """An observation in one call."""
     return Observation(what, wanted, str(told), holds, part, text)
+
+
+def words(error: BaseException) -> str:
+    """What a program itself said last, where it was one that failed; else the error's own sentence."""
+    while isinstance(error, HostsFailedError):
+        error = error.first
+    if isinstance(error, CommandError):
+        return (error.stderr.strip().splitlines() or [f"exit {error.exit_code}"])[-1]
+    return str(error)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import CommandError, UnavailableError, VpnmeshError
+from vpnmesh.errors import UnavailableError, VpnmeshError
 from vpnmesh.solutions.protocol import Refusal
 from vpnmesh.stages import stages_of
 from vpnmesh.tools.ping import PingSummary
 from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.together import together
-from workflows.run.verifying import Verifier, seen
+from workflows.run.verifying import Verifier, seen, words
 
 PING_EVERY_S = 0.05
 LOST_PCT = 1.0
@@ -52,26 +52,26 @@ def registration(checks: Verifier) -> list[Observation]:
 
 
 def _refused(checks: Verifier, refusal: Refusal) -> Observation:
-    """What becomes of a member that joins with a key that was taken back."""
+    """What becomes of a member that joins with a key that was taken back; it is no member when this returns."""
     site, deployed, member = checks.site, checks.standing, checks.server
-    run_on(site.nr, [member], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
+    _leave(checks, member)
     *before, last = stages_of(deployed.solution, deployed.mesh)
     mesh = run_stages(site, before, deployed.mesh)
     taken_back = run_stages(site, refusal.stages, mesh)
-    wanted = "it is refused"
+    what, wanted = f"{member} tries a key that was taken back", "it is refused"
     try:
         run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
     except HostsFailedError as error:
-        said = f"it is refused: {_words(error.first)}"
-        return seen(f"{member} tries a key that was taken back", wanted, said, holds=True, text=str(error))
-    return seen(f"{member} tries a key that was taken back", wanted, "it is let in", holds=False)
+        return seen(what, wanted, f"it is refused: {words(error)}", holds=True, text=str(error))
+    finally:
+        # a client may go on trying the key that it was given first
+        _leave(checks, member)
+    return seen(what, wanted, "it is let in", holds=False)
 
 
-def _words(error: BaseException) -> str:
-    """What the program itself said last, where one failed."""
-    if isinstance(error, CommandError):
-        return (error.stderr.strip().splitlines() or [f"exit {error.exit_code}"])[-1]
-    return str(error)
+def _leave(checks: Verifier, member: str) -> None:
+    deployed = checks.standing
+    run_on(checks.site.nr, [member], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
 
 
 def lifecycle(checks: Verifier) -> list[Observation]:
@@ -80,16 +80,13 @@ def lifecycle(checks: Verifier) -> list[Observation]:
     site = checks.site
     address = checks.address(third)
 
-    def leave() -> None:
-        run_on(site.nr, [third], tasks.leave_mesh, solution=deployed.solution, mesh=deployed.mesh)
-
     def restart() -> None:
         processes = deployed.solution.processes
         if processes:
             run_on(site.nr, [third], tasks.kill_services, processes=processes)
         checks.rejoin()
 
-    found = [_while_pinging(checks, f"{third} is removed", leave)]
+    found = [_while_pinging(checks, f"{third} is removed", lambda: _leave(checks, third))]
     gone = checks.pings(checks.client, address, 5, PING_EVERY_S)
     found.append(
         seen(
@@ -187,7 +184,7 @@ def _restarted_without(checks: Verifier) -> Observation:
         for stage in stages:
             run_on(checks.site.nr, [third], tasks.join_stage, mesh=checks.standing.mesh, stage=stage)
     except VpnmeshError as error:
-        return seen(what, "they join", f"they do not join: {error}", holds=True, part=Part.TOLD)
+        return seen(what, "they join", f"they do not join: {words(error)}", holds=True, part=Part.TOLD)
     back = checks.pings(checks.client, checks.address(third), 40, PING_EVERY_S)
     told = f"{back.received} of {back.sent} pings to it answered"
     return seen(what, "answers", told, holds=True, part=Part.TOLD)

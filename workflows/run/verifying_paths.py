@@ -16,7 +16,7 @@ from vpnmesh.tools import flows
 from workflows.run import firewall
 from workflows.run.nat import refuse_without_router
 from workflows.run.nat_grid import deployed, measure_cell
-from workflows.run.verifying import Verifier, big_pings, carried_bytes, seen
+from workflows.run.verifying import Verifier, big_pings, carried_bytes, seen, words
 
 ALL_UDP_BLOCKED, ONLY_TCP_443 = "block-udp", "tcp-443-only"
 NAT = NatPair(NatKind.PORT_RESTRICTED, NatKind.PORT_RESTRICTED)
@@ -190,7 +190,9 @@ def _with_443_alone(checks: Verifier, scenario: Scenario) -> Observation:
     try:
         checks.up(narrow)
     except VpnmeshError as error:
-        return seen("members that may open nothing but TCP 443", "relayed", error, holds=True, part=Part.TOLD)
+        told = f"do not come up: {words(error)}"
+        what = "members that may open nothing but TCP 443"
+        return seen(what, "relayed", told, holds=True, part=Part.TOLD, text=str(error))
     relay = checks.site.testbed.relay
     probe = big_pings(checks.address(checks.server))
     heard = checks.watch({relay.name: [relay.leg.interface]}, [(checks.client, probe)]).heard[relay.name]
