@@ -36,7 +36,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_doctor_live.py": 30,
     "tests/live/test_do_no_harm.py": 60,
     "tests/live/test_encryption.py": 60,
-    "tests/live/test_fallback.py": 70,
+    "tests/live/test_fallback.py": 90,
     "tests/live/test_faults_nodes.py": 75,
     "tests/live/test_faults_tools.py": 55,
     "tests/live/test_faults_vpns.py": 55,

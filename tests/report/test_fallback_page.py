@@ -10,6 +10,7 @@ from vpnmesh.report.fallback import (
     attempt_table,
     compose_fallback,
     first_text,
+    marked_text,
     paper_words,
     reasons,
     silence_text,
@@ -81,6 +82,16 @@ def test_a_silence_without_an_end_is_no_number(found: list[Silence | None], text
 def test_the_machines_own_silence_ends_no_outage(longest_s: float, quiet_s: float, text: str) -> None:
     """Only what is longer than before the event has a first record after it."""
     assert first_text([(Silence(longest_s, came_back=True, first_s=4.3), quiet_s)]) == text
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "own_s", "text"), [(4.2, 0.1, "4.20"), (1.29, 1.291, "1.29 *"), (0.08, 0.01, "0.08 *")]
+)
+def test_what_the_machine_may_have_made_is_marked(longest_s: float, own_s: float, text: str) -> None:
+    """A sender that was kept from sending for so long explains it."""
+    assert marked_text([(Silence(longest_s, came_back=True, first_s=5), own_s)]) == text
+    assert marked_text([(Silence(longest_s, came_back=False, first_s=None), own_s)]) == "until undone"
+    assert marked_text([(None, own_s)]) == "\N{EN DASH}"
 
 
 def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:

@@ -49,7 +49,9 @@ SUMMARY = (*NAMES, *UDP, *TCP)
 """The columns of the table that people read."""
 NOT_BACK = "until undone"
 NOISE_S = 0.25
-"""Silences that are not longer than this, or than what was there before the event, are the machine's own."""
+"""Silences that are not longer than this are no outage: a busy machine makes them by itself."""
+OWN = " *"
+"""Behind silences that the machine itself may have made."""
 
 
 def attempt_table(attempts: Sequence[Attempt]) -> pl.DataFrame:
@@ -149,15 +151,15 @@ def _summed(cell: Cell) -> tuple[str, ...]:
 
     return (
         *(cell.solution, cell.event, count),
-        silence_text([one.udp.silence for one in seen]),
-        first_text([(one.udp.silence, one.quiet_s) for one in seen]),
-        silence_text([one.udp.undo_silence for one in seen]),
+        marked_text([(one.udp.silence, own_s(one)) for one in seen]),
+        first_text([(one.udp.silence, own_s(one)) for one in seen]),
+        marked_text([(one.udp.undo_silence, own_s(one)) for one in seen]),
         f"{ints(lambda one: one.udp.lost)} of {ints(lambda one: one.udp.sent)}",
         ints(lambda one: one.udp.reordered),
         ints(lambda one: one.udp.duplicates),
-        silence_text([one.tcp.silence for one in seen]),
-        first_text([(one.tcp.silence, one.quiet_s) for one in seen]),
-        silence_text([one.tcp.undo_silence for one in seen]),
+        marked_text([(one.tcp.silence, own_s(one)) for one in seen]),
+        first_text([(one.tcp.silence, own_s(one)) for one in seen]),
+        marked_text([(one.tcp.undo_silence, own_s(one)) for one in seen]),
         ints(lambda one: one.tcp.connections),
     )
 
@@ -172,13 +174,26 @@ def silence_text(found: Sequence[Silence | None]) -> str:
     return spread(ended)
 
 
+def own_s(seen: Seen) -> float:
+    """The longest silence that the machine itself made: before the event, or by keeping the sender from sending."""
+    return max(seen.quiet_s, seen.pause_s)
+
+
+def marked_text(found: Sequence[tuple[Silence | None, float]]) -> str:
+    """As `silence_text`, with `OWN` behind it where none is longer than the machine's own, which comes with each."""
+    silences = [(one, own_s) for one, own_s in found if one is not None]
+    text = silence_text([one for one, _ in silences])
+    own = all(one.came_back and one.longest_s <= own_s + NOISE_S / 2 for one, own_s in silences)
+    return text + OWN if silences and own else text
+
+
 def first_text(found: Sequence[tuple[Silence, float]]) -> str:
     """When the first record came after the longest silence, in seconds since the event was begun.
 
-    Each silence comes with the longest one before the event: one that is not longer than that ends no outage.
+    Each silence comes with the machine's own: one that is not longer than that ends no outage.
     """
-    ended = [(one.first_s, one.longest_s, quiet_s) for one, quiet_s in found if one.first_s is not None]
-    return spread([first_s for first_s, longest_s, quiet_s in ended if longest_s > max(quiet_s, NOISE_S)])
+    ended = [(one.first_s, one.longest_s, own) for one, own in found if one.first_s is not None]
+    return spread([first_s for first_s, longest_s, own in ended if longest_s > max(own, NOISE_S)])
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -233,10 +248,10 @@ _READING = (
     "Silent is the longest time without a record, from the last one before the event until the event is undone;"
     f" {NOT_BACK}: nothing came any more by then. First after: when the record came that ended it, counted from the"
     " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. With"
-    " more than one repetition: the median, with the shortest and the longest. Every silence has the machine's own in"
-    " it: fallback.csv has the longest one before the event (quiet_s) and the longest time for which the sender was"
-    f" kept from sending (pause_s). Both streams count as flowing again after {FLOWS_S:g} s without a break of"
-    f" {BREAK_S:g} s."
+    " more than one repetition: the median, with the shortest and the longest. A star marks silences that are no longer"
+    " than the machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
+    f" (pause_s): they say nothing of the VPN. Both streams count as flowing again after {FLOWS_S:g} s without a break"
+    f" of {BREAK_S:g} s."
 )
 _CAPTION = "A row per solution and event."
 
