@@ -14,7 +14,7 @@ from vpnmesh.errors import ToolError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.pods import VXLAN, pod_mtu
 from vpnmesh.host.strangers import RUN_DIRECTORY
-from vpnmesh.model import Node, Pair
+from vpnmesh.model import Node, Pair, Path
 from vpnmesh.plan import Command, Completed, Fact, both
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.why.observed import CpuUse, Daemon, DropRule, Link, NodeState, Probed, UdpSocket
@@ -24,6 +24,8 @@ PORT = 33998
 """UDP, on every node for some seconds: where probes are answered."""
 PROBE_S = 6.0
 """How long nodes probe where something gives no answer; where all does they are through in one or two."""
+RELAYED_PROBE_S = 3.0
+"""The same where a scenario relays: there no answer is what is to be expected, in every run."""
 SIZES = (1500, 1450, 1400, 1360, 1280, 500)
 """Packets in bytes that are tried between the two ends."""
 OFFLOADS = ("tcp-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload")
@@ -256,7 +258,7 @@ def asked_of(
     through = end and bool(overlay)
     return {
         "name": name,
-        "seconds": PROBE_S,
+        "seconds": RELAYED_PROBE_S if mesh.scenario.path is Path.RELAY else PROBE_S,
         "port": PORT,
         "interface": bed.node(name).leg.interface,
         "targets": others,
