@@ -11,7 +11,7 @@ from vpnmesh.frames.order import conditions_in_order
 from vpnmesh.impairment.engine import auto_limit_packets, impairments_for
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.model import End, Place, Placement
-from vpnmesh.report.style import condition_title
+from vpnmesh.report.style import capped_by, condition_title
 
 NAMES = {
     "delay-50ms+jitter-10ms": Condition(delay_ms=50, jitter_ms=10),
@@ -114,6 +114,13 @@ def test_titles() -> None:
         "undisturbed",
         "their own",
     ]
+
+
+def test_what_caps_a_cell_is_said() -> None:
+    """The rate of the condition, else netem's queue, of another tool's conditions too."""
+    assert [capped_by(name) for name in ("lte", "rate-20mbit", "delay-50ms", "their own")] == [
+        "the condition's rate", "the condition's rate", "netem's queue", "netem's queue",
+    ]  # fmt: skip
 
 
 def test_order() -> None:

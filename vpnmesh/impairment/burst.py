@@ -129,13 +129,12 @@ def check_train(seen: PingSummary, condition: Condition, placement: Placement, c
     """Raise CheckError("impairment") unless the train took as long as the limited rate lets it.
 
     The last ping waits for all before it: its round trip and the time that sending took are at least nine tenths of
-    the train's time more than a lone ping's, and the mean, which load lengthens less, at most a full queue's more.
+    the train's time more than a lone ping's. At half of the rate the queue would not hold the train, and lose of it.
     """
     ways = expected.ways_crossed(condition, placement)
     if seen.rtt is None or clean.rtt is None:
         raise CheckError("impairment", f"{condition.name}: no round-trip time to judge the rate by")
     least_ms = clean.rtt.min_ms + sum(max(0.0, way.delay_ms - way.jitter_ms) for way in ways)
-    most_ms = clean.rtt.min_ms + sum(way.delay_ms + way.jitter_ms for way in ways)
     took_ms = seen.rtt.max_ms + seen.sending_ms - least_ms
     passes_ms = Train.at(_least_rate(ways)).passes_ms
     if took_ms < 0.9 * passes_ms:
@@ -143,14 +142,11 @@ def check_train(seen: PingSummary, condition: Condition, placement: Placement, c
             "impairment",
             f"{condition.name}: a train of {passes_ms:g} ms at the limited rate passed in {took_ms:.1f} ms",
         )
-    # each way that is limited may hold the train once more, the narrower ones longer
-    limited = sum(1 for way in ways if way.rate_mbit_s)
-    late_ms = seen.rtt.avg_ms - most_ms
-    if late_ms > limited * QUEUE_MS + TOLERANCE_MS:
+    _, most = expected.bounds_of_loss(seen.sent, ways)
+    if seen.lost > most:
         raise CheckError(
             "impairment",
-            f"{condition.name}: packets of a train waited {late_ms:.1f} ms on average,"
-            f" a queue holds {QUEUE_MS} ms",
+            f"{condition.name}: {seen.lost} of a train of {seen.sent} packets lost, expected {most} at the most",
         )
 
 

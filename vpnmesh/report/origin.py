@@ -17,6 +17,7 @@ from vpnmesh.model import Scenario
 from vpnmesh.report.efficiency import cpu_s_per_gbit
 from vpnmesh.report.identity import mapping
 from vpnmesh.report.machine_limit import default_congestion, fills_ports
+from vpnmesh.report.style import capped_by
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.solutions.stack import Part
 from vpnmesh.stats.describe import Floats, Summary, describe
@@ -168,7 +169,7 @@ def _notes(cell: CellKey, base: str, scenario: Scenario, given: _Given) -> Itera
     if fills_ports(given.summary(base, cell).mean, scenario.pod_mtu, given.provenance):
         yield f"{base} fills the lab's ports: without their limit it may be faster"
     yield from (
-        f"{name} is near what netem's queue lets through"
+        f"{name} is near what {capped_by(cell[1])} lets through"
         for name in (cell[0], base)
         if given.cells[name, cell[1], cell[2]].near_cap
     )

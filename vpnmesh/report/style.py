@@ -92,6 +92,15 @@ def condition_title(condition: str) -> str:
     return " + ".join([*parts, *([back] if back else [])]) or "undisturbed"
 
 
+def capped_by(condition: str) -> str:
+    """What limits a cell that is near its cap: netem's queue, or the rate that the condition lets through."""
+    try:
+        found = Condition.parse(condition)
+    except InputError:
+        return "netem's queue"
+    return "the condition's rate" if found.rate_mbit_s else "netem's queue"
+
+
 def _way_title(way: Condition) -> list[str]:
     """The parts of one way, with their units."""
     bursts = f" in bursts of {way.burst_packets:g}" if way.burst_packets else ""

@@ -9,6 +9,7 @@ from vpnmesh.errors import InputError
 from vpnmesh.frames.aggregate import CellKey, CellSample, in_order
 from vpnmesh.impairment.engine import PORT_RATE_MBIT_S
 from vpnmesh.model import Condition
+from vpnmesh.report.style import capped_by
 from vpnmesh.stats.caps import cap_mbit_s, near_cap
 from vpnmesh.stats.describe import Summary
 from vpnmesh.stats.drift import drift
@@ -203,8 +204,9 @@ def _warning(row: Mapping[str, object], unavailable: str | None) -> str:
     if row.get("near_cap"):
         share = row.get("cap_share")
         place = "near" if share is None else f"at {share:.0%} of"
+        what = capped_by(str(row["condition"]))
         parts.append(
-            f"{place} what netem's queue lets through: that says more about the queue than about the VPN"
+            f"{place} what {what} lets through: that says more about the {what.split()[-1]} than about the VPN"
         )
     if row.get("slow_start"):
         parts.append(

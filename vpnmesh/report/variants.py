@@ -14,6 +14,7 @@ from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
 from vpnmesh.model import Scenario
 from vpnmesh.report.figure_tables import RATE, title_and_unit
 from vpnmesh.report.published import own_planes
+from vpnmesh.report.style import capped_by
 from vpnmesh.stats.compare import can_reject, fewest_for_test, holm, mann_whitney
 from vpnmesh.stats.describe import Summary, Tally
 from vpnmesh.stats.intervals import fewest_for_interval, ratio_interval
@@ -172,7 +173,8 @@ def _rates(cells: Mapping[CellKey, CellSample], slow: frozenset[CellKey]) -> Sam
 
 def _remarks(cell: CellSample) -> tuple[str, ...]:
     """What makes a throughput cell's figures other than the VPN's, or why there are none."""
-    found = (cell.unavailable, "near what netem's queue lets through" if cell.near_cap else None)
+    near = f"near what {capped_by(cell.condition)} lets through" if cell.near_cap else None
+    found = (cell.unavailable, near)
     return tuple(remark for remark in found if remark)
 
 

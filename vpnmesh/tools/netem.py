@@ -181,14 +181,15 @@ def netem_words(condition: Condition, limit_packets: int) -> tuple[str, ...]:
     """`netem limit L [delay Dms [Jms]] [reorder P%] [loss ...] [rate 40Gbit]`; its own limit would cap throughput.
 
     The rate is no limit of ours (that is a shaper's, see `shaper_words`): with any rate netem keeps packets in order,
-    which jitter alone does not (tc-netem(8); sch_netem.c: the last packet in the queue is the reference point).
+    which jitter alone does not (tc-netem(8); sch_netem.c: the last packet queued is the reference point), and takes
+    them off their sender's account, so that TCP fills the shaper's queue as it would one further away.
     """
     words = ["netem", "limit", str(limit_packets)]
     words += ["delay", f"{condition.delay_ms:g}ms"] if condition.delay_ms else []
     words += [f"{condition.jitter_ms:g}ms"] if condition.jitter_ms else []
     words += ["reorder", f"{condition.reorder_pct:g}%"] if condition.reorder_pct else []
     words += _loss_words(condition)
-    words += ["rate", "40Gbit"] if condition.jitter_ms and condition.rate_mbit_s else []
+    words += ["rate", "40Gbit"] if condition.rate_mbit_s else []
     return tuple(words)
 
 

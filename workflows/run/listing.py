@@ -34,10 +34,11 @@ def show_plan(
         for sentence in remarks(plan):
             click.echo(sentence, err=True)
         return
+    wide = max((len(one.cell.condition) for one in plan.cells), default=0)
     for one in plan.cells:
         cell = one.cell
         console.print(
-            f"{cell.scenario:18} {cell.condition:14} {cell.test:11} {cell.pair!s:20} "
+            f"{cell.scenario:18} {cell.condition:{max(14, wide)}} {cell.test:11} {cell.pair!s:20} "
             f"{one.repetitions:4} repetitions {one.seconds:9.1f} s",
             highlight=False,
         )
