@@ -86,6 +86,26 @@ def test_a_verification_is_read_as_it_was_written() -> None:
     assert read_verification(found.to_json(), "here") == replace(found, findings=(bare,))
 
 
+def test_what_was_found_before_on_the_same_day_stays(catalogue: CriteriaCatalogue) -> None:
+    """So that some checks can be made again without losing the others; not those of other programs."""
+    first = verification(finding("acl", Value.UNMET), finding("self-hosted", Value.MET))
+    again = first.with_finding(finding("acl", Value.MET)).with_finding(finding("full-mesh", Value.MET))
+    assert [(one.check, one.value) for one in again.findings] == [
+        ("full-mesh", Value.MET),
+        ("acl", Value.MET),
+        ("self-hosted", Value.MET),
+    ]
+    assert verification().goes_on_with(again)
+    assert not verification(solution="netbird").goes_on_with(again)
+    assert not replace(verification(), versions={"headscale": "0.30.0"}).goes_on_with(again)
+
+
+def test_a_finding_of_no_known_check_is_refused() -> None:
+    data = verification(finding("acl", Value.MET)).to_json().replace(b'"acl"', b'"nope"')
+    with pytest.raises(UnknownNameError, match="here: unknown check 'nope'"):
+        read_verification(data, "here")
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"schema_version": 2}', b"[1]", b"\xff"])
 def test_what_is_none_is_a_sentence(data: bytes) -> None:
     with pytest.raises(InputError, match=r"^here: "):

@@ -36,7 +36,7 @@ def checks(site: Site) -> Iterator[Verifier]:
     need(site, f"{VPN}-direct")
     before = footprint(site)
     with verifier(site, BUILT_IN, VPN, print, listening=False) as found:
-        found.hold_s = 10.0
+        found.hold_s = 8.0
         yield found
     assert site.take_complaints() == []
     assert footprint(site) == before

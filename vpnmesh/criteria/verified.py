@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.criteria.catalogue import CriteriaCatalogue, DatedFact, How, StatementSource, Value
 from vpnmesh.criteria.checks import CHECKS, NOT_LIVE
 from vpnmesh.criteria.observation import Finding
-from vpnmesh.errors import InputError
+from vpnmesh.errors import InputError, UnknownNameError
 
 SCHEMA_VERSION = 1
 FILE = "verification.json"
@@ -37,6 +37,16 @@ class Verification:
     def finding(self, topic: str) -> Finding | None:
         """What was found on that topic, None where it was not checked."""
         return next((one for one in self.findings if one.check == topic), None)
+
+    def with_finding(self, finding: Finding) -> "Verification":
+        """With this one in the place of an earlier one of the same check, in the order of all checks."""
+        found = {one.check: one for one in (*self.findings, finding)}
+        order = [check.id for check in CHECKS]
+        return replace(self, findings=tuple(sorted(found.values(), key=lambda one: order.index(one.check))))
+
+    def goes_on_with(self, earlier: "Verification") -> bool:
+        """Whether both are of the same programs on the same testbed and day, so that their findings are one table."""
+        return replace(self, findings=()) == replace(earlier, findings=())
 
     def source(self) -> StatementSource:
         """Where these facts come from, as statements name it."""
@@ -65,6 +75,10 @@ def read_verification(data: bytes, place: str) -> Verification:
         raise InputError(place, f"{key or 'file'}: {first['msg']}", f"restore {FILE} as it was") from error
     if found.schema_version != SCHEMA_VERSION:
         raise InputError(place, f"schema_version {found.schema_version} is not known", "use a newer vpnmesh")
+    known = [check.id for check in CHECKS]
+    for one in found.findings:
+        if one.check not in known:
+            raise UnknownNameError(place, "check", one.check, known)
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import tasks
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Check, Finding, Observation, judge
-from vpnmesh.criteria.verified import FILE, SCHEMA_VERSION, Verification
+from vpnmesh.criteria.verified import FILE, SCHEMA_VERSION, Verification, read_verification
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.host.sysctls import OURS
 from vpnmesh.masks import masked
@@ -62,6 +62,14 @@ class EvidenceFolder:
         found = [self._kept(finding.check, number, one) for number, one in enumerate(finding.observations, 1)]
         return replace(finding, reason=self._plain(finding.reason), observations=tuple(found))
 
+    def earlier(self, begun: Verification) -> Verification:
+        """What was found before of the same programs on the same testbed and day: one table with what comes now."""
+        try:
+            found = read_verification((self.folder / FILE).read_bytes(), str(self.folder / FILE))
+        except FileNotFoundError:
+            return begun
+        return found if begun.goes_on_with(found) else begun
+
     def write(self, name: str, content: bytes) -> Path:
         """Write a file below the folder; InputError where it cannot be written."""
         path = self.folder / name
@@ -103,6 +111,7 @@ def verify(
         "lab" if emulated(site.testbed) else "real machines",
         (),
     )
+    found = evidence.earlier(found)
     listening = any(check.id == ENCRYPTION for check in checks)
     with _settings_kept(site), verifier(site, catalogue, solution, say, listening=listening) as ways:
         ways.hold_s = hold_s
@@ -110,7 +119,7 @@ def verify(
             keep_lease(site)
             finding = evidence.keep(_made(ways, check))
             say(f"{check.id:24} {finding.value:8} {finding.seconds:6.1f} s  {finding.reason}")
-            found = replace(found, findings=(*found.findings, finding))
+            found = found.with_finding(finding)
             evidence.write(FILE, found.to_json())
     return found
 

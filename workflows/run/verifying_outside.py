@@ -58,7 +58,7 @@ def self_hosted(checks: Verifier) -> list[Observation]:
             "0",
             f"{sum(flow.packets for flow in left)} of {inside}" + (f": {left[0]}" if left else ""),
             holds=not left and not heard.uncounted,
-            text=heard.text(),
+            text="\n".join([*(f"leaves: {flow}" for flow in left), "", heard.text()]),
         ),
         *_to_itself(own),
         seen(
