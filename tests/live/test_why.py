@@ -4,15 +4,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path as FilePath
 
 import pytest
 
 import tasks
 from tests.conftest import ROOT
+from tests.live.faulty_runs import Matrix
 from tests.live.vpn import need, said
 from vpnmesh.host.pods import pod_address
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Path
+from vpnmesh.study.journal import PairDiagnosed, of_kind
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.why.finding import Cause, Effect, Finding
 from vpnmesh.why.words import Diagnosis, lines
@@ -268,3 +271,27 @@ class TestABuffer:
         assert (
             "its receive buffer is 4096 bytes" in told.said or "its receive buffer is 4608 bytes" in told.said
         )
+
+
+def test_a_run_asks_why_a_repetition_failed(site: Site, tmp_path: FilePath) -> None:
+    """While the scenario stands: the journal has the rule beside the repetition that it cost, and asks only once."""
+    need(site, "wireguard-direct")
+    matrix = Matrix(site, tmp_path / "run", scenarios=("wireguard-direct",), tests=("idle",), repetitions=1)
+
+    def shut() -> None:
+        said(site, "worker2", SHUT, "51821")
+
+    def heal() -> None:
+        said(site, "worker2", "nft delete table inet mine 2> /dev/null; true")
+
+    site.asks_why = True
+    try:
+        store = matrix.run({matrix.raw("idle", 1, "rtt-before.txt"): shut}, mend=heal)
+    finally:
+        site.asks_why = False
+        heal()
+    told = of_kind(store.events, PairDiagnosed)
+    assert [one.scenario for one in told] == ["wireguard-direct"]
+    first = told[0]
+    assert (first.about, first.test, first.repetition) == ("path", "idle", 1)
+    assert [one.where for one in first.findings if one.cause == "firewall rule"] == ["worker2"]

@@ -31,5 +31,5 @@ class Ways:
     used: str = ""
 
     def __str__(self) -> str:
-        known = ", ".join(self.candidates) or "none"
-        return f"knows {known}; uses {self.used or 'none of them'}"
+        known = f"knows {', '.join(self.candidates)}" if self.candidates else "names no candidates"
+        return f"{known}; uses {self.used or 'none'}"
