@@ -291,7 +291,7 @@ def test_every_task_says_where_it_may_run() -> None:
         for name in tasks.__all__
         if not may_repeat(getattr(tasks, name)) and not why_on_controller(getattr(tasks, name))
     }
-    assert neither == {"claim_lease", "kill_services", "run_command"}
+    assert neither == {"claim_lease", "kill_services", "run_command", "set_nat_kinds"}
     assert why_on_controller(tasks.measure)
     assert not may_repeat(tasks.measure)
 
