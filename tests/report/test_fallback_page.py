@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.study.test_fallback import MARKS, made, sent, stream
+from tests.study.test_fallback_figures import MARKS, made, sent, stream
 from vpnmesh.criteria.data import load
 from vpnmesh.report.fallback import (
     attempt_table,
