@@ -193,7 +193,9 @@ def first_text(found: Sequence[tuple[Silence, float]]) -> str:
     Each silence comes with the machine's own: one that is not longer than that ends no outage.
     """
     ended = [(one.first_s, one.longest_s, own) for one, own in found if one.first_s is not None]
-    return spread([first_s for first_s, longest_s, own in ended if longest_s > max(own, NOISE_S)])
+    return spread(
+        [first_s for first_s, longest_s, own in ended if longest_s > max(own + NOISE_S / 2, NOISE_S)]
+    )
 
 
 def spread(seconds: Sequence[float]) -> str:
