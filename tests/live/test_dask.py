@@ -293,7 +293,7 @@ def test_when_the_last_worker_of_a_site_is_lost_its_hosts_fail_with_the_reason(
     wait_until(lambda: len(nr.runner.workers()), WAIT_S, good=lambda count: count == 2)  # type: ignore[attr-defined]
     found: list[AggregatedResult] = []
     run = threading.Thread(
-        target=lambda: found.append(nr.run(far_tasks.slow_again, folder=str(tmp_path), seconds=2.0)),
+        target=lambda: found.append(nr.run(far_tasks.slow_again, folder=str(tmp_path), seconds=8.0)),
         daemon=True,
     )
     run.start()
