@@ -106,6 +106,30 @@ def test_reordering_passes_and_nothing_else_does() -> None:
             check_burst(shown(late(wrong)), asked, Placement(), CLEAN)
 
 
+@pytest.mark.parametrize(("forth", "back"), [
+    ("delay-30ms+jitter-10ms+reorder-25pct",) * 2,
+    ("delay-20ms+reorder-10pct", "delay-50ms+jitter-40ms"),
+    ("delay-50ms+reorder-5pct", "delay-20ms"),
+])  # fmt: skip
+def test_who_skips_one_of_two_ways_has_the_others_jitter(forth: str, back: str) -> None:
+    """Round trips of both ways as drawn pass, however wide the jitter that a packet which skips one way still has."""
+    asked = dataclasses.replace(Condition.parse(forth), back=Condition.parse(back))
+    for seed in range(3):
+        there, here = late(forth, 2 * seed), late(back, 2 * seed + 1)
+        check_burst(shown(there + here), asked, Placement(), CLEAN)
+
+
+def test_too_few_skip_one_of_two_ways() -> None:
+    """Half as many skippers as asked do not pass, nor none."""
+    one = "delay-30ms+jitter-10ms+reorder-{0}pct"
+    for share in (0, 12):
+        seen = late(one.format(share)) + late(one.format(share), 2)
+        added = expected.delays([Condition.parse(one.format(25))] * 2, 1.0)
+        asked = Condition.parse(one.format(25))
+        with pytest.raises(CheckError, match="skipped the delay"):
+            burst._check_early([float(ms) for ms in seen], asked, [asked] * 2, added)
+
+
 def test_jitter_in_order_as_drawn() -> None:
     """Behind one queue a packet waits for all before it: the middle half of what was drawn is where the bounds say."""
     way = Condition.parse("delay-50ms+jitter-20ms+rate-100mbit")

@@ -184,7 +184,7 @@ def check_burst(seen: PingSummary, condition: Condition, placement: Placement, c
     late_ms = [answer.rtt_ms - clean.rtt.min_ms for answer in answers]
     _check_runs([answer.sequence for answer in answers], seen, condition, ways)
     _check_spread(late_ms, condition, ways, added)
-    _check_early(late_ms, condition, ways)
+    _check_early(late_ms, condition, ways, added)
 
 
 def _check_loss(seen: PingSummary, condition: Condition, ways: Sequence[Condition]) -> None:
@@ -267,13 +267,18 @@ def _check_spread(
         )
 
 
-def _check_early(late_ms: Sequence[float], condition: Condition, ways: Sequence[Condition]) -> None:
-    """As many packets skip the delay as are to be reordered; load makes some of them late (one in five is allowed)."""
+def _check_early(
+    late_ms: Sequence[float], condition: Condition, ways: Sequence[Condition], added: expected.Delays
+) -> None:
+    """As many packets are early as reordering makes; load makes some of them late (one in five is allowed).
+
+    Of two ways a packet that skips one still has the other's jitter, and may be no earlier than any.
+    """
     below_ms = expected.early_below_ms(ways)
     if below_ms is None:
         return
     early = sum(1 for one in late_ms if one < below_ms)
-    low, high = expected.early_bounds(len(late_ms), ways)
+    low, high = expected.early_bounds(len(late_ms), added.share_below(below_ms))
     if not 0.8 * low <= early <= high:
         raise CheckError(
             "impairment",

@@ -77,6 +77,10 @@ class Delays:
         at = int(np.searchsorted(np.cumsum(self.chances), share * self.chances.sum()))
         return float(self.values_ms[min(at, len(self.values_ms) - 1)])
 
+    def share_below(self, limit_ms: float) -> float:
+        """How many of the packets are less late than that, as a share."""
+        return float(self.chances[self.values_ms < limit_ms].sum())
+
     @property
     def spread_ms(self) -> float:
         """Between the quarters: half of the packets lie within."""
@@ -102,9 +106,11 @@ def early_below_ms(ways: Sequence[Condition]) -> float | None:
     return sum(_least_ms(way) for way in ways) - min(skipping) / 2
 
 
-def early_bounds(answers: int, ways: Iterable[Condition]) -> tuple[int, int]:
-    """How many of the packets that came back may have skipped a delay."""
-    share = 1 - math.prod(1 - way.reorder_pct / 100 for way in ways)
+def early_bounds(answers: int, share: float) -> tuple[int, int]:
+    """How many of the packets that came back may be early, where that share of them is."""
+    if not share:
+        # of less than one of the points that stand for a way's jitter nothing is known
+        return 0, answers
     return _quantile(ERROR_CHANCE / 2, answers, share), _quantile(1 - ERROR_CHANCE / 2, answers, share)
 
 
