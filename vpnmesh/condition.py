@@ -181,8 +181,13 @@ class Condition:
                     values[way][attribute] = value
         except ValueError:
             raise _unknown(name) from None
-        back = cls(**values[BACK]) if any(values[BACK].values()) else None
-        return cls(**values[""], back=back)
+        if values[BACK] and not any(values[BACK].values()):
+            raise InputError(
+                "condition",
+                f"'{name}' has a way back that suffers nothing, which a condition's name does not say",
+                "leave that part out, and let the placement's end say which way suffers: client or server",
+            )
+        return cls(**values[""], back=cls(**values[BACK]) if values[BACK] else None)
 
 
 def _read_part(part: str) -> dict[str, float]:

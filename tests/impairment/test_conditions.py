@@ -65,6 +65,8 @@ def test_every_condition_reads_back(
         ("rate-0mbit", r"rate 0 Mbit/s is not in \[0.1, 10000\]"),
         ("rate-nanmbit", "rate nan Mbit/s is not in"),
         ("back-back-loss-5pct", "unknown condition"),
+        ("delay-50ms+back-delay-0ms", "'delay-50ms.back-delay-0ms' has a way back that suffers nothing"),
+        ("back-delay-0ms+back-loss-0pct", "suffers nothing"),
         ("lte+loss-1pct", "unknown condition"),
     ],
 )
@@ -72,6 +74,11 @@ def test_what_no_engine_can_do_is_refused(name: str, problem: str) -> None:
     """One sentence says what is wrong with the name."""
     with pytest.raises(InputError, match=problem):
         Condition.parse(name)
+
+
+def test_a_zero_beside_a_figure_of_the_way_back_is_none() -> None:
+    """A way back that suffers something may say what it does not suffer."""
+    assert Condition.parse("delay-50ms+back-delay-0ms+back-loss-1pct").name == "delay-50ms+back-loss-1pct"
 
 
 def test_known_networks_keep_their_figures() -> None:
