@@ -18,7 +18,8 @@ MAX_DELAY_MS = 10_000
 MAX_JITTER_MS = 2_000
 """Above 2^31 ns netem's own arithmetic overflows."""
 MAX_BURST_PACKETS = 1_000
-MIN_RATE_MBIT_S = 0.1
+MIN_RATE_MBIT_S = 0.35
+"""Below it the pings that prove a rate overflow its queue of `QUEUE_MS`, and fewer would pass a shaper at once."""
 MAX_RATE_MBIT_S = 10_000
 DIGITS = 4
 """Significant digits of a loss in bursts: what can be read back of the chain's chances as tc prints them."""

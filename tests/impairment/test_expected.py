@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vpnmesh.condition import Condition
+from vpnmesh.condition import MIN_RATE_MBIT_S, QUEUE_MS, Condition
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst, expected
 from vpnmesh.impairment.burst import check_burst, check_train
@@ -163,7 +163,16 @@ def test_how_many_pings_and_how_fast(name: str, interval_ms: float, packets: int
     assert abs(burst.packets_for(ways) - packets) <= 1
 
 
-@pytest.mark.parametrize("rate", [0.384, 2.96, 20, 100])
+@pytest.mark.parametrize("rate", [MIN_RATE_MBIT_S, 0.384, 1, 5, 20, 100])
+def test_what_proves_a_rate_fits_into_its_queue(rate: float) -> None:
+    """Of what is sent at once the last waits no longer than the queue holds, even if no packet passes ahead of time."""
+    one = burst.Train.at(rate)
+    for packets, payload in ((burst.PRELOAD, burst.PAYLOAD_BYTES), (one.pings, one.payload_bytes)):
+        assert (packets - 1) * (payload + 42) * 8 / rate / 1000 <= 0.95 * QUEUE_MS
+    assert one.passes_ms >= 0.95 * burst.TRAIN_MS
+
+
+@pytest.mark.parametrize("rate", [MIN_RATE_MBIT_S, 0.384, 2.96, 20, 100])
 def test_a_train_takes_its_time(rate: float) -> None:
     """A train at the rate passes; without a limit or at twice the rate it does not, nor one that loses of it."""
     asked = Condition(rate_mbit_s=rate)

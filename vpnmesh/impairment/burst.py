@@ -119,7 +119,7 @@ class Train:
         bytes_per_ms = rate_mbit_s * 125
         at_once = max(TRAIN_BURST_BYTES, bytes_per_ms * TRAIN_BURST_MS)
         total = at_once + bytes_per_ms * TRAIN_MS
-        payload = min(LARGEST_PAYLOAD, max(SMALLEST_PAYLOAD, int(total / FEWEST_WAGONS) - HEADER_BYTES))
+        payload = min(LARGEST_PAYLOAD, max(SMALLEST_PAYLOAD, math.ceil(total / FEWEST_WAGONS) - HEADER_BYTES))
         size = payload + HEADER_BYTES
         pings = min(MOST_WAGONS, max(FEWEST_WAGONS, math.ceil(total / size)))
         return cls(pings, payload, min(TRAIN_MS, max(0.0, (pings * size - at_once) / bytes_per_ms)))
