@@ -161,12 +161,15 @@ def test_each_way_is_set_at_its_own_end() -> None:
     assert (only[0].node, only[1].condition.name) == ("worker2", "loss-3pct")
 
 
-def test_the_queue_has_room_for_jitter() -> None:
-    """What waits longest decides; the rate's own queue comes after."""
+def test_the_queue_has_room_for_jitter_and_for_the_wire() -> None:
+    """What waits longest decides, and what waits for a limited rate after that: 100 ms of it in small packets."""
     assert auto_limit_packets(Condition(delay_ms=50, jitter_ms=20)) == auto_limit_packets(
         Condition(delay_ms=70)
     )
     assert auto_limit_packets(Condition(rate_mbit_s=20)) == auto_limit_packets(Condition())
+    during_delay, wire = 1e9 * 0.01 / 8 / 1230, 500e6 * 0.1 / 8 / 1230
+    assert auto_limit_packets(Condition.parse("delay-10ms+rate-500mbit")) >= during_delay + wire
+    assert auto_limit_packets(Condition(rate_mbit_s=1000)) >= 2 * wire
 
 
 def test_round_trips_and_losses_of_both_ways() -> None:
