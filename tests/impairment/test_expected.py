@@ -119,6 +119,15 @@ def test_who_skips_one_of_two_ways_has_the_others_jitter(forth: str, back: str) 
         check_burst(shown(there + here), asked, Placement(), CLEAN)
 
 
+def test_a_quarter_that_skips_the_delay_may_hold_the_lower_quartile() -> None:
+    """Whether 24 or 26 of a hundred have skipped it is chance, and moves that quartile from 0 to 20 ms."""
+    name = "delay-30ms+jitter-10ms+reorder-25pct"
+    for seed in range(6, 9):
+        check_burst(shown(late(name, seed)), Condition.parse(name), Placement(), CLEAN)
+    with pytest.raises(CheckError, match="spreads over"):
+        check_burst(shown(late("delay-30ms+reorder-15pct")), Condition.parse(name), Placement(), CLEAN)
+
+
 def test_too_few_skip_one_of_two_ways() -> None:
     """Half as many skippers as asked do not pass, nor none."""
     one = "delay-30ms+jitter-10ms+reorder-{0}pct"

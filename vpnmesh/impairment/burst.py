@@ -259,7 +259,9 @@ def _check_spread(
     if any(way.jitter_ms and way.rate_mbit_s for way in ways):
         # in order the spread hangs on how regularly the pings follow each other
         least, most_ms = 0.4, sum(2 * way.jitter_ms for way in ways)
-    if not least * wanted_ms - 0.5 <= seen_ms <= most_ms + TOLERANCE_MS:
+    by_chance = added.spread_bounds_ms(len(late_ms))
+    least_ms, most_ms = min(least * wanted_ms, by_chance[0]), max(most_ms, by_chance[1])
+    if not least_ms - 0.5 <= seen_ms <= most_ms + TOLERANCE_MS:
         raise CheckError(
             "impairment",
             f"{condition.name}: the middle half of round trips spreads over {seen_ms:.2f} ms,"

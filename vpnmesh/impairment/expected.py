@@ -22,6 +22,8 @@ _FEWEST_EARLY_MS = 4.0
 """A delay below that is too short to tell who skipped it."""
 _NATS = 15.0
 """What is left to chance 1e-6 is missed so often: exp(-15)."""
+_DEVIATIONS = 5.0
+"""Beyond so many standard deviations to one side a count comes less often than once in a million times."""
 Floats = NDArray[np.float64]
 
 
@@ -85,6 +87,15 @@ class Delays:
     def spread_ms(self) -> float:
         """Between the quarters: half of the packets lie within."""
         return self.quantile(0.75) - self.quantile(0.25)
+
+    def spread_bounds_ms(self, packets: int) -> tuple[float, float]:
+        """How far the quarters of so many packets may lie apart by chance.
+
+        Where about a quarter skips the delay, the lower quarter is among those as likely as not.
+        """
+        off = _DEVIATIONS * math.sqrt(0.25 * 0.75 / packets)
+        least = self.quantile(0.75 - off) - self.quantile(0.25 + off)
+        return max(0.0, least), self.quantile(0.75 + off) - self.quantile(0.25 - off)
 
 
 def delays(ways: Iterable[Condition], spacing_ms: float) -> Delays:
