@@ -18,7 +18,8 @@ MAX_DELAY_MS = 10_000
 MAX_JITTER_MS = 2_000
 """Above 2^31 ns netem's own arithmetic overflows."""
 MAX_BURST_PACKETS = 1_000
-MIN_RATE_MBIT_S = 0.1
+MIN_RATE_MBIT_S = 0.35
+"""Below it the pings that prove a rate overflow its queue of `QUEUE_MS`, and fewer would pass a shaper at once."""
 MAX_RATE_MBIT_S = 10_000
 DIGITS = 4
 """Significant digits of a loss in bursts: what can be read back of the chain's chances as tc prints them."""
@@ -181,8 +182,13 @@ class Condition:
                     values[way][attribute] = value
         except ValueError:
             raise _unknown(name) from None
-        back = cls(**values[BACK]) if any(values[BACK].values()) else None
-        return cls(**values[""], back=back)
+        if values[BACK] and not any(values[BACK].values()):
+            raise InputError(
+                "condition",
+                f"'{name}' has a way back that suffers nothing, which a condition's name does not say",
+                "leave that part out, and let the placement's end say which way suffers: client or server",
+            )
+        return cls(**values[""], back=cls(**values[BACK]) if values[BACK] else None)
 
 
 def _read_part(part: str) -> dict[str, float]:

@@ -62,9 +62,12 @@ def test_every_condition_reads_back(
         ("burst-loss-1.23456pct-8packets", "more than 4 digits"),
         ("delay-50ms+delay-60ms", "unknown condition"),
         ("loss-5pct+burst-loss-5pct-8packets", "unknown condition"),
-        ("rate-0mbit", r"rate 0 Mbit/s is not in \[0.1, 10000\]"),
+        ("rate-0mbit", r"rate 0 Mbit/s is not in \[0.35, 10000\]"),
+        ("rate-0.1mbit", r"rate 0.1 Mbit/s is not in \[0.35, 10000\]"),
         ("rate-nanmbit", "rate nan Mbit/s is not in"),
         ("back-back-loss-5pct", "unknown condition"),
+        ("delay-50ms+back-delay-0ms", "'delay-50ms.back-delay-0ms' has a way back that suffers nothing"),
+        ("back-delay-0ms+back-loss-0pct", "suffers nothing"),
         ("lte+loss-1pct", "unknown condition"),
     ],
 )
@@ -72,6 +75,11 @@ def test_what_no_engine_can_do_is_refused(name: str, problem: str) -> None:
     """One sentence says what is wrong with the name."""
     with pytest.raises(InputError, match=problem):
         Condition.parse(name)
+
+
+def test_a_zero_beside_a_figure_of_the_way_back_is_none() -> None:
+    """A way back that suffers something may say what it does not suffer."""
+    assert Condition.parse("delay-50ms+back-delay-0ms+back-loss-1pct").name == "delay-50ms+back-loss-1pct"
 
 
 def test_known_networks_keep_their_figures() -> None:
@@ -153,12 +161,15 @@ def test_each_way_is_set_at_its_own_end() -> None:
     assert (only[0].node, only[1].condition.name) == ("worker2", "loss-3pct")
 
 
-def test_the_queue_has_room_for_jitter() -> None:
-    """What waits longest decides; the rate's own queue comes after."""
+def test_the_queue_has_room_for_jitter_and_for_the_wire() -> None:
+    """What waits longest decides, and what waits for a limited rate after that: 100 ms of it in small packets."""
     assert auto_limit_packets(Condition(delay_ms=50, jitter_ms=20)) == auto_limit_packets(
         Condition(delay_ms=70)
     )
     assert auto_limit_packets(Condition(rate_mbit_s=20)) == auto_limit_packets(Condition())
+    during_delay, wire = 1e9 * 0.01 / 8 / 1230, 500e6 * 0.1 / 8 / 1230
+    assert auto_limit_packets(Condition.parse("delay-10ms+rate-500mbit")) >= during_delay + wire
+    assert auto_limit_packets(Condition(rate_mbit_s=1000)) >= 2 * wire
 
 
 def test_round_trips_and_losses_of_both_ways() -> None:

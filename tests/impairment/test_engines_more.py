@@ -26,7 +26,7 @@ WORDS = {
     "delay-50ms+jitter-10ms": "netem limit 7318 delay 50ms 10ms",
     "burst-loss-2pct-8packets": "netem limit 1000 loss gemodel 0.25510204% 12.5%",
     "delay-50ms+reorder-5pct": "netem limit 6098 delay 50ms reorder 5%",
-    ALL: "netem limit 7318 delay 50ms 10ms reorder 5% loss gemodel 0.25510204% 12.5% rate 40Gbit",
+    ALL: "netem limit 7561 delay 50ms 10ms reorder 5% loss gemodel 0.25510204% 12.5% rate 40Gbit",
 }
 SHAPER = "tbf rate 20000000bit burst 2500 latency 100ms"
 
@@ -49,7 +49,7 @@ def netem_held(qdiscs: list[dict[str, Any]]) -> InstalledImpairment:
 
 def as_shown(**options: object) -> dict[str, Any]:
     """Our netem at the root, as `tc -j` shows it, with these options."""
-    shown = {"limit": 7318, "ecn": False, "gap": 1 if "reorder" in options else 0}
+    shown = {"limit": 7561, "ecn": False, "gap": 1 if "reorder" in options else 0}
     return {"kind": "netem", "handle": "2130:", "root": True, "options": {**shown, **options}}
 
 
@@ -124,7 +124,7 @@ def test_nfqueues_options_and_its_statistics() -> None:
         burst_packets=8,
         reorder_pct=5,
         rate_mbit=20,
-        limit=7318,
+        limit=7561,
         seed=2,
     )
     held = nfq_held(RULE, QUEUE, written, 0, NFQ_FILES, rules_ipv6=RULE)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vpnmesh.condition import Condition
+from vpnmesh.condition import MIN_RATE_MBIT_S, QUEUE_MS, Condition
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst, expected
 from vpnmesh.impairment.burst import check_burst, check_train
@@ -106,6 +106,39 @@ def test_reordering_passes_and_nothing_else_does() -> None:
             check_burst(shown(late(wrong)), asked, Placement(), CLEAN)
 
 
+@pytest.mark.parametrize(("forth", "back"), [
+    ("delay-30ms+jitter-10ms+reorder-25pct",) * 2,
+    ("delay-20ms+reorder-10pct", "delay-50ms+jitter-40ms"),
+    ("delay-50ms+reorder-5pct", "delay-20ms"),
+])  # fmt: skip
+def test_who_skips_one_of_two_ways_has_the_others_jitter(forth: str, back: str) -> None:
+    """Round trips of both ways as drawn pass, however wide the jitter that a packet which skips one way still has."""
+    asked = dataclasses.replace(Condition.parse(forth), back=Condition.parse(back))
+    for seed in range(3):
+        there, here = late(forth, 2 * seed), late(back, 2 * seed + 1)
+        check_burst(shown(there + here), asked, Placement(), CLEAN)
+
+
+def test_a_quarter_that_skips_the_delay_may_hold_the_lower_quartile() -> None:
+    """Whether 24 or 26 of a hundred have skipped it is chance, and moves that quartile from 0 to 20 ms."""
+    name = "delay-30ms+jitter-10ms+reorder-25pct"
+    for seed in range(6, 9):
+        check_burst(shown(late(name, seed)), Condition.parse(name), Placement(), CLEAN)
+    with pytest.raises(CheckError, match="spreads over"):
+        check_burst(shown(late("delay-30ms+reorder-15pct")), Condition.parse(name), Placement(), CLEAN)
+
+
+def test_too_few_skip_one_of_two_ways() -> None:
+    """Half as many skippers as asked do not pass, nor none."""
+    one = "delay-30ms+jitter-10ms+reorder-{0}pct"
+    for share in (0, 12):
+        seen = late(one.format(share)) + late(one.format(share), 2)
+        added = expected.delays([Condition.parse(one.format(25))] * 2, 1.0)
+        asked = Condition.parse(one.format(25))
+        with pytest.raises(CheckError, match="skipped the delay"):
+            burst._check_early([float(ms) for ms in seen], asked, [asked] * 2, added)
+
+
 def test_jitter_in_order_as_drawn() -> None:
     """Behind one queue a packet waits for all before it: the middle half of what was drawn is where the bounds say."""
     way = Condition.parse("delay-50ms+jitter-20ms+rate-100mbit")
@@ -139,7 +172,16 @@ def test_how_many_pings_and_how_fast(name: str, interval_ms: float, packets: int
     assert abs(burst.packets_for(ways) - packets) <= 1
 
 
-@pytest.mark.parametrize("rate", [0.384, 2.96, 20, 100])
+@pytest.mark.parametrize("rate", [MIN_RATE_MBIT_S, 0.384, 1, 5, 20, 100])
+def test_what_proves_a_rate_fits_into_its_queue(rate: float) -> None:
+    """Of what is sent at once the last waits no longer than the queue holds, even if no packet passes ahead of time."""
+    one = burst.Train.at(rate)
+    for packets, payload in ((burst.PRELOAD, burst.PAYLOAD_BYTES), (one.pings, one.payload_bytes)):
+        assert (packets - 1) * (payload + 42) * 8 / rate / 1000 <= 0.95 * QUEUE_MS
+    assert one.passes_ms >= 0.95 * burst.TRAIN_MS
+
+
+@pytest.mark.parametrize("rate", [MIN_RATE_MBIT_S, 0.384, 2.96, 20, 100])
 def test_a_train_takes_its_time(rate: float) -> None:
     """A train at the rate passes; without a limit or at twice the rate it does not, nor one that loses of it."""
     asked = Condition(rate_mbit_s=rate)

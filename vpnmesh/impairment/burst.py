@@ -119,7 +119,7 @@ class Train:
         bytes_per_ms = rate_mbit_s * 125
         at_once = max(TRAIN_BURST_BYTES, bytes_per_ms * TRAIN_BURST_MS)
         total = at_once + bytes_per_ms * TRAIN_MS
-        payload = min(LARGEST_PAYLOAD, max(SMALLEST_PAYLOAD, int(total / FEWEST_WAGONS) - HEADER_BYTES))
+        payload = min(LARGEST_PAYLOAD, max(SMALLEST_PAYLOAD, math.ceil(total / FEWEST_WAGONS) - HEADER_BYTES))
         size = payload + HEADER_BYTES
         pings = min(MOST_WAGONS, max(FEWEST_WAGONS, math.ceil(total / size)))
         return cls(pings, payload, min(TRAIN_MS, max(0.0, (pings * size - at_once) / bytes_per_ms)))
@@ -184,7 +184,7 @@ def check_burst(seen: PingSummary, condition: Condition, placement: Placement, c
     late_ms = [answer.rtt_ms - clean.rtt.min_ms for answer in answers]
     _check_runs([answer.sequence for answer in answers], seen, condition, ways)
     _check_spread(late_ms, condition, ways, added)
-    _check_early(late_ms, condition, ways)
+    _check_early(late_ms, condition, ways, added)
 
 
 def _check_loss(seen: PingSummary, condition: Condition, ways: Sequence[Condition]) -> None:
@@ -259,7 +259,9 @@ def _check_spread(
     if any(way.jitter_ms and way.rate_mbit_s for way in ways):
         # in order the spread hangs on how regularly the pings follow each other
         least, most_ms = 0.4, sum(2 * way.jitter_ms for way in ways)
-    if not least * wanted_ms - 0.5 <= seen_ms <= most_ms + TOLERANCE_MS:
+    by_chance = added.spread_bounds_ms(len(late_ms))
+    least_ms, most_ms = min(least * wanted_ms, by_chance[0]), max(most_ms, by_chance[1])
+    if not least_ms - 0.5 <= seen_ms <= most_ms + TOLERANCE_MS:
         raise CheckError(
             "impairment",
             f"{condition.name}: the middle half of round trips spreads over {seen_ms:.2f} ms,"
@@ -267,13 +269,18 @@ def _check_spread(
         )
 
 
-def _check_early(late_ms: Sequence[float], condition: Condition, ways: Sequence[Condition]) -> None:
-    """As many packets skip the delay as are to be reordered; load makes some of them late (one in five is allowed)."""
+def _check_early(
+    late_ms: Sequence[float], condition: Condition, ways: Sequence[Condition], added: expected.Delays
+) -> None:
+    """As many packets are early as reordering makes; load makes some of them late (one in five is allowed).
+
+    Of two ways a packet that skips one still has the other's jitter, and may be no earlier than any.
+    """
     below_ms = expected.early_below_ms(ways)
     if below_ms is None:
         return
     early = sum(1 for one in late_ms if one < below_ms)
-    low, high = expected.early_bounds(len(late_ms), ways)
+    low, high = expected.early_bounds(len(late_ms), added.share_below(below_ms))
     if not 0.8 * low <= early <= high:
         raise CheckError(
             "impairment",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from vpnmesh.condition import QUEUE_MS
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment.targets import Target
 from vpnmesh.model import Condition, End, Pair, Place, Placement, Testbed
@@ -89,9 +90,12 @@ class Engine(Protocol):
 def auto_limit_packets(condition: Condition, rate_mbit_s: float = PORT_RATE_MBIT_S) -> int:
     """A queue that holds what a port of that rate sends during the delay, with room: it never caps throughput.
 
-    A rate of the condition's own has a queue of its own, after the delay.
+    Besides, it holds what waits for the wire where the condition has a rate of its own: nfqueue has one queue for
+    both. netem's shaper has its own after the delay, so there that part only stands empty.
     """
-    waiting = rate_mbit_s * 1000 * (condition.delay_ms + condition.jitter_ms) / 8 / SMALL_PACKET_BYTES
+    delayed_bits = rate_mbit_s * 1000 * (condition.delay_ms + condition.jitter_ms)
+    shaped_bits = (condition.rate_mbit_s or 0.0) * 1000 * QUEUE_MS
+    waiting = (delayed_bits + shaped_bits) / 8 / SMALL_PACKET_BYTES
     return max(MIN_LIMIT_PACKETS, math.ceil(waiting * ROOM))
 
 

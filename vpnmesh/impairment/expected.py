@@ -22,6 +22,8 @@ _FEWEST_EARLY_MS = 4.0
 """A delay below that is too short to tell who skipped it."""
 _NATS = 15.0
 """What is left to chance 1e-6 is missed so often: exp(-15)."""
+_DEVIATIONS = 5.0
+"""Beyond so many standard deviations to one side a count comes less often than once in a million times."""
 Floats = NDArray[np.float64]
 
 
@@ -77,10 +79,23 @@ class Delays:
         at = int(np.searchsorted(np.cumsum(self.chances), share * self.chances.sum()))
         return float(self.values_ms[min(at, len(self.values_ms) - 1)])
 
+    def share_below(self, limit_ms: float) -> float:
+        """How many of the packets are less late than that, as a share."""
+        return float(self.chances[self.values_ms < limit_ms].sum())
+
     @property
     def spread_ms(self) -> float:
         """Between the quarters: half of the packets lie within."""
         return self.quantile(0.75) - self.quantile(0.25)
+
+    def spread_bounds_ms(self, packets: int) -> tuple[float, float]:
+        """How far the quarters of so many packets may lie apart by chance.
+
+        Where about a quarter skips the delay, the lower quarter is among those as likely as not.
+        """
+        off = _DEVIATIONS * math.sqrt(0.25 * 0.75 / packets)
+        least = self.quantile(0.75 - off) - self.quantile(0.25 + off)
+        return max(0.0, least), self.quantile(0.75 + off) - self.quantile(0.25 - off)
 
 
 def delays(ways: Iterable[Condition], spacing_ms: float) -> Delays:
@@ -102,9 +117,11 @@ def early_below_ms(ways: Sequence[Condition]) -> float | None:
     return sum(_least_ms(way) for way in ways) - min(skipping) / 2
 
 
-def early_bounds(answers: int, ways: Iterable[Condition]) -> tuple[int, int]:
-    """How many of the packets that came back may have skipped a delay."""
-    share = 1 - math.prod(1 - way.reorder_pct / 100 for way in ways)
+def early_bounds(answers: int, share: float) -> tuple[int, int]:
+    """How many of the packets that came back may be early, where that share of them is."""
+    if not share:
+        # of less than one of the points that stand for a way's jitter nothing is known
+        return 0, answers
     return _quantile(ERROR_CHANCE / 2, answers, share), _quantile(1 - ERROR_CHANCE / 2, answers, share)
 
 
