@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import UnavailableError, VpnmeshError
+from vpnmesh.errors import CommandError, UnavailableError, VpnmeshError
 from vpnmesh.solutions.protocol import Refusal
 from vpnmesh.stages import stages_of
 from vpnmesh.tools.ping import PingSummary
@@ -19,6 +19,8 @@ LOST_PCT = 1.0
 """What a machine that is busy may lose of pings by itself."""
 PHASE_S = 12.0
 """How long two members ping each other while a third one changes."""
+NO_ANSWER = (124, 137, -1)
+"""Exit codes of a command that was ended, or whose own exit code nobody heard."""
 
 
 def registration(checks: Verifier) -> list[Observation]:
@@ -62,11 +64,19 @@ def _refused(checks: Verifier, refusal: Refusal) -> Observation:
     try:
         run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
     except HostsFailedError as error:
+        if not _is_refusal(error):
+            raise
         return seen(what, wanted, f"it is refused: {words(error)}", holds=True, text=str(error))
     finally:
         # a client may go on trying the key that it was given first
         _leave(checks, member)
     return seen(what, wanted, "it is let in", holds=False)
+
+
+def _is_refusal(error: HostsFailedError) -> bool:
+    """Whether the client itself ended with an error: not a node that is gone, a lost lease, or a time that is over."""
+    failed = error.first
+    return isinstance(failed, CommandError) and failed.exit_code not in NO_ANSWER
 
 
 def _leave(checks: Verifier, member: str) -> None:
