@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from vpnmesh.criteria.catalogue import Value
+from vpnmesh.criteria.observation import judge
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError, VpnmeshError
-from workflows.run import verifying_members
+from vpnmesh.model import Path, Scenario
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run import verifying_members, verifying_paths
 from workflows.run.hosts import HostsFailedError
 from workflows.run.verifying_members import registration
+from workflows.run.verifying_paths import relay_tcp
 
 MEMBERS = ["worker1", "worker2", "master"]
 REFUSED = CommandError("worker2", ("join",), 1, "the key is expired")
@@ -31,6 +36,7 @@ class Nodes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: Callable[..., Any]) -> None:
         self.asked: list[str] = []
+        self.refuses: dict[str, VpnmeshError] = {}
         self.answers = answers
         statuses = {name: SimpleNamespace(address=f"of {name}", interface="vpn0") for name in MEMBERS}
         solution = SimpleNamespace(processes=("vpnd",), refusal=lambda _mesh: SimpleNamespace(stages=()))
@@ -42,8 +48,17 @@ class Nodes:
         monkeypatch.setattr(verifying_members, "stages_of", lambda *_: [SimpleNamespace()])
         monkeypatch.setattr(verifying_members, "run_stages", lambda *_: "mesh")
 
-    def up(self, _scenario: object) -> Any:
+    def up(self, scenario: Any) -> Any:
+        self.asked.append(f"up {getattr(scenario, 'name', scenario)}")
+        if (error := self.refuses.get(getattr(scenario, "policy", ""))) is not None:
+            raise error
         return self.standing
+
+    def down(self) -> None:
+        self.asked.append("down")
+
+    def scenarios(self, path: Path) -> tuple[Scenario, ...]:
+        return (scenario_named("nebula-relay"),)
 
     def rejoin(self) -> Any:
         return self.standing.statuses
@@ -61,7 +76,7 @@ def test_a_client_that_ends_with_an_error_is_refused(monkeypatch: pytest.MonkeyP
     nodes: Any = Nodes(monkeypatch, join_stage=raiser(failing(REFUSED)))
     _, refused, _ = registration(nodes)
     assert (refused.seen, refused.holds) == ("it is refused: the key is expired", True)
-    assert nodes.asked == ["leave_mesh", "join_stage", "leave_mesh"]
+    assert nodes.asked == ["up direct", "leave_mesh", "join_stage", "leave_mesh"]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +93,24 @@ def test_what_only_went_wrong_refuses_nobody(monkeypatch: pytest.MonkeyPatch, er
     with pytest.raises(HostsFailedError):
         registration(nodes)
     assert nodes.asked[-1] == "leave_mesh"
+
+
+@pytest.mark.parametrize(("held", "value"), [(True, Value.UNMET), (False, Value.UNKNOWN)])
+def test_no_path_under_a_block_is_unmet_only_where_packets_show_the_block(
+    monkeypatch: pytest.MonkeyPatch, value: Value, *, held: bool
+) -> None:
+    nodes: Any = Nodes(monkeypatch)
+    nodes.refuses["block-udp"] = CheckError("path", "worker1 reaches worker2 not at all, wanted relay")
+    monkeypatch.setattr(verifying_paths, "firewall_policy", lambda _site, name: nodes.asked.append(name))
+    proof = [SimpleNamespace(holds=held)]
+    monkeypatch.setattr(verifying_paths.firewall, "prove", lambda *_: proof)
+    nodes.site.testbed = None
+    assert judge(relay_tcp(nodes))[0] is value
+    assert nodes.asked == ["up nebula-relay-no-udp", "up nebula-relay", "block-udp", "down"]
+
+
+def test_a_block_that_does_not_hold_is_no_word_about_the_vpn(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes: Any = Nodes(monkeypatch)
+    nodes.refuses["block-udp"] = CheckError("firewall", "worker1 to worker2: passes under policy block-udp")
+    with pytest.raises(CheckError, match="passes under policy"):
+        relay_tcp(nodes)

@@ -16,6 +16,7 @@ from vpnmesh.tools import flows
 from workflows.run import firewall
 from workflows.run.nat import refuse_without_router
 from workflows.run.nat_grid import deployed, measure_cell
+from workflows.run.provision import firewall_policy
 from workflows.run.verifying import Verifier, big_pings, carried_bytes, seen, words
 
 ALL_UDP_BLOCKED, ONLY_TCP_443 = "block-udp", "tcp-443-only"
@@ -124,13 +125,18 @@ def relay_tcp(checks: Verifier) -> list[Observation]:
 def _never_relayed(
     checks: Verifier, scenario: Scenario, without_block: Scenario, error: CheckError
 ) -> list[Observation]:
-    """No path under the block: unmet, where the same scenario stands without it."""
+    """No path under the block: unmet, where the block holds, and the same scenario stands without it."""
     told = seen("a path while all UDP is blocked", "relayed over TCP", error, holds=False)
-    if scenario.name == without_block.name:
+    if error.stage != "path" or scenario.name == without_block.name:
         raise error
     checks.up(without_block)
     control = f"the same under policy {without_block.policy}"
-    return [told, seen(control, "a relayed path", "a relayed path", holds=True, part=Part.CONTROL)]
+    stands = seen(control, "a relayed path", "a relayed path", holds=True, part=Part.CONTROL)
+    # what did not come up was not there any more for packets to show that the block holds
+    firewall_policy(checks.site, scenario.policy)
+    blocked = _policy_holds(checks, scenario.policy)
+    checks.down()
+    return [told, stands, blocked]
 
 
 def _relayed(checks: Verifier, scenario: Scenario, protocol: str) -> list[Observation]:
