@@ -9,10 +9,12 @@ import pytest
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import judge
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError, VpnmeshError
+from vpnmesh.host import provisional
 from vpnmesh.model import Path, Scenario
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import verifying_members, verifying_paths
+from workflows.run import verifying_members, verifying_outside, verifying_paths
 from workflows.run.hosts import HostsFailedError
+from workflows.run.interrupts import InterruptedRunError
 from workflows.run.verifying_members import registration
 from workflows.run.verifying_paths import relay_tcp
 
@@ -43,7 +45,7 @@ class Nodes:
         self.standing = SimpleNamespace(solution=solution, mesh="mesh", statuses=statuses)
         self.direct, self.server, self.client, self.third = "direct", "worker2", "worker1", "master"
         self.site = SimpleNamespace(nr=None, k8s=MEMBERS, all_nodes=MEMBERS, complaints=[], lease=None)
-        for module in (verifying_members,):
+        for module in (verifying_members, verifying_outside):
             monkeypatch.setattr(module, "run_on", self.run_on)
         monkeypatch.setattr(verifying_members, "stages_of", lambda *_: [SimpleNamespace()])
         monkeypatch.setattr(verifying_members, "run_stages", lambda *_: "mesh")
@@ -114,3 +116,39 @@ def test_a_block_that_does_not_hold_is_no_word_about_the_vpn(monkeypatch: pytest
     nodes.refuses["block-udp"] = CheckError("firewall", "worker1 to worker2: passes under policy block-udp")
     with pytest.raises(CheckError, match="passes under policy"):
         relay_tcp(nodes)
+
+
+@pytest.fixture
+def putting(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Nodes that are asked for what they undo as `promised`, and that hold a lease."""
+    nodes: Any = Nodes(monkeypatch)
+    nodes.site.lease = SimpleNamespace(unclean=set())
+    monkeypatch.setattr(verifying_outside, "promise", lambda *_: nodes.asked.append("promised"))
+    return nodes
+
+
+FACTS: Any = {"worker1": provisional.network_behind(), "worker2": provisional.network_behind()}
+PUT = "put_for_a_while"
+
+
+def test_what_was_put_on_nodes_is_removed_to_the_end_though_a_signal_comes(putting: Any) -> None:
+    """What the nodes were told to undo is theirs until the scenario goes."""
+    signals = [None, InterruptedRunError(15), None]
+
+    def put(**_: object) -> None:
+        if (signal := signals.pop(0)) is not None:
+            raise signal
+
+    putting.answers[PUT] = put
+    with pytest.raises(InterruptedRunError), verifying_outside._put(putting, FACTS, FACTS):
+        pass
+    assert putting.asked == ["promised", PUT, PUT, PUT]
+
+
+def test_a_node_where_it_could_not_be_removed_goes_on_owing_it(putting: Any) -> None:
+    """It is named, the others have nothing to undo of it any more, and what the check saw counts."""
+    with verifying_outside._put(putting, FACTS, FACTS):
+        putting.answers[PUT] = raiser(failing(NodeUnreachableError("worker2", "the connection was cut")))
+    assert putting.site.lease.unclean == {"worker2"}
+    assert "worker2: no SSH: the connection was cut" in putting.site.complaints[0]
+    assert putting.asked[-1] == "promised"

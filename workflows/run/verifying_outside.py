@@ -14,6 +14,7 @@ from vpnmesh.solutions.control import Gateway
 from vpnmesh.study.programs import program_of
 from vpnmesh.tools import flows
 from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.provision import carried_out
 from workflows.run.together import together
 from workflows.run.undoing import promise
 from workflows.run.verifying import Verifier, seen
@@ -130,7 +131,9 @@ def _put(
         run_on(site.nr, wanted, tasks.put_for_a_while, wanted=wanted)
         yield
     finally:
-        run_on(site.nr, removed, tasks.put_for_a_while, wanted=removed)
+        cut = carried_out(site, lambda: run_on(site.nr, removed, tasks.put_for_a_while, wanted=removed))
+        if cut is not None:
+            raise cut
         promise(site, standing.solution, standing.mesh)
 
 
