@@ -42,12 +42,15 @@ def release_lease(task: Task, lease: Lease) -> Result:
 
 @repeatable
 def forget_lease(task: Task, run: str = "") -> Result:
-    """Take whatever lease there is away, or only that run's, with its watchdog; `changed` where there was one."""
+    """Take whatever lease there is away, or only that run's, with its watchdog; `changed` where there was one.
+
+    What the node would have undone by itself it undoes now.
+    """
     here = shell(task)
     was: LeaseAnswer = here.gather(leases.read_holder())
     if run and (was.holder is None or was.holder.run != run):
         return Result(host=task.host, changed=False, result=was)
-    answer: LeaseAnswer = here.settle(leases.released())
+    answer: LeaseAnswer = here.settle(leases.taken_away())
     return Result(host=task.host, changed=was.holder is not None, result=answer)
 
 

@@ -93,12 +93,22 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
         if told := removal.told(dry_run=dry_run):
             say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
-    if code == CLEAN and not dry_run:
-        # as long as something is left, the nodes undo it by themselves; after that they would only let no run begin
-        forget_leases(site, run.left.mark.run if run.left.mark else "")
-        forget_cluster(site.testbed)
-        run.note_clean()
-    return code
+    return code if dry_run or code != CLEAN else _forgotten(site, run)
+
+
+def _forgotten(site: Site, run: LeftRun) -> int:
+    """Once all is clean: have the nodes undo what nothing here looks for, and forget the run; the exit code.
+
+    As long as something is left they keep their leases, and undo it by themselves.
+    """
+    failed = forget_leases(site, run.left.mark.run if run.left.mark else "")
+    for host, error in failed.items():
+        say(f"{host}: lease: {error}", err=True)
+    if failed:
+        return NOT_CLEAN
+    forget_cluster(site.testbed)
+    run.note_clean()
+    return CLEAN
 
 
 if __name__ == "__main__":

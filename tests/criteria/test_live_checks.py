@@ -22,8 +22,10 @@ from vpnmesh.criteria.verified import (
 )
 from vpnmesh.errors import InputError, UnknownNameError
 from workflows import criteria as command
-from workflows.reporting.verifications import verifications_in, write_pages
-from workflows.run.verification import WAYS
+from workflows.reporting.verifications import prepare, verifications_in, write_pages
+from workflows.run import verify_command
+from workflows.run.site import Site
+from workflows.run.verification import WAYS, EvidenceFolder
 
 DAY = date(2026, 11, 29)
 CONTROL = Observation("the same without", "passes", "passes", holds=True, part=Part.CONTROL, text="3 of 3")
@@ -193,6 +195,42 @@ def test_the_command_counts_what_a_folder_holds(tmp_path: Path) -> None:
     assert "Headscale is excluded: Access control: unmet (checked live on lab" in " ".join(
         with_it.stdout.split()
     )
+
+
+def test_evidence_is_for_its_owner_alone_and_replaced_whole(tmp_path: Path) -> None:
+    """Folders that are made and files, whatever the umask; a folder that was there stays as it is."""
+    tmp_path.chmod(0o755)
+    out = tmp_path / "out"
+    prepare(out, "headscale")
+    evidence = EvidenceFolder(out / "headscale", Site(None, None))  # type: ignore[arg-type]
+    evidence.keep(finding("acl", Value.MET))
+    evidence.write("verification.json", b"torn")
+    before = (out / "headscale" / "verification.json").stat().st_ino
+    evidence.write("verification.json", verification(finding("acl", Value.MET)).to_json())
+    assert (out / "headscale" / "verification.json").stat().st_ino != before
+    write_pages(criteria.load(), verification(finding("acl", Value.MET)), out)
+    modes = {path.stat().st_mode & 0o777 for path in (out, *out.rglob("*"))}
+    assert modes == {0o700, 0o600}
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("bad", ["a file", "torn", "a neighbour torn", "a folder in its place"])
+def test_a_bad_out_is_a_sentence_before_anything_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    def touched(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(verify_command, "may_change", touched)
+    out = tmp_path / "out"
+    if bad == "a file":
+        out.write_text("")
+    else:
+        path = out / ("netbird" if "neighbour" in bad else "headscale") / "verification.json"
+        path.parent.mkdir(parents=True)
+        path.mkdir() if "folder" in bad else path.write_bytes(b'{"schema_version": 1, "sol')
+    result = CliRunner().invoke(command.main, ["--verify", "headscale", "--out", str(out)])
+    assert (result.exit_code, str(out) in result.stderr) == (2, True), result.output
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,21 @@ def test_the_same_run_takes_its_lease_back_and_the_former_session_loses_it(
     assert [one.returncode for one in fences] == [1, 0]
 
 
+def test_who_takes_a_lease_away_has_its_undoing_done_first(folder: Path, tmp_path: Path) -> None:
+    """Whoever's it is: nothing else may know of what that run made. A second time there is nothing."""
+    claim(folder)
+    done = tmp_path / "done"
+    script = unattended((Command(("false",)), WriteFile(str(done), "undone")))
+    asked(leases.renewed("token-1", script, folder=str(folder)))
+    assert asked(leases.taken_away(str(folder))).state is LeaseState.NONE
+    assert done.read_text() == "undone"
+    assert not folder.parent.exists()
+    assert watchdogs(folder) == []
+    done.unlink()
+    assert asked(leases.taken_away(str(folder))).state is LeaseState.NONE
+    assert not done.exists()
+
+
 @pytest.mark.slow
 def test_silence_is_undone_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
     """Renewed it holds; after the last renewal the script runs, every step of it; then neither folder nor process."""

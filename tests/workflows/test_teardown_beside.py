@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from vpnmesh.errors import CommandError, VpnmeshError
 from vpnmesh.host.lease import LeaseHolder
 from workflows import teardown
 from workflows.run.teardown import Removal
@@ -19,9 +20,13 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         called.append("swept")
         return []
 
+    def forgot(*_: object) -> dict[str, VpnmeshError]:
+        called.append("forgot")
+        return {}
+
     monkeypatch.setattr(teardown, "runs_going_on", lambda _site: {"worker1": HOLDER})
     monkeypatch.setattr(teardown, "sweep", swept)
-    monkeypatch.setattr(teardown, "forget_leases", lambda *_: called.append("forgot"))
+    monkeypatch.setattr(teardown, "forget_leases", forgot)
     monkeypatch.setattr(teardown, "forget_cluster", lambda _bed: None)
     return called
 
@@ -41,3 +46,12 @@ def test_told_to_or_only_looking_it_goes_on(option: str, steps: list[str], done:
     result = CliRunner().invoke(teardown.main, ["--inventory", "lab", option])
     assert result.exit_code == 0, result.output
     assert done == steps
+
+
+@pytest.mark.usefixtures("done")
+def test_a_node_that_does_not_undo_what_it_was_told_to_is_not_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = CommandError("worker1", ("sh",), 124, "")
+    monkeypatch.setattr(teardown, "forget_leases", lambda *_: {"worker1": slow})
+    result = CliRunner().invoke(teardown.main, ["--inventory", "lab", "--force"])
+    assert (result.exit_code, "worker1: lease: " in result.output) == (1, True)
+    assert teardown.NOTHING_LEFT not in result.output

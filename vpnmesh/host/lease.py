@@ -124,6 +124,14 @@ if held && [ "$2" != any ] && [ "$token" != "$2" ]; then answer other; fi
 unwatch; removed; answer none
 """
 )
+# it is watched until all is undone, and held: where this is cut, the watchdog or the next claim does it
+_TAKE_AWAY = (
+    _WORDS
+    + """
+lock "$2" || { [ -d "$d" ] && answer busy || answer none; }
+undo; unwatch; removed; answer none
+"""
+)
 _READ = _WORDS + "held || answer none; answer other"
 _FENCE = 'read -r token < "$1/holder" && [ "$token" = "$2" ]'
 _HOLDER_LINES = 4
@@ -199,6 +207,13 @@ def released(token: str = ANY, folder: str = FOLDER) -> Fact[LeaseAnswer]:
     """
     release = Command(("sh", "-c", _RELEASE, "sh", folder, token, str(LOCK_S)), timeout_s=LOCK_S + 10)
     return Fact((release, NO_EMPTY_FOLDER), lambda completed: _parse(completed[0]))
+
+
+def taken_away(folder: str = FOLDER) -> Fact[LeaseAnswer]:
+    """Undo at once what the node would undo by itself, and end the lease and its watchdog, whoever's they are."""
+    argv = ("sh", "-c", _TAKE_AWAY, "sh", folder, str(LOCK_S))
+    take = Command(argv, timeout_s=UNDO_S + LOCK_S)
+    return Fact((take, NO_EMPTY_FOLDER), lambda completed: _parse(completed[0]))
 
 
 def read_holder(folder: str = FOLDER) -> Fact[LeaseAnswer]:

@@ -7,6 +7,7 @@ from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.criteria.verified import FILE, Verification, read_verification, statements_block
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
+from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.report.render import render_html, render_markdown
 from vpnmesh.report.verification_page import overview_page, verification_page
 
@@ -15,10 +16,31 @@ STATEMENTS = "statements.yaml"
 
 def verifications_in(folder: Path) -> tuple[Verification, ...]:
     """All that was verified below a folder, by solution; InputError where there is none, or one cannot be read."""
-    paths = sorted(folder.glob(f"*/{FILE}")) + sorted(folder.glob(FILE))
+    paths = _files(folder)
     if not paths:
         raise InputError(str(folder), f"holds no {FILE}", "name the folder that --verify wrote")
     return tuple(_read(path) for path in paths)
+
+
+def prepare(out: Path, solution: str) -> None:
+    """Make the folder of that solution, for its owner alone, before any node is asked.
+
+    InputError where it cannot be made, or where what is kept there already, and goes into one page, cannot be read.
+    """
+    try:
+        make_private(out / solution)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    for path in _files(out):
+        _read(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*/{FILE}")) + sorted(folder.glob(FILE))
+
+
+def _unwritable(out: Path, error: OSError) -> InputError:
+    return InputError("--out", f"{out} cannot be written: {error.strerror}")
 
 
 def _read(path: Path) -> Verification:
@@ -40,9 +62,9 @@ def write_pages(catalogue: CriteriaCatalogue, found: Verification, out: Path) ->
     }
     try:
         for path, text in texts.items():
-            path.write_text(text, encoding="utf-8")
+            write_atomic(path, text.encode())
     except OSError as error:
-        raise InputError("--out", f"{out} cannot be written: {error.strerror}") from error
+        raise _unwritable(out, error) from error
 
 
 def _all(out: Path, found: Verification) -> tuple[Verification, ...]:

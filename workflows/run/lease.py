@@ -81,7 +81,10 @@ def runs_going_on(site: Site) -> dict[str, LeaseHolder]:
 
 
 def forget_leases(site: Site, run: str = "") -> dict[str, VpnmeshError]:
-    """Take all leases away, or those of that run, without undoing anything; returns the nodes that did not answer."""
+    """Take all leases away, or those of that run; returns the nodes that did not answer.
+
+    The nodes undo what they were told to: it knows of what no other step here looks for.
+    """
     failed, _ = ask_each(site.nr, site.all_nodes, tasks.forget_lease, run=run)
     return failed
 

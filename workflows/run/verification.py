@@ -10,8 +10,10 @@ import tasks
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Check, Finding, Observation, judge
 from vpnmesh.criteria.verified import FILE, SCHEMA_VERSION, Verification, read_verification
+from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError, VpnmeshError
 from vpnmesh.host.sysctls import OURS
+from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.masks import masked
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import MeshRole
@@ -64,18 +66,21 @@ class EvidenceFolder:
 
     def earlier(self, begun: Verification) -> Verification:
         """What was found before of the same programs on the same testbed and day: one table with what comes now."""
+        path = self.folder / FILE
         try:
-            found = read_verification((self.folder / FILE).read_bytes(), str(self.folder / FILE))
+            found = read_verification(path.read_bytes(), str(path))
         except FileNotFoundError:
             return begun
+        except OSError as error:
+            raise unreadable(path, error) from error
         return found if begun.goes_on_with(found) else begun
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a file below the folder; InputError where it cannot be written."""
+        """Write a file below the folder, for its owner alone; InputError where it cannot be written."""
         path = self.folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            make_private(path.parent)
+            write_atomic(path, content)
         except OSError as error:
             raise InputError("--out", f"{path} cannot be written: {error.strerror}") from error
         return path

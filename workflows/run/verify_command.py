@@ -18,7 +18,7 @@ from vpnmesh.model import Scenario
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.changes import Change, ChangeKind
 from vpnmesh.study.scenarios import BUILT_IN
-from workflows.reporting.verifications import write_pages
+from workflows.reporting.verifications import prepare, write_pages
 from workflows.run.agreement import Intent, may_change
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.firewall import FirewallRun, run_id
@@ -59,6 +59,7 @@ def verify_on(
     nr, testbed = load(inventory)
     refuse_beside_cluster(testbed, f"--inventory {inventory}")
     site = Site(nr, testbed, firewall=FirewallRun.of(out / solution))
+    prepare(out, solution)
     may_change(site, inventory, _intents(site, solution))
     found, code = None, 0
     try:

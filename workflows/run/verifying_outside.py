@@ -1,12 +1,13 @@
 """Live checks of what is outside of the mesh: whether anything leaves, networks behind members, and processors."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import CommandError, UnavailableError
+from vpnmesh.errors import CheckError, CommandError, UnavailableError
 from vpnmesh.firewall.policy import SSH_PORT
 from vpnmesh.host import provisional
 from vpnmesh.plan import Command, Fact, Plan, at_most
@@ -14,6 +15,7 @@ from vpnmesh.solutions.control import Gateway
 from vpnmesh.study.programs import program_of
 from vpnmesh.tools import flows
 from workflows.run.hosts import HostsFailedError, run_on
+from workflows.run.provision import carried_out
 from workflows.run.together import together
 from workflows.run.undoing import promise
 from workflows.run.verifying import Verifier, seen
@@ -21,6 +23,8 @@ from workflows.run.verifying_members import lacks
 
 OUTSIDE = IPv4Address("203.0.113.77")
 """An address that nobody has (RFC 5737, TEST-NET-3)."""
+LONGER = 2
+"""How much longer than it took a start that went on after the listening is listened to the second time."""
 _ELF = 'f=$(readlink -f "$(command -v "$1")"); od -An -t u2 -j 18 -N 2 "$f"'
 # e_machine of the ELF header (elf.h: EM_X86_64, EM_AARCH64)
 _MACHINES = {"62": "x86_64", "183": "aarch64", "243": "riscv64", "40": "arm"}
@@ -33,27 +37,18 @@ def self_hosted(checks: Verifier) -> list[Observation]:
     if watcher.name not in site.all_nodes:
         raise UnavailableError(f"{watcher.name} is an appliance: nothing can be counted on it")
     places = {watcher.name: [leg.interface for leg in watcher.legs]}
-    wait = Command(("sleep", f"{checks.hold_s:g}"), timeout_s=checks.hold_s + 10)
     with _ways_out(checks) as routed:
-
-        def restart() -> None:
-            for node in site.all_nodes:
-                run_on(site.nr, [node], tasks.kill_services, processes=deployed.solution.processes)
-            checks.rejoin()
-            checks.pings(checks.client, checks.address(checks.server), 20, 0.05)
-
-        watched, _ = together([lambda: checks.watch(places, [(watcher.name, wait)]), restart])
+        heard, listened_s = _while_restarting(checks, places)
         one = Command(("ping", "-n", "-q", "-c", "3", "-W", "1", str(OUTSIDE)), timeout_s=10, ok=(0, 1, 2))
         tried = checks.watch(places, [(checks.client, one)])
-    assert watched is not None
-    heard, control = watched.heard[watcher.name], tried.heard[watcher.name]
+    control = tried.heard[watcher.name]
     gone, found = _leaving(checks, heard), _leaving(checks, control)
     own = [flow for flow in gone if any(_is_in(flow, prefix) for prefix in deployed.solution.own_ranges)]
     left = [flow for flow in gone if flow not in own]
     inside = sum(flow.packets for flow in heard.flows)
     return [
         seen(
-            f"packets to addresses outside of the testbed at {watcher.name}, in {checks.hold_s:g} s in which all"
+            f"packets to addresses outside of the testbed at {watcher.name}, in {listened_s:.0f} s in which all"
             " programs started anew",
             "0",
             f"{sum(flow.packets for flow in left)} of {inside}" + (f": {left[0]}" if left else ""),
@@ -71,6 +66,44 @@ def self_hosted(checks: Verifier) -> list[Observation]:
             text=control.text(),
         ),
     ]
+
+
+def _while_restarting(checks: Verifier, places: Mapping[str, Sequence[str]]) -> tuple[flows.Heard, float]:
+    """What passes there while all programs start anew, and for how long was listened: not less than that takes.
+
+    A start that goes on after it is made once more, and listened to for longer; CheckError where that goes on, too.
+    """
+    first, took_s = _restarted(checks, places, checks.hold_s)
+    if took_s <= checks.hold_s:
+        return first, checks.hold_s
+    longer_s = LONGER * took_s
+    again, took_s = _restarted(checks, places, longer_s)
+    if took_s > longer_s:
+        words = f"starting all programs anew took {took_s:.0f} s, and {longer_s:.0f} s were listened to"
+        raise CheckError("verify", f"{words}: give --hold more")
+    heard = flows.Heard((*first.flows, *again.flows), first.uncounted + again.uncounted)
+    return heard, checks.hold_s + longer_s
+
+
+def _restarted(
+    checks: Verifier, places: Mapping[str, Sequence[str]], listened_s: float
+) -> tuple[flows.Heard, float]:
+    """What passes there in so many seconds, and how many of them all programs took to start anew."""
+    site, took_s = checks.site, list[float]()
+    (watcher,) = places
+
+    def restart() -> None:
+        started = time.monotonic()
+        for node in site.all_nodes:
+            run_on(site.nr, [node], tasks.kill_services, processes=checks.standing.solution.processes)
+        checks.rejoin()
+        checks.pings(checks.client, checks.address(checks.server), 20, 0.05)
+        took_s.append(time.monotonic() - started)
+
+    wait = Command(("sleep", f"{listened_s:g}"), timeout_s=listened_s + 10)
+    watched, _ = together([lambda: checks.watch(places, [(watcher, wait)]), restart])
+    assert watched is not None
+    return watched.heard[watcher], took_s[0]
 
 
 def _to_itself(own: Sequence[flows.Flow]) -> list[Observation]:
@@ -130,7 +163,9 @@ def _put(
         run_on(site.nr, wanted, tasks.put_for_a_while, wanted=wanted)
         yield
     finally:
-        run_on(site.nr, removed, tasks.put_for_a_while, wanted=removed)
+        cut = carried_out(site, lambda: run_on(site.nr, removed, tasks.put_for_a_while, wanted=removed))
+        if cut is not None:
+            raise cut
         promise(site, standing.solution, standing.mesh)
 
 

@@ -12,10 +12,11 @@ from vpnmesh.solutions.protocol import Status
 from vpnmesh.study.checks import DIRECT_SHARE, RELAYED_SHARE
 from vpnmesh.study.nat_grid import Found, NatPair
 from vpnmesh.study.secrecy import MarkerTrial, read_outside
-from vpnmesh.tools import flows
+from vpnmesh.tools import flows, ping
 from workflows.run import firewall
 from workflows.run.nat import refuse_without_router
 from workflows.run.nat_grid import deployed, measure_cell
+from workflows.run.provision import firewall_policy
 from workflows.run.verifying import Verifier, big_pings, carried_bytes, seen, words
 
 ALL_UDP_BLOCKED, ONLY_TCP_443 = "block-udp", "tcp-443-only"
@@ -34,6 +35,8 @@ def full_mesh(checks: Verifier) -> list[Observation]:
     carried = sum(carried_bytes(one.stdout) for one in watched.said)
     idle = watched.heard[relay.name]
     share = _all_bytes(idle) / carried
+    answered = [ping.parse(one.stdout) for one in watched.said]
+    silent = [pair for pair, one in zip(pairs, answered, strict=True) if one.lost > one.sent / 2]
     to_relay = checks.watch(place, [(checks.client, big_pings(relay.underlay))])
     counted = _all_bytes(to_relay.heard[relay.name]) / carried_bytes(to_relay.said[0].stdout)
     statuses = checks.statuses()
@@ -52,6 +55,13 @@ def full_mesh(checks: Verifier) -> list[Observation]:
             f"{share:.2%}",
             holds=share <= DIRECT_SHARE,
             text=idle.text(),
+        ),
+        seen(
+            "pairs of which one answers the other's pings",
+            f"{len(pairs)} of {len(pairs)}",
+            f"{len(pairs) - len(silent)} of {len(pairs)}",
+            holds=not silent,
+            text="\n".join(one.text for one in answered),
         ),
         seen(
             f"the same pings sent to {relay.name} itself are counted there",
@@ -124,13 +134,18 @@ def relay_tcp(checks: Verifier) -> list[Observation]:
 def _never_relayed(
     checks: Verifier, scenario: Scenario, without_block: Scenario, error: CheckError
 ) -> list[Observation]:
-    """No path under the block: unmet, where the same scenario stands without it."""
+    """No path under the block: unmet, where the block holds, and the same scenario stands without it."""
     told = seen("a path while all UDP is blocked", "relayed over TCP", error, holds=False)
-    if scenario.name == without_block.name:
+    if error.stage != "path" or scenario.name == without_block.name:
         raise error
     checks.up(without_block)
     control = f"the same under policy {without_block.policy}"
-    return [told, seen(control, "a relayed path", "a relayed path", holds=True, part=Part.CONTROL)]
+    stands = seen(control, "a relayed path", "a relayed path", holds=True, part=Part.CONTROL)
+    # what did not come up was not there any more for packets to show that the block holds
+    firewall_policy(checks.site, scenario.policy)
+    blocked = _policy_holds(checks, scenario.policy)
+    checks.down()
+    return [told, stands, blocked]
 
 
 def _relayed(checks: Verifier, scenario: Scenario, protocol: str) -> list[Observation]:
@@ -250,10 +265,10 @@ def nat_traversal(checks: Verifier) -> list[Observation]:
 
 
 def encryption(checks: Verifier) -> list[Observation]:
-    """The marker of every scenario that stood, beside one without a VPN, where it must be readable."""
+    """The marker of every scenario that stood, at least one direct and one relayed if it has such, beside no VPN."""
     checks.listening = True
-    if not checks.trials:
-        checks.up(checks.direct)
+    for path in (Path.DIRECT, Path.RELAY):
+        _hear_marker(checks, path)
     ours = [_secret(checks, *tried) for tried in checks.trials.values()]
     baseline = checks.catalogue.named(checks.catalogue.baselines[0])
     checks.up(baseline)
@@ -270,6 +285,24 @@ def encryption(checks: Verifier) -> list[Observation]:
             text=_heard(plain),
         ),
     ]
+
+
+def _hear_marker(checks: Verifier, path: Path) -> None:
+    """Listen for the marker on that path, unless it was; UnavailableError where it has scenarios, and none comes up."""
+    if any(tried.path is path for tried, _ in checks.trials.values()):
+        return
+    reasons = []
+    # what stands now was not listened to when it came up
+    checks.down()
+    for scenario in checks.scenarios(path):
+        try:
+            checks.up(scenario)
+        except VpnmeshError as error:
+            reasons.append(f"{scenario.name}: {error}")
+        else:
+            return
+    if reasons:
+        raise UnavailableError("; ".join(reasons))
 
 
 def _secret(checks: Verifier, scenario: Scenario, trial: MarkerTrial) -> Observation:
