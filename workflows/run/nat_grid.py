@@ -11,6 +11,7 @@ import tasks
 from tasks.nat import HeaderCapture
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes, shown_addresses
+from vpnmesh.host.lease import STAGE
 from vpnmesh.model import Pair, Scenario
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.stages import stages_of
@@ -30,7 +31,7 @@ from vpnmesh.study.nat_grid import (
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.lease import keep_lease
 from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
 from workflows.run.provision import firewall_policy, mesh_statuses, save_logs, take_off
@@ -195,6 +196,8 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     except UnavailableError:
         raise
     except VpnmeshError as error:
+        if _of_ours(error):
+            raise
         return replace(record, found=Found.NOTHING, reason=f"it did not start: {error}")
     lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
     if lacking:
@@ -210,6 +213,12 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
         found, reason = path_found(probes, None)
         return replace(record, found=found, reason=reason)
     return _carried(grid, record, probes, statuses)
+
+
+def _of_ours(error: VpnmeshError) -> bool:
+    """Whether it says nothing of the solution: a node that cannot be reached, or a lease that is over."""
+    causes = error.errors.values() if isinstance(error, HostsFailedError) else (error,)
+    return any(isinstance(one, VpnmeshError) and stage_of(one, "") in ("node", STAGE) for one in causes)
 
 
 def _later(before_s: float, ends: Sequence[float | None]) -> float | None:

@@ -1,0 +1,60 @@
+"""What the NAT grid makes of errors, without a testbed: what is no fault of a solution never counts against it."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError, VpnmeshError
+from vpnmesh.firewall.nat_kinds import NatKind
+from vpnmesh.model import Testbed
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.nat_grid import Found, NatPair, NatRecord
+from vpnmesh.study.scenarios import scenario_named
+from workflows.run import nat_grid
+from workflows.run.hosts import HostsFailedError
+from workflows.run.nat_grid import GridMesh
+
+PAIR = NatPair(NatKind.NONE, NatKind.SYMMETRIC)
+SCENARIO = scenario_named("wireguard-direct")
+DIED = CommandError("worker1", ("wireguard-go",), 1, "it died")
+GONE = HostsFailedError("join", {"worker1": DIED, "worker2": NodeUnreachableError("worker2", "gone")})
+OVER = CheckError("lease", "worker1: it has undone by itself what the run made")
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    """What raises it, whatever it is called with."""
+
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def grid(bed: Testbed) -> GridMesh:
+    """A solution that is deployed on a testbed without a connection."""
+    site: Any = SimpleNamespace(nr=None, testbed=bed, complaints=[], lease=None, k8s=[], all_nodes=[])
+    return GridMesh(site, solution_named("wireguard"), Mesh(bed, SCENARIO), "wireguard")
+
+
+def tried(grid: GridMesh, monkeypatch: pytest.MonkeyPatch) -> NatRecord:
+    """One try, of which only the watching is made."""
+    monkeypatch.setattr(
+        nat_grid, "_measured", lambda grid, _pair, record, _keep: nat_grid._watched(grid, record)
+    )
+    return nat_grid._tried(grid, PAIR, lambda _pair, _text: "")
+
+
+@pytest.mark.parametrize(
+    ("error", "found"), [(DIED, Found.NOTHING), (GONE, Found.BROKEN), (OVER, Found.BROKEN)]
+)
+def test_only_a_program_that_does_not_start_is_no_path(
+    error: VpnmeshError, found: Found, grid: GridMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that cannot be reached, on whichever of them, or a lease that is over leaves the cell unmeasured."""
+    monkeypatch.setattr(nat_grid, "run_stages", failing(error))
+    record = tried(grid, monkeypatch)
+    assert (record.found, str(error) in record.reason) == (found, True)
