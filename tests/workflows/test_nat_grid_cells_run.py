@@ -1,5 +1,6 @@
 """What the NAT grid makes of errors, without a testbed: what is no fault of a solution never counts against it."""
 
+import signal
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,10 @@ from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.nat_grid import Found, NatPair, NatRecord
 from vpnmesh.study.scenarios import scenario_named
-from workflows.run import nat_grid
+from workflows.run import nat, nat_grid
 from workflows.run.hosts import HostsFailedError
+from workflows.run.interrupts import InterruptedRunError
+from workflows.run.nat import routers_removed
 from workflows.run.nat_grid import GridMesh
 
 PAIR = NatPair(NatKind.NONE, NatKind.SYMMETRIC)
@@ -58,3 +61,37 @@ def test_only_a_program_that_does_not_start_is_no_path(
     monkeypatch.setattr(nat_grid, "run_stages", failing(error))
     record = tried(grid, monkeypatch)
     assert (record.found, str(error) in record.reason) == (found, True)
+
+
+def test_a_signal_while_routers_are_taken_away_leaves_nothing_there(
+    grid: GridMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The routers go all the same, and so does the solution; then the signal counts."""
+    done: list[str] = []
+
+    def set_kinds(_site: object, _kinds: object) -> None:
+        done.append("routers")
+        if len(done) == 1:
+            raise InterruptedRunError(signal.SIGINT)
+
+    monkeypatch.setattr(nat_grid, "set_kinds", set_kinds)
+    monkeypatch.setattr(nat_grid, "take_off", lambda *_: done.append("solution"))
+    with pytest.raises(InterruptedRunError):
+        nat_grid._removed(grid.site, grid.solution, grid.mesh)
+    assert done == ["routers", "routers", "solution"]
+
+
+def test_a_firewall_whose_routers_stay_keeps_what_it_was_to_undo(
+    grid: GridMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never given back, so that it takes them away by itself; each try to do so is told."""
+    lost = HostsFailedError("set_nat_kinds", {"firewall": NodeUnreachableError("firewall", "gone")})
+    grid.site.lease = SimpleNamespace(unclean=set[str]())  # type: ignore[assignment]
+    monkeypatch.setattr(nat_grid, "take_off", lambda *_: None)
+    monkeypatch.setattr(nat, "run_on", failing(lost))
+    nat_grid._removed(grid.site, grid.solution, grid.mesh)
+    assert (grid.site.lease.unclean, grid.site.complaints) == ({"firewall"}, [str(lost)])  # type: ignore[union-attr]
+    grid.site.lease.unclean.clear()  # type: ignore[union-attr]
+    with routers_removed(grid.site):
+        pass
+    assert grid.site.lease.unclean == {"firewall"}  # type: ignore[union-attr]

@@ -16,8 +16,7 @@ from workflows.run import clock
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
 from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
-from workflows.run.interrupts import to_its_end
-from workflows.run.provision import Provisioned, hold_again, provisioned
+from workflows.run.provision import Provisioned, carried_out, hold_again, provisioned
 from workflows.run.site import Site
 
 BEFORE_S, HOLD_S = 4.0, 10.0
@@ -192,5 +191,6 @@ def _watched(site: Site, deployed: Provisioned, event: Event, timing: Timing, do
             raise error.first from error
         raise
     finally:
-        to_its_end(happening.clear)
+        if interrupt := carried_out(site, happening.clear):
+            raise interrupt
     return _Watched(course.marks[0], results[pair.client].result)

@@ -7,11 +7,12 @@ from ipaddress import IPv4Address
 
 import tasks
 from tasks.firewall.registry import driver_of
-from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall.nat_kinds import NatKind, shown_addresses
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, disproofs
 from vpnmesh.firewall.nftables import is_linux_router
 from workflows.run.hosts import run_on
+from workflows.run.provision import carried_out
 from workflows.run.site import Site
 
 WAIT_S, PATIENT_S = 1.2, 8.0
@@ -55,10 +56,9 @@ def routers_removed(site: Site) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            run_on(site.nr, [site.testbed.firewall.name], tasks.clear_nat_kinds)
-        except VpnmeshError as error:
-            site.complaints.append(str(error))
+        firewall = site.testbed.firewall.name
+        if interrupt := carried_out(site, lambda: run_on(site.nr, [firewall], tasks.clear_nat_kinds)):
+            raise interrupt
 
 
 def prove_kinds(site: Site, kinds: Mapping[str, NatKind]) -> NatProof:

@@ -34,7 +34,7 @@ from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.lease import keep_lease
 from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
-from workflows.run.provision import firewall_policy, mesh_statuses, save_logs, take_off
+from workflows.run.provision import carried_out, firewall_policy, mesh_statuses, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
 from workflows.run.undoing import promise
@@ -79,10 +79,19 @@ def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
             save_logs(site)
             raise
         finally:
-            # behind a router a node would not reach what it has to sign off from
-            with contextlib.suppress(VpnmeshError):
-                set_kinds(site, {})
-            take_off(site, solution, Mesh(site.testbed, scenario))
+            _removed(site, solution, Mesh(site.testbed, scenario))
+
+
+def _removed(site: Site, solution: Solution, mesh: Mesh) -> None:
+    """Take all off, though a signal comes meanwhile."""
+    interrupt = None
+    try:
+        # behind a router a node would not reach what it has to sign off from
+        interrupt = carried_out(site, lambda: set_kinds(site, {}))
+    finally:
+        take_off(site, solution, mesh)
+    if interrupt:
+        raise interrupt
 
 
 def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:

@@ -238,7 +238,7 @@ def take_off(site: Site, solution: Solution, mesh: Mesh) -> None:
         # each node that is clean now has nothing more of the scenario to undo
         lambda: promise(site),
     )
-    interrupts = [interrupt for step in steps if (interrupt := _carried_out(site, step))]
+    interrupts = [interrupt for step in steps if (interrupt := carried_out(site, step))]
     if interrupts:
         raise interrupts[0]
 
@@ -270,8 +270,12 @@ def taken_by_another(site: Site) -> str:
     return ""
 
 
-def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError | None:
-    """Make the step; one that a signal cut is made once more, for only the first signal cuts, and that is returned."""
+def carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError | None:
+    """Make a step of cleaning up; what it could not do is a complaint, and its nodes keep what they were to undo.
+
+    One that a signal cut is made once more, for only the first signal cuts, and that is returned: to be raised at the
+    end.
+    """
     try:
         step()
     except VpnmeshError as error:
@@ -279,7 +283,7 @@ def _carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError 
         if site.lease is not None and isinstance(error, HostsFailedError):
             site.lease.unclean |= set(error.errors)
     except InterruptedRunError as interrupt:
-        _carried_out(site, step)
+        carried_out(site, step)
         return interrupt
     return None
 
