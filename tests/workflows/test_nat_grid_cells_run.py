@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_only_a_program_that_does_not_start_is_no_path(
     monkeypatch.setattr(nat_grid, "run_stages", failing(error))
     record = tried(grid, monkeypatch)
     assert (record.found, str(error) in record.reason) == (found, True)
+
+
+def test_a_cell_that_ended_after_its_lease_is_not_measured(
+    grid: GridMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was found: a node may have taken its router or its tunnel away meanwhile."""
+    grid.site.lease = SimpleNamespace(keep=lambda: None, prove=failing(OVER))  # type: ignore[assignment]
+    monkeypatch.setattr(
+        nat_grid, "_measured", lambda _grid, _pair, record, _keep: replace(record, found=Found.DIRECT)
+    )
+    record = nat_grid._tried(grid, PAIR, lambda _pair, _text: "")
+    assert (record.found, record.reason) == (Found.BROKEN, str(OVER))
 
 
 def test_a_signal_while_routers_are_taken_away_leaves_nothing_there(

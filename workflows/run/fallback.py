@@ -16,6 +16,7 @@ from workflows.run import clock
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
 from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
+from workflows.run.lease import lease_over
 from workflows.run.provision import Provisioned, carried_out, hold_again, provisioned
 from workflows.run.site import Site
 
@@ -106,6 +107,8 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
             watched = _watched(site, deployed, one.event, timing, doing)
             for name, text in watched.said.items():
                 keep(f"{one.name}/{name}", text)
+            if over := lease_over(site):
+                raise over
             return one.record(
                 Outcome.MEASURED,
                 data_plane=deployed.data_plane,

@@ -32,7 +32,7 @@ from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
-from workflows.run.lease import keep_lease
+from workflows.run.lease import keep_lease, lease_over
 from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
 from workflows.run.provision import carried_out, firewall_policy, mesh_statuses, save_logs, take_off
 from workflows.run.requirements import require
@@ -134,6 +134,8 @@ def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
         record = replace(record, found=Found.UNPROVEN if unproven else Found.BROKEN, reason=str(error))
     except VpnmeshError as error:
         record = replace(record, reason=str(error))
+    if over := lease_over(grid.site):
+        record = replace(record, found=Found.BROKEN, reason=str(over))
     return replace(record, seconds=round(time.monotonic() - began, 1))
 
 
