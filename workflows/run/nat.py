@@ -1,16 +1,18 @@
 """Nodes put behind kinds of NAT on the firewall, and the proof by packets that they are."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import tasks
 from tasks.firewall.registry import driver_of
-from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.errors import CheckError, InputError, UnavailableError
 from vpnmesh.firewall.nat_kinds import NatKind, shown_addresses
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, disproofs
 from vpnmesh.firewall.nftables import is_linux_router
+from vpnmesh.host import roaming
+from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
 from workflows.run.provision import carried_out
 from workflows.run.site import Site
@@ -40,6 +42,15 @@ def refuse_without_router(site: Site) -> None:
         raise UnavailableError(
             f"{firewall.name}: {driver_of(firewall).name} cannot make kinds of NAT, nftables can"
         )
+
+
+def refuse_cut_off(testbed: Testbed, names: Iterable[str]) -> None:
+    """InputError names a node of these that is logged in to on the way that a router would close."""
+    for name in names:
+        if why := roaming.cannot_roam(testbed.node(name)):
+            raise InputError(
+                "--inventory", f"{why}, and is put behind NAT", "give it another management_interface"
+            )
 
 
 def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
