@@ -17,7 +17,7 @@ examples:
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -102,6 +102,7 @@ def main(
     site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
     intents = [of_lease(site), of_nat_kinds(site), *(of_scenario(site, one) for one in scenarios)]
+    files = replace(files, secrets=site.secrets)
     refuse_without_router(site)
     refuse_cut_off(testbed, _hidden(testbed, missing))
     files.prepare()
@@ -134,8 +135,8 @@ def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, c
         with deployed(site, name, scenario) as grid:
             for number, pair in enumerate(pairs, 1):
                 record = measure_cell(grid, pair, files.keeper(name))
-                files.add(record)
-                console.print(f"{number:3}/{len(pairs)} {told(record)}", highlight=False)
+                kept = files.add(record)
+                console.print(f"{number:3}/{len(pairs)} {told(kept)}", highlight=False)
     except InterruptedRunError:
         raise
     except UnavailableError as error:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from inventory.load import BUILT_IN
 from vpnmesh.errors import InputError
 from vpnmesh.firewall.nat_kinds import NatKind
+from vpnmesh.plan import Secret
 from vpnmesh.reference.nat_promises import products
 from vpnmesh.study.nat_grid import Found, NatRecord, line_of
 from workflows import nat_grid
@@ -128,3 +129,30 @@ def test_a_line_that_a_kill_left_half_is_written_over(tmp_path: Path) -> None:
     files.add(record(Found.RELAY))
     assert [one.found for one in files.read().values()] == [Found.RELAY]
     assert len((tmp_path / "cells.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_a_character_that_a_kill_cut_in_two_is_written_over(tmp_path: Path) -> None:
+    """And a whole line without its end was not written either: the next one follows the last that was."""
+    files = GridFiles(tmp_path)
+    files.prepare()
+    files.add(record(Found.DIRECT))
+    for half in ('{"solution":"\u00e9'.encode()[:-1], line_of(record(Found.RELAY)).encode()):
+        with (tmp_path / "cells.jsonl").open("ab") as file:
+            file.write(half)
+        assert [one.found for one in files.read().values()] == [Found.DIRECT]
+        files.add(record(Found.DIRECT))
+    assert len((tmp_path / "cells.jsonl").read_bytes().splitlines()) == 3
+
+
+def test_what_is_kept_is_for_its_owner_and_without_secrets(tmp_path: Path) -> None:
+    """Reasons are words of programs, and packets are other people's; a separator of lines in them ends no line."""
+    files = GridFiles(tmp_path / "grid", {Secret("hunter2-hunter2")})
+    files.prepare()
+    kept = files.add(replace(record(Found.BROKEN), reason="key hunter2-hunter2 is\u2028wrong"))
+    files.keeper(NAME)(kept.pair, "hunter2-hunter2")
+    files.keep_log(NAME, "a.log", "hunter2-hunter2")
+    there = sorted((tmp_path / "grid").rglob("*"))
+    assert {one.stat().st_mode & 0o777 for one in there if one.is_file()} == {0o600}
+    assert {one.stat().st_mode & 0o777 for one in [tmp_path / "grid", *there] if one.is_dir()} == {0o700}
+    assert not any(b"hunter2" in one.read_bytes() for one in there if one.is_file())
+    assert list(files.read().values()) == [kept]
