@@ -39,6 +39,7 @@ from workflows.run.intents import of_lease, of_nat_kinds, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
+from workflows.run.measured_hosts import MeasuredHosts
 from workflows.run.nat import refuse_cut_off, refuse_without_router
 from workflows.run.nat_grid import deployed, measure_cell, unavailable
 from workflows.run.nat_grid_files import GridFiles
@@ -92,12 +93,14 @@ def main(
 ) -> None:
     """Parse, measure what is missing, and write; see the module's docstring."""
     asked = Asked(_solutions(solutions), _pairs(kinds, pairs))
+    nr, testbed = load(inventory)
+    hosts = MeasuredHosts.of(inventory, testbed)
+    hosts.refuse_others(out, "--out")
     files, console = GridFiles(out), make_console()
     missing = asked.missing(files.read())
     show_plan(console, asked, missing)
     if only_plan:
         return
-    nr, testbed = load(inventory)
     refuse_beside_cluster(testbed, "nat_grid")
     site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
@@ -111,6 +114,7 @@ def main(
             refuse_foreign(site)
             may_change(site, inventory, intents)
             with leased(site, f"nat-grid-{run_id(out)}"):
+                hosts.keep(out)
                 for name, wanted in missing.items():
                     measure(site, name, wanted, files, console)
     except InterruptedRunError as interrupt:
