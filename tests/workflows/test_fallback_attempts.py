@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.workflows.test_nat_grid_cells_run import failing
-from vpnmesh.errors import CheckError, NodeUnreachableError
+from vpnmesh.errors import CheckError, NodeUnreachableError, UnavailableError
 from vpnmesh.model import Testbed
 from vpnmesh.study.fallback import Marks, event_named
-from vpnmesh.study.fallback_record import Outcome
+from vpnmesh.study.fallback_record import Outcome, finished
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run import fallback
 from workflows.run.fallback import Asked, Timing
@@ -63,3 +63,14 @@ def test_an_attempt_that_ended_after_its_lease_is_no_figure(
     made = fallback.attempt(site, ONE, Timing(), lambda name, _: kept.append(name), lambda _: None)
     assert (made.outcome, made.stage, made.reason) == (Outcome.FAILED, "lease", str(OVER))
     assert kept == [f"{ONE.name}/sent"]
+
+
+def test_a_missing_program_is_told_apart_from_what_no_solution_can_do(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that going on tries it again."""
+    monkeypatch.setattr(fallback, "hold_again", lambda _: None)
+    monkeypatch.setattr(fallback, "provisioned", failing(UnavailableError("wireguard-go is not installed")))
+    made = fallback.attempt(site, ONE, Timing(), lambda *_: None, lambda _: None)
+    assert (made.outcome, made.stage) == (Outcome.IMPOSSIBLE, "unavailable")
+    assert finished([made]) == frozenset()

@@ -9,7 +9,7 @@ from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import solution_named
 from vpnmesh.study.fallback import BACK_S, Event, Marks, Seen, scenario_of, seen
-from vpnmesh.study.fallback_record import Attempt, Outcome, When
+from vpnmesh.study.fallback_record import UNAVAILABLE, Attempt, Outcome, When
 from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import streams as program
 from workflows.run import clock
@@ -119,7 +119,7 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
     except TestbedHeldError:
         raise
     except UnavailableError as error:
-        return one.record(Outcome.IMPOSSIBLE, reason=str(error))
+        return one.record(Outcome.IMPOSSIBLE, stage=UNAVAILABLE, reason=str(error))
     except VpnmeshError as error:
         return one.record(Outcome.FAILED, stage=stage_of(error, "provision"), reason=str(error))
 
