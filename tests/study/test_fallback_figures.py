@@ -100,6 +100,9 @@ def test_a_stream_that_never_comes_back_is_said_to() -> None:
     once = seen(gone, whole, sent(4000), Marks(MARKS.begun_s, MARKS.done_s, MARKS.ended_s))
     assert (once.udp.silence.came_back, once.udp.undo_silence) == (False, None)
     assert once.tcp.silence.came_back
+    assert once.tcp.lost == 0
+    # what was written for a connection that was dead by then never came, either
+    assert seen(stream(20, 200), stream(20, 50, [(6, 99)]), sent(4000, 1000), MARKS).tcp.lost == 700
 
 
 def test_order_and_copies() -> None:
