@@ -18,7 +18,7 @@ from vpnmesh.study.scenarios import scenario_named
 from workflows.run import nat, nat_grid
 from workflows.run.hosts import HostsFailedError
 from workflows.run.interrupts import InterruptedRunError
-from workflows.run.nat import routers_removed
+from workflows.run.nat import refuse_taken, routers_removed
 from workflows.run.nat_grid import GridMesh
 
 PAIR = NatPair(NatKind.NONE, NatKind.SYMMETRIC)
@@ -108,3 +108,24 @@ def test_a_firewall_whose_routers_stay_keeps_what_it_was_to_undo(
     with routers_removed(grid.site):
         pass
     assert grid.site.lease.unclean == {"firewall"}  # type: ignore[union-attr]
+
+
+def test_an_address_that_somebody_has_is_shown_by_no_router(
+    grid: GridMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On real hosts the firewall asks there first; the nodes of a lab are alone."""
+    asked: list[str] = []
+
+    def run_on(_nr: object, names: list[str], _task: object, *, address: str, count: int) -> Any:
+        asked.append(address)
+        received = count if address == "192.88.99.22" else 0
+        return dict.fromkeys(names, SimpleNamespace(result=SimpleNamespace(received=received)))
+
+    monkeypatch.setattr(nat, "run_on", run_on)
+    refuse_taken(grid.site, ("worker1", "worker2"))
+    assert asked == []
+    monkeypatch.setattr(nat, "emulated", lambda _: False)
+    with pytest.raises(CheckError, match=r"somebody has 192.88.99.22 already, which worker2's router"):
+        refuse_taken(grid.site, ("worker1", "worker2"))
+    assert asked == ["192.88.99.14", "192.88.99.22"]
+    refuse_taken(grid.site, ("worker1",))

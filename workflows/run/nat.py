@@ -14,6 +14,7 @@ from vpnmesh.firewall.nftables import is_linux_router
 from vpnmesh.host import roaming
 from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
+from workflows.run.lab import emulated
 from workflows.run.provision import carried_out
 from workflows.run.site import Site
 
@@ -51,6 +52,22 @@ def refuse_cut_off(testbed: Testbed, names: Iterable[str]) -> None:
             raise InputError(
                 "--inventory", f"{why}, and is put behind NAT", "give it another management_interface"
             )
+
+
+def refuse_taken(site: Site, names: Iterable[str]) -> None:
+    """CheckError where somebody answers at an address that a router of these nodes would show.
+
+    To be asked while there is no router. In a lab nobody but its nodes is there; and where no address is free, the
+    cells themselves say so.
+    """
+    if emulated(site.testbed):
+        return
+    firewall = site.testbed.firewall.name
+    with contextlib.suppress(UnavailableError):
+        for name, shown in shown_addresses(site.testbed, dict.fromkeys(names, NatKind.FULL_CONE)).items():
+            done = run_on(site.nr, [firewall], tasks.ping_address, address=str(shown), count=2)
+            if done[firewall].result.received:
+                raise CheckError("nat", f"somebody has {shown} already, which {name}'s router would show")
 
 
 def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:

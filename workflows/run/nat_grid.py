@@ -33,7 +33,7 @@ from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.lease import keep_lease, lease_over
-from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
+from workflows.run.nat import NatProof, prove_kinds, refuse_taken, require_proof, routers_removed, set_kinds
 from workflows.run.provision import carried_out, firewall_policy, mesh_statuses, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -72,6 +72,7 @@ def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
         try:
             promise(site, solution, mesh)
             set_kinds(site, {})
+            refuse_taken(site, (site.testbed.pairs[0].client, site.testbed.pairs[0].server))
             firewall_policy(site, ALLOW_ALL)
             mesh = run_stages(site, stages_of(solution, mesh), mesh)
             yield GridMesh(site, solution, mesh, name)
