@@ -54,6 +54,7 @@ from workflows.run.intents import of_lease, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
+from workflows.run.measured_hosts import MeasuredHosts
 from workflows.run.options import bad_input_exits_2, split
 from workflows.run.progress import make_console
 from workflows.run.site import Site
@@ -103,6 +104,8 @@ def main(*, inventory: str, only_plan: bool, dry_run: bool, **options: Any) -> N
     study = _Study(inventory, **options)
     console = make_console()
     nr, testbed = load(inventory)
+    if study.resume:
+        MeasuredHosts.of(inventory, testbed).refuse_others(study.resume, "--resume")
     site = Site(nr, testbed, firewall=FirewallRun.of(study.directory))
     store = (FallbackStore.open if study.resume else FallbackStore.new)(study.directory, site.secrets)
     wanted = study.wanted(testbed, store)
@@ -113,6 +116,8 @@ def main(*, inventory: str, only_plan: bool, dry_run: bool, **options: Any) -> N
     try:
         if wanted or dry_run:
             refuse_beside_cluster(testbed, f"--inventory {inventory}")
+            if not dry_run:
+                store.begin()
             with interruptible(nr), lab_for(testbed, console):
                 if dry_run:
                     _show_changes(console, site, wanted, study.made)
@@ -192,7 +197,7 @@ def _carry_out(
     refuse_foreign(site, resumed=again)
     may_change(site, study.inventory, _intents(site, _scenarios(wanted), study.made))
     with leased(site, f"fallback-{run_id(study.directory)}", again=again, seconds=study.lease):
-        store.begin()
+        MeasuredHosts.of(study.inventory, site.testbed).keep(study.directory)
         _measure(console, site, store, wanted, study.timing)
 
 

@@ -16,8 +16,8 @@ examples:
 """  # noqa: D301 - the escape is click's mark for lines that are not to be wrapped
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -26,18 +26,21 @@ from rich.console import Console
 from inventory.load import load
 from vpnmesh.errors import InputError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.nat_kinds import NatKind, kind_named
+from vpnmesh.model import Testbed
 from vpnmesh.reference.nat_promises import product_named, products
 from vpnmesh.solutions import solution_named
-from vpnmesh.study.nat_grid import Found, NatPair, NatRecord, estimate_s, pairs_of
+from vpnmesh.study.nat_grid import NatPair, NatRecord, estimate_s, pairs_of
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.firewall import FirewallRun, run_id
+from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_nat_kinds, of_scenario
 from workflows.run.interrupts import InterruptedRunError, interruptible
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
-from workflows.run.nat import refuse_without_router
+from workflows.run.measured_hosts import MeasuredHosts
+from workflows.run.nat import refuse_cut_off, refuse_without_router
 from workflows.run.nat_grid import deployed, measure_cell, unavailable
 from workflows.run.nat_grid_files import GridFiles
 from workflows.run.options import bad_input_exits_2, split
@@ -77,6 +80,7 @@ class Asked:
 )
 @click.option("--plan", "only_plan", is_flag=True, help="show cells and expected minutes, and change nothing")
 @yes_option
+@beside_option
 @bad_input_exits_2
 def main(
     *,
@@ -89,23 +93,30 @@ def main(
 ) -> None:
     """Parse, measure what is missing, and write; see the module's docstring."""
     asked = Asked(_solutions(solutions), _pairs(kinds, pairs))
+    nr, testbed = load(inventory)
+    hosts = MeasuredHosts.of(inventory, testbed)
+    hosts.refuse_others(out, "--out")
     files, console = GridFiles(out), make_console()
     missing = asked.missing(files.read())
     show_plan(console, asked, missing)
     if only_plan:
         return
-    nr, testbed = load(inventory)
     refuse_beside_cluster(testbed, "nat_grid")
     site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
     intents = [of_lease(site), of_nat_kinds(site), *(of_scenario(site, one) for one in scenarios)]
-    may_change(site, inventory, intents)
+    files = replace(files, secrets=site.secrets)
+    refuse_without_router(site)
+    refuse_cut_off(testbed, _hidden(testbed, missing))
     files.prepare()
     try:
-        with interruptible(nr), lab_for(testbed, console), leased(site, f"nat-grid-{run_id(out)}"):
-            refuse_without_router(site)
-            for name, wanted in missing.items():
-                measure(site, name, wanted, files, console)
+        with interruptible(nr), lab_for(testbed, console):
+            refuse_foreign(site)
+            may_change(site, inventory, intents)
+            with leased(site, f"nat-grid-{run_id(out)}"):
+                hosts.keep(out)
+                for name, wanted in missing.items():
+                    measure(site, name, wanted, files, console)
     except InterruptedRunError as interrupt:
         code = 128 + interrupt.signum
     finally:
@@ -128,8 +139,8 @@ def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, c
         with deployed(site, name, scenario) as grid:
             for number, pair in enumerate(pairs, 1):
                 record = measure_cell(grid, pair, files.keeper(name))
-                files.add(record)
-                console.print(f"{number:3}/{len(pairs)} {told(record)}", highlight=False)
+                kept = files.add(record)
+                console.print(f"{number:3}/{len(pairs)} {told(kept)}", highlight=False)
     except InterruptedRunError:
         raise
     except UnavailableError as error:
@@ -179,8 +190,17 @@ def _known(record: NatRecord | None) -> bool:
 
 
 def _failed(record: NatRecord | None) -> bool:
-    """Whether a cell is missing though it could have been measured."""
-    return record is None or not (record.counts or record.found is Found.UNAVAILABLE)
+    """Whether a cell was not measured, though routers make its kinds; a program may be missing."""
+    return record is None or (record.pair.can_be_made and not record.counts)
+
+
+def _hidden(testbed: Testbed, missing: Mapping[str, Sequence[NatPair]]) -> Iterator[str]:
+    """The nodes that are put behind NAT in any of these cells."""
+    pairs, ends = {pair for wanted in missing.values() for pair in wanted}, testbed.pairs[0]
+    if any(pair.client is not NatKind.NONE for pair in pairs):
+        yield ends.client
+    if any(pair.server is not NatKind.NONE for pair in pairs):
+        yield ends.server
 
 
 def _solutions(listed: str | None) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Nodes behind routers: which address they show, what each router holds, and what probes must show of it."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_others_see_a_free_address_of_the_nodes_own_vlan(bed: Testbed) -> None:
     """So every other node has a route to it; a node without NAT shows itself and gets no router."""
     kinds = {"worker1": NatKind.SYMMETRIC, "worker2": NatKind.NONE}
     assert shown_addresses(bed, kinds) == {"worker1": SHOWN}
+
+
+def test_a_router_shows_no_address_of_a_server_that_all_nodes_use(bed: Testbed) -> None:
+    """Name and time servers stay reachable under every policy."""
+    busy = replace(bed, dns_servers=(SHOWN,), ntp_servers=(SHOWN - 1,))
+    assert shown_addresses(busy, {"worker1": NatKind.SYMMETRIC}) == {"worker1": SHOWN - 2}
 
 
 def test_a_double_nat_hides_its_first_router_behind_the_second(bed: Testbed) -> None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from vpnmesh.host.roaming import cannot_roam, free_address
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.solutions import solution_named
 from vpnmesh.study.fallback import EVENTS, FLOWS_S, Marks, flows, late, scenario_of, seen
-from vpnmesh.study.fallback_record import Attempt, Outcome, When, finished, line_of, newest, read_attempts
+from vpnmesh.study.fallback_record import (
+    UNAVAILABLE,
+    Attempt,
+    Outcome,
+    When,
+    finished,
+    line_of,
+    newest,
+    read_attempts,
+)
 from vpnmesh.study.scenarios import BUILT_IN
 from vpnmesh.tools import streams
 from vpnmesh.tools.streams import Arrival, Sent
@@ -90,6 +100,9 @@ def test_a_stream_that_never_comes_back_is_said_to() -> None:
     once = seen(gone, whole, sent(4000), Marks(MARKS.begun_s, MARKS.done_s, MARKS.ended_s))
     assert (once.udp.silence.came_back, once.udp.undo_silence) == (False, None)
     assert once.tcp.silence.came_back
+    assert once.tcp.lost == 0
+    # what was written for a connection that was dead by then never came, either
+    assert seen(stream(20, 200), stream(20, 50, [(6, 99)]), sent(4000, 1000), MARKS).tcp.lost == 700
 
 
 def test_order_and_copies() -> None:
@@ -127,6 +140,13 @@ def made(outcome: Outcome = Outcome.MEASURED, repetition: int = 1) -> Attempt:
         "nebula", "path-cut", repetition, "2026-01-01T00:00:00+00:00", outcome, "nebula-direct", "userspace",
         when=When.of(MARKS), seen=found if outcome is Outcome.MEASURED else None,
     )  # fmt: skip
+
+
+def test_what_was_missing_may_be_there_now() -> None:
+    """An attempt for which a program was missing is made again; what no solution can do is not."""
+    there = replace(made(Outcome.IMPOSSIBLE), stage=UNAVAILABLE, reason="nebula is not installed")
+    never = replace(made(Outcome.IMPOSSIBLE, 2), reason="it has no relay")
+    assert finished([there, never]) == {never.key}
 
 
 def test_a_study_survives_a_kill(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 
 from vpnmesh.errors import UnavailableError, UnknownNameError
 from vpnmesh.firewall.policy import HTTPS_PORT
+from vpnmesh.host import roaming
 from vpnmesh.model import Node, Testbed
 
 
@@ -155,13 +156,12 @@ def hidden_nodes(testbed: Testbed, kinds: Mapping[str, NatKind]) -> tuple[Hidden
 
 
 def shown_address(testbed: Testbed, node: Node) -> IPv4Address:
-    """The last address of the node's VLAN that nobody has: others reach it on the same way as the node."""
-    vlan = testbed.vlan(node.leg.vid)
-    taken = {vlan.gateway, *(leg.address.ip for one in testbed.nodes for leg in one.legs)}
-    free = [address for address in vlan.prefix.hosts() if address not in taken]
-    if not free:
-        raise UnavailableError(f"{vlan.prefix} has no free address that {node.name}'s router could show")
-    return free[-1]
+    """The last free address of the node's VLAN: others reach it on the same way as the node."""
+    free = roaming.free_address(testbed, node)
+    if free is None:
+        prefix = testbed.vlan(node.leg.vid).prefix
+        raise UnavailableError(f"{prefix} has no free address that {node.name}'s router could show")
+    return free.ip
 
 
 def shown_addresses(testbed: Testbed, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:

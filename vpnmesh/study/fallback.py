@@ -208,7 +208,7 @@ def seen(udp: Sequence[Arrival], tcp: Sequence[Arrival], sent: Sent, marks: Mark
         ),
         TcpSeen(
             written=sent.tcp_written,
-            lost=len(lost_numbers(tcp, max(one.number for one in tcp))),
+            lost=len(lost_numbers(tcp, sent.tcp_written)),
             connections=sent.tcp_connections,
             silence=_first_silence(tcp, marks),
             undo_silence=_second_silence(tcp, marks),

@@ -13,10 +13,12 @@ from vpnmesh.errors import NO_JSON, InputError
 from vpnmesh.study.fallback import Marks, Seen
 
 SCHEMA_VERSION = 1
+UNAVAILABLE = "unavailable"
+"""The stage of an attempt for which something was missing when it was to be made: it may be there now."""
 
 
 class Outcome(StrEnum):
-    """How an attempt ended; one that is impossible need not be made again."""
+    """How an attempt ended; one that is impossible need not be made again, unless something was missing."""
 
     MEASURED = "measured"
     FAILED = "failed"
@@ -106,5 +108,7 @@ def newest(attempts: Iterable[Attempt]) -> list[Attempt]:
 
 
 def finished(attempts: Sequence[Attempt]) -> frozenset[tuple[str, str, int]]:
-    """The keys that need no further attempt; one that failed is tried again."""
-    return frozenset(one.key for one in newest(attempts) if one.outcome is not Outcome.FAILED)
+    """The keys that need no further attempt; one that failed, or for which something was missing, is tried again."""
+    return frozenset(
+        one.key for one in newest(attempts) if one.outcome is not Outcome.FAILED and one.stage != UNAVAILABLE
+    )

@@ -185,7 +185,8 @@ def send(address: str, port: str, limit_s: str, udp_per_s: str, tcp_per_s: str) 
     except EndedError:
         pass
     tcp.ended.set()
-    beside.join(DIAL_S + 1)
+    # timeout(1) kills 2 s after TERM, and a dial may last longer
+    beside.join(1)
     said = {
         "udp_sent": sent,
         "udp_refused": refused,

@@ -9,15 +9,15 @@ from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.solutions import solution_named
 from vpnmesh.study.fallback import BACK_S, Event, Marks, Seen, scenario_of, seen
-from vpnmesh.study.fallback_record import Attempt, Outcome, When
+from vpnmesh.study.fallback_record import UNAVAILABLE, Attempt, Outcome, When
 from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import streams as program
 from workflows.run import clock
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
 from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
-from workflows.run.interrupts import to_its_end
-from workflows.run.provision import Provisioned, hold_again, provisioned
+from workflows.run.lease import lease_over
+from workflows.run.provision import Provisioned, carried_out, hold_again, provisioned
 from workflows.run.site import Site
 
 BEFORE_S, HOLD_S = 4.0, 10.0
@@ -107,6 +107,8 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
             watched = _watched(site, deployed, one.event, timing, doing)
             for name, text in watched.said.items():
                 keep(f"{one.name}/{name}", text)
+            if over := lease_over(site):
+                raise over
             return one.record(
                 Outcome.MEASURED,
                 data_plane=deployed.data_plane,
@@ -117,7 +119,7 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
     except TestbedHeldError:
         raise
     except UnavailableError as error:
-        return one.record(Outcome.IMPOSSIBLE, reason=str(error))
+        return one.record(Outcome.IMPOSSIBLE, stage=UNAVAILABLE, reason=str(error))
     except VpnmeshError as error:
         return one.record(Outcome.FAILED, stage=stage_of(error, "provision"), reason=str(error))
 
@@ -192,5 +194,6 @@ def _watched(site: Site, deployed: Provisioned, event: Event, timing: Timing, do
             raise error.first from error
         raise
     finally:
-        to_its_end(happening.clear)
+        if interrupt := carried_out(site, happening.clear):
+            raise interrupt
     return _Watched(course.marks[0], results[pair.client].result)

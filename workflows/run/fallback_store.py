@@ -29,18 +29,28 @@ class FallbackStore:
     @classmethod
     def new(cls, directory: Path, secrets: AbstractSet[Secret]) -> "FallbackStore":
         """A folder that is not there yet, or is empty; InputError otherwise. Nothing is made before `begin`."""
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        try:
+            taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+        except OSError as error:
+            raise unreadable(directory, error) from error
+        if taken:
             raise InputError(
                 "--out", f"{directory} exists and is not empty", "name a new folder, or --resume it"
             )
         return cls(directory, secrets)
 
     def begin(self) -> None:
-        """Make the folder where it is not there; InputError where that cannot be."""
+        """Make the folder where it is not there; InputError where nothing can be written to it.
+
+        It stays empty until something was measured, so that a command that was refused can be given again.
+        """
         try:
-            make_private(self.directory / "raw")
+            if not self.directory.exists():
+                make_private(self.directory)
         except OSError as error:
             raise InputError("--out", f"{self.directory} cannot be made: {error.strerror}") from error
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            raise InputError("--out", f"{self.directory} cannot be written to", "name another folder")
 
     @classmethod
     def open(cls, directory: Path, secrets: AbstractSet[Secret]) -> "FallbackStore":

@@ -1,17 +1,21 @@
 """Nodes put behind kinds of NAT on the firewall, and the proof by packets that they are."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import tasks
 from tasks.firewall.registry import driver_of
-from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
+from vpnmesh.errors import CheckError, InputError, UnavailableError
 from vpnmesh.firewall.nat_kinds import NatKind, shown_addresses
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, disproofs
 from vpnmesh.firewall.nftables import is_linux_router
+from vpnmesh.host import roaming
+from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
+from workflows.run.lab import emulated
+from workflows.run.provision import carried_out
 from workflows.run.site import Site
 
 WAIT_S, PATIENT_S = 1.2, 8.0
@@ -41,6 +45,31 @@ def refuse_without_router(site: Site) -> None:
         )
 
 
+def refuse_cut_off(testbed: Testbed, names: Iterable[str]) -> None:
+    """InputError names a node of these that is logged in to on the way that a router would close."""
+    for name in names:
+        if why := roaming.cannot_roam(testbed.node(name)):
+            raise InputError(
+                "--inventory", f"{why}, and is put behind NAT", "give it another management_interface"
+            )
+
+
+def refuse_taken(site: Site, names: Iterable[str]) -> None:
+    """CheckError where somebody answers at an address that a router of these nodes would show.
+
+    To be asked while there is no router. In a lab nobody but its nodes is there; and where no address is free, the
+    cells themselves say so.
+    """
+    if emulated(site.testbed):
+        return
+    firewall = site.testbed.firewall.name
+    with contextlib.suppress(UnavailableError):
+        for name, shown in shown_addresses(site.testbed, dict.fromkeys(names, NatKind.FULL_CONE)).items():
+            done = run_on(site.nr, [firewall], tasks.ping_address, address=str(shown), count=2)
+            if done[firewall].result.received:
+                raise CheckError("nat", f"somebody has {shown} already, which {name}'s router would show")
+
+
 def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
     """Put these nodes behind fresh routers; returns by which address others see those that are hidden."""
     # what no router makes is refused before anything is touched
@@ -55,10 +84,9 @@ def routers_removed(site: Site) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            run_on(site.nr, [site.testbed.firewall.name], tasks.clear_nat_kinds)
-        except VpnmeshError as error:
-            site.complaints.append(str(error))
+        firewall = site.testbed.firewall.name
+        if interrupt := carried_out(site, lambda: run_on(site.nr, [firewall], tasks.clear_nat_kinds)):
+            raise interrupt
 
 
 def prove_kinds(site: Site, kinds: Mapping[str, NatKind]) -> NatProof:

@@ -11,6 +11,7 @@ import tasks
 from tasks.nat import HeaderCapture
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes, shown_addresses
+from vpnmesh.host.lease import STAGE
 from vpnmesh.model import Pair, Scenario
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.stages import stages_of
@@ -30,10 +31,10 @@ from vpnmesh.study.nat_grid import (
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
-from workflows.run.hosts import run_on
-from workflows.run.lease import keep_lease
-from workflows.run.nat import NatProof, prove_kinds, require_proof, routers_removed, set_kinds
-from workflows.run.provision import firewall_policy, mesh_statuses, save_logs, take_off
+from workflows.run.hosts import HostsFailedError, run_on, stage_of
+from workflows.run.lease import keep_lease, lease_over
+from workflows.run.nat import NatProof, prove_kinds, refuse_taken, require_proof, routers_removed, set_kinds
+from workflows.run.provision import carried_out, firewall_policy, mesh_statuses, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
 from workflows.run.undoing import promise
@@ -71,6 +72,7 @@ def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
         try:
             promise(site, solution, mesh)
             set_kinds(site, {})
+            refuse_taken(site, (site.testbed.pairs[0].client, site.testbed.pairs[0].server))
             firewall_policy(site, ALLOW_ALL)
             mesh = run_stages(site, stages_of(solution, mesh), mesh)
             yield GridMesh(site, solution, mesh, name)
@@ -78,10 +80,19 @@ def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
             save_logs(site)
             raise
         finally:
-            # behind a router a node would not reach what it has to sign off from
-            with contextlib.suppress(VpnmeshError):
-                set_kinds(site, {})
-            take_off(site, solution, Mesh(site.testbed, scenario))
+            _removed(site, solution, Mesh(site.testbed, scenario))
+
+
+def _removed(site: Site, solution: Solution, mesh: Mesh) -> None:
+    """Take all off, though a signal comes meanwhile."""
+    interrupt = None
+    try:
+        # behind a router a node would not reach what it has to sign off from
+        interrupt = carried_out(site, lambda: set_kinds(site, {}))
+    finally:
+        take_off(site, solution, mesh)
+    if interrupt:
+        raise interrupt
 
 
 def measure_cell(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
@@ -124,6 +135,8 @@ def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
         record = replace(record, found=Found.UNPROVEN if unproven else Found.BROKEN, reason=str(error))
     except VpnmeshError as error:
         record = replace(record, reason=str(error))
+    if over := lease_over(grid.site):
+        record = replace(record, found=Found.BROKEN, reason=str(over))
     return replace(record, seconds=round(time.monotonic() - began, 1))
 
 
@@ -195,6 +208,8 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     except UnavailableError:
         raise
     except VpnmeshError as error:
+        if _of_ours(error):
+            raise
         return replace(record, found=Found.NOTHING, reason=f"it did not start: {error}")
     lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
     if lacking:
@@ -210,6 +225,12 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
         found, reason = path_found(probes, None)
         return replace(record, found=found, reason=reason)
     return _carried(grid, record, probes, statuses)
+
+
+def _of_ours(error: VpnmeshError) -> bool:
+    """Whether it says nothing of the solution: a node that cannot be reached, or a lease that is over."""
+    causes = error.errors.values() if isinstance(error, HostsFailedError) else (error,)
+    return any(isinstance(one, VpnmeshError) and stage_of(one, "") in ("node", STAGE) for one in causes)
 
 
 def _later(before_s: float, ends: Sequence[float | None]) -> float | None:

@@ -1,11 +1,16 @@
 """The folder of a NAT grid: cells as they end, packets of those that are not direct, pictures and a page at the end."""
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
+from vpnmesh.lab.atomic import make_private, open_private, write_atomic
+from vpnmesh.masks import masked
+from vpnmesh.plan import Secret
 from vpnmesh.study.nat_grid import NatPair, NatRecord, line_of, read_lines
 
 CELLS, PAGE = "cells.jsonl", "grid.md"
@@ -15,15 +20,16 @@ Done = Mapping[tuple[str, NatPair], NatRecord]
 
 @dataclass(frozen=True, slots=True)
 class GridFiles:
-    """What is written below one folder."""
+    """What is written below one folder, for its owner alone; secrets are masked in it."""
 
     folder: Path
+    secrets: AbstractSet[Secret] = frozenset()
 
     def prepare(self) -> None:
         """Make the folder, before anything is measured; InputError where that cannot be."""
         try:
-            (self.folder / CAPTURES).mkdir(parents=True, exist_ok=True)
-            (self.folder / CELLS).open("a", encoding="utf-8").close()
+            make_private(self.folder / CAPTURES)
+            open_private(self.folder / CELLS, os.O_APPEND).close()
         except OSError as error:
             raise InputError("--out", f"{self.folder} cannot be written: {error.strerror}") from error
 
@@ -36,29 +42,34 @@ class GridFiles:
             raise unreadable(path, error) from error
         return {(one.solution, one.pair): one for one in read_lines(text, str(path))}
 
-    def add(self, record: NatRecord) -> None:
-        """Append one cell; a line that a killed run left half goes first."""
-        path = self.folder / CELLS
-        text = path.read_text(encoding="utf-8")
-        if text and not text.endswith("\n"):
-            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{line_of(record)}\n")
+    def add(self, record: NatRecord) -> NatRecord:
+        """Append one cell, and return what was written; a line that a killed run left half goes first."""
+        path, kept = self.folder / CELLS, replace(record, reason=masked(record.reason, self.secrets))
+        content = path.read_bytes()
+        # in bytes, for a kill may have cut a character in two
+        if not content.endswith(b"\n") and content:
+            write_atomic(path, content[: content.rfind(b"\n") + 1])
+        with open_private(path, os.O_APPEND) as file:
+            file.write(f"{line_of(kept)}\n".encode())
+        return kept
 
     def keeper(self, solution: str) -> Callable[[NatPair, str], str]:
         """What keeps the packets' headers of that solution's cells."""
 
         def keep(pair: NatPair, text: str) -> str:
             name = f"{CAPTURES}/{solution}-{pair.client}-{pair.server}.txt"
-            (self.folder / name).write_text(text, encoding="utf-8")
+            self._write(name, text)
             return name
 
         return keep
 
     def keep_log(self, solution: str, name: str, text: str) -> None:
         """The end of a daemon's log, from a solution that could not be deployed."""
-        (self.folder / LOGS).mkdir(exist_ok=True)
-        (self.folder / LOGS / f"{solution}-{name}").write_text(text, encoding="utf-8")
+        make_private(self.folder / LOGS)
+        self._write(f"{LOGS}/{solution}-{name}", text)
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomic(self.folder / name, masked(text, self.secrets).encode())
 
     def write_pictures(self, done: Done) -> None:
         """A picture per solution, and the page."""
@@ -66,8 +77,8 @@ class GridFiles:
         from vpnmesh.report import nat_grid  # noqa: PLC0415
 
         for name, records in _by_solution(done).items():
-            (self.folder / f"{name}.svg").write_text(nat_grid.figure(name, records), encoding="utf-8")
-        (self.folder / PAGE).write_text(nat_grid.page(tuple(done.values())), encoding="utf-8")
+            write_atomic(self.folder / f"{name}.svg", nat_grid.figure(name, records).encode())
+        write_atomic(self.folder / PAGE, nat_grid.page(tuple(done.values())).encode())
 
     def summary(self, done: Done) -> str:
         """Where it is, in one line, and how many cells ended how."""

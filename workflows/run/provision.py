@@ -271,9 +271,10 @@ def taken_by_another(site: Site) -> str:
 
 
 def carried_out(site: Site, step: Callable[[], object]) -> InterruptedRunError | None:
-    """Make a step of removing; one that a signal cut is made once more, for only the first cuts, and that is returned.
+    """Make a step of cleaning up; what it could not do is a complaint, and its nodes keep what they were to undo.
 
-    One that failed is a complaint of the site, and its nodes keep what they were to undo.
+    One that a signal cut is made once more, for only the first signal cuts, and that is returned: to be raised at the
+    end.
     """
     try:
         step()
