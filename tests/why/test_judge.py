@@ -142,6 +142,16 @@ def test_a_large_packet_that_dies() -> None:
     assert found.fix.changes[0].undo == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1300")),)
 
 
+def test_a_large_packet_that_dies_where_no_node_can_be_asked() -> None:
+    """The probes told it: it is said without the interface that is to blame."""
+    seen = with_probes(healthy(Path.RELAY), "worker1", sizes={"worker2": (500, 1280)})
+    for name in ("worker1", "worker2", "firewall"):
+        seen = with_state(seen, name, links={})
+    found = only(seen)
+    assert "one of 1280 passes, and no ICMP message" in found.said
+    assert found.evidence[-1].said == "no node of the way could be asked"
+
+
 def test_an_underlay_that_carries_what_the_tunnel_needs_is_no_finding() -> None:
     assert diagnose(with_probes(healthy(), "worker1", sizes={"worker2": (500, 1280, 1360)})) == []
 

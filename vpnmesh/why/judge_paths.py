@@ -221,8 +221,9 @@ def _mtu(seen: Observed) -> Iterator[Finding]:
         if not passed or max(passed) >= needed:
             continue
         chain = _chain(seen, node, peer)
-        least = min(chain, key=lambda place: chain[place])
-        at = f"; {least} has {chain[least]}" if chain[least] < needed else ""
+        # none where no node of the way could be asked
+        narrow = [place for place, mtu in chain.items() if mtu == min(chain.values()) < needed]
+        at = f"; {narrow[0]} has {chain[narrow[0]]}" if narrow else ""
         hidden = "" if mine.told else ", and no ICMP message says so (a black hole)"
         said = f"a packet of {needed} bytes to {peer.underlay} dies, one of {max(passed)} passes{at}{hidden}"
         do = (
