@@ -163,7 +163,8 @@ def _try(
         say("nothing was changed")
         return
     may_change(site, inventory, [fixes_intent(found.findings)])
-    with contextlib.nullcontext() if held else leased(site, RUN), tried(site, *asked, found.findings):
+    trial = tried(site, *asked, found.findings, set_up=held)
+    with contextlib.nullcontext() if held else leased(site, RUN), trial:
         after = why(site, *asked, found.pair)
     for line in compared(found, after):
         say(line)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from inventory.load import load
 from tests.why.seen import MESH, SOLUTION
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import Policy
@@ -70,6 +71,30 @@ def test_the_policy_that_held_comes_back(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(CheckError), tried(bench.site, SOLUTION, MESH, found):
         raise CheckError("task", "no answer")
     assert bench.done == ["policy allow-all", "join", "policy block-udp"]
+
+
+@pytest.mark.parametrize("set_up", [True, False])
+def test_nodes_undo_the_scenario_that_this_run_has_set_up_beside_the_fixes(
+    monkeypatch: pytest.MonkeyPatch, *, set_up: bool
+) -> None:
+    """Before, during and after a try; a mesh that stood before stays, however the run ends."""
+    bench = Bench(monkeypatch)
+    promised: list[set[str]] = []
+
+    def promise(plans: dict[str, Plan]) -> None:
+        steps = (step for plan in plans.values() for step in plan.steps if isinstance(step, Command))
+        promised.append({" ".join(step.argv) for step in steps})
+
+    bench.site = Site(load("lab")[0], MESH.testbed)
+    lease: Any = SimpleNamespace(settings={}, promise=promise)
+    bench.site.lease = lease
+    with tried(bench.site, SOLUTION, MESH, [finding(Fix((change("worker1", "x"),)))], set_up=set_up):
+        bench.done.append("look")
+    assert bench.done == ["worker1 do x", "look", "worker1 undo x"]
+    assert "undo x" in promised[0]
+    assert len(promised) == (2 if set_up else 1)
+    leaving = [any("tailscale" in argv for argv in argvs) for argvs in promised]
+    assert leaving == ([True, True] if set_up else [False])
 
 
 def test_what_cannot_be_taken_back_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
