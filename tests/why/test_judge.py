@@ -1,7 +1,9 @@
 """Every cause is found from what nodes say of it, with evidence and a way out; a healthy pair has none."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path as FilePath
 
 import pytest
 
@@ -24,7 +26,7 @@ from vpnmesh.plan import Command
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.ways import Ways
 from vpnmesh.study.scenarios import scenario_named
-from vpnmesh.why.finding import Cause, Effect, Evidence, Finding, in_order
+from vpnmesh.why.finding import Cause, Effect, Evidence, Finding, in_order, where_it_is
 from vpnmesh.why.judge import diagnose
 from vpnmesh.why.judge_paths import nat_kind
 from vpnmesh.why.observed import CpuUse, Daemon, DropRule, Link, Observed, PodPings, UdpSocket
@@ -139,7 +141,8 @@ def test_a_large_packet_that_dies() -> None:
     assert "a black hole" in found.said
     assert found.fix is not None
     assert found.fix.changes[0].steps == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1500")),)
-    assert found.fix.changes[0].undo == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1300")),)
+    (back,) = found.fix.changes[0].undo
+    assert back == where_it_is("/sys/class/net/vlan30", "ip", "link", "set", "dev", "vlan30", "mtu", "1300")
 
 
 def test_a_large_packet_that_dies_where_no_node_can_be_asked() -> None:
@@ -207,9 +210,30 @@ def test_a_daemon_that_gets_no_processor() -> None:
     assert "ran 2% and waited for a processor 88% of the time" in found.said
     assert "(nice 19, bound to 1 of 2 cores)" in found.said
     assert found.fix is not None
-    assert found.fix.changes[0].undo[0].argv == ("renice", "-n", "19", "-p", "7")  # type: ignore[union-attr]
+    assert found.fix.changes[0].undo[0] == where_it_is("/proc/7", "renice", "-n", "19", "-p", "7")
     # a busy machine is no illness of one of the nodes that share it
     assert diagnose(seen) == []
+
+
+@pytest.mark.parametrize("group", ["", "gone"])
+def test_a_quota_is_lifted_only_where_it_can_be_put_back(group: str, tmp_path: FilePath) -> None:
+    """In version 2 of control groups nothing is offered; a group that is gone by then is nobody's failure."""
+    seen = with_probes(healthy(), "worker2", cpu={f"{DAEMON} 7": CpuUse(0.1, 3.5, 4.0)})
+    folder = f"{tmp_path}/{group}" if group else ""
+    limited = (Daemon(DAEMON, 7, "R", 0, "0-1", replaced=False, quota_pct=2.0, group=folder),)
+    found = only(with_state(seen, "worker2", daemons=limited))
+    assert "its control group allows 2 % of a core" in found.said
+    assert (found.fix is not None) == bool(group)
+    for change in found.fix.changes if found.fix else ():
+        for step in (*change.steps, *change.undo):
+            assert isinstance(step, Command)
+            assert subprocess.run(step.argv, check=False).returncode in step.ok
+
+
+def test_a_step_back_is_made_only_where_its_object_is_left(tmp_path: FilePath) -> None:
+    """An interface or a process that is gone needs none; one that fails still says so."""
+    told = [where_it_is(str(path), "sh", "-c", "exit 7") for path in (tmp_path, tmp_path / "gone")]
+    assert [subprocess.run(one.argv, check=False).returncode for one in told] == [7, 0]
 
 
 @pytest.mark.parametrize(("ahead_s", "effect"), [(3600.0, Effect.RELAYED), (-3.0, Effect.LATER)])

@@ -46,6 +46,13 @@ def test_a_nodes_words_become_its_state() -> None:
     assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
 
 
+def test_a_control_group_that_cannot_be_changed_is_none() -> None:
+    """A quota of version 2 is seen, and has no folder."""
+    line = DAEMONS.splitlines()[1].replace("/sys/fs/cgroup/cpu/x", "-")
+    (found,) = read("", "", "", "", "", f"{line}\n", "", "2\n0.00\n").daemons
+    assert (found.quota_pct, found.group) == (2.0, "")
+
+
 def test_a_node_without_these_tools_has_an_empty_state() -> None:
     """Neither nft nor ethtool nor ss: nothing is known, and nothing is found."""
     found = read("", "", "", "", "", "", "", "2\n0.00\n")

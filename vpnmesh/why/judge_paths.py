@@ -10,7 +10,7 @@ from vpnmesh.model import Node
 from vpnmesh.plan import Command
 from vpnmesh.solutions.ways import Listener
 from vpnmesh.study.checks import right_endpoints
-from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
+from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
 from vpnmesh.why.observed import Observed
 from vpnmesh.why.questions import PORT
 from vpnmesh.why.state_of_path import seen_state
@@ -275,10 +275,11 @@ def _widened(chain: Mapping[str, int], needed: int) -> Fix | None:
 def _mtu_change(place: str, held: int, wanted: int) -> Change:
     node, _, interface = place.partition(" ")
 
-    def command(mtu: int) -> Command:
-        return Command(("ip", "link", "set", "dev", interface, "mtu", str(mtu)))
+    def argv(mtu: int) -> tuple[str, ...]:
+        return "ip", "link", "set", "dev", interface, "mtu", str(mtu)
 
-    return Change(node, (command(wanted),), (command(held),), f"mtu of {interface}: {held} to {wanted}")
+    back = where_it_is(f"/sys/class/net/{interface}", *argv(held))
+    return Change(node, (Command(argv(wanted)),), (back,), f"mtu of {interface}: {held} to {wanted}")
 
 
 def _pods(seen: Observed) -> Iterator[Finding]:

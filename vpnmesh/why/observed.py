@@ -42,7 +42,7 @@ class Daemon:
     """A process of the solution; `state` is a letter of proc(5), `allowed` the list of cores that it may use.
 
     `replaced` says that its program was removed or exchanged since it started. `quota_pct` is what its control group
-    (the folder `group`) allows of one core, None for all.
+    allows of one core, None for all; `group` is the folder in which that can be changed, "" where there is none.
     """
 
     name: str

@@ -49,6 +49,8 @@ for d in /proc/[0-9]*; do
   v1=/sys/fs/cgroup/cpu$(sed -n 's/^[0-9]*:\\(cpu\\|cpu,cpuacct\\)://p' "$d/cgroup")
   v2=/sys/fs/cgroup$(sed -n 's/^0:://p' "$d/cgroup")
   quota=$(cat "$v1/cpu.cfs_quota_us" "$v1/cpu.cfs_period_us" 2> /dev/null || cat "$v2/cpu.max" 2> /dev/null)
+  # only in version 1 a quota is ours to change
+  [ -e "$v1/cpu.cfs_quota_us" ] || v1=-
   set -- $stat
   letter=$1 nice=${17}
   set -- $quota
@@ -217,7 +219,9 @@ def _daemons(text: str) -> tuple[tuple[str, ...], tuple[Daemon, ...]]:
             continue
         pid, letter, nice, cores, quota, group, *program = rest.split(" ", 6)
         replaced = any(one.endswith("(deleted)") for one in program)
-        found.append(Daemon(word, int(pid), letter, int(nice), cores, replaced, _quota_pct(quota), group))
+        found.append(
+            Daemon(word, int(pid), letter, int(nice), cores, replaced, _quota_pct(quota), group.strip("-"))
+        )
     return tuple(lost), tuple(found)
 
 

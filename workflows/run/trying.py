@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import tasks
 from vpnmesh.errors import VpnmeshError
@@ -12,7 +13,7 @@ from vpnmesh.study.changes import Change as Listed
 from vpnmesh.study.changes import ChangeKind
 from vpnmesh.why.finding import Change, Finding
 from workflows.run.agreement import Intent
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import to_its_end
 from workflows.run.provision import firewall_policy, join
 from workflows.run.site import Site
@@ -57,7 +58,7 @@ def tried(
             join(site, solution, mesh)
         yield
     finally:
-        to_its_end(lambda: _take_back(site, undo, held))
+        to_its_end(lambda: _take_back(site, changes, held))
         if set_up:
             _carried_out(site, lambda: promise(site, solution, mesh))
 
@@ -76,18 +77,23 @@ def _apply(site: Site, plans: Mapping[str, Plan]) -> None:
         run_on(site.nr, list(plans), tasks.make_changes, plans=dict(plans))
 
 
-def _take_back(site: Site, undo: Mapping[str, Plan], held: str) -> None:
-    _carried_out(site, lambda: _apply(site, undo))
+def _take_back(site: Site, changes: Sequence[Change], held: str) -> None:
+    """Every step by itself, in the opposite order: one that fails keeps none of the others from being made."""
+    for change in reversed(changes):
+        for step in change.undo:
+            _carried_out(site, partial(_apply, site, {change.node: Plan((step,), change.diff)}))
     if held:
         _carried_out(site, lambda: firewall_policy(site, held))
 
 
 def _carried_out(site: Site, step: Callable[[], object]) -> None:
-    """Make one step of the way back; where it fails the others are made all the same."""
+    """Make one step of the way back; where it fails, its node is to undo by itself, and is not given back."""
     try:
         step()
     except VpnmeshError as error:
         site.complaints.append(f"a fix that was tried could not be taken back: {error}")
+        if site.lease is not None and isinstance(error, HostsFailedError):
+            site.lease.unclean |= set(error.errors)
 
 
 def policy_that_holds(site: Site) -> str:
