@@ -261,9 +261,17 @@ def test_a_service_that_has_ended() -> None:
     assert (found.cause, found.where) == (Cause.DAEMON, "relay")
 
 
-def rule(packets: int) -> DropRule:
+def rule(packets: int, text: str = "udp dport 41641 drop") -> DropRule:
     """A rule that has dropped so many."""
-    return DropRule("inet", "mine", "input", 4, "udp dport 41641 drop", packets)
+    return DropRule("inet", "mine", "input", 4, text, packets)
+
+
+@pytest.mark.parametrize("text", ["drop", '{"xt": {"name": "limit"}} drop', 'ip saddr {"prefix": {}} drop'])
+def test_no_rule_is_tried_around_by_one_that_lets_more_pass(text: str) -> None:
+    """Where it cannot be written which packets it drops: the finding says where it is, and that is all."""
+    before, after = (with_state(healthy(), "worker2", rules=(rule(packets, text),)) for packets in (5, 12))
+    found = only(replace(after, before=before.after, pods=PodPings(pings(0), pings(0))))
+    assert (found.cause, found.fix) == (Cause.RULE, None)
 
 
 def test_a_firewall_rule_counts_only_where_packets_are_missed() -> None:

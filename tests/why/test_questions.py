@@ -26,6 +26,12 @@ def read(*texts: str) -> NodeState:
     return asked.read(said)
 
 
+def match(protocol: str, field: str, right: object) -> dict[str, object]:
+    """A rule's match of a packet's field, as nft tells it."""
+    left = {"payload": {"protocol": protocol, "field": field}}
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
 def test_a_nodes_words_become_its_state() -> None:
     found = read(json.dumps(LINKS), ETHTOOL, json.dumps(NFT), SS, TCP, DAEMONS, ROUTES, MACHINE)
     assert found.links["eth0"].mtu == 1500
@@ -44,6 +50,25 @@ def test_a_nodes_words_become_its_state() -> None:
     assert found.daemons[0].cores == 3
     assert found.routes == {"192.88.99.18": "eth0"}
     assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([{"xt": {"type": "match", "name": "comment"}}], '{"xt": {"type": "match", "name": "comment"}} drop'),
+        ([{"limit": {"rate": 5}}, {"log": {"prefix": "x"}}], '{"limit": {"rate": 5}} drop'),
+        ([match("ip", "saddr", {"prefix": {"len": 8}})], 'ip saddr {"prefix": {"len": 8}} drop'),
+        ([match("udp", "dport", {"set": [4, {"range": [5, 9]}]})], 'udp dport { 4, {"range": [5, 9]} } drop'),
+        ([{"match": {"op": "<", "left": {"payload": {}}, "right": 1}}], '{"payload": {}} < 1 drop'),
+        ([match("udp", "dport", 41641)], "udp dport 41641 drop"),
+    ],
+)  # fmt: skip
+def test_nothing_that_narrows_a_rule_is_left_out(parts: list[object], said: str) -> None:
+    """What is not written as nft writes it is JSON: its rule is not taken for a wider one."""
+    expr = [*parts, {"counter": {"packets": 1}}, {"drop": None}]
+    rule = {"family": "ip", "table": "t", "chain": "c", "handle": 3, "expr": expr}
+    found = read("", "", json.dumps({"nftables": [{"rule": rule}]}), "", "", "", "", "2\n0.00\n")
+    assert [one.text for one in found.rules] == [said]
 
 
 def test_a_control_group_that_cannot_be_changed_is_none() -> None:

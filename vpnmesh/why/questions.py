@@ -31,6 +31,8 @@ SIZES = (1500, 1450, 1400, 1360, 1280, 500)
 OFFLOADS = ("tcp-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload")
 _ANY_EXIT = tuple(range(256))
 _VERDICTS = ("drop", "reject")
+_DECIDES_NOTHING = ("counter", "comment", "log", *_VERDICTS)
+"""Parts of a rule that say nothing of which packets it is for."""
 
 # constant scripts; names, interfaces and addresses are arguments
 _OFFLOADS = 'for i in "$@"; do echo "@link $i"; ethtool -k "$i" 2> /dev/null; done; true'
@@ -165,18 +167,29 @@ def _rules(text: str) -> Iterator[DropRule]:
 
 
 def _words(part: Mapping[str, Any]) -> str:
-    """A match as nft writes it, as far as this needs to be read by a person."""
+    """A match as nft writes it; whatever else decides which packets are meant is JSON, so that it is not left out."""
     match = part.get("match")
     if not isinstance(match, dict):
-        return ""
-    left, right = match["left"], match["right"]
-    payload, meta = left.get("payload", {}), left.get("meta", {})
-    subject = f"{payload['protocol']} {payload['field']}" if payload else _meta(meta.get("key", ""))
-    values = right.get("set", right) if isinstance(right, dict) else right
-    if isinstance(values, list):
-        values = "{ " + ", ".join(map(str, values)) + " }"
+        return " ".join(json.dumps({key: said}) for key, said in part.items() if key not in _DECIDES_NOTHING)
     operator = "" if match.get("op") in ("==", "in") else f" {match.get('op')}"
-    return f"{subject or json.dumps(left)}{operator} {values}"
+    return f"{_subject(match['left'])}{operator} {_values(match['right'])}"
+
+
+def _subject(left: Mapping[str, Any]) -> str:
+    payload, meta = left.get("payload", {}), left.get("meta", {})
+    if "protocol" in payload:
+        return f"{payload['protocol']} {payload['field']}"
+    return _meta(meta.get("key", "")) or json.dumps(left)
+
+
+def _values(right: object) -> str:
+    """A value, or several; a prefix, a range or whatever else is no plain one stays JSON."""
+    values = right.get("set", right) if isinstance(right, dict) else right
+    if isinstance(values, dict):
+        return json.dumps(values)
+    if not isinstance(values, list):
+        return str(values)
+    return "{ " + ", ".join(json.dumps(one) if isinstance(one, dict) else str(one) for one in values) + " }"
 
 
 def _meta(key: str) -> str:
