@@ -172,10 +172,32 @@ def test_an_endpoint_in_another_overlay() -> None:
 
 
 def test_a_route_through_another_interface() -> None:
-    found = only(with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}))
+    """It is taken away whole, and comes back whole."""
+    own = f"{SERVER} via 10.9.9.1 dev mgmt0 metric 5"
+    seen = with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}, own_routes=(own,))
+    found = only(seen)
     assert (found.cause, found.effect) == (Cause.ENDPOINT, Effect.SLOW)
     assert found.fix is not None
-    assert found.fix.words == (f"worker1: - route {SERVER} dev mgmt0",)
+    assert found.fix.words == (f"worker1: - route {own}",)
+    (change,) = found.fix.changes
+    assert change.steps == (Command(("ip", "-4", "route", "del", *own.split())),)
+    back = ("ip", "-4", "route", "replace", *own.split())
+    assert change.undo == (where_it_is("/sys/class/net/mgmt0", *back),)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        (),
+        (f"{SERVER} dev eth0",),
+        (f"{SERVER}0 dev mgmt0",),
+        (f"{SERVER} dev mgmt0", f"{SERVER} dev mgmt0 metric 5"),
+    ],
+)
+def test_a_way_that_comes_of_no_route_of_its_own_is_nobodys_to_take_away(own: tuple[str, ...]) -> None:
+    """A subnet's route, a rule's table, or two that could be meant: taking it back would make one that never was."""
+    found = only(with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}, own_routes=own))
+    assert (found.cause, found.fix) == (Cause.ENDPOINT, None)
 
 
 def test_segmentation_that_is_off() -> None:

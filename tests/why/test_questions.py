@@ -49,6 +49,7 @@ def test_a_nodes_words_become_its_state() -> None:
     assert found.daemons == (tailscaled,)
     assert found.daemons[0].cores == 3
     assert found.routes == {"192.88.99.18": "eth0"}
+    assert found.own_routes == ("192.88.99.18 via 192.88.99.9 dev eth0 metric 5",)
     assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
 
 

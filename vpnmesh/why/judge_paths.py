@@ -139,25 +139,33 @@ def _endpoint(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
     route = seen.state(node.name).routes.get(str(peer.underlay))
     if route and route != node.leg.interface:
         said = f"packets to {peer.name} at {peer.underlay} leave by {route}, not by {node.leg.interface}"
-        do = f"take that route away: ip route del {peer.underlay} dev {route}"
+        own = _own_route(seen, node, peer, route)
+        do = f"take that route away: ip route del {own}"
+        if not own:
+            do = f"give {peer.underlay} a way by {node.leg.interface} (ip rule and ip route say what leads there)"
         evidence = (Evidence(node.name, f"ip route get {peer.underlay}", f"dev {route}"), *tried)
         down = not seen_state(seen).answered
         effect = Effect.DOWN if down else Effect.SLOW
-        yield Finding(Cause.ENDPOINT, effect, node.name, said, do, evidence, _unroute(node, peer, route))
-
-
-def _unroute(node: Node, peer: Node, route: str) -> Fix:
-    words = (str(peer.underlay), "dev", route)
-    return Fix(
-        (
-            Change(
-                node.name,
-                (Command(("ip", "route", "del", *words)),),
-                (Command(("ip", "route", "replace", *words)),),
-                f"- route {' '.join(words)}",
-            ),
+        yield Finding(
+            Cause.ENDPOINT, effect, node.name, said, do, evidence, _unroute(node, own, route) if own else None
         )
-    )
+
+
+def _own_route(seen: Observed, node: Node, peer: Node, route: str) -> str:
+    """The one route to the peer alone by that interface, whole; "" where the way comes of anything else."""
+    own = [
+        text
+        for text in seen.state(node.name).own_routes
+        if f"{text} ".startswith(f"{peer.underlay} ") and f" dev {route} " in f"{text} "
+    ]
+    return own[0] if len(own) == 1 and "nexthop" not in own[0] else ""
+
+
+def _unroute(node: Node, own: str, route: str) -> Fix:
+    """Take the route away; it comes back with its gateway and all else that it had."""
+    remove = Command(("ip", "-4", "route", "del", *own.split()))
+    back = where_it_is(f"/sys/class/net/{route}", "ip", "-4", "route", "replace", *own.split())
+    return Fix((Change(node.name, (remove,), (back,), f"- route {own}"),))
 
 
 def _listener(seen: Observed, one: Listener) -> Iterator[Finding]:

@@ -36,7 +36,12 @@ _DECIDES_NOTHING = ("counter", "comment", "log", *_VERDICTS)
 
 # constant scripts; names, interfaces and addresses are arguments
 _OFFLOADS = 'for i in "$@"; do echo "@link $i"; ethtool -k "$i" 2> /dev/null; done; true'
-_ROUTES = 'for a in "$@"; do echo "$a $(ip -o route get "$a" 2> /dev/null)"; done; true'
+_ROUTES = """
+for a in "$@"; do
+  echo "$a $(ip -o route get "$a" 2> /dev/null)"
+  ip -4 -o route show exact "$a/32" 2> /dev/null | sed 's/^/@own /'
+done
+"""
 _DAEMONS = """
 run="$1"; shift; names=" $* "
 for f in "$run"/*.pid; do
@@ -116,6 +121,7 @@ def _state(asked: Watched, texts: Sequence[str]) -> dict[str, Any]:
         "sockets": tuple(one for one in _sockets(udp) if one.owner in asked.processes),
         "listening": frozenset(listening),
         "routes": _routes(routes),
+        "own_routes": _own_routes(routes),
         "receive_errors": _receive_errors(snmp),
         "cores": int(cores),
         "load": float(load),
@@ -248,7 +254,13 @@ def _routes(text: str) -> dict[str, str]:
     """The interface that leads to each address."""
     rows = (line.partition(" ") for line in text.splitlines())
     found = {address: re.search(r"\bdev (\S+)", said) for address, _, said in rows}
-    return {address: one[1] for address, one in found.items() if one}
+    return {address: one[1] for address, one in found.items() if one and address != "@own"}
+
+
+def _own_routes(text: str) -> tuple[str, ...]:
+    """Routes to single addresses of these, as `ip route` takes them again: without what it only tells of them."""
+    rows = (line.split()[1:] for line in text.splitlines() if line.startswith("@own "))
+    return tuple(" ".join(word for word in words if word not in ("linkdown", "dead")) for words in rows)
 
 
 def _receive_errors(lines: Iterable[str]) -> int:
