@@ -26,7 +26,7 @@ from vpnmesh.plan import Command
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.ways import Ways
 from vpnmesh.study.scenarios import scenario_named
-from vpnmesh.why.finding import Cause, Effect, Evidence, Finding, in_order, where_it_is
+from vpnmesh.why.finding import INTERFACES, Cause, Effect, Evidence, Finding, in_order, where_it_is
 from vpnmesh.why.judge import diagnose
 from vpnmesh.why.judge_paths import nat_kind
 from vpnmesh.why.observed import CpuUse, Daemon, DropRule, Link, Observed, PodPings, UdpSocket
@@ -142,7 +142,7 @@ def test_a_large_packet_that_dies() -> None:
     assert found.fix is not None
     assert found.fix.changes[0].steps == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1500")),)
     (back,) = found.fix.changes[0].undo
-    assert back == where_it_is("/sys/class/net/vlan30", "ip", "link", "set", "dev", "vlan30", "mtu", "1300")
+    assert back == where_it_is(f"{INTERFACES}/vlan30", "ip", "link", "set", "dev", "vlan30", "mtu", "1300")
 
 
 def test_a_large_packet_that_dies_where_no_node_can_be_asked() -> None:
@@ -182,7 +182,7 @@ def test_a_route_through_another_interface() -> None:
     (change,) = found.fix.changes
     assert change.steps == (Command(("ip", "-4", "route", "del", *own.split())),)
     back = ("ip", "-4", "route", "replace", *own.split())
-    assert change.undo == (where_it_is("/sys/class/net/mgmt0", *back),)
+    assert change.undo == (where_it_is(f"{INTERFACES}/mgmt0", *back),)
 
 
 @pytest.mark.parametrize(

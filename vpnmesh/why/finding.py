@@ -45,6 +45,10 @@ class Evidence:
     said: str
 
 
+INTERFACES = "/proc/sys/net/ipv4/conf"
+"""A folder for each interface: of the network namespace of whoever looks, which /sys need not be of."""
+
+
 def where_it_is(path: str, *argv: str) -> Command:
     """A step of the way back for what may be gone by then: nothing is to be done where that path is not there."""
     return Command(("sh", "-c", '[ -e "$1" ] || exit 0; shift; exec "$@"', "sh", path, *argv))

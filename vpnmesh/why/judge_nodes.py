@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vpnmesh.doctor.judge import MUCH_SKEW_S, TOO_MUCH_SKEW_S
 from vpnmesh.model import Node, NodeKind
 from vpnmesh.plan import Command
-from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
+from vpnmesh.why.finding import INTERFACES, Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, Observed, UdpSocket
 from vpnmesh.why.state_of_path import seen_state
 
@@ -187,7 +187,7 @@ def _offloads(seen: Observed, node: Node) -> Iterator[Finding]:
     change = Change(
         node.name,
         (Command(("ethtool", "-K", interface, *words)),),
-        (where_it_is(f"/sys/class/net/{interface}", "ethtool", "-K", interface, *back),),
+        (where_it_is(f"{INTERFACES}/{interface}", "ethtool", "-K", interface, *back),),
         f"{interface}: {', '.join(short)} on",
     )
     evidence = Evidence(node.name, f"ethtool -k {interface}", ", ".join(f"{name}: off" for name in off))

@@ -10,7 +10,7 @@ from vpnmesh.model import Node
 from vpnmesh.plan import Command
 from vpnmesh.solutions.ways import Listener
 from vpnmesh.study.checks import right_endpoints
-from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
+from vpnmesh.why.finding import INTERFACES, Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
 from vpnmesh.why.observed import Observed
 from vpnmesh.why.questions import PORT
 from vpnmesh.why.state_of_path import seen_state
@@ -164,7 +164,7 @@ def _own_route(seen: Observed, node: Node, peer: Node, route: str) -> str:
 def _unroute(node: Node, own: str, route: str) -> Fix:
     """Take the route away; it comes back with its gateway and all else that it had."""
     remove = Command(("ip", "-4", "route", "del", *own.split()))
-    back = where_it_is(f"/sys/class/net/{route}", "ip", "-4", "route", "replace", *own.split())
+    back = where_it_is(f"{INTERFACES}/{route}", "ip", "-4", "route", "replace", *own.split())
     return Fix((Change(node.name, (remove,), (back,), f"- route {own}"),))
 
 
@@ -286,7 +286,7 @@ def _mtu_change(place: str, held: int, wanted: int) -> Change:
     def argv(mtu: int) -> tuple[str, ...]:
         return "ip", "link", "set", "dev", interface, "mtu", str(mtu)
 
-    back = where_it_is(f"/sys/class/net/{interface}", *argv(held))
+    back = where_it_is(f"{INTERFACES}/{interface}", *argv(held))
     return Change(node, (Command(argv(wanted)),), (back,), f"mtu of {interface}: {held} to {wanted}")
 
 
