@@ -61,6 +61,13 @@ def test_a_relayed_pair_without_any_cause_has_none_either() -> None:
     assert told[-1].startswith("no cause was found")
 
 
+@pytest.mark.parametrize(("mtu", "answered"), [(1230, False), (None, True)])
+def test_a_pod_that_could_not_ping_has_no_answer(mtu: int | None, *, answered: bool) -> None:
+    """Where there is a pod; a node without one was not to ping."""
+    seen = with_state(healthy(pods=None), "worker1", pod_mtu=mtu)
+    assert (seen_state(seen).answered, Diagnosis(PAIR, seen_state(seen), ()).healthy) == (answered, answered)
+
+
 def test_udp_that_does_not_arrive() -> None:
     mapped = without(healthy().probed["worker1"].mapped, "worker2")
     found = only(with_probes(healthy(Path.RELAY), "worker1", mapped=mapped))

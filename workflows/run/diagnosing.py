@@ -52,7 +52,9 @@ def standing(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
     found: dict[tuple[str, str], Text] = {
         (name, key): text for name, one in told.items() for key, text in one.result.items()
     }
-    return mesh.with_published(found)
+    # one whose daemon is dead tells nothing: it is a peer that is not found, and silences no other member's status
+    unknown = {(node.name, key): "" for node in mesh.members for _, key in found}
+    return mesh.with_published({**unknown, **found})
 
 
 def observe(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Observed:
