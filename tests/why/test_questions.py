@@ -8,8 +8,12 @@ import pytest
 
 from tests.why.said import DAEMONS, ETHTOOL, LINKS, MACHINE, NFT, PROBED, ROUTES, SS, TCP
 from tests.why.seen import BED, DAEMON, MESH, PAIR, SOLUTION
+from vpnmesh.doctor.judge import underlay_mtu
 from vpnmesh.errors import ToolError
 from vpnmesh.plan import Command, Completed
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
 from vpnmesh.why import questions
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, UdpSocket
 from vpnmesh.why.questions import Watched
@@ -96,6 +100,15 @@ def test_what_the_program_is_told() -> None:
     assert list(client["stun"]) == [f"{BED.relay.underlay}:3478"]
     assert (relay["sized"], relay["burst"], relay["tcp"], relay["overlay"]) == ([], False, [], "")
     assert set(relay["targets"]) == {"worker1", "worker2", "hypervisor"}
+
+
+@pytest.mark.parametrize("name", SCENARIO_ORDER)
+def test_the_size_that_is_judged_is_one_that_was_sent(name: str) -> None:
+    """A path that carries just what its tunnel needs is not told to be too small by the next size that passes."""
+    mesh = Mesh(BED, scenario_named(name))
+    solution = solution_named(mesh.scenario.solution)
+    asked = questions.asked_of(mesh, solution, PAIR, "worker1", ("worker1", "worker2"), "")
+    assert underlay_mtu(mesh.scenario) in asked["sizes"]
 
 
 def test_what_the_program_prints() -> None:

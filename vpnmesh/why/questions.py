@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from vpnmesh.doctor.judge import underlay_mtu
 from vpnmesh.errors import ToolError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.pods import VXLAN, pod_mtu
@@ -27,7 +28,7 @@ PROBE_S = 6.0
 RELAYED_PROBE_S = 3.0
 """The same where a scenario relays: there no answer is what is to be expected, in every run."""
 SIZES = (1500, 1450, 1400, 1360, 1280, 500)
-"""Packets in bytes that are tried between the two ends."""
+"""Packets in bytes that are tried between the two ends, beside the one that the scenario needs."""
 OFFLOADS = ("tcp-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload")
 _ANY_EXIT = tuple(range(256))
 _VERDICTS = ("drop", "reject")
@@ -293,7 +294,7 @@ def asked_of(
         "targets": others,
         "data": {peer: port} if end and port and peer in others else {},
         "sized": [peer] if end and peer in others else [],
-        "sizes": list(SIZES),
+        "sizes": sorted({*SIZES, underlay_mtu(mesh.scenario)}, reverse=True),
         "overlay": overlay,
         "overlay_sizes": [mesh.scenario.tunnel_mtu or mesh.scenario.pod_mtu] if through else [],
         "tcp": sorted({where[one] for one in needed if one.protocol is Protocol.TCP}),
