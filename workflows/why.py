@@ -64,10 +64,14 @@ RUN = "why"
 @scenario_file
 @click.option("--set-up", is_flag=True, help="set --scenario up for this, and remove it afterwards")
 @click.option("--try", "trying", is_flag=True, help="apply what can be fixed, look again, and take it back")
-@click.option("--json", "as_json", is_flag=True, help="only JSON on stdout")
+@click.option("--json", "as_json", is_flag=True, help="only JSON on stdout; with --try the rest on stderr")
 @beside_option
 @yes_option
-@click.option("--dry-run", is_flag=True, help="with --try: show what would be changed, and change nothing")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="with --try: show what would be changed, and change nothing",
+)
 @bad_input_exits_2
 def main(  # noqa: PLR0913 - click hands over each option by itself
     client: str,
@@ -86,6 +90,10 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     chosen = known.catalogue.named(scenario, "--scenario") if scenario else None
     if set_up and chosen is None:
         raise InputError("--set-up", "does not say which scenario", "add --scenario NAME")
+    if dry_run and (set_up or not trying):
+        raise InputError(
+            "--dry-run", "is of --try on a mesh that stands", "add --try, and leave --set-up out"
+        )
     site = Site(*load(inventory))
     pair = _pair(site, client, server)
     code = HEALTHY
@@ -97,8 +105,8 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
             found = why(site, solution, mesh, pair)
             _show(found, as_json=as_json)
             code = HEALTHY if found.healthy else FOUND
-            if trying:
-                _try(site, inventory, (solution, mesh), found, dry_run=dry_run, held=set_up)
+            if trying and _planned(found, dry_run=dry_run, err=as_json):
+                _try(site, inventory, (solution, mesh), found, held=set_up, err=as_json)
     except InterruptedRunError as interrupt:
         code = 128 + interrupt.signum
     finally:
@@ -148,25 +156,29 @@ def _show(found: Diagnosis, *, as_json: bool) -> None:
         say(line)
 
 
-def _try(
-    site: Site, inventory: str, asked: tuple[Solution, Mesh], found: Diagnosis, *, dry_run: bool, held: bool
-) -> None:
-    """Show the plan; unless it is a dry run, carry it out, look again, and take it back."""
+def _planned(found: Diagnosis, *, dry_run: bool, err: bool) -> bool:
+    """Show the plan, on stderr beside JSON; returns whether it is to be carried out."""
     plan = plan_lines(found.findings)
     if not plan:
-        say("nothing of this can be tried by itself")
-        return
-    say("to be tried, and taken back:")
-    for line in plan:
-        say(f"  {line}")
+        say("nothing of this can be tried by itself", err=err)
+        return False
+    for line in ("to be tried, and taken back:", *(f"  {one}" for one in plan)):
+        say(line, err=err)
     if dry_run:
-        say("nothing was changed")
-        return
+        say("nothing was changed", err=err)
+    return not dry_run
+
+
+def _try(
+    site: Site, inventory: str, asked: tuple[Solution, Mesh], found: Diagnosis, *, held: bool, err: bool
+) -> None:
+    """Carry the plan out, look again, take it back, and say what became of it."""
     may_change(site, inventory, [fixes_intent(found.findings)])
-    with contextlib.nullcontext() if held else leased(site, RUN), tried(site, *asked, found.findings):
+    trial = tried(site, *asked, found.findings, set_up=held)
+    with contextlib.nullcontext() if held else leased(site, RUN), trial:
         after = why(site, *asked, found.pair)
     for line in compared(found, after):
-        say(line)
+        say(line, err=err)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ ETHTOOL = (
 DAEMONS = (
     "@lost derper\ntailscaled 7 S 19 0,2-3 2000/100000 /sys/fs/cgroup/cpu/x /usr/bin/tailscaled (deleted)\n"
 )
-ROUTES = "192.88.99.18 192.88.99.18 via 192.88.99.9 dev eth0 src 192.88.99.10 uid 0\n192.88.99.2 \n"
+ROUTES = (
+    "192.88.99.18 192.88.99.18 via 192.88.99.9 dev eth0 src 192.88.99.10 uid 0\n"
+    "@own 192.88.99.18 via 192.88.99.9 dev eth0 metric 5 linkdown \n192.88.99.2 \n"
+)
 MACHINE = (
     "4\n1.50\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdp: 9 0 0 9 6 0\n"
 )

@@ -1,7 +1,9 @@
 """Every cause is found from what nodes say of it, with evidence and a way out; a healthy pair has none."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path as FilePath
 
 import pytest
 
@@ -24,7 +26,7 @@ from vpnmesh.plan import Command
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.ways import Ways
 from vpnmesh.study.scenarios import scenario_named
-from vpnmesh.why.finding import Cause, Effect, Evidence, Finding, in_order
+from vpnmesh.why.finding import INTERFACES, Cause, Effect, Evidence, Finding, in_order, where_it_is
 from vpnmesh.why.judge import diagnose
 from vpnmesh.why.judge_paths import nat_kind
 from vpnmesh.why.observed import CpuUse, Daemon, DropRule, Link, Observed, PodPings, UdpSocket
@@ -57,6 +59,13 @@ def test_a_relayed_pair_without_any_cause_has_none_either() -> None:
     assert diagnose(seen) == []
     told = list(lines(Diagnosis(PAIR, seen_state(seen), ())))
     assert told[-1].startswith("no cause was found")
+
+
+@pytest.mark.parametrize(("mtu", "answered"), [(1230, False), (None, True)])
+def test_a_pod_that_could_not_ping_has_no_answer(mtu: int | None, *, answered: bool) -> None:
+    """Where there is a pod; a node without one was not to ping."""
+    seen = with_state(healthy(pods=None), "worker1", pod_mtu=mtu)
+    assert (seen_state(seen).answered, Diagnosis(PAIR, seen_state(seen), ()).healthy) == (answered, answered)
 
 
 def test_udp_that_does_not_arrive() -> None:
@@ -139,7 +148,18 @@ def test_a_large_packet_that_dies() -> None:
     assert "a black hole" in found.said
     assert found.fix is not None
     assert found.fix.changes[0].steps == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1500")),)
-    assert found.fix.changes[0].undo == (Command(("ip", "link", "set", "dev", "vlan30", "mtu", "1300")),)
+    (back,) = found.fix.changes[0].undo
+    assert back == where_it_is(f"{INTERFACES}/vlan30", "ip", "link", "set", "dev", "vlan30", "mtu", "1300")
+
+
+def test_a_large_packet_that_dies_where_no_node_can_be_asked() -> None:
+    """The probes told it: it is said without the interface that is to blame."""
+    seen = with_probes(healthy(Path.RELAY), "worker1", sizes={"worker2": (500, 1280)})
+    for name in ("worker1", "worker2", "firewall"):
+        seen = with_state(seen, name, links={})
+    found = only(seen)
+    assert "one of 1280 passes, and no ICMP message" in found.said
+    assert found.evidence[-1].said == "no node of the way could be asked"
 
 
 def test_an_underlay_that_carries_what_the_tunnel_needs_is_no_finding() -> None:
@@ -159,10 +179,32 @@ def test_an_endpoint_in_another_overlay() -> None:
 
 
 def test_a_route_through_another_interface() -> None:
-    found = only(with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}))
+    """It is taken away whole, and comes back whole."""
+    own = f"{SERVER} via 10.9.9.1 dev mgmt0 metric 5"
+    seen = with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}, own_routes=(own,))
+    found = only(seen)
     assert (found.cause, found.effect) == (Cause.ENDPOINT, Effect.SLOW)
     assert found.fix is not None
-    assert found.fix.words == (f"worker1: - route {SERVER} dev mgmt0",)
+    assert found.fix.words == (f"worker1: - route {own}",)
+    (change,) = found.fix.changes
+    assert change.steps == (Command(("ip", "-4", "route", "del", *own.split())),)
+    back = ("ip", "-4", "route", "replace", *own.split())
+    assert change.undo == (where_it_is(f"{INTERFACES}/mgmt0", *back),)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        (),
+        (f"{SERVER} dev eth0",),
+        (f"{SERVER}0 dev mgmt0",),
+        (f"{SERVER} dev mgmt0", f"{SERVER} dev mgmt0 metric 5"),
+    ],
+)
+def test_a_way_that_comes_of_no_route_of_its_own_is_nobodys_to_take_away(own: tuple[str, ...]) -> None:
+    """A subnet's route, a rule's table, or two that could be meant: taking it back would make one that never was."""
+    found = only(with_state(healthy(), "worker1", routes={str(SERVER): "mgmt0"}, own_routes=own))
+    assert (found.cause, found.fix) == (Cause.ENDPOINT, None)
 
 
 def test_segmentation_that_is_off() -> None:
@@ -197,9 +239,30 @@ def test_a_daemon_that_gets_no_processor() -> None:
     assert "ran 2% and waited for a processor 88% of the time" in found.said
     assert "(nice 19, bound to 1 of 2 cores)" in found.said
     assert found.fix is not None
-    assert found.fix.changes[0].undo[0].argv == ("renice", "-n", "19", "-p", "7")  # type: ignore[union-attr]
+    assert found.fix.changes[0].undo[0] == where_it_is("/proc/7", "renice", "-n", "19", "-p", "7")
     # a busy machine is no illness of one of the nodes that share it
     assert diagnose(seen) == []
+
+
+@pytest.mark.parametrize("group", ["", "gone"])
+def test_a_quota_is_lifted_only_where_it_can_be_put_back(group: str, tmp_path: FilePath) -> None:
+    """In version 2 of control groups nothing is offered; a group that is gone by then is nobody's failure."""
+    seen = with_probes(healthy(), "worker2", cpu={f"{DAEMON} 7": CpuUse(0.1, 3.5, 4.0)})
+    folder = f"{tmp_path}/{group}" if group else ""
+    limited = (Daemon(DAEMON, 7, "R", 0, "0-1", replaced=False, quota_pct=2.0, group=folder),)
+    found = only(with_state(seen, "worker2", daemons=limited))
+    assert "its control group allows 2 % of a core" in found.said
+    assert (found.fix is not None) == bool(group)
+    for change in found.fix.changes if found.fix else ():
+        for step in (*change.steps, *change.undo):
+            assert isinstance(step, Command)
+            assert subprocess.run(step.argv, check=False).returncode in step.ok
+
+
+def test_a_step_back_is_made_only_where_its_object_is_left(tmp_path: FilePath) -> None:
+    """An interface or a process that is gone needs none; one that fails still says so."""
+    told = [where_it_is(str(path), "sh", "-c", "exit 7") for path in (tmp_path, tmp_path / "gone")]
+    assert [subprocess.run(one.argv, check=False).returncode for one in told] == [7, 0]
 
 
 @pytest.mark.parametrize(("ahead_s", "effect"), [(3600.0, Effect.RELAYED), (-3.0, Effect.LATER)])
@@ -227,9 +290,17 @@ def test_a_service_that_has_ended() -> None:
     assert (found.cause, found.where) == (Cause.DAEMON, "relay")
 
 
-def rule(packets: int) -> DropRule:
+def rule(packets: int, text: str = "udp dport 41641 drop") -> DropRule:
     """A rule that has dropped so many."""
-    return DropRule("inet", "mine", "input", 4, "udp dport 41641 drop", packets)
+    return DropRule("inet", "mine", "input", 4, text, packets)
+
+
+@pytest.mark.parametrize("text", ["drop", '{"xt": {"name": "limit"}} drop', 'ip saddr {"prefix": {}} drop'])
+def test_no_rule_is_tried_around_by_one_that_lets_more_pass(text: str) -> None:
+    """Where it cannot be written which packets it drops: the finding says where it is, and that is all."""
+    before, after = (with_state(healthy(), "worker2", rules=(rule(packets, text),)) for packets in (5, 12))
+    found = only(replace(after, before=before.after, pods=PodPings(pings(0), pings(0))))
+    assert (found.cause, found.fix) == (Cause.RULE, None)
 
 
 def test_a_firewall_rule_counts_only_where_packets_are_missed() -> None:

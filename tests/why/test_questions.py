@@ -8,8 +8,12 @@ import pytest
 
 from tests.why.said import DAEMONS, ETHTOOL, LINKS, MACHINE, NFT, PROBED, ROUTES, SS, TCP
 from tests.why.seen import BED, DAEMON, MESH, PAIR, SOLUTION
+from vpnmesh.doctor.judge import underlay_mtu
 from vpnmesh.errors import ToolError
 from vpnmesh.plan import Command, Completed
+from vpnmesh.solutions import solution_named
+from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.scenarios import SCENARIO_ORDER, scenario_named
 from vpnmesh.why import questions
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, UdpSocket
 from vpnmesh.why.questions import Watched
@@ -24,6 +28,12 @@ def read(*texts: str) -> NodeState:
         for command, text in zip(asked.commands, (*texts, pod), strict=True)
     ]
     return asked.read(said)
+
+
+def match(protocol: str, field: str, right: object) -> dict[str, object]:
+    """A rule's match of a packet's field, as nft tells it."""
+    left = {"payload": {"protocol": protocol, "field": field}}
+    return {"match": {"op": "==", "left": left, "right": right}}
 
 
 def test_a_nodes_words_become_its_state() -> None:
@@ -43,7 +53,34 @@ def test_a_nodes_words_become_its_state() -> None:
     assert found.daemons == (tailscaled,)
     assert found.daemons[0].cores == 3
     assert found.routes == {"192.88.99.18": "eth0"}
+    assert found.own_routes == ("192.88.99.18 via 192.88.99.9 dev eth0 metric 5",)
     assert (found.cores, found.load, found.receive_errors, found.pod_mtu) == (4, 1.5, 6, 1230)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([{"xt": {"type": "match", "name": "comment"}}], '{"xt": {"type": "match", "name": "comment"}} drop'),
+        ([{"limit": {"rate": 5}}, {"log": {"prefix": "x"}}], '{"limit": {"rate": 5}} drop'),
+        ([match("ip", "saddr", {"prefix": {"len": 8}})], 'ip saddr {"prefix": {"len": 8}} drop'),
+        ([match("udp", "dport", {"set": [4, {"range": [5, 9]}]})], 'udp dport { 4, {"range": [5, 9]} } drop'),
+        ([{"match": {"op": "<", "left": {"payload": {}}, "right": 1}}], '{"payload": {}} < 1 drop'),
+        ([match("udp", "dport", 41641)], "udp dport 41641 drop"),
+    ],
+)  # fmt: skip
+def test_nothing_that_narrows_a_rule_is_left_out(parts: list[object], said: str) -> None:
+    """What is not written as nft writes it is JSON: its rule is not taken for a wider one."""
+    expr = [*parts, {"counter": {"packets": 1}}, {"drop": None}]
+    rule = {"family": "ip", "table": "t", "chain": "c", "handle": 3, "expr": expr}
+    found = read("", "", json.dumps({"nftables": [{"rule": rule}]}), "", "", "", "", "2\n0.00\n")
+    assert [one.text for one in found.rules] == [said]
+
+
+def test_a_control_group_that_cannot_be_changed_is_none() -> None:
+    """A quota of version 2 is seen, and has no folder."""
+    line = DAEMONS.splitlines()[1].replace("/sys/fs/cgroup/cpu/x", "-")
+    (found,) = read("", "", "", "", "", f"{line}\n", "", "2\n0.00\n").daemons
+    assert (found.quota_pct, found.group) == (2.0, "")
 
 
 def test_a_node_without_these_tools_has_an_empty_state() -> None:
@@ -63,6 +100,15 @@ def test_what_the_program_is_told() -> None:
     assert list(client["stun"]) == [f"{BED.relay.underlay}:3478"]
     assert (relay["sized"], relay["burst"], relay["tcp"], relay["overlay"]) == ([], False, [], "")
     assert set(relay["targets"]) == {"worker1", "worker2", "hypervisor"}
+
+
+@pytest.mark.parametrize("name", SCENARIO_ORDER)
+def test_the_size_that_is_judged_is_one_that_was_sent(name: str) -> None:
+    """A path that carries just what its tunnel needs is not told to be too small by the next size that passes."""
+    mesh = Mesh(BED, scenario_named(name))
+    solution = solution_named(mesh.scenario.solution)
+    asked = questions.asked_of(mesh, solution, PAIR, "worker1", ("worker1", "worker2"), "")
+    assert underlay_mtu(mesh.scenario) in asked["sizes"]
 
 
 def test_what_the_program_prints() -> None:

@@ -17,18 +17,26 @@ from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.why.judge import diagnose
 from vpnmesh.why.state_of_path import seen_state
 from vpnmesh.why.words import Diagnosis
-from workflows.run import asking_why
+from workflows.run import asking_why, diagnosing
 from workflows.run.asking_why import AskedWhy
 from workflows.run.site import Site
 from workflows.run.store import Store
 
 FOUND = Diagnosis(PAIR, seen_state(healthy()), tuple(diagnose(healthy(skews_s={"worker2": 7200.0}))))
 
+UNANSWERED = [
+    (CheckError("task", "nobody answers"), "task: nobody answers"),
+    (KeyError("wg0"), "KeyError: 'wg0'"),
+]
+"""Errors that are foreseen, and those that are not, with what is said of them."""
+
 
 class Bench:
     """A run's questions, each answered at once with one finding; `asked` counts them."""
 
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, *, error: bool = False) -> None:
+    def __init__(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None
+    ) -> None:
         self.site = Site(None, MESH.testbed)  # type: ignore[arg-type]
         self.site.asks_why = True
         self.store = Store.create(directory)
@@ -39,7 +47,7 @@ class Bench:
     def why(self, *_: Any) -> Diagnosis:
         self.asked += 1
         if self.error:
-            raise CheckError("task", "nobody answers")
+            raise self.error
         return FOUND
 
     def say(self, text: str) -> None:
@@ -106,11 +114,29 @@ def test_a_relayed_scenario_is_asked_about_once_in_a_run(
     assert bench.asked == 1
 
 
-def test_a_question_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path / "run", monkeypatch, error=True)
+@pytest.mark.parametrize(("error", "said"), UNANSWERED)
+def test_a_question_that_fails_ends_nothing(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path / "run", monkeypatch, error)
     bench.failed(Failed("path", "a"))
     assert bench.kept == []
-    assert bench.said == ["headscale-direct worker1>worker2: why could not be asked: task: nobody answers"]
+    assert bench.said == [f"headscale-direct worker1>worker2: why could not be asked: {said}"]
+
+
+@pytest.mark.parametrize(("error", "said"), UNANSWERED)
+def test_a_scenario_that_did_not_come_up_fails_with_its_own_reason(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking why raises nothing: what went wrong with it is a complaint beside that reason."""
+
+    def why(*_: Any) -> Diagnosis:
+        raise error
+
+    monkeypatch.setattr(diagnosing, "why", why)
+    site = Site(None, MESH.testbed, asks_why=True)  # type: ignore[arg-type]
+    diagnosing.ask_why_not_up(site, SOLUTION, MESH)
+    assert site.complaints == [f"why headscale-direct did not come up could not be asked: {said}"]
 
 
 def test_what_was_asked_before_a_scenario_was_removed_is_kept(

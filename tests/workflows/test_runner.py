@@ -3,7 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,16 +16,20 @@ from vpnmesh.cluster.protocol import Cluster, ClusterState, PodState
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.host.pods import pod_network
 from vpnmesh.impairment.netem import NetemEngine
-from vpnmesh.model import Condition, Scenario, Testbed
+from vpnmesh.model import Cell, Condition, Pair, Scenario, Testbed
 from vpnmesh.plan import Secret
 from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Mesh
 from vpnmesh.study.matrix import MatrixPlan, plan_matrix
+from vpnmesh.study.outcome import Failed
 from vpnmesh.study.profiles import PROFILES
+from vpnmesh.study.record import Record
+from vpnmesh.study.visits import Job
 from workflows.run import cluster as run_cluster
 from workflows.run import runner
 from workflows.run.cluster import RaisedCluster
 from workflows.run.deploying import SetUp
+from workflows.run.measure import Attempt
 from workflows.run.progress import RunProgress
 from workflows.run.provision import Provisioned
 from workflows.run.runner import MatrixRun
@@ -153,3 +159,32 @@ def test_a_foreign_pod_fails_the_conditions_that_it_may_have_disturbed(
     assert len(rows) == plan.repetitions
     assert {row.stage for row in rows} == {"foreign"}
     assert {f"pod default/web on {bed.client.name}" in str(row.reason) for row in rows} == {True}
+
+
+def test_nobody_is_asked_why_before_all_that_was_measured_beside_it_is_kept(
+    plan: MatrixPlan, bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that cuts the questions after the first pair's failure costs no result of another pair."""
+    pairs = (bed.pairs[0], Pair(bed.pairs[0].server, bed.pairs[0].client))
+    cells = [Cell("native-1450", "none", "tcp", pair) for pair in pairs]
+    store = Store.create(tmp_path / "run")
+    kept_when_asked: list[int] = []
+
+    def measure(_context: Any, attempt: Attempt, *_: Any) -> tuple[Record, None]:
+        return Record(attempt.cell, 1, Failed("path", "no answer"), datetime.now(UTC), visit=1), None
+
+    def failed(*_: Any) -> None:
+        kept_when_asked.append(len(store.repetitions))
+
+    for name in ("keep_lease", "keep_policy"):
+        monkeypatch.setattr(runner, name, lambda *_: None)
+    monkeypatch.setattr(runner, "require_standing", lambda *_: (None, None))
+    monkeypatch.setattr(runner, "measure", measure)
+    matrix = MatrixRun(Site(None, bed), plan, store, NetemEngine())  # type: ignore[arg-type]
+    matrix._why = SimpleNamespace(failed=failed)  # type: ignore[assignment]
+    context: Any = SimpleNamespace(deployed=SimpleNamespace(scenario=plan.catalogue.named("native-1450")))
+    jobs = [Job(cell, (1,)) for cell in cells]
+    visit: Any = SimpleNamespace(scenario="native-1450", number=1)
+    progress: Any = SimpleNamespace(doing=print, advance=print, finished=print)
+    matrix._batch(context, visit, jobs, dict.fromkeys(pairs), progress)  # type: ignore[arg-type]
+    assert kept_when_asked == [2, 2]

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from inventory.load import load
 from tests.why.seen import MESH, SOLUTION
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import Policy
 from vpnmesh.plan import Command, Plan
 from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
 from workflows.run import trying
+from workflows.run.hosts import HostsFailedError
 from workflows.run.site import Site
 from workflows.run.trying import fixes_intent, policy_that_holds, tried
 
@@ -49,7 +51,7 @@ class Bench:
             if isinstance(step, Command)
         ]
         if self.broken in said:
-            raise CheckError("task", "broken")
+            raise HostsFailedError("make_changes", {names[0]: CheckError("task", "broken")})
         self.done += said
         return {}
 
@@ -72,12 +74,46 @@ def test_the_policy_that_held_comes_back(monkeypatch: pytest.MonkeyPatch) -> Non
     assert bench.done == ["policy allow-all", "join", "policy block-udp"]
 
 
-def test_what_cannot_be_taken_back_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("set_up", [True, False])
+def test_nodes_undo_the_scenario_that_this_run_has_set_up_beside_the_fixes(
+    monkeypatch: pytest.MonkeyPatch, *, set_up: bool
+) -> None:
+    """Before, during and after a try; a mesh that stood before stays, however the run ends."""
     bench = Bench(monkeypatch)
-    bench.broken = "worker1 undo x"
-    with tried(bench.site, SOLUTION, MESH, [finding(Fix((change("worker1", "x"),)))]):
-        pass
-    assert bench.site.complaints == ["a fix that was tried could not be taken back: task: broken"]
+    promised: list[set[str]] = []
+
+    def promise(plans: dict[str, Plan]) -> None:
+        steps = (step for plan in plans.values() for step in plan.steps if isinstance(step, Command))
+        promised.append({" ".join(step.argv) for step in steps})
+
+    bench.site = Site(load("lab")[0], MESH.testbed)
+    lease: Any = SimpleNamespace(settings={}, promise=promise)
+    bench.site.lease = lease
+    with tried(bench.site, SOLUTION, MESH, [finding(Fix((change("worker1", "x"),)))], set_up=set_up):
+        bench.done.append("look")
+    assert bench.done == ["worker1 do x", "look", "worker1 undo x"]
+    assert "undo x" in promised[0]
+    assert len(promised) == (2 if set_up else 1)
+    leaving = [any("tailscale" in argv for argv in argvs) for argvs in promised]
+    assert leaving == ([True, True] if set_up else [False])
+
+
+def test_what_cannot_be_taken_back_is_said_and_the_rest_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Steps of the same node and of others, and the policy; the node keeps its lease, and undoes by itself."""
+    bench = Bench(monkeypatch)
+    bench.broken = "worker1 undo y"
+    lease: Any = SimpleNamespace(promise=lambda _: None, unclean=set())
+    bench.site = Site(load("lab")[0], MESH.testbed, lease=lease)
+    changes = (change("worker2", "a"), change("worker1", "x"), change("worker1", "y"))
+    with tried(bench.site, SOLUTION, MESH, [finding(Fix(changes, policy="allow-all"))]):
+        bench.done.clear()
+    assert bench.done == ["worker1 undo x", "worker2 undo a", "policy allow-all"]
+    assert bench.site.complaints == [
+        "a fix that was tried could not be taken back: make_changes: worker1: task: broken"
+    ]
+    assert lease.unclean == {"worker1"}
 
 
 def test_the_policy_that_holds_is_the_one_that_would_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from vpnmesh.plan import Step
+from vpnmesh.plan import Command, Step
 
 
 class Effect(StrEnum):
@@ -43,6 +43,15 @@ class Evidence:
     node: str
     command: str
     said: str
+
+
+INTERFACES = "/proc/sys/net/ipv4/conf"
+"""A folder for each interface: of the network namespace of whoever looks, which /sys need not be of."""
+
+
+def where_it_is(path: str, *argv: str) -> Command:
+    """A step of the way back for what may be gone by then: nothing is to be done where that path is not there."""
+    return Command(("sh", "-c", '[ -e "$1" ] || exit 0; shift; exec "$@"', "sh", path, *argv))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vpnmesh.doctor.judge import MUCH_SKEW_S, TOO_MUCH_SKEW_S
 from vpnmesh.model import Node, NodeKind
 from vpnmesh.plan import Command
-from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
+from vpnmesh.why.finding import INTERFACES, Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
 from vpnmesh.why.observed import CpuUse, Daemon, NodeState, Observed, UdpSocket
 from vpnmesh.why.state_of_path import seen_state
 
@@ -63,7 +63,7 @@ def _daemons(seen: Observed, name: str) -> Iterator[Finding]:
 
 def _hung(seen: Observed, name: str, one: Daemon) -> Finding:
     resume = Command(("kill", "-CONT", str(one.pid)), ok=(0, 1))
-    stop = Command(("kill", "-STOP", str(one.pid)), ok=(0, 1))
+    stop = where_it_is(f"/proc/{one.pid}", "kill", "-STOP", str(one.pid))
     fix = (
         Fix((Change(name, (resume,), (stop,), f"kill -CONT {one.pid} ({one.name})"),))
         if one.state in "Tt"
@@ -125,7 +125,7 @@ def _cpu_evidence(node: Node, key: str, use: CpuUse, state: NodeState) -> tuple[
 
 
 def _freed(node: Node, daemon: Daemon | None, state: NodeState) -> Fix | None:
-    """Lift niceness and affinity, and the way back to both."""
+    """Lift niceness, affinity and quota, and the way back; None where nothing of that can be lifted by itself."""
     if daemon is None or not _limits(daemon, state):
         return None
     pid = str(daemon.pid)
@@ -133,21 +133,22 @@ def _freed(node: Node, daemon: Daemon | None, state: NodeState) -> Fix | None:
     bound = daemon.cores < state.cores
     do = [Command(("renice", "-n", "0", "-p", pid))] if daemon.nice > 0 else []
     do += [Command(("taskset", "-acp", every, pid))] if bound else []
-    undo = [Command(("renice", "-n", str(daemon.nice), "-p", pid), ok=(0, 1))] if daemon.nice > 0 else []
-    undo += [Command(("taskset", "-acp", daemon.allowed, pid), ok=(0, 1))] if bound else []
+    there = f"/proc/{pid}"
+    undo = [where_it_is(there, "renice", "-n", str(daemon.nice), "-p", pid)] if daemon.nice > 0 else []
+    undo += [where_it_is(there, "taskset", "-acp", daemon.allowed, pid)] if bound else []
     diff = f"{daemon.name}: nice {daemon.nice} to 0, cores {daemon.allowed} to {every}"
-    if daemon.quota_pct is not None:
+    if daemon.quota_pct is not None and daemon.group:
         do.append(_quota(daemon, "-1"))
         undo.append(_quota(daemon, '$(( $(cat "$1/cpu.cfs_period_us") * $2 / 100000 ))'))
         diff += f", no limit of {daemon.quota_pct:g} % by its control group"
-    return Fix((Change(node.name, tuple(do), tuple(undo), diff),))
+    return Fix((Change(node.name, tuple(do), tuple(undo), diff),)) if do else None
 
 
 def _quota(daemon: Daemon, value: str) -> Command:
-    """Set what its control group allows (version 1 of control groups; it fails on version 2, and then says so)."""
+    """Set what its control group allows, in version 1 of control groups; nothing where the group is gone by then."""
     millis = str(round(1000 * (daemon.quota_pct or 0)))
-    script = f'echo "{value}" > "$1/cpu.cfs_quota_us"'
-    return Command(("sh", "-c", script, "sh", daemon.group, millis), ok=(0, 1))
+    script = f'[ ! -e "$1/cpu.cfs_quota_us" ] || echo "{value}" > "$1/cpu.cfs_quota_us"'
+    return Command(("sh", "-c", script, "sh", daemon.group, millis))
 
 
 def _drops(seen: Observed, node: Node) -> Iterator[Finding]:
@@ -186,7 +187,7 @@ def _offloads(seen: Observed, node: Node) -> Iterator[Finding]:
     change = Change(
         node.name,
         (Command(("ethtool", "-K", interface, *words)),),
-        (Command(("ethtool", "-K", interface, *back)),),
+        (where_it_is(f"{INTERFACES}/{interface}", "ethtool", "-K", interface, *back),),
         f"{interface}: {', '.join(short)} on",
     )
     evidence = Evidence(node.name, f"ethtool -k {interface}", ", ".join(f"{name}: off" for name in off))

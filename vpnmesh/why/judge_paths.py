@@ -10,7 +10,7 @@ from vpnmesh.model import Node
 from vpnmesh.plan import Command
 from vpnmesh.solutions.ways import Listener
 from vpnmesh.study.checks import right_endpoints
-from vpnmesh.why.finding import Cause, Change, Effect, Evidence, Finding, Fix
+from vpnmesh.why.finding import INTERFACES, Cause, Change, Effect, Evidence, Finding, Fix, where_it_is
 from vpnmesh.why.observed import Observed
 from vpnmesh.why.questions import PORT
 from vpnmesh.why.state_of_path import seen_state
@@ -139,25 +139,33 @@ def _endpoint(seen: Observed, node: Node, peer: Node) -> Iterator[Finding]:
     route = seen.state(node.name).routes.get(str(peer.underlay))
     if route and route != node.leg.interface:
         said = f"packets to {peer.name} at {peer.underlay} leave by {route}, not by {node.leg.interface}"
-        do = f"take that route away: ip route del {peer.underlay} dev {route}"
+        own = _own_route(seen, node, peer, route)
+        do = f"take that route away: ip route del {own}"
+        if not own:
+            do = f"give {peer.underlay} a way by {node.leg.interface} (ip rule and ip route say what leads there)"
         evidence = (Evidence(node.name, f"ip route get {peer.underlay}", f"dev {route}"), *tried)
         down = not seen_state(seen).answered
         effect = Effect.DOWN if down else Effect.SLOW
-        yield Finding(Cause.ENDPOINT, effect, node.name, said, do, evidence, _unroute(node, peer, route))
-
-
-def _unroute(node: Node, peer: Node, route: str) -> Fix:
-    words = (str(peer.underlay), "dev", route)
-    return Fix(
-        (
-            Change(
-                node.name,
-                (Command(("ip", "route", "del", *words)),),
-                (Command(("ip", "route", "replace", *words)),),
-                f"- route {' '.join(words)}",
-            ),
+        yield Finding(
+            Cause.ENDPOINT, effect, node.name, said, do, evidence, _unroute(node, own, route) if own else None
         )
-    )
+
+
+def _own_route(seen: Observed, node: Node, peer: Node, route: str) -> str:
+    """The one route to the peer alone by that interface, whole; "" where the way comes of anything else."""
+    own = [
+        text
+        for text in seen.state(node.name).own_routes
+        if f"{text} ".startswith(f"{peer.underlay} ") and f" dev {route} " in f"{text} "
+    ]
+    return own[0] if len(own) == 1 and "nexthop" not in own[0] else ""
+
+
+def _unroute(node: Node, own: str, route: str) -> Fix:
+    """Take the route away; it comes back with its gateway and all else that it had."""
+    remove = Command(("ip", "-4", "route", "del", *own.split()))
+    back = where_it_is(f"{INTERFACES}/{route}", "ip", "-4", "route", "replace", *own.split())
+    return Fix((Change(node.name, (remove,), (back,), f"- route {own}"),))
 
 
 def _listener(seen: Observed, one: Listener) -> Iterator[Finding]:
@@ -221,8 +229,9 @@ def _mtu(seen: Observed) -> Iterator[Finding]:
         if not passed or max(passed) >= needed:
             continue
         chain = _chain(seen, node, peer)
-        least = min(chain, key=lambda place: chain[place])
-        at = f"; {least} has {chain[least]}" if chain[least] < needed else ""
+        # none where no node of the way could be asked
+        narrow = [place for place, mtu in chain.items() if mtu == min(chain.values()) < needed]
+        at = f"; {narrow[0]} has {chain[narrow[0]]}" if narrow else ""
         hidden = "" if mine.told else ", and no ICMP message says so (a black hole)"
         said = f"a packet of {needed} bytes to {peer.underlay} dies, one of {max(passed)} passes{at}{hidden}"
         do = (
@@ -274,10 +283,11 @@ def _widened(chain: Mapping[str, int], needed: int) -> Fix | None:
 def _mtu_change(place: str, held: int, wanted: int) -> Change:
     node, _, interface = place.partition(" ")
 
-    def command(mtu: int) -> Command:
-        return Command(("ip", "link", "set", "dev", interface, "mtu", str(mtu)))
+    def argv(mtu: int) -> tuple[str, ...]:
+        return "ip", "link", "set", "dev", interface, "mtu", str(mtu)
 
-    return Change(node, (command(wanted),), (command(held),), f"mtu of {interface}: {held} to {wanted}")
+    back = where_it_is(f"{INTERFACES}/{interface}", *argv(held))
+    return Change(node, (Command(argv(wanted)),), (back,), f"mtu of {interface}: {held} to {wanted}")
 
 
 def _pods(seen: Observed) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class Daemon:
     """A process of the solution; `state` is a letter of proc(5), `allowed` the list of cores that it may use.
 
     `replaced` says that its program was removed or exchanged since it started. `quota_pct` is what its control group
-    (the folder `group`) allows of one core, None for all.
+    allows of one core, None for all; `group` is the folder in which that can be changed, "" where there is none.
     """
 
     name: str
@@ -76,7 +76,8 @@ class NodeState:
     """What a node holds at one moment.
 
     `offloads` are those of its interfaces, each on or off, without those that cannot be changed; `routes` say which
-    interface leads to an address; `lost_services` are ours whose process is gone; `listening` are `udp 3478` and alike.
+    interface leads to an address, `own_routes` are those of the main table to one address alone; `lost_services` are
+    ours whose process is gone; `listening` are `udp 3478` and alike.
     """
 
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class NodeState:
     sockets: tuple[UdpSocket, ...] = ()
     listening: frozenset[str] = frozenset()
     routes: Mapping[str, str] = field(default_factory=dict)
+    own_routes: tuple[str, ...] = ()
     receive_errors: int = 0
     cores: int = 1
     load: float = 0.0

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from vpnmesh.doctor.judge import underlay_mtu
 from vpnmesh.errors import ToolError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.pods import VXLAN, pod_mtu
@@ -27,14 +28,21 @@ PROBE_S = 6.0
 RELAYED_PROBE_S = 3.0
 """The same where a scenario relays: there no answer is what is to be expected, in every run."""
 SIZES = (1500, 1450, 1400, 1360, 1280, 500)
-"""Packets in bytes that are tried between the two ends."""
+"""Packets in bytes that are tried between the two ends, beside the one that the scenario needs."""
 OFFLOADS = ("tcp-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload")
 _ANY_EXIT = tuple(range(256))
 _VERDICTS = ("drop", "reject")
+_DECIDES_NOTHING = ("counter", "comment", "log", *_VERDICTS)
+"""Parts of a rule that say nothing of which packets it is for."""
 
 # constant scripts; names, interfaces and addresses are arguments
 _OFFLOADS = 'for i in "$@"; do echo "@link $i"; ethtool -k "$i" 2> /dev/null; done; true'
-_ROUTES = 'for a in "$@"; do echo "$a $(ip -o route get "$a" 2> /dev/null)"; done; true'
+_ROUTES = """
+for a in "$@"; do
+  echo "$a $(ip -o route get "$a" 2> /dev/null)"
+  ip -4 -o route show exact "$a/32" 2> /dev/null | sed 's/^/@own /'
+done
+"""
 _DAEMONS = """
 run="$1"; shift; names=" $* "
 for f in "$run"/*.pid; do
@@ -49,6 +57,8 @@ for d in /proc/[0-9]*; do
   v1=/sys/fs/cgroup/cpu$(sed -n 's/^[0-9]*:\\(cpu\\|cpu,cpuacct\\)://p' "$d/cgroup")
   v2=/sys/fs/cgroup$(sed -n 's/^0:://p' "$d/cgroup")
   quota=$(cat "$v1/cpu.cfs_quota_us" "$v1/cpu.cfs_period_us" 2> /dev/null || cat "$v2/cpu.max" 2> /dev/null)
+  # only in version 1 a quota is ours to change
+  [ -e "$v1/cpu.cfs_quota_us" ] || v1=-
   set -- $stat
   letter=$1 nice=${17}
   set -- $quota
@@ -112,6 +122,7 @@ def _state(asked: Watched, texts: Sequence[str]) -> dict[str, Any]:
         "sockets": tuple(one for one in _sockets(udp) if one.owner in asked.processes),
         "listening": frozenset(listening),
         "routes": _routes(routes),
+        "own_routes": _own_routes(routes),
         "receive_errors": _receive_errors(snmp),
         "cores": int(cores),
         "load": float(load),
@@ -163,18 +174,29 @@ def _rules(text: str) -> Iterator[DropRule]:
 
 
 def _words(part: Mapping[str, Any]) -> str:
-    """A match as nft writes it, as far as this needs to be read by a person."""
+    """A match as nft writes it; whatever else decides which packets are meant is JSON, so that it is not left out."""
     match = part.get("match")
     if not isinstance(match, dict):
-        return ""
-    left, right = match["left"], match["right"]
-    payload, meta = left.get("payload", {}), left.get("meta", {})
-    subject = f"{payload['protocol']} {payload['field']}" if payload else _meta(meta.get("key", ""))
-    values = right.get("set", right) if isinstance(right, dict) else right
-    if isinstance(values, list):
-        values = "{ " + ", ".join(map(str, values)) + " }"
+        return " ".join(json.dumps({key: said}) for key, said in part.items() if key not in _DECIDES_NOTHING)
     operator = "" if match.get("op") in ("==", "in") else f" {match.get('op')}"
-    return f"{subject or json.dumps(left)}{operator} {values}"
+    return f"{_subject(match['left'])}{operator} {_values(match['right'])}"
+
+
+def _subject(left: Mapping[str, Any]) -> str:
+    payload, meta = left.get("payload", {}), left.get("meta", {})
+    if "protocol" in payload:
+        return f"{payload['protocol']} {payload['field']}"
+    return _meta(meta.get("key", "")) or json.dumps(left)
+
+
+def _values(right: object) -> str:
+    """A value, or several; a prefix, a range or whatever else is no plain one stays JSON."""
+    values = right.get("set", right) if isinstance(right, dict) else right
+    if isinstance(values, dict):
+        return json.dumps(values)
+    if not isinstance(values, list):
+        return str(values)
+    return "{ " + ", ".join(json.dumps(one) if isinstance(one, dict) else str(one) for one in values) + " }"
 
 
 def _meta(key: str) -> str:
@@ -217,7 +239,9 @@ def _daemons(text: str) -> tuple[tuple[str, ...], tuple[Daemon, ...]]:
             continue
         pid, letter, nice, cores, quota, group, *program = rest.split(" ", 6)
         replaced = any(one.endswith("(deleted)") for one in program)
-        found.append(Daemon(word, int(pid), letter, int(nice), cores, replaced, _quota_pct(quota), group))
+        found.append(
+            Daemon(word, int(pid), letter, int(nice), cores, replaced, _quota_pct(quota), group.strip("-"))
+        )
     return tuple(lost), tuple(found)
 
 
@@ -231,7 +255,13 @@ def _routes(text: str) -> dict[str, str]:
     """The interface that leads to each address."""
     rows = (line.partition(" ") for line in text.splitlines())
     found = {address: re.search(r"\bdev (\S+)", said) for address, _, said in rows}
-    return {address: one[1] for address, one in found.items() if one}
+    return {address: one[1] for address, one in found.items() if one and address != "@own"}
+
+
+def _own_routes(text: str) -> tuple[str, ...]:
+    """Routes to single addresses of these, as `ip route` takes them again: without what it only tells of them."""
+    rows = (line.split()[1:] for line in text.splitlines() if line.startswith("@own "))
+    return tuple(" ".join(word for word in words if word not in ("linkdown", "dead")) for words in rows)
 
 
 def _receive_errors(lines: Iterable[str]) -> int:
@@ -264,7 +294,7 @@ def asked_of(
         "targets": others,
         "data": {peer: port} if end and port and peer in others else {},
         "sized": [peer] if end and peer in others else [],
-        "sizes": list(SIZES),
+        "sizes": sorted({*SIZES, underlay_mtu(mesh.scenario)}, reverse=True),
         "overlay": overlay,
         "overlay_sizes": [mesh.scenario.tunnel_mtu or mesh.scenario.pod_mtu] if through else [],
         "tcp": sorted({where[one] for one in needed if one.protocol is Protocol.TCP}),

@@ -46,8 +46,9 @@ def _hit(seen: Observed, name: str, rule: DropRule, hits: int) -> Finding:
         )
     else:
         do = f"take it away (nft delete rule {rule.place}), or let the VPN's packets pass before it"
-        # a match that is not read is shown as JSON, and cannot be written again
-        fix = None if '{"' in rule.text else Fix((_passing(name, rule),))
+        # what is not read is shown as JSON and cannot be written again; without a match all packets would pass
+        narrow = " " in rule.text and '{"' not in rule.text
+        fix = Fix((_passing(name, rule),)) if narrow else None
     effect = seen_state(seen).effect
     return Finding(Cause.RULE, effect, name, said, do, (evidence,), fix)
 

@@ -69,10 +69,12 @@ def seen_state(seen: Observed) -> PathState:
         )
         paths.append(path)
     small, full = (seen.pods.small, seen.pods.full) if seen.pods else (None, None)
+    # a pod from which not even a ping could be sent has no answer; where there is none, nothing was to be sent
+    answered = small.received > 0 if small else seen.state(seen.pair.client).pod_mtu is None
     return PathState(
         tuple(said),
         tuple(paths),
-        small is None or small.received > 0,
+        answered,
         full is None or full.received > 0,
         small.rtt_avg_ms if small else None,
         seen.mesh.scenario.path,

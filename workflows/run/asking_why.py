@@ -8,14 +8,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from vpnmesh.errors import VpnmeshError
 from vpnmesh.model import Pair, Path
 from vpnmesh.solutions.protocol import Mesh, Solution
 from vpnmesh.study.journal import FindingShown, PairDiagnosed, of_kind
 from vpnmesh.study.outcome import UNAVAILABLE, Failed
 from vpnmesh.study.record import Record
 from vpnmesh.why.words import Diagnosis, finding_lines, record
-from workflows.run.diagnosing import why
+from workflows.run.diagnosing import in_words, why
 from workflows.run.measure import VisitContext
 from workflows.run.progress import RunProgress
 from workflows.run.site import Site
@@ -91,9 +90,10 @@ class AskedWhy:
         progress.doing(f"{about.scenario}: asking why {about.pair} is as it is")
         try:
             found = why(self.site, solution, mesh, pair)
-        except VpnmeshError as error:
-            # what it was asked for has failed already, and is on record: no answer makes that worse
-            progress.say(f"{about.scenario} {pair}: why could not be asked: {error}")
+        except Exception as error:  # noqa: BLE001
+            # what it was asked for has failed already, and is on record: no answer makes that worse, and neither
+            # does a node's output that nobody foresaw
+            progress.say(f"{about.scenario} {pair}: why could not be asked: {in_words(error)}")
             return
         self._keep(found, about, progress)
 

@@ -35,8 +35,15 @@ def ask_why_not_up(site: Site, solution: Solution, mesh: Mesh) -> None:
         return
     try:
         site.diagnoses.append(why(site, solution, mesh, site.testbed.pairs[0]))
-    except VpnmeshError as error:
-        site.complaints.append(f"why {mesh.scenario.name} did not come up could not be asked: {error}")
+    except Exception as error:  # noqa: BLE001
+        # whatever this is: that the scenario did not come up is what the run goes on with
+        reason = f"why {mesh.scenario.name} did not come up could not be asked: {in_words(error)}"
+        site.complaints.append(reason)
+
+
+def in_words(error: BaseException) -> str:
+    """The error in words; one that is not of our making with its kind."""
+    return str(error) if isinstance(error, VpnmeshError) else f"{type(error).__name__}: {error}"
 
 
 def standing(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
@@ -45,7 +52,9 @@ def standing(site: Site, solution: Solution, mesh: Mesh) -> Mesh:
     found: dict[tuple[str, str], Text] = {
         (name, key): text for name, one in told.items() for key, text in one.result.items()
     }
-    return mesh.with_published(found)
+    # one whose daemon is dead tells nothing: it is a peer that is not found, and silences no other member's status
+    unknown = {(node.name, key): "" for node in mesh.members for _, key in found}
+    return mesh.with_published({**unknown, **found})
 
 
 def observe(site: Site, solution: Solution, mesh: Mesh, pair: Pair) -> Observed:
@@ -88,7 +97,7 @@ def _ask(
         return {}, {name: one.result for name, one in run_on(site.nr, names, task, **parameters).items()}
     except HostsFailedError as error:
         failed = {
-            name: one if isinstance(one, VpnmeshError) else VpnmeshError(f"{type(one).__name__}: {one}")
+            name: one if isinstance(one, VpnmeshError) else VpnmeshError(in_words(one))
             for name, one in error.errors.items()
         }
         return failed, {name: one.result for name, one in error.done.items()}

@@ -234,6 +234,8 @@ class MatrixRun:
             for job, (record, after) in zip(attempts, measured, strict=True):
                 checked[job] = after
                 records[job].append(self._keep(record, progress))
+            # asking takes its time, and may be cut: by then all that was measured is kept
+            for record, _ in measured:
                 self._why.failed(context, record, progress)
         for job in jobs:
             progress.finished(job, records[job])

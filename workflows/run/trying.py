@@ -1,7 +1,8 @@
 """Tries what a diagnosis says: applies the fixes, looks again, and takes them back."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import tasks
 from vpnmesh.errors import VpnmeshError
@@ -12,10 +13,11 @@ from vpnmesh.study.changes import Change as Listed
 from vpnmesh.study.changes import ChangeKind
 from vpnmesh.why.finding import Change, Finding
 from workflows.run.agreement import Intent
-from workflows.run.hosts import run_on
+from workflows.run.hosts import HostsFailedError, run_on
 from workflows.run.interrupts import to_its_end
 from workflows.run.provision import firewall_policy, join
 from workflows.run.site import Site
+from workflows.run.undoing import promise
 
 
 def fixes_intent(findings: Sequence[Finding]) -> Intent:
@@ -33,15 +35,20 @@ def node_changes(findings: Iterable[Finding]) -> list[Change]:
 
 
 @contextlib.contextmanager
-def tried(site: Site, solution: Solution, mesh: Mesh, findings: Sequence[Finding]) -> Iterator[None]:
+def tried(
+    site: Site, solution: Solution, mesh: Mesh, findings: Sequence[Finding], *, set_up: bool = False
+) -> Iterator[None]:
     """Apply every fix of the findings, and take back what can be taken back when this ends, whatever happens.
 
-    Members that were joined once more, and daemons that were started by that, stay so.
+    Members that were joined once more, and daemons that were started by that, stay so. `set_up` says that the mesh
+    is of this run: nodes that hear nothing any more undo it beside the fixes.
     """
     changes = node_changes(findings)
     undo = _plans(changes, back=True)
     held = policy_that_holds(site) if any(one.fix and one.fix.policy for one in findings) else ""
-    if site.lease is not None:
+    if set_up:
+        promise(site, solution, mesh, undo)
+    elif site.lease is not None:
         site.lease.promise({name: undo.get(name, Plan()) for name in site.all_nodes})
     try:
         _apply(site, _plans(changes, back=False))
@@ -51,7 +58,9 @@ def tried(site: Site, solution: Solution, mesh: Mesh, findings: Sequence[Finding
             join(site, solution, mesh)
         yield
     finally:
-        to_its_end(lambda: _take_back(site, undo, held))
+        to_its_end(lambda: _take_back(site, changes, held))
+        if set_up:
+            _carried_out(site, lambda: promise(site, solution, mesh))
 
 
 def _plans(changes: Sequence[Change], *, back: bool) -> dict[str, Plan]:
@@ -68,13 +77,23 @@ def _apply(site: Site, plans: Mapping[str, Plan]) -> None:
         run_on(site.nr, list(plans), tasks.make_changes, plans=dict(plans))
 
 
-def _take_back(site: Site, undo: Mapping[str, Plan], held: str) -> None:
+def _take_back(site: Site, changes: Sequence[Change], held: str) -> None:
+    """Every step by itself, in the opposite order: one that fails keeps none of the others from being made."""
+    for change in reversed(changes):
+        for step in change.undo:
+            _carried_out(site, partial(_apply, site, {change.node: Plan((step,), change.diff)}))
+    if held:
+        _carried_out(site, lambda: firewall_policy(site, held))
+
+
+def _carried_out(site: Site, step: Callable[[], object]) -> None:
+    """Make one step of the way back; where it fails, its node is to undo by itself, and is not given back."""
     try:
-        _apply(site, undo)
-        if held:
-            firewall_policy(site, held)
+        step()
     except VpnmeshError as error:
         site.complaints.append(f"a fix that was tried could not be taken back: {error}")
+        if site.lease is not None and isinstance(error, HostsFailedError):
+            site.lease.unclean |= set(error.errors)
 
 
 def policy_that_holds(site: Site) -> str:
