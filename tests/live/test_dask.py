@@ -301,7 +301,8 @@ def test_when_the_last_worker_of_a_site_is_lost_its_hosts_fail_with_the_reason(
     sites.end(SECOND, signal.SIGKILL)
     run.join(WAIT_S)
     assert found, "the run hangs"
-    assert sorted(found[0].failed_hosts) == [f"{EDGE}-{number}" for number in range(1, HOSTS + 1)]
+    reasons = {name: repr(_error(one)) for name, one in found[0].failed_hosts.items()}
+    assert sorted(reasons) == [f"{EDGE}-{number}" for number in range(1, HOSTS + 1)], reasons
     assert all(isinstance(_error(one), NoDaskWorkerError) for one in found[0].failed_hosts.values())
 
 
