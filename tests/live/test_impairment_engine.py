@@ -212,7 +212,9 @@ def test_the_limit_drops_the_newest(net: Routed, engine: Engine) -> None:
     assert seen["overtaken"] <= may_overtake(engine, 100)
     counters = observe(net, engine, target).counters
     if counters:
-        assert (counters.passed, counters.dropped_limit, counters.max_backlog_packets) == (100, 400, 100)
+        assert (counters.dropped_limit, counters.max_backlog_packets) == (400, 100)
+        # the kernel's own IPv6 packets (neighbours, multicast) pass the engine, too
+        assert 100 <= counters.passed <= 105
 
 
 def test_a_killed_process_lets_nothing_pass(net: Routed, nfqueue: NfqueueEngine) -> None:
