@@ -46,7 +46,8 @@ def test_another_testbeds_lab_is_refused_by_name(tmp_path: Path, monkeypatch: py
     twin = replace(
         BED, name="mine-twin", nodes=tuple(replace(one, name=f"my-{one.name}") for one in BED.nodes)
     )
-    elsewhere = replace(BED, nodes=tuple(replace(one, management="198.18.9.9") for one in BED.nodes))
+    legs = tuple(replace(leg, address=leg.address + 1) for leg in BED.nodes[0].legs)
+    elsewhere = replace(BED, nodes=(replace(BED.nodes[0], legs=legs), *BED.nodes[1:]))
     for up, asked in ((twin, BED), (BED, twin), (elsewhere, BED), (BED, load("lab-8")[1])):
         monkeypatch.setattr("workflows.run.lab.find", lambda up=up: lab_of(up, tmp_path))
         with (
@@ -56,6 +57,15 @@ def test_another_testbeds_lab_is_refused_by_name(tmp_path: Path, monkeypatch: py
             lab_for(asked, Console(quiet=True)),
         ):
             pass
+
+
+def test_a_wrong_management_address_is_no_other_testbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody answers there, which is told of that node; what a killed run left is looked for on the others."""
+    wrong = replace(BED, nodes=(replace(BED.nodes[0], management="198.18.9.9"), *BED.nodes[1:]))
+    monkeypatch.setattr("workflows.run.lab.find", lambda: lab_of(BED, tmp_path))
+    assert lab_up_for(wrong) is not None
 
 
 def test_a_command_that_needs_a_lab_says_so_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,12 @@ def emulated(testbed: Testbed) -> bool:
 
 
 def serves(lab: Lab, testbed: Testbed) -> bool:
-    """Whether this testbed's nodes are that lab's, at the same addresses; a larger lab serves a smaller testbed."""
-    there = {(node.name, node.management, node.underlay) for node in lab.record.nodes}
-    return {(node.name, node.management, str(node.underlay)) for node in testbed.nodes} <= there
+    """Whether this testbed's nodes are that lab's, with the same underlay; a larger lab serves a smaller testbed.
+
+    A wrong management address makes no other testbed: nobody answers there, which is said where the node is asked.
+    """
+    there = {(node.name, node.underlay) for node in lab.record.nodes}
+    return {(node.name, str(node.underlay)) for node in testbed.nodes} <= there
 
 
 def lab_up_for(testbed: Testbed) -> Lab | None:
