@@ -21,6 +21,23 @@ def converge(task: Task, wanted: Fact[Plan], dry_run: bool | None, *, settle_s: 
     return Result(host=task.host, changed=bool(plan), diff=plan.diff)
 
 
+def remove(task: Task, gone: Fact[Plan], dry_run: bool | None, *, settle_s: float) -> Result:
+    """`converge` for what is to be gone, also when somebody else's command still makes some of it.
+
+    A controller that was killed leaves its last command running on the node: what that makes after our look is
+    found by the second look, and removed then.
+    Raises VerifyError if anything is left `settle_s` seconds after the second removal.
+    """
+    here = shell(task)
+    plan = here.gather(gone)
+    if plan and not task.is_dry_run(dry_run):
+        here.change(plan.steps)
+        late = wait_until(lambda: here.gather(gone), settle_s / 4, good=lambda plan: not plan)
+        if late:
+            apply(here, late, gone, settle_s)
+    return Result(host=task.host, changed=bool(plan), diff=plan.diff)
+
+
 def apply(here: Shell, plan: Plan, wanted: Fact[Plan], settle_s: float = 0.0) -> None:
     """Carry the plan out in one round trip, then look again until nothing is left to do."""
     here.change(plan.steps)

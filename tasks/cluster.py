@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from nornir.core.task import Result, Task
 
 from inventory.repeating import repeatable
-from tasks.apply import converge
+from tasks.apply import converge, remove
 from tasks.connection import shell
 from vpnmesh.cluster import foreign
 from vpnmesh.cluster.protocol import Cluster, Installer
@@ -69,4 +69,4 @@ def _ping(address: IPv4Address) -> Fact[Completed]:
 @repeatable
 def leave_cluster(task: Task, installer: Installer, testbed: Testbed, dry_run: bool | None = None) -> Result:
     """Remove everything of the installer from this node."""
-    return converge(task, installer.leave(testbed, testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
+    return remove(task, installer.leave(testbed, testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)

@@ -3,7 +3,7 @@
 from nornir.core.task import Result, Task
 
 from inventory.repeating import repeatable
-from tasks.apply import converge
+from tasks.apply import converge, remove
 from tasks.connection import shell
 from vpnmesh.host.service import logs
 from vpnmesh.host.stack_in_use import in_use
@@ -34,7 +34,7 @@ def join_stage(task: Task, mesh: D, stage: Stage[D], dry_run: bool | None = None
 @repeatable
 def leave_mesh(task: Task, solution: Solution, mesh: Mesh, dry_run: bool | None = None) -> Result:
     """Remove everything of the solution from this node."""
-    return converge(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
+    return remove(task, solution.leave(mesh, mesh.testbed.node(task.host.name)), dry_run, settle_s=SETTLE_S)
 
 
 @repeatable
