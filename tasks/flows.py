@@ -1,7 +1,7 @@
 """What passes nodes while something is done: listeners are started, commands are run, and the counts are read."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from nornir.core.inventory import Host
@@ -9,7 +9,7 @@ from nornir.core.task import Result, Task
 
 from inventory.repeating import on_controller
 from tasks.connection import Attached, shell_of
-from vpnmesh.errors import CheckError, VpnmeshError
+from tasks.listening import listening
 from vpnmesh.plan import Command, Completed
 from vpnmesh.tools import flows
 
@@ -39,32 +39,15 @@ def watch_flows(
     """
     limit_s = sum(command.timeout_s for _, command in commands) + MARGIN_S
     with ExitStack() as stack:
-        listening = {}
+        listeners = {}
         for node, interfaces in places.items():
-            process = shell_of(task, others[node]).start(
-                flows.listen(interfaces, limit_s), timeout_s=limit_s + 5
-            )
-            stack.callback(_ended, process)
-            _await(process, node)
-            listening[node] = process
+            here, argv = shell_of(task, others[node]), flows.listen(interfaces, limit_s)
+            listeners[node] = stack.enter_context(listening(here, argv, STAGE, limit_s + 5))
         said = tuple(shell_of(task, others[node]).run_all([command])[0] for node, command in commands)
-        heard = {node: _counts(process) for node, process in listening.items()}
+        heard = {node: _counts(process) for node, process in listeners.items()}
     return Result(host=task.host, result=Watched(said, heard))
-
-
-def _await(process: Attached, node: str) -> None:
-    said = process.read_until(
-        lambda text: flows.READY in text or flows.FAILED in text, within_s=flows.START_S
-    )
-    if flows.READY not in said:
-        raise CheckError(STAGE, f"{node} cannot listen: {said.strip() or 'it says nothing'}")
 
 
 def _counts(process: Attached) -> flows.Heard:
     done = process.stop()
     return flows.heard(done.stdout or done.stderr)
-
-
-def _ended(process: Attached) -> None:
-    with suppress(VpnmeshError):
-        process.end()

@@ -1,8 +1,8 @@
 """Nodes behind NAT: routers set on the firewall and taken away, kinds probed, packets listed, a tunnel's rate."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -11,15 +11,15 @@ from nornir.core.task import Result, Task
 
 from inventory.repeating import on_controller, repeatable
 from tasks.apply import converge
-from tasks.connection import Attached, Shell, shell, shell_of
+from tasks.connection import Attached, shell, shell_of
+from tasks.listening import await_listening, end_quietly, listening
 from tasks.path import sent_bytes
-from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.firewall import nat_routers
 from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.firewall.nat_proof import parse
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command
-from vpnmesh.tools import nat_probe
+from vpnmesh.tools import nat_probe, programs
 from vpnmesh.tools.iperf3 import LISTENING, Iperf3
 
 STAGE = "nat"
@@ -60,12 +60,13 @@ def probe_nat(
     first, second = (node.underlay for node in answering)
     with ExitStack() as stack:
         for node in answering:
-            stack.enter_context(_listening(shell_of(task, others[node.name]), nat_probe.answer(token)))
+            here = shell_of(task, others[node.name])
+            stack.enter_context(listening(here, nat_probe.answer(token), STAGE, nat_probe.LIMIT_S))
         asking = {}
         for me, other in (tuple(ends), tuple(reversed(ends))):
             argv = nat_probe.ask(token, first, second, me, other if punch else "", wait_s)
             asking[me] = shell_of(task, others[me]).start(argv, timeout_s=nat_probe.LIMIT_S)
-            stack.callback(_ended, asking[me])
+            stack.callback(end_quietly, asking[me])
         found = {name: parse(_all_of(process)) for name, process in asking.items()}
     return Result(host=task.host, result=found)
 
@@ -78,14 +79,14 @@ class HeaderCapture:
 
     def lines(self) -> str:
         """The packets so far; nothing is listed after this."""
-        return self.process.stop().stdout.replace(f"{nat_probe.READY}\n", "", 1)
+        return self.process.stop().stdout.replace(f"{programs.READY}\n", "", 1)
 
 
 @on_controller("what is listed is read later")
 def start_header_capture(task: Task, interfaces: Sequence[str], limit_s: float) -> Result:
     """Begin to list the headers of these interfaces' packets on this node; `result` is a HeaderCapture."""
     process = shell(task).start(nat_probe.list_headers(tuple(interfaces), limit_s), timeout_s=limit_s + 5)
-    _await_ready(task.host.name, process)
+    await_listening(task.host.name, process, STAGE)
     return Result(host=task.host, result=HeaderCapture(process))
 
 
@@ -100,37 +101,14 @@ def measure_tunnel(
     relay, interface = shell_of(task, others[testbed.relay.name]), testbed.relay.leg.interface
     answering = shell_of(task, others[server]).start(tool.server(address), timeout_s=nat_probe.LIMIT_S)
     try:
-        answering.read_until(lambda text: LISTENING in text, within_s=nat_probe.START_S)
+        answering.read_until(lambda text: LISTENING in text, within_s=programs.START_S)
         before = sent_bytes(relay, interface)
         argv = tool.client("tcp", address)
         said = shell(task).run_all([Command(argv, timeout_s=tool.streams_s + 30, ok=(0, 1))])[0]
         return Result(host=task.host, result=(said.stdout, sent_bytes(relay, interface) - before))
     finally:
-        _ended(answering)
-
-
-@contextmanager
-def _listening(here: Shell, argv: Sequence[str]) -> Iterator[None]:
-    process = here.start(argv, timeout_s=nat_probe.LIMIT_S)
-    try:
-        _await_ready(here.host, process)
-        yield
-    finally:
-        _ended(process)
-
-
-def _await_ready(host: str, process: Attached) -> None:
-    said = process.read_until(
-        lambda text: nat_probe.READY in text or nat_probe.FAILED in text, within_s=nat_probe.START_S
-    )
-    if nat_probe.READY not in said:
-        raise CheckError(STAGE, f"{host} cannot listen: {said.strip() or 'it says nothing'}")
+        end_quietly(answering)
 
 
 def _all_of(process: Attached) -> str:
     return process.read_until(lambda text: text.endswith("\n"), within_s=nat_probe.LIMIT_S)
-
-
-def _ended(process: Attached) -> None:
-    with suppress(VpnmeshError):
-        process.end()

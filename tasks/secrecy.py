@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import groupby
 
 from nornir.core.inventory import Host
@@ -10,7 +10,7 @@ from nornir.core.task import Result, Task
 
 from inventory.repeating import on_controller
 from tasks.connection import Attached, shell_of
-from vpnmesh.errors import CheckError, VpnmeshError
+from tasks.listening import listening
 from vpnmesh.host.pods import VXLAN, in_pod, pod_address
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Fact
@@ -31,16 +31,9 @@ def listen_for_marker(task: Task, testbed: Testbed, others: Mapping[str, Host]) 
     with ExitStack() as stack:
 
         def begun(node: str, argv: Sequence[str]) -> Attached:
-            process = shells[node].start(argv, timeout_s=marker.LIMIT_S + 5)
-            stack.callback(_ended, process)
-            said = process.read_until(
-                lambda text: marker.READY in text or marker.FAILED in text, within_s=marker.START_S
-            )
-            if marker.READY not in said:
-                raise CheckError(STAGE, f"{node} cannot listen: {said.strip() or 'it says nothing'}")
-            return process
+            return stack.enter_context(listening(shells[node], argv, STAGE, marker.LIMIT_S + 5))
 
-        listening = {
+        listeners = {
             node: begun(node, marker.listen(word, [tap.interface for tap in there]))
             for node, there in _by_node(testbed).items()
         }
@@ -49,7 +42,7 @@ def listen_for_marker(task: Task, testbed: Testbed, others: Mapping[str, Host]) 
         asked = Fact((Command(argv, timeout_s=marker.LIMIT_S),), lambda completed: completed[0])
         said = shells[testbed.client.name].gather(asked)
         sent = marker.sent(said.stdout or said.stderr)
-        counts = {node: _counts(process) for node, process in listening.items()}
+        counts = {node: _counts(process) for node, process in listeners.items()}
     heard = {tap: counts[tap.node][tap.interface] for there in _by_node(testbed).values() for tap in there}
     return Result(host=task.host, result=MarkerTrial(sent, heard))
 
@@ -66,8 +59,3 @@ def _by_node(testbed: Testbed) -> dict[str, list[Tap]]:
 def _counts(listener: Attached) -> dict[str, marker.Heard]:
     done = listener.stop()
     return marker.heard(done.stdout or done.stderr)
-
-
-def _ended(process: Attached) -> None:
-    with suppress(VpnmeshError):
-        process.end()

@@ -15,7 +15,7 @@ from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import in_pod, pod_address
 from vpnmesh.model import Pair, Testbed
 from vpnmesh.study.fallback import FLOWS_S, flows
-from vpnmesh.tools import streams
+from vpnmesh.tools import programs, streams
 from vpnmesh.tools.streams import Arrival, Kind
 
 LOOK_EVERY_S = 0.1
@@ -121,7 +121,7 @@ def carry_streams(
     with (
         _started(lambda: server.start(in_pod(*streams.receive(limit_s)), timeout_s=limit_s + 5)) as receiver,
     ):
-        receiver.wait_for(streams.READY)
+        receiver.wait_for(f"{programs.READY}\n")
         watched = Streams(receiver)
         watched.begin()
         with _started(

@@ -8,7 +8,8 @@ import pytest
 
 from vpnmesh.errors import ToolError
 from vpnmesh.tools import flows
-from vpnmesh.tools.flows_program import IPV4, IPV6, MOST_FLOWS, Flows, flow_of
+from vpnmesh.tools.flows_program import MOST_FLOWS, Flows, flow_of
+from vpnmesh.tools.program_frame import IPV4, IPV6
 
 
 def ipv4(protocol: int, ports: tuple[int, int], length: int = 60, options: int = 0) -> bytes:

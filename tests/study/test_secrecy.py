@@ -13,7 +13,7 @@ from vpnmesh.errors import CheckError, ToolError
 from vpnmesh.model import Testbed
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.study.secrecy import MarkerTrial, Tap, check_secrecy, read_outside, taps
-from vpnmesh.tools import marker
+from vpnmesh.tools import marker, programs
 from vpnmesh.tools.marker import Heard, Sent
 
 DIRECT, RELAYED = scenario_named("nebula-direct"), scenario_named("nebula-relay")
@@ -93,7 +93,7 @@ def test_the_program_sends_answers_and_counts() -> None:
         (*argv, "answer", "mark", "60", port), stdout=subprocess.PIPE, text=True
     ) as answering:
         assert answering.stdout is not None
-        assert answering.stdout.readline() == f"{marker.READY}\n"
+        assert answering.stdout.readline() == f"{programs.READY}\n"
         done = subprocess.run(
             (*argv, "send", "mark", "60", "127.0.0.1", port, "5"), capture_output=True, text=True, check=True
         )
@@ -109,5 +109,5 @@ def test_a_program_that_cannot_do_its_part_says_why() -> None:
     argv = (sys.executable, "-I", "-u", "-c", marker.PROGRAM)
     for role in (("listen", "mark", "5", "nowhere0"), ("send", "mark", "5", "127.0.0.1", "1", "1")):
         done = subprocess.run((*argv, *role), capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(marker.FAILED)
+        assert done.stdout.startswith(programs.FAILED)
         assert done.stderr == ""

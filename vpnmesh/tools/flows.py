@@ -1,24 +1,18 @@
 """Counting packets by flow where they pass: how the listener is called, and how its line is read.
 
-The program itself is `flows_program.py` beside this; only its text is used here, since it runs on nodes.
+The program itself is `flows_program.py` beside this.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import ToolError
+from vpnmesh.tools.programs import called, last_line, text_of
 
-PROGRAM = resources.files(__package__).joinpath("flows_program.py").read_text(encoding="utf-8")
-READY = "ready"
-"""What the program prints once it listens."""
-FAILED = "failed: "
-"""What its last line begins with where it could not."""
-START_S = 20.0
-"""How long it may take until it listens, on a busy node."""
+PROGRAM = text_of("flows_program")
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _SHOWN = 60
 
@@ -74,12 +68,12 @@ _TOLD = TypeAdapter(_Told)
 
 def listen(interfaces: Iterable[str], limit_s: float) -> tuple[str, ...]:
     """Count at these interfaces, for so long at most."""
-    return ("python3", "-I", "-u", "-c", PROGRAM, f"{limit_s:g}", *interfaces)
+    return called(PROGRAM, f"{limit_s:g}", *interfaces)
 
 
 def heard(text: str) -> Heard:
     """What the listener counted; ToolError where its last line is none of its own."""
-    line = (text.strip().splitlines() or [""])[-1]
+    line = last_line(text)
     try:
         told = _TOLD.validate_json(line)
         flows = tuple(_flow(row) for row in told.flows)

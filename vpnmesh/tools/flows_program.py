@@ -14,40 +14,12 @@ import struct
 import sys
 import time
 
-READY, FAILED = "ready", "failed: "
+from vpnmesh.tools.program_frame import FAILED, IPV4, IPV6, READY, EndedError, dropped, end, say, tap
+
 MOST_FLOWS = 4096
-BUFFER_BYTES = 1 << 23
-ALL_PROTOCOLS, IPV4, IPV6 = 3, 0x0800, 0x86DD
 TCP, UDP = 6, 17
-# <linux/socket.h>, <linux/if_packet.h>, <asm-generic/socket.h>: Python does not name them
-SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
 HEADERS_BYTES = 128
 IPV4_BYTES, IPV6_BYTES = 20, 40
-
-
-class EndedError(Exception):
-    """TERM came."""
-
-
-def end(*_: object) -> None:
-    """Stop waiting."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndedError
-
-
-def say(line: str) -> None:
-    """Print it at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def tap(interface: str) -> socket.socket:
-    """A socket that gets every frame of the interface, those that it sends too; without Ethernet's header."""
-    heard = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ALL_PROTOCOLS))
-    heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-    heard.bind((interface, 0))
-    heard.settimeout(0)
-    return heard
 
 
 def flow_of(packet: bytes, kind: int) -> tuple[int, str, str, int, int, int] | None:
@@ -102,7 +74,7 @@ class Flows:
 
 def listen(limit_s: float, interfaces: list[str]) -> dict[str, object]:
     """Count until TERM or the limit."""
-    found, taps = Flows(), {name: tap(name) for name in interfaces}
+    found, taps = Flows(), {name: tap(name, socket.SOCK_DGRAM) for name in interfaces}
     deadline = time.monotonic() + limit_s
     try:
         say(READY)
@@ -114,7 +86,7 @@ def listen(limit_s: float, interfaces: list[str]) -> dict[str, object]:
         pass
     for name, heard in taps.items():
         found.take(name, heard)
-        found.dropped += struct.unpack("II", heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+        found.dropped += dropped(heard)
     return found.told()
 
 

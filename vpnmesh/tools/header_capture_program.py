@@ -15,26 +15,11 @@ import sys
 import time
 from collections import Counter
 
-READY, FAILED = "ready", "failed: "
-IPV4, IPV6, ALL_PROTOCOLS, OUTGOING = 0x0800, 0x86DD, 3, 4
+from vpnmesh.tools.program_frame import FAILED, IPV4, IPV6, READY, EndedError, end, say, tap
+
+OUTGOING = 4
 NAMES = {1: "icmp", 6: "tcp", 17: "udp"}
 FLAGS = ((0x02, "S"), (0x10, "."), (0x01, "F"), (0x04, "R"), (0x08, "P"))
-
-
-class EndedError(Exception):
-    """TERM came."""
-
-
-def end(*_: object) -> None:
-    """Stop waiting."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndedError
-
-
-def say(line: str) -> None:
-    """Print it at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def header(kind: int, packet: bytes) -> tuple[str, str]:
@@ -61,11 +46,7 @@ def header(kind: int, packet: bytes) -> tuple[str, str]:
 
 def capture(limit_s: float, most: int, most_of_flow: int, *interfaces: str) -> None:
     """Print headers until there are enough, TERM comes, or the time is over."""
-    taps = []
-    for interface in interfaces:
-        one = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ALL_PROTOCOLS))
-        one.bind((interface, 0))
-        taps.append(one)
+    taps = [tap(interface, socket.SOCK_DGRAM) for interface in interfaces]
     say(READY)
     began, seen = time.monotonic(), Counter[str]()
     while most > 0 and (left := began + limit_s - time.monotonic()) > 0:

@@ -1,23 +1,17 @@
 """How the marker's program is called, and how its lines are read.
 
-The program itself is `marker_program.py` beside this; only its text is used here, since it runs on nodes.
+The program itself is `marker_program.py` beside this.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import ToolError
+from vpnmesh.tools.programs import called, last_line, text_of
 
-PROGRAM = resources.files(__package__).joinpath("marker_program.py").read_text(encoding="utf-8")
-READY = "ready"
-"""What a program prints that listens."""
-FAILED = "failed: "
-"""What a program's last line begins with that could not do its part."""
-START_S = 20.0
-"""How long it may take until it listens, on a busy node."""
+PROGRAM = text_of("marker_program")
 PORT = 47808
 TIMES = 60
 """How often the marker is sent by each protocol."""
@@ -66,22 +60,18 @@ def send(marker: str, address: str) -> tuple[str, ...]:
 def heard(text: str) -> dict[str, Heard]:
     """What a listener heard, by interface; ToolError where its words are none of its own."""
     try:
-        return _HEARD.validate_json(_last_line(text))
+        return _HEARD.validate_json(last_line(text))
     except ValidationError as error:
-        raise ToolError("marker", f"no counts from the listener: {_last_line(text)[:160]}") from error
+        raise ToolError("marker", f"no counts from the listener: {last_line(text)[:160]}") from error
 
 
 def sent(text: str) -> Sent:
     """What the sender did; ToolError where its words are none of its own."""
     try:
-        return _SENT.validate_json(_last_line(text))
+        return _SENT.validate_json(last_line(text))
     except ValidationError as error:
-        raise ToolError("marker", f"no counts from the sender: {_last_line(text)[:160]}") from error
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]
+        raise ToolError("marker", f"no counts from the sender: {last_line(text)[:160]}") from error
 
 
 def _called(role: str, marker: str) -> tuple[str, ...]:
-    return ("python3", "-I", "-u", "-c", PROGRAM, role, marker, f"{LIMIT_S:g}")
+    return called(PROGRAM, role, marker, f"{LIMIT_S:g}")

@@ -11,45 +11,16 @@ import json
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
 
-READY, FAILED = "ready", "failed: "
+from vpnmesh.tools.program_frame import FAILED, READY, EndedError, dropped, end, say, tap
+
 PAYLOAD_BYTES = 512
 EVERY_S = 0.01
 WAIT_S = 5.0
-BUFFER_BYTES = 1 << 23
 MOST_BYTES = 1 << 30
-ALL_PROTOCOLS = 3
-# <linux/socket.h>, <linux/if_packet.h>, <asm-generic/socket.h>: Python does not name them
-SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
-
-
-class EndedError(Exception):
-    """TERM came."""
-
-
-def end(*_: object) -> None:
-    """Stop waiting."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndedError
-
-
-def say(line: str) -> None:
-    """Print it at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def tap(interface: str) -> socket.socket:
-    """A socket that gets every frame of the interface, those that it sends too."""
-    heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_PROTOCOLS))
-    heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-    heard.bind((interface, 0))
-    heard.settimeout(0)
-    return heard
 
 
 def take(heard: socket.socket, count: dict[str, int], marker: bytes) -> None:
@@ -66,7 +37,7 @@ def take(heard: socket.socket, count: dict[str, int], marker: bytes) -> None:
 
 def listen(marker: bytes, limit_s: float, *interfaces: str) -> dict[str, dict[str, int]]:
     """Count until TERM or the limit, by interface; `dropped` are frames that came too fast to be looked at."""
-    taps = {name: tap(name) for name in interfaces}
+    taps = {name: tap(name, socket.SOCK_RAW) for name in interfaces}
     counts = {name: {"packets": 0, "bytes": 0, "marked": 0, "dropped": 0} for name in interfaces}
     deadline = time.monotonic() + limit_s
     try:
@@ -79,8 +50,7 @@ def listen(marker: bytes, limit_s: float, *interfaces: str) -> dict[str, dict[st
         pass
     for name, heard in taps.items():
         take(heard, counts[name], marker)
-        statistics = heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
-        counts[name]["dropped"] = struct.unpack("II", statistics)[1]
+        counts[name]["dropped"] = dropped(heard)
     return counts
 
 

@@ -17,26 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-READY, FAILED = "ready", "failed: "
+from vpnmesh.tools.program_frame import FAILED, READY, EndedError, end, say
+
 AGAIN_S, PUNCH_EVERY_S, MEET_S, LAST_S = 0.2, 0.05, 20.0, 0.4
 IP_RECVTTL = 12
 Address = tuple[str, int]
-
-
-class EndedError(Exception):
-    """TERM came."""
-
-
-def end(*_: object) -> None:
-    """Stop waiting."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndedError
-
-
-def say(line: str) -> None:
-    """Print it at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def udp(port: int = 0) -> socket.socket:

@@ -20,21 +20,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from vpnmesh.tools.program_frame import READY, EndedError, end, say
+
 RECORD = struct.Struct("!IQ")
 UDP_BYTES, TCP_BYTES = 64, 200
 MOST_WAITING = 1 << 20
 """So many bytes of TCP may wait for the kernel; what an application would have to say then is lost."""
 DIAL_S, DIAL_EVERY_S = 3.0, 0.5
-
-
-class EndedError(Exception):
-    """TERM came."""
-
-
-def end(_signum: int, _frame: object) -> None:
-    """End what is under way, so that the last lines are printed; `timeout` may send TERM twice."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndedError
 
 
 def now_us() -> int:
@@ -57,7 +49,7 @@ def receive(port: str, limit_s: str) -> None:
         one.settimeout(0)
     door.listen()
     halves: dict[socket.socket, bytearray] = {}
-    sys.stdout.write("ready\n")
+    say(READY)
     deadline = time.monotonic() + float(limit_s)
     while (left := deadline - time.monotonic()) > 0:
         sys.stdout.flush()
@@ -195,8 +187,7 @@ def send(address: str, port: str, limit_s: str, udp_per_s: str, tcp_per_s: str) 
         "tcp_broken": tcp.broken,
         "longest_pause_s": round(pause_s, 4),
     }
-    sys.stdout.write(f"{json.dumps(said)}\n")
-    sys.stdout.flush()
+    say(json.dumps(said))
 
 
 if __name__ == "__main__":

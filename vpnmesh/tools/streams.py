@@ -1,19 +1,17 @@
 """How the program of the two streams is called, and how its lines are read.
 
-The program itself is `stream_program.py` beside this; only its text is used here, since it runs on nodes.
+The program itself is `stream_program.py` beside this.
 """
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from vpnmesh.errors import ToolError
+from vpnmesh.tools.programs import called, text_of
 
-PROGRAM = resources.files(__package__).joinpath("stream_program.py").read_text(encoding="utf-8")
-READY = "ready\n"
-"""What the receiver prints once it listens."""
+PROGRAM = text_of("stream_program")
 PORT = 47809
 UDP_PER_S, TCP_PER_S = 200, 50
 TCP_BYTES = 200
@@ -55,13 +53,13 @@ _SENT = TypeAdapter(Sent)
 
 def receive(limit_s: float) -> tuple[str, ...]:
     """Say when every record came."""
-    return ("python3", "-I", "-u", "-c", PROGRAM, "receive", str(PORT), f"{limit_s:g}")
+    return called(PROGRAM, "receive", str(PORT), f"{limit_s:g}")
 
 
 def send(address: str, limit_s: float) -> tuple[str, ...]:
     """Send both streams there."""
     rates = (f"{UDP_PER_S:g}", f"{TCP_PER_S:g}")
-    return ("python3", "-I", "-u", "-c", PROGRAM, "send", address, str(PORT), f"{limit_s:g}", *rates)
+    return called(PROGRAM, "send", address, str(PORT), f"{limit_s:g}", *rates)
 
 
 def arrival(line: str) -> tuple[Kind, Arrival] | None:
