@@ -20,6 +20,7 @@ from inventory.load import load
 from inventory.netbox_client import NetBox
 from inventory.secrets import Source, Way, learned, secret_of
 from tasks.firewall.pfsense_api import access
+from tests.terminal import read_until
 from vpnmesh.errors import InputError
 from vpnmesh.masks import masked
 
@@ -121,17 +122,6 @@ def at_terminal() -> Iterator[tuple[int, int]]:
     finally:
         os.close(terminal)
         os.waitpid(pid, 0)
-
-
-def read_until(terminal: int, word: str) -> str:
-    """What the terminal shows until the word, or until its process ends."""
-    shown = b""
-    while word.encode() not in shown:
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:
-            break
-    return shown.decode()
 
 
 @pytest.mark.slow

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 
 from inventory.load import load
-from tests.needs import needs
+from tests.live.engines import clear_all, has_netem
+from tests.live.routed import Routed, routed, small_testbed
+from tests.needs import missing, needs
+from vpnmesh.impairment.engine import Engine
+from vpnmesh.impairment.netem import NetemEngine
+from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.lab import kernel
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.lab.lifecycle import Lab, down, up
+from vpnmesh.lab.nfqueue.build import build
 from vpnmesh.model import Testbed
 from workflows.run.site import Site
 
@@ -86,3 +92,32 @@ def place(root: None, tmp_path: Path) -> Iterator[Path]:
             yield directory
         finally:
             down()
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Routed]:
+    """Two workers and the firewall between them, in private namespaces."""
+    with routed(small_testbed()) as namespaces:
+        yield namespaces
+
+
+@pytest.fixture(scope="module")
+def nfqueue(tmp_path_factory: pytest.TempPathFactory) -> NfqueueEngine:
+    return NfqueueEngine(str(build(tmp_path_factory.mktemp("engine") / "vpnmesh-nfq")))
+
+
+@pytest.fixture(params=["nfqueue", "netem"])
+def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) -> Engine:
+    """Each engine that this kernel can carry."""
+    if request.param == "nfqueue":
+        return nfqueue
+    if not has_netem(net):
+        missing("netem", "this kernel has no netem (sch_netem)")
+    return NetemEngine()
+
+
+@pytest.fixture
+def impairments_end() -> Iterator[None]:
+    """Whatever a test set, the next one finds nothing of it."""
+    yield
+    clear_all()

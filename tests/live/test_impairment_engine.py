@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.engines import clear, clear_all, has_netem, impair, observe
+from tests.live.engines import clear, impair, observe
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
-from tests.needs import missing
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
 from vpnmesh.impairment.engine import (
@@ -24,22 +23,15 @@ from vpnmesh.impairment.engine import (
 from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.impairment.targets import Target
-from vpnmesh.lab.nfqueue.build import build
 from vpnmesh.model import PAPER_CONDITIONS, Condition, End, Place, Placement
 from vpnmesh.plan import Command, Plan
 from vpnmesh.tools import netem as tc
 from vpnmesh.tools import ping
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("impairments_end")]
 
 IMPAIRED = PAPER_CONDITIONS[1:]
 PACKETS = 50_000
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Routed]:
-    with routed(small_testbed()) as namespaces:
-        yield namespaces
 
 
 @pytest.fixture(scope="module")
@@ -47,28 +39,6 @@ def shared_net() -> Iterator[Routed]:
     """Workers whose underlay port is their management port too."""
     with routed(small_testbed(management_interface="eth0")) as namespaces:
         yield namespaces
-
-
-@pytest.fixture(scope="module")
-def nfqueue(tmp_path_factory: pytest.TempPathFactory) -> NfqueueEngine:
-    return NfqueueEngine(str(build(tmp_path_factory.mktemp("engine") / "vpnmesh-nfq")))
-
-
-@pytest.fixture(params=["nfqueue", "netem"])
-def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) -> Engine:
-    """Each engine that this kernel can carry."""
-    if request.param == "nfqueue":
-        return nfqueue
-    if not has_netem(net):
-        missing("netem", "this kernel has no netem (sch_netem)")
-    return NetemEngine()
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    """Whatever a test set, the next one finds nothing of it."""
-    yield
-    clear_all()
 
 
 def wanted(condition: Condition, limit: int | None = None, deadman_s: int = 900) -> Impairment:

@@ -2,26 +2,22 @@
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.live.engines import clear_all, has_netem, impair, impair_each, observe
-from tests.live.routed import PAIR, Routed, routed, small_testbed
-from tests.needs import missing
+from tests.live.engines import clear_all, impair, impair_each, observe
+from tests.live.routed import PAIR, Routed
 from vpnmesh.condition import NETWORKS, QUEUE_MS, Condition
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst, expected
 from vpnmesh.impairment.engine import Engine, check_held, impairment_for, impairments_for
-from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.nfqueue import NfqueueEngine
-from vpnmesh.lab.nfqueue.build import build
 from vpnmesh.model import Place, Placement
 from vpnmesh.tools import netem as tc
 from vpnmesh.tools import ping
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("impairments_end")]
 
 METER_BYTES = 12 + 8 + 20 + 14
 """A datagram of the meter with its UDP, IP and Ethernet headers."""
@@ -36,34 +32,6 @@ for worker in 1:20 2:30; do
   ip -n $node -6 addr add $net:2/64 dev eth0 nodad; ip -n $node -6 route add default via $net:1
 done
 """
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Routed]:
-    with routed(small_testbed()) as namespaces:
-        yield namespaces
-
-
-@pytest.fixture(scope="module")
-def nfqueue(tmp_path_factory: pytest.TempPathFactory) -> NfqueueEngine:
-    return NfqueueEngine(str(build(tmp_path_factory.mktemp("engine") / "vpnmesh-nfq")))
-
-
-@pytest.fixture(params=["nfqueue", "netem"])
-def engine(request: pytest.FixtureRequest, net: Routed, nfqueue: NfqueueEngine) -> Engine:
-    """Each engine that this kernel can carry."""
-    if request.param == "nfqueue":
-        return nfqueue
-    if not has_netem(net):
-        missing("netem", "this kernel has no netem (sch_netem)")
-    return NetemEngine()
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    """Whatever a test set, the next one finds nothing of it."""
-    yield
-    clear_all()
 
 
 def set_held(

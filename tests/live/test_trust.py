@@ -26,6 +26,7 @@ from tasks import host_key
 from tests.conftest import ROOT
 from tests.live.conftest import private_network
 from tests.live.far_sites import start_sshd
+from tests.terminal import read_until
 from vpnmesh.lab.controller import await_ssh
 from vpnmesh.lab.waiting import wait_until
 from workflows.inventory import main
@@ -303,17 +304,6 @@ def test_at_a_terminal_it_asks_once(bed: Bed, keys: Keys, answer: str, exit_code
     assert "[y/N]" not in rest
     wanted = "".join(f"{name} {keys.public}\n" for name in NAMES) if answer == "y" else ""
     assert bed.known.read_text() == f"# nobody\n{wanted}"
-
-
-def read_until(terminal: int, word: str) -> str:
-    """What the terminal shows until the word, or until its process ends."""
-    shown = b""
-    while word.encode() not in shown:
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:
-            break
-    return shown.decode()
 
 
 @pytest.fixture
