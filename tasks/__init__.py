@@ -27,7 +27,16 @@ from tasks.impairment import (
 from tasks.lease import claim_lease, forget_lease, read_lease, release_lease, renew_lease
 from tasks.measurement import measure
 from tasks.mesh import blacklist_interfaces, join_stage, leave_mesh, mesh_status, read_logs, read_stack
-from tasks.nat import clear_nat_kinds, measure_tunnel, probe_nat, set_nat_kinds, start_header_capture
+from tasks.nat import (
+    clear_nat_kinds,
+    count_passed,
+    measure_tunnel,
+    probe_nat,
+    restore_families,
+    set_families,
+    set_nat_kinds,
+    start_header_capture,
+)
 from tasks.observation import look_at_node, read_foreign
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst, ping_paths, ping_train
@@ -52,6 +61,7 @@ __all__ = [
     "clear_impairment",
     "clear_nat_kinds",
     "cluster_state",
+    "count_passed",
     "detach_pods",
     "enter_pods",
     "find_binaries",
@@ -109,9 +119,11 @@ __all__ = [
     "renew_impairment",
     "renew_lease",
     "restore_address",
+    "restore_families",
     "roll_back_firewall",
     "run_command",
     "set_access_vlans",
+    "set_families",
     "set_firewall_policy",
     "set_impairment",
     "set_nat_kinds",

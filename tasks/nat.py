@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from nornir.core.inventory import Host
 from nornir.core.task import Result, Task
@@ -17,12 +18,16 @@ from tasks.path import sent_bytes
 from vpnmesh.firewall import nat_routers
 from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.firewall.nat_proof import parse
+from vpnmesh.host import dual_stack
+from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, Families, addresses
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command
 from vpnmesh.tools import nat_probe, programs
 from vpnmesh.tools.iperf3 import LISTENING, Iperf3
 
 STAGE = "nat"
+NO_FAMILIES: Mapping[str, Families] = MappingProxyType({})
+"""Of an underlay of IPv4 alone."""
 
 
 def set_nat_kinds(task: Task, testbed: Testbed, kinds: Mapping[str, NatKind]) -> Result:
@@ -40,6 +45,27 @@ def clear_nat_kinds(task: Task, dry_run: bool | None = None) -> Result:
     return converge(task, nat_routers.removed(), dry_run)
 
 
+@repeatable
+def count_passed(task: Task) -> Result:
+    """How many packets this firewall let through to or from nodes of IPv6 alone; `result` maps families to packets."""
+    return Result(host=task.host, result=shell(task).gather(nat_routers.ask_passed()))
+
+
+@repeatable
+def set_families(
+    task: Task, testbed: Testbed, families: Mapping[str, Families], dry_run: bool | None = None
+) -> Result:
+    """Have this node's underlay addresses be of these families, until `restore_families`."""
+    node = testbed.node(task.host.name)
+    return converge(task, dual_stack.given(testbed, node, families[node.name]), dry_run)
+
+
+@repeatable
+def restore_families(task: Task, dry_run: bool | None = None) -> Result:
+    """Give this node the IPv4 addresses of the inventory alone, as before; changes nothing where it is so."""
+    return converge(task, dual_stack.at_home(), dry_run)
+
+
 @on_controller("it waits for several nodes together")
 def probe_nat(
     task: Task,
@@ -49,22 +75,27 @@ def probe_nat(
     wait_s: float,
     *,
     punch: bool,
+    families: Mapping[str, Families] = NO_FAMILIES,
 ) -> Result:
     """Probe from both ends what they are behind; run it on one of them. `result` maps each end to its NatSeen.
 
     Relay and control plane answer; neither may be an end. With `punch` the ends try to reach each other, too. A packet
-    that does not come within `wait_s` counts as stopped.
+    that does not come within `wait_s` counts as stopped. `families` are those of the ends' addresses where the rest of
+    the underlay has both.
     """
     token = secrets.token_hex(8)
     answering = (testbed.relay, testbed.control_plane)
-    first, second = (node.underlay for node in answering)
     with ExitStack() as stack:
         for node in answering:
             here = shell_of(task, others[node.name])
             stack.enter_context(listening(here, nat_probe.answer(token), STAGE, nat_probe.LIMIT_S))
         asking = {}
         for me, other in (tuple(ends), tuple(reversed(ends))):
-            argv = nat_probe.ask(token, first, second, me, other if punch else "", wait_s)
+            mine = families.get(me, IPV4_ALONE)
+            first, second = (addresses(testbed, node, mine)[0] for node in answering)
+            unused = (one for one in addresses(testbed, answering[0], BOTH) if one != first)
+            beside = next(unused) if families else None
+            argv = nat_probe.ask(token, (first, second), me, other if punch else "", wait_s, beside)
             asking[me] = shell_of(task, others[me]).start(argv, timeout_s=nat_probe.LIMIT_S)
             stack.callback(end_quietly, asking[me])
         found = {name: parse(_all_of(process)) for name, process in asking.items()}

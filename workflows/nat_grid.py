@@ -29,7 +29,7 @@ from vpnmesh.firewall.nat_kinds import NatKind, kind_named
 from vpnmesh.model import Testbed
 from vpnmesh.reference.nat_promises import product_named, products
 from vpnmesh.solutions import solution_named
-from vpnmesh.study.nat_grid import NatPair, NatRecord, estimate_s, pairs_of
+from vpnmesh.study.nat_grid import Found, NatPair, NatRecord, estimate_s, pairs_of
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import refuse_beside_cluster
@@ -103,8 +103,9 @@ def main(
         return
     refuse_beside_cluster(testbed, "nat_grid")
     site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
+    ipv6 = any(pair.needs_ipv6 for wanted in missing.values() for pair in wanted)
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
-    intents = [of_lease(site), of_nat_kinds(site), *(of_scenario(site, one) for one in scenarios)]
+    intents = [of_lease(site), of_nat_kinds(site, ipv6=ipv6), *(of_scenario(site, one) for one in scenarios)]
     files = replace(files, secrets=site.secrets)
     refuse_without_router(site)
     refuse_cut_off(testbed, _hidden(testbed, missing))
@@ -131,12 +132,21 @@ def main(
 
 
 def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, console: Console) -> None:
-    """All of these cells of one solution; a solution that cannot be deployed is said, and the next one goes on."""
-    if not pairs:
-        return
+    """All of these cells of one solution; a solution that cannot be deployed is said, and the next one goes on.
+
+    Where an end has IPv6 alone the others have it, too: then the solution is deployed anew, on an underlay of both.
+    """
+    for ipv6 in (False, True):
+        if alike := [pair for pair in pairs if pair.needs_ipv6 is ipv6]:
+            _measure_alike(site, name, alike, files, console, ipv6=ipv6)
+
+
+def _measure_alike(
+    site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, console: Console, *, ipv6: bool
+) -> None:
     scenario = BUILT_IN.named(product_named(name).scenario)
     try:
-        with deployed(site, name, scenario) as grid:
+        with deployed(site, name, scenario, ipv6=ipv6) as grid:
             for number, pair in enumerate(pairs, 1):
                 record = measure_cell(grid, pair, files.keeper(name))
                 kept = files.add(record)
@@ -186,12 +196,18 @@ def show_plan(console: Console, asked: Asked, missing: Mapping[str, Sequence[Nat
 
 def _known(record: NatRecord | None) -> bool:
     """Whether a cell need not be tried again; where a program was missing it may be there now."""
-    return record is not None and (record.counts or not record.pair.can_be_made)
+    return record is not None and record.counts
 
 
 def _failed(record: NatRecord | None) -> bool:
-    """Whether a cell was not measured, though routers make its kinds; a program may be missing."""
-    return record is None or (record.pair.can_be_made and not record.counts)
+    """Whether a cell was not measured, though it could be: a program may be missing.
+
+    What IPv6 is wanted for may be beyond a product; then it is no failure of this run.
+    """
+    if record is None:
+        return True
+    beyond = record.found is Found.UNAVAILABLE and record.pair.needs_ipv6
+    return not record.counts and not beyond
 
 
 def _hidden(testbed: Testbed, missing: Mapping[str, Sequence[NatPair]]) -> Iterator[str]:

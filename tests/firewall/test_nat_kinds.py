@@ -1,7 +1,8 @@
 """Nodes behind routers: which address they show, what each router holds, and what probes must show of it."""
 
+import json
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from vpnmesh.firewall.nat_kinds import (
     taken_away_argv,
 )
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, contradictions, disproofs, parse
+from vpnmesh.host.dual_stack import Family
 from vpnmesh.lab.inventory_files import read_testbed
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Completed
@@ -78,10 +80,61 @@ def test_a_double_nat_hides_its_first_router_behind_the_second(bed: Testbed) -> 
     assert far.outside == SHOWN
 
 
-def test_what_no_router_makes_is_refused(bed: Testbed) -> None:
-    """An underlay of IPv6 alone is no router's doing."""
-    with pytest.raises(UnavailableError, match="worker2: nothing here puts a node behind ipv6-only"):
-        hidden_nodes(bed, {"worker2": NatKind.IPV6_ONLY})
+def test_two_ends_in_one_vlan_are_refused(bed: Testbed) -> None:
+    """They reach each other past the firewall, and both would show one address."""
+    other, mine = bed.node("worker2"), bed.node("worker1").leg
+    leg = replace(
+        other.leg, vid=mine.vid, address=IPv4Interface((mine.address.ip + 1, mine.address.network.prefixlen))
+    )
+    nodes = tuple(replace(one, legs=(leg,)) if one.name == other.name else one for one in bed.nodes)
+    near = replace(bed, nodes=nodes)
+    for first, second in ((NatKind.SYMMETRIC, NatKind.SYMMETRIC), (NatKind.NONE, NatKind.IPV6_ONLY)):
+        with pytest.raises(
+            UnavailableError, match=r"are both in VLAN 20, so no router .*; take ends in two VLANs"
+        ):
+            hidden_nodes(near, {"worker1": first, "worker2": second})
+    assert hidden_nodes(near, {"worker1": NatKind.NONE, "worker2": NatKind.NONE}) == ()
+
+
+def test_ipv6_is_not_translated(bed: Testbed) -> None:
+    """Others see the node's own address; only what answers comes in, and no IPv4 passes, which is counted apart."""
+    (hidden,) = hidden_nodes(bed, {"worker1": NatKind.IPV6_ONLY})
+    assert str(hidden.shown) == "fd76:706e:6d65:20::2"
+    rules, guard = nat_routers.rules(hidden.routers[0]), nat_routers.guard([hidden])
+    assert "snat" not in rules
+    assert "ct state established,related accept" in rules
+    assert 'oifname "vlan20" meta nfproto ipv4 drop' in guard
+    assert 'iifname "vlan20" meta nfproto ipv4 counter name passed4' in guard
+    assert nat_routers.guard(hidden_nodes(bed, {"worker1": NatKind.SYMMETRIC})).count("counter") == 0
+
+
+def test_what_passed_is_read_from_our_counters() -> None:
+    """By family; anything else is no answer."""
+    counters = [
+        {"counter": {"name": name, "packets": packets}} for name, packets in (("passed4", 0), ("passed6", 7))
+    ]
+    text = json.dumps({"nftables": [{"metainfo": {}}, *counters]})
+    assert nat_routers.passed(Completed((), 0, text, "")) == {Family.IPV4: 0, Family.IPV6: 7}
+    with pytest.raises(ToolError, match="are no counters of ours"):
+        nat_routers.passed(Completed((), 1, "", "No such file"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "beside"), [(NatKind.IPV6_ONLY, False), (NatKind.NONE, True), (NatKind.SYMMETRIC, False)]
+)
+def test_the_other_family_passes_only_where_there_is_no_nat(
+    kind: NatKind, *, beside: bool, bed: Testbed
+) -> None:
+    """On an underlay of both; IPv4 at a node of IPv6 alone disproves it."""
+    shown = shown_addresses(bed, {"worker1": kind}).get("worker1", INSIDE["worker1"])
+    others, hops = (("same", "port", "address"), 63) if kind is NatKind.NONE else (("same",), 61)
+    ports = (7, 8, 9) if kind is NatKind.SYMMETRIC else (7, 7, 7)
+    first, second, third = ((str(shown), port) for port in ports)
+    right = replace(seen(others=others, hops=hops), seen=(first, second, third), beside=beside)
+    assert contradictions(kind, right, shown) == ()
+    (wrong,) = contradictions(kind, replace(right, beside=not beside), shown)
+    # where a node has both, it is asked by IPv6, and IPv4 is beside
+    assert wrong.startswith("IPv6" if kind is NatKind.SYMMETRIC else "IPv4")
 
 
 def test_each_kind_has_rules_of_its_own(bed: Testbed) -> None:
@@ -170,6 +223,9 @@ def test_a_pair_is_proven_as_a_pair() -> None:
         ("hairpin-off", "hairpin-off", False),
         ("hairpin-off", "symmetric", True),
         ("udp-blocked", "none", False),
+        ("ipv6-only", "ipv6-only", True),
+        ("ipv6-only", "none", True),
+        ("ipv6-only", "full-cone", False),
     ],
 )
 def test_where_a_hole_can_be_punched(first: str, second: str, *, passes: bool) -> None:

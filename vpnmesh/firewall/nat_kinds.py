@@ -6,14 +6,15 @@ All that is made has one prefix, and `taken_away_argv` removes it whatever state
 of RFC 4787.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
 from vpnmesh.errors import UnavailableError, UnknownNameError
 from vpnmesh.firewall.policy import HTTPS_PORT
-from vpnmesh.host import roaming
+from vpnmesh.host import dual_stack, roaming
+from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Address, Families
 from vpnmesh.model import Node, Testbed
 
 
@@ -42,7 +43,11 @@ class Depends(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a kind treats packets; `routers` is how many translations lie in series, `tcp_port` the only one let out."""
+    """How a kind treats packets; `routers` is how many lie in series, `tcp_port` the only one let out.
+
+    `families` are those of the addresses that a node behind it has where the rest has both; where the rest is IPv4
+    alone every kind but IPv6's is that. IPv6 is not translated.
+    """
 
     words: str
     mapping: Depends = Depends.NOTHING
@@ -51,10 +56,16 @@ class Behaviour:
     udp: bool = True
     tcp_port: int | None = None
     hairpins: bool = True
+    families: Families = IPV4_ALONE
+
+    @property
+    def translates(self) -> bool:
+        """Whether others see another address than the node's own."""
+        return bool(self.routers) and self.families == IPV4_ALONE
 
 
 BEHAVIOURS: Mapping[NatKind, Behaviour] = {
-    NatKind.NONE: Behaviour("no translation", filtering=Depends.NOTHING, routers=0),
+    NatKind.NONE: Behaviour("no translation", filtering=Depends.NOTHING, routers=0, families=BOTH),
     NatKind.FULL_CONE: Behaviour("one port for all peers, open to everybody", filtering=Depends.NOTHING),
     NatKind.ADDRESS_RESTRICTED: Behaviour(
         "one port for all peers, open to addresses that were written to", filtering=Depends.ADDRESS
@@ -71,23 +82,31 @@ BEHAVIOURS: Mapping[NatKind, Behaviour] = {
     NatKind.TCP_443_ONLY: Behaviour(
         "translated, and nothing but TCP to port 443 is let out", udp=False, tcp_port=HTTPS_PORT
     ),
+    NatKind.IPV6_ONLY: Behaviour(
+        "no IPv4; IPv6 untranslated, open to ports that were written to", families=IPV6_ALONE
+    ),
 }
-"""What each kind does, but for an underlay of IPv6 alone, which no firewall makes."""
+"""What each kind does."""
 
 PREFIX = "vmnat"
 """Namespaces and the table begin with it, interfaces of the firewall with `vmi` and `vmo`."""
 TABLE = f"{PREFIX}_guard"
 RULE_PREFERENCE = 7320
-_ROUTING_TABLES = 17320
+_ROUTING_TABLES, _BACK_TABLES = 17320, 10
 MAPPING_S = 300
 """How long a mapping stays open to others without traffic; RFC 4787 (section 4.3) recommends five minutes."""
 _LINKS = IPv4Address("169.254.160.0")
 _CARRIER_LINKS = IPv4Address("100.64.160.0")
+_IPV6_LINKS = dual_stack.UNDERLAY[-1] - 0xFFFF
+"""In the last /64 of the prefix, which is no VLAN's: ids end at 4094."""
 _LINK_ADDRESSES = 8
 
 # constant script; what is not there is no error
 _TAKE_AWAY = """
-while ip rule del pref "$1" 2> /dev/null; do :; done
+for table in $(ip -6 rule show pref "$1" 2> /dev/null | sed -n 's/.* lookup //p'); do
+  ip -6 route flush table "$table"
+done
+for family in -4 -6; do while ip "$family" rule del pref "$1" 2> /dev/null; do :; done; done
 ip -o link show type veth | sed -n 's/^[0-9]*: \\(vm[io][0-9]*\\)[@:].*/\\1/p' \\
   | while read -r link; do ip link del "$link"; done
 for space in $(ip netns list 2> /dev/null | cut -d ' ' -f 1 | grep "^$2"); do ip netns del "$space"; done
@@ -98,11 +117,11 @@ true
 
 @dataclass(frozen=True, slots=True)
 class NatRouter:
-    """One translation: a namespace, the address that it hides, and the one that it shows."""
+    """One router: a namespace, the address that it hides, and the one that it shows, which in IPv6 is the same."""
 
     namespace: str
-    inside: IPv4Address
-    outside: IPv4Address
+    inside: Address
+    outside: Address
     behaviour: Behaviour
 
 
@@ -120,7 +139,7 @@ class HiddenNode:
     routers: tuple[NatRouter, ...]
 
     @property
-    def shown(self) -> IPv4Address:
+    def shown(self) -> Address:
         """The address that everybody else sees."""
         return self.routers[-1].outside
 
@@ -144,15 +163,27 @@ def kind_named(name: str, place: str = "--kinds") -> NatKind:
 
 
 def hidden_nodes(testbed: Testbed, kinds: Mapping[str, NatKind]) -> tuple[HiddenNode, ...]:
-    """The nodes that get routers; UnavailableError for a kind that no router makes, or without a free address."""
+    """The nodes that get routers; UnavailableError without a free address, or where two would be behind one port.
+
+    Two nodes of one VLAN reach each other past the firewall, so no router stands between them.
+    """
     chosen = [(testbed.node(name), kind) for name, kind in kinds.items() if kind is not NatKind.NONE]
-    for node, kind in chosen:
-        if kind not in BEHAVIOURS:
-            raise UnavailableError(f"{node.name}: nothing here puts a node behind {kind}")
+    _refuse_one_vlan(testbed, kinds, [node for node, _ in chosen])
     return tuple(
         HiddenNode(node, kind, number, _port(testbed, node), _routers(testbed, node, kind, number))
         for number, (node, kind) in enumerate(chosen)
     )
+
+
+def _refuse_one_vlan(testbed: Testbed, kinds: Mapping[str, NatKind], hidden: Sequence[Node]) -> None:
+    """UnavailableError where a hidden node's packets to another of these nodes would pass no router."""
+    for node in hidden:
+        for name in kinds:
+            if name != node.name and testbed.node(name).leg.vid == node.leg.vid:
+                raise UnavailableError(
+                    f"{node.name} and {name} are both in VLAN {node.leg.vid}, so no router of the firewall stands"
+                    " between them; take ends in two VLANs"
+                )
 
 
 def shown_address(testbed: Testbed, node: Node) -> IPv4Address:
@@ -164,9 +195,14 @@ def shown_address(testbed: Testbed, node: Node) -> IPv4Address:
     return free.ip
 
 
-def shown_addresses(testbed: Testbed, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
+def shown_addresses(testbed: Testbed, kinds: Mapping[str, NatKind]) -> dict[str, Address]:
     """The address that others see of each node that is behind a router."""
     return {one.node.name: one.shown for one in hidden_nodes(testbed, kinds)}
+
+
+def families_of(kinds: Mapping[str, NatKind]) -> dict[str, Families]:
+    """The families of addresses that each of these nodes has where the rest of the underlay has both."""
+    return {name: BEHAVIOURS[kind].families for name, kind in kinds.items()}
 
 
 def _port(testbed: Testbed, node: Node) -> str:
@@ -174,8 +210,11 @@ def _port(testbed: Testbed, node: Node) -> str:
 
 
 def _routers(testbed: Testbed, node: Node, kind: NatKind, number: int) -> tuple[NatRouter, ...]:
-    behaviour, shown = BEHAVIOURS[kind], shown_address(testbed, node)
-    name = f"{PREFIX}{number}"
+    behaviour, name = BEHAVIOURS[kind], f"{PREFIX}{number}"
+    if not behaviour.translates:
+        own = dual_stack.address_of(testbed, node.leg).ip
+        return (NatRouter(name, own, own, behaviour),)
+    shown = shown_address(testbed, node)
     if behaviour.routers == 1:
         return (NatRouter(name, node.underlay, shown, behaviour),)
     between = _CARRIER_LINKS + number * _LINK_ADDRESSES + 2
@@ -185,14 +224,15 @@ def _routers(testbed: Testbed, node: Node, kind: NatKind, number: int) -> tuple[
     )
 
 
-def link_of(one: HiddenNode, *, outer: bool) -> IPv4Address:
+def link_of(one: HiddenNode, *, outer: bool) -> Address:
     """The firewall's address on its link to the node's nearest router, or to the last one; the router has the next."""
-    return _LINKS + one.number * _LINK_ADDRESSES + (5 if outer else 1)
+    links = _LINKS if one.routers[0].behaviour.translates else _IPV6_LINKS
+    return links + one.number * _LINK_ADDRESSES + (5 if outer else 1)
 
 
-def routing_table(one: HiddenNode) -> str:
-    """The routing table of what the node sends."""
-    return str(_ROUTING_TABLES + one.number)
+def routing_table(one: HiddenNode, *, back: bool = False) -> str:
+    """The routing table of what the node sends, or of what comes `back` to it from its router, where that needs one."""
+    return str(_ROUTING_TABLES + one.number + (_BACK_TABLES if back else 0))
 
 
 def taken_away_argv() -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from pydantic import TypeAdapter, ValidationError
 
 from vpnmesh.errors import ToolError
 from vpnmesh.firewall.nat_kinds import BEHAVIOURS, Behaviour, Depends, NatKind
+from vpnmesh.host.dual_stack import BOTH, Address, Family
 
 FIRST_HOPS = 64
 """What Linux gives a packet (net.ipv4.ip_default_ttl)."""
@@ -21,6 +21,8 @@ class NatSeen:
     `seen` is where its socket was seen from one address at two ports, and from another address; `others` who could
     answer (`same`: whom it asked, `port`: another port of that address, `address`: another address). `hops` is what was
     left of a packet's hops, `punched` whether UDP went both ways between the ends; None where that was not tried.
+    `beside` is whether packets pass in the other family of addresses, IPv6 or for a node of IPv6 alone IPv4; None where
+    the underlay has only one.
     """
 
     seen: tuple[Seen | None, Seen | None, Seen | None]
@@ -29,6 +31,7 @@ class NatSeen:
     tcp: bool
     tcp_443: bool
     punched: bool | None = None
+    beside: bool | None = None
 
     @property
     def udp(self) -> bool:
@@ -59,7 +62,10 @@ class NatSeen:
         """All of it in one line."""
         if not self.udp:
             return f"no UDP, TCP {'passes' if self.tcp else 'to port 443 alone passes' if self.tcp_443 else 'stopped'}"
-        return f"mapping {self.mapping}, filtering {self.filtering}, {FIRST_HOPS - self.hops} hops"
+        beside = {None: "", True: ", the other family passes", False: ", the other family does not pass"}[
+            self.beside
+        ]
+        return f"mapping {self.mapping}, filtering {self.filtering}, {FIRST_HOPS - self.hops} hops{beside}"
 
 
 _SEEN = TypeAdapter(NatSeen)
@@ -74,13 +80,16 @@ def parse(text: str) -> NatSeen:
         raise ToolError("nat probe", f"said nothing that can be read: {line[:160]}") from error
 
 
-def contradictions(kind: NatKind, seen: NatSeen, shown: IPv4Address) -> tuple[str, ...]:
+def contradictions(kind: NatKind, seen: NatSeen, shown: Address) -> tuple[str, ...]:
     """What of the probes is not that kind's; empty when it is proven. `shown` is the address that others must see."""
     return tuple(_contradictions(kind, seen, shown))
 
 
-def _contradictions(kind: NatKind, seen: NatSeen, shown: IPv4Address) -> Iterator[str]:
+def _contradictions(kind: NatKind, seen: NatSeen, shown: Address) -> Iterator[str]:
     wanted = BEHAVIOURS[kind]
+    if seen.beside is not None and seen.beside != (wanted.families == BOTH):
+        other = Family.IPV4 if Family.IPV6 in wanted.families else Family.IPV6
+        yield f"{other} {_passes(seen.beside)}"
     if seen.udp != wanted.udp:
         yield f"UDP {_passes(seen.udp)}"
     if not seen.tcp_443:
@@ -91,7 +100,7 @@ def _contradictions(kind: NatKind, seen: NatSeen, shown: IPv4Address) -> Iterato
         yield from _udp_contradictions(wanted, seen, shown)
 
 
-def _udp_contradictions(wanted: Behaviour, seen: NatSeen, shown: IPv4Address) -> Iterator[str]:
+def _udp_contradictions(wanted: Behaviour, seen: NatSeen, shown: Address) -> Iterator[str]:
     if seen.mapping is not wanted.mapping:
         yield f"mapping is {seen.mapping or 'unknown'}, wanted {wanted.mapping}"
     if seen.filtering is not wanted.filtering:
@@ -110,7 +119,7 @@ def _passes(value: bool) -> str:  # noqa: FBT001 - what is told is the value its
 
 
 def disproofs(
-    kinds: Mapping[str, NatKind], seen: Mapping[str, NatSeen], shown: Mapping[str, IPv4Address]
+    kinds: Mapping[str, NatKind], seen: Mapping[str, NatSeen], shown: Mapping[str, Address]
 ) -> tuple[str, ...]:
     """What contradicts any node's kind, and the pair as a whole: whether a hole can be punched between them."""
     found = [
@@ -131,6 +140,8 @@ def can_punch(first: NatKind, second: NatKind) -> bool:
     """Whether UDP can get both ways between nodes behind these kinds, once each knows where a third sees the other."""
     one, other = BEHAVIOURS[first], BEHAVIOURS[second]
     if not (one.udp and other.udp) or not (one.hairpins or other.hairpins):
+        return False
+    if not one.families & other.families:
         return False
     return _lets_in(one, other) and _lets_in(other, one)
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 from vpnmesh.errors import NO_JSON, ToolError
+from vpnmesh.host.dual_stack import Address
 from vpnmesh.model import DataPlane
 from vpnmesh.plan import Command, Completed, Fact
 
@@ -54,12 +55,18 @@ def _tunnel(link: Mapping[str, Any], kernel_links: Collection[str]) -> Tunnel:
 
 def endpoint_address(endpoint: str) -> IPv4Address | None:
     """The IPv4 address of `address:port` or `address`, mapped into IPv6 or not; None for IPv6 and other text."""
+    found = any_endpoint_address(endpoint)
+    return found if isinstance(found, IPv4Address) else None
+
+
+def any_endpoint_address(endpoint: str) -> Address | None:
+    """The address of `address:port`, `[address]:port` or `address`: IPv4 where it is mapped; None for other text."""
     host = endpoint.removeprefix("[").partition("]")[0]
     try:
         address = ip_address(host)
     except ValueError:
         return _ipv4(host.partition(":")[0])
-    return address if isinstance(address, IPv4Address) else address.ipv4_mapped
+    return address if isinstance(address, IPv4Address) else address.ipv4_mapped or address
 
 
 def _ipv4(text: str) -> IPv4Address | None:

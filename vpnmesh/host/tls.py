@@ -1,7 +1,8 @@
 """A certificate of this run for a service on one node: self-signed, by address and name, its key never travels."""
 
-from ipaddress import IPv4Address
+from collections.abc import Sequence
 
+from vpnmesh.host.dual_stack import Address
 from vpnmesh.host.service import content, made
 from vpnmesh.plan import Command, Fact, Plan, Text
 
@@ -16,9 +17,9 @@ mv "$4.new" "$4.crt"
 """
 
 
-def certificate(folder: str, address: IPv4Address, name: str = "") -> Fact[Plan]:
-    """Ensure `tls.crt` and `tls.key` for that address in the folder; with a name, for that as well, and called so."""
-    names = f"IP:{address},DNS:{name}" if name else f"IP:{address}"
+def certificate(folder: str, addresses: Sequence[Address], name: str = "") -> Fact[Plan]:
+    """Ensure `tls.crt` and `tls.key` for these addresses in the folder; with a name, for that too, and called so."""
+    names = ",".join([*(f"IP:{address}" for address in addresses), *([f"DNS:{name}"] if name else [])])
     stem = name or "tls"
     script = Command(("sh", "-ec", _MAKE, "sh", folder, names, str(VALID_DAYS), stem))
     return made(f"{folder}/{stem}.crt", script, "<a new certificate>")

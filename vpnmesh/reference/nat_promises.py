@@ -11,10 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.documents.yaml_text import parse_yaml
 from vpnmesh.errors import InputError, UnknownNameError
 from vpnmesh.firewall.nat_kinds import BEHAVIOURS, Depends, NatKind
+from vpnmesh.host.dual_stack import IPV6_ALONE
 
 FILE = "nat_promises.yaml"
-NatClass = Literal["none", "easy", "hard", "no-udp", "any"]
-"""Kinds as products speak of them: no NAT, one port for all peers, a port per peer, and UDP that does not pass."""
+NatClass = Literal["none", "easy", "hard", "no-udp", "ipv6", "any"]
+"""Kinds as products speak of them: no NAT, one port for all peers, a port per peer, no UDP, IPv6 alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,16 @@ class Product:
         """What is promised of that pair, None where nothing is, or where the pair is none of the classes."""
         one, other = class_of(client), class_of(server)
         # what products say of easy NATs is said of two different ones
-        if one is None or other is None or not (BEHAVIOURS[client].hairpins or BEHAVIOURS[server].hairpins):
+        if not (BEHAVIOURS[client].hairpins or BEHAVIOURS[server].hairpins):
             return None
         return next((promise for promise in self.promises if promise.is_of(one, other)), None)
 
 
-def class_of(kind: NatKind) -> NatClass | None:
-    """The class of a kind; None for one that nothing here makes."""
-    behaviour = BEHAVIOURS.get(kind)
-    if behaviour is None:
-        return None
+def class_of(kind: NatKind) -> NatClass:
+    """The class of a kind."""
+    behaviour = BEHAVIOURS[kind]
+    if behaviour.families == IPV6_ALONE:
+        return "ipv6"
     if not behaviour.udp:
         return "no-udp"
     if not behaviour.routers:

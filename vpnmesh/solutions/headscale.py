@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers, tls
+from vpnmesh.host.dual_stack import written
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, listens, listens_at, removed, running
 from vpnmesh.model import Node, Path, Scenario
@@ -248,18 +248,18 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None) -> Peer:
     if entry is None:
         return Peer(peer.name, None, None, known=False)
     if current := str(entry.get("CurAddr") or ""):
-        endpoint = endpoint_address(current)
-        # over IPv6 nothing here can tell a VLAN from the management network: no path that a scenario has
+        # where the underlay is IPv4 alone, IPv6 is on no path that a scenario has
+        endpoint = mesh.endpoint(current)
         return Peer(peer.name, Path.DIRECT if endpoint else None, endpoint, via="" if endpoint else current)
     # of the two kinds of relay only the scenario's own is its path: figures of the other would be under its name
     if through := str(entry.get("PeerRelay") or ""):
-        endpoint = endpoint_address(through)
+        endpoint = mesh.endpoint(through)
         path = Path.RELAY if by_peer(mesh) and endpoint else None
         return Peer(peer.name, path, endpoint, via="peer relay")
     # the home relay is always named; only a peer with recent traffic and no address is really reached through it
     if entry.get("Relay") and entry.get("Active"):
         # our map has that one region, and the region that one address
-        ours = mesh.testbed.relay.underlay if entry["Relay"] == control.REGION_CODE else None
+        ours = mesh.addresses(mesh.testbed.relay)[0] if entry["Relay"] == control.REGION_CODE else None
         return Peer(peer.name, None if by_peer(mesh) else Path.RELAY, ours, via=f"DERP {entry['Relay']}")
     # before the server has told where it is at home, a first packet to it has nowhere to go
     return Peer(peer.name, None, None, known=bool(entry.get("Relay")))
@@ -277,8 +277,8 @@ def _ways(text: str, key: str) -> Ways:
     )
 
 
-def _relay_certificate(_mesh: Mesh, node: Node) -> Fact[Plan]:
-    return tls.certificate(DERP, node.underlay, control.RELAY_NAME)
+def _relay_certificate(mesh: Mesh, node: Node) -> Fact[Plan]:
+    return tls.certificate(DERP, mesh.addresses(node), control.RELAY_NAME)
 
 
 def _read_relay_certificate(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:
@@ -331,7 +331,7 @@ def _joined(mesh: Mesh, node: Node) -> Fact[Plan]:
     server = mesh.testbed.control_plane
     key = f"{CLIENT}/authkey"
     up = (
-        *(*TOOL, "up", f"--login-server=https://{server.underlay}:{control.CONTROL_PORT}"),
+        *(*TOOL, "up", f"--login-server=https://{written(mesh.server(server, node), control.CONTROL_PORT)}"),
         *(f"--auth-key=file:{key}", "--accept-dns=false", "--accept-routes=false"),
         *(f"--hostname={node.name}", f"--timeout={JOIN_S:.0f}s"),
     )

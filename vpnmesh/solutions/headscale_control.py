@@ -15,6 +15,7 @@ import yaml
 
 from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.host import tls
+from vpnmesh.host.dual_stack import written
 from vpnmesh.host.files import printed
 from vpnmesh.host.pods import PORT as VXLAN_PORT
 from vpnmesh.host.rest import answer, field_of, records
@@ -150,8 +151,8 @@ def by_peer(mesh: Mesh) -> bool:
 def server_config(mesh: Mesh, node: Node) -> Config:
     """Headscale's config.yaml: no relay, no name server and no address outside the testbed."""
     return {
-        "server_url": f"https://{node.underlay}:{CONTROL_PORT}",
-        "listen_addr": f"{node.underlay}:{CONTROL_PORT}",
+        "server_url": f"https://{written(mesh.addresses(node)[0], CONTROL_PORT)}",
+        "listen_addr": f"[::]:{CONTROL_PORT}" if mesh.families else f"{node.underlay}:{CONTROL_PORT}",
         "tls_cert_path": f"{SERVER}/tls.crt",
         "tls_key_path": f"{SERVER}/tls.key",
         "metrics_listen_addr": "",
@@ -178,7 +179,7 @@ def derp_map(mesh: Mesh) -> Config:
         "regionid": REGION,
         "hostname": RELAY_NAME,
         "ipv4": str(relay.underlay),
-        "ipv6": "none",
+        "ipv6": next((str(one) for one in mesh.addresses(relay) if one != relay.underlay), "none"),
         "stunport": STUN_PORT,
         "derpport": 443,
     }
@@ -217,9 +218,9 @@ def _granular(who: str) -> Config:
     }
 
 
-def certificate(_mesh: Mesh, node: Node) -> Fact[Plan]:
+def certificate(mesh: Mesh, node: Node) -> Fact[Plan]:
     """TLS, because a client that lost a plain HTTP connection insists on port 443 for the next two minutes."""
-    return tls.certificate(SERVER, node.underlay)
+    return tls.certificate(SERVER, mesh.addresses(node))
 
 
 def told(_mesh: Mesh, _node: Node) -> Fact[dict[str, Text]]:

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any
 
@@ -19,9 +18,9 @@ import yaml
 
 from vpnmesh.errors import NO_JSON
 from vpnmesh.firewall.policy import Protocol
+from vpnmesh.host.dual_stack import Address, written
 from vpnmesh.host.files import existing, read
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
@@ -203,13 +202,14 @@ def config(mesh: Mesh, node: Node, access: Access | None = None) -> dict[str, ob
     relays = [str(mesh.overlay(mesh.testbed.relay).ip)] if relayed and node in mesh.members else []
     return {
         "pki": {"ca": f"{DIRECTORY}/ca.crt", "cert": f"{DIRECTORY}/host.crt", "key": f"{DIRECTORY}/host.key"},
-        "static_host_map": {at: [f"{lighthouse.underlay}:{PORT}"]},
+        "static_host_map": {at: [written(address, PORT) for address in mesh.addresses(lighthouse)]},
         "lighthouse": {
             "am_lighthouse": node.name == lighthouse.name,
             "interval": 10,
             "hosts": [] if node.name == lighthouse.name else [at],
         },
-        "listen": {"host": str(node.underlay), "port": PORT},
+        # with IPv6 in the underlay it listens on both families, which Nebula's `[::]` does
+        "listen": {"host": "::" if mesh.families else str(node.underlay), "port": PORT},
         "punchy": {"punch": True},
         "relay": {"am_relay": is_relay, "use_relays": relayed, "relays": relays},
         "tun": {
@@ -287,7 +287,7 @@ def _shown(remote: object) -> str:
 def _peer(mesh: Mesh, peer: Node, entries: Mapping[str, Mapping[str, object]]) -> Peer:
     entry = entries.get(str(mesh.overlay(peer).ip), {})
     if remote := entry.get("currentRemote"):
-        endpoint = _remote(entry)
+        endpoint = _remote(mesh, entry)
         # an IPv6 remote, or one that cannot be read, is on no path that a scenario has
         return Peer(
             peer.name, Path.DIRECT if endpoint else None, endpoint, via="" if endpoint else str(remote)
@@ -295,7 +295,7 @@ def _peer(mesh: Mesh, peer: Node, entries: Mapping[str, Mapping[str, object]]) -
     relays = entry.get("currentRelaysToMe")
     if isinstance(relays, list) and relays:
         through = str(relays[0])
-        return Peer(peer.name, Path.RELAY, _remote(entries.get(through, {})), via=through)
+        return Peer(peer.name, Path.RELAY, _remote(mesh, entries.get(through, {})), via=through)
     return Peer(peer.name, None, None)
 
 
@@ -304,10 +304,10 @@ def _overlay_address(entry: Mapping[str, Any]) -> str:
     return str(entry["vpnAddrs"][0] if "vpnAddrs" in entry else entry["vpnIp"])
 
 
-def _remote(entry: Mapping[str, object]) -> IPv4Address | None:
+def _remote(mesh: Mesh, entry: Mapping[str, object]) -> Address | None:
     """Where packets to that host are really sent: address and port apart in 1.6, one text in 1.10."""
     remote = entry.get("currentRemote")
-    return endpoint_address(str(remote.get("ip") if isinstance(remote, dict) else remote))
+    return mesh.endpoint(str(remote.get("ip") if isinstance(remote, dict) else remote))
 
 
 def _console(*words: str) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers
+from vpnmesh.host.dual_stack import written
 from vpnmesh.host.files import read
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import WIREGUARD, endpoint_address
+from vpnmesh.host.links import WIREGUARD
 from vpnmesh.host.rest import field_of, fields, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, listens_at, removed, running
 from vpnmesh.model import Node, Path, Scenario
@@ -272,16 +273,17 @@ def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None, transports
     kinds, ends = entry.get("iceCandidateType"), entry.get("iceCandidateEndpoint")
     kinds = kinds if isinstance(kinds, dict) else {}
     ends = ends if isinstance(ends, dict) else {}
-    local, remote = (endpoint_address(str(ends.get(end) or "")) for end in ("local", "remote"))
+    local, remote = (mesh.endpoint(str(ends.get(end) or "")) for end in ("local", "remote"))
     if kinds.get("local") == "relay":
         # an address of our own at the TURN server: that is where packets go first
         return Peer(peer.name, Path.RELAY, local, via="TURN")
-    if kinds.get("remote") == "relay" or remote == mesh.testbed.relay.underlay != peer.underlay:
+    at_relay = mesh.addresses(mesh.testbed.relay)
+    if kinds.get("remote") == "relay" or (remote in at_relay and remote not in mesh.addresses(peer)):
         return Peer(peer.name, Path.RELAY, remote, via="TURN")
     if entry.get("connectionType") == "Relayed":
         url = str(entry.get("relayAddress") or "")
         via = f"{url} ({transports[url]})" if url in transports else url or "relay"
-        return Peer(peer.name, Path.RELAY, endpoint_address(url.partition("://")[2]), via=via)
+        return Peer(peer.name, Path.RELAY, mesh.endpoint(url.partition("://")[2]), via=via)
     return Peer(peer.name, Path.DIRECT if remote else None, remote)
 
 
@@ -330,7 +332,7 @@ def _read_self() -> Fact[dict[str, Text]]:
 
 def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
     control = mesh.testbed.control_plane
-    url = f"http://{control.underlay}:{server.MANAGEMENT_PORT}"
+    url = f"http://{written(mesh.server(control), server.MANAGEMENT_PORT)}"
     key = f"{CLIENT}/setup-key"
     listed = ",".join(mesh.blacklisted(node)) or "none"
     up = _netbird(

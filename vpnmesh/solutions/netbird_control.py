@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from vpnmesh.host import tls
+from vpnmesh.host.dual_stack import written
 from vpnmesh.host.pods import PORT as VXLAN_PORT
 from vpnmesh.host.rest import Json, RestApi, answer, asked, field_of, pretty, records
 from vpnmesh.host.service import Service, content, listens, made, running, until
@@ -59,15 +60,18 @@ def by_turn(mesh: Mesh) -> bool:
 def management_config(mesh: Mesh) -> Json:
     """Management's configuration; it names one kind of relay, so that the other cannot carry anything."""
     bed = mesh.testbed
-    control, relay = bed.control_plane.underlay, bed.relay.underlay
+    # all clients are told the same
+    control, relay = mesh.server(bed.control_plane), mesh.server(bed.relay)
     config: Json = {
-        "Stuns": [{"Proto": "udp", "URI": f"stun:{relay}:{STUN_PORT}"}],
-        "Signal": {"Proto": "http", "URI": f"{control}:{SIGNAL_PORT}"},
+        "Stuns": [{"Proto": "udp", "URI": f"stun:{written(relay, STUN_PORT)}"}],
+        "Signal": {"Proto": "http", "URI": written(control, SIGNAL_PORT)},
         "Datadir": SERVER,
         "StoreConfig": {"Engine": "sqlite"},
         "DataStoreEncryptionKey": reveal(mesh.published_by(bed.control_plane.name, "store-key")),
-        "HttpConfig": {"Address": f"0.0.0.0:{MANAGEMENT_PORT}"},
-        "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{control}:{MANAGEMENT_PORT}/oauth2"},
+        "HttpConfig": {
+            "Address": f"[::]:{MANAGEMENT_PORT}" if mesh.families else f"0.0.0.0:{MANAGEMENT_PORT}"
+        },
+        "EmbeddedIdP": {"Enabled": True, "Issuer": f"http://{written(control, MANAGEMENT_PORT)}/oauth2"},
         "DisableDefaultPolicy": True,
         "TURNConfig": {
             "Turns": [],
@@ -78,14 +82,19 @@ def management_config(mesh: Mesh) -> Json:
     }
     secret = reveal(mesh.published_by(bed.relay.name, "secret"))
     if by_turn(mesh):
-        turn = {"Proto": "udp", "URI": f"turn:{relay}:{STUN_PORT}", "Username": TURN_USER, "Password": secret}
+        turn = {
+            "Proto": "udp",
+            "URI": f"turn:{written(relay, STUN_PORT)}",
+            "Username": TURN_USER,
+            "Password": secret,
+        }
         config["TURNConfig"] = {
             "Turns": [turn],
             "CredentialsTTL": CREDENTIALS_TTL,
             "TimeBasedCredentials": False,
         }
     else:
-        address = f"rels://{relay}:{RELAY_PORT}"
+        address = f"rels://{written(relay, RELAY_PORT)}"
         config["Relay"] = {"Addresses": [address], "CredentialsTTL": CREDENTIALS_TTL, "Secret": secret}
     return config
 
@@ -130,7 +139,9 @@ def signal_service() -> Service:
 def turn_config(mesh: Mesh, relay: Node) -> str:
     """turnserver.conf: one user, relayed addresses on the underlay only, nothing on loopback."""
     lines = (
-        *(f"listening-ip={relay.underlay}", f"relay-ip={relay.underlay}", f"listening-port={STUN_PORT}"),
+        *(f"listening-ip={address}" for address in mesh.addresses(relay)),
+        *(f"relay-ip={address}" for address in mesh.addresses(relay)),
+        f"listening-port={STUN_PORT}",
         *("min-port=49152", "max-port=49352", "fingerprint", "lt-cred-mech", "realm=vpnmesh.internal"),
         *(
             "no-tls",
@@ -173,12 +184,12 @@ def policies(mesh: Mesh, group: str) -> list[Json]:
     ]
 
 
-def relay_secrets(_mesh: Mesh, node: Node) -> Fact[Plan]:
+def relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure the relay's password and certificate; both are of this run only."""
     secret = made(
         f"{RELAY}/secret", Command(("sh", "-ec", _MAKE_RANDOM, "sh", f"{RELAY}/secret")), "<a new secret>"
     )
-    certificate = tls.certificate(RELAY, node.underlay)
+    certificate = tls.certificate(RELAY, mesh.addresses(node))
     return Fact(
         (*secret.commands, *certificate.commands),
         lambda completed: secret.parse(completed[:1]) + certificate.parse(completed[1:]),
@@ -202,7 +213,7 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
         *("netbird-relay", "--listen-address", f":{RELAY_PORT}", "--log-file", "console"),
         *(
             "--exposed-address",
-            f"rels://{node.underlay}:{RELAY_PORT}",
+            f"rels://{written(mesh.server(node), RELAY_PORT)}",
             "--enable-stun",
             "--stun-ports",
             str(STUN_PORT),

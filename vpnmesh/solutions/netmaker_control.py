@@ -100,7 +100,7 @@ def broker_config(node: Node) -> str:
 
 def certificate(node: Node) -> Fact[Plan]:
     """Ensure the certificate that broker and interface share."""
-    return tls.certificate(SERVER, node.underlay)
+    return tls.certificate(SERVER, (node.underlay,))
 
 
 def secrets() -> Fact[Plan]:

@@ -14,9 +14,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from types import MappingProxyType
 
 from vpnmesh import stages
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.host import dual_stack
+from vpnmesh.host.dual_stack import IPV4_ALONE, Address, Families
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import Tunnel, interface_fact
+from vpnmesh.host.links import Tunnel, any_endpoint_address, endpoint_address, interface_fact
 from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
@@ -37,7 +39,8 @@ NO_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 class Mesh:
     """A scenario on a testbed, and what its nodes have published so far.
 
-    `shown` is the address by which others see a node that is behind a NAT router of ours.
+    `shown` is the address by which others see a node that is behind a NAT router of ours. `families` are those of
+    nodes' underlay addresses where the testbed has IPv6 for a while; empty where it is IPv4 alone.
     """
 
     testbed: Testbed
@@ -45,7 +48,8 @@ class Mesh:
     published: Mapping[tuple[str, str], Text] = field(default_factory=dict)
     blacklist: tuple[str, ...] = CALICO_INTERFACES
     dry_run: bool = False
-    shown: Mapping[str, IPv4Address] = field(default_factory=dict)
+    shown: Mapping[str, Address] = field(default_factory=dict)
+    families: Mapping[str, Families] = field(default_factory=dict)
 
     @property
     def tunnel_mtu(self) -> int:
@@ -67,6 +71,41 @@ class Mesh:
         """The node's address in the VPN, for solutions that take the one we choose."""
         number = [one.name for one in self.testbed.nodes].index(node.name) + 1
         return IPv4Interface((self.testbed.overlay[number], self.testbed.overlay.prefixlen))
+
+    def families_of(self, node: Node) -> Families:
+        """The families of the node's underlay addresses."""
+        return self.families.get(node.name, IPV4_ALONE)
+
+    def addresses(self, node: Node) -> tuple[Address, ...]:
+        """All underlay addresses of the node, by which others may reach it."""
+        return dual_stack.addresses(self.testbed, node, self.families_of(node))
+
+    def reached(self, node: Node, by: Node) -> Address | None:
+        """The underlay address at which the other reaches the node; None where they have no family in common.
+
+        IPv6 where both have it, as RFC 6724 prefers it.
+        """
+        common = self.families_of(node) & self.families_of(by)
+        return next(iter(dual_stack.addresses(self.testbed, node, common)), None)
+
+    def server(self, node: Node, *clients: Node) -> Address:
+        """The one address of a server that these nodes reach, all members where none is named.
+
+        UnavailableError where they have no family in common: a product that tells all clients the same address then
+        cannot serve them.
+        """
+        clients = clients or self.members
+        common = frozenset.intersection(*map(self.families_of, (node, *clients)))
+        for address in dual_stack.addresses(self.testbed, node, common):
+            return address
+        odd = ", ".join(
+            f"{one.name} has {' and '.join(map(str, sorted(self.families_of(one))))}" for one in clients
+        )
+        raise UnavailableError(f"no address of {node.name} is in reach of all who need it: {odd}")
+
+    def endpoint(self, text: str) -> Address | None:
+        """Which address an endpoint of a peer is; None where it is none, or of a family that this underlay lacks."""
+        return any_endpoint_address(text) if self.families else endpoint_address(text)
 
     def blacklisted(self, node: Node) -> tuple[str, ...]:
         """Prefixes of interface names that the solution must not use on that node: Calico's and management's.
@@ -110,7 +149,7 @@ class Peer:
 
     name: str
     path: Path | None
-    endpoint: IPv4Address | None
+    endpoint: Address | None
     via: str = ""
     known: bool = True
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
+from vpnmesh.host.dual_stack import written
 from vpnmesh.host.files import existing
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import WIREGUARD, endpoint_address, interface_fact
+from vpnmesh.host.links import WIREGUARD, interface_fact
 from vpnmesh.host.service import content, made
 from vpnmesh.model import DataPlane, Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, unified_diff
@@ -150,7 +151,7 @@ def _wanted(mesh: Mesh, node: Node) -> list[str]:
     lines += [f"address {mesh.overlay(node).ip} mtu {mesh.tunnel_mtu}"]
     for peer in mesh.peers(node):
         key = mesh.published_by(peer.name, "public-key")
-        lines += [f"peer {key} endpoint {peer.underlay}:{PORT} allows {mesh.overlay(peer).ip}/32"]
+        lines += [f"peer {key} endpoint {_endpoint(mesh, node, peer)} allows {mesh.overlay(peer).ip}/32"]
     return sorted(lines)
 
 
@@ -181,10 +182,17 @@ def _peer_words(mesh: Mesh, node: Node) -> tuple[str, ...]:
         word
         for peer in mesh.peers(node)
         for word in (
-            *("peer", str(mesh.published_by(peer.name, "public-key")), "endpoint", f"{peer.underlay}:{PORT}"),
+            *("peer", str(mesh.published_by(peer.name, "public-key"))),
+            *(("endpoint", _endpoint(mesh, node, peer)) if mesh.reached(peer, node) else ()),
             *("allowed-ips", f"{mesh.overlay(peer).ip}/32"),
         )
     )
+
+
+def _endpoint(mesh: Mesh, node: Node, peer: Node) -> str:
+    """Where that node is to find the peer, as `wg show` has it; `(none)` where they share no family of addresses."""
+    address = mesh.reached(peer, node)
+    return written(address, PORT) if address else "(none)"
 
 
 def _steps(mesh: Mesh, node: Node) -> tuple[Command, ...]:
@@ -286,7 +294,7 @@ def _peer(mesh: Mesh, peer: Node, endpoints: dict[str, str], handshakes: dict[st
     endpoint = endpoints.get(key, "(none)")
     if endpoint == "(none)" or handshakes.get(key, "0") == "0":
         return Peer(peer.name, None, None)
-    address = endpoint_address(endpoint)
+    address = mesh.endpoint(endpoint)
     return Peer(peer.name, Path.DIRECT if address else None, address, via="" if address else endpoint)
 
 

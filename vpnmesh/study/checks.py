@@ -1,10 +1,10 @@
 """What must hold around every measurement, judged from what nodes said: a CheckError names the stage."""
 
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Address
 
 from vpnmesh.errors import CheckError
 from vpnmesh.firewall.policy import policy_named, resolve
+from vpnmesh.host.dual_stack import Address
 from vpnmesh.model import Path, Place, Placement, Scenario, Testbed
 from vpnmesh.solutions.protocol import Mesh, Peer, Status
 
@@ -68,7 +68,7 @@ def seen_path(mesh: Mesh, name: str, status: Status, other: str) -> Path | None:
     return peer.path
 
 
-def right_endpoints(mesh: Mesh, name: str, peer: Peer) -> tuple[IPv4Address, ...]:
+def right_endpoints(mesh: Mesh, name: str, peer: Peer) -> tuple[Address, ...]:
     """Where a peer may be reached on its path: its own underlay address, or the relay's.
 
     Behind a NAT of the firewall's it is the firewall's address in the asking node's VLAN that shows.
@@ -81,14 +81,14 @@ def right_endpoints(mesh: Mesh, name: str, peer: Peer) -> tuple[IPv4Address, ...
     }[peer.path]
     hidden = {one.vid for one in resolve(policy_named(mesh.scenario.policy), bed).translations}
     vid = bed.node(name).leg.vid
-    outside = [leg.address.ip for leg in bed.firewall.legs if leg.vid == vid]
-    found = [node.underlay for node in behind]
+    outside: list[Address] = [leg.address.ip for leg in bed.firewall.legs if leg.vid == vid]
+    found = [address for node in behind for address in mesh.addresses(node)]
     found += outside if any(node.leg.vid in hidden for node in behind) else []
     found += [mesh.shown[node.name] for node in behind if node.name in mesh.shown]
     return tuple(dict.fromkeys(found))
 
 
-def _place(bed: Testbed, address: IPv4Address) -> str:
+def _place(bed: Testbed, address: Address) -> str:
     """What an address is that no peer should be reached at, as far as the inventory knows."""
     networks = {"in the pod network": bed.pods, "in the overlay": bed.overlay}
     places = [words for words, prefix in networks.items() if address in prefix]

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vpnmesh.errors import InputError
 from vpnmesh.firewall.nat_kinds import BEHAVIOURS, NatKind, kind_named
 from vpnmesh.firewall.nat_proof import can_punch
+from vpnmesh.host.dual_stack import IPV6_ALONE
 from vpnmesh.model import Path
 from vpnmesh.study.convergence import PathProbe, settled_s
 
@@ -59,9 +60,9 @@ class NatPair:
         return can_punch(self.client, self.server)
 
     @property
-    def can_be_made(self) -> bool:
-        """Whether routers make both kinds."""
-        return {self.client, self.server} <= set(BEHAVIOURS)
+    def needs_ipv6(self) -> bool:
+        """Whether an end has IPv6 alone, so that the underlay must have it."""
+        return any(BEHAVIOURS[kind].families == IPV6_ALONE for kind in (self.client, self.server))
 
     @property
     def upgrade_s(self) -> float:
@@ -142,8 +143,6 @@ def estimate_s(pairs: Sequence[NatPair], *, relays: bool) -> float:
 
 
 def _cell_s(pair: NatPair, *, relays: bool) -> float:
-    if not pair.can_be_made:
-        return 0.0
     if pair.can_punch:
         return CELL_S
     return RELAYED_CELL_S if relays else FAILED_CELL_S

@@ -1,7 +1,6 @@
 """How the programs that probe a NAT and list packets are called on nodes."""
 
-from ipaddress import IPv4Address
-
+from vpnmesh.host.dual_stack import Address
 from vpnmesh.tools.programs import called, text_of
 
 _PROBE, _CAPTURE = text_of("nat_probe_program"), text_of("header_capture_program")
@@ -19,11 +18,20 @@ def answer(token: str) -> tuple[str, ...]:
 
 
 def ask(
-    token: str, first: IPv4Address, second: IPv4Address, me: str, other: str, wait_s: float
+    token: str,
+    targets: tuple[Address, Address],
+    me: str,
+    other: str,
+    wait_s: float,
+    beside: Address | None = None,
 ) -> tuple[str, ...]:
-    """Ask the two, and try to reach the other end through them; an empty `other` leaves that out."""
-    where = (str(first), str(second), str(FIRST_PORT), str(SECOND_PORT))
-    return called(_PROBE, "ask", token, f"{LIMIT_S:g}", *where, me, other, f"{wait_s:g}")
+    """Ask the two, and try to reach the other end through them; an empty `other` leaves that out.
+
+    `beside` is the first one's address of the other family, where there is one.
+    """
+    where = (*map(str, targets), str(FIRST_PORT), str(SECOND_PORT))
+    words = (*where, me, other, f"{wait_s:g}", str(beside or ""))
+    return called(_PROBE, "ask", token, f"{LIMIT_S:g}", *words)
 
 
 def list_headers(interfaces: tuple[str, ...], limit_s: float) -> tuple[str, ...]:

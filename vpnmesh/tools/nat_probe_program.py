@@ -21,13 +21,25 @@ from vpnmesh.tools.program_frame import FAILED, READY, EndedError, end, say
 
 AGAIN_S, PUNCH_EVERY_S, MEET_S, LAST_S = 0.2, 0.05, 20.0, 0.4
 IP_RECVTTL = 12
+HOPS = {
+    socket.AF_INET: (socket.IPPROTO_IP, IP_RECVTTL, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, socket.IPV6_HOPLIMIT),
+}
 Address = tuple[str, int]
 
 
-def udp(port: int = 0) -> socket.socket:
-    """A socket that is told how many hops packets had left."""
-    one = socket.socket(type=socket.SOCK_DGRAM)
-    one.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+def family_of(address: str) -> socket.AddressFamily:
+    """IPv6 is what has colons."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def udp(port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    """A socket of one family that is told how many hops packets had left."""
+    one = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    level, option, _ = HOPS[family]
+    one.setsockopt(level, option, 1)
     one.bind(("", port))
     one.settimeout(0)
     return one
@@ -53,10 +65,9 @@ def take(one: socket.socket, token: str) -> tuple[dict[str, object], Address, in
             return None
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    hops = [
-        struct.unpack("i", data[:4])[0] for level, kind, data in notes if (level, kind) == (0, socket.IP_TTL)
-    ]
-    return message, sender, hops[0] if hops else 0
+    level, _, note = HOPS[one.family]
+    hops = [struct.unpack("i", data[:4])[0] for *kind, data in notes if kind == [level, note]]
+    return message, (sender[0], sender[1]), hops[0] if hops else 0
 
 
 def messages(
@@ -71,17 +82,29 @@ def messages(
 
 def answer(token: str, limit_s: float, first: str, second: str) -> None:
     """Answer until TERM or the limit."""
-    ports, door = (udp(int(first)), udp(int(second))), socket.create_server(("", int(first)))
+    doors, asked = [], {}
+    for family in families():
+        ports = udp(int(first), family), udp(int(second), family)
+        asked.update(dict.fromkeys(ports, ports))
+        doors.append(socket.create_server(("", int(first)), family=family))
     known: dict[str, Address] = {}
     until = time.monotonic() + limit_s
     with contextlib.suppress(EndedError):
         say(READY)
         while (left := until - time.monotonic()) > 0:
-            for one in select.select([*ports, door], [], [], left)[0]:
-                if one is door:
-                    door.accept()[0].close()
+            for one in select.select([*asked, *doors], [], [], left)[0]:
+                if one in doors:
+                    one.accept()[0].close()
                 elif found := take(one, token):
-                    reply(one, ports, token, known, *found)
+                    reply(one, asked[one], token, known, *found)
+
+
+def families() -> list[socket.AddressFamily]:
+    """IPv4, and IPv6 where the kernel has it."""
+    with contextlib.suppress(OSError):
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+        return [socket.AF_INET, socket.AF_INET6]
+    return [socket.AF_INET]
 
 
 def reply(
@@ -113,7 +136,7 @@ def where(token: str, targets: list[Address], wait_s: float) -> dict[str, object
     seen: list[object] = [None] * len(targets)
     hops = 0
     until = time.monotonic() + wait_s
-    with udp() as one:
+    with udp(0, family_of(targets[0][0])) as one:
         while None in seen and time.monotonic() < until:
             for number, target in enumerate(targets):
                 if seen[number] is None:
@@ -130,7 +153,7 @@ def others(token: str, target: Address, helper: str, wait_s: float) -> list[str]
     """Who gets through to a socket that wrote to one port of one address alone."""
     came: set[str] = set()
     until = time.monotonic() + wait_s
-    with udp() as one:
+    with udp(0, family_of(target[0])) as one:
         while len(came) < 3 and time.monotonic() < until:  # noqa: PLR2004 - same, port, address
             send(one, token, target, wish="others", helper=helper)
             came |= {str(message["by"]) for message, _, _ in messages(one, token, AGAIN_S)}
@@ -150,7 +173,7 @@ def reached(target: Address, wait_s: float) -> bool:
 
 def punched(token: str, meeting: Address, me: str, other: str, wait_s: float) -> bool | None:
     """Whether packets went both ways between the two ends, both sending first; None where the other never came."""
-    with udp() as one:
+    with udp(0, family_of(meeting[0])) as one:
         peer = met(one, token, meeting, me, other)
         return None if peer is None else crossed(one, token, peer, wait_s)
 
@@ -184,8 +207,11 @@ def crossed(one: socket.socket, token: str, peer: Address, wait_s: float) -> boo
 
 
 def ask(token: str, limit_s: float, *words: str) -> None:
-    """Ask both nodes, and print what is known then; an empty name of the other end leaves reaching it out."""
-    first, second, port, other_port, me, other, wait = words
+    """Ask both nodes, and print what is known then; an empty name of the other end leaves reaching it out.
+
+    An address `beside` is the first node's of the other family: whether anything gets there is told, too.
+    """
+    first, second, port, other_port, me, other, wait, beside = words
     targets = [(first, int(port)), (first, int(other_port)), (second, int(port))]
     wait_s = float(wait)
     signal.alarm(int(limit_s) + 1)
@@ -194,6 +220,10 @@ def ask(token: str, limit_s: float, *words: str) -> None:
     told["others"] = others(token, targets[0], second, wait_s) if answered else []
     told["tcp"] = reached(targets[0], wait_s)
     told["tcp_443"] = reached((first, 443), wait_s)
+    if beside:
+        told["beside"] = any(where(token, [(beside, int(port))], wait_s)["seen"]) or reached(  # type: ignore[arg-type]
+            (beside, int(port)), wait_s
+        )
     told["punched"] = punched(token, targets[0], me, other, wait_s) if other else None
     say(json.dumps(told))
 

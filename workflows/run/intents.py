@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from vpnmesh.host.dual_stack import UNDERLAY
 from vpnmesh.host.lease import FOLDER
 from vpnmesh.model import Condition, Placement, Scenario
 from vpnmesh.plan import Command, at_most
@@ -58,12 +59,15 @@ def of_policy(name: str, find: Callable[[], Diffs]) -> Intent:
     return Intent(f"firewall policy {name}", _found(find))
 
 
-def of_nat_kinds(site: Site) -> Intent:
-    """Routers on the firewall that the measured pair is put behind, and the programs that prove them."""
-    return Intent("kinds of NAT", lambda: _nat_kinds(site))
+def of_nat_kinds(site: Site, *, ipv6: bool = False) -> Intent:
+    """Routers on the firewall that the measured pair is put behind, and the programs that prove them.
+
+    With `ipv6` the underlay has that, too, for as long.
+    """
+    return Intent(f"kinds of NAT{' and IPv6' if ipv6 else ''}", lambda: _nat_kinds(site, ipv6=ipv6))
 
 
-def _nat_kinds(site: Site) -> Iterator[Change]:
+def _nat_kinds(site: Site, *, ipv6: bool) -> Iterator[Change]:
     bed = site.testbed
     firewall, ends = bed.firewall.name, f"{bed.client.name} and {bed.server.name}"
     yield Change(ChangeKind.INTERFACES, firewall, f"namespaces and veths between {ends} and the rest")
@@ -73,6 +77,10 @@ def _nat_kinds(site: Site) -> Iterator[Change]:
     )
     for node in (bed.client, bed.server, bed.relay, bed.control_plane):
         yield Change(ChangeKind.PROCESSES, node.name, "for seconds, a program that probes the NAT")
+    for name in site.all_nodes if ipv6 else ():
+        yield Change(ChangeKind.INTERFACES, name, f"an address of {UNDERLAY} in its VLAN, and a route there")
+    for name in (bed.client.name, bed.server.name) if ipv6 else ():
+        yield Change(ChangeKind.INTERFACES, name, "while it has IPv6 alone, no IPv4 address in its VLAN")
 
 
 def _impaired(site: Site, plan: MatrixPlan, condition: Condition, seed: int) -> Intent:

@@ -3,16 +3,18 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import tasks
 from tasks.firewall.registry import driver_of
+from tasks.nat import NO_FAMILIES
 from vpnmesh.errors import CheckError, InputError, UnavailableError
 from vpnmesh.firewall.nat_kinds import NatKind, shown_addresses
 from vpnmesh.firewall.nat_proof import NatSeen, can_punch, disproofs
 from vpnmesh.firewall.nftables import is_linux_router
-from vpnmesh.host import roaming
+from vpnmesh.host import dual_stack, roaming
+from vpnmesh.host.dual_stack import IPV4_ALONE, Address, Families, addresses
 from vpnmesh.model import Testbed
+from vpnmesh.plan import Plan
 from workflows.run.hosts import run_on
 from workflows.run.lab import emulated
 from workflows.run.provision import carried_out
@@ -70,12 +72,32 @@ def refuse_taken(site: Site, names: Iterable[str]) -> None:
                 raise CheckError("nat", f"somebody has {shown} already, which {name}'s router would show")
 
 
-def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, IPv4Address]:
+def set_kinds(site: Site, kinds: Mapping[str, NatKind]) -> dict[str, Address]:
     """Put these nodes behind fresh routers; returns by which address others see those that are hidden."""
     # what no router makes is refused before anything is touched
     shown = shown_addresses(site.testbed, kinds)
     run_on(site.nr, [site.testbed.firewall.name], tasks.set_nat_kinds, testbed=site.testbed, kinds=kinds)
     return shown
+
+
+def set_families(site: Site, families: Mapping[str, Families]) -> None:
+    """Have these nodes' addresses in the underlay be of these families, until `ipv4_again` ends."""
+    run_on(site.nr, list(families), tasks.set_families, testbed=site.testbed, families=families)
+
+
+def go_home(site: Site) -> dict[str, Plan]:
+    """What each node undoes of that by itself when its run falls silent."""
+    return {name: Plan((dual_stack.go_home(),)) for name in site.all_nodes}
+
+
+@contextlib.contextmanager
+def ipv4_again(site: Site) -> Iterator[None]:
+    """Take IPv6 out of the underlay when what is inside has ended, however it ended."""
+    try:
+        yield
+    finally:
+        if interrupt := carried_out(site, lambda: run_on(site.nr, site.all_nodes, tasks.restore_families)):
+            raise interrupt
 
 
 @contextlib.contextmanager
@@ -89,10 +111,15 @@ def routers_removed(site: Site) -> Iterator[None]:
             raise interrupt
 
 
-def prove_kinds(site: Site, kinds: Mapping[str, NatKind]) -> NatProof:
-    """Probe both ends; where packets contradict a kind, once more with more patience, for silence may be slowness."""
-    proof = _probe(site, kinds, WAIT_S)
-    return proof if not proof.disproofs else _probe(site, kinds, PATIENT_S)
+def prove_kinds(
+    site: Site, kinds: Mapping[str, NatKind], families: Mapping[str, Families] = NO_FAMILIES
+) -> NatProof:
+    """Probe both ends; where packets contradict a kind, once more with more patience, for silence may be slowness.
+
+    `families` are those of the ends' addresses where the underlay has both.
+    """
+    proof = _probe(site, kinds, families, WAIT_S)
+    return proof if not proof.disproofs else _probe(site, kinds, families, PATIENT_S)
 
 
 def require_proof(proof: NatProof) -> None:
@@ -101,7 +128,9 @@ def require_proof(proof: NatProof) -> None:
         raise CheckError("nat", "; ".join(proof.disproofs))
 
 
-def _probe(site: Site, kinds: Mapping[str, NatKind], wait_s: float) -> NatProof:
+def _probe(
+    site: Site, kinds: Mapping[str, NatKind], families: Mapping[str, Families], wait_s: float
+) -> NatProof:
     ends = tuple(kinds)
     bed = site.testbed
     results = run_on(
@@ -113,9 +142,11 @@ def _probe(site: Site, kinds: Mapping[str, NatKind], wait_s: float) -> NatProof:
         others=site.nr.inventory.hosts,
         wait_s=wait_s,
         punch=_udp_passes(kinds),
+        families=families,
     )
     seen: dict[str, NatSeen] = results[ends[0]].result
-    shown = {name: bed.node(name).underlay for name in ends} | shown_addresses(bed, kinds)
+    own = {name: addresses(bed, bed.node(name), families.get(name, IPV4_ALONE))[0] for name in ends}
+    shown = own | shown_addresses(bed, kinds)
     return NatProof(seen, disproofs(kinds, seen, shown))
 
 

@@ -10,7 +10,8 @@ from functools import partial
 import tasks
 from tasks.nat import HeaderCapture
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
-from vpnmesh.firewall.nat_kinds import NatKind, hidden_nodes, shown_addresses
+from vpnmesh.firewall.nat_kinds import NatKind, families_of, hidden_nodes, shown_addresses
+from vpnmesh.host.dual_stack import BOTH, Family
 from vpnmesh.host.lease import STAGE
 from vpnmesh.model import Pair, Scenario
 from vpnmesh.solutions.protocol import Mesh, Solution, Status
@@ -33,7 +34,17 @@ from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.lease import keep_lease, lease_over
-from workflows.run.nat import NatProof, prove_kinds, refuse_taken, require_proof, routers_removed, set_kinds
+from workflows.run.nat import (
+    NatProof,
+    go_home,
+    ipv4_again,
+    prove_kinds,
+    refuse_taken,
+    require_proof,
+    routers_removed,
+    set_families,
+    set_kinds,
+)
 from workflows.run.provision import carried_out, firewall_policy, mesh_statuses, save_logs, take_off
 from workflows.run.requirements import require
 from workflows.run.site import Site
@@ -58,20 +69,29 @@ class GridMesh:
     name: str
 
     @property
+    def has_ipv6(self) -> bool:
+        """Whether the underlay has IPv6 beside IPv4."""
+        return bool(self.mesh.families)
+
+    @property
     def ends(self) -> Pair:
         """Client and server."""
         return self.site.testbed.pairs[0]
 
 
 @contextlib.contextmanager
-def deployed(site: Site, name: str, scenario: Scenario) -> Iterator[GridMesh]:
-    """Deploy the scenario with nobody behind NAT, and remove it again whatever happens; no path is asked for yet."""
+def deployed(site: Site, name: str, scenario: Scenario, *, ipv6: bool = False) -> Iterator[GridMesh]:
+    """Deploy the scenario with nobody behind NAT, and remove it again whatever happens; no path is asked for yet.
+
+    With `ipv6` every node has IPv6 in the underlay beside IPv4, which cells may take one of from the ends.
+    """
     solution = require(site, scenario)
-    mesh = Mesh(site.testbed, scenario)
-    with routers_removed(site):
+    mesh = Mesh(site.testbed, scenario, families=dict.fromkeys(site.all_nodes, BOTH) if ipv6 else {})
+    with ipv4_again(site) if ipv6 else contextlib.nullcontext(), routers_removed(site):
         try:
-            promise(site, solution, mesh)
+            promise(site, solution, mesh, go_home(site) if ipv6 else {})
             set_kinds(site, {})
+            set_families(site, mesh.families)
             refuse_taken(site, (site.testbed.pairs[0].client, site.testbed.pairs[0].server))
             firewall_policy(site, ALLOW_ALL)
             mesh = run_stages(site, stages_of(solution, mesh), mesh)
@@ -143,17 +163,32 @@ def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
 def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCapture) -> NatRecord:
     kinds = {grid.ends.client: pair.client, grid.ends.server: pair.server}
     shown_addresses(grid.site.testbed, kinds)
+    families = families_of(kinds) if grid.has_ipv6 else {}
     _stop(grid)
+    set_families(grid.site, families)
     shown = set_kinds(grid.site, kinds)
-    proof = prove_kinds(grid.site, kinds)
+    proof = prove_kinds(grid.site, kinds, families)
     record = _with_proof(record, proof)
     require_proof(proof)
-    grid.mesh = replace(grid.mesh, shown=shown)
+    grid.mesh = replace(grid.mesh, shown=shown, families={**grid.mesh.families, **families})
     with _listed(grid, kinds) as capture:
         record = _watched(grid, record)
+    if pair.needs_ipv6:
+        record = _of_ipv6_alone(grid, record)
     # what is direct needs no explanation; of the rest the packets tell who tried what
     if record.found is not Found.DIRECT:
         record = replace(record, capture=keep(pair, capture.lines()))
+    return record
+
+
+def _of_ipv6_alone(grid: GridMesh, record: NatRecord) -> NatRecord:
+    """The record with what the firewall let through to and from the ends of IPv6 alone; IPv4 disproves their kind."""
+    firewall = grid.site.testbed.firewall.name
+    passed = run_on(grid.site.nr, [firewall], tasks.count_passed)[firewall].result
+    told = ", ".join(f"{family} {packets}" for family, packets in passed.items())
+    record = replace(record, proof={**record.proof, "packets that passed their networks' edge": told})
+    if passed[Family.IPV4] or (record.first_packet_s is not None and not passed[Family.IPV6]):
+        raise CheckError("nat", f"packets that passed the edge of a network of IPv6 alone: {told}")
     return record
 
 

@@ -70,6 +70,7 @@ def sweep(site: Site, left: Left = NOTHING_KNOWN, *, dry_run: bool) -> Iterator[
     for solution in SOLUTIONS.values():
         found: Parameters = {"solution": solution, "mesh": Mesh(site.testbed, _any_scenario(solution.name))}
         yield from there.removed(solution.name, site.all_nodes, tasks.leave_mesh, **found)
+    yield from there.removed("IPv6 in the underlay", site.all_nodes, tasks.restore_families)
     yield from there.removed("API test", site.k8s, tasks.clear_api_test)
     yield from there.removed(
         "kernel settings", list(left.sysctls), tasks.put_sysctls_back, word="set back", former=left.sysctls

@@ -1,0 +1,143 @@
+"""Members that have IPv6 alone, IPv4 alone or both: how each is reached, and what solutions make of it."""
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+
+from vpnmesh.errors import UnavailableError
+from vpnmesh.host import dual_stack
+from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Families, written
+from vpnmesh.model import Path, Testbed
+from vpnmesh.plan import Command, Completed
+from vpnmesh.solutions import nebula
+from vpnmesh.solutions.headscale_control import derp_map
+from vpnmesh.solutions.netbird_control import management_config
+from vpnmesh.solutions.protocol import Mesh, Peer
+from vpnmesh.solutions.wireguard import _endpoint
+from vpnmesh.study.checks import right_endpoints
+from vpnmesh.study.scenarios import scenario_named
+
+KEYS = {
+    ("hypervisor", "store-key"): "k",
+    ("relay", "secret"): "s",
+    **{(name, "console-key"): "c" for name in ("worker1", "worker2", "k8s-master", "hypervisor", "relay")},
+}
+
+
+def mesh_of(bed: Testbed, scenario: str, **families: Families) -> Mesh:
+    """A mesh on an underlay of both, but for these nodes."""
+    all_of = dict.fromkeys((node.name for node in bed.nodes), BOTH)
+    return Mesh(bed, scenario_named(scenario), KEYS, families=all_of | families)
+
+
+def regions_of(mesh: Mesh) -> list[Any]:
+    """The relays that Headscale's clients are told of."""
+    regions: Any = derp_map(mesh)["regions"]
+    return list(regions.values())
+
+
+def test_an_address_says_vlan_and_number(bed: Testbed) -> None:
+    """The digits of both, in a prefix of ours, so that a reader of packets knows the node."""
+    worker = bed.node("worker1")
+    number = int(worker.underlay) - int(bed.vlan(worker.leg.vid).prefix.network_address)
+    assert str(dual_stack.address_of(bed, worker.leg)) == f"fd76:706e:6d65:{worker.leg.vid}::{number:x}/64"
+    every = [dual_stack.address_of(bed, leg).ip for node in bed.nodes for leg in node.legs]
+    assert len(set(every)) == len(every)
+    assert all(one in dual_stack.UNDERLAY for one in every)
+
+
+def test_a_mesh_of_ipv4_is_as_it_was(bed: Testbed) -> None:
+    """One address each, whoever asks; an endpoint of IPv6 is on no path that it has."""
+    mesh = Mesh(bed, scenario_named("wireguard-direct"))
+    one, other = bed.node("worker1"), bed.node("worker2")
+    assert mesh.addresses(one) == (one.underlay,)
+    assert mesh.reached(one, other) == mesh.server(one) == one.underlay
+    assert mesh.endpoint("[fd76::1]:51820") is None
+    assert mesh.endpoint("192.88.99.10:51820") == IPv4Address("192.88.99.10")
+
+
+def test_who_reaches_whom_by_which_family(bed: Testbed) -> None:
+    """IPv6 where both have it, IPv4 where that is in common, and no address at all where nothing is."""
+    mesh = mesh_of(bed, "wireguard-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    one, other, master = bed.node("worker1"), bed.node("worker2"), bed.master
+    assert mesh.reached(one, other) is None
+    assert mesh.reached(one, master) == one.underlay
+    assert mesh.reached(other, master) == dual_stack.address_of(bed, other.leg).ip
+    assert _endpoint(mesh, one, other) == "(none)"
+    assert _endpoint(mesh, master, other) == f"[{mesh.reached(other, master)}]:51821"
+    assert mesh.endpoint("[fd76:706e:6d65:30::2]:7") == IPv6Address("fd76:706e:6d65:30::2")
+    peer = Peer("worker2", Path.DIRECT, None)
+    assert right_endpoints(mesh, "k8s-master", peer) == mesh.addresses(other)
+
+
+def test_one_address_for_all_is_refused_where_none_is(bed: Testbed) -> None:
+    """NetBird tells every client the same signal server; Headscale's clients are told by us, each its own."""
+    alike = mesh_of(bed, "netbird-direct", worker2=IPV6_ALONE)
+    control = bed.control_plane
+    signal = management_config(alike)["Signal"]
+    assert signal == {"Proto": "http", "URI": written(alike.addresses(control)[0], 10000)}
+    mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    with pytest.raises(UnavailableError, match=r"no address of .* worker1 has IPv4, worker2 has IPv6"):
+        management_config(mixed)
+    assert mixed.server(control, bed.node("worker1")) == control.underlay
+    assert mixed.server(control, bed.node("worker2")) == dual_stack.address_of(bed, control.leg).ip
+
+
+def test_servers_are_written_with_all_their_addresses(bed: Testbed) -> None:
+    """Nebula's lighthouse and the DERP relay, so that a client of either family finds them."""
+    mesh = mesh_of(bed, "nebula-relay")
+    configured = nebula.config(mesh, bed.node("worker1"))
+    (listed,) = configured["static_host_map"].values()  # type: ignore[attr-defined]
+    assert listed == [
+        f"[{dual_stack.address_of(bed, bed.control_plane.leg).ip}]:4242",
+        f"{bed.control_plane.underlay}:4242",
+    ]
+    assert configured["listen"] == {"host": "::", "port": 4242}
+    (region,) = regions_of(mesh)
+    assert region["nodes"][0]["ipv6"] == str(dual_stack.address_of(bed, bed.relay.leg).ip)
+    former = Mesh(bed, scenario_named("nebula-relay"), KEYS)
+    assert nebula.config(former, bed.node("worker1"))["listen"] == {
+        "host": str(bed.node("worker1").underlay),
+        "port": 4242,
+    }
+    (region,) = regions_of(former)
+    assert region["nodes"][0]["ipv6"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("families", "held", "does"),
+    [
+        (BOTH, "46", ""),
+        (BOTH, "4", "give"),
+        (IPV6_ALONE, "46", "give"),
+        (IPV4_ALONE, "46", "back"),
+        (IPV4_ALONE, "4", ""),
+    ],
+)
+def test_only_what_differs_is_changed(families: Families, held: str, does: str, bed: Testbed) -> None:
+    """A node that has what it should is left alone; going back takes what its file says."""
+    node = bed.node("worker1")
+    six = str(dual_stack.address_of(bed, node.leg))
+    there = [f"2: x    inet {node.leg.address} scope global"] if "4" in held else []
+    there += [f"2: x    inet6 {six} scope global"] if "6" in held else []
+    plan = dual_stack.given(bed, node, families).parse([Completed((), 0, "\n".join(there), "")])
+    words = [one.argv for one in plan.steps if isinstance(one, Command)]
+    assert bool(plan) is bool(does)
+    if does == "back":
+        assert words == [dual_stack.go_home().argv]
+    elif does:
+        assert ("alone" in words[0]) is (families == IPV6_ALONE)
+        assert six in words[0]
+
+
+def test_the_firewall_forwards_and_has_no_gateway(bed: Testbed) -> None:
+    """Nodes go through it to the whole prefix; nothing is there to undo where no file is."""
+    plan = dual_stack.given(bed, bed.firewall, BOTH).parse(
+        [Completed((), 0, "", "")] * len(bed.firewall.legs)
+    )
+    (command,) = (one for one in plan.steps if isinstance(one, Command))
+    assert "forwards" in command.argv
+    assert not any(word.endswith(str(dual_stack.UNDERLAY)) for word in command.argv)
+    assert not dual_stack.at_home().parse([Completed((), 0, "", "")])
+    assert dual_stack.at_home().parse([Completed((), 0, "ours eth0 fd00::1/64\n", "")])
