@@ -41,7 +41,14 @@ from tasks.observation import look_at_node, read_foreign
 from tasks.path import knock, probe_relay_share
 from tasks.ping import ping_address, ping_burst, ping_paths, ping_train
 from tasks.pods import attach_pods, detach_pods
-from tasks.provenance import find_binaries, read_footprint, read_provenance, read_version, run_command
+from tasks.provenance import (
+    find_binaries,
+    makes_link,
+    read_footprint,
+    read_provenance,
+    read_version,
+    run_command,
+)
 from tasks.provisional import put_for_a_while
 from tasks.pushing import look_for_program, push_file, withdraw_files
 from tasks.roaming import change_address, restore_address
@@ -77,6 +84,7 @@ __all__ = [
     "look_at_node",
     "look_for_program",
     "make_changes",
+    "makes_link",
     "measure",
     "measure_tunnel",
     "mesh_status",

@@ -109,6 +109,16 @@ def find_binaries(task: Task, programs: tuple[str, ...], folder: str = "") -> Re
 
 
 @repeatable
+def makes_link(task: Task, kind: str) -> Result:
+    """Whether the node's kernel makes links of a kind; `result` is that.
+
+    One is made in a network of its own, which ends with it; the kernel may load the kind's module for it.
+    """
+    question = ask("unshare", "--net", "ip", "link", "add", "tried0", "type", kind)
+    return Result(host=task.host, result=shell(task).gather(question).exit_code == 0)
+
+
+@repeatable
 def read_version(task: Task, argv: tuple[str, ...], folder: str = "") -> Result:
     """What a program says of itself, by this command; `result` is "not known: ..." where it fails."""
     question = ask(*looking_in(folder, argv))

@@ -177,8 +177,8 @@ def test_pods_of_another_mtu_are_made_anew(bed: Testbed, captured: Path) -> None
     first = plan.steps[0]
     assert not isinstance(first, WriteFile)
     assert first.argv == ("ip", "link", "delete", "cali0")
-    assert "-veth cali0 mtu 1450" in plan.diff
-    assert "+veth cali0 mtu 1230" in plan.diff
+    assert "-veth cali0 mtu 1450 mac ee:ee:ee:ee:ee:ee" in plan.diff
+    assert "+veth cali0 mtu 1230 mac ee:ee:ee:ee:ee:ee" in plan.diff
 
 
 def test_pods_of_another_tuning_are_made_anew(bed: Testbed, captured: Path) -> None:
@@ -195,6 +195,33 @@ def test_pods_of_another_tuning_are_made_anew(bed: Testbed, captured: Path) -> N
         for one in ({**links, "stdout": noted}, *others)
     ]
     assert "-pod tuned: offloads none" in fact.parse(answers).diff
+
+
+def test_links_with_an_address_of_their_own_have_it_from_the_first_moment(bed: Testbed) -> None:
+    """Between a link with a random address and ours udev may come, and its own stays: no packet of a pod arrives."""
+    made = rendered(answered(attached(native(bed), bed.node("worker1")), 1))
+    (veth,) = (line for line in made.splitlines() if "link add cali0" in line)
+    (vxlan,) = (line for line in made.splitlines() if "link add vxlan.calico" in line)
+    assert " address ee:ee:ee:ee:ee:ee " in veth.partition(" type ")[0]
+    assert " address 66:" in vxlan.partition(" type ")[0]
+    assert not [line for line in made.splitlines() if "link set" in line and " address " in line]
+
+
+def test_a_pod_whose_gateway_has_another_address_is_made_anew(bed: Testbed, captured: Path) -> None:
+    """What udev set on a machine with systemd (96:06:f7:b2:08:bc) is told, and pods do not stand with it."""
+    said = captured / "pods" / "native-1450" / "exchange.json"
+    answers = [
+        Completed(
+            tuple(one["argv"]),
+            one["exit_code"],
+            one["stdout"].replace('"address":"ee:ee:ee:ee:ee:ee"', '"address":"96:06:f7:b2:08:bc"'),
+            one["stderr"],
+        )
+        for one in json.loads(said.read_text())
+    ]
+    plan = attached(native(bed), bed.node("worker1")).parse(answers)
+    assert "-veth cali0 mtu 1450 mac 96:06:f7:b2:08:bc" in plan.diff
+    assert "+veth cali0 mtu 1450 mac ee:ee:ee:ee:ee:ee" in plan.diff
 
 
 def test_a_node_without_pods_has_nothing_to_take_away(captured: Path) -> None:

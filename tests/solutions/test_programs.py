@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nornir.core.task import Result
@@ -253,3 +254,46 @@ def test_a_pinned_version_says_what_brings_it(
         "no nebula in /opt/vpnmesh/nebula-1.10 on k8s-master, worker1, worker2, where mine wants it"
     )
     assert said.endswith("or python -m vpnmesh.lab binaries --install --only nebula-1.10 --arch amd64)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "makes", "said"),
+    [
+        ({}, {"k8s-master", "worker1", "worker2"}, ""),
+        (
+            {},
+            {"k8s-master", "worker2"},
+            "no binary wireguard-go on worker1 (Debian package wireguard-go)",
+        ),
+        (
+            {"environment": {"A": "b"}},
+            {"k8s-master", "worker1", "worker2"},
+            "no binary wireguard-go on k8s-master, worker1, worker2 (Debian package wireguard-go)",
+        ),
+    ],
+)
+def test_a_kernel_with_wireguard_needs_no_program(
+    changes: Mapping[str, Any],
+    makes: Collection[str],
+    said: str,
+    bed: Testbed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No node has wireguard-go: those whose kernel makes the link do without, unless the scenario wants the program."""
+
+    def run_on(_nr: object, names: list[str], task: object, **asked: Any) -> dict[str, Result]:
+        if task is tasks.makes_link:
+            assert asked == {"kind": "wireguard"}
+            return {name: Result(host=None, result=name in makes) for name in names}
+        assert task is tasks.find_binaries
+        there = {one: "" if one == "wireguard-go" else f"/usr/bin/{one}" for one in asked["programs"]}
+        return {name: Result(host=None, result=there) for name in names}
+
+    monkeypatch.setattr(requirements, "run_on", run_on)
+    scenario = replace(BUILT_IN.named("wireguard-direct"), **changes)
+    if not said:
+        requirements.require(Site(None, bed), scenario)  # type: ignore[arg-type]
+        return
+    with pytest.raises(UnavailableError) as refused:
+        requirements.require(Site(None, bed), scenario)  # type: ignore[arg-type]
+    assert str(refused.value) == said

@@ -27,7 +27,7 @@ from vpnmesh.testbed import HostRecord, InventoryRecords, build_testbed
 READS = frozenset(
     {
         "count_passed",
-        *("cluster_state", "find_binaries", "has_netem", "look_at_node"),
+        *("cluster_state", "find_binaries", "has_netem", "look_at_node", "makes_link"),
         *("look_for_program", "mesh_status", "ping_address", "ping_burst", "ping_train"),
         *("ping_paths", "probe_path", "probe_path_mtu", "reach_pods", "read_answers"),
         *("read_clock", "read_cluster_answers", "read_footprint", "read_foreign"),

@@ -61,6 +61,18 @@ def test_what_is_missing_is_told_once_with_the_way_to_it(
     assert "; no binary curl (Debian package curl)" in said
 
 
+@pytest.mark.parametrize("refused", ["", "Error: Unknown device type."])
+def test_a_kernel_with_wireguard_stands_in_for_its_program(
+    bed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Of a machine without wireguard-go its kernel decides, which is asked by making such a link."""
+    asked: list[object] = []
+    monkeypatch.setattr(availability, "try_inside", lambda commands: asked.append(commands) or refused)
+    said = look(bed, monkeypatch, folder_with(tmp_path, {"wg": "wireguard-tools v1.0.2"}), "wireguard-direct")
+    assert said.startswith("unavailable: no binary wireguard-go (" if refused else "wg 1.0.2 in ")
+    assert asked == [[("ip", "link", "add", "tried0", "type", "wireguard")]]
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

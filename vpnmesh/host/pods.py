@@ -170,7 +170,7 @@ def _wanted(network: PodNetwork, node: Node) -> tuple[str, ...]:
     lines = [f"vxlan {VNI} local {own.underlay} dev {device} mtu {network.mtu} mac {own.mac}"]
     if network.own_pods:
         lines += [
-            f"veth {HOST_VETH} mtu {network.mtu}",
+            f"veth {HOST_VETH} mtu {network.mtu} mac {GATEWAY_MAC}",
             f"pod {own.pod} mtu {network.mtu}",
             f"route {own.pod} dev {HOST_VETH}",
         ]
@@ -239,12 +239,16 @@ def _make_vxlan(own: PodSite, device: str, mtu: str) -> Iterator[tuple[str, ...]
 
 
 def _make_veth(own: PodSite, mtu: str) -> Iterator[tuple[str, ...]]:
-    """The pod's veth pair, the node's end of it, and the route to the pod."""
+    """The pod's veth pair, the node's end of it, and the route to the pod.
+
+    The address is there from the first moment: of a link that got a random one udev may set another, later than we
+    would (systemd.link(5), MACAddressPolicy=persistent, systemd's default), and every packet of the pod is lost.
+    """
     yield (
-        *("link", "add", HOST_VETH, "mtu", mtu, "type", "veth"),
+        *("link", "add", HOST_VETH, "address", GATEWAY_MAC, "mtu", mtu, "type", "veth"),
         *("peer", "name", POD_VETH, "mtu", mtu, "netns", POD),
     )
-    yield ("link", "set", HOST_VETH, "address", GATEWAY_MAC, "up")
+    yield ("link", "set", HOST_VETH, "up")
     yield ("route", "add", f"{own.pod}/32", "dev", HOST_VETH)
 
 
@@ -305,7 +309,8 @@ def _link_lines(link: Mapping[str, object]) -> list[str]:
     name, mtu = link.get("ifname"), link.get("mtu")
     if name == HOST_VETH:
         alias = str(link.get("ifalias", ""))
-        return [f"veth {name} mtu {mtu}", *([f"pod {alias}"] if alias.startswith(NOTE) else [])]
+        veth = f"veth {name} mtu {mtu} mac {link.get('address')}"
+        return [veth, *([f"pod {alias}"] if alias.startswith(NOTE) else [])]
     if name != VXLAN:
         return []
     info = link.get("linkinfo")

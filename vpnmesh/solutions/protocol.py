@@ -182,12 +182,14 @@ class Binary:
     """A program that the nodes of a role need.
 
     `package` is the Debian package that brings it ("" if none does), `version` the command that prints its version.
+    A node whose kernel makes links of the kind `or_link` does without it ("" where nothing stands in).
     """
 
     name: str
     package: str = ""
     version: tuple[str, ...] = ()
     at: MeshRole = MeshRole.MEMBER
+    or_link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

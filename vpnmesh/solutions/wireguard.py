@@ -6,6 +6,7 @@ Private keys are made on the nodes and stay there. Commands: wg(8), wireguard-to
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
@@ -39,7 +40,7 @@ class WireGuard(Solution):
     name = "wireguard"
     binaries = (
         Binary("wg", "wireguard-tools", ("wg", "--version")),
-        Binary("wireguard-go", "wireguard-go", ("wireguard-go", "--version")),
+        Binary("wireguard-go", "wireguard-go", ("wireguard-go", "--version"), or_link=WIREGUARD),
     )
     processes = ("wireguard-go",)
     interfaces = (INTERFACE,)
@@ -62,6 +63,12 @@ class WireGuard(Solution):
             "control-plane-down": "there is no control plane that could go down",
         }
     )
+
+    def needed(self, scenario: Scenario, /) -> tuple[Binary, ...]:
+        """The program is for kernels without WireGuard, and for scenarios that want something of it."""
+        if by_program(scenario):
+            return tuple(replace(one, or_link="") for one in self.binaries)
+        return self.binaries
 
     def stack(self, _scenario: Scenario, /) -> Stack:
         """Kernel: drivers/net/wireguard/device.c, WG_NETDEV_FEATURES, has no segmentation of tunnels' packets.
@@ -135,7 +142,7 @@ def _interface(mesh: Mesh, node: Node) -> Fact[Plan]:
     def plan(completed: Sequence[Completed]) -> Plan:
         plane, address, mtu = link.parse(completed[4:])
         held = _held(completed[:4], address, mtu)
-        fits = not (by_program(mesh) and plane is DataPlane.KERNEL)
+        fits = not (by_program(mesh.scenario) and plane is DataPlane.KERNEL)
         if held == wanted and fits:
             return Plan()
         # a node that joins or has new keys is no reason to cut the others off
@@ -255,14 +262,13 @@ def _greeting(mesh: Mesh, peer: Node) -> Command:
     return Command(("ping", "-n", "-q", "-c", "1", "-W", "2", str(mesh.overlay(peer).ip)), ok=(0, 1, 2))
 
 
-def by_program(mesh: Mesh) -> bool:
+def by_program(scenario: Scenario) -> bool:
     """Whether the scenario wants something of wireguard-go: then the kernel, which knows nothing of it, is left out."""
-    scenario = mesh.scenario
     return bool(scenario.environment or scenario.version or scenario.program_folder)
 
 
 def _create(mesh: Mesh) -> Command:
-    if not by_program(mesh):
+    if not by_program(mesh.scenario):
         return Command(("sh", "-c", _CREATE, "sh", INTERFACE))
     pairs = tuple(f"{name}={value}" for name, value in sorted(mesh.scenario.environment.items()))
     return Command(("env", *pairs, "sh", "-c", _CREATE_BY_PROGRAM, "sh", INTERFACE))

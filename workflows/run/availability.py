@@ -4,6 +4,7 @@ A plan of the lab is answered on this machine, whose programs the lab's nodes ru
 themselves.
 """
 
+import contextlib
 import platform
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from vpnmesh.cluster.protocol import ClusterProgram, Installer
 from vpnmesh.errors import InputError, UnavailableError
 from vpnmesh.lab.roots import SEARCH
+from vpnmesh.lab.substrate import try_inside
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.report.identity import identity
 from vpnmesh.report.versions import NOT_TOLD, UsedProgram, told_versions, used_programs
@@ -143,7 +145,8 @@ def _reason(
     """Why this machine cannot carry the scenario, "" where it can; as `require` says it of nodes."""
     if impossible := solution.unbuildable_reason(mesh):
         return impossible
-    if missing := [one for one in solution.needed(mesh.scenario) if not places[one.name]]:
+    needed = solution.needed(mesh.scenario)
+    if missing := [one for one in needed if not places[one.name] and not _link_instead(one)]:
         return lacking_words(
             (one.name, (), way_of(one, mesh.scenario.program_folder, platform.machine)) for one in missing
         )
@@ -155,6 +158,15 @@ def _reason(
     if scenario.version and told not in ("", NOT_TOLD) and not is_version(scenario.version, told):
         return f"{own.name if own else ''} is {told}; {scenario.name} wants {scenario.version}"
     return ""
+
+
+def _link_instead(binary: Binary) -> bool:
+    """Whether this machine's kernel stands in for a program that is missing."""
+    with contextlib.suppress(UnavailableError):
+        return bool(binary.or_link) and not try_inside(
+            [("ip", "link", "add", "tried0", "type", binary.or_link)]
+        )
+    return False
 
 
 def _version(binary: Binary, place: str) -> str:

@@ -144,8 +144,17 @@ def _lacking(site: Site, solution: Solution, mesh: Mesh, role: MeshRole) -> Iter
     nodes = [node.name for node in mesh.nodes_in(role)] if wanted else []
     found = _found(site, mesh, nodes, tuple(wanted))
     for name, binary in wanted.items():
-        if without := tuple(host for host, result in found.items() if not result.result[name]):
+        without = tuple(host for host, result in found.items() if not result.result[name])
+        if without := _without_link(site, without, binary):
             yield name, without, _way(site, mesh, without[0], binary)
+
+
+def _without_link(site: Site, hosts: tuple[str, ...], binary: Binary) -> tuple[str, ...]:
+    """The hosts whose kernel cannot stand in for a program that they lack."""
+    if not hosts or not binary.or_link:
+        return hosts
+    made = run_on(site.nr, hosts, tasks.makes_link, kind=binary.or_link)
+    return tuple(host for host in hosts if not made[host].result)
 
 
 def _found(site: Site, mesh: Mesh, nodes: Sequence[str], programs: tuple[str, ...]) -> Mapping[str, Result]:
