@@ -4,7 +4,7 @@ The program itself is `flows_program.py` beside this; only its text is used here
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -20,6 +20,8 @@ FAILED = "failed: "
 START_S = 20.0
 """How long it may take until it listens, on a busy node."""
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+ANY = "any"
+"""Instead of an interface: all of the node's."""
 _SHOWN = 60
 
 
@@ -46,10 +48,19 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What passed a node; `uncounted` are packets that came too fast, or of more flows than are kept."""
+    """What passed a node; `uncounted` are packets that came too fast, or of more flows than are kept.
+
+    `names` are those that DNS questions over UDP asked for.
+    """
 
     flows: tuple[Flow, ...]
     uncounted: int = 0
+    names: tuple[str, ...] = ()
+
+    def __add__(self, later: "Heard") -> "Heard":
+        """What was heard at two times."""
+        names = tuple(sorted({*self.names, *later.names}))
+        return Heard((*self.flows, *later.flows), self.uncounted + later.uncounted, names)
 
     def text(self) -> str:
         """The largest flows, for a person."""
@@ -67,6 +78,7 @@ class _Told:
     other: int
     unlisted: int
     dropped: int
+    names: list[str] = field(default_factory=list)
 
 
 _TOLD = TypeAdapter(_Told)
@@ -85,7 +97,7 @@ def heard(text: str) -> Heard:
         flows = tuple(_flow(row) for row in told.flows)
     except (ValidationError, ValueError) as error:
         raise ToolError("flows", f"no counts from the listener: {line[:160]}") from error
-    return Heard(flows, told.unlisted + told.dropped)
+    return Heard(flows, told.unlisted + told.dropped, tuple(told.names))
 
 
 def _flow(row: _Row) -> Flow:
