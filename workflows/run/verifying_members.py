@@ -111,13 +111,26 @@ def lifecycle(checks: Verifier) -> list[Observation]:
     )
     found.append(_while_pinging(checks, f"{third} is added", lambda: checks.rejoin() and None))
     found.append(_answers(checks, third, "once it is added"))
-    if deployed.solution.processes:
+    if processes := deployed.solution.processes:
+        before = _running(checks, third, processes)
         found.append(
             _while_pinging(checks, f"{third}'s programs are killed and started, as an upgrade does", restart)
         )
-        found.append(_answers(checks, third, "once it was started anew"))
+        found += [
+            _started_anew(before, _running(checks, third, processes)),
+            _answers(checks, third, "after that"),
+        ]
     told = "neither was tried: a name or a version of its own for one member is no part of a scenario"
     return [*found, seen("renaming, and another version", "tried", told, holds=True, part=Part.TOLD)]
+
+
+def _started_anew(before: Sequence[str], after: Sequence[str]) -> Observation:
+    """Whether all of these programs run again, and none is the process that it was."""
+    same = set(before) & set(after)
+    told = f"{len(after)} run, {len(same)} of them as the process from before"
+    holds = bool(before) and len(after) == len(before) and not same
+    wanted = f"{len(before)} run, none of them as the process from before"
+    return seen("its programs after that", wanted, told, holds=holds, part=Part.CONTROL)
 
 
 def _answers(checks: Verifier, member: str, when: str) -> Observation:
