@@ -273,7 +273,8 @@ def _silent(silence: Silence | None) -> str:
 
 
 def _show(console: Console, store: FallbackStore) -> None:
-    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary  # noqa: PLC0415 - polars where there is a row
+    # polars where there is a row
+    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary, without_interval  # noqa: PLC0415
 
     rows, names = summary(store.attempts), len(NAMES)
     for columns, first in ((UDP, names), (TCP, names + len(UDP))):
@@ -283,7 +284,7 @@ def _show(console: Console, store: FallbackStore) -> None:
         for row in rows:
             table.add_row(*row[:names], *row[first : first + len(columns)])
         console.print(table)
-    for sentence in reasons(store.attempts):
+    for sentence in filter(None, (without_interval(store.attempts), *reasons(store.attempts))):
         console.print(sentence, highlight=False, markup=False)
     console.print(f"written: {store.write_page()}", highlight=False, soft_wrap=True)
 
