@@ -120,8 +120,8 @@ def test_the_median_lies_between_the_figures_that_the_sign_test_allows(n: int) -
     figures = [float(number) for number in range(n)]
     found = median_interval(figures[::-1])
     assert found is not None
-    wanted = stats.quantile_test(figures, q=0, p=0.5).confidence_interval(0.95)  # type: ignore[attr-defined]
-    assert (found.estimate, found.low) == (np.median(figures), wanted.low)
+    wanted = stats.quantile_test(figures, q=0, p=0.5).confidence_interval(0.95)
+    assert (found.estimate, found.low) == (np.median(figures), wanted.low)  # type: ignore[attr-defined]
     assert found.high == figures[n - 1 - int(found.low)]
 
 

@@ -280,7 +280,8 @@ _READING = (
     " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. Of"
     f" two to {fewest_for_interval() - 1} repetitions: the median (shortest to longest); of more: the median [its 95 %"
     " interval by the sign test: no distribution is assumed, and what had no end counts as the longest]. First after has"
-    " no interval: it is told only where a silence had an end. A star marks silences that are no longer than the machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
+    " no interval: it is told only where a silence had an end. A star marks silences that are no longer than the"
+    " machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
     f" (pause_s): they say nothing of the VPN. Both streams count as flowing again after {FLOWS_S:g} s without a break"
     f" of {BREAK_S:g} s."
 )
