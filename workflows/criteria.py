@@ -30,6 +30,7 @@ from vpnmesh.criteria.evaluate import Verdict, evaluate, table
 from vpnmesh.criteria.verified import with_verified
 from vpnmesh.errors import InputError
 from workflows.run.agreement import yes_option
+from workflows.run.foreign import beside_option
 from workflows.run.options import bad_input_exits_2, split
 
 _FOLDER = click.Path(path_type=Path)
@@ -65,6 +66,7 @@ _WITH_VERIFY = ("only", "inventory", "out", "hold", "plan")
     show_default=True,
     help="With --verify: for how many seconds an outage is held, and what leaves is counted.",
 )
+@beside_option
 @yes_option
 @click.option("--plan", is_flag=True, help="With --verify: show what would be tried; nothing is touched.")
 @click.pass_context

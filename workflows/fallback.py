@@ -48,10 +48,10 @@ from workflows.run.dry_run import show_scenario
 from workflows.run.fallback import HOLD_S, Asked, Timing, asked, attempt, expected_s
 from workflows.run.fallback_events import changes_of
 from workflows.run.fallback_store import FallbackStore
-from workflows.run.firewall import FirewallRun, run_id
+from workflows.run.firewall import FirewallRun, run_of
 from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_scenario
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import closing_connections
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
 from workflows.run.measured_hosts import MeasuredHosts
@@ -106,27 +106,25 @@ def main(*, inventory: str, only_plan: bool, dry_run: bool, **options: Any) -> N
     nr, testbed = load(inventory)
     if study.resume:
         MeasuredHosts.of(inventory, testbed).refuse_others(study.resume, "--resume")
-    site = Site(nr, testbed, firewall=FirewallRun.of(study.directory))
+    site = Site(nr, testbed, firewall=FirewallRun.of(study.directory, run_of("fallback", study.directory)))
     store = (FallbackStore.open if study.resume else FallbackStore.new)(study.directory, site.secrets)
     wanted = study.wanted(testbed, store)
     if only_plan:
         _show_plan(console, wanted, study.timing)
         return
     code = ALL_MEASURED
-    try:
-        if wanted or dry_run:
-            refuse_beside_cluster(testbed, f"--inventory {inventory}")
-            if not dry_run:
-                store.begin()
-            with interruptible(nr), lab_for(testbed, console):
-                if dry_run:
-                    _show_changes(console, site, wanted, study.made)
-                    return
+    if wanted or dry_run:
+        refuse_beside_cluster(testbed, f"--inventory {inventory}")
+        if not dry_run:
+            store.begin()
+        with closing_connections(nr) as ended, lab_for(testbed, console):
+            if dry_run:
+                _show_changes(console, site, wanted, study.made)
+            else:
                 _carry_out(console, site, store, wanted, study)
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
-    finally:
-        nr.close_connections()
+        code = ended.code
+    if dry_run:
+        sys.exit(code)
     if store.attempts:
         _show(console, store)
     failed = any(one.outcome is Outcome.FAILED for one in newest(store.attempts))
@@ -196,8 +194,8 @@ def _carry_out(
     again = study.resume is not None
     refuse_foreign(site, resumed=again)
     may_change(site, study.inventory, _intents(site, _scenarios(wanted), study.made))
-    with leased(site, f"fallback-{run_id(study.directory)}", again=again, seconds=study.lease):
-        MeasuredHosts.of(study.inventory, site.testbed).keep(study.directory)
+    with leased(site, site.firewall.run, again=again, seconds=study.lease):
+        MeasuredHosts.of(study.inventory, site.testbed, site.firewall.run).keep(study.directory)
         _measure(console, site, store, wanted, study.timing)
 
 
@@ -275,7 +273,8 @@ def _silent(silence: Silence | None) -> str:
 
 
 def _show(console: Console, store: FallbackStore) -> None:
-    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary  # noqa: PLC0415 - polars where there is a row
+    # polars where there is a row
+    from vpnmesh.report.fallback import NAMES, TCP, UDP, reasons, summary, without_interval  # noqa: PLC0415
 
     rows, names = summary(store.attempts), len(NAMES)
     for columns, first in ((UDP, names), (TCP, names + len(UDP))):
@@ -285,7 +284,7 @@ def _show(console: Console, store: FallbackStore) -> None:
         for row in rows:
             table.add_row(*row[:names], *row[first : first + len(columns)])
         console.print(table)
-    for sentence in reasons(store.attempts):
+    for sentence in filter(None, (without_interval(store.attempts), *reasons(store.attempts))):
         console.print(sentence, highlight=False, markup=False)
     console.print(f"written: {store.write_page()}", highlight=False, soft_wrap=True)
 

@@ -36,10 +36,11 @@ from vpnmesh.study.growth import (
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import may_change
 from workflows.run.cluster_record import refuse_beside_cluster
-from workflows.run.firewall import run_id
+from workflows.run.firewall import FirewallRun, run_of
+from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.hosts import run_on
 from workflows.run.intents import of_lease
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import InterruptedRunError, closing_connections
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
 from workflows.run.options import bad_input_exits_2, split
@@ -62,6 +63,7 @@ ALL_UP, SOME_FAILED = 0, 1
 )
 @click.option("--seed", type=click.IntRange(0, 10**9), default=1, show_default=True, help="of the order")
 @click.option("--out", type=click.Path(path_type=Path), default="growth", show_default=True, help="a folder")
+@beside_option
 @bad_input_exits_2
 def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -> None:
     """Parse, measure, and write; see the module's docstring."""
@@ -72,21 +74,18 @@ def main(scenarios: str, members: str, repetitions: int, seed: int, out: Path) -
     console = make_console()
     nr, testbed = load(f"lab-{max(sizes) + NOT_MEMBERS}")
     refuse_beside_cluster(testbed, "growth")
-    site, steps, code = Site(nr, testbed), list[GrowthStep](), ALL_UP
-    may_change(site, testbed.name, [of_lease(site)])
+    site, steps = Site(nr, testbed, firewall=FirewallRun(run_of("growth", out))), list[GrowthStep]()
     asked = [(one, size, number) for one in chosen for size in sizes for number in range(1, repetitions + 1)]
     order = random.Random(seed).sample(asked, len(asked))  # noqa: S311 - an order that can be repeated
-    try:
-        with interruptible(nr), lab_for(testbed, console), leased(site, f"growth-{run_id(out)}"):
+    with closing_connections(nr) as ended, lab_for(testbed, console):
+        refuse_foreign(site)
+        may_change(site, testbed.name, [of_lease(site)])
+        with leased(site, site.firewall.run):
             for step in _steps(site, order, console):
                 steps.append(step)
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
-    finally:
-        nr.close_connections()
     if steps:
         _write(steps, out, console)
-    sys.exit(code or (SOME_FAILED if len(steps) < len(asked) else ALL_UP))
+    sys.exit(ended.code or (SOME_FAILED if len(steps) < len(asked) else ALL_UP))
 
 
 def _steps(site: Site, order: Sequence[tuple[Scenario, int, int]], console: Console) -> Iterator[GrowthStep]:

@@ -42,7 +42,7 @@ from workflows.run.impair import (
     show_impairment,
 )
 from workflows.run.intents import of_impairing
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import InterruptedRunError, closing_connections
 from workflows.run.lab import emulated, lab_up_for
 from workflows.run.lease import refuse_beside_run
 from workflows.run.options import bad_input_exits_2
@@ -95,7 +95,7 @@ def main(
     refuse_beside_cluster(site.testbed, f"--inventory {inventory}")
     code = LIFTED
     try:
-        with interruptible(site.nr):
+        with closing_connections(site.nr) as ended:
             refuse_without_pods(site, place)
             refuse_beside_run(site)
             if dry_run:
@@ -103,10 +103,8 @@ def main(
             else:
                 may_change(site, inventory, [of_impairing(site, wanted, place, seed)])
                 impair(site, wanted, place, seed, seconds)
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
+        code = ended.code or LIFTED
     finally:
-        site.nr.close_connections()
         code = NOT_LIFTED if _complain(site) else code
     if code != NOT_LIFTED:
         say("nothing was changed" if dry_run else "lifted")

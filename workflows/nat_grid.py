@@ -33,10 +33,11 @@ from vpnmesh.study.nat_grid import Found, NatPair, NatRecord, estimate_s, pairs_
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run.agreement import may_change, yes_option
 from workflows.run.cluster_record import refuse_beside_cluster
-from workflows.run.firewall import FirewallRun, run_id
+from workflows.run.disk import DiskError
+from workflows.run.firewall import FirewallRun, run_of
 from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_nat_kinds, of_scenario
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import InterruptedRunError, closing_connections
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
 from workflows.run.measured_hosts import MeasuredHosts
@@ -94,7 +95,7 @@ def main(
     """Parse, measure what is missing, and write; see the module's docstring."""
     asked = Asked(_solutions(solutions), _pairs(kinds, pairs))
     nr, testbed = load(inventory)
-    hosts = MeasuredHosts.of(inventory, testbed)
+    hosts = MeasuredHosts.of(inventory, testbed, run_of("nat-grid", out))
     hosts.refuse_others(out, "--out")
     files, console = GridFiles(out), make_console()
     missing = asked.missing(files.read())
@@ -102,7 +103,7 @@ def main(
     if only_plan:
         return
     refuse_beside_cluster(testbed, "nat_grid")
-    site, code = Site(nr, testbed, firewall=FirewallRun(run_id(out))), ALL_MEASURED
+    site = Site(nr, testbed, firewall=FirewallRun.of(out, run_of("nat-grid", out)))
     ipv6 = any(pair.needs_ipv6 for wanted in missing.values() for pair in wanted)
     scenarios = [BUILT_IN.named(product_named(name).scenario) for name in asked.solutions]
     intents = [of_lease(site), of_nat_kinds(site, ipv6=ipv6), *(of_scenario(site, one) for one in scenarios)]
@@ -111,24 +112,21 @@ def main(
     refuse_cut_off(testbed, _hidden(testbed, missing))
     files.prepare()
     try:
-        with interruptible(nr), lab_for(testbed, console):
+        with closing_connections(nr) as ended, lab_for(testbed, console):
             refuse_foreign(site)
             may_change(site, inventory, intents)
-            with leased(site, f"nat-grid-{run_id(out)}"):
+            with leased(site, site.firewall.run):
                 hosts.keep(out)
                 for name, wanted in missing.items():
                     measure(site, name, wanted, files, console)
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
     finally:
-        nr.close_connections()
         for complaint in site.take_complaints():
             console.print(f"left: {complaint}", highlight=False)
     done = files.read()
     files.write_pictures(done)
     console.print(files.summary(done), highlight=False, soft_wrap=True)
     failed = any(_failed(done.get((name, pair))) for name in asked.solutions for pair in asked.pairs)
-    sys.exit(code or (SOME_NOT if failed else ALL_MEASURED))
+    sys.exit(ended.code or (SOME_NOT if failed else ALL_MEASURED))
 
 
 def measure(site: Site, name: str, pairs: Sequence[NatPair], files: GridFiles, console: Console) -> None:
@@ -151,7 +149,7 @@ def _measure_alike(
                 record = measure_cell(grid, pair, files.keeper(name))
                 kept = files.add(record)
                 console.print(f"{number:3}/{len(pairs)} {told(kept)}", highlight=False)
-    except InterruptedRunError:
+    except (InterruptedRunError, DiskError):
         raise
     except UnavailableError as error:
         console.print(f"{name}: unavailable: {error}", highlight=False)

@@ -1,7 +1,8 @@
 """Leave nodes as they were: lift every impairment, cluster, pod network, mesh, setting and firewall policy of ours.
 
 A run does this by itself, also after Ctrl-C; this is for what a kill -9 or a power cut left on real machines.
-RUN is a run's directory, or the id that `workflows.firewall set --run` was given. A run's directory is enough: how
+RUN is a run's directory, or a name: what a node is said to be held by, or `workflows.firewall set --run` was given. The
+folders of `criteria --verify` (of one VPN), `nat-grid` and `fallback` are taken, too. A run's directory is enough: how
 its nodes are reached is kept in it, so that the inventory may have changed or be gone since; only passwords are
 still taken from there. Works again and again; exit code 0 when nothing is left, 1 when something could not be taken
 away or a node could not be reached.
@@ -28,7 +29,8 @@ from vpnmesh.errors import InputError
 from workflows.run.cluster_record import forget_cluster
 from workflows.run.firewall import FirewallRun
 from workflows.run.lease import forget_leases, refuse_held, runs_going_on
-from workflows.run.left_runs import LeftRun, left_run, runs_below
+from workflows.run.left_runs import LeftRun, left_run, left_study, runs_below
+from workflows.run.measured_hosts import FILE as MEASURED
 from workflows.run.options import bad_input_exits_2
 from workflows.run.site import Site
 from workflows.run.teardown import Left, at_home, sweep
@@ -72,6 +74,12 @@ def _chosen(run: str | None, runs: Path, *, every: bool) -> Sequence[LeftRun]:
         return runs_below(runs)
     if run and (Path(run) / "manifest.json").exists():
         return (left_run(Path(run)),)
+    if run and (study := left_study(Path(run))) is not None:
+        return (study,)
+    if run and "/" in run:
+        raise InputError(
+            "--run", f"{run} holds neither manifest.json nor {MEASURED}", "name a run's folder, or a run"
+        )
     return (LeftRun(left=Left(FirewallRun(run) if run else None)),)
 
 

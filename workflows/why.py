@@ -38,7 +38,7 @@ from workflows.run.cluster_record import refuse_beside_cluster
 from workflows.run.diagnosing import why
 from workflows.run.foreign import beside_option, refuse_foreign
 from workflows.run.intents import of_lease, of_scenario
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import closing_connections
 from workflows.run.lab import emulated, lab_for
 from workflows.run.lease import leased
 from workflows.run.options import KnownScenarios, bad_input_exits_2, scenario_file
@@ -99,7 +99,7 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
     code = HEALTHY
     try:
         with (
-            interruptible(site.nr),
+            closing_connections(site.nr) as ended,
             _asked(site, inventory, known, chosen, pair, set_up=set_up) as (solution, mesh),
         ):
             found = why(site, solution, mesh, pair)
@@ -107,10 +107,8 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
             code = HEALTHY if found.healthy else FOUND
             if trying and _planned(found, dry_run=dry_run, err=as_json):
                 _try(site, inventory, (solution, mesh), found, held=set_up, err=as_json)
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
+        code = ended.code or code
     finally:
-        site.nr.close_connections()
         for complaint in site.take_complaints():
             say(f"not taken back: {complaint}", err=True)
             code = code or FOUND

@@ -8,7 +8,7 @@ import pytest
 
 from vpnmesh.errors import ToolError
 from vpnmesh.tools import flows
-from vpnmesh.tools.flows_program import MOST_FLOWS, Flows, flow_of
+from vpnmesh.tools.flows_program import MOST_FLOWS, MOST_NAMES, Flows, flow_of
 from vpnmesh.tools.program_frame import IPV4, IPV6
 
 
@@ -61,12 +61,32 @@ def test_packets_beyond_the_flows_that_are_kept_are_counted_as_such() -> None:
     assert found.counts["eth0", 17, "10.0.0.1", "10.0.0.2", 0, 0] == [2, 120]
 
 
+def question(name: str, flags: int = 1) -> bytes:
+    """A UDP packet to port 53 with a DNS question (RFC 1035, 4.1)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    dns = struct.pack("!6H", 7, flags << 8, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    return ipv4(17, (40000, 53), 28 + len(dns))[:20] + struct.pack("!4H", 40000, 53, 8 + len(dns), 0) + dns
+
+
+def test_the_names_of_questions_are_told() -> None:
+    """Once each, in small letters; answers, and what is cut off, ask for nothing."""
+    found = Flows()
+    asked = question("Logs.Example.net")
+    found.take("any", Sent([asked, asked, question("answer.net", flags=0x81), asked[:39]]))  # type: ignore[arg-type]
+    assert found.told()["names"] == ["logs.example.net"]
+    names = [question(f"n{number}.net") for number in range(MOST_NAMES + 3)]
+    found.take("any", Sent(names))  # type: ignore[arg-type]
+    assert (len(found.names), found.unlisted) == (MOST_NAMES, 4)
+
+
 def test_the_listeners_line_is_read() -> None:
     told = '{"flows": [["eth0", 17, "10.0.0.1", "fd00::2", 1, 2, 3, 400]], "other": 1, "unlisted": 2, "dropped": 5}'
     heard = flows.heard(f"ready\n{told}\n")
     one = flows.Flow("eth0", "udp", ip_address("10.0.0.1"), ip_address("fd00::2"), 1, 2, 3, 400)
     assert heard == flows.Heard((one,), 7)
     assert flows.bytes_by_protocol([one, one]) == {"udp": 800}
+    named = flows.heard('{"flows": [], "names": ["a.net"], "other": 0, "unlisted": 0, "dropped": 0}')
+    assert heard + named == flows.Heard((one,), 7, ("a.net",))
     assert "eth0 udp 10.0.0.1:1 > fd00::2:2 3 packets, 400 bytes" in heard.text()
 
 

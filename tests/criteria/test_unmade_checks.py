@@ -167,7 +167,7 @@ def test_a_node_where_it_could_not_be_removed_goes_on_owing_it(putting: Any) -> 
     assert putting.asked[-1] == "promised"
 
 
-HEARD = flows.Heard((), 1)
+HEARD = flows.Heard((), 1, ("names.example",))
 
 
 @pytest.fixture
@@ -177,26 +177,51 @@ def restarting(monkeypatch: pytest.MonkeyPatch) -> Any:
     nodes.takes, nodes.listened = [], []
     nodes.rejoin = lambda: time.sleep(nodes.takes.pop(0))
     nodes.pings = lambda *_: None
+    nodes.run_as = []
 
     def watch(places: dict[str, object], commands: list[tuple[str, Command]]) -> Any:
-        (node,) = places
         nodes.listened.append(float(commands[0][1].argv[1]))
-        return SimpleNamespace(heard={node: HEARD})
+        return SimpleNamespace(heard=dict.fromkeys(places, HEARD))
 
     nodes.watch = watch
+    monkeypatch.setattr(
+        verifying_outside,
+        "processes_of",
+        lambda _: {"worker1": [nodes.run_as.pop(0) if nodes.run_as else f"{time.monotonic_ns()} vpnd"]},
+    )
     return nodes
 
 
 def test_programs_that_start_anew_for_longer_than_was_listened_do_so_once_more(restarting: Any) -> None:
     """What was heard both times counts."""
     restarting.takes = [0.2, 0.0]
-    heard, listened_s = verifying_outside._while_restarting(restarting, {"firewall": ["eth0"]})
-    assert heard.uncounted == 2
+    places = {"firewall": ["eth0"], "worker1": [flows.ANY]}
+    heard, listened_s = verifying_outside._while_restarting(restarting, places)
+    assert heard == dict.fromkeys(places, flows.Heard((), 2, ("names.example",)))
     assert restarting.listened[0] == 0.1
     assert restarting.listened[1] >= 0.4
     assert listened_s == pytest.approx(sum(restarting.listened))
     restarting.takes = [0.0]
-    assert verifying_outside._while_restarting(restarting, {"firewall": ["eth0"]}) == (HEARD, 0.1)
+    assert verifying_outside._while_restarting(restarting, places) == (dict.fromkeys(places, HEARD), 0.1)
+
+
+def test_nothing_is_said_where_a_program_was_not_started_anew(restarting: Any) -> None:
+    """Then nothing was seen of its start."""
+    restarting.takes, restarting.run_as = [0.0], ["7 vpnd", "7 vpnd"]
+    with pytest.raises(CheckError, match="these programs were not started anew: worker1: 7 vpnd"):
+        verifying_outside._while_restarting(restarting, {"firewall": ["eth0"]})
+
+
+def test_a_name_that_is_looked_up_is_told_with_its_node() -> None:
+    """Who has no address for a name sends nothing there: a lookup alone is unmet. Nodes' own names are not."""
+    nodes: Any = SimpleNamespace(
+        site=SimpleNamespace(testbed=SimpleNamespace(nodes=[SimpleNamespace(name="relay")]))
+    )
+    heard = {"worker1": flows.Heard((), 0, ("logs.example", "relay")), "relay": flows.Heard(())}
+    told = verifying_outside._names(nodes, heard)
+    assert (told.seen, told.holds) == ("logs.example (worker1)", False)
+    quiet = verifying_outside._names(nodes, {"worker1": flows.Heard((), 0, ("relay",))})
+    assert (quiet.seen, quiet.holds) == ("none", True)
 
 
 def test_nothing_is_said_where_they_never_start_within_what_is_listened_to(restarting: Any) -> None:

@@ -15,6 +15,7 @@ from vpnmesh.report.fallback import (
     reasons,
     silence_text,
     summary,
+    without_interval,
 )
 from vpnmesh.report.fallback_figure import fallback_figures
 from vpnmesh.report.render import render_html
@@ -55,6 +56,34 @@ def test_every_gap_has_its_bar() -> None:
         for lost in ([], spans)
     ]
     assert drawn[1] - drawn[0] == len(spans)
+
+
+@pytest.mark.parametrize(
+    ("ended", "without", "text"),
+    [
+        ((4, 6, 5, 7, 3, 8), 0, "5.50 [3.00 to 8.00]"),
+        ((4, 6, 5, 7, 3), 1, "5.50 [3.00 to until undone], 1 until undone"),
+        ((4, 5), 4, "until undone [4.00 to until undone], 4 until undone"),
+        ((), 6, "until undone"),
+        ((4, 6, 5, 7, 3), 0, "5.00 (3.00 to 7.00)"),
+    ],
+)
+def test_from_six_repetitions_on_a_median_has_its_interval(
+    ended: tuple[int, ...], without: int, text: str
+) -> None:
+    """What had no end is the longest of all, whatever it would have been."""
+    found = [Silence(one, came_back=True, first_s=5) for one in ended]
+    assert silence_text([*found, *[Silence(99, came_back=False, first_s=None)] * without]) == text
+
+
+def test_where_there_is_no_interval_it_is_said_why() -> None:
+    """Beside the table, with the events that it is about; with enough repetitions nothing is said."""
+    few = [made(), made(repetition=2), NONE]
+    assert "of fewer than 6 repetitions" in without_interval(few)
+    assert "nebula path-cut (2)." in without_interval(few)
+    assert without_interval([made(repetition=number) for number in range(1, 7)]) == ""
+    page = render_html(compose_fallback(few, {}, load()))
+    assert "nebula path-cut (2). --repetitions 6 --resume adds what is missing." in page
 
 
 @pytest.mark.parametrize(

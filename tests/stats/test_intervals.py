@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vpnmesh.stats.describe import Summary, describe
-from vpnmesh.stats.intervals import difference_interval, mean_interval, ratio_interval, share_interval
+from vpnmesh.stats.intervals import (
+    difference_interval,
+    fewest_for_interval,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+    share_interval,
+)
 
 SAMPLE = st.lists(st.floats(50, 150).map(lambda x: round(x, 2)), min_size=3, max_size=30).filter(
     lambda values: len(set(values)) > 1
@@ -105,3 +112,35 @@ def test_share_of_nothing() -> None:
     """No trials, no share."""
     with pytest.raises(ValueError, match="nothing"):
         share_interval(0, 0)
+
+
+@pytest.mark.parametrize("n", [6, 9, 20, 57])
+def test_the_median_lies_between_the_figures_that_the_sign_test_allows(n: int) -> None:
+    """As many lie outside at either end as scipy's quantile test leaves; so narrow that one more would be too many."""
+    figures = [float(number) for number in range(n)]
+    found = median_interval(figures[::-1])
+    assert found is not None
+    wanted = stats.quantile_test(figures, q=0, p=0.5).confidence_interval(0.95)
+    assert (found.estimate, found.low) == (np.median(figures), wanted.low)  # type: ignore[attr-defined]
+    assert found.high == figures[n - 1 - int(found.low)]
+
+
+def test_a_median_of_few_figures_has_no_interval() -> None:
+    """From six on; a figure without an end may be a limit, or the median itself."""
+    assert median_interval([1.0] * (fewest_for_interval() - 1)) is None
+    found = median_interval([1, 2, 3, 4, math.inf, math.inf])
+    assert found is not None
+    assert (found.estimate, found.low, found.high) == (3.5, 1, math.inf)
+    most = median_interval([1, 2, *[math.inf] * 5])
+    assert most is not None
+    assert (most.estimate, most.low, most.high) == (math.inf, 1, math.inf)
+
+
+def test_median_interval_holds(rng: np.random.Generator) -> None:
+    """Of skewed samples of six it holds the true median at least as often as it says."""
+    inside = 0
+    for _ in range(2000):
+        found = median_interval(list(rng.lognormal(0.0, 1.0, 6)))
+        assert found is not None
+        inside += found.low <= 1.0 <= found.high
+    assert inside / 2000 > 0.95

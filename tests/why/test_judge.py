@@ -244,6 +244,13 @@ def test_a_daemon_that_gets_no_processor() -> None:
     assert diagnose(seen) == []
 
 
+def test_a_daemon_that_was_watched_for_no_time_says_nothing() -> None:
+    """It had no packets to carry: no share of that time is anything."""
+    seen = with_probes(healthy(), "worker2", cpu={f"{DAEMON} 7": CpuUse(0.0, 0.0, 0.0)})
+    limited = (Daemon(DAEMON, 7, "R", 0, "0-1", replaced=False, quota_pct=2.0, group=""),)
+    assert diagnose(with_state(seen, "worker2", daemons=limited)) == []
+
+
 @pytest.mark.parametrize("group", ["", "gone"])
 def test_a_quota_is_lifted_only_where_it_can_be_put_back(group: str, tmp_path: FilePath) -> None:
     """In version 2 of control groups nothing is offered; a group that is gone by then is nobody's failure."""

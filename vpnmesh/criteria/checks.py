@@ -44,19 +44,20 @@ CHECKS = (
         "control-plane-down",
         "Control plane down",
         "the control plane's programs are killed while members ping each other, and started again",
-        "its programs are counted before and after they are killed",
+        "its programs are counted before they are killed, after it, and once members have pinged",
     ),
     Check(
         "self-hosted",
         "Self-hosted in full",
-        "all its programs are started anew with a default route to the firewall, which counts what would leave",
-        "a packet to an address outside of the testbed is counted by the same listener",
+        "all its programs are started anew with a default route to the firewall, which counts what would leave; on"
+        " every node it is heard which names are looked up",
+        "a packet to an address outside of the testbed is counted, and a name that is looked up is heard",
     ),
     Check(
         "subnet-routers",
         "Subnet routers",
         "a member is made the gateway to a network behind it, and another member reaches a host there",
-        "before, that host is not reached",
+        "before, that host is not reached, and the gateway itself reaches it",
     ),
     Check(
         "relay-udp",

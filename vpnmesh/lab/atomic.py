@@ -45,6 +45,24 @@ def open_private(path: Path, flags: int, *, buffered: bool = True) -> BinaryIO:
     return file
 
 
+def append_whole(path: Path, line: bytes) -> None:
+    """Append the line, or nothing of it: after half of one, as a signal or a full disk leaves it, none can be read.
+
+    The file is made if it is not there. When this returns, the line survives a power cut; raises OSError.
+    """
+    with open_private(path, os.O_APPEND, buffered=False) as file:
+        length = os.fstat(file.fileno()).st_size
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file.fileno(), length)
+            raise
+
+
 def make_private(folder: Path) -> None:
     """Make the folder and what is missing above it, or take it as it is: mode 0700 whatever the umask.
 

@@ -1,5 +1,6 @@
 """What events did to two streams, as a table and a page: beside the paper's words, with a picture for each."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from vpnmesh.criteria.catalogue import CriteriaCatalogue
 from vpnmesh.report.formatting import span
 from vpnmesh.report.judgement.requirements import FAST_FALLBACK
 from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
+from vpnmesh.stats.intervals import CONFIDENCE, fewest_for_interval, median_interval
 from vpnmesh.study.fallback import BREAK_S, EVENTS, FLOWS_S, Event, Seen, Silence
 from vpnmesh.study.fallback_record import Attempt, Outcome, newest
 from vpnmesh.tools.streams import TCP_BYTES, TCP_PER_S, UDP_PER_S
@@ -165,13 +167,38 @@ def _summed(cell: Cell) -> tuple[str, ...]:
 
 
 def silence_text(found: Sequence[Silence | None]) -> str:
-    """The longest silences of some repetitions: the one, or the median and the extremes; how many had no end."""
+    """The longest silences of some repetitions: the one, the median and the extremes, or from six on its interval.
+
+    How many had no end is said beside it. In the interval these count as longer than all that had one.
+    """
     silences = [one for one in found if one is not None]
     ended = [one.longest_s for one in silences if one.came_back]
     without = len(silences) - len(ended)
+    interval = median_interval([one.longest_s if one.came_back else math.inf for one in silences])
+    if interval is not None and ended:
+        text = f"{_told_s(interval.estimate)} [{_told_s(interval.low)} to {_told_s(interval.high)}]"
+    else:
+        text = spread(ended)
     if without:
-        return f"{spread(ended)}, {without} {NOT_BACK}" if ended else NOT_BACK
-    return spread(ended)
+        return f"{text}, {without} {NOT_BACK}" if ended else NOT_BACK
+    return text
+
+
+def _told_s(seconds: float) -> str:
+    return f"{seconds:.2f}" if math.isfinite(seconds) else NOT_BACK
+
+
+def without_interval(attempts: Sequence[Attempt]) -> str:
+    """Why medians of some events have no interval, and what would give them one; "" where all have."""
+    fewest = fewest_for_interval()
+    few = [cell for cell in cells(attempts) if 0 < len(cell.seen) < fewest]
+    if not few:
+        return ""
+    named = ", ".join(f"{cell.solution} {cell.event} ({len(cell.seen)})" for cell in few)
+    return (
+        f"No interval: of fewer than {fewest} repetitions the figures do not carry one of {CONFIDENCE:.0%} by"
+        f" themselves: {named}. --repetitions {fewest} --resume adds what is missing."
+    )
 
 
 def own_s(seen: Seen) -> float:
@@ -237,21 +264,24 @@ def compose_fallback(
     events = tuple(
         (one.title, _told(one)) for one in EVENTS.values() if any(c.event == one.name for c in found)
     )
-    first = (*_first(frame, reasons(attempts)), *_paper(words, found))
+    first = (*_first(frame, without_interval(attempts), reasons(attempts)), *_paper(words, found))
     return Page("Outages that an application sees", lead, sections, events, first)
 
 
-def _first(frame: pl.DataFrame, why: Sequence[str]) -> tuple[Block, ...]:
+def _first(frame: pl.DataFrame, few: str, why: Sequence[str]) -> tuple[Block, ...]:
     missing = (Items("What could not be seen, and why", tuple(why)),) if why else ()
-    return (replace(table_block("seen", _CAPTION, frame), file="fallback.csv"), *missing)
+    narrow = (Paragraph(few),) if few else ()
+    return (replace(table_block("seen", _CAPTION, frame), file="fallback.csv"), *narrow, *missing)
 
 
 _READING = (
     "Silent is the longest time without a record, from the last one before the event until the event is undone;"
     f" {NOT_BACK}: nothing came any more by then. First after: when the record came that ended it, counted from the"
-    " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. With"
-    " more than one repetition: the median, with the shortest and the longest. A star marks silences that are no longer"
-    " than the machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
+    " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. Of"
+    f" two to {fewest_for_interval() - 1} repetitions: the median (shortest to longest); of more: the median [its 95 %"
+    " interval by the sign test: no distribution is assumed, and what had no end counts as the longest]. First after"
+    " has no interval: it is told only where a silence had an end. A star marks silences that are no longer than the"
+    " machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
     f" (pause_s): they say nothing of the VPN. Both streams count as flowing again after {FLOWS_S:g} s without a break"
     f" of {BREAK_S:g} s."
 )

@@ -1,4 +1,4 @@
-"""Intervals: of a ratio of means (Fieller), of a mean (Student), of a share (Clopper-Pearson).
+"""Intervals: of a ratio of means (Fieller), of a mean (Student), a median (sign test), a share (Clopper-Pearson).
 
 Why Fieller for the ratio: it needs no resampling (28 pairs x 7 conditions stay instant and need no seed), it
 does not pretend that a ratio is symmetric, and it says so when the baseline's mean is not clearly above zero
@@ -7,6 +7,7 @@ side, skewed samples of ten, is simulated in tests/stats (coverage) and describe
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import special
@@ -90,6 +91,27 @@ def mean_interval(sample: Summary, confidence: float = CONFIDENCE) -> Interval |
         return None
     half = _t_quantile((1 + confidence) / 2, sample.n - 1) * sample.sd / math.sqrt(sample.n)
     return Interval(sample.mean, sample.mean - half, sample.mean + half, confidence, "Student")
+
+
+def median_interval(figures: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """The median between two of the figures themselves, by the sign test, whatever their distribution.
+
+    A figure may be infinite: one that was not waited for to its end is greater than all others, and so may be a limit.
+    None below `fewest_for_interval` figures.
+    """
+    n = len(figures)
+    if n < fewest_for_interval(confidence):
+        return None
+    ordered = sorted(figures)
+    # so many at either end lie outside of the limits: the most whose binomial tails stay below what is allowed
+    outside = max(k for k in range(n // 2) if 2 * special.bdtr(k, n, 0.5) <= 1 - confidence)
+    low, high = ordered[outside], ordered[n - 1 - outside]
+    return Interval(_median(ordered), low, high, confidence, "sign test")
+
+
+def _median(ordered: Sequence[float]) -> float:
+    below, above = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return below if below == above else (below + above) / 2
 
 
 def share_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:

@@ -4,7 +4,7 @@ The program itself is `flows_program.py` beside this.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +14,8 @@ from vpnmesh.tools.programs import called, last_line, text_of
 
 PROGRAM = text_of("flows_program")
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+ANY = "any"
+"""Instead of an interface: all of the node's."""
 _SHOWN = 60
 
 
@@ -40,10 +42,19 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What passed a node; `uncounted` are packets that came too fast, or of more flows than are kept."""
+    """What passed a node; `uncounted` are packets that came too fast, or of more flows than are kept.
+
+    `names` are those that DNS questions over UDP asked for.
+    """
 
     flows: tuple[Flow, ...]
     uncounted: int = 0
+    names: tuple[str, ...] = ()
+
+    def __add__(self, later: "Heard") -> "Heard":
+        """What was heard at two times."""
+        names = tuple(sorted({*self.names, *later.names}))
+        return Heard((*self.flows, *later.flows), self.uncounted + later.uncounted, names)
 
     def text(self) -> str:
         """The largest flows, for a person."""
@@ -61,6 +72,7 @@ class _Told:
     other: int
     unlisted: int
     dropped: int
+    names: list[str] = field(default_factory=list)
 
 
 _TOLD = TypeAdapter(_Told)
@@ -79,7 +91,7 @@ def heard(text: str) -> Heard:
         flows = tuple(_flow(row) for row in told.flows)
     except (ValidationError, ValueError) as error:
         raise ToolError("flows", f"no counts from the listener: {line[:160]}") from error
-    return Heard(flows, told.unlisted + told.dropped)
+    return Heard(flows, told.unlisted + told.dropped, tuple(told.names))
 
 
 def _flow(row: _Row) -> Flow:

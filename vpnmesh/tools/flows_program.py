@@ -1,7 +1,8 @@
 """Counts packets by flow at a node's interfaces; sent to nodes as text (`python3 -I -c`), of Python's own alone.
 
 A flow is an interface, a protocol, source and destination, and the ports that are not passing ones. Only headers are
-looked at, nothing is kept of what is in the packets. It prints one line of JSON when it gets TERM, or ends by itself.
+looked at, and the names that DNS questions ask for; nothing else is kept of what is in the packets. The interface `any`
+is all of the node's. It prints one line of JSON when it gets TERM, or ends by itself.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 
 from vpnmesh.tools.program_frame import FAILED, IPV4, IPV6, READY, EndedError, dropped, end, say, tap
 
-MOST_FLOWS = 4096
+MOST_FLOWS, MOST_NAMES = 4096, 64
 TCP, UDP = 6, 17
-HEADERS_BYTES = 128
+DNS, DNS_HEADER_BYTES, UDP_BYTES, MOST_LABEL = 53, 12, 8, 63
+# an IPv4 or IPv6 header with options, and a DNS question of the longest name
+LOOKED_AT_BYTES = 512
 IPV4_BYTES, IPV6_BYTES = 20, 40
 
 
@@ -40,24 +43,41 @@ def flow_of(packet: bytes, kind: int) -> tuple[int, str, str, int, int, int] | N
     return protocol, ends[0], ends[1], ports[0], ports[1], length
 
 
+def asked_name(packet: bytes, kind: int) -> str:
+    """The name that a DNS question over UDP asks for, which is the first of its packet; "" of anything else."""
+    start = (packet[0] & 15) * 4 if kind == IPV4 else IPV6_BYTES
+    at = start + UDP_BYTES + DNS_HEADER_BYTES
+    # its third byte begins with 1 in an answer
+    if len(packet) <= at or packet[at - DNS_HEADER_BYTES + 2] & 128:
+        return ""
+    labels = []
+    while len(packet) > at and 0 < packet[at] <= MOST_LABEL:
+        labels.append(packet[at + 1 : at + 1 + packet[at]].decode("ascii", "replace"))
+        at += 1 + packet[at]
+    return ".".join(labels).lower()
+
+
 class Flows:
-    """What was counted; `unlisted` are packets of flows beyond those that are kept."""
+    """What was counted; `unlisted` are packets of flows beyond those that are kept, and names beyond them."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[object, ...], list[int]] = {}
+        self.names: set[str] = set()
         self.other = self.unlisted = self.dropped = 0
 
     def take(self, name: str, heard: socket.socket) -> None:
         """Count what is there."""
         while True:
             try:
-                packet, address = heard.recvfrom(HEADERS_BYTES)
+                packet, address = heard.recvfrom(LOOKED_AT_BYTES)
             except BlockingIOError:
                 return
             found = flow_of(packet, address[1])
             if found is None:
                 self.other += 1
                 continue
+            if found[0] == UDP and found[4] == DNS:
+                self.asked(asked_name(packet, address[1]))
             key = (name, *found[:5])
             if key not in self.counts and len(self.counts) >= MOST_FLOWS:
                 self.unlisted += 1
@@ -66,10 +86,18 @@ class Flows:
             count[0] += 1
             count[1] += found[5]
 
+    def asked(self, name: str) -> None:
+        """Keep a name that was asked for."""
+        if name and len(self.names) < MOST_NAMES:
+            self.names.add(name)
+        elif name and name not in self.names:
+            self.unlisted += 1
+
     def told(self) -> dict[str, object]:
         """As JSON takes it."""
         flows = [[*key, *count] for key, count in self.counts.items()]
-        return {"flows": flows, "other": self.other, "unlisted": self.unlisted, "dropped": self.dropped}
+        numbers = {"other": self.other, "unlisted": self.unlisted, "dropped": self.dropped}
+        return {"flows": flows, "names": sorted(self.names), **numbers}
 
 
 def listen(limit_s: float, interfaces: list[str]) -> dict[str, object]:

@@ -11,6 +11,7 @@ import struct
 import sys
 
 READY, FAILED = "ready", "failed: "
+ANY = "any"
 ALL_PROTOCOLS, IPV4, IPV6 = 3, 0x0800, 0x86DD
 BUFFER_BYTES = 1 << 23
 # <linux/socket.h>, <linux/if_packet.h>, <asm-generic/socket.h>: Python does not name them
@@ -34,13 +35,14 @@ def say(line: str) -> None:
 
 
 def tap(interface: str, kind: int) -> socket.socket:
-    """A socket that gets every frame of the interface, those that it sends too.
+    """A socket that gets every frame of the interface, those that it sends too; `any` is every interface.
 
     `kind` is SOCK_RAW, or SOCK_DGRAM for what is in them without Ethernet's header.
     """
     heard = socket.socket(socket.AF_PACKET, kind, socket.htons(ALL_PROTOCOLS))
     heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-    heard.bind((interface, 0))
+    if interface != ANY:
+        heard.bind((interface, 0))
     heard.settimeout(0)
     return heard
 

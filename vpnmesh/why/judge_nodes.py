@@ -84,7 +84,8 @@ def _cpu(seen: Observed, node: Node) -> Iterator[Finding]:
         limits = _limits(daemon, state)
         # nodes of a lab share one machine: that it is busy with others is no illness of one of them
         own = limits or node.kind is not NodeKind.NETNS
-        if not own or not (use.waited >= STARVED or _spent(daemon, use)):
+        # a time of no length says nothing: it had no packets to carry
+        if not own or not use.of_s or not (use.waited >= STARVED or _spent(daemon, use)):
             continue
         what = f"ran {use.run_s / use.of_s:.0%} and waited for a processor {use.waited:.0%} of the time"
         said = f"{name} {what} while it had packets to carry{f' ({limits})' if limits else ''}"

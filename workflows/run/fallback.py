@@ -13,6 +13,7 @@ from vpnmesh.study.fallback_record import UNAVAILABLE, Attempt, Outcome, When
 from vpnmesh.study.scenarios import Catalogue
 from vpnmesh.tools import streams as program
 from workflows.run import clock
+from workflows.run.disk import DiskError
 from workflows.run.fallback_events import HAPPENINGS, Happening, impossible
 from workflows.run.held_lease import TestbedHeldError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of, within
@@ -96,7 +97,7 @@ SET_UP_S = 25.0
 def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) -> Attempt:
     """Make it; what goes wrong is in the record, with the stage and the reason.
 
-    TestbedHeldError where another run holds the nodes by now.
+    TestbedHeldError where another run holds the nodes by now, DiskError where what was said cannot be kept.
     """
     if one.impossible or one.scenario is None:
         return one.record(Outcome.IMPOSSIBLE, reason=one.impossible)
@@ -116,7 +117,7 @@ def attempt(site: Site, one: Asked, timing: Timing, keep: Keep, doing: Doing) ->
                 seen=judged(watched.said, watched.marks),
                 raw=f"raw/{one.name}",
             )
-    except TestbedHeldError:
+    except (TestbedHeldError, DiskError):
         raise
     except UnavailableError as error:
         return one.record(Outcome.IMPOSSIBLE, stage=UNAVAILABLE, reason=str(error))

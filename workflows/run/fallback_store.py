@@ -3,24 +3,29 @@
 import json
 import os
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpnmesh.criteria.data import load as load_criteria
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
-from vpnmesh.lab.atomic import make_private, open_private, write_atomic
+from vpnmesh.lab.atomic import append_whole, make_private, write_atomic
 from vpnmesh.masks import masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.fallback_record import Attempt, line_of, read_attempts
 from vpnmesh.study.scenarios import BUILT_IN
+from workflows.run.disk import onto_disk
 
 LINES = "fallback.jsonl"
 
 
 @dataclass(slots=True)
 class FallbackStore:
-    """What is appended is on the disk before the next attempt; secrets are masked in all that is written."""
+    """What is appended is on the disk before the next attempt; secrets are masked in all that is written.
+
+    DiskError where the disk does not take it: what is there already stays.
+    """
 
     directory: Path
     secrets: AbstractSet[Secret]
@@ -74,18 +79,17 @@ class FallbackStore:
     def append(self, attempt: Attempt) -> Attempt:
         """Write the line; when this returns, it survives a power cut. Returns what was written."""
         kept = replace(attempt, reason=masked(attempt.reason, self.secrets))
-        with open_private(self.directory / LINES, os.O_APPEND) as file:
-            file.write(json.dumps(line_of(kept)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._taken(self.directory / LINES):
+            append_whole(self.directory / LINES, json.dumps(line_of(kept)).encode() + b"\n")
         self.attempts.append(kept)
         return kept
 
     def keep_raw(self, name: str, text: str) -> None:
         """Keep what a program said, below raw/."""
         path = self.directory / "raw" / name
-        make_private(path.parent)
-        write_atomic(path, masked(text, self.secrets).encode())
+        with self._taken(path):
+            make_private(path.parent)
+            write_atomic(path, masked(text, self.secrets).encode())
 
     def write_page(self) -> Path:
         """Make report.html, the pictures and fallback.csv from the lines; returns the page's path."""
@@ -95,10 +99,15 @@ class FallbackStore:
         from vpnmesh.report.render import render_html  # noqa: PLC0415
 
         drawn = fallback_figures(self.attempts, BUILT_IN)
-        make_private(self.directory / "figures")
-        for name, svg in drawn.items():
-            write_atomic(self.directory / "figures" / f"{name}.svg", svg.encode())
-        write_atomic(self.directory / "fallback.csv", attempt_table(self.attempts).write_csv().encode())
         page = compose_fallback(self.attempts, drawn, load_criteria())
-        write_atomic(self.directory / "report.html", render_html(page).encode())
+        with self._taken(self.directory):
+            make_private(self.directory / "figures")
+            for name, svg in drawn.items():
+                write_atomic(self.directory / "figures" / f"{name}.svg", svg.encode())
+            write_atomic(self.directory / "fallback.csv", attempt_table(self.attempts).write_csv().encode())
+            write_atomic(self.directory / "report.html", render_html(page).encode())
         return self.directory / "report.html"
+
+    def _taken(self, path: Path) -> AbstractContextManager[None]:
+        """DiskError where the disk does not take what is written within."""
+        return onto_disk(path, f"--resume {self.directory}")

@@ -16,6 +16,10 @@ from vpnmesh.firewall.proof import ProofLine, Seen, proof, targets
 from vpnmesh.model import Testbed
 from workflows.run.hosts import run_on
 
+JOURNALS = "firewall"
+"""The folder of firewall journals in a run's own."""
+MOST_CHARS = 40
+"""Of a run's name in a rule's description."""
 RENEW_EVERY_S = 600.0
 """How often a policy that is set is looked at, and renewed where half of its time has gone."""
 
@@ -29,14 +33,24 @@ class FirewallRun:
     looked_at: float = field(default=0.0, repr=False)
 
     @classmethod
-    def of(cls, directory: Path) -> "FirewallRun":
+    def of(cls, directory: Path, run: str = "") -> "FirewallRun":
         """The run that keeps its results in that directory, and its firewall journal beside them."""
-        return cls(run_id(directory), Journal(directory / "firewall"))
+        return cls(run or run_id(directory), Journal(directory / JOURNALS))
 
 
 def run_id(directory: Path) -> str:
     """A run directory's name as it can be written into a rule's description."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", directory.resolve().name)[-40:]
+    return _written(directory.resolve().name)[-MOST_CHARS:]
+
+
+def run_of(command: str, directory: Path, *parts: str) -> str:
+    """As what another command than a matrix run marks its rules and holds its lease: one name, told by its folder."""
+    told = _written("-".join((directory.resolve().name, *parts)))
+    return f"{command}-{told[-(MOST_CHARS - len(command) - 1) :]}"
+
+
+def _written(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
 def set_policy(nr: Nornir, testbed: Testbed, name: str, mark: FirewallRun) -> tuple[str, ...]:

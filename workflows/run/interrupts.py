@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 from nornir.core import Nornir
@@ -48,3 +49,26 @@ def interruptible(nr: Nornir) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a command's work ended: `code` is 128 + the signal that cut it, 0 where none did."""
+
+    code: int = 0
+
+
+@contextlib.contextmanager
+def closing_connections(nr: Nornir) -> Iterator[Ended]:
+    """A command's work on nodes: within, signals cut it (`interruptible`) and end it here; then connections are closed.
+
+    What else goes wrong is raised once they are closed.
+    """
+    ended = Ended()
+    try:
+        with interruptible(nr):
+            yield ended
+    except InterruptedRunError as interrupt:
+        ended.code = 128 + interrupt.signum
+    finally:
+        nr.close_connections()

@@ -17,9 +17,10 @@ from vpnmesh.impairment.nfqueue import NfqueueEngine
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Testbed
 from vpnmesh.study.manifest import Manifest
-from workflows.run.firewall import FirewallRun
+from workflows.run.firewall import JOURNALS, FirewallRun
 from workflows.run.impair import ENGINE_PATH
 from workflows.run.lab import emulated, serves
+from workflows.run.measured_hosts import MeasuredHosts
 from workflows.run.requested import read_testbed
 from workflows.run.store import RunFiles, Store
 from workflows.run.teardown import NOTHING_KNOWN, Left
@@ -27,15 +28,19 @@ from workflows.run.teardown import NOTHING_KNOWN, Left
 
 @dataclass(frozen=True, slots=True)
 class LeftRun:
-    """A run that may have left something; without a directory nothing is known of it but its firewall changes."""
+    """A run that may have left something; without a directory nothing is known of it but its firewall changes.
+
+    Of another command than a matrix run its folder tells the inventory.
+    """
 
     directory: Path | None = None
     manifest: Manifest | None = None
     left: Left = NOTHING_KNOWN
+    inventory: str = ""
 
     def place(self) -> tuple[Nornir, Testbed]:
         """Its nodes, as the run had them; those of the inventory by its name where the run is too old to tell."""
-        name = str((self.manifest and self.manifest.inventory) or "lab")
+        name = str((self.manifest and self.manifest.inventory) or self.inventory or "lab")
         if self.manifest is None or not self.manifest.hosts:
             return load(name)
         now = None
@@ -49,9 +54,13 @@ class LeftRun:
 
         A firewall that is an appliance is none of the lab's.
         """
-        if self.manifest is None or not self.manifest.testbed:
+        if self.manifest is not None and self.manifest.testbed:
+            testbed = read_testbed(self.manifest)
+        elif self.inventory:
+            testbed = self.place()[1]
+        else:
             return False
-        testbed, lab = read_testbed(self.manifest), find()
+        lab = find()
         if not emulated(testbed) or (lab is not None and serves(lab, testbed)):
             return False
         return not any(driver_of(host).is_appliance for host in self.place()[0].inventory.hosts.values())
@@ -68,6 +77,20 @@ def left_run(directory: Path) -> LeftRun:
     manifest = RunFiles(directory).manifest()
     left = Left(FirewallRun.of(directory), _engine(manifest.engine), manifest.former_sysctls)
     return LeftRun(directory, manifest, left)
+
+
+def left_study(directory: Path) -> LeftRun | None:
+    """What another command may have left, by what its folder tells; None where that is no folder of one.
+
+    InputError where it cannot be read.
+    """
+    hosts = MeasuredHosts.kept_in(directory)
+    if hosts is None:
+        return None
+    mark = FirewallRun.of(directory, hosts.run)
+    if not (directory / JOURNALS).is_dir():
+        mark = FirewallRun(mark.run)
+    return LeftRun(directory, left=Left(mark), inventory=hosts.inventory)
 
 
 def runs_below(folder: Path) -> list[LeftRun]:

@@ -32,6 +32,7 @@ from vpnmesh.study.nat_grid import (
 from vpnmesh.tools import iperf3
 from vpnmesh.tools.iperf3 import Iperf3
 from workflows.run.deploying import run_stages
+from workflows.run.disk import DiskError
 from workflows.run.hosts import HostsFailedError, run_on, stage_of
 from workflows.run.lease import keep_lease, lease_over
 from workflows.run.nat import (
@@ -148,6 +149,9 @@ def _tried(grid: GridMesh, pair: NatPair, keep: KeepCapture) -> NatRecord:
     record = _begun(grid.name, grid.mesh.scenario, pair)
     try:
         record = _measured(grid, pair, record, keep)
+    except DiskError:
+        # nothing of it could be kept: no cell, and the command ends
+        raise
     except UnavailableError as error:
         record = replace(record, found=Found.UNAVAILABLE, reason=str(error))
     except CheckError as error:

@@ -3,15 +3,17 @@
 import os
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError
-from vpnmesh.lab.atomic import make_private, open_private, write_atomic
+from vpnmesh.lab.atomic import append_whole, make_private, open_private, write_atomic
 from vpnmesh.masks import masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.nat_grid import NatPair, NatRecord, line_of, read_lines
+from workflows.run.disk import onto_disk
 
 CELLS, PAGE = "cells.jsonl", "grid.md"
 CAPTURES, LOGS = "packets", "logs"
@@ -20,7 +22,10 @@ Done = Mapping[tuple[str, NatPair], NatRecord]
 
 @dataclass(frozen=True, slots=True)
 class GridFiles:
-    """What is written below one folder, for its owner alone; secrets are masked in it."""
+    """What is written below one folder, for its owner alone; secrets are masked in it.
+
+    DiskError where the disk does not take it: the cells that are there already stay.
+    """
 
     folder: Path
     secrets: AbstractSet[Secret] = frozenset()
@@ -45,12 +50,12 @@ class GridFiles:
     def add(self, record: NatRecord) -> NatRecord:
         """Append one cell, and return what was written; a line that a killed run left half goes first."""
         path, kept = self.folder / CELLS, replace(record, reason=masked(record.reason, self.secrets))
-        content = path.read_bytes()
-        # in bytes, for a kill may have cut a character in two
-        if not content.endswith(b"\n") and content:
-            write_atomic(path, content[: content.rfind(b"\n") + 1])
-        with open_private(path, os.O_APPEND) as file:
-            file.write(f"{line_of(kept)}\n".encode())
+        with self._taken(path):
+            content = path.read_bytes()
+            # in bytes, for a kill may have cut a character in two
+            if not content.endswith(b"\n") and content:
+                write_atomic(path, content[: content.rfind(b"\n") + 1])
+            append_whole(path, f"{line_of(kept)}\n".encode())
         return kept
 
     def keeper(self, solution: str) -> Callable[[NatPair, str], str]:
@@ -65,20 +70,27 @@ class GridFiles:
 
     def keep_log(self, solution: str, name: str, text: str) -> None:
         """The end of a daemon's log, from a solution that could not be deployed."""
-        make_private(self.folder / LOGS)
+        with self._taken(self.folder / LOGS):
+            make_private(self.folder / LOGS)
         self._write(f"{LOGS}/{solution}-{name}", text)
 
     def _write(self, name: str, text: str) -> None:
-        write_atomic(self.folder / name, masked(text, self.secrets).encode())
+        with self._taken(self.folder / name):
+            write_atomic(self.folder / name, masked(text, self.secrets).encode())
+
+    def _taken(self, path: Path) -> AbstractContextManager[None]:
+        """DiskError where the disk does not take what is written within."""
+        return onto_disk(path, f"--out {self.folder}")
 
     def write_pictures(self, done: Done) -> None:
         """A picture per solution, and the page."""
         # drawing needs matplotlib, whose import costs more than the rest: only where there is something to draw
         from vpnmesh.report import nat_grid  # noqa: PLC0415
 
-        for name, records in _by_solution(done).items():
-            write_atomic(self.folder / f"{name}.svg", nat_grid.figure(name, records).encode())
-        write_atomic(self.folder / PAGE, nat_grid.page(tuple(done.values())).encode())
+        with self._taken(self.folder):
+            for name, records in _by_solution(done).items():
+                write_atomic(self.folder / f"{name}.svg", nat_grid.figure(name, records).encode())
+            write_atomic(self.folder / PAGE, nat_grid.page(tuple(done.values())).encode())
 
     def summary(self, done: Done) -> str:
         """Where it is, in one line, and how many cells ended how."""

@@ -1,20 +1,17 @@
 """The run directory: manifest.json, journal.jsonl (append-only, on disk per repetition), raw/, and two tables."""
 
-import contextlib
-import errno
 import io
 import json
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from vpnmesh.documents.json_text import parse_json
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import NO_JSON, InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
-from vpnmesh.lab.atomic import PRIVATE_FOLDER, make_private, open_private, write_atomic
+from vpnmesh.lab.atomic import PRIVATE_FOLDER, append_whole, make_private, open_private, write_atomic
 from vpnmesh.masks import hide_values, masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.journal import (
@@ -29,6 +26,7 @@ from vpnmesh.study.journal import (
 from vpnmesh.study.manifest import Manifest, Surroundings, read_manifest
 from vpnmesh.study.record import Record, finished, frame_of, journal_line
 from workflows.run import clock
+from workflows.run.disk import first_of_all
 
 
 class StoreError(VpnmeshError):
@@ -212,8 +210,7 @@ class Store:
         kept = hide_values(line, self.hide)
         event = parse_event(kept, str(path), len(self.events) + 1)
         try:
-            with open_private(path, os.O_APPEND, buffered=False) as journal:
-                _append_whole(journal, json.dumps(kept).encode() + b"\n")
+            append_whole(path, json.dumps(kept).encode() + b"\n")
         except OSError as error:
             raise self._not_taken(path, error) from error
         self.events.append(event)
@@ -225,22 +222,8 @@ class Store:
             raise self._not_taken(path, error) from error
 
     def _not_taken(self, path: Path, error: OSError) -> StoreError:
-        first = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to its disk"
-        return StoreError(f"{path}: {error.strerror}; {first}, then go on with --resume {self.directory}")
-
-
-def _append_whole(file: BinaryIO, line: bytes) -> None:
-    """Append the line, or nothing of it: after half of one, as a signal or a full disk leaves it, none can be read."""
-    length = os.fstat(file.fileno()).st_size
-    try:
-        left = memoryview(line)
-        while left:
-            left = left[file.write(left) :]
-        os.fsync(file.fileno())
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.ftruncate(file.fileno(), length)
-        raise
+        way_out = first_of_all(error)
+        return StoreError(f"{path}: {error.strerror}; {way_out}, then go on with --resume {self.directory}")
 
 
 def _is_empty(directory: Path) -> bool:

@@ -21,11 +21,13 @@ from vpnmesh.study.scenarios import BUILT_IN
 from workflows.reporting.verifications import prepare, write_pages
 from workflows.run.agreement import Intent, may_change
 from workflows.run.cluster_record import refuse_beside_cluster
-from workflows.run.firewall import FirewallRun, run_id
+from workflows.run.firewall import FirewallRun, run_of
+from workflows.run.foreign import refuse_foreign
 from workflows.run.intents import SYSCTLS, of_lease, of_nat_kinds, of_scenario
-from workflows.run.interrupts import InterruptedRunError, interruptible
+from workflows.run.interrupts import closing_connections
 from workflows.run.lab import lab_for
 from workflows.run.lease import leased
+from workflows.run.measured_hosts import MeasuredHosts
 from workflows.run.progress import make_console
 from workflows.run.site import Site
 from workflows.run.terminal import say
@@ -58,34 +60,32 @@ def verify_on(
     console = make_console()
     nr, testbed = load(inventory)
     refuse_beside_cluster(testbed, f"--inventory {inventory}")
-    site = Site(nr, testbed, firewall=FirewallRun.of(out / solution))
+    folder = out / solution
+    site = Site(nr, testbed, firewall=FirewallRun.of(folder, run_of("verify", out, solution)))
+    hosts, found = MeasuredHosts.of(inventory, testbed, site.firewall.run), None
+    hosts.refuse_others(folder, "--out")
     prepare(out, solution)
-    may_change(site, inventory, _intents(site, solution))
-    found, code = None, 0
-    try:
-        with interruptible(nr), lab_for(testbed, console), leased(site, f"verify-{run_id(out)}-{solution}"):
+    with closing_connections(nr) as ended, lab_for(testbed, console):
+        refuse_foreign(site)
+        may_change(site, inventory, _intents(site, solution))
+        with leased(site, site.firewall.run):
+            hosts.keep(folder)
             found = verify(
                 site,
                 BUILT_IN,
                 solution,
                 checks,
                 lambda text: console.print(text, highlight=False, soft_wrap=True),
-                EvidenceFolder(out / solution, site),
+                EvidenceFolder(folder, site),
                 hold_s=hold_s,
             )
-    except InterruptedRunError as interrupt:
-        code = 128 + interrupt.signum
-    finally:
-        nr.close_connections()
     if found is None:
-        console.print(f"interrupted; what was found so far: {out / solution}", highlight=False)
-        return code
+        console.print(f"interrupted; what was found so far: {folder}", highlight=False)
+        return ended.code
     write_pages(known, found, out)
     show(console, known, found)
-    console.print(
-        f"evidence, report.html and statements.yaml: {out / solution}", highlight=False, soft_wrap=True
-    )
-    return code
+    console.print(f"evidence, report.html and statements.yaml: {folder}", highlight=False, soft_wrap=True)
+    return ended.code
 
 
 def show(console: Console, known: CriteriaCatalogue, found: Verification) -> None:

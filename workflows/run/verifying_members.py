@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import tasks
 from vpnmesh.criteria.observation import Observation, Part
@@ -110,13 +111,26 @@ def lifecycle(checks: Verifier) -> list[Observation]:
     )
     found.append(_while_pinging(checks, f"{third} is added", lambda: checks.rejoin() and None))
     found.append(_answers(checks, third, "once it is added"))
-    if deployed.solution.processes:
+    if processes := deployed.solution.processes:
+        before = _running(checks, third, processes)
         found.append(
             _while_pinging(checks, f"{third}'s programs are killed and started, as an upgrade does", restart)
         )
-        found.append(_answers(checks, third, "once it was started anew"))
+        found += [
+            _started_anew(before, _running(checks, third, processes)),
+            _answers(checks, third, "after that"),
+        ]
     told = "neither was tried: a name or a version of its own for one member is no part of a scenario"
     return [*found, seen("renaming, and another version", "tried", told, holds=True, part=Part.TOLD)]
+
+
+def _started_anew(before: Sequence[str], after: Sequence[str]) -> Observation:
+    """Whether all of these programs run again, and none is the process that it was."""
+    same = set(before) & set(after)
+    told = f"{len(after)} run, {len(same)} of them as the process from before"
+    holds = bool(before) and len(after) == len(before) and not same
+    wanted = f"{len(before)} run, none of them as the process from before"
+    return seen("its programs after that", wanted, told, holds=holds, part=Part.CONTROL)
 
 
 def _answers(checks: Verifier, member: str, when: str) -> Observation:
@@ -169,18 +183,21 @@ def control_plane_down(checks: Verifier) -> list[Observation]:
     if not before:
         raise UnavailableError(_lacks(checks, "control-plane-down", f"no program of it runs on {node}"))
     checks.control().kill("control")
+    died = time.monotonic()
     during = _running(checks, node, deployed.solution.processes)
     pairs = [(checks.client, checks.server), (checks.third, checks.client)]
-    pings = [_without(checks, one, other) for one, other in pairs]
+    pings = together([partial(_without, checks, one, other) for one, other in pairs])
+    after = _running(checks, node, deployed.solution.processes)
     fresh = _restarted_without(checks)
+    down_s = time.monotonic() - died
     started = time.monotonic()
     checks.rejoin()
     return [
         seen(
-            f"the control plane's programs on {node}, before and after they were killed",
-            "some, then none",
-            f"{len(before)}, then {len(during)}",
-            holds=bool(before) and not during,
+            f"the control plane's programs on {node}: before they were killed, after it, and once members had pinged",
+            "some, then none, and none",
+            f"{len(before)}, then {len(during)}, and {len(after)}",
+            holds=bool(before) and not during and not after,
             part=Part.CONTROL,
             text="\n".join(before),
         ),
@@ -191,6 +208,13 @@ def control_plane_down(checks: Verifier) -> list[Observation]:
             "every pair has its path",
             f"every pair has its path after {time.monotonic() - started:.1f} s",
             holds=True,
+        ),
+        seen(
+            "for how long it was away",
+            "told",
+            f"{down_s:.0f} s, which says nothing of longer (--hold)",
+            holds=True,
+            part=Part.TOLD,
         ),
     ]
 
@@ -212,10 +236,10 @@ def _restarted_without(checks: Verifier) -> Observation:
 
 
 def _without(checks: Verifier, one: str, other: str) -> Observation:
-    count = round(checks.hold_s / 2 / 0.1)
+    count = round(checks.hold_s / 0.1)
     pinged = checks.pings(one, checks.address(other), count, 0.1)
     return seen(
-        f"{one} to {other} without a control plane, for {checks.hold_s / 2:g} s",
+        f"{one} to {other} without a control plane, for {checks.hold_s:g} s",
         f"at most {LOST_PCT:g} % lost",
         f"{pinged.lost} of {pinged.sent} lost",
         holds=100 * pinged.lost / pinged.sent <= LOST_PCT,

@@ -19,10 +19,12 @@ from workflows.run.provision import carried_out
 from workflows.run.together import together
 from workflows.run.undoing import promise
 from workflows.run.verifying import Verifier, seen
-from workflows.run.verifying_members import lacks
+from workflows.run.verifying_members import lacks, processes_of
 
 OUTSIDE = IPv4Address("203.0.113.77")
 """An address that nobody has (RFC 5737, TEST-NET-3)."""
+NAME_OUTSIDE = "vpnmesh-asks.invalid"
+"""A name that nobody has (RFC 6761)."""
 LONGER = 2
 """How much longer than it took a start that went on after the listening is listened to the second time."""
 _ELF = 'f=$(readlink -f "$(command -v "$1")"); od -An -t u2 -j 18 -N 2 "$f"'
@@ -37,24 +39,27 @@ def self_hosted(checks: Verifier) -> list[Observation]:
     if watcher.name not in site.all_nodes:
         raise UnavailableError(f"{watcher.name} is an appliance: nothing can be counted on it")
     places = {watcher.name: [leg.interface for leg in watcher.legs]}
+    # who has no address for a name sends nothing to it, so that what is asked for counts as well
+    places |= {name: [flows.ANY] for name in site.all_nodes if name != watcher.name}
     with _ways_out(checks) as routed:
         heard, listened_s = _while_restarting(checks, places)
-        one = Command(("ping", "-n", "-q", "-c", "3", "-W", "1", str(OUTSIDE)), timeout_s=10, ok=(0, 1, 2))
-        tried = checks.watch(places, [(checks.client, one)])
+        tried = checks.watch(places, [(checks.client, one) for one in _outward()])
     control = tried.heard[watcher.name]
-    gone, found = _leaving(checks, heard), _leaving(checks, control)
+    passed = heard[watcher.name]
+    gone, found = _leaving(checks, passed), _leaving(checks, control)
     own = [flow for flow in gone if any(_is_in(flow, prefix) for prefix in deployed.solution.own_ranges)]
     left = [flow for flow in gone if flow not in own]
-    inside = sum(flow.packets for flow in heard.flows)
+    inside = sum(flow.packets for flow in passed.flows)
     return [
         seen(
             f"packets to addresses outside of the testbed at {watcher.name}, in {listened_s:.0f} s in which all"
             " programs started anew",
             "0",
             f"{sum(flow.packets for flow in left)} of {inside}" + (f": {left[0]}" if left else ""),
-            holds=not left and not heard.uncounted,
-            text="\n".join([*(f"leaves: {flow}" for flow in left), "", heard.text()]),
+            holds=not left and not passed.uncounted,
+            text="\n".join([*(f"leaves: {flow}" for flow in left), "", passed.text()]),
         ),
+        _names(checks, heard),
         *_to_itself(own),
         seen(
             f"three pings to {OUTSIDE} from {checks.client}, which has a default route"
@@ -65,10 +70,40 @@ def self_hosted(checks: Verifier) -> list[Observation]:
             part=Part.CONTROL,
             text=control.text(),
         ),
+        seen(
+            f"{checks.client} looks the name {NAME_OUTSIDE} up",
+            "the question is heard",
+            "it is heard" if NAME_OUTSIDE in tried.heard[checks.client].names else "it is not heard",
+            holds=NAME_OUTSIDE in tried.heard[checks.client].names,
+            part=Part.CONTROL,
+        ),
     ]
 
 
-def _while_restarting(checks: Verifier, places: Mapping[str, Sequence[str]]) -> tuple[flows.Heard, float]:
+def _outward() -> tuple[Command, Command]:
+    """What goes out if anything does: packets to an address, and a question for a name."""
+    pings = ("ping", "-n", "-q", "-c", "3", "-W", "1", str(OUTSIDE))
+    lookup = ("timeout", "10", "getent", "hosts", NAME_OUTSIDE)
+    return Command(pings, timeout_s=10, ok=(0, 1, 2)), Command(lookup, timeout_s=15, ok=(0, 1, 2, 124))
+
+
+def _names(checks: Verifier, heard: Mapping[str, flows.Heard]) -> Observation:
+    """The names that nodes asked a name server for meanwhile, but for the testbed's own."""
+    own = {node.name for node in checks.site.testbed.nodes}
+    asked = {name: [one for one in at.names if one not in own] for name, at in heard.items()}
+    said = [f"{', '.join(names)} ({node})" for node, names in asked.items() if names]
+    return seen(
+        "names of others that nodes looked up meanwhile",
+        "none",
+        "; ".join(said) or "none",
+        holds=not said,
+        text="\n".join(f"{node}: {name}" for node, names in asked.items() for name in names),
+    )
+
+
+def _while_restarting(
+    checks: Verifier, places: Mapping[str, Sequence[str]]
+) -> tuple[Mapping[str, flows.Heard], float]:
     """What passes there while all programs start anew, and for how long was listened: not less than that takes.
 
     A start that goes on after it is made once more, and listened to for longer; CheckError where that goes on, too.
@@ -81,16 +116,19 @@ def _while_restarting(checks: Verifier, places: Mapping[str, Sequence[str]]) -> 
     if took_s > longer_s:
         words = f"starting all programs anew took {took_s:.0f} s, and {longer_s:.0f} s were listened to"
         raise CheckError("verify", f"{words}: give --hold more")
-    heard = flows.Heard((*first.flows, *again.flows), first.uncounted + again.uncounted)
-    return heard, checks.hold_s + longer_s
+    return {name: one + again[name] for name, one in first.items()}, checks.hold_s + longer_s
 
 
 def _restarted(
     checks: Verifier, places: Mapping[str, Sequence[str]], listened_s: float
-) -> tuple[flows.Heard, float]:
-    """What passes there in so many seconds, and how many of them all programs took to start anew."""
+) -> tuple[Mapping[str, flows.Heard], float]:
+    """What passes there in so many seconds, and how many of them all programs took to start anew.
+
+    CheckError where a program that ran before is still the same one afterwards.
+    """
     site, took_s = checks.site, list[float]()
-    (watcher,) = places
+    watcher = next(iter(places))
+    before = processes_of(checks)
 
     def restart() -> None:
         started = time.monotonic()
@@ -103,7 +141,10 @@ def _restarted(
     wait = Command(("sleep", f"{listened_s:g}"), timeout_s=listened_s + 10)
     watched, _ = together([lambda: checks.watch(places, [(watcher, wait)]), restart])
     assert watched is not None
-    return watched.heard[watcher], took_s[0]
+    after = processes_of(checks)
+    if same := [f"{node}: {one}" for node, held in before.items() for one in held if one in after[node]]:
+        raise CheckError("verify", f"these programs were not started anew: {', '.join(same)}")
+    return watched.heard, took_s[0]
 
 
 def _to_itself(own: Sequence[flows.Flow]) -> list[Observation]:
@@ -177,6 +218,7 @@ def subnet_router(checks: Verifier) -> list[Observation]:
     if not stages:
         raise lacks(checks, "subnet-routers", "nothing here says how a member of it is made a gateway")
     with _put(checks, {member: provisional.network_behind()}, {member: provisional.no_network_behind()}):
+        own = checks.pings(member, provisional.HOST, 5, 0.1).received
         before = _reaches(checks)
         checks.stages(stages)
         after = _reaches(checks, tries=30)
@@ -197,6 +239,13 @@ def subnet_router(checks: Verifier) -> list[Observation]:
             "0 of 5",
             f"{before} of 5",
             holds=not before,
+            part=Part.CONTROL,
+        ),
+        seen(
+            f"{member} itself reaches that host",
+            "it is answered",
+            f"{own} of 5 answered",
+            holds=own > 0,
             part=Part.CONTROL,
         ),
     ]
