@@ -37,16 +37,23 @@ def masked(text: str, known: Iterable[Secret] = ()) -> str:
     A known secret is found as it is and as JSON, Python, shells, URLs, HTML and base64 write it, for tools print these
     too; of one with several lines also every line.
     """
-    forms = {form: secret for secret in known for form in _forms(secret.reveal())}
+    return mask_for(known)(text)
+
+
+def mask_for(known: Iterable[Secret] = ()) -> Callable[[str], str]:
+    """`masked` for many texts: what is looked for is gathered once."""
+    masks = {form: str(secret) for secret in known for form in _forms(secret.reveal())}
     # the longest first: one secret may be a part of another
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, str(forms[form]))
-    shapes = (
-        PRIVATE_KEY,
-        JSON_WEB_TOKEN,
-        *(shape for solution in SOLUTIONS.values() for shape in solution.secret_shapes),
-    )
-    return _pattern(shapes).sub(lambda found: str(Secret(found[0])), text)
+    forms = sorted(masks, key=len, reverse=True)
+    shapes = [shape for solution in SOLUTIONS.values() for shape in solution.secret_shapes]
+    pattern = _pattern((PRIVATE_KEY, JSON_WEB_TOKEN, *shapes))
+
+    def mask(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, masks[form])
+        return pattern.sub(lambda found: str(Secret(found[0])), text)
+
+    return mask
 
 
 def hide_values(value: object, hide: Callable[[str], str]) -> object:

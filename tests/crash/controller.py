@@ -9,6 +9,7 @@ A job is `{"name": ..., "argv": [...], "state": FOLDER, "said": FILE, "moments":
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from unittest.mock import patch
 
 from inventory.load import load
 from tasks.firewall.journal import Journal
+from tasks.firewall.registry import KNOWN_DRIVERS
 from tests.crash.moments import armed
 from tests.crash.recording import Recording, recorded, replayed
 from vpnmesh.cluster import INSTALLERS
@@ -108,8 +110,10 @@ def _forked(recording: Recording, job: dict[str, Any]) -> int:
 def _preload() -> None:
     """Import what a run would import later; no table is made, for a process with Polars' threads cannot be forked."""
     load("lab")
-    for registry in (MEASUREMENTS, SOLUTIONS, INSTALLERS):
+    for registry in (MEASUREMENTS, SOLUTIONS, INSTALLERS, KNOWN_DRIVERS):
         list(registry.values())
+    # the collector writes to every object that it looks at: each fork would copy all that it shares
+    gc.freeze()
 
 
 def serve(recording: Recording) -> None:

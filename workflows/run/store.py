@@ -12,7 +12,7 @@ from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import NO_JSON, InputError, VpnmeshError
 from vpnmesh.frames.events import figures_of
 from vpnmesh.lab.atomic import PRIVATE_FOLDER, append_whole, make_private, open_private, write_atomic
-from vpnmesh.masks import hide_values, masked
+from vpnmesh.masks import hide_values, mask_for, masked
 from vpnmesh.plan import Secret
 from vpnmesh.study.journal import (
     JournalEvent,
@@ -141,7 +141,7 @@ class Store:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest in one move."""
-        text = json.dumps(hide_values(manifest.entries(), self.hide), indent=2, sort_keys=True)
+        text = json.dumps(hide_values(manifest.entries(), mask_for(self.secrets)), indent=2, sort_keys=True)
         self._replace(self.files.manifest_path, text.encode())
 
     def update_manifest(self, **entries: object) -> None:
@@ -150,7 +150,8 @@ class Store:
 
     def as_kept(self, met: Surroundings) -> Surroundings:
         """These as the manifest would give them back: masked, and in JSON's types."""
-        return Surroundings.model_validate(json.loads(json.dumps(hide_values(met.entries(), self.hide))))
+        kept = hide_values(met.entries(), mask_for(self.secrets))
+        return Surroundings.model_validate(json.loads(json.dumps(kept)))
 
     def hide(self, text: str) -> str:
         """The text without the secrets that are known by now, and without what looks like one."""
@@ -207,7 +208,7 @@ class Store:
 
     def _append(self, line: dict[str, object]) -> None:
         path = self.files.journal_path
-        kept = hide_values(line, self.hide)
+        kept = hide_values(line, mask_for(self.secrets))
         event = parse_event(kept, str(path), len(self.events) + 1)
         try:
             append_whole(path, json.dumps(kept).encode() + b"\n")
