@@ -67,7 +67,7 @@ SSHD = Fault(
     "node",
     "its SSH server and all logins are killed, and the server started again",
     "during a repetition",
-    "that repetition fails; the node is asked again for 20 s (a machine: 300 s), everything else is measured",
+    "that repetition fails; the node is asked again for 20 s (a machine: 600 s), everything else is measured",
     "node",
     "…worker2: no SSH: …",
     "nothing",
@@ -77,7 +77,7 @@ DEAD = Fault(
     "node",
     "it answers nothing any more, not even with a refusal",
     "during a repetition, for good",
-    "that repetition fails; the node is asked again for 20 s (a machine: 300 s), then every repetition that is left"
+    "that repetition fails; the node is asked again for 20 s (a machine: 600 s), then every repetition that is left"
     " in the visit fails at once, and those of later visits as long as it stays silent",
     "node",
     "…worker2: no SSH: …",
@@ -334,7 +334,7 @@ A repetition that fails has no figure, whatever its tool printed. The one after 
 anew. Where these say that the scenario stands no more (an interface, a pod or a path is missing), it is taken
 off and set up once more in the same visit, which the journal has as a second `visit` line with the reason
 (`again`); a second time it is left as it is found. A node that does not answer is waited for 20 s, a
-machine (`metal`, `vm`) 300 s. While it stays silent it is asked less and less, every 30 s in the end, and in
+machine (`metal`, `vm`) 600 s. While it stays silent it is asked less and less, every 30 s in the end, and in
 between its last answer counts: a dead node costs a run few timeouts, and not one for every step of every repetition.
 
 `…` stands for what differs each time. This page is written by `python -m tests.faults.table`; do not change it

@@ -44,6 +44,7 @@ class Own:
 
 OWN = (
     Own("units", r"session-\S+\.scope |user(-runtime-dir)?@\d+\.service |user-\d+\.slice ", "logins come and go"),
+    Own("unit files", r"session-\S+\.scope ", "logins come and go"),
     Own("units", r"run-user-\d+\.mount |run-credentials\S* ", "a mount of a login or of a starting unit"),
     Own("units", r"(apt-daily|apt-daily-upgrade|dpkg-db-backup|e2scrub_all|fstrim|systemd-tmpfiles-clean)\S* ",
         "the machine's timers run when they are due"),

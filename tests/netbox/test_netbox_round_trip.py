@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from inventory.documents import documents_of, inventory_of, read_folder
+from inventory.documents import Documents, documents_of, inventory_of, read_folder
 from inventory.load import load
+from inventory.marks import is_marked
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
 from inventory.netbox_objects import objects_of
@@ -15,6 +16,14 @@ from tests.netbox.server import NetBoxServer
 from vpnmesh.errors import InputError
 from vpnmesh.lab.twin import plan_twin
 from vpnmesh.lab.twin_command import lab_login
+
+MARKS = {"worker10": True, "worker9": True, "master": False, "relay": False, "gateway": False}
+"""Of the mixed inventory: one host has the tag, one `testbed: true`, one `false`, two nothing."""
+
+
+def marks_of(documents: Documents) -> dict[str, bool]:
+    """Which hosts may be changed, as the tasks ask it."""
+    return {name: is_marked(host) for name, host in inventory_of(documents).hosts.items()}
 
 
 def test_lab_comes_back_as_it_went_in(seeded: NetBoxServer, lab_folder: Path) -> None:
@@ -37,6 +46,22 @@ def test_mixed_inventory_comes_back_as_it_went_in(
     assert read_documents(client, {"tag": "vpnmesh-edge-study"}).texts() == documents.texts()
     assert read_documents(client, {"tag": "vpnmesh-lab"}).texts() == read_folder(lab_folder).texts()
     assert plan(client, read_folder(lab_folder), "lab").diff == ""
+
+
+def test_the_mark_of_hosts_that_may_be_changed_survives(
+    seeded: NetBoxServer, mixed_folder: Path, tmp_path: Path
+) -> None:
+    """As data or as tag; a host without it, or with `false`, is unmarked, also after what was read is seeded again."""
+    documents = read_folder(mixed_folder)
+    client = NetBox.from_environment()
+    apply(client, documents, "mixed")
+    read = read_documents(client, {"tag": "vpnmesh-edge-study"})
+    assert marks_of(read) == marks_of(documents) == MARKS
+    for name, text in read.texts().items():
+        (tmp_path / name).write_text(text)
+    again = read_folder(tmp_path)
+    assert marks_of(again) == MARKS
+    assert plan(client, again, "again").diff == ""
 
 
 def test_both_inventories_give_one_testbed(seeded: NetBoxServer, lab_folder: Path) -> None:

@@ -11,8 +11,13 @@ PAPER_SYSCTLS: Mapping[str, str] = {
 }
 """The settings of the paper's repository. Some are global, so absent in a network namespace."""
 FORWARDING = "net.ipv4.ip_forward"
-OURS: Mapping[str, str] = {**PAPER_SYSCTLS, FORWARDING: "1"}
-"""All that a run changes of a node's settings, and what it sets: pods need forwarding (`vpnmesh.host.pods`)."""
+REDIRECTS = "net.ipv4.conf.all.send_redirects"
+OURS: Mapping[str, str] = {**PAPER_SYSCTLS, FORWARDING: "1", REDIRECTS: "0"}
+"""All that changes of a node's settings through a run, and to what.
+
+Pods need forwarding (`vpnmesh.host.pods`); the kernel's WireGuard turns redirects off, for the whole machine, when an
+interface of its kind comes up, and never on again (drivers/net/wireguard/device.c, `wg_open`).
+"""
 
 
 # constant script: prints the value of a key that exists and can be written; inside a network namespace the

@@ -15,8 +15,8 @@ from workflows.run.together import together
 
 RETURN_S = 20.0
 """How long a node of the lab that fell silent is waited for: it, or its SSH server, is started anew."""
-BOOT_S = 300.0
-"""How long a machine is: servers take minutes to boot."""
+BOOT_S = 600.0
+"""How long a machine is: a server checks its memory and firmware for minutes before it boots."""
 _LOOK_EVERY_S = 0.5
 NODE = "node"
 
