@@ -23,6 +23,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_twin_live.py": 30,
     # in one part, though it takes longer: its tests share three meshes, one after the other
     "tests/live/test_why.py": 60,
+    "tests/live/test_verify_killed.py": 50,
     "tests/live/test_api_live.py": 90,
     "tests/live/test_bad_luck.py": 140,
     "tests/live/test_cluster_calico.py": 100,

@@ -200,7 +200,8 @@ def test_bad_criteria_name_the_place(old: str, new: str, expected: str) -> None:
 def test_two_rows_of_one_day_are_refused() -> None:
     """Which of two rows of a day counts would be chance."""
     texts = criteria.statements()
-    block = texts["nebula.yaml"][texts["nebula.yaml"].index("  - date: 2026-10-29") :]
+    begin, end = (texts["nebula.yaml"].index(f"  - date: {day}") for day in ("2026-10-29", "2026-11-29"))
+    block = texts["nebula.yaml"][begin:end]
     with pytest.raises(InputError, match="two rows of 2026-10-29"):
         parse(criteria.criteria(), replaced(texts, block, block + block))
 
