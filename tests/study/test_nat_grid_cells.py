@@ -12,6 +12,7 @@ from vpnmesh.report.nat_grid import counted, figure, kept, page
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
+    DID_NOT_START,
     FIRST_PACKET_S,
     UPGRADE_S,
     Found,
@@ -159,6 +160,9 @@ def test_what_may_be_chance_is_tried_again() -> None:
     assert replace(RECORD, found=Found.UNPROVEN).may_be_chance
     assert not replace(relayed, punched=False).may_be_chance
     assert not replace(relayed, found=Found.NOTHING).may_be_chance
+    dead = replace(relayed, found=Found.NOTHING, reason=f"{DID_NOT_START}its socket was taken")
+    assert dead.may_be_chance
+    assert not replace(dead, punched=None).may_be_chance
     assert not RECORD.may_be_chance
     again = replace(RECORD, tries=(Found.RELAY, Found.DIRECT))
     assert "| 2 tries: relay, direct |" in page([again])

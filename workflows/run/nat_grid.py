@@ -18,6 +18,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.stages import stages_of
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
+    DID_NOT_START,
     FIRST_PACKET_S,
     LONG_UPGRADE_S,
     TRIES,
@@ -245,7 +246,7 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     except VpnmeshError as error:
         if _of_ours(error):
             raise
-        return replace(record, found=Found.NOTHING, reason=f"it did not start: {error}")
+        return replace(record, found=Found.NOTHING, reason=f"{DID_NOT_START}{error}")
     lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
     if lacking:
         return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
