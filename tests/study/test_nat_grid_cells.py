@@ -188,3 +188,14 @@ def test_the_picture_says_in_words_what_was_found() -> None:
     assert ">direct<" in text
     assert ">relay<" in text
     assert ">port-restricted<" in text
+    assert ">first packet 2.5 s<" in text
+
+
+def test_the_picture_says_what_no_product_could_have_done() -> None:
+    """Where no hole is possible a relay is the best there is; how to read it stands below the diagonal."""
+    relayed = replace(RECORD, found=Found.RELAY, punched=False, direct_s=None)
+    assert ">no hole possible<" in figure(NAME, [relayed])
+    assert ">no UDP<" in figure(NAME, [replace(relayed, punched=None)])
+    assert "A pair is tried in one order" not in figure(NAME, [relayed])
+    every = [replace(relayed, client=pair.client, server=pair.server) for pair in pairs_of(NatKind)]
+    assert ">A pair is tried in one order: a NAT does not know who is client.<" in figure(NAME, every)
