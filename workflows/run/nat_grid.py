@@ -165,13 +165,16 @@ def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCaptur
     kinds = {grid.ends.client: pair.client, grid.ends.server: pair.server}
     shown_addresses(grid.site.testbed, kinds)
     families = families_of(kinds) if grid.has_ipv6 else {}
+    mesh = replace(grid.mesh, families={**grid.mesh.families, **families})
+    if reason := grid.solution.unbuildable_reason(mesh):
+        raise UnavailableError(reason)
     _stop(grid)
     set_families(grid.site, families)
     shown = set_kinds(grid.site, kinds)
     proof = prove_kinds(grid.site, kinds, families)
     record = _with_proof(record, proof)
     require_proof(proof)
-    grid.mesh = replace(grid.mesh, shown=shown, families={**grid.mesh.families, **families})
+    grid.mesh = replace(mesh, shown=shown)
     with _listed(grid, kinds) as capture:
         record = _watched(grid, record)
     if pair.needs_ipv6:
