@@ -19,12 +19,16 @@ from vpnmesh.study.convergence import PathProbe
 PAUSE_S = 0.1
 
 # by pid file: a process of the same name that is not ours is left alone; names after the folder narrow it down
+# a process that was killed may go on for seconds on a busy machine, and what it listens at is taken as long
 _KILL = """
-d="$1"; shift
+d="$1"; shift; killed=
 for f in "$d"/*.pid; do
   [ -s "$f" ] && pid=$(cat "$f") && name=$(cat "/proc/$pid/comm" 2> /dev/null) || continue
   if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
-  kill -9 "$pid" 2> /dev/null && echo "$f"
+  kill -9 "$pid" 2> /dev/null && { echo "$f"; killed="$killed $pid"; }
+done
+for pid in $killed; do
+  i=0; while kill -0 "$pid" 2> /dev/null && [ $i -lt 500 ]; do sleep 0.02; i=$((i+1)); done
 done
 true
 """

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import tasks
 from tests.live.vpn import need, said
-from vpnmesh.firewall.nat_kinds import NatKind
+from vpnmesh.firewall.nat_kinds import NatKind, families_of
+from vpnmesh.host.dual_stack import BOTH, IPV6_ALONE, Family
 from vpnmesh.study.nat_grid import Found, NatPair
 from workflows.nat_grid import main
 from workflows.run import nat
-from workflows.run.nat import prove_kinds, routers_removed, set_kinds
+from workflows.run.hosts import run_on
+from workflows.run.nat import ipv4_again, prove_kinds, routers_removed, set_families, set_kinds
 from workflows.run.nat_grid_files import GridFiles
 from workflows.run.site import Site
 from workflows.run.teardown import sweep
@@ -25,7 +28,7 @@ PAIRS = (
     "hairpin-off>hairpin-off",
     "udp-blocked>tcp-443-only",
 )
-"""Every kind that routers make, and pairs that can and cannot be punched."""
+"""Every kind of IPv4, and pairs that can and cannot be punched."""
 LEFT = "ip netns list; ip rule show pref 7320; ip -o link | grep -o 'vm[io][0-9]'; nft list tables | grep vmnat; true"
 
 
@@ -53,6 +56,87 @@ def test_each_kind_proves_itself(pair: str, bare: Site) -> None:
     assert proof.punched is (NatPair.parse(pair).can_punch if pair != PAIRS[-1] else None)
 
 
+ADDRESSES = (
+    "ip -o address show dev {0} scope global; ip route show dev {0}; ip -6 route show dev {0} | grep fd76;"
+    " sysctl -n net.ipv6.conf.{0}.disable_ipv6 net.ipv6.conf.all.forwarding; ls /run/vpnmesh/dual-stack; true"
+)
+
+
+def in_the_underlay(site: Site) -> dict[str, str]:
+    """Addresses, routes and settings of every node's first leg, and whether a file of ours is there."""
+    return {
+        node.name: said(site, node.name, ADDRESSES.format(node.leg.interface)) for node in site.testbed.nodes
+    }
+
+
+@pytest.fixture(name="dual")
+def ipv6_for_a_while(bare: Site) -> Iterator[Site]:
+    """The lab with IPv6 in its underlay beside IPv4, and as it was before afterwards."""
+    before = in_the_underlay(bare)
+    with ipv4_again(bare):
+        set_families(bare, dict.fromkeys(bare.all_nodes, BOTH))
+        assert in_the_underlay(bare) != before
+        yield bare
+    assert in_the_underlay(bare) == before
+
+
+@pytest.mark.parametrize("pair", ["ipv6-only>ipv6-only", "none>ipv6-only", "symmetric>ipv6-only"])
+def test_ipv6_alone_proves_itself(pair: str, dual: Site) -> None:
+    """Untranslated behind a stateful firewall, no IPv4 gets out, and a hole is punched where both ends have IPv6."""
+    kinds = kinds_of(dual, pair)
+    set_families(dual, families_of(kinds))
+    set_kinds(dual, kinds)
+    proof = prove_kinds(dual, kinds, families_of(kinds))
+    assert proof.disproofs == ()
+    assert proof.punched is NatPair.parse(pair).can_punch
+    assert passed(dual)[Family.IPV6] > 0
+    assert passed(dual)[Family.IPV4] == 0
+
+
+def test_ipv4_at_a_node_of_ipv6_alone_is_seen(dual: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the probes and by the counter, each with IPv4 left at the node and what drops it taken away."""
+    monkeypatch.setattr(nat, "PATIENT_S", nat.WAIT_S)
+    kinds = kinds_of(dual, "none>ipv6-only")
+    set_kinds(dual, kinds)
+    said(dual, dual.testbed.firewall.name, "nft flush chain inet vmnat_guard forward")
+    proof = prove_kinds(dual, kinds, families_of(kinds))
+    assert "worker2 is not behind ipv6-only: IPv4 passes" in proof.disproofs
+    assert passed(dual)[Family.IPV4] > 0
+
+
+def passed(site: Site) -> dict[Family, int]:
+    """Packets that the firewall let through to or from a node of IPv6 alone."""
+    firewall = site.testbed.firewall.name
+    found: dict[Family, int] = run_on(site.nr, [firewall], tasks.count_passed)[firewall].result
+    return found
+
+
+def test_teardown_gives_ipv4_back_that_a_killed_run_took(bare: Site) -> None:
+    """On a dry run it only says so."""
+    before = in_the_underlay(bare)
+    set_families(bare, dict.fromkeys(bare.all_nodes, BOTH) | {"worker1": IPV6_ALONE})
+    taken = in_the_underlay(bare)
+    told = "".join(one.told(dry_run=True) for one in sweep(bare, dry_run=True))
+    assert "worker1: IPv6 in the underlay: would be removed" in told
+    assert in_the_underlay(bare) == taken
+    told = "".join(one.told(dry_run=False) for one in sweep(bare, dry_run=False))
+    assert "worker1: IPv6 in the underlay: removed" in told
+    assert in_the_underlay(bare) == before
+
+
+def test_a_pair_of_ipv6_alone(bare: Site, tmp_path: Path) -> None:
+    """WireGuard is direct by IPv6 where both ends have it; with the figures of what passed."""
+    need(bare, "wireguard-direct")
+    words = ["--solutions", "wireguard", "--pairs", "ipv6-only>ipv6-only", "--out", str(tmp_path / "grid")]
+    before = in_the_underlay(bare)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    (cell,) = GridFiles(tmp_path / "grid").read().values()
+    assert (cell.found, cell.punched) == (Found.DIRECT, True)
+    assert cell.proof["packets that passed their networks' edge"].startswith("IPv4 0, IPv6 ")
+    assert in_the_underlay(bare) == before
+
+
 def test_a_kind_that_is_not_there_is_disproven(bare: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its router no kind proves itself, however patient the probes are: here one end has another one."""
     monkeypatch.setattr(nat, "PATIENT_S", nat.WAIT_S)
@@ -77,17 +161,17 @@ def test_teardown_finds_routers_that_a_killed_run_left(bare: Site) -> None:
 def test_a_small_grid(bare: Site, tmp_path: Path) -> None:
     """Direct where a hole can be punched, relayed where none can, with the packets of that.
 
-    A second call has nothing to do. The pair that no router makes is told as unavailable, and is no failure of anybody.
+    So is a pair of IPv4 alone and IPv6 alone, by a relay that has both. A second call has nothing to do.
     """
     need(bare, "headscale-direct")
-    pairs = "port-restricted>port-restricted,symmetric>symmetric,none>ipv6-only"
+    pairs = "port-restricted>port-restricted,symmetric>symmetric,full-cone>ipv6-only"
     words = ["--solutions", "headscale", "--pairs", pairs, "--out", str(tmp_path / "grid")]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     files = GridFiles(tmp_path / "grid")
     cells = {str(one.pair): one for one in files.read().values()}
-    direct, relayed, unavailable = (cells[pair] for pair in pairs.split(","))
-    assert (direct.found, relayed.found, unavailable.found) == (Found.DIRECT, Found.RELAY, Found.UNAVAILABLE)
+    direct, relayed, mixed = (cells[pair] for pair in pairs.split(","))
+    assert (direct.found, relayed.found, mixed.found) == (Found.DIRECT, Found.RELAY, Found.RELAY)
     assert (direct.punched, relayed.punched) == (True, False)
     assert direct.first_packet_s is not None
     assert direct.direct_s is not None

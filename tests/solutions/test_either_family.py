@@ -10,7 +10,7 @@ from vpnmesh.host import dual_stack
 from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Families, written
 from vpnmesh.model import Path, Testbed
 from vpnmesh.plan import Command, Completed
-from vpnmesh.solutions import nebula
+from vpnmesh.solutions import nebula, solution_named
 from vpnmesh.solutions.headscale_control import derp_map
 from vpnmesh.solutions.netbird_control import management_config
 from vpnmesh.solutions.protocol import Mesh, Peer
@@ -80,6 +80,9 @@ def test_one_address_for_all_is_refused_where_none_is(bed: Testbed) -> None:
     mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
     with pytest.raises(UnavailableError, match=r"no address of .* worker1 has IPv4, worker2 has IPv6"):
         management_config(mixed)
+    assert "NetBird tells all clients one address" in solution_named("netbird").unbuildable_reason(mixed)
+    assert solution_named("netbird").unbuildable_reason(alike) == ""
+    assert solution_named("headscale").unbuildable_reason(mixed) == ""
     assert mixed.server(control, bed.node("worker1")) == control.underlay
     assert mixed.server(control, bed.node("worker2")) == dual_stack.address_of(bed, control.leg).ip
 

@@ -12,6 +12,7 @@ from vpnmesh.report.nat_grid import counted, figure, kept, page
 from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
+    DID_NOT_START,
     FIRST_PACKET_S,
     UPGRADE_S,
     Found,
@@ -159,6 +160,9 @@ def test_what_may_be_chance_is_tried_again() -> None:
     assert replace(RECORD, found=Found.UNPROVEN).may_be_chance
     assert not replace(relayed, punched=False).may_be_chance
     assert not replace(relayed, found=Found.NOTHING).may_be_chance
+    dead = replace(relayed, found=Found.NOTHING, reason=f"{DID_NOT_START}its socket was taken")
+    assert dead.may_be_chance
+    assert not replace(dead, punched=None).may_be_chance
     assert not RECORD.may_be_chance
     again = replace(RECORD, tries=(Found.RELAY, Found.DIRECT))
     assert "| 2 tries: relay, direct |" in page([again])
@@ -184,3 +188,14 @@ def test_the_picture_says_in_words_what_was_found() -> None:
     assert ">direct<" in text
     assert ">relay<" in text
     assert ">port-restricted<" in text
+    assert ">first packet 2.5 s<" in text
+
+
+def test_the_picture_says_what_no_product_could_have_done() -> None:
+    """Where no hole is possible a relay is the best there is; how to read it stands below the diagonal."""
+    relayed = replace(RECORD, found=Found.RELAY, punched=False, direct_s=None)
+    assert ">no hole possible<" in figure(NAME, [relayed])
+    assert ">no UDP<" in figure(NAME, [replace(relayed, punched=None)])
+    assert "A pair is tried in one order" not in figure(NAME, [relayed])
+    every = [replace(relayed, client=pair.client, server=pair.server) for pair in pairs_of(NatKind)]
+    assert ">A pair is tried in one order: a NAT does not know who is client.<" in figure(NAME, every)

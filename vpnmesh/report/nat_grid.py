@@ -25,10 +25,22 @@ COLOURS: Mapping[Found, str] = {
 _CELL_INCHES = (1.12, 0.62)
 _LEFT_INCHES, _FOOT_INCHES, _HEAD_INCHES, _LEAST_INCHES = 1.4, 0.5, 0.7, 3.4
 _GROUND = 0.28
+_ROOM = 7
+"""From so many kinds on there is room for words below the diagonal."""
 _COLUMNS = (
     *("client", "server", "hole punched bare", "promised", "found", "as promised"),
     *("first packet s", "direct s", "Mbit/s", "why, or packets"),
 )
+_HOLES = {True: "a hole could be punched", False: "no hole possible", None: "no UDP"}
+"""Whether the kinds themselves let UDP get both ways: what no product can change."""
+_READING = (
+    "A pair is tried in one order: a NAT does not know who is client.",
+    "Seconds count from the start of both ends' programs.",
+    "no hole possible: between these kinds UDP cannot get both ways, whoever tries.",
+    "no UDP: one end lets none out, so that only a relay over TCP can carry the pair.",
+    "Rates are of two seconds, once: they tell a path from another, no more.",
+)
+"""How to read the picture: said in its empty corner, where no pair stands."""
 _SIGNS = {"direct": "direct", "relay": "relay", "some": "a path", "none": "no path"}
 
 
@@ -152,6 +164,11 @@ def _figure(solution: str, records: Sequence[NatRecord]) -> Figure:
     for (row, client), (column, server) in product(enumerate(kinds), repeat=2):
         if record := cells.get(NatPair(client, server)):
             _cell(axes, row, column, record)
+    if len(kinds) >= _ROOM and all(kinds.index(one.client) <= kinds.index(one.server) for one in records):
+        # below the diagonal no pair stands
+        axes.text(
+            -0.45, len(kinds) - 0.55, "\n".join(_READING), ha="left", va="bottom", fontsize=7, linespacing=1.6
+        )
     title = f"{solution}: path found, by the kinds of NAT of client (rows) and server"
     drawn.suptitle(title, x=0.02, ha="left", fontsize=9.5)
     _legend(drawn, {one.found for one in records})
@@ -186,12 +203,13 @@ def _cell(axes: Axes, row: int, column: int, record: NatRecord) -> None:
         edge = COLOURS[Found.NOTHING]
         axes.add_patch(Rectangle(corner, *size, facecolor="none", edgecolor=edge, linewidth=1.6))
     figures = [
-        f"first {_number(record.first_packet_s)} s" if record.first_packet_s is not None else "",
-        f"direct {_number(record.direct_s)} s" if record.direct_s is not None else "",
+        _HOLES[record.punched] if record.found is not Found.DIRECT and record.counts else "",
+        f"first packet {_number(record.first_packet_s)} s" if record.first_packet_s is not None else "",
+        f"direct after {_number(record.direct_s)} s" if record.direct_s is not None else "",
         f"{record.rate_mbit_s:.0f} Mbit/s" if record.rate_mbit_s is not None else "",
         f"in {len(record.tries)} tries" if record.tries else "",
     ]
     axes.text(column, row - 0.26, str(record.found), ha="center", va="center", fontsize=8, weight="bold")
     axes.text(
-        column, row + 0.14, "\n".join(one for one in figures if one), ha="center", va="center", fontsize=6
+        column, row + 0.14, "\n".join(one for one in figures if one), ha="center", va="center", fontsize=5.8
     )

@@ -10,6 +10,7 @@ commands and status of NetBird 0.77.1.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from vpnmesh.errors import UnavailableError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers
 from vpnmesh.host.dual_stack import written
@@ -91,10 +92,19 @@ class NetBird(Solution):
     )
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
-        """A transport is of NetBird's own relay: beside coturn it would say something that is not so."""
-        if not server.by_turn(mesh) or "transport" not in mesh.scenario.options:
-            return ""
-        return f"{mesh.scenario.name}: transport is of NetBird's own relay; write relay: own, or leave transport out"
+        """A transport is of NetBird's own relay: beside coturn it would say something that is not so.
+
+        Management hands every client one URI of the signal server and one list of relays (management.json).
+        """
+        if server.by_turn(mesh) and "transport" in mesh.scenario.options:
+            name = mesh.scenario.name
+            return f"{name}: transport is of NetBird's own relay; write relay: own, or leave transport out"
+        try:
+            for node in (mesh.testbed.control_plane, mesh.testbed.relay):
+                mesh.server(node)
+        except UnavailableError as error:
+            return f"NetBird tells all clients one address of its signal server and of its relay: {error}"
+        return ""
 
     def stack(self, scenario: Scenario, /) -> Stack:
         """Its own relay is TCP from both members unless it is QUIC; coturn and the direct path are UDP.

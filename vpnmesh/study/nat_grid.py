@@ -29,6 +29,8 @@ CELL_S, RELAYED_CELL_S, FAILED_CELL_S, SET_UP_S = 20.0, 30.0, 45.0, 25.0
 """What a cell takes that ends on the direct path, on the relay, or nowhere; and deploying a solution: for the plan."""
 TRIES = 3
 """How often a cell is tried at most whose outcome may be chance."""
+DID_NOT_START = "it did not start: "
+"""What the reason of such a cell begins with."""
 RELAYED_SHARE, DIRECT_SHARE = 0.5, 0.1
 """Of the bytes that were measured, what the relay node must have sent on a relayed path, and may on a direct one."""
 
@@ -119,9 +121,14 @@ class NatRecord:
 
     @property
     def may_be_chance(self) -> bool:
-        """Whether it is worth another try: relayed where a hole could be punched, or not measured at all."""
-        relayed = self.found is Found.RELAY and self.punched is True
-        return relayed or self.found in (Found.BROKEN, Found.UNPROVEN)
+        """Whether it is worth another try: not measured, or relayed or not started where a hole could be punched."""
+        could_be_direct = self.punched is True
+        relayed = self.found is Found.RELAY
+        failed_to_start = self.found is Found.NOTHING and self.reason.startswith(DID_NOT_START)
+        return (could_be_direct and (relayed or failed_to_start)) or self.found in (
+            Found.BROKEN,
+            Found.UNPROVEN,
+        )
 
     @property
     def counts(self) -> bool:

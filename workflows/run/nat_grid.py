@@ -18,6 +18,7 @@ from vpnmesh.solutions.protocol import Mesh, Solution, Status
 from vpnmesh.stages import stages_of
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
+    DID_NOT_START,
     FIRST_PACKET_S,
     LONG_UPGRADE_S,
     TRIES,
@@ -168,13 +169,16 @@ def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCaptur
     kinds = {grid.ends.client: pair.client, grid.ends.server: pair.server}
     shown_addresses(grid.site.testbed, kinds)
     families = families_of(kinds) if grid.has_ipv6 else {}
+    mesh = replace(grid.mesh, families={**grid.mesh.families, **families})
+    if reason := grid.solution.unbuildable_reason(mesh):
+        raise UnavailableError(reason)
     _stop(grid)
     set_families(grid.site, families)
     shown = set_kinds(grid.site, kinds)
     proof = prove_kinds(grid.site, kinds, families)
     record = _with_proof(record, proof)
     require_proof(proof)
-    grid.mesh = replace(grid.mesh, shown=shown, families={**grid.mesh.families, **families})
+    grid.mesh = replace(mesh, shown=shown)
     with _listed(grid, kinds) as capture:
         record = _watched(grid, record)
     if pair.needs_ipv6:
@@ -249,7 +253,7 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     except VpnmeshError as error:
         if _of_ours(error):
             raise
-        return replace(record, found=Found.NOTHING, reason=f"it did not start: {error}")
+        return replace(record, found=Found.NOTHING, reason=f"{DID_NOT_START}{error}")
     lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
     if lacking:
         return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
