@@ -126,7 +126,7 @@ def _proofs(console: Console, size: Size, behind: Behind, figures: list[Figure])
         steps = there.steps if policy.name == KILLED else steps
         told = [f"{one.steps} {unit}, {one.seconds:.2f} s" for one in (there, back)]
         figures.append(Figure(f"{behind.driver}: {policy.name}", f"set: {told[0]}", f"taken back: {told[1]}"))
-    chosen = range(1, steps + 1) if size is Size.FULL else (1, steps)
+    chosen = range(size.of(1, steps), steps + 1)
     figures.append(_kills(console, behind, chosen))
     return found
 

@@ -13,69 +13,75 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 NETBOX = "tests/netbox/"
-PART_S = 60
+PART_S = 120
+"""A part more is a lab more, and whatever a file prepares for all its tests."""
 SECONDS: Mapping[str, int] = {
-    "tests/bench/test_bench.py": 130,
-    "tests/crash/test_every_point.py": 100,
-    "tests/firewall/test_kill.py": 40,
-    "tests/live/test_adaptive_live.py": 60,
-    "tests/live/test_nat_grid.py": 60,
-    "tests/live/test_twin_live.py": 30,
-    # in one part, though it takes longer: its tests share three meshes, one after the other
-    "tests/live/test_why.py": 60,
-    "tests/live/test_verify_killed.py": 50,
-    "tests/live/test_api_live.py": 90,
-    "tests/live/test_bad_luck.py": 140,
-    "tests/live/test_cluster_calico.py": 100,
+    "tests/bench/test_bench.py": 320,
+    "tests/crash/test_every_point.py": 240,
+    "tests/firewall/test_kill.py": 90,
+    "tests/firewall/test_manual_processes.py": 75,
+    "tests/inventory/test_ugly_files.py": 50,
+    "tests/live/test_adaptive_live.py": 190,
+    "tests/live/test_api_live.py": 135,
+    "tests/live/test_bad_luck.py": 235,
+    "tests/live/test_cluster_calico.py": 45,
+    "tests/live/test_cluster_command_live.py": 400,
+    "tests/live/test_cluster_health.py": 305,
     "tests/live/test_cluster_k3s.py": 180,
-    "tests/live/test_cluster_kubernetes.py": 250,
-    "tests/live/test_cluster_command_live.py": 300,
-    "tests/live/test_cluster_health.py": 240,
-    "tests/live/test_crash_live.py": 90,
-    "tests/live/test_criteria_verify.py": 90,
+    "tests/live/test_cluster_kubernetes.py": 255,
+    "tests/live/test_crash_live.py": 335,
+    "tests/live/test_criteria_verify.py": 150,
     "tests/live/test_dask.py": 60,
-    "tests/live/test_dask_mesh.py": 45,
-    "tests/live/test_doctor_live.py": 30,
-    "tests/live/test_do_no_harm.py": 60,
+    "tests/live/test_dask_mesh.py": 15,
+    "tests/live/test_do_no_harm.py": 55,
+    "tests/live/test_doctor_live.py": 60,
     "tests/live/test_encryption.py": 60,
-    "tests/live/test_fallback.py": 90,
-    "tests/live/test_faults_nodes.py": 75,
-    "tests/live/test_faults_tools.py": 55,
-    "tests/live/test_faults_vpns.py": 55,
-    "tests/live/test_firewall.py": 25,
-    "tests/live/test_firewall_pfsense.py": 50,
-    "tests/live/test_firewall_walk_through.py": 15,
-    "tests/live/test_gate.py": 90,
-    "tests/live/test_headscale.py": 90,
+    "tests/live/test_fallback.py": 110,
+    "tests/live/test_faults_nodes.py": 90,
+    "tests/live/test_faults_tools.py": 95,
+    "tests/live/test_faults_vpns.py": 70,
+    "tests/live/test_firewall.py": 40,
+    "tests/live/test_firewall_pfsense.py": 130,
+    "tests/live/test_firewall_walk_through.py": 40,
+    "tests/live/test_gate.py": 175,
+    "tests/live/test_headscale.py": 275,
     "tests/live/test_impair_command.py": 60,
     "tests/live/test_impairment_engine.py": 60,
     "tests/live/test_impairment_more.py": 60,
-    "tests/live/test_lab.py": 110,
+    "tests/live/test_lab.py": 105,
     "tests/live/test_lab_containers.py": 60,
+    "tests/live/test_ladder.py": 225,
+    "tests/live/test_lease_live.py": 120,
     "tests/live/test_leftovers.py": 2,
-    "tests/live/test_ladder.py": 240,
-    "tests/live/test_lease_live.py": 90,
-    "tests/live/test_load_live.py": 15,
-    "tests/live/test_many_hosts.py": 30,
-    "tests/live/test_matrix.py": 150,
-    "tests/live/test_mesh_live.py": 90,
+    "tests/live/test_load_live.py": 10,
+    "tests/live/test_many_hosts.py": 40,
+    "tests/live/test_matrix.py": 240,
+    "tests/live/test_mesh_live.py": 95,
+    "tests/live/test_nat_grid.py": 60,
     "tests/live/test_native_tuning.py": 45,
-    "tests/live/test_netbird.py": 55,
-    "tests/live/test_one_of_each.py": 65,
-    "tests/live/test_placement.py": 15,
-    "tests/live/test_push_files.py": 30,
-    "tests/live/test_repl_tour.py": 30,
+    "tests/live/test_netbird.py": 195,
+    "tests/live/test_one_of_each.py": 60,
+    "tests/live/test_placement.py": 20,
+    "tests/live/test_push_files.py": 15,
+    "tests/live/test_repl_tour.py": 25,
     "tests/live/test_scenario_file.py": 120,
-    "tests/live/test_secrets.py": 95,
-    "tests/live/test_solutions.py": 110,
-    "tests/live/test_stability.py": 25,
-    "tests/live/test_steady_live.py": 40,
+    "tests/live/test_secrets.py": 240,
+    "tests/live/test_solutions.py": 320,
+    "tests/live/test_stability.py": 35,
+    "tests/live/test_steady_live.py": 30,
     "tests/live/test_tasks.py": 25,
-    "tests/stats/test_sequential_errors.py": 55,
-    "tests/study/test_adaptive_against_fixed.py": 65,
-    "tests/firewall/test_manual_processes.py": 25,
+    "tests/live/test_twin_live.py": 20,
+    # in one part, though it takes longer: its tests share three meshes, one after the other
+    "tests/live/test_verify_killed.py": 50,
+    "tests/live/test_why.py": PART_S,
+    "tests/report/test_advice.py": 35,
+    "tests/report/test_figures.py": 35,
+    "tests/report/test_tables.py": 30,
+    "tests/stats/test_sequential_errors.py": 60,
+    "tests/study/test_adaptive_against_fixed.py": 90,
 }
-"""What files take that take long, in seconds; the rest is short. Only the order and the cut depend on it."""
+"""What files take that take long, in seconds, on two cores with four workers; the rest is short. Only the order and the
+cut depend on it."""
 
 
 def file_of(nodeid: str) -> str:
@@ -88,12 +94,13 @@ def earliness(file: str, tests: Mapping[str, int]) -> tuple[float, int]:
 
     NetBox is first of all, for it cannot be cut.
     """
-    seconds = math.inf if file.startswith(NETBOX) else SECONDS.get(file, 0) / parts(file)
-    return seconds, tests[file]
+    # no test is cut, so a file of one test is one part, however long
+    cut = max(1, min(parts(file), tests[file]))
+    return math.inf if file.startswith(NETBOX) else SECONDS.get(file, 0) / cut, tests[file]
 
 
 def parts(file: str) -> int:
-    """How many parts a file is cut into, none longer than about a minute."""
+    """How many parts a file is cut into, none longer than about two minutes."""
     return max(1, math.ceil(SECONDS.get(file, 0) / PART_S))
 
 

@@ -91,8 +91,8 @@ def test_the_longest_come_first() -> None:
 
 
 def test_parts_take_turns_and_netbox_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of 130 s has three parts; asked again, a test is in the part that it was in."""
-    monkeypatch.setattr(side_by_side, "SECONDS", {"tests/a.py": 130})
+    """A file of 250 s has three parts; asked again, a test is in the part that it was in."""
+    monkeypatch.setattr(side_by_side, "SECONDS", {"tests/a.py": 250})
     cut = Cut()
     tests = [f"tests/a.py::test[{number}]" for number in range(5)]
     found = [cut.part(test) for test in tests]

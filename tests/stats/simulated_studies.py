@@ -1,7 +1,7 @@
 """Studies with known levels: shapes of figures, drift and dependence, and how often a verdict is wrong."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -130,21 +130,20 @@ def _seen(taken: Floats, rules: Rules) -> Visits:
     return list(taken) if rules.unit is Unit.VISIT else [taken.ravel()]
 
 
-def wrong_share(
+def wrong_verdicts(
     sides: Sequence[Side],
     rules: Rules,
     wrong: PairVerdict,
     apart: float,
     *,
-    studies: int,
     seed: int,
     world: World | None = None,
-) -> float:
-    """In what share of studies a pair got the wrong verdict, with every second scenario `apart` (log) from the rest.
+) -> Iterator[bool]:
+    """Study after study: whether a pair got the wrong verdict, every second scenario being `apart` (log) from the rest.
 
     `differ` is wrong of all pairs that are no further apart than the indifference, `equivalent` of those at the margin.
     """
-    rng, hits = np.random.default_rng(seed), 0
+    rng = np.random.default_rng(seed)
     levels = [apart * (i % 2) for i in range(len(sides))]
     names = {f"s{i}": level for i, level in enumerate(levels)}
     concerned = {
@@ -152,7 +151,6 @@ def wrong_share(
         for a, b in combinations(names, 2)
         if wrong is PairVerdict.DIFFER or abs(names[a] - names[b]) >= rules.border - 1e-12
     }
-    for _ in range(studies):
+    while True:
         progress, _ = study(sides, levels, rules, rng, world or World())
-        hits += any(progress.verdicts[pair] is wrong for pair in concerned)
-    return hits / studies
+        yield any(progress.verdicts[pair] is wrong for pair in concerned)

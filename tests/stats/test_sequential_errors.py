@@ -1,11 +1,13 @@
 """How often the sequential rules are wrong: studies with known levels, a shape of its own for every scenario.
 
 The seeds and mixtures here took no part in choosing the design. 300 studies: a rate of 5 % shows as up to 9 % (3.2
-standard errors), one of 4 % stays below the limit of 8 % (3.5).
+standard errors), one of 4 % stays below the limit of 8 % (3.5). At most two wrong ones among the first hundred say
+enough: where the rate is above the limit that happens less than once in ninety times (8 %: 0.011; 12 %: 0.0003).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -23,11 +25,11 @@ from tests.stats.simulated_studies import (
     study,
     two_modes,
     typical,
-    wrong_share,
+    wrong_verdicts,
 )
 from vpnmesh.stats.sequential import PairVerdict, Rules
 
-STUDIES = 300
+FIRST, FEW, STUDIES = 100, 2, 300
 LIMIT = 0.08
 FIGURES = Rules.for_figures(100)
 LIVE = Rules.for_visits(6, margin=0.05)
@@ -49,10 +51,16 @@ APART = [
 ]
 
 
+def is_seldom(wrong: Iterator[bool]) -> bool:
+    """Whether few enough of the studies are wrong; no more of them are made than it takes to say so."""
+    early = sum(islice(wrong, FIRST))
+    return early <= FEW or early + sum(islice(wrong, STUDIES - FIRST)) <= LIMIT * STUDIES
+
+
 @pytest.mark.parametrize("sides", [*ALIKE, *APART])
 def test_equal_levels_seldom_differ(sides: Sequence[Side]) -> None:
     """Recorded figures of scenarios with one level: any `differ` among all pairs."""
-    assert wrong_share(sides, FIGURES, PairVerdict.DIFFER, 0, studies=STUDIES, seed=2061) <= LIMIT
+    assert is_seldom(wrong_verdicts(sides, FIGURES, PairVerdict.DIFFER, 0, seed=2061))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -61,7 +69,7 @@ def test_levels_at_the_margin_are_seldom_equivalent(sides: Sequence[Side], sign:
     """Every second scenario a margin above, or below, the others: any `equivalent` between the two kinds."""
     tighter = [Side(side.shape, side.spread * 0.4) for side in sides]
     apart = sign * FIGURES.border
-    assert wrong_share(tighter, FIGURES, PairVerdict.EQUIVALENT, apart, studies=STUDIES, seed=2062) <= LIMIT
+    assert is_seldom(wrong_verdicts(tighter, FIGURES, PairVerdict.EQUIVALENT, apart, seed=2062))
 
 
 WORLDS = [
@@ -85,8 +93,7 @@ MANY = [
 def test_six_visits_of_six_scenarios(world: World, verdict: PairVerdict) -> None:
     """A live run, figures dependent within a visit and on to the next, a drifting machine: few wrong verdicts."""
     apart = 0.0 if verdict is PairVerdict.DIFFER else LIVE.border
-    wrong = wrong_share(MANY, LIVE, verdict, apart, studies=STUDIES, seed=2063, world=world)
-    assert wrong <= LIMIT
+    assert is_seldom(wrong_verdicts(MANY, LIVE, verdict, apart, seed=2063, world=world))
 
 
 def test_a_factor_of_one_and_a_half_needs_five_visits() -> None:
@@ -105,10 +112,12 @@ def test_equal_means_are_not_equal_levels() -> None:
     dipping, steady = Side(dips, 0.05), Side(normal, 0.01)
     apart = typical(steady) - typical(dipping)
     assert apart < -0.01
-    assert wrong_share([dipping, steady], FIGURES, PairVerdict.DIFFER, apart, studies=100, seed=2065) > 0.5
+    wrong = wrong_verdicts([dipping, steady], FIGURES, PairVerdict.DIFFER, apart, seed=2065)
+    assert sum(islice(wrong, 100)) > 50
 
 
 def test_dependent_figures_of_one_long_visit_are_not_independent() -> None:
     """What the rules do not promise either: figures linked by 0.6, each counted as independent."""
     pair, world = [Side(normal, 0.05)] * 2, World(rho=0.6)
-    assert wrong_share(pair, FIGURES, PairVerdict.DIFFER, 0, studies=100, seed=2066, world=world) > 0.1
+    wrong = wrong_verdicts(pair, FIGURES, PairVerdict.DIFFER, 0, seed=2066, world=world)
+    assert sum(islice(wrong, 100)) > 10

@@ -116,9 +116,14 @@ def compared(seed: int) -> Counter[str]:
 
 @pytest.mark.slow
 def test_the_default_run_says_what_four_times_its_time_says() -> None:
-    """In nineteen of twenty machines at least no verdict is contradicted."""
-    counts = [compared(seed) for seed in range(20)]
+    """On twelve machines no verdict is contradicted, or on one of twenty: either is as unlikely where one in five is.
+
+    Twelve without any: 0.8 ** 12 = 0.069; at most one of twenty: 0.069.
+    """
+    counts = [compared(seed) for seed in range(12)]
+    if any(one["contradicts"] for one in counts):
+        counts += [compared(seed) for seed in range(12, 20)]
     total = sum(counts, Counter[str]())
     print(dict(total))
-    assert sum(not one["contradicts"] for one in counts) >= 19
+    assert sum(bool(one["contradicts"]) for one in counts) <= 1
     assert total["decided"] >= 0.5 * total["fixed decides"]

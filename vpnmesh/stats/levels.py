@@ -8,6 +8,7 @@ and one margin fit a scenario of 5 Mbit/s and one of 700.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -69,5 +70,5 @@ def in_both(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def _log_mean(visit: Sequence[float] | Floats) -> float:
-    mean = float(np.mean(visit)) if len(visit) else 0.0
+    mean = fmean(visit) if len(visit) else 0.0
     return math.log(mean) if mean > 0 else math.nan

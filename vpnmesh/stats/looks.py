@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from vpnmesh.errors import InputError
 from vpnmesh.stats.describe import Floats
@@ -90,6 +91,7 @@ class Rules:
         return self.allowance * self.border * (self.first / n) ** self.fading
 
 
+@cache
 def look_counts(rules: Rules) -> tuple[int, ...]:
     """Units per scenario at each look, if both ends were equally noisy; the last is the budget."""
     counts = [rules.first]
@@ -98,6 +100,7 @@ def look_counts(rules: Rules) -> tuple[int, ...]:
     return tuple(counts)
 
 
+@cache
 def look_weights(rules: Rules) -> tuple[float, ...]:
     """Each look's share of the error, sum 1. Figures: most around a sixth of the budget, where close pairs are decided.
     Visits, which are few: even, the first half as much.
