@@ -71,8 +71,8 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_steady_live.py": 30,
     "tests/live/test_tasks.py": 25,
     "tests/live/test_twin_live.py": 20,
-    # in one part, though it takes longer: its tests share three meshes, one after the other
     "tests/live/test_verify_killed.py": 50,
+    # in one part, though it takes longer: its tests share three meshes, one after the other
     "tests/live/test_why.py": PART_S,
     "tests/report/test_advice.py": 35,
     "tests/report/test_figures.py": 35,

@@ -67,7 +67,12 @@ def test_a_kernel_with_wireguard_stands_in_for_its_program(
 ) -> None:
     """Of a machine without wireguard-go its kernel decides, which is asked by making such a link."""
     asked: list[object] = []
-    monkeypatch.setattr(availability, "try_inside", lambda commands: asked.append(commands) or refused)
+
+    def answer(commands: object) -> str:
+        asked.append(commands)
+        return refused
+
+    monkeypatch.setattr(availability, "try_inside", answer)
     said = look(bed, monkeypatch, folder_with(tmp_path, {"wg": "wireguard-tools v1.0.2"}), "wireguard-direct")
     assert said.startswith("unavailable: no binary wireguard-go (" if refused else "wg 1.0.2 in ")
     assert asked == [[("ip", "link", "add", "tried0", "type", "wireguard")]]
