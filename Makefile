@@ -68,7 +68,7 @@ test-fast: setup check  ## pass every check and every test that needs no lab, Ne
 
 # Debian's kernel is unpacked below build/kernel and never installed; QEMU starts nothing by being there
 kernel-parts: venv
-	$(STEP) "emulator" tools/debian-packages qemu-system-x86 busybox-static kmod
+	$(STEP) "emulator" tools/debian-packages e2fsprogs qemu-system-x86 busybox-static kmod
 	$(STEP) "stock kernel" tools/kernel-parts build/kernel
 
 test-kernel: kernel-parts some-programs  ## chosen live tests on Debian's stock kernel in an emulator: netem, WireGuard, VLANs (minutes)

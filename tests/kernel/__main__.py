@@ -4,50 +4,84 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernel.chosen import CHOSEN, SLOW, node_ids
-from tests.kernel.guest import ROOT, Size, booted
-from tests.kernel.inside import script
-from tests.kernel.told import read_told, summary
+from tests.kernel.disk import folders, left_out, make_disk
+from tests.kernel.guest import BOOT_S, ROOT, GuestError, booted
+from tests.kernel.inside import RESULTS_FILE, script
+from tests.kernel.told import Told, read_told, summary
 
 LIMIT_S = 3600.0
-"""A bound for the busiest machine; an idle one with two cores needs 8 to 10 minutes."""
+"""A bound for the busiest machine, after which the guest is ended and what it told so far is shown."""
+GUESTS = 3
+"""How often a guest is booted at most: after one that went down the next one runs the tests that had not begun."""
 WITH_SLOW = "--slow"
 
 
 def main(words: list[str]) -> int:
-    """Run the tests named, or all that are chosen; the exit code is pytest's, or 1 where one was skipped or missing."""
-    tests = [word for word in words if word != WITH_SLOW]
+    """Run the tests named, or all that are chosen; the exit code is 0 where each of them passed."""
+    named = [word for word in words if word != WITH_SLOW]
     groups = [*CHOSEN, *SLOW] if WITH_SLOW in words else CHOSEN
-    asked = tests or [identity for group in groups for identity in node_ids(group)]
-    if code := collected_here(asked):
-        return code
+    asked = collected(named or [identity for group in groups for identity in node_ids(group)])
+    if not asked:
+        return 2
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="vpnmesh-kernel-") as share:
-        with booted(script(asked, Path(share)), share=Path(share), size=Size(), limit_s=LIMIT_S) as guest:
-            for line in guest.lines():
-                print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
-            code = guest.exit_code()
-        told = read_told(Path(share) / "junit.xml")
-    print("\n".join(summary(told, seconds=time.monotonic() - began)))
-    if not tests and WITH_SLOW not in words:
-        print("\n".join(left_out()))
-    return code or int(told.passed == 0 or told.skipped > 0)
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="vpnmesh-kernel-") as folder:
+        told = run_all(asked, Path(folder), say, until=began + LIMIT_S)
+    print("\n".join(summary(told, asked, seconds=time.monotonic() - began)))
+    if not named and WITH_SLOW not in words:
+        print("\n".join(not_chosen()))
+    return int(told.count("passed") < len(asked))
 
 
-def collected_here(asked: list[str]) -> int:
-    """Have this machine find them first: a wrong name is told before a boot, and the guest reads what was compiled."""
+def collected(asked: list[str]) -> list[str]:
+    """Every test's full name, as this machine finds them: a wrong name is told before a boot, and all is compiled."""
     found = subprocess.run(
         (sys.executable, "-m", "pytest", "--collect-only", "-q", *asked), cwd=ROOT, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if found.returncode:
         print(found.stdout, found.stderr)
-    return found.returncode
+        return []
+    return [line for line in found.stdout.splitlines() if "::" in line]
 
 
-def left_out() -> list[str]:
+def run_all(asked: list[str], folder: Path, say: Callable[[str], None], until: float) -> Told:
+    """Run the tests in a guest, and those that had not begun when it went down in another one."""
+    share, disk, rest = folder / "share", folder / "disk", asked
+    share.mkdir()
+    make_disk(disk, folders(), left_out())
+    say("made the guest's disk")
+    for _ in range(GUESTS):
+        try:
+            run_in_guest(rest, share, disk, say, limit_s=until - time.monotonic())
+        except GuestError as error:
+            say(str(error))
+        begun = {test.test for test in read_told(share / RESULTS_FILE).tests}
+        rest = [test for test in asked if test not in begun]
+        if not rest or until - time.monotonic() < BOOT_S:
+            break
+        say(f"{len(rest)} tests had not begun")
+    return read_told(share / RESULTS_FILE)
+
+
+def run_in_guest(
+    tests: list[str], share: Path, disk: Path, say: Callable[[str], None], limit_s: float
+) -> None:
+    """Boot, and say all that is said; GuestError where the guest did not come to the end of its script."""
+    with booted(script(tests, share), share=share, disk=disk, limit_s=limit_s) as guest:
+        for line in guest.lines():
+            say(line)
+        guest.exit_code()
+
+
+def not_chosen() -> list[str]:
     """What was not run, and why."""
     lines = (f"  {group.shows}: {', '.join(node_ids(group))}" for group in SLOW)
     return [f"not run, for time (python -m tests.kernel {WITH_SLOW} runs it, too):", *lines]

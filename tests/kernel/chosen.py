@@ -41,12 +41,15 @@ CHOSEN = (
         ),
     ),
     Group(
-        "netem: bursts of losses, reordering, rates, ways that differ, a known network, IPv6",
+        "netem: bursts of losses, jitter, reordering, rates, ways that differ, a known network, IPv6",
         "tests/live/test_impairment_more.py",
         (
             "test_losses_come_in_bursts[netem]",
+            "test_jitter_is_even_and_reorders[netem]",
+            "test_with_a_rate_jitter_keeps_the_order[netem]",
             "test_as_many_skip_the_delay_as_are_reordered[netem]",
             "test_a_rate_is_kept_and_its_queue_is_short[netem]",
+            "test_ways_differ[netem]",
             "test_the_proof_believes_it[netem-lte]",
             "test_ipv6_is_impaired_with_the_whole_device[netem]",
         ),

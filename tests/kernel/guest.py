@@ -25,30 +25,37 @@ QEMU = "qemu-system-x86_64"
 WRITABLE = ("/etc", "/lib", "/tmp", "/usr", "/var")
 """Folders that virtme-ng's own init writes to; in memory, as all that the script writes."""
 
-CHEAP = ("no5lvl", "mitigations=off")
-"""Kernel options: what an emulator pays for with every page and system call, and no test looks at."""
+CHEAP = ("no5lvl", "mitigations=off", "init_on_alloc=0", "tsc=reliable")
+"""Kernel options: what an emulator pays for with every page, system call and look at the clock, and no test looks at.
+
+Without the last the kernel takes the emulator's two counters for unsynchronized, and asks a timer device for the time.
+"""
 
 # virtme-ng gives each of its five ports a controller with room for 31: QEMU would poll 390 descriptors at every timer
 FEW_DESCRIPTORS = ("-global", "virtio-serial-pci.max_ports=2", "-global", "virtio-serial-pci.ioeventfd=off")
 
-BOOT_S = 300.0
-"""How long a boot may take on a busy machine; an idle one takes 10 to 20 s."""
+BOOT_S = 420.0
+"""How long a boot may take on a busy machine; an idle one takes 10 to 20 s, one with three guests at load 17 120 s."""
 UP = "vpnmesh-guest-is-up"
 SEEN = "/mnt"
-# the kernel's command line is too short for a script; without udev nobody loads modules by device, or names ports;
+DISK = "/dev/vda"
+# a file in the share, for the kernel's command line has 2,048 bytes, and with more it stops at once and without a word;
+# without udev nobody loads modules by device, or names ports;
 # the root that virtme-ng mounts keeps nothing in memory, so that Python would take a minute to begin. The other one is
 # the mount namespace's own root and no chroot: who enters a mount namespace is at its root, which would be the slow one
 # again, beside the /proc of other process ids
 _INSIDE = """
-modprobe -a virtio_console tun overlay
+modprobe -a virtio_console virtio_blk ext4 tun overlay
 for port in /sys/class/virtio-ports/*; do
   [ "$(cat $port/name)" = virtme.stdout ] && exec > /dev/${{port##*/}} 2>&1
 done
 umount {seen}
 root=/run/machine/root
-mkdir -p /run/machine/up /run/machine/work $root
+mkdir -p /run/machine/up /run/machine/work /run/machine/disk $root
+lower={seen}
+[ ! -e {disk} ] || {{ mount -o ro,noatime {disk} /run/machine/disk && lower=/run/machine/disk:$lower; }} || exit 1
 mount -t 9p -o ro,version=9p2000.L,trans=virtio,msize=524288,cache=loose virtme.initmount1 {seen} &&
-mount -t overlay -o xino=off,lowerdir={seen},upperdir=/run/machine/up,workdir=/run/machine/work machine $root &&
+mount -t overlay -o xino=off,lowerdir=$lower,upperdir=/run/machine/up,workdir=/run/machine/work machine $root &&
 for folder in proc sys dev lib/modules {share}; do
   mkdir -p $root/$folder; mount --rbind /$folder $root/$folder
 done && mount -t tmpfs run $root/run && mount -t tmpfs tmp $root/var/tmp
@@ -93,20 +100,27 @@ def dying_along(argv: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of the machine a guest gets."""
+    """How much of the machine a guest gets.
 
-    cpus: int = 2
+    One processor: on a busy machine two mostly wait for each other, as one that asks the other to forget a page spins
+    until that one runs again.
+    """
+
+    cpus: int = 1
     memory: str = "3G"
 
 
-def boot_argv(kernel: Kernel, share: Path, script: str, size: Size) -> tuple[str, ...]:
+def boot_argv(
+    kernel: Kernel, share: Path, script: str, size: Size, disk: Path | None = None
+) -> tuple[str, ...]:
     """What boots the kernel without KVM, runs the script as root, and powers off."""
+    drive = ("-drive", f"if=virtio,format=raw,readonly=on,file={disk}") if disk else ()
     folders = (word for folder in WRITABLE for word in ("--overlay-rwdir", folder))
     return (
         *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
         *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
         *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
-        *(f"--qemu-opt={word}" for word in FEW_DESCRIPTORS),
+        *(f"--qemu-opt={word}" for word in (*FEW_DESCRIPTORS, *drive)),
         *(word for option in CHEAP for word in ("--kopt", option)),
         *("--script-sh", script),
     )
@@ -158,17 +172,23 @@ def booted(
     kernel: Kernel | None = None,
     share: Path | None = None,
     size: Size | None = None,
+    disk: Path | None = None,
     limit_s: float,
 ) -> Iterator[Guest]:
     """A guest that runs the script, with the folder `share` of both; whatever is left of it at the end is ended.
 
-    After `limit_s`, and when it is not up after BOOT_S, it is ended by force, which `exit_code` then tells.
+    What is on `disk`, an image made by `make_disk`, it reads from there. After `limit_s`, and when it is not up after
+    BOOT_S, it is ended by force, which `exit_code` then tells.
     """
     with tempfile.TemporaryDirectory(prefix="vpnmesh-guest-") as scratch:
         folder = share or Path(scratch)
         (folder / "script").write_text(script)
-        inside = _INSIDE.format(up=UP, seen=SEEN, share=shlex.quote(str(folder)))
-        argv = dying_along(boot_argv(kernel or stock_kernel(), folder, inside, size or Size()))
+        (folder / "exit-code").unlink(missing_ok=True)
+        (folder / "inside").write_text(
+            _INSIDE.format(up=UP, seen=SEEN, disk=DISK, share=shlex.quote(str(folder)))
+        )
+        begin = shlex.join(("sh", str(folder / "inside")))
+        argv = dying_along(boot_argv(kernel or stock_kernel(), folder, begin, size or Size(), disk))
         environment = {**os.environ, "TMPDIR": scratch}
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

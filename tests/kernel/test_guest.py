@@ -1,6 +1,7 @@
 """A guest says what its script says, ends as it ends, and is gone with whoever started it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.disk import make_disk
 from tests.kernel.guest import (
     BOOT_S,
     ROOT,
@@ -92,6 +94,28 @@ def test_a_guest_is_told_as_it_ended() -> None:
         guest.process.kill()
         with pytest.raises(GuestError, match="went down before its script ended: soon"):
             guest.exit_code()
+
+
+def test_a_disk_has_the_folders_at_their_places(tmp_path: Path) -> None:
+    """Files and modes as they are here; what is left out is an empty folder; nothing stays mounted."""
+    needs(shutil.which("mke2fs") is not None, "no mke2fs (Debian's e2fsprogs)")
+    having, without = tmp_path / "a b", tmp_path / "a b" / "big"
+    without.mkdir(parents=True)
+    (having / "x.py").write_text("pass\n")
+    (without / "y").write_text("much")
+    having.chmod(0o751)
+    mounts = Path("/proc/mounts").read_text()
+    make_disk(tmp_path / "image", (having,), (without,))
+    assert Path("/proc/mounts").read_text() == mounts
+    said = subprocess.run(
+        ("debugfs", "-f", "-", str(tmp_path / "image")), input=f'stat "{having}"\ncat "{having}/x.py"\nls "{without}"',
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "Mode:  0751" in said
+    assert "\npass\n" in said
+    assert " y" not in said.rpartition("ls ")[2]
+    with pytest.raises(GuestError, match="a b for the guest: mke2fs"):
+        make_disk(tmp_path / "none" / "image", (having,))
 
 
 def test_the_argv_asks_for_no_kvm_and_shares_one_folder(tmp_path: Path) -> None:

@@ -1,10 +1,21 @@
 """What is missing is said in one sentence, with the package that brings it."""
 
+import os
+
 import pytest
 
+from tests.needs import needs
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host.probes import PROBES, PROGRAMS, Program
-from vpnmesh.lab.substrate import NEEDED, READ_ONLY_ROOT, Capability, Substrate, missing_programs, require
+from vpnmesh.lab.substrate import (
+    NEEDED,
+    READ_ONLY_ROOT,
+    Capability,
+    Substrate,
+    missing_programs,
+    require,
+    try_inside,
+)
 
 
 def _substrate(*, lacks: tuple[str, ...] = (), missing: tuple[Program, ...] = ()) -> Substrate:
@@ -46,6 +57,19 @@ def test_a_lacking_kernel_is_one_sentence(lacks: tuple[str, ...], sentence: str)
     with pytest.raises(UnavailableError) as caught:
         require(_substrate(lacks=lacks), shaped=True)
     assert sentence == str(caught.value)
+
+
+def test_a_probe_without_an_answer_says_nothing_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is slow is not taken for one that lacks something."""
+    needs(os.geteuid() == 0, "namespaces need root")
+    monkeypatch.setattr("vpnmesh.lab.substrate._TIMEOUT_S", 0.05)
+    refusal = try_inside((("sleep", "60"),))
+    assert refusal == "no answer in 0.05 s"
+    silent = Capability("namespaces", available=False, detail=f"one set per node: {refusal}", needed=True)
+    with pytest.raises(UnavailableError) as caught:
+        require(Substrate("namespaces", "6.1", (silent,), ()), shaped=False)
+    asked = "is this machine too busy? Nothing says whether its kernel has namespaces"
+    assert str(caught.value) == f"{asked} (one set per node: no answer in 0.05 s)"
 
 
 def test_an_unshaped_lab_needs_no_tbf_and_one_isolation_is_enough() -> None:

@@ -1,11 +1,15 @@
 """Impairing the small routed testbed by an engine, and leaving nothing of it: what the engines' tests share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tests.live.routed import PAIR, Routed
 from vpnmesh.impairment.engine import Engine, Impairment, InstalledImpairment
+from vpnmesh.impairment.netem import NetemEngine
 from vpnmesh.impairment.targets import Target
 from vpnmesh.model import Placement
+
+Record = Callable[[str, object], None]
+"""pytest's `record_property`."""
 
 _standing: list[tuple[Routed, Engine, Target]] = []
 
@@ -47,3 +51,13 @@ def clear_all() -> None:
     while _standing:
         net, engine, target = _standing.pop()
         clear(net, engine, (target,))
+
+
+def tell(record: Record, engine: Engine, name: str, *words: str) -> None:
+    """Record what netem did, for the table that `python -m tests.kernel` prints.
+
+    The words: where, what was asked, what was seen.
+    """
+    if isinstance(engine, NetemEngine):
+        where, asked, seen = words
+        record("netem", f"{name}|{where}|{asked}|{seen}")

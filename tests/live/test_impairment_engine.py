@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.engines import clear, impair, observe
+from tests.live.engines import Record, clear, impair, observe, tell
 from tests.live.routed import PAIR, Routed, outside, routed, small_testbed
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment import burst
@@ -72,11 +72,17 @@ def traces(net: Routed, node: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("condition", IMPAIRED, ids=lambda condition: condition.name)
-def test_accuracy(net: Routed, engine: Engine, condition: Condition) -> None:
+def test_accuracy(net: Routed, engine: Engine, condition: Condition, record_property: Record) -> None:
     """50,000 packets lose what they should within a 1e-6 binomial bound; delays right to 1 ms, order as promised."""
     impair(net, engine, wanted(condition))
     seen = net.meter("worker1", "worker2", PACKETS)
     low, high = burst.loss_bounds(PACKETS, condition.loss_pct)
+    lost_pct, asked = (
+        100 - 100 * seen["received"] / PACKETS,
+        f"{condition.loss_pct:g} % lost, {condition.delay_ms:g} ms",
+    )
+    found = f"{lost_pct:.2f} % of {PACKETS:,}, least {seen['min_ms']:.2f} ms, {seen['overtaken']} overtaken"
+    tell(record_property, engine, condition.name, "one way", asked, found)
     assert low <= PACKETS - seen["received"] <= high
     assert seen["overtaken"] <= may_overtake(engine, PACKETS)
     assert condition.delay_ms <= seen["min_ms"] <= condition.delay_ms + 1
@@ -105,10 +111,14 @@ def test_delay_and_loss_together(net: Routed, engine: Engine) -> None:
         burst.check_burst(seen, Condition(loss_pct=1, delay_ms=50), Placement(), clean)
 
 
-def test_both_ends(net: Routed, engine: Engine) -> None:
+def test_both_ends(net: Routed, engine: Engine, record_property: Record) -> None:
     """Both ends' egress is delayed: a round trip takes twice the delay, from either side."""
     impair(net, engine, wanted(Condition(delay_ms=50)), Placement(end=End.BOTH))
     trips = [rtt(net, "worker1", net.address("worker2")), rtt(net, "worker2", net.address("worker1"))]
+    found = ", ".join(f"{trip:.2f} ms" for trip in trips)
+    tell(
+        record_property, engine, "delay-50ms", "underlay, both, from either side", "round trip 100 ms", found
+    )
     assert all(is_delayed(trip, 100) for trip in trips)
 
 
@@ -165,19 +175,25 @@ def test_between_two_vlans_only(net: Routed, engine: Engine) -> None:
     assert rtt(net, "worker1", "192.88.99.9") < 50
 
 
-def test_beside_management(shared_net: Routed, engine: Engine) -> None:
+def test_beside_management(shared_net: Routed, engine: Engine, record_property: Record) -> None:
     """On a NIC shared with management the testbed's prefixes get 350 ms, and what is outside stays as it was."""
     before = rtt(shared_net, "worker1", outside(1))
     impair(shared_net, engine, wanted(Condition(delay_ms=350)))
     after = rtt(shared_net, "worker1", outside(1))
-    assert is_delayed(rtt(shared_net, "worker1", shared_net.address("worker2")), 350)
+    trip = rtt(shared_net, "worker1", shared_net.address("worker2"))
+    found = f"{trip:.2f} ms; {before:.2f} before, {after:.2f} after"
+    asked = "round trip 350 ms; outside the testbed as before"
+    tell(record_property, engine, "delay-350ms", "NIC shared with management", asked, found)
+    assert is_delayed(trip, 350)
     assert after - before < 50
 
 
-def test_the_limit_drops_the_newest(net: Routed, engine: Engine) -> None:
+def test_the_limit_drops_the_newest(net: Routed, engine: Engine, record_property: Record) -> None:
     """Of 500 packets within the delay the 100 that the queue holds arrive, in order: the limit is exact."""
     (target,) = impair(net, engine, wanted(Condition(delay_ms=350), limit=100))
     seen = net.meter("worker1", "worker2", 500, per_second=10_000)
+    found = f"{seen['received']} arrive, {seen['overtaken']} overtaken"
+    tell(record_property, engine, "delay-350ms", "one way, limit 100", "100 of 500 arrive", found)
     assert seen["received"] == 100
     assert seen["overtaken"] <= may_overtake(engine, 100)
     counters = observe(net, engine, target).counters

@@ -1,11 +1,12 @@
 """The kernel's netem at every place and end, under every condition of the paper, on a lab; and what it puts back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 import tasks
 from inventory.load import load
+from tests.live.engines import Record, tell
 from tests.live.routed import PAIR, Routed, routed, small_testbed
 from tests.needs import missing
 from vpnmesh.host.pods import pod_network
@@ -21,7 +22,6 @@ from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 
-Record = Callable[[str, object], None]
 ALL = PAPER_CONDITIONS[1:]
 SOME = tuple(one for one in ALL if one in (Condition(loss_pct=5), Condition(delay_ms=250)))
 WAYS = (
@@ -56,8 +56,9 @@ def test_netem_keeps_its_word_at_every_place(
 ) -> None:
     """Each condition is read back; 2,000 pings lose what they should (bounds of 1e-6), from 1 ms early to 5 late."""
     assert conditions
+    engine = NetemEngine()
     for condition in conditions:
-        with impaired(site, NetemEngine(), condition, placement) as held:
+        with impaired(site, engine, condition, placement) as held:
             seen, clean = held.burst, held.clean
             assert seen is not None
             assert clean is not None
@@ -65,9 +66,19 @@ def test_netem_keeps_its_word_at_every_place(
             low, high = burst.loss_bounds(seen.sent, condition.loss_pct, burst.crossings(placement))
             assert low <= seen.lost <= high
             assert len(least) == 2
-            row = (placement.place, placement.end, condition.name, seen.sent, seen.lost, *least)
-            record_property("netem", "|".join(map(str, row)))
+            tell(
+                record_property, engine, condition.name, f"{placement.place}, {placement.end}",
+                asked_of(condition, placement),
+                f"{100 * seen.lost / seen.sent:.2f} % of {seen.sent:,} pings, {least[1] - least[0]:+.2f} ms",
+            )  # fmt: skip
     assert site.take_complaints() == []
+
+
+def asked_of(condition: Condition, placement: Placement) -> str:
+    """What a ping there and back should suffer; at both ends twice."""
+    times = burst.crossings(placement)
+    lost = 100 * (1 - (1 - condition.loss_pct / 100) ** times)
+    return f"{lost:.2f} % lost, {times * condition.delay_ms:.0f} ms later"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from itertools import groupby
 from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.topology import Argv, Step
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 _BATCH_FAILED = "Command failed -:"
 
 

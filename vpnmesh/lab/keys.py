@@ -10,7 +10,7 @@ from vpnmesh.lab.errors import LabError
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, Account, free_uids
 
 _STEP = "keys"
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 
 
 def make_keys(directory: LabDirectory, hosts: Iterable[str]) -> None:

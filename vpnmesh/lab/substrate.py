@@ -19,7 +19,8 @@ from vpnmesh.lab.topology import Argv
 from vpnmesh.solutions import SOLUTIONS, packaged
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
+"""Per command of a probe: an emulated machine may need more than ten seconds for a set of namespaces."""
 _AT_ONCE = 4
 """Probes that run beside each other; each is in namespaces of its own."""
 
@@ -59,6 +60,7 @@ FOR_CONTAINERS = frozenset({KERNEL_LOG, OVERLAY_IN_MEMORY})
 # a probe's commands in order; the first that is refused is told in its own words, and the mark in front shows that the
 # namespaces themselves were there
 _MARK = "inside"
+_SILENT = "no answer in"
 _ONE = """said=$({command} 2>&1 < /dev/null) || { code=$?; printf '%s\\n' "$said"; exit $code; }"""
 
 
@@ -75,7 +77,7 @@ def try_inside(commands: Sequence[Argv]) -> str:
             argv, capture_output=True, text=True, timeout=_TIMEOUT_S * len(commands), check=False
         )
     except subprocess.TimeoutExpired:
-        return f"no answer in {_TIMEOUT_S * len(commands):g} s"
+        return f"{_SILENT} {_TIMEOUT_S * len(commands):g} s"
     began, _, said = done.stdout.partition("\n")
     if began != _MARK:
         raise UnavailableError(f"no namespaces here: {done.stderr.strip()}")
@@ -129,6 +131,13 @@ def _read_only_root() -> Capability:
     raise UnavailableError("the path /nonexistent exists")
 
 
+def _refusal(capability: Capability) -> str:
+    """What is missing; a probe that did not end in its time has shown nothing of the kernel."""
+    if _SILENT in capability.detail:
+        return f"is this machine too busy? Nothing says whether its kernel has {capability.name} ({capability.detail})"
+    return f"this kernel has no {capability.name} ({capability.detail})"
+
+
 def require(substrate: Substrate, *, shaped: bool) -> None:
     """UnavailableError, in one sentence, if this machine cannot carry a lab."""
     lacking = [program for program in substrate.missing if program.needed]
@@ -138,7 +147,7 @@ def require(substrate: Substrate, *, shaped: bool) -> None:
         raise UnavailableError(f"not installed: {programs}; apt-get install {packages}")
     for capability in substrate.capabilities:
         if capability.needed and not capability.available:
-            raise UnavailableError(f"this kernel has no {capability.name} ({capability.detail})")
+            raise UnavailableError(_refusal(capability))
     if not (substrate.has("port-isolation") or substrate.has("nft-bridge")):
         raise UnavailableError("this kernel can keep management ports apart neither by bridge nor by nft")
     for capability in substrate.capabilities:
