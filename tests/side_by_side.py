@@ -19,7 +19,7 @@ SECONDS: Mapping[str, int] = {
     "tests/crash/test_every_point.py": 100,
     "tests/firewall/test_kill.py": 40,
     "tests/live/test_adaptive_live.py": 60,
-    "tests/live/test_nat_grid.py": 60,
+    "tests/live/test_nat_grid.py": 180,
     "tests/live/test_twin_live.py": 30,
     # in one part, though it takes longer: its tests share three meshes, one after the other
     "tests/live/test_why.py": 60,
@@ -48,7 +48,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_headscale.py": 90,
     "tests/live/test_impair_command.py": 60,
     "tests/live/test_impairment_engine.py": 60,
-    "tests/live/test_impairment_more.py": 60,
+    "tests/live/test_impairment_more.py": 100,
     "tests/live/test_lab.py": 110,
     "tests/live/test_lab_containers.py": 60,
     "tests/live/test_leftovers.py": 2,
