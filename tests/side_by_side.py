@@ -57,7 +57,7 @@ SECONDS: Mapping[str, int] = {
     "tests/live/test_many_hosts.py": 40,
     "tests/live/test_matrix.py": 240,
     "tests/live/test_mesh_live.py": 95,
-    "tests/live/test_nat_grid.py": 60,
+    "tests/live/test_nat_grid.py": 120,
     "tests/live/test_native_tuning.py": 45,
     "tests/live/test_netbird.py": 195,
     "tests/live/test_one_of_each.py": 60,
