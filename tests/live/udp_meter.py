@@ -1,6 +1,7 @@
 """A one-way meter for the engines' tests: `send` numbered, stamped datagrams, or `receive` and judge them.
 
-CLOCK_MONOTONIC is one clock for all namespaces of a machine, so one-way delay needs no synchronisation.
+All namespaces of a machine have one clock, so one-way delay needs no synchronisation. The kernel stamps what comes: how
+long a busy machine keeps the receiver waiting is no delay of the path.
 """
 
 import contextlib
@@ -16,18 +17,23 @@ import time
 STAMP = struct.Struct("!IQ")
 QUIET_S = 3.0
 """How long after the sender's end and the last datagram nothing more is expected: many times the longest delay."""
-SO_RCVBUFFORCE = 33
+CATCH_UP_NS = 10_000_000
+"""What a sender that was kept waiting sends at once is no longer than this at its pace, or it would fill queues."""
+# <asm-generic/socket.h>: Python does not name them
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+TIMESPEC = struct.Struct("qq")
 
 
 def send(address: str, port: int, count: int, per_second: int) -> None:
-    """Send `count` datagrams at a steady pace."""
+    """Send `count` datagrams at a steady pace, later where the machine is busy."""
     out = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     out.connect((address, port))
-    start = time.monotonic_ns()
+    due = time.monotonic_ns()
     for number in range(count):
-        while time.monotonic_ns() < start + number * 1_000_000_000 // per_second:
+        while (now := time.monotonic_ns()) < due:
             pass
-        out.send(STAMP.pack(number, time.monotonic_ns()))
+        due = max(due, now - CATCH_UP_NS) + 1_000_000_000 // per_second
+        out.send(STAMP.pack(number, time.time_ns()))
 
 
 def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET) -> None:
@@ -37,11 +43,12 @@ def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET
     Ends when all have come, or QUIET_S after both the end of standard input, by which the sender's end is told, and
     the last datagram; a sender that a busy machine keeps waiting is no end.
     """
-    # the meter's own wait for a core is no delay of the path
+    # so that no queue of its socket fills up
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     inbox = socket.socket(family, socket.SOCK_DGRAM)
     inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+    inbox.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     inbox.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
     inbox.settimeout(0.1)
     sent = threading.Event()
@@ -54,15 +61,18 @@ def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET
     quiet_since = time.monotonic()
     while len(numbers) < count:
         try:
-            number, stamp = STAMP.unpack(inbox.recv(64))
+            content, notes, _, _ = inbox.recvmsg(64, socket.CMSG_SPACE(TIMESPEC.size))
         except TimeoutError:
             if not sent.is_set():
                 quiet_since = time.monotonic()
             if time.monotonic() - quiet_since > QUIET_S:
                 break
             continue
-        came.append(time.monotonic_ns() / 1e6)
-        delays.append(came[-1] - stamp / 1e6)
+        number, sent_ns = STAMP.unpack(content)
+        seconds, nanoseconds = TIMESPEC.unpack(notes[0][2])
+        came_ns = seconds * 1_000_000_000 + nanoseconds
+        came.append(came_ns / 1e6)
+        delays.append((came_ns - sent_ns) / 1e6)
         numbers.append(number)
         quiet_since = time.monotonic()
     middle = statistics.median(delays) if delays else 0.0
