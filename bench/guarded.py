@@ -2,7 +2,7 @@
 
 from nornir.core.task import Result, Task
 
-from bench.peer_sides import COMMANDS, GUARDED, text_for
+from bench.farm_work import COMMANDS, GUARDED, text_for
 from tasks.apply import converge
 from tasks.connection import shell
 from vpnmesh.host.files import read

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.farm import Farm, farm
+from bench.farm_work import GUARDED
 from bench.figures import Figure, Size
-from bench.peer_sides import GUARDED
 from bench.sandbox import private_place
 
 SIZES = (50, 200, 1000)

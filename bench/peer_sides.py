@@ -18,17 +18,11 @@ import paramiko
 
 from bench.farm import Farm, addresses_of
 from bench.farm_inventory import write_farm_inventory
+from bench.farm_work import COMMANDS, GUARDED, text_for
 from bench.figures import processor_s
 
-COMMANDS = (("hostname",), ("uname", "-r"), ("cat", "/proc/loadavg"))
-GUARDED = "/srv/guarded.conf"
 Pass = Callable[[], Iterable[str]]
 Login = tuple[paramiko.SSHClient, paramiko.SFTPClient]
-
-
-def text_for(name: str) -> str:
-    """What the guarded file of a host holds: a kilobyte, with what a shell would stumble over."""
-    return f"# {name}\n" + "".join(f"key{number} = 'it''s \"{name}\" $(no)'\n" for number in range(30))
 
 
 def vpnmesh(here: Farm) -> Pass:

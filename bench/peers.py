@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.farm import Farm, farm
+from bench.farm_work import COMMANDS, GUARDED, text_for
 from bench.figures import Figure, Size, processor_s, spread
-from bench.peer_sides import COMMANDS, GUARDED, SIDES, text_for
+from bench.peer_sides import SIDES
 from bench.sandbox import private_place
 from vpnmesh.errors import UnavailableError
 from vpnmesh.lab.uv import find_uv
