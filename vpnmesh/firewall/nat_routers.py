@@ -229,7 +229,7 @@ def _translator_steps(testbed: Testbed, one: HiddenNode) -> Iterator[Command]:
 
 def _carrier_link(first: NatRouter, last: NatRouter) -> Iterator[Command]:
     """Between the two routers: the nearer one shows the address that the farther one hides."""
-    carrier = first.outside + -1
+    carrier = first.outside - 1
     yield _ip(
         *("link", "add", "outside", "type", "veth", "peer", "name", "inside", "netns", last.namespace),
         within=first,
