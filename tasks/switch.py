@@ -47,6 +47,9 @@ class Console(Protocol):
     def configure(self, lines: Sequence[str]) -> None:
         """Send the lines in configuration mode and leave it; CheckError at the first that is refused."""
 
+    def forget(self) -> None:
+        """Throw away what a lost login left half-edited."""
+
     def save(self, lines: Sequence[str]) -> None:
         """Make the running configuration survive a restart."""
 
@@ -62,7 +65,8 @@ def set_access_vlans(
 
     The host's platform names the system (cisco_iosxe, arista_eos, cisco_nxos, juniper_junos, linux_bridge).
     Raises CheckError for a trunk, for a bridge that does not filter VLANs and for a refused line, VerifyError where
-    the switch then shows otherwise; the ports are then as they were, or the error says that they are not.
+    the switch then shows otherwise, NodeUnreachableError where the connection is lost; the ports are then as they
+    were, set back over another login if need be, or the error says that they are not.
     """
     system = system_named(str(task.host.platform))
     with console(task, system) as here:
@@ -71,7 +75,7 @@ def set_access_vlans(
         wanted = plan(system, before, ports)
         if wanted and not task.is_dry_run(dry_run):
             refuse_unmarked([task.host])
-            _apply(task.host.name, here, system, before, ports)
+            _apply(task, here, system, before, ports)
             if save:
                 here.save(system.save)
     return Result(host=task.host, changed=bool(wanted), diff=wanted.diff, result=before)
@@ -100,24 +104,27 @@ def verify(host: str, found: Sequence[AccessPort], wanted: Sequence[AccessPort])
 
 
 def _apply(
-    host: str, here: Console, system: System, before: Sequence[AccessPort], ports: Sequence[AccessPort]
+    task: Task, here: Console, system: System, before: Sequence[AccessPort], ports: Sequence[AccessPort]
 ) -> None:
     try:
         here.configure(plan(system, before, ports).lines)
-        verify(host, read(here, system, ports), ports)
+        verify(task.host.name, read(here, system, ports), ports)
     except VpnmeshError as error:
-        _set_back(host, here, system, before, error)
+        _set_back(task, here, system, before, error)
         raise
 
 
 def _set_back(
-    host: str, here: Console, system: System, before: Sequence[AccessPort], error: VpnmeshError
+    task: Task, here: Console, system: System, before: Sequence[AccessPort], error: VpnmeshError
 ) -> None:
     """Write the former lines where the ports are not as before; CheckError with both reasons where that fails."""
+    lost = isinstance(error, NodeUnreachableError)
     try:
-        if back := plan(system, read(here, system, before), before):
-            here.configure(back.lines)
-            verify(host, read(here, system, before), before)
+        with console(task, system) if lost else contextlib.nullcontext(here) as now:
+            now.forget()
+            if back := plan(system, read(now, system, before), before):
+                now.configure(back.lines)
+                verify(task.host.name, read(now, system, before), before)
     except VpnmeshError as second:
         was = "; ".join(map(str, before))
         raise CheckError(
@@ -176,6 +183,7 @@ class CliConsole:
 
     def configure(self, lines: Sequence[str]) -> None:
         """Send the lines one by one, so that the refused one can be named; nothing half-edited is left behind."""
+        self.forget()
         self._typed(self.system.enter)
         try:
             for line in lines:
@@ -186,6 +194,12 @@ class CliConsole:
             raise
         finally:
             self._leave()
+
+    def forget(self) -> None:
+        """Throw away what a lost login left; that there is nothing is no error."""
+        for line in self.system.forget:
+            with contextlib.suppress(CheckError):
+                self._typed(line)
 
     def save(self, lines: Sequence[str]) -> None:
         """Write the startup configuration."""
@@ -228,6 +242,9 @@ class BridgeConsole:
     def configure(self, lines: Sequence[str]) -> None:
         """Run the lines in one round trip."""
         self.here.run_all([Command(tuple(shlex.split(line))) for line in lines])
+
+    def forget(self) -> None:
+        """A line of a bridge is carried out or not."""
 
     def save(self, lines: Sequence[str]) -> None:
         """A bridge keeps nothing over a restart: that is the network configuration's business."""

@@ -5,15 +5,21 @@ Run apart from the project, for FakeNOS wants an older paramiko than we do:
 (one port per system, in the order of SYSTEMS). Prints `ready`; ends with its standard input.
 """
 
+import contextlib
 import os
+import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import paramiko
 from fakenos import FakeNOS, Nos  # type: ignore[import-not-found]
 
 USER, PASSWORD = "mesh", "mesh"
 VIDS = range(1, 61)
+DROPS = 59
+"""A port that is put into this VLAN takes the connection down, once."""
 # port 1 is an access port in VLAN 30, port 2 has no VLAN of its own, port 3 is a trunk
 Output = str | dict[str, object] | None
 
@@ -47,6 +53,27 @@ class Ports:
         name = name or self.chosen
         kept = [one for one in self.edited[name] if not one.startswith(head)]
         self.edited[name] = kept + ([line] if line else [])
+
+
+def port_of(connection: paramiko.Transport) -> int:
+    """Where it came in; 0 for one that is closed already."""
+    with contextlib.suppress(OSError):
+        if isinstance(connection.sock, socket.socket):
+            return int(connection.sock.getsockname()[1])
+    return 0
+
+
+def drop(name: str, change: Callable[[], None]) -> Callable[..., Output]:
+    """The command on which the switch closes its connections without a word, and what that changes."""
+
+    def act() -> Output:
+        change()
+        for one in threading.enumerate():
+            if isinstance(one, paramiko.Transport) and port_of(one) == LISTENING[name]:
+                one.close()
+        return None
+
+    return answer(act)
 
 
 def answer(act: Callable[[], Output]) -> Callable[..., Output]:
@@ -123,7 +150,7 @@ class Industry:
         return self.above.format(len(port)) + port + self.below
 
 
-def industry(kind: Industry) -> tuple[dict[str, object], str]:
+def industry(system: str, kind: Industry) -> tuple[dict[str, object], str]:
     """The commands of a system that edits below `interface`."""
     one, other, third = kind.names
     ports = Ports(
@@ -135,7 +162,7 @@ def industry(kind: Industry) -> tuple[dict[str, object], str]:
         apart=kind.session,
     )
     exec_ = "{base_prompt}#"
-    head = "config-s-sess-1" if kind.session else "config"
+    head = "config-s-vpnmes" if kind.session else "config"
     config, below = f"{{base_prompt}}({head})#", f"{{base_prompt}}({head}-if)#"
     anywhere = [config, below]
 
@@ -151,11 +178,13 @@ def industry(kind: Industry) -> tuple[dict[str, object], str]:
         "end": {"output": None, "new_prompt": exec_, "prompt": anywhere},
         "_default_": {"output": "% Invalid input detected at '^' marker."},
     }
-    opening = "configure session" if kind.session else "configure terminal"
+    opening = "configure session vpnmesh" if kind.session else "configure terminal"
     commands[opening] = {"output": None, "new_prompt": config, "prompt": exec_}
     if kind.session:
         commands["commit"] = {"output": end(ports.commit, exec_), "prompt": anywhere}
         commands["abort"] = {"output": end(ports.discard, exec_), "prompt": anywhere}
+        # whoever enters a session that was not ended goes on with its lines
+        commands["no configure session vpnmesh"] = {"output": answer(ports.discard), "prompt": exec_}
     quiet = (
         "terminal length 0",
         "terminal width 512",
@@ -175,6 +204,7 @@ def industry(kind: Industry) -> tuple[dict[str, object], str]:
     for vid in VIDS:
         line = f"switchport access vlan {vid}"
         commands[line] = {"output": put(ports, "switchport access", line), "prompt": below}
+    commands[f"switchport access vlan {DROPS}"] = {"output": drop(system, lambda: None), "prompt": below}
     return commands, exec_
 
 
@@ -231,6 +261,11 @@ def junos(names: list[str]) -> tuple[dict[str, object], str]:
                 "output": put(ports, members, f"{members} {vid}", name),
                 "prompt": config,
             }
+        # an exclusive candidate ends with its login
+        commands[f"set {members} {DROPS}"] = {
+            "output": drop("juniper_junos", ports.discard),
+            "prompt": config,
+        }
     return commands, exec_
 
 
@@ -262,15 +297,19 @@ NXOS = Industry(
     session=False,
 )
 SYSTEMS: dict[str, Callable[[], tuple[dict[str, object], str]]] = {
-    "cisco_iosxe": lambda: industry(IOSXE),
-    "arista_eos": lambda: industry(EOS),
-    "cisco_nxos": lambda: industry(NXOS),
+    "cisco_iosxe": lambda: industry("cisco_iosxe", IOSXE),
+    "arista_eos": lambda: industry("arista_eos", EOS),
+    "cisco_nxos": lambda: industry("cisco_nxos", NXOS),
     "juniper_junos": lambda: junos([f"ge-0/0/{n}" for n in (1, 2, 3)]),
 }
 
 
+LISTENING: dict[str, int] = {}
+
+
 def main(ports: list[str]) -> None:
     """Serve until the input ends."""
+    LISTENING.update(zip(SYSTEMS, map(int, ports), strict=True))
     plugins, hosts = [], {}
     for (name, make), port in zip(SYSTEMS.items(), ports, strict=True):
         commands, prompt = make()

@@ -23,6 +23,8 @@ from vpnmesh.lab.uv import find_uv
 from vpnmesh.switch.access import AccessPort
 
 HERE = Path(__file__).parent
+DROPS = 59
+"""The VLAN at which the simulator closes the connection."""
 NAMES = {
     "cisco_iosxe": "GigabitEthernet1/0/{}",
     "arista_eos": "Ethernet{}",
@@ -225,6 +227,35 @@ def test_a_refused_line_is_named_and_leaves_nothing_half_edited(
     assert "setting the ports back failed" not in str(seen.refused.exception)
     assert seen.then == former
     assert seen.later == (wanted[0], former[1])
+
+
+def lost(simulated: Simulated, name: str) -> Refused:
+    """Two ports, at the second of which the switch closes the connection; then the second alone, and back."""
+    former, wanted = ports_of(simulated, name)
+    first = simulated.run(name, set_access_vlans, ports=(wanted[0], simulated.port(name, 2, DROPS)))[name][0]
+    then = simulated.now(name)
+    simulated.run(name, set_access_vlans, ports=wanted[1:])
+    later = simulated.now(name)
+    simulated.run(name, set_access_vlans, ports=former[1:])
+    return Refused(first, then, later)
+
+
+@pytest.fixture(scope="module")
+def losses(simulated: Simulated, refusals: dict[str, Refused]) -> dict[str, Refused]:
+    """All four systems at once, after their refusals."""
+    with ThreadPoolExecutor(len(refusals)) as pool:
+        return dict(zip(NAMES, pool.map(partial(lost, simulated), NAMES), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lost_connection_leaves_nothing_half_edited(
+    simulated: Simulated, losses: dict[str, Refused], name: str
+) -> None:
+    """The first port is set back over another login, and no edit of the lost one waits for the next commit."""
+    (former, wanted), seen = ports_of(simulated, name), losses[name]
+    assert isinstance(seen.refused.exception, NodeUnreachableError), seen.refused.exception
+    assert seen.then == former
+    assert seen.later == (former[0], wanted[1])
 
 
 @pytest.mark.parametrize("case", ["changed", "unknown", "nobody known", "no file"])

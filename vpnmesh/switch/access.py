@@ -52,7 +52,8 @@ class System:
     """How one operating system shows and sets an access port.
 
     `enter` is typed in exec mode, `finish` after the lines; `abandon` instead of it when a line was refused, where
-    the system keeps changes apart until they are committed; `save` in exec mode.
+    the system keeps changes apart until they are committed; `forget` in exec mode, where such changes outlive the login
+    that made them; `save` in exec mode.
     """
 
     name: str
@@ -62,6 +63,7 @@ class System:
     enter: str = "configure terminal"
     finish: tuple[str, ...] = ()
     abandon: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
     save: tuple[str, ...] = ()
 
 
@@ -231,8 +233,15 @@ SYSTEMS = {
     system.name: system
     for system in (
         _industry("cisco_iosxe", "show running-config interface {}", "write memory"),
-        # a session of EOS takes effect as one, or not at all (EOS user manual, "Configure Session")
-        replace(_EOS, enter="configure session", finish=("commit",), abandon=("abort",)),
+        # a session of EOS takes effect as one, or not at all; it waits for a day when a login is lost, and who enters
+        # one of that name goes on with it (EOS user manual, "Configure Session")
+        replace(
+            _EOS,
+            enter="configure session vpnmesh",
+            finish=("commit",),
+            abandon=("abort",),
+            forget=("no configure session vpnmesh",),
+        ),
         _NXOS,
         System(
             "juniper_junos",
