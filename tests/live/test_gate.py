@@ -35,7 +35,7 @@ def said_by(*argv: str) -> subprocess.CompletedProcess[str]:
 def folder(root: None) -> Iterator[Path]:
     """Where the nodes look for the release: a folder that they all see."""
     del root
-    with tempfile.TemporaryDirectory(dir="/opt", prefix="vpnmesh-gate-") as name:
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="vpnmesh-test-gate-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
