@@ -103,9 +103,15 @@ class Routed:
         return self.testbed.node(node).underlay
 
     def meter(
-        self, sender: str, receiver: str, count: int, per_second: int = PER_SECOND, address: str = ""
+        self,
+        sender: str,
+        receiver: str,
+        count: int,
+        per_second: int = PER_SECOND,
+        address: str = "",
+        size: int = 12,
     ) -> dict[str, Any]:
-        """Send datagrams one way and say what came, in ms."""
+        """Send datagrams of `size` bytes one way and say what came, in ms."""
         to = address or str(self.address(receiver))
         family = ("ipv6",) if ":" in to else ()
         listen = self.argv(receiver, (sys.executable, str(METER), "receive", str(PORT), str(count), *family))
@@ -114,7 +120,7 @@ class Routed:
             assert listener.stdin is not None
             assert listener.stdout is not None
             assert listener.stdout.readline() == "ready\n"
-            argv = (sys.executable, str(METER), "send", to, str(PORT), str(count), str(per_second))
+            argv = (sys.executable, str(METER), "send", to, str(PORT), str(count), str(per_second), str(size))
             done = self.run(sender, *argv, timeout_s=300)
             assert done.exit_code == 0, done.stderr
             listener.stdin.close()

@@ -24,8 +24,8 @@ SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
 TIMESPEC = struct.Struct("qq")
 
 
-def send(address: str, port: int, count: int, per_second: int) -> None:
-    """Send `count` datagrams at a steady pace, later where the machine is busy."""
+def send(address: str, port: int, count: int, per_second: int, size: int) -> None:
+    """Send `count` datagrams of `size` bytes at a steady pace, later where the machine is busy."""
     out = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     out.connect((address, port))
     due = time.monotonic_ns()
@@ -33,7 +33,7 @@ def send(address: str, port: int, count: int, per_second: int) -> None:
         while (now := time.monotonic_ns()) < due:
             pass
         due = max(due, now - CATCH_UP_NS) + 1_000_000_000 // per_second
-        out.send(STAMP.pack(number, time.time_ns()))
+        out.send(STAMP.pack(number, time.time_ns()).ljust(size, b"."))
 
 
 def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET) -> None:
@@ -68,7 +68,7 @@ def receive(port: int, count: int, family: socket.AddressFamily = socket.AF_INET
             if time.monotonic() - quiet_since > QUIET_S:
                 break
             continue
-        number, sent_ns = STAMP.unpack(content)
+        number, sent_ns = STAMP.unpack_from(content)
         seconds, nanoseconds = TIMESPEC.unpack(notes[0][2])
         came_ns = seconds * 1_000_000_000 + nanoseconds
         came.append(came_ns / 1e6)
@@ -115,6 +115,6 @@ def lost_runs(numbers: set[int], count: int) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "send":
-        send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+        send(sys.argv[2], *map(int, sys.argv[3:7]))
     else:
         receive(int(sys.argv[2]), int(sys.argv[3]), socket.AF_INET6 if sys.argv[4:] else socket.AF_INET)
