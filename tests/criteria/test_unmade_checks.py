@@ -47,7 +47,9 @@ class Nodes:
         self.refuses: dict[str, VpnmeshError] = {}
         self.answers = answers
         statuses = {name: SimpleNamespace(address=f"of {name}", interface="vpn0") for name in MEMBERS}
-        solution = SimpleNamespace(processes=("vpnd",), refusal=lambda _mesh: SimpleNamespace(stages=()))
+        solution = SimpleNamespace(
+            processes=("vpnd",), refusal=lambda _mesh, _member: SimpleNamespace(stages=())
+        )
         self.standing = SimpleNamespace(solution=solution, mesh="mesh", statuses=statuses)
         self.direct, self.server, self.client, self.third = "direct", "worker2", "worker1", "master"
         self.hold_s, self.listening = 0.1, False

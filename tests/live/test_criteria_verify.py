@@ -65,7 +65,7 @@ def test_a_member_that_is_let_in_with_that_key_is_unmet(
 ) -> None:
     """No key was taken back here: the valid one is tried in its place."""
 
-    def nothing_refused(_self: object, _mesh: Mesh) -> Refusal:
+    def nothing_refused(_self: object, _mesh: Mesh, _member: str) -> Refusal:
         return Refusal("auth-key", ())
 
     monkeypatch.setattr(type(SOLUTIONS[VPN]), "refusal", nothing_refused)

@@ -1,6 +1,7 @@
 """ZeroTier on real nodes: only our root, a blacklist that takes hold, a relay that nothing forces."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -9,11 +10,18 @@ import pytest
 import tasks
 from tests.live.test_headscale import until
 from tests.live.vpn import need, said
+from vpnmesh.criteria.catalogue import Value
+from vpnmesh.criteria.observation import Observation, judge
 from vpnmesh.solutions import zerotier
-from vpnmesh.study.scenarios import scenario_named
+from vpnmesh.study.scenarios import BUILT_IN, scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import provisioned
 from workflows.run.site import Site
+from workflows.run.verifying import Verifier, verifier
+from workflows.run.verifying_access import coarse, granular
+from workflows.run.verifying_members import control_plane_down, registration
+from workflows.run.verifying_outside import subnet_router
+from workflows.run.verifying_paths import relay_udp
 
 pytestmark = pytest.mark.live
 
@@ -75,3 +83,29 @@ def test_a_relay_that_nothing_forces_is_used_after_a_minute(site: Site) -> None:
         print(f"{standing.join_s:.0f} s until every pair was relayed: {standing.set_up.seconds}")
         assert standing.join_s > LONGEST_WAIT_S
         assert standing.relay_share >= 0.9
+
+
+@pytest.fixture(scope="module")
+def checks(site: Site) -> Iterator[Verifier]:
+    """The live checks' way to the nodes; what they put there is gone at the end."""
+    need(site, "zerotier-direct")
+    with verifier(site, BUILT_IN, "zerotier", print, listening=False) as found:
+        yield found
+    assert site.take_complaints() == []
+
+
+@pytest.mark.parametrize("check", [registration, coarse, granular, relay_udp, subnet_router])
+def test_what_the_controller_is_told_holds(
+    checks: Verifier, check: Callable[[Verifier], list[Observation]]
+) -> None:
+    """A refused identity, rules of a running network, a managed route, and the root as relay: each with its control."""
+    observations = check(checks)
+    print("\n".join(f"{one.part}: {one}" for one in observations))
+    assert judge(observations)[0] is Value.MET
+
+
+def test_a_member_that_starts_anew_without_the_controller_is_reached(checks: Verifier) -> None:
+    """It joins by what it was told before, which lies in the network's own file."""
+    checks.hold_s = 5.0
+    anew = next(one for one in control_plane_down(checks) if "started anew meanwhile" in one.what)
+    assert not anew.seen.startswith("0 of")

@@ -9,7 +9,7 @@ import yaml
 from tests.solutions.meshes import CONTROL, mesh_of, said
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Fact, Plan, WriteFile
-from vpnmesh.solutions import SOLUTIONS
+from vpnmesh.solutions import SOLUTIONS, zerotier_access
 from vpnmesh.solutions.control import Access, AccessRule, Gateway, Transport, everything_but
 from vpnmesh.solutions.protocol import Mesh, Stage
 
@@ -40,7 +40,7 @@ def test_everything_but_leaves_out_what_is_forbidden_and_nothing_else() -> None:
 def test_what_a_solution_cannot_be_asked_it_says(name: str, bed: Testbed) -> None:
     """Rules and ways to networks are there, or a reason is; the lists of those with none are the ones known today."""
     mesh, solution = mesh_of(bed, f"{name}-direct"), SOLUTIONS[name]
-    without = {"netmaker", "zerotier"}
+    without = {"netmaker"}
     if name in without:
         return
     gateway = Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
@@ -115,15 +115,71 @@ def test_netbird_has_a_group_for_each_member_and_a_policy_for_each_rule(bed: Tes
     assert any("DELETE" in step.argv and step.argv[-1].endswith("/api/policies/old") for step in sent)
 
 
+IDENTITIES = {
+    (name, "identity"): f"{number:010x}:0:public" for number, name in enumerate((*NAMES, CONTROL), 1)
+}
+
+
+def test_zerotier_lets_answers_back_and_drops_the_rest(bed: Testbed) -> None:
+    """Its rules have no memory: one port of TCP is two more rules for what comes back without opening anything."""
+    mesh = mesh_of(bed, "zerotier-direct", IDENTITIES)
+    fact = asked(mesh, stages_of_access(mesh)[0])
+    (step,) = fact.parse(said("{}")).steps
+    assert isinstance(step, Command)
+    wanted = json.loads(str(step.stdin))
+    kinds = [one["type"].removeprefix("MATCH_") for one in wanted["rules"]]
+    assert kinds[:2] == ["ETHERTYPE", "ACTION_ACCEPT"]
+    assert kinds[-1] == "ACTION_DROP"
+    # ARP, four pairs of everything, one port there and back
+    assert kinds.count("ACTION_ACCEPT") == 1 + 4 + 3
+    there, with_syn = wanted["rules"][14:19], wanted["rules"][25:-2]
+    assert [one.get("zt") for one in there[:2]] == ["0000000002", "0000000003"]
+    assert [one.get("start") for one in there] == [None, None, None, 8001, None]
+    assert [one.get("zt") for one in with_syn[:2]] == ["0000000003", "0000000002"]
+    assert [one.get("mask") for one in with_syn[-2:]] == ["0000000000000002", "0000000000000010"]
+    assert not fact.parse(said(json.dumps({**wanted, "name": "vpnmesh"})))
+    own = asked(mesh, stages_of_access(mesh, None)[0])
+    assert not own.parse(said('{"rules": [{"type": "ACTION_ACCEPT"}]}'))
+
+
+def test_zerotier_lets_answers_over_udp_come_from_the_port_that_was_asked() -> None:
+    access = Access((AccessRule("worker1", "worker2", Transport.UDP, 53),), ADDRESSES)
+    found = zerotier_access.rules(access, {"worker1": "a", "worker2": "b"})
+    ports = [(one["type"], one["start"]) for one in found if "start" in one]
+    assert ports == [("MATCH_IP_DEST_PORT_RANGE", 53), ("MATCH_IP_SOURCE_PORT_RANGE", 53)]
+
+
+def test_zerotier_takes_a_member_out_and_makes_one_a_gateway(bed: Testbed) -> None:
+    """By the controller's own words, about that member alone, beside the network's own route."""
+    mesh = mesh_of(bed, "zerotier-direct", IDENTITIES)
+    refusal = SOLUTIONS["zerotier"].refusal(mesh, "worker2")
+    assert refusal is not None
+    fact = asked(mesh, refusal.stages[0])
+    (step,) = fact.parse(said('{"authorized": true}')).steps
+    assert isinstance(step, Command)
+    assert json.loads(str(step.stdin)) == {"authorized": False}
+    assert step.argv[-1].endswith("/member/0000000003")
+    assert not fact.parse(said('{"authorized": false}'))
+    (stage,) = SOLUTIONS["zerotier"].gateway(
+        mesh, Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
+    )
+    (step,) = asked(mesh, stage).parse(said("{}")).steps
+    assert isinstance(step, Command)
+    assert json.loads(str(step.stdin))["routes"] == [
+        {"target": str(bed.overlay), "via": None},
+        {"target": "192.0.2.0/29", "via": str(mesh.overlay(bed.node("worker2")).ip)},
+    ]
+
+
 def test_a_key_is_taken_back_before_it_is_tried(bed: Testbed) -> None:
     """By the control plane's own words; what is published has the place of the valid key."""
     headscale = mesh_of(bed, "headscale-direct")
-    refusal = SOLUTIONS["headscale"].refusal(headscale)
+    refusal = SOLUTIONS["headscale"].refusal(headscale, "worker2")
     assert refusal is not None
     plan = asked(headscale, refusal.stages[0]).parse(said("", exit_code=1))
     assert any(isinstance(step, Command) and "preauthkeys expire" in step.argv[2] for step in plan.steps)
     netbird = mesh_of(bed, "netbird-direct")
-    refusal = SOLUTIONS["netbird"].refusal(netbird)
+    refusal = SOLUTIONS["netbird"].refusal(netbird, "worker2")
     assert refusal is not None
     fact = asked(netbird, refusal.stages[1])
     groups, key = '[{"id": "g", "name": "members"}]', '{"id": 7, "key": "K"}'

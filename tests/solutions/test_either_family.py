@@ -144,3 +144,15 @@ def test_the_firewall_forwards_and_has_no_gateway(bed: Testbed) -> None:
     assert not any(word.endswith(str(dual_stack.UNDERLAY)) for word in command.argv)
     assert not dual_stack.at_home().parse([Completed((), 0, "", "")])
     assert dual_stack.at_home().parse([Completed((), 0, "ours eth0 fd00::1/64\n", "")])
+
+
+def test_zerotiers_root_is_named_in_each_family_that_it_has(bed: Testbed) -> None:
+    """In the one world that all nodes get; where the testbed is IPv4 alone, by that alone."""
+    for families, count in ((BOTH, 2), (IPV4_ALONE, 1)):
+        mesh = mesh_of(bed, "zerotier-direct", relay=families)
+        world = next(one for one in solution_named("zerotier").stages(mesh) if one.name == "world")
+        (step,) = world.plan(mesh, bed.relay).parse([Completed((), 1, "", "")]).steps
+        assert isinstance(step, Command)
+        endpoints = step.argv[-1].split(", ")
+        assert f'"{bed.relay.underlay}/9993"' in endpoints
+        assert len(endpoints) == count

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.golden.goldens import answered
 from tests.solutions.meshes import RELAY, mesh_of, said
 from vpnmesh.errors import CheckError
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, WriteFile
@@ -172,7 +174,9 @@ def test_a_running_daemon_cannot_miss_a_new_blacklist(bed: Testbed) -> None:
     assert not fact.parse(said(str(write.content)))
 
 
-@pytest.mark.parametrize("scenario", ["zerotier-direct", "zerotier-relay", "zerotier-relay-unforced"])
+@pytest.mark.parametrize(
+    "scenario", ["zerotier-direct", "zerotier-relay", "zerotier-relay-unforced", "zerotier-relay-udp"]
+)
 def test_only_the_forced_relay_is_forced(scenario: str, bed: Testbed) -> None:
     """By local.conf, on members and controller; never on the root's node, which is beside the relay."""
     mesh = mesh_of(bed, scenario)
@@ -193,3 +197,64 @@ def test_a_member_that_nothing_forces_is_waited_for(bed: Testbed) -> None:
     assert "tcpFallbackActive" in " ".join(alone.argv)
     assert alone.timeout_s == zerotier.ALONE_S
     assert [one is not None and "tcpFallbackActive" in " ".join(one.argv) for one in others] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ('"status": "OK"', 0, ""),
+        ('"status": "ACCESS_DENIED"', 1, "the controller refuses this member: ACCESS_DENIED\n"),
+    ],
+)
+def test_a_member_that_is_refused_says_so(
+    words: str, code: int, told: str, bed: Testbed, tmp_path: Path
+) -> None:
+    """By what its own daemon says of the network, once it runs: a refusal is no silence."""
+    program = tmp_path / "zerotier-cli"
+    program.write_text(f"#!/bin/sh\necho '{words}'\n")
+    program.chmod(0o755)
+    identities = {("hypervisor", "identity"): "0000000001:0:public"}
+    mesh = mesh_of(bed, "zerotier-direct", identities)
+    members = zerotier.ZeroTier().stages(mesh)[-1]
+    ask = answered(members.plan(mesh, bed.node("worker1"))).steps[-1]
+    assert isinstance(ask, Command)
+    ran = subprocess.run(
+        ask.argv,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    assert (ran.returncode, ran.stderr) == (code, told)
+
+
+def test_the_root_relays_over_udp_also_on_a_private_underlay(bed: Testbed) -> None:
+    """Nothing is forced, the relay is the root itself, and no probe looks for a TCP relay."""
+    mesh = mesh_of(bed, "zerotier-relay-udp")
+    solution = zerotier.ZeroTier()
+    assert [(one.node, one.protocol, one.relays) for one in solution.listeners(mesh)] == [
+        (RELAY, Protocol.UDP, True),
+        ("hypervisor", Protocol.UDP, False),
+    ]
+    assert not solution.stack(mesh.scenario).own_tcp
+    worker = bed.node("worker2")
+    moved = replace(worker, legs=(replace(worker.leg, address=IPv4Interface("10.1.0.2/29")),))
+    private = replace(bed, nodes=tuple(moved if node == worker else node for node in bed.nodes))
+    assert solution.unbuildable_reason(mesh_of(private, "zerotier-relay-udp")) == ""
+
+
+def test_where_the_root_always_relays_a_listed_member_is_relayed(bed: Testbed, captured: Path) -> None:
+    """Its version comes over a path of its own alone; one that is not listed is reached by nobody."""
+    mesh, text = recorded(bed, captured, "zerotier-direct")
+    mesh = replace(mesh, scenario=mesh_of(bed, "zerotier-relay-udp").scenario)
+    entries = [
+        one for one in json.loads(text) if one["address"] != zerotier.address_of(mesh, bed.node("worker2"))
+    ]
+    for entry in entries:
+        if entry["role"] == "LEAF":
+            entry.update(paths=[], versionMajor=-1)
+    assert (
+        Peer("k8s-master", Way.RELAY, IPv4Address("192.88.99.26"), "root"),
+        Peer("worker2", None, None),
+    ) == zerotier.parse_peers(mesh, bed.node("worker1"), json.dumps(entries))

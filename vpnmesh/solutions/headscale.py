@@ -132,7 +132,7 @@ class Headscale(Solution):
             cleanup=(unroute, leftovers.remove(RULES)),
         )
 
-    def refusal(self, mesh: Mesh, /) -> Refusal | None:
+    def refusal(self, mesh: Mesh, _member: str, /) -> Refusal | None:
         """A key that expires at once; how that is said is written down for the versions of today alone."""
         if control.interface_of(mesh).policy_file:
             return None

@@ -179,7 +179,7 @@ class NetBird(Solution):
 
         return read(f"{CLIENT}/blacklist").map(plan)
 
-    def refusal(self, mesh: Mesh, /) -> Refusal | None:
+    def refusal(self, mesh: Mesh, _member: str, /) -> Refusal | None:
         """A setup key that is revoked; making it and taking it back are two calls, one after the other."""
         control = (mesh.testbed.control_plane.name,)
         made = Stage("refused key", control, lambda _mesh, _node: running_server.made_key())

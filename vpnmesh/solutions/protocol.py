@@ -196,7 +196,8 @@ class Binary:
 class Refusal:
     """How a key is taken back: stages that make one and take it back; they publish it as `key`, as the valid one is.
 
-    A member that joins with that value in the place of the valid one must be refused.
+    A member that joins with that value in the place of the valid one must be refused. Where a member's key is what it
+    publishes itself, as an identity is, the stages only take that back.
     """
 
     key: str
@@ -230,6 +231,8 @@ class Solution(ABC):
     """Seconds that members may take, once started, until each reaches every other on the scenario's path."""
     fallback_s: float | None = None
     """Seconds that a direct mesh may take to reach its relay once UDP is blocked; None if it has no relay to go to."""
+    late_relay_s: float = 0.0
+    """Seconds that a member behind which no UDP passes may take to use its relay, where that is no matter of a few."""
     host_folders: tuple[str, ...] = ()
     """Folders of the machine's own installation, apart from /etc/NAME; every node of a lab sees them empty."""
     secret_shapes: tuple[str, ...] = ()
@@ -296,8 +299,8 @@ class Solution(ABC):
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """What the solution reports of itself and its peers on this node."""
 
-    def refusal(self, _mesh: Mesh, /) -> Refusal | None:
-        """How a key for joining is taken back; None where there is none."""
+    def refusal(self, _mesh: Mesh, _member: str, /) -> Refusal | None:
+        """How a key by which that member would join is taken back; None where there is none."""
         return None
 
     def access(self, _mesh: Mesh, _access: Access | None, /) -> tuple[Stage, ...]:

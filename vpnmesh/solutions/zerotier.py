@@ -1,10 +1,11 @@
-"""ZeroTier 1.14 with our own root, controller and TCP relay (paper, section 3.2.4).
+"""ZeroTier 1.14 with our own root, controller and relays (paper, section 3.2.4).
 
 The root is ZeroTier itself on the relay node; every node gets a `planet` file that names it alone, which replaces
 the built-in roots without a change of source (node/Topology.cpp: a cached planet with another id is never
 replaced). The controller is ZeroTier on the control-plane node, steered by its REST interface on loopback.
 In `zerotier-relay` every node uses the TCP proxy on the relay node only (`forceTcpRelay`); with the option
-`relay: unforced` ZeroTier has to find out by itself that nothing else works, as it does without our help.
+`relay: unforced` ZeroTier has to find out by itself that nothing else works, as it does without our help. With
+`relay: root` the root itself relays, over UDP, as it does for members that have no path of their own.
 Sources: service/README.md, controller/README.md and tcp-proxy/tcp-proxy.cpp of ZeroTier 1.14.
 """
 
@@ -13,24 +14,27 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from types import MappingProxyType
 
 from vpnmesh.errors import NO_JSON, CheckError
 from vpnmesh.firewall.policy import Protocol
+from vpnmesh.host.dual_stack import Address
 from vpnmesh.host.files import printed, read
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.links import endpoint_address
 from vpnmesh.host.rest import RestApi, held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
+from vpnmesh.solutions import zerotier_access
+from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
     MeshRole,
     Peer,
+    Refusal,
     Solution,
     Stage,
     Status,
@@ -70,8 +74,8 @@ mv public.new identity.public
 _MAKE_WORLD = """
 umask 077; cd "$1" && rm -rf world.d && mkdir world.d && cd world.d
 zerotier-idtool initmoon ../identity.public > empty.json
-sed "s|\\"stableEndpoints\\": *\\[\\]|\\"stableEndpoints\\": [\\"$2\\"]|" empty.json > world.json
-grep -q "$2" world.json
+sed "s|\\"stableEndpoints\\": *\\[\\]|\\"stableEndpoints\\": [$2]|" empty.json > world.json
+grep -qF "$2" world.json
 zerotier-idtool genmoon world.json > /dev/null && mv 0*.moon ../world
 cd .. && rm -rf world.d
 """
@@ -82,6 +86,19 @@ _MAKE_HEADER = 'umask 077; cd "$1"; printf "X-ZT1-AUTH: %s\\n" "$(cat authtoken.
 _NOTICED = """
 kill -0 "$(cat "$1" 2> /dev/null)" 2> /dev/null || exit 0
 i=0; while [ $i -lt 12 ]; do sleep 1; touch "$2"; i=$((i+1)); done
+"""
+# a network's own file makes ZeroTier join it at the start, and is where it keeps what the controller said last
+_MAKE_MEMBERSHIP = 'umask 077; mkdir -p "$(dirname "$1")" && echo > "$1"'
+# refused is an answer; none within ten seconds is not, and then the wait for every pair's path tells what is wrong
+_ADMITTED = """
+i=0; while [ $i -lt 100 ]; do
+  said=$(zerotier-cli "-D$1" -j listnetworks 2> /dev/null)
+  case "$said" in
+    *'"status": "OK"'*) exit 0 ;;
+    *ACCESS_DENIED*) echo "the controller refuses this member: ACCESS_DENIED" >&2; exit 1 ;;
+  esac
+  i=$((i+1)); sleep 0.1
+done
 """
 _TUNNELLED = 'zerotier-cli "-D$1" -j info | grep -q "tcpFallbackActive.*true"'
 ALONE_S = 180.0
@@ -106,13 +123,14 @@ class ZeroTier(Solution):
     # an identity with its private half
     secret_shapes = (r"\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
     colour, marker = "#178f62", "D"
-    options = MappingProxyType({"relay": ("forced", "unforced")})
+    options = MappingProxyType({"relay": ("forced", "unforced", "root")})
     fallback_s = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
+    late_relay_s = ALONE_S
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
         """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""
-        if mesh.scenario.path is not Path.RELAY:
+        if not over_tcp(mesh.scenario):
             return ""
         for node in (*mesh.members, mesh.testbed.relay, mesh.testbed.control_plane):
             for prefix in NOT_GLOBAL:
@@ -129,7 +147,7 @@ class ZeroTier(Solution):
 
         One core, unless `multicoreEnabled` is set, which is off by default (docs.zerotier.com/multithreading).
         """
-        if scenario.path is Path.RELAY:
+        if over_tcp(scenario):
             return Stack(own_tcp=True, single_packets=True, cores=1)
         return Stack(single_packets=True, buffers_bytes=1 << 20, cores=1)
 
@@ -158,8 +176,41 @@ class ZeroTier(Solution):
             Stage("token", control, lambda _mesh, _node: _header()),
             Stage("network", control, lambda mesh, _node: _network(mesh)),
             Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
-            Stage("members", members, lambda mesh, _node: running(member(mesh), mesh.scenario)),
+            Stage("membership", members, lambda mesh, _node: _membership(mesh)),
+            Stage("members", members, lambda mesh, _node: _admitted(mesh)),
         )
+
+    def refusal(self, mesh: Mesh, member: str, /) -> Refusal:
+        """A member's identity is its key: the controller takes back that it is authorised."""
+
+        def taken(mesh: Mesh, _node: Node) -> Fact[Plan]:
+            return held(API, _member_path(mesh, mesh.testbed.node(member)), {"authorized": False})
+
+        return Refusal(
+            "identity", (Stage("authorisation taken back", (mesh.testbed.control_plane.name,), taken),)
+        )
+
+    def access(self, mesh: Mesh, access: Access | None, /) -> tuple[Stage, ...]:
+        """The network's rules, which the controller sends to every member at once."""
+
+        def told(mesh: Mesh, _node: Node) -> Fact[Plan]:
+            addresses = {node.name: address_of(mesh, node) for node in mesh.members}
+            wanted = (
+                zerotier_access.EVERYTHING if access is None else zerotier_access.rules(access, addresses)
+            )
+            return held(API, _network_path(mesh), {"rules": list(wanted)})
+
+        return (Stage("access", (mesh.testbed.control_plane.name,), told),)
+
+    def gateway(self, mesh: Mesh, gateway: Gateway, /) -> tuple[Stage, ...]:
+        """A managed route by that member, which every other one takes; ZeroTier holds that network for private."""
+
+        def routed(mesh: Mesh, _node: Node) -> Fact[Plan]:
+            via = str(mesh.overlay(mesh.testbed.node(gateway.member)).ip)
+            route = {"target": str(gateway.network), "via": via}
+            return held(API, _network_path(mesh), {"routes": [*_routes(mesh), route]})
+
+        return (Stage("route", (mesh.testbed.control_plane.name,), routed),)
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop daemon and proxy, remove identity, network and root."""
@@ -186,11 +237,12 @@ class ZeroTier(Solution):
         """The TCP relay; root and controller speak ZeroTier's own protocol on its port, and answer no probe."""
         bed = mesh.testbed
         roots = dict.fromkeys((bed.relay.name, bed.control_plane.name))
-        relay = Listener("ZeroTier TCP relay", bed.relay.name, Protocol.TCP, RELAY_PORT, relays=True)
-        relayed = mesh.scenario.path is Path.RELAY
+        proxy = Listener("ZeroTier TCP relay", bed.relay.name, Protocol.TCP, RELAY_PORT, relays=True)
+        by_root = mesh.scenario.path is Path.RELAY and not over_tcp(mesh.scenario)
+        relays = {bed.relay.name} if by_root else set()
         return (
-            *(Listener("ZeroTier", name, Protocol.UDP, PORT) for name in roots),
-            *((relay,) if relayed else ()),
+            *(Listener("ZeroTier", name, Protocol.UDP, PORT, relays=name in relays) for name in roots),
+            *((proxy,) if over_tcp(mesh.scenario) else ()),
         )
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
@@ -218,9 +270,14 @@ def local_config(mesh: Mesh, node: Node) -> dict[str, object]:
     }
 
 
+def over_tcp(scenario: Scenario) -> bool:
+    """Whether the TCP proxy relays; the root does, over UDP, where the scenario says so."""
+    return scenario.path is Path.RELAY and scenario.options.get("relay") != "root"
+
+
 def forced(mesh: Mesh) -> bool:
     """Whether everything goes through the TCP relay from the start."""
-    return mesh.scenario.path is Path.RELAY and mesh.scenario.options.get("relay") != "unforced"
+    return over_tcp(mesh.scenario) and mesh.scenario.options.get("relay") != "unforced"
 
 
 def network_config(mesh: Mesh) -> dict[str, object]:
@@ -232,8 +289,12 @@ def network_config(mesh: Mesh) -> dict[str, object]:
         "enableBroadcast": True,
         "v4AssignMode": {"zt": False},
         "v6AssignMode": {"zt": False, "6plane": False, "rfc4193": False},
-        "routes": [{"target": str(mesh.testbed.overlay), "via": None}],
+        "routes": _routes(mesh),
     }
+
+
+def _routes(mesh: Mesh) -> list[dict[str, object]]:
+    return [{"target": str(mesh.testbed.overlay), "via": None}]
 
 
 def network_id(mesh: Mesh) -> str:
@@ -260,20 +321,22 @@ def parse_peers(mesh: Mesh, node: Node, text: str) -> tuple[Peer, ...]:
     except NO_JSON:
         found = []
     entries = {str(entry.get("address")): entry for entry in found}
-    root = next((_endpoint(entry) for entry in found if entry.get("role") == "PLANET"), None)
+    root = next((_endpoint(mesh, entry) for entry in found if entry.get("role") == "PLANET"), None)
     return tuple(_peer(mesh, peer, entries.get(address_of(mesh, peer)), root) for peer in mesh.peers(node))
 
 
-def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None, root: IPv4Address | None) -> Peer:
+def _peer(mesh: Mesh, peer: Node, entry: Mapping[str, object] | None, root: Address | None) -> Peer:
     if entry is None:
         return Peer(peer.name, None, None)
     relay = mesh.testbed.relay.underlay
     way = "TCP proxy" if entry.get("tunneled") else "root"
     if not _used(entry):
-        # no path of its own, but it answered: what it gets comes through the root
-        known = entry.get("role") == "LEAF" and entry.get("versionMajor") != -1
+        # no path of its own, but it answered: what it gets comes through the root. Its version is told by a path alone,
+        # so where the root always relays, what it is in the list is all there is, and packets must show the rest
+        by_root = mesh.scenario.path is Path.RELAY and not over_tcp(mesh.scenario)
+        known = entry.get("role") == "LEAF" and (by_root or entry.get("versionMajor") != -1)
         return Peer(peer.name, Path.RELAY, root, via=way) if known else Peer(peer.name, None, None)
-    endpoint = _endpoint(entry)
+    endpoint = _endpoint(mesh, entry)
     # behind the proxy, members see each other at the relay node's address
     if endpoint == relay and relay != peer.underlay:
         return Peer(peer.name, Path.RELAY, endpoint, via=way)
@@ -285,13 +348,14 @@ def _used(entry: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [one for one in records(entry.get("paths")) if one.get("active") and one.get("preferred")]
 
 
-def _endpoint(entry: Mapping[str, object]) -> IPv4Address | None:
+def _endpoint(mesh: Mesh, entry: Mapping[str, object]) -> Address | None:
     used = _used(entry)
-    return endpoint_address(str(used[0].get("address")).split("/", 1)[0]) if used else None
+    return mesh.endpoint(str(used[0].get("address")).split("/", 1)[0]) if used else None
 
 
 def _identity() -> Fact[Plan]:
-    script = Command(("sh", "-ec", _MAKE_IDENTITY, "sh", HOME))
+    # finding one takes seconds of a core, and all nodes of a lab share few
+    script = Command(("sh", "-ec", _MAKE_IDENTITY, "sh", HOME), timeout_s=120)
     return made(f"{HOME}/identity.secret", script, "<a new identity>")
 
 
@@ -305,8 +369,9 @@ def _read_identity() -> Fact[dict[str, Text]]:
     return Fact((question,), lambda completed: {"identity": content(completed[0])})
 
 
-def _world(_mesh: Mesh, node: Node) -> Fact[Plan]:
-    script = Command(("sh", "-ec", _MAKE_WORLD, "sh", HOME, f"{node.underlay}/{PORT}"))
+def _world(mesh: Mesh, node: Node) -> Fact[Plan]:
+    endpoints = ", ".join(f'"{address}/{PORT}"' for address in mesh.addresses(node))
+    script = Command(("sh", "-ec", _MAKE_WORLD, "sh", HOME, endpoints))
     return made(f"{HOME}/world", script, "<a root of ours>")
 
 
@@ -347,28 +412,45 @@ def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
 
 def member(mesh: Mesh) -> Service:
     """A member's daemon, in our network from its start."""
-    network = network_id(mesh)
-    # a network's own file makes ZeroTier join it at the start, the device map names its interface
-    service = _daemon(
-        mesh,
-        WriteFile(f"{HOME}/devicemap", f"{network}={INTERFACE}\n"),
-        WriteFile(f"{HOME}/networks.d/{network}.conf", "\n"),
-    )
-    if mesh.scenario.path is Path.RELAY and not forced(mesh):
+    # the device map names the network's interface
+    service = _daemon(mesh, WriteFile(f"{HOME}/devicemap", f"{network_id(mesh)}={INTERFACE}\n"))
+    if over_tcp(mesh.scenario) and not forced(mesh):
         # until then there is no way to anybody, and what it takes belongs to the seconds of joining
         return replace(service, ready=until("sh", "-c", _TUNNELLED, "sh", HOME, deadline_s=ALONE_S))
     return service
 
 
+def _membership(mesh: Mesh) -> Fact[Plan]:
+    """Ensure the network's file; a daemon that starts anew finds in it what it was told before."""
+    path = f"{HOME}/networks.d/{network_id(mesh)}.conf"
+    return made(path, Command(("sh", "-ec", _MAKE_MEMBERSHIP, "sh", path)), "<our network>")
+
+
+def _admitted(mesh: Mesh) -> Fact[Plan]:
+    """Ensure that the member's daemon runs, and hear whether the controller lets it in."""
+    ask = Command(("sh", "-c", _ADMITTED, "sh", HOME))
+    return running(member(mesh), mesh.scenario).map(
+        lambda plan: Plan((*plan.steps, ask), plan.diff) if plan else plan
+    )
+
+
+def _network_path(mesh: Mesh) -> str:
+    return f"/controller/network/{network_id(mesh)}"
+
+
+def _member_path(mesh: Mesh, node: Node) -> str:
+    return f"{_network_path(mesh)}/member/{address_of(mesh, node)}"
+
+
 def _network(mesh: Mesh) -> Fact[Plan]:
-    return held(API, f"/controller/network/{network_id(mesh)}", network_config(mesh))
+    return held(API, _network_path(mesh), network_config(mesh))
 
 
 def _authorised(mesh: Mesh) -> Fact[Plan]:
     """Ensure that every member is let in, with the address we choose, before it asks."""
     facts = []
     for node in mesh.members:
-        path = f"/controller/network/{network_id(mesh)}/member/{address_of(mesh, node)}"
+        path = _member_path(mesh, node)
         wanted = {"authorized": True, "noAutoAssignIps": True, "ipAssignments": [str(mesh.overlay(node).ip)]}
         facts.append(held(API, path, wanted))
 

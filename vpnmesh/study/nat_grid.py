@@ -67,6 +67,15 @@ class NatPair:
         return any(BEHAVIOURS[kind].families == IPV6_ALONE for kind in (self.client, self.server))
 
     @property
+    def passes_udp(self) -> bool:
+        """Whether UDP gets out of both networks."""
+        return all(BEHAVIOURS[kind].udp for kind in (self.client, self.server))
+
+    def first_packet_within_s(self, late_relay_s: float) -> float:
+        """How long a first packet is waited for, of a solution that may find its relay so late where UDP is blocked."""
+        return FIRST_PACKET_S if self.passes_udp else max(FIRST_PACKET_S, late_relay_s)
+
+    @property
     def upgrade_s(self) -> float:
         """How long it is watched for a direct path once it is relayed."""
         return LONG_UPGRADE_S if self.can_punch else UPGRADE_S
@@ -186,18 +195,24 @@ def direct_s(probes: Sequence[PathProbe]) -> float | None:
     return settled_s(probes, Path.DIRECT, HOLD_S)
 
 
-def watched_enough(upgrade_s: float, probes: Sequence[PathProbe]) -> bool:
+def watched_enough(
+    upgrade_s: float, probes: Sequence[PathProbe], first_packet_within_s: float = FIRST_PACKET_S
+) -> bool:
     """Whether an end need not be watched longer: it is direct, or was relayed for that long."""
     first = first_packet_s(probes)
     if first is None:
-        return probes[-1].at_s >= FIRST_PACKET_S
+        return probes[-1].at_s >= first_packet_within_s
     return direct_s(probes) is not None or probes[-1].at_s - first >= upgrade_s
 
 
-def path_found(ends: Sequence[Sequence[PathProbe]], relay_share: float | None) -> tuple[Found, str]:
+def path_found(
+    ends: Sequence[Sequence[PathProbe]],
+    relay_share: float | None,
+    first_packet_within_s: float = FIRST_PACKET_S,
+) -> tuple[Found, str]:
     """The path on which both ends are, and the relay node's counters agree; else why that cannot be said."""
     if any(first_packet_s(probes) is None for probes in ends):
-        return Found.NOTHING, f"no packet came back within {FIRST_PACKET_S:.0f} s"
+        return Found.NOTHING, f"no packet came back within {first_packet_within_s:.0f} s"
     said = {probes[-1].path for probes in ends}
     if relay_share is None:
         return Found.BROKEN, "no share of the relay is known"

@@ -19,7 +19,6 @@ from vpnmesh.stages import stages_of
 from vpnmesh.study.convergence import PathProbe
 from vpnmesh.study.nat_grid import (
     DID_NOT_START,
-    FIRST_PACKET_S,
     LONG_UPGRADE_S,
     TRIES,
     Found,
@@ -55,7 +54,8 @@ from workflows.run.undoing import promise
 ALLOW_ALL = "allow-all"
 TOOL = Iperf3(duration_s=2, omit_s=0)
 """Long enough to see which path carries it; its rate tells a path from a relay, no more."""
-CAPTURE_S = FIRST_PACKET_S + LONG_UPGRADE_S + 120
+CAPTURE_S = LONG_UPGRADE_S + 120
+"""Seconds beside those that a first packet is waited for."""
 
 KeepCapture = Callable[[NatPair, str], str]
 """Keeps a cell's list of packets and returns the file's name."""
@@ -179,7 +179,7 @@ def _measured(grid: GridMesh, pair: NatPair, record: NatRecord, keep: KeepCaptur
     record = _with_proof(record, proof)
     require_proof(proof)
     grid.mesh = replace(mesh, shown=shown)
-    with _listed(grid, kinds) as capture:
+    with _listed(grid, kinds, CAPTURE_S + _within_s(grid, pair)) as capture:
         record = _watched(grid, record)
     if pair.needs_ipv6:
         record = _of_ipv6_alone(grid, record)
@@ -218,7 +218,7 @@ def _stop(grid: GridMesh) -> None:
 
 
 @contextlib.contextmanager
-def _listed(grid: GridMesh, kinds: Mapping[str, NatKind]) -> Iterator[HeaderCapture]:
+def _listed(grid: GridMesh, kinds: Mapping[str, NatKind], limit_s: float) -> Iterator[HeaderCapture]:
     """List packets outside of both ends' routers while what is inside goes on."""
     bed = grid.site.testbed
     outer = {one.node.name: one.outer for one in hidden_nodes(bed, kinds)}
@@ -232,7 +232,7 @@ def _listed(grid: GridMesh, kinds: Mapping[str, NatKind]) -> Iterator[HeaderCapt
         [bed.firewall.name],
         tasks.start_header_capture,
         interfaces=interfaces,
-        limit_s=CAPTURE_S,
+        limit_s=limit_s,
     )
     capture: HeaderCapture = done[bed.firewall.name].result
     try:
@@ -247,7 +247,7 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
     started = time.monotonic()
     try:
         grid.mesh = run_stages(grid.site, stages_of(grid.solution, grid.mesh), grid.mesh)
-        statuses = mesh_statuses(grid.site, grid.solution, grid.mesh)
+        statuses = _addressed(grid, started + _within_s(grid, record.pair))
     except UnavailableError:
         raise
     except VpnmeshError as error:
@@ -256,18 +256,33 @@ def _watched(grid: GridMesh, record: NatRecord) -> NatRecord:
         return replace(record, found=Found.NOTHING, reason=f"{DID_NOT_START}{error}")
     lacking = [name for name in (grid.ends.client, grid.ends.server) if statuses[name].address is None]
     if lacking:
-        return replace(record, found=Found.NOTHING, reason=f"{lacking[0]} has no address in the tunnel")
+        return replace(
+            record,
+            found=Found.NOTHING,
+            reason=f"{lacking[0]} has no address in the tunnel after {time.monotonic() - started:.0f} s",
+        )
     before_s = time.monotonic() - started
-    probes = _probed(grid, statuses, record.pair.upgrade_s)
+    within_s = _within_s(grid, record.pair)
+    probes = _probed(grid, statuses, record.pair.upgrade_s, within_s)
     record = replace(
         record,
         first_packet_s=_later(before_s, [first_packet_s(one) for one in probes]),
         direct_s=_later(before_s, [direct_s(one) for one in probes]),
     )
     if record.first_packet_s is None:
-        found, reason = path_found(probes, None)
+        found, reason = path_found(probes, None, within_s)
         return replace(record, found=found, reason=reason)
     return _carried(grid, record, probes, statuses)
+
+
+def _addressed(grid: GridMesh, until: float) -> Mapping[str, Status]:
+    """What members say once both ends have an address in the tunnel, or that time is over: some wait for a server."""
+    while True:
+        statuses = mesh_statuses(grid.site, grid.solution, grid.mesh)
+        ends = (grid.ends.client, grid.ends.server)
+        if all(statuses[name].address is not None for name in ends) or time.monotonic() >= until:
+            return statuses
+        time.sleep(0.5)
 
 
 def _of_ours(error: VpnmeshError) -> bool:
@@ -282,7 +297,13 @@ def _later(before_s: float, ends: Sequence[float | None]) -> float | None:
     return round(before_s + max(known), 1) if len(known) == len(ends) else None
 
 
-def _probed(grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float) -> list[Sequence[PathProbe]]:
+def _within_s(grid: GridMesh, pair: NatPair) -> float:
+    return pair.first_packet_within_s(grid.solution.late_relay_s)
+
+
+def _probed(
+    grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float, within_s: float
+) -> list[Sequence[PathProbe]]:
     client, server = grid.ends.client, grid.ends.server
     peers = {client: (server, statuses[server].address), server: (client, statuses[client].address)}
     done = run_on(
@@ -292,8 +313,8 @@ def _probed(grid: GridMesh, statuses: Mapping[str, Status], upgrade_s: float) ->
         solution=grid.solution,
         mesh=grid.mesh,
         peers=peers,
-        until=partial(watched_enough, upgrade_s),
-        deadline_s=FIRST_PACKET_S + upgrade_s + 5,
+        until=partial(watched_enough, upgrade_s, first_packet_within_s=within_s),
+        deadline_s=within_s + upgrade_s + 5,
     )
     return [done[client].result, done[server].result]
 

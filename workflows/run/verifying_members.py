@@ -29,7 +29,7 @@ def registration(checks: Verifier) -> list[Observation]:
     """A member that left is refused with a key that was taken back, and let in with the valid one."""
     deployed = checks.up(checks.direct)
     joined = sorted(deployed.statuses)
-    refusal = deployed.solution.refusal(deployed.mesh)
+    refusal = deployed.solution.refusal(deployed.mesh, checks.server)
     if refusal is None:
         raise UnavailableError(
             _lacks(checks, "unattended-registration", "nothing here says how a key of it is taken back")
