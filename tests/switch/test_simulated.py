@@ -187,73 +187,70 @@ def test_a_trunk_is_refused_before_anything_is_written(simulated: Simulated, nam
 
 
 @dataclass(frozen=True)
-class Refused:
-    """What the task said of a change whose second port is refused, and the ports then; and after one more change."""
+class Broken:
+    """What the task said of a change that breaks at its second port, and the ports then; and after one more change."""
 
-    refused: Result
+    said: Result
     then: tuple[AccessPort, ...]
     later: tuple[AccessPort, ...]
 
 
-def refused(simulated: Simulated, name: str) -> Refused:
-    """Two ports, one of them into a VLAN that the switch does not take; then the first alone, and back."""
-    former, wanted = ports_of(simulated, name)
-    first = simulated.run(name, set_access_vlans, ports=(wanted[0], simulated.port(name, 2, 4000)))[name][0]
+def broken(simulated: Simulated, name: str, vid: int, after: int) -> Broken:
+    """Two ports, the second into a VLAN that breaks the change off; then port `after` alone, and back."""
+    (former, wanted), alone = ports_of(simulated, name), slice(after - 1, after)
+    first = simulated.run(name, set_access_vlans, ports=(wanted[0], simulated.port(name, 2, vid)))[name][0]
     then = simulated.now(name)
-    simulated.run(name, set_access_vlans, ports=wanted[:1])
+    simulated.run(name, set_access_vlans, ports=wanted[alone])
     later = simulated.now(name)
-    simulated.run(name, set_access_vlans, ports=former[:1])
-    return Refused(first, then, later)
+    simulated.run(name, set_access_vlans, ports=former[alone])
+    return Broken(first, then, later)
+
+
+def broken_everywhere(simulated: Simulated, vid: int, after: int) -> dict[str, Broken]:
+    """All four systems at once."""
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        return dict(
+            zip(NAMES, pool.map(lambda name: broken(simulated, name, vid, after), NAMES), strict=True)
+        )
 
 
 @pytest.fixture(scope="module")
-def refusals(simulated: Simulated, trips: dict[str, Trip]) -> dict[str, Refused]:
-    """All four systems at once, after their round trips."""
-    with ThreadPoolExecutor(len(trips)) as pool:
-        return dict(zip(NAMES, pool.map(partial(refused, simulated), NAMES), strict=True))
+def refusals(simulated: Simulated, trips: dict[str, Trip]) -> dict[str, Broken]:
+    """A VLAN that no switch takes; after the round trips."""
+    assert set(trips) == set(NAMES)
+    return broken_everywhere(simulated, 4000, after=1)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_refused_line_is_named_and_leaves_nothing_half_edited(
-    simulated: Simulated, refusals: dict[str, Refused], name: str
+    simulated: Simulated, refusals: dict[str, Broken], name: str
 ) -> None:
     """Both ports are as before, no edit of the refused change waits for the next commit, and the next change works."""
     (former, wanted), seen = ports_of(simulated, name), refusals[name]
-    assert isinstance(seen.refused.exception, CheckError)
+    assert isinstance(seen.said.exception, CheckError)
     words = (
         "vlan members 4000': unknown command" if name == "juniper_junos" else "vlan 4000': % Invalid input"
     )
-    assert words in str(seen.refused.exception)
-    assert "setting the ports back failed" not in str(seen.refused.exception)
+    assert words in str(seen.said.exception)
+    assert "setting the ports back failed" not in str(seen.said.exception)
     assert seen.then == former
     assert seen.later == (wanted[0], former[1])
 
 
-def lost(simulated: Simulated, name: str) -> Refused:
-    """Two ports, at the second of which the switch closes the connection; then the second alone, and back."""
-    former, wanted = ports_of(simulated, name)
-    first = simulated.run(name, set_access_vlans, ports=(wanted[0], simulated.port(name, 2, DROPS)))[name][0]
-    then = simulated.now(name)
-    simulated.run(name, set_access_vlans, ports=wanted[1:])
-    later = simulated.now(name)
-    simulated.run(name, set_access_vlans, ports=former[1:])
-    return Refused(first, then, later)
-
-
 @pytest.fixture(scope="module")
-def losses(simulated: Simulated, refusals: dict[str, Refused]) -> dict[str, Refused]:
-    """All four systems at once, after their refusals."""
-    with ThreadPoolExecutor(len(refusals)) as pool:
-        return dict(zip(NAMES, pool.map(partial(lost, simulated), NAMES), strict=True))
+def losses(simulated: Simulated, refusals: dict[str, Broken]) -> dict[str, Broken]:
+    """A VLAN at which the switch closes the connection; after the refusals."""
+    assert set(refusals) == set(NAMES)
+    return broken_everywhere(simulated, DROPS, after=2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lost_connection_leaves_nothing_half_edited(
-    simulated: Simulated, losses: dict[str, Refused], name: str
+    simulated: Simulated, losses: dict[str, Broken], name: str
 ) -> None:
     """The first port is set back over another login, and no edit of the lost one waits for the next commit."""
     (former, wanted), seen = ports_of(simulated, name), losses[name]
-    assert isinstance(seen.refused.exception, NodeUnreachableError), seen.refused.exception
+    assert isinstance(seen.said.exception, NodeUnreachableError), seen.said.exception
     assert seen.then == former
     assert seen.later == (former[0], wanted[1])
 
