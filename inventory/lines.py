@@ -13,6 +13,7 @@ from nornir.core.inventory import Host
 
 from inventory.limits import lines_for
 from inventory.silence import Silence
+from inventory.standing import Standing
 from vpnmesh.errors import NodeUnreachableError, TurnEndedError
 
 WAIT_S = 60.0
@@ -23,8 +24,9 @@ class Line:
     """The line to one host. It lies among the host's own connections, so that Nornir closes it with these.
 
     `lock` is held while somebody logs in: two tasks may want the same node. `sock` is there from before the first
-    byte, so that a login can be cut too. `silence` is kept while the host takes none. `within_s` is how long its login
-    options give it to answer (netmiko's `conn_timeout`), known once somebody logged in.
+    byte, so that a login can be cut too. `silence` is kept while the host takes none, `standing` is its shell between
+    two scripts. `within_s` is how long its login options give it to answer (netmiko's `conn_timeout`), known once
+    somebody logged in.
     """
 
     NAME = "vpnmesh-ssh"
@@ -34,6 +36,7 @@ class Line:
         self.sock: socket.socket | None = None
         self.client: paramiko.SSHClient | None = None
         self.silence = Silence()
+        self.standing = Standing()
         self.within_s = 0.0
         self._cut: paramiko.SSHClient | None = None
 

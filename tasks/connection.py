@@ -1,8 +1,9 @@
 """The one Shell that tasks use: commands as root over the node's persistent SSH connection, few round trips.
 
 nornir-netmiko says how to log in (tasks/login.py); commands run on exec channels of a paramiko client, without
-netmiko's terminal (true exit status, stdin, no echo). Many commands travel as one `sh` script on stdin, so nothing
-secret shows in a process list; every command is quoted by `shlex` and bounded by `timeout` on the node itself.
+netmiko's terminal (true exit status, stdin, no echo). Many commands travel as one script on the stdin of one `sh` that
+stays for the connection, so nothing secret shows in a process list and `sudo` is asked once; every command is quoted by
+`shlex` and bounded by `timeout` on the node itself.
 """
 
 import secrets
@@ -10,9 +11,9 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import paramiko
 from nornir.core.inventory import Host
@@ -22,6 +23,8 @@ from inventory.lines import Line, line_of
 from inventory.marks import is_marked, not_marked
 from inventory.runner import hold_line
 from inventory.secrets import secret_of
+from inventory.standing import Standing
+from tasks.framing import framed, read_answer
 from tasks.login import Refuse, Retries, log_in
 from tasks.script import argv_of, ended, ok_codes, rendered, timeout_s
 from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError
@@ -59,6 +62,7 @@ class Shell:
 
     `lease` is the token of the lease under which changes are made, "" where there is none. On a host that is not
     `marked` as testbed only `gather` and `look` work; everything else raises NotMarkedError before anything is sent.
+    `standing` is where the connection's shell waits for the next script.
     """
 
     host: str
@@ -68,6 +72,7 @@ class Shell:
     lease: str = ""
     marked: bool = False
     grace_s: float = GRACE_S
+    standing: Standing = field(default_factory=Standing, compare=False, repr=False)
 
     def run(
         self, *argv: str, timeout_s: float = 20.0, ok: tuple[int, ...] = (0,), stdin: Text = ""
@@ -132,7 +137,7 @@ class Shell:
             ("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + self.grace_s
         )
         channel.sendall(f"{self._prologue()}{mark}\n".encode())
-        return Attached(self.host, tuple(argv), channel, _Stream(channel.recv_stderr))
+        return Attached(self.host, tuple(argv), channel, _Reading(lambda: _read_all(channel.recv_stderr)))
 
     def feed(self, argv: Sequence[str], chunks: Iterable[bytes], *, stalled_s: float) -> Completed:
         """Run one command on these bytes, sent as they come; the node may take none for `stalled_s` at most."""
@@ -159,24 +164,46 @@ class Shell:
         mark = secrets.token_hex(16)
         script = "".join(rendered(step, mark, stop=stop) for step in steps)
         limit = sum(timeout_s(step) for step in steps) + self.grace_s
-        # a shell before the shell is needed only to keep a password out of the script
-        waiting = ("sh", "-c", _FED, mark) if self.password else ()
-        channel = self._channel((*waiting, "sh", "-s"), limit)
+        channel, stands = self._standing(limit), False
         try:
-            ahead = f"{self._prologue()}{mark}\n" if waiting else ""
-            channel.sendall(f"{ahead}{script}".encode())
-            channel.shutdown_write()
-            stdout, stderr = _drain(channel)
-            completed = ended(steps, mark, stdout, stderr)
-            if len(completed) < len(steps):
+            channel.settimeout(limit)
+            channel.sendall(framed(script, mark).encode())
+            errors = _Reading(lambda: read_answer(channel.recv_stderr, mark))
+            (stdout, told), (stderr, told_too) = read_answer(channel.recv, mark), errors.result()
+            completed = ended(steps, mark, _text(stdout), _text(stderr))
+            stands = told and told_too
+            if not stands and len(completed) < len(steps):
                 _refuse_lost(self.host, channel)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise self._lost(error) from error
         finally:
-            channel.close()
-        if mark not in stdout and steps:
-            raise CommandError(self.host, ("sudo",), 1, stderr or stdout or "no answer from the node's shell")
+            if stands:
+                self.standing.keep(channel)
+            else:
+                channel.close()
+        if not stands and not completed and steps:
+            raise CommandError(
+                self.host, ("sudo",), 1, _text(stderr or stdout) or "no answer from the node's shell"
+            )
         return completed
+
+    def _standing(self, limit_s: float) -> paramiko.Channel:
+        """The connection's shell that waits, or another where it is at work or there is none yet."""
+        transport = self.client.get_transport()
+        channel = self.standing.take(transport) if transport is not None else None
+        if channel is not None:
+            return channel
+        if not self.password:
+            return self._channel(("sh", "-s"), limit_s)
+        # a shell before the shell keeps a password that sudo did not want out of the scripts
+        mark = secrets.token_hex(16)
+        channel = self._channel(("sh", "-c", _FED, mark, "sh", "-s"), limit_s)
+        try:
+            channel.sendall(f"{self._prologue()}{mark}\n".encode())
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            channel.close()
+            raise self._lost(error) from error
+        return channel
 
     def _channel(self, argv: Sequence[str], timeout_s: float) -> paramiko.Channel:
         sudo = ("sudo", "-k", "-S", "-p", "", "--") if self.password else ("sudo", "-n", "--")
@@ -211,7 +238,7 @@ class Attached:
     host: str
     argv: tuple[str, ...]
     channel: paramiko.Channel
-    stderr: "_Stream"
+    stderr: "_Reading[bytes]"
 
     def wait_for(self, text: str) -> str:
         """Read until `text` was printed; CommandError when the process ends before."""
@@ -259,7 +286,7 @@ class Attached:
         """End the process and return all that it printed since."""
         self.end()
         try:
-            stdout, stderr = _read_all(self.channel.recv), self.stderr.all()
+            stdout, stderr = _read_all(self.channel.recv), self.stderr.result()
             _refuse_lost(self.host, self.channel)
             return Completed(self.argv, self.channel.recv_exit_status(), _text(stdout), _text(stderr))
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -291,7 +318,9 @@ def shell_of(task: Task, host: Host) -> Shell:
         raise NodeUnreachableError(host.name, "the connection is closed")
     password = secret_of(host, "sudo_password")
     lease, grace_s = host.get(LEASE_KEY) or "", max(GRACE_S, line.within_s)
-    return Shell(host.name, client, host.username != "root", password, lease, is_marked(host), grace_s)
+    return Shell(
+        host.name, client, host.username != "root", password, lease, is_marked(host), grace_s, line.standing
+    )
 
 
 def _log_in(task: Task, host: Host, line: Line, refuse: Refuse) -> None:
@@ -305,32 +334,32 @@ def _log_in(task: Task, host: Host, line: Line, refuse: Refuse) -> None:
     line.silence.end()
 
 
-class _Stream(threading.Thread):
+class _Reading(threading.Thread, Generic[T]):
     """One stream of a channel, read from now on by a thread of its own.
 
     Both streams share the channel's window (RFC 4254, section 5.2): one that nobody reads stops the other.
     """
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
+    def __init__(self, read: Callable[[], T]) -> None:
         super().__init__(daemon=True)
-        self._receive = receive
-        self._content = b""
+        self._read = read
+        self._found: list[T] = []
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
-        """Read until the far end closes, or the channel breaks or falls silent for longer than it may."""
+        """Read until there is no more, or the channel breaks or falls silent for longer than it may."""
         try:
-            self._content = _read_all(self._receive)
+            self._found.append(self._read())
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._error = error
 
-    def all(self) -> bytes:
+    def result(self) -> T:
         """Wait for the end; raises what ended the reading."""
         self.join()
         if self._error is not None:
             raise self._error
-        return self._content
+        return self._found[0]
 
 
 def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
@@ -345,9 +374,9 @@ def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
 
 
 def _drain(channel: paramiko.Channel) -> tuple[str, str]:
-    errors = _Stream(channel.recv_stderr)
+    errors = _Reading(lambda: _read_all(channel.recv_stderr))
     stdout = _read_all(channel.recv)
-    return _text(stdout), _text(errors.all())
+    return _text(stdout), _text(errors.result())
 
 
 def _read_all(receive: Callable[[int], bytes]) -> bytes:

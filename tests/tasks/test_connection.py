@@ -1,9 +1,13 @@
 """The shell that tasks use, against a local `sh`: texts come through unharmed, and what fails is said."""
 
+import os
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import paramiko
 import pytest
@@ -52,46 +56,67 @@ UGLY = (
 
 
 class LocalChannel:
-    """An exec channel whose far end is a local `sh`."""
+    """An exec channel whose far end is a local `sh`; `end` ends that without a word, as `kill -9` does."""
 
-    def __init__(self, said: list[str]) -> None:
-        self._said = said
-        self._fed = b""
-        self._out: list[bytes] | None = None
-        self._argv = ""
-        self._code = -1
+    opened: ClassVar[list["LocalChannel"]] = []
+
+    def __init__(self, client: "LocalClient") -> None:
+        self._client = client
+        self._far: subprocess.Popen[bytes] | None = None
+        self.opened.append(self)
+
+    @property
+    def far(self) -> "subprocess.Popen[bytes]":
+        assert self._far
+        return self._far
+
+    @property
+    def closed(self) -> bool:
+        return self.far.stdin is None or self.far.stdin.closed
+
+    def get_transport(self) -> "LocalClient":
+        return self._client
 
     def settimeout(self, seconds: float) -> None:
         assert seconds > 0
 
     def exec_command(self, argv: str) -> None:
-        self._argv = argv
-        self._said.append(argv)
+        self._client.said.append(argv)
+        pipe = subprocess.PIPE
+        self._far = subprocess.Popen(("sh", "-c", argv), stdin=pipe, stdout=pipe, stderr=pipe)
 
     def sendall(self, data: bytes) -> None:
-        self._fed += data
+        assert self.far.stdin
+        self.far.stdin.write(data)
+        self.far.stdin.flush()
 
     def shutdown_write(self) -> None:
-        done = subprocess.run(("sh", "-c", self._argv), input=self._fed, capture_output=True, check=False)
-        self._out = [done.stdout, done.stderr]
-        self._code = done.returncode
+        assert self.far.stdin
+        self.far.stdin.close()
+
+    def exit_status_ready(self) -> bool:
+        return self.far.poll() is not None
 
     def recv_exit_status(self) -> int:
-        return self._code
+        return self.far.wait(10)
 
     def recv(self, size: int) -> bytes:
-        return self._take(0, size)
+        assert self.far.stdout
+        return os.read(self.far.stdout.fileno(), size)
 
     def recv_stderr(self, size: int) -> bytes:
-        return self._take(1, size)
+        assert self.far.stderr
+        return os.read(self.far.stderr.fileno(), size)
 
     def close(self) -> None:
-        self._fed = b""
+        for stream in (self.far.stdin, self.far.stdout, self.far.stderr):
+            assert stream
+            stream.close()
+        self.far.wait(10)
 
-    def _take(self, index: int, size: int) -> bytes:
-        assert self._out is not None
-        part, self._out[index] = self._out[index][:size], self._out[index][size:]
-        return part
+    def end(self) -> None:
+        self.far.kill()
+        self.far.wait(10)
 
 
 class LocalClient:
@@ -99,22 +124,32 @@ class LocalClient:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.channels: list[LocalChannel] = []
 
     def get_transport(self) -> "LocalClient":
         return self
 
     def open_session(self, timeout: float) -> LocalChannel:
         assert timeout > 0
-        return LocalChannel(self.said)
+        self.channels.append(LocalChannel(self))
+        return self.channels[-1]
 
 
 class CutChannel(LocalChannel):
     """The far end's shell died after its first answer."""
 
-    def shutdown_write(self) -> None:
-        super().shutdown_write()
-        assert self._out is not None
-        self._out[0] = self._out[0][: self._out[0].index(b"two")]
+    def __init__(self, client: LocalClient) -> None:
+        super().__init__(client)
+        self._seen, self._given = b"", 0
+
+    def recv(self, size: int) -> bytes:
+        while b"two" not in self._seen:
+            self._seen += super().recv(size)
+        answered = self._seen[: self._seen.index(b"two")]
+        part, self._given = answered[self._given :], len(answered)
+        if not part:
+            self.end()
+        return part
 
 
 class CutClient(LocalClient):
@@ -122,7 +157,7 @@ class CutClient(LocalClient):
 
     def open_session(self, timeout: float) -> LocalChannel:
         assert timeout > 0
-        return CutChannel(self.said)
+        return CutChannel(self)
 
 
 class DeadClient(LocalClient):
@@ -139,6 +174,14 @@ class DeadClient(LocalClient):
 
 def shell_on(client: LocalClient) -> Shell:
     return Shell("node", cast("paramiko.SSHClient", client), sudo=False, marked=True)
+
+
+@pytest.fixture(autouse=True)
+def _connections_end() -> Iterator[None]:
+    """A shell stays as long as its connection, which ends here."""
+    yield
+    while LocalChannel.opened:
+        LocalChannel.opened.pop().close()
 
 
 @pytest.fixture
@@ -298,10 +341,45 @@ def test_secrets_are_on_no_command_line(client: LocalClient, tmp_path: Path) -> 
     assert [line for line in client.said if "hunter2" in line] == []
 
 
-def test_without_a_password_a_round_trip_is_one_shell(client: LocalClient, here: Shell) -> None:
-    """Each process is a hundredth of a second on a busy node; only a password must be kept out of the script."""
+def test_one_shell_takes_all_scripts_of_a_connection(
+    client: LocalClient, here: Shell, tmp_path: Path
+) -> None:
+    """Each process is a hundredth of a second on a busy node; a failure in between changes nothing."""
     here.run("true")
+    with pytest.raises(CommandError, match="exit 1"):
+        here.run_all([Command(("false",)), Command(("touch", f"{tmp_path}/never"))])
+    assert here.run_all([]) == []
+    assert here.run("printf", "%s", "third").stdout == "third"
     assert client.said == ["sh -s"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_a_script_is_left_for_the_next(here: Shell) -> None:
+    """A process that goes on and writes where the shell writes is heard by nobody; its words are no answer."""
+    late = "(sleep 0.2; echo late; echo late >&2) & echo at once"
+    assert here.run("sh", "-c", late).stdout == "at once\n"
+    time.sleep(1)
+    assert here.run("printf", "next") == Completed(("printf", "next"), 0, "next", "")
+
+
+def test_a_shell_that_died_while_it_waited_is_no_failure(client: LocalClient, here: Shell) -> None:
+    """The next script goes to another one, for nothing was sent to the first."""
+    here.run("true")
+    client.channels[0].end()
+    assert here.run("printf", "on").stdout == "on"
+    assert client.said == ["sh -s", "sh -s"]
+
+
+def test_two_threads_do_not_share_a_shell(client: LocalClient, here: Shell, tmp_path: Path) -> None:
+    """While one is at work another opens its own; afterwards one of the two stays."""
+    os.mkfifo(tmp_path / "wait")
+    waiting = threading.Thread(target=here.run, args=("cat", f"{tmp_path}/wait"))
+    waiting.start()
+    assert here.run("sh", "-c", f"echo go > {tmp_path}/wait; printf second").stdout == "second"
+    waiting.join(20)
+    here.run("true")
+    assert client.said == ["sh -s", "sh -s"]
+    assert [channel.closed for channel in client.channels].count(True) == 1
 
 
 def test_a_password_goes_to_sudo_on_stdin() -> None:
@@ -317,6 +395,27 @@ def test_a_password_goes_to_sudo_on_stdin() -> None:
         ).run("true")
     here._channel(("true",), 5)
     assert client.said == ["sudo -k -S -p '' -- true"]
+
+
+def test_a_password_that_sudo_does_not_want_is_no_script(client: LocalClient, tmp_path: Path) -> None:
+    """A shell before the shell reads up to a mark, once a connection; the scripts follow."""
+    here = Shell(
+        "node", cast("paramiko.SSHClient", client), sudo=False, password=Secret("touch x"), marked=True
+    )
+    for text in ("one", "two"):
+        assert here.run("printf", text).stdout == text
+    assert len(client.said) == 1
+    assert "touch" not in client.said[0]
+
+
+def test_a_refusal_of_sudo_is_what_sudo_says(client: LocalClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell came up, so its words are the reason."""
+    here = shell_on(client)
+    refuse = ("sh", "-c", "echo sudo: a password is required >&2; exit 1")
+    real = Shell._channel
+    monkeypatch.setattr(Shell, "_channel", lambda shell, _argv, limit: real(shell, refuse, limit))
+    with pytest.raises(CommandError, match="node: sudo: exit 1: sudo: a password is required"):
+        here.run("true")
 
 
 def test_a_broken_connection_is_a_node_that_does_not_answer() -> None:
