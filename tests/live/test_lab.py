@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -552,6 +553,11 @@ def test_what_is_in_use_is_one_sentence(
     """Refused before anything is touched."""
     for command in commands:
         subprocess.run(command.split(), check=True)
+    ends_at = time.monotonic() + 60
+    while "LOWERLAYERDOWN" in links():
+        # a busy kernel tells an end of its peer's carrier only after a while
+        assert time.monotonic() < ends_at
+        time.sleep(0.05)
     before = links(), mounts()
     with pytest.raises(InputError) as caught:
         up(testbed)

@@ -28,7 +28,7 @@ from tests.netbox.install import POSTGRES, VERSION, CannotRunError, NoPythonErro
 DUMP = Path(__file__).with_name(f"netbox-{VERSION}-pg15.sql.xz")
 TOKEN_V1 = "0123456789abcdef0123456789abcdef01234567"
 TOKEN_V2 = f"nbt_TestKey00001.{'T' * 40}"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 PREFIX = "vpnmesh-netbox-"
 
 CONFIGURATION = """
