@@ -12,7 +12,7 @@ from tests.live.test_headscale import until
 from tests.live.vpn import need, said
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Observation, judge
-from vpnmesh.solutions import zerotier
+from vpnmesh.solutions import zerotier_networks as zerotier
 from vpnmesh.study.scenarios import BUILT_IN, scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import provisioned

@@ -87,6 +87,10 @@ class NetBird(Solution):
     # candidates that come before an end's ICE agent is there are dropped, and offered again only after 20 to 30 s
     ready_s = 240.0
     fallback_s = 90.0
+    parted_by = (
+        "by policies between groups of its one account: management with users of its own takes no second one"
+        " (management/cmd/management.go of 0.77.1)"
+    )
     lacks = MappingProxyType(
         {"subnet-routers": "clients join here with routes of the server disabled (--disable-client-routes)"}
     )
