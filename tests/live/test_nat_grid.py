@@ -58,12 +58,12 @@ def test_each_kind_proves_itself(pair: str, bare: Site) -> None:
 
 ADDRESSES = (
     "ip -o address show dev {0} scope global; ip route show dev {0}; ip -6 route show dev {0} | grep fd76;"
-    " sysctl -n net.ipv6.conf.{0}.disable_ipv6 net.ipv6.conf.all.forwarding; ls /run/vpnmesh/dual-stack; true"
+    " sysctl -n net.ipv6.conf.{0}.disable_ipv6 net.ipv6.conf.all.forwarding; ls /run/vpnmesh/dual-stack; cat /etc/hosts"
 )
 
 
 def in_the_underlay(site: Site) -> dict[str, str]:
-    """Addresses, routes and settings of every node's first leg, and whether a file of ours is there."""
+    """Addresses, routes and settings of every node's first leg, names, and whether a file of ours is there."""
     return {
         node.name: said(site, node.name, ADDRESSES.format(node.leg.interface)) for node in site.testbed.nodes
     }

@@ -1,6 +1,8 @@
 """Members that have IPv6 alone, IPv4 alone or both: how each is reached, and what solutions make of it."""
 
+import subprocess
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -71,20 +73,57 @@ def test_who_reaches_whom_by_which_family(bed: Testbed) -> None:
     assert right_endpoints(mesh, "k8s-master", peer) == mesh.addresses(other)
 
 
-def test_one_address_for_all_is_refused_where_none_is(bed: Testbed) -> None:
-    """NetBird tells every client the same signal server; Headscale's clients are told by us, each its own."""
+def test_one_name_for_all_where_no_address_is(bed: Testbed) -> None:
+    """NetBird tells every client the same signal server and relay; Headscale's clients are told by us, each its own."""
     alike = mesh_of(bed, "netbird-direct", worker2=IPV6_ALONE)
     control = bed.control_plane
     signal = management_config(alike)["Signal"]
     assert signal == {"Proto": "http", "URI": written(alike.addresses(control)[0], 10000)}
     mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    named = management_config(mixed)
+    assert named["Signal"] == {"Proto": "http", "URI": "hypervisor.underlay.vpnmesh.internal:10000"}
+    assert named["Stuns"] == [{"Proto": "udp", "URI": "stun:relay.underlay.vpnmesh.internal:3478"}]
+    assert solution_named("netbird").unbuildable_reason(mixed) == ""
     with pytest.raises(UnavailableError, match=r"no address of .* worker1 has IPv4, worker2 has IPv6"):
-        management_config(mixed)
-    assert "NetBird tells all clients one address" in solution_named("netbird").unbuildable_reason(mixed)
-    assert solution_named("netbird").unbuildable_reason(alike) == ""
-    assert solution_named("headscale").unbuildable_reason(mixed) == ""
+        mixed.server(control)
     assert mixed.server(control, bed.node("worker1")) == control.underlay
     assert mixed.server(control, bed.node("worker2")) == dual_stack.address_of(bed, control.leg).ip
+
+
+def test_a_server_that_is_told_by_name_is_that_node(bed: Testbed) -> None:
+    """In what a daemon says of its relay; where the underlay is IPv4 alone no node has such a name."""
+    mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    named = f"{dual_stack.name_of(bed.relay)}:443"
+    assert mixed.endpoint(named) in mixed.addresses(bed.relay)
+    assert mixed.endpoint("stranger.underlay.vpnmesh.internal:443") is None
+    assert Mesh(bed, scenario_named("netbird-direct")).endpoint(named) is None
+
+
+def test_names_are_put_into_hosts_and_taken_back_alone(bed: Testbed, tmp_path: FilePath) -> None:
+    """By the node's own shell, twice, as a killed run leaves it; what else is in the file stays, with its mode."""
+    hosts, state = tmp_path / "hosts", tmp_path / "dual-stack"
+    hosts.write_text("127.0.0.1 localhost\n192.88.99.26 relay.of.somebody\n")
+    hosts.chmod(0o640)
+    before = hosts.read_text()
+    given = dual_stack.given(bed, bed.node("worker1"), BOTH).parse([Completed((), 0, "", "")]).steps[0]
+    assert isinstance(given, Command)
+    names = next(word for word in given.argv if "relay.underlay.vpnmesh.internal" in word)
+    assert f"{bed.relay.underlay} relay.underlay.vpnmesh.internal" in names.splitlines()
+    assert len(names.splitlines()) == 2 * len([one for one in bed.nodes if one.legs])
+
+    def shell(script: str, *words: str) -> None:
+        script = script.replace("hosts=/etc/hosts", f"hosts={hosts}")
+        subprocess.run(["sh", "-c", script, "sh", str(state), *words], check=True, capture_output=True)
+
+    for _ in range(2):
+        shell(given.argv[2], "", "", names)
+        assert hosts.read_text() == f"{before}{names}\n"
+    back = dual_stack.go_home().argv[2]
+    for _ in range(2):
+        shell(back)
+        assert hosts.read_text() == before
+    assert hosts.stat().st_mode & 0o777 == 0o640
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["hosts"]
 
 
 def test_servers_are_written_with_all_their_addresses(bed: Testbed) -> None:

@@ -103,8 +103,21 @@ class Mesh:
         )
         raise UnavailableError(f"no address of {node.name} is in reach of all who need it: {odd}")
 
+    def known_as(self, node: Node) -> Address | str:
+        """By what all members find a server: the address that all reach, or its name where there is none."""
+        try:
+            return self.server(node)
+        except UnavailableError:
+            return dual_stack.name_of(node)
+
     def endpoint(self, text: str) -> Address | None:
-        """Which address an endpoint of a peer is; None where it is none, or of a family that this underlay lacks."""
+        """Which address an endpoint of a peer is; None where it is none, or of a family that this underlay lacks.
+
+        Of one that is told by a node's name, the first address of that node.
+        """
+        for node in self.testbed.nodes if self.families else ():
+            if text.partition(":")[0] == dual_stack.name_of(node):
+                return self.addresses(node)[0]
         return any_endpoint_address(text) if self.families else endpoint_address(text)
 
     def blacklisted(self, node: Node) -> tuple[str, ...]:
