@@ -158,6 +158,18 @@ def test_teardown_finds_routers_that_a_killed_run_left(bare: Site) -> None:
     assert said(bare, bare.testbed.firewall.name, LEFT) == ""
 
 
+def test_one_name_serves_ipv4_alone_and_ipv6_alone(bare: Site, tmp_path: Path) -> None:
+    """NetBird tells both ends the same signal server and relay; no node keeps their names."""
+    need(bare, "netbird-direct")
+    before = in_the_underlay(bare)
+    words = ["--solutions", "netbird", "--pairs", "full-cone>ipv6-only", "--out", str(tmp_path / "grid")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    (cell,) = GridFiles(tmp_path / "grid").read().values()
+    assert (cell.found, cell.punched) == (Found.RELAY, False), cell
+    assert in_the_underlay(bare) == before
+
+
 def test_a_small_grid(bare: Site, tmp_path: Path) -> None:
     """Direct where a hole can be punched, relayed where none can, with the packets of that.
 
