@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.solutions.meshes import said
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host import dual_stack
 from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Families, written
@@ -105,7 +106,7 @@ def test_names_are_put_into_hosts_and_taken_back_alone(bed: Testbed, tmp_path: F
     hosts.write_text("127.0.0.1 localhost\n192.88.99.26 relay.of.somebody\n")
     hosts.chmod(0o640)
     before = hosts.read_text()
-    given = dual_stack.given(bed, bed.node("worker1"), BOTH).parse([Completed((), 0, "", "")]).steps[0]
+    given = dual_stack.given(bed, bed.node("worker1"), BOTH).parse(said("", "")).steps[0]
     assert isinstance(given, Command)
     names = next(word for word in given.argv if "relay.underlay.vpnmesh.internal" in word)
     assert f"{bed.relay.underlay} relay.underlay.vpnmesh.internal" in names.splitlines()
@@ -148,35 +149,50 @@ def test_servers_are_written_with_all_their_addresses(bed: Testbed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("families", "held", "does"),
+    ("families", "held", "named", "does"),
     [
-        (BOTH, "46", ""),
-        (BOTH, "4", "give"),
-        (IPV6_ALONE, "46", "give"),
-        (IPV4_ALONE, "46", "back"),
-        (IPV4_ALONE, "4", ""),
+        (BOTH, "46", True, False),
+        (BOTH, "46", False, True),
+        (BOTH, "4", True, True),
+        (IPV6_ALONE, "46", True, True),
+        (IPV4_ALONE, "46", True, True),
+        (IPV4_ALONE, "4", True, False),
+        (IPV4_ALONE, "4", False, True),
     ],
 )
-def test_only_what_differs_is_changed(families: Families, held: str, does: str, bed: Testbed) -> None:
-    """A node that has what it should is left alone; going back takes what its file says."""
+def test_only_what_differs_is_changed(
+    families: Families, held: str, bed: Testbed, *, named: bool, does: bool
+) -> None:
+    """A node that has what it should is left alone; one of IPv4 alone gets names, and no address."""
     node = bed.node("worker1")
     six = str(dual_stack.address_of(bed, node.leg))
     there = [f"2: x    inet {node.leg.address} scope global"] if "4" in held else []
     there += [f"2: x    inet6 {six} scope global"] if "6" in held else []
-    plan = dual_stack.given(bed, node, families).parse([Completed((), 0, "\n".join(there), "")])
+    plan = dual_stack.given(bed, node, families).parse(
+        [*said("\n".join(there)), *said(names_of(bed) if named else "")]
+    )
     words = [one.argv for one in plan.steps if isinstance(one, Command)]
-    assert bool(plan) is bool(does)
-    if does == "back":
-        assert words == [dual_stack.go_home().argv]
-    elif does:
+    assert bool(plan) is does
+    if does:
         assert ("alone" in words[0]) is (families == IPV6_ALONE)
-        assert six in words[0]
+        assert (six in words[0]) is (families != IPV4_ALONE)
+        assert names_of(bed) in words[0]
+
+
+def names_of(bed: Testbed) -> str:
+    """The lines of /etc/hosts that nodes get."""
+    there = [node for node in bed.nodes if node.legs]
+    return "\n".join(
+        f"{address} {dual_stack.name_of(node)}"
+        for node in there
+        for address in dual_stack.addresses(bed, node, BOTH)
+    )
 
 
 def test_the_firewall_forwards_and_has_no_gateway(bed: Testbed) -> None:
     """Nodes go through it to the whole prefix; nothing is there to undo where no file is."""
     plan = dual_stack.given(bed, bed.firewall, BOTH).parse(
-        [Completed((), 0, "", "")] * len(bed.firewall.legs)
+        [Completed((), 0, "", "")] * (len(bed.firewall.legs) + 1)
     )
     (command,) = (one for one in plan.steps if isinstance(one, Command))
     assert "forwards" in command.argv

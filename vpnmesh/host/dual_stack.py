@@ -139,20 +139,22 @@ def host(address: Address | str) -> str:
 
 
 def given(testbed: Testbed, node: Node, families: Families) -> Fact[Plan]:
-    """Ensure that the node's legs have addresses of these families; the firewall passes IPv6 on, too."""
-    wanted = [line for leg in node.legs for line in _lines(testbed, leg, families)]
+    """Ensure that the node's legs have addresses of these families, and all names; the firewall passes IPv6 on, too.
+
+    A node of IPv4 alone is as its inventory says but for the names: by these it finds servers that have both.
+    """
+    wanted = [*(line for leg in node.legs for line in _lines(testbed, leg, families)), *_names(testbed)]
     script = ("sh", "-c", _GIVE, "sh", STATE, *_words(testbed, node, families))
-    shown = tuple(Command(("ip", "-o", "address", "show", "dev", leg.interface)) for leg in node.legs)
+    named = Command(("sh", "-c", "sed -n 's/^name - //p' \"$1\" 2> /dev/null; true", "sh", STATE))
+    shown = (*(Command(("ip", "-o", "address", "show", "dev", leg.interface)) for leg in node.legs), named)
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        held = [
-            line for leg, one in zip(node.legs, completed, strict=True) for line in _held(testbed, leg, one)
-        ]
+        *legs, names = completed
+        held = [line for leg, one in zip(node.legs, legs, strict=True) for line in _held(testbed, leg, one)]
+        held += names.stdout.splitlines()
         if held == wanted:
             return Plan()
         diff = unified_diff("underlay", "\n".join(held), "\n".join(wanted))
-        if families == IPV4_ALONE:
-            return Plan((go_home(),), diff)
         return Plan((Command(script),), diff)
 
     return Fact(shown, plan)
@@ -177,16 +179,17 @@ def _words(testbed: Testbed, node: Node, families: Families) -> Iterator[str]:
     forwards = Role.FIREWALL in node.roles
     yield "forwards" if forwards else ""
     yield "" if Family.IPV4 in families else "alone"
-    yield "\n".join(
-        f"{address} {name_of(one)}"
-        for one in testbed.nodes
-        if one.legs
-        for address in addresses(testbed, one, BOTH)
-    )
-    for leg in node.legs:
+    yield "\n".join(_names(testbed))
+    for leg in node.legs if Family.IPV6 in families else ():
         yield from (leg.interface, str(address_of(testbed, leg)))
         yield "" if forwards else f"{_gateway(testbed, leg.vid)} {UNDERLAY}"
         yield str(leg.address)
+
+
+def _names(testbed: Testbed) -> list[str]:
+    """Lines of /etc/hosts: every node's name, with each of its addresses."""
+    there = (node for node in testbed.nodes if node.legs)
+    return [f"{address} {name_of(node)}" for node in there for address in addresses(testbed, node, BOTH)]
 
 
 def _gateway(testbed: Testbed, vid: int) -> IPv6Address:
