@@ -28,6 +28,7 @@ from vpnmesh.solutions import (
     netbird_control,
     solution_named,
     zerotier,
+    zerotier_networks,
 )
 from vpnmesh.solutions.protocol import Mesh, Peer, Stage, Status
 from vpnmesh.study.checks import check_mesh
@@ -219,7 +220,7 @@ def test_clocks_an_hour_apart_do_not_matter(site: Site) -> None:
         mesh = run_stages(site, solution.stages(mesh)[:-1], mesh)
         members = Stage("members", tuple(site.k8s), lambda mesh, node: skewed(mesh, node.name))
         mesh = run_stages(site, [members], mesh)
-        ask = f"zerotier-cli -D{zerotier.HOME} -j info"
+        ask = f"zerotier-cli -D{zerotier_networks.HOME} -j info"
         clocks = {name: json.loads(said(site, name, ask))["clock"] / 1000 for name in site.k8s}
         apart = {name: round((clock_s - time.time()) / 3600) for name, clock_s in clocks.items()}
         assert apart == {**dict.fromkeys(site.k8s, 0), bed.client.name: 1, bed.server.name: -1}

@@ -14,8 +14,10 @@ from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Observation, judge
 from vpnmesh.criteria.verified import read_verification
 from vpnmesh.errors import VpnmeshError
-from vpnmesh.solutions import SOLUTIONS
-from vpnmesh.solutions.control import Access
+from vpnmesh.model import Node
+from vpnmesh.solutions import SOLUTIONS, nebula
+from vpnmesh.solutions.control import Access, SecondMesh
+from vpnmesh.solutions.nebula_authority import Authority, authorities_of
 from vpnmesh.solutions.protocol import Mesh, Refusal, Stage
 from vpnmesh.study.scenarios import BUILT_IN
 from workflows.run import verifying, verifying_access
@@ -23,6 +25,7 @@ from workflows.run.site import Site
 from workflows.run.verifying import Verifier, verifier
 from workflows.run.verifying_access import coarse, granular
 from workflows.run.verifying_members import registration
+from workflows.run.verifying_meshes import isolated
 from workflows.run.verifying_outside import self_hosted
 from workflows.run.verifying_paths import full_mesh, relay_tcp
 
@@ -30,6 +33,8 @@ pytestmark = pytest.mark.live
 VPN = "headscale"
 CAPTIVE_PORTAL = {"controlplane.tailscale.com", "login.tailscale.com"}
 """Whom a client asks whether it is in a hotel, once it had no connection for 2 s (docs/solutions/headscale.md)."""
+Trust = tuple[Authority, tuple[Authority, ...]]
+"""Who signed a node's certificate, and whom it trusts."""
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +132,21 @@ def test_a_relay_over_tcp_is_met(checks: Verifier) -> None:
     observations = relay_tcp(checks)
     assert judge(observations)[0] is Value.MET
     assert "join, and 100% of what passes relay is TCP to or from port 443" in observations[-1].seen
+
+
+def test_two_meshes_at_one_lighthouse(site: Site, checks: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nebula's authorities part members by themselves; where all trust the same one, the same check says unmet."""
+    need(site, "nebula-direct")
+    checks.down()
+    with verifier(site, BUILT_IN, "nebula", print, listening=False) as found:
+        assert value(isolated, found) is Value.MET
+
+        def of_one(mesh: Mesh, node: Node, _second: SecondMesh | None) -> Trust:
+            return authorities_of(mesh, node, None)
+
+        monkeypatch.setattr(nebula, "authorities_of", of_one)
+        monkeypatch.setattr(verifying.wait_for, "__defaults__", (10.0,))
+        assert value(isolated, found) is Value.UNMET
 
 
 def test_the_command_keeps_evidence(lab: object, checks: Verifier, tmp_path: Path) -> None:

@@ -58,12 +58,12 @@ def test_each_kind_proves_itself(pair: str, bare: Site) -> None:
 
 ADDRESSES = (
     "ip -o address show dev {0} scope global; ip route show dev {0}; ip -6 route show dev {0} | grep fd76;"
-    " sysctl -n net.ipv6.conf.{0}.disable_ipv6 net.ipv6.conf.all.forwarding; ls /run/vpnmesh/dual-stack; true"
+    " sysctl -n net.ipv6.conf.{0}.disable_ipv6 net.ipv6.conf.all.forwarding; ls /run/vpnmesh/dual-stack; cat /etc/hosts"
 )
 
 
 def in_the_underlay(site: Site) -> dict[str, str]:
-    """Addresses, routes and settings of every node's first leg, and whether a file of ours is there."""
+    """Addresses, routes and settings of every node's first leg, names, and whether a file of ours is there."""
     return {
         node.name: said(site, node.name, ADDRESSES.format(node.leg.interface)) for node in site.testbed.nodes
     }
@@ -156,6 +156,18 @@ def test_teardown_finds_routers_that_a_killed_run_left(bare: Site) -> None:
     told = [one.told(dry_run=False) for one in sweep(bare, dry_run=False)]
     assert [one for one in told if one.startswith("firewall: NAT routers: removed")]
     assert said(bare, bare.testbed.firewall.name, LEFT) == ""
+
+
+def test_one_name_serves_ipv4_alone_and_ipv6_alone(bare: Site, tmp_path: Path) -> None:
+    """NetBird tells both ends the same signal server and relay; no node keeps their names."""
+    need(bare, "netbird-direct")
+    before = in_the_underlay(bare)
+    words = ["--solutions", "netbird", "--pairs", "full-cone>ipv6-only", "--out", str(tmp_path / "grid")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    (cell,) = GridFiles(tmp_path / "grid").read().values()
+    assert (cell.found, cell.punched) == (Found.RELAY, False), cell
+    assert in_the_underlay(bare) == before
 
 
 def test_a_small_grid(bare: Site, tmp_path: Path) -> None:

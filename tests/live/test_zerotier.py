@@ -12,7 +12,7 @@ from tests.live.test_headscale import until
 from tests.live.vpn import need, said
 from vpnmesh.criteria.catalogue import Value
 from vpnmesh.criteria.observation import Observation, judge
-from vpnmesh.solutions import zerotier
+from vpnmesh.solutions import zerotier_networks as zerotier
 from vpnmesh.study.scenarios import BUILT_IN, scenario_named
 from workflows.run.hosts import run_on
 from workflows.run.provision import provisioned
@@ -20,6 +20,7 @@ from workflows.run.site import Site
 from workflows.run.verifying import Verifier, verifier
 from workflows.run.verifying_access import coarse, granular
 from workflows.run.verifying_members import control_plane_down, registration
+from workflows.run.verifying_meshes import isolated
 from workflows.run.verifying_outside import subnet_router
 from workflows.run.verifying_paths import relay_udp
 
@@ -94,11 +95,11 @@ def checks(site: Site) -> Iterator[Verifier]:
     assert site.take_complaints() == []
 
 
-@pytest.mark.parametrize("check", [registration, coarse, granular, relay_udp, subnet_router])
+@pytest.mark.parametrize("check", [registration, coarse, granular, relay_udp, subnet_router, isolated])
 def test_what_the_controller_is_told_holds(
     checks: Verifier, check: Callable[[Verifier], list[Observation]]
 ) -> None:
-    """A refused identity, rules of a running network, a managed route, and the root as relay: each with its control."""
+    """A refused identity, rules while it runs, a route, the root as relay, two networks: each with its control."""
     observations = check(checks)
     print("\n".join(f"{one.part}: {one}" for one in observations))
     assert judge(observations)[0] is Value.MET

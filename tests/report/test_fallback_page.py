@@ -7,6 +7,8 @@ import pytest
 from tests.study.test_fallback_figures import MARKS, made, sent, stream
 from vpnmesh.criteria.data import load
 from vpnmesh.report.fallback import (
+    NEVER_BACK,
+    SUMMARY,
     attempt_table,
     compose_fallback,
     first_text,
@@ -121,6 +123,19 @@ def test_what_the_machine_may_have_made_is_marked(longest_s: float, own_s: float
     assert marked_text([(Silence(longest_s, came_back=True, first_s=5), own_s)]) == text
     assert marked_text([(Silence(longest_s, came_back=False, first_s=None), own_s)]) == "until undone"
     assert marked_text([(None, own_s)]) == "\N{EN DASH}"
+
+
+def test_what_never_came_back_was_not_silent_until_undone() -> None:
+    """ZeroTier after its lost relay: nothing is left to be undone by then, and the table says so."""
+    never = Silence(195.0, came_back=False, first_s=None)
+    assert marked_text([(never, 0.1)], NEVER_BACK) == "until the end"
+    few = [(never, 0.1), (Silence(4, came_back=True, first_s=5), 0.1)]
+    assert marked_text(few, NEVER_BACK) == "4.00, 1 until the end"
+    attempt = made()
+    assert attempt.seen is not None
+    udp = replace(attempt.seen.udp, undo_silence=never)
+    (row,) = summary([replace(attempt, seen=replace(attempt.seen, udp=udp))])
+    assert row[SUMMARY.index("undone, s")] == "until the end"
 
 
 def test_tables_have_every_attempt_and_repetitions_are_summed() -> None:

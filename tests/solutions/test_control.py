@@ -1,16 +1,18 @@
 """What solutions can be asked while their mesh runs, as plans: rules between members, keys taken back, gateways."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 import yaml
 
 from tests.solutions.meshes import CONTROL, mesh_of, said
+from vpnmesh.errors import UnavailableError
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, Fact, Plan, WriteFile
 from vpnmesh.solutions import SOLUTIONS, zerotier_access
-from vpnmesh.solutions.control import Access, AccessRule, Gateway, Transport, everything_but
+from vpnmesh.solutions.control import Access, AccessRule, Gateway, SecondMesh, Transport, everything_but
 from vpnmesh.solutions.protocol import Mesh, Stage
 
 NAMES = ("k8s-master", "worker1", "worker2")
@@ -205,3 +207,127 @@ def test_wireguard_routes_a_network_to_its_gateway(bed: Testbed) -> None:
     ]
     held = said(f"public-worker2\t{address}/32 192.0.2.0/29\n", "192.0.2.0/29 dev vmwg0 scope link")
     assert not asked(mesh, stage).parse(held)
+
+
+MASTER_IN_BOTH = SecondMesh(("worker2", "k8s-master"), both=("k8s-master",))
+FIRST_ID, SECOND_ID = "0000000004abcdef", "0000000004fedcba"
+
+
+def test_zerotier_lets_members_into_their_own_networks_alone(bed: Testbed) -> None:
+    """Two networks with addresses of their own; who is in one alone is let into no other."""
+    mesh = mesh_of(bed, "zerotier-direct", IDENTITIES)
+    networks, _ = SOLUTIONS["zerotier"].second_mesh(mesh, MASTER_IN_BOTH)
+    fact = asked(mesh, networks)
+    sent = {
+        step.argv[-1].partition("/network/")[2]: json.loads(str(step.stdin))
+        for step in fact.parse(said(*["{}"] * len(fact.commands))).steps
+        if isinstance(step, Command)
+    }
+    assert sent[SECOND_ID]["routes"] == [{"target": "10.213.0.128/25", "via": None}]
+    let_in = {path: body["authorized"] for path, body in sent.items() if "member" in path}
+    assert let_in == {
+        f"{FIRST_ID}/member/0000000001": True,
+        f"{SECOND_ID}/member/0000000001": True,
+        f"{FIRST_ID}/member/0000000002": True,
+        f"{SECOND_ID}/member/0000000002": False,
+        f"{FIRST_ID}/member/0000000003": False,
+        f"{SECOND_ID}/member/0000000003": True,
+    }
+    addresses = {node.name: SOLUTIONS["zerotier"].in_second(mesh, node) for node in bed.k8s}
+    assert addresses["worker2"] == ("ztvpnmesh1", mesh.overlay(bed.node("worker2")).ip + 128)
+    assert sent[f"{SECOND_ID}/member/0000000003"]["ipAssignments"] == [str(addresses["worker2"][1])]
+
+
+@pytest.mark.parametrize(
+    ("member", "second", "joined", "steps"),
+    [
+        ("k8s-master", MASTER_IN_BOTH, [FIRST_ID], [f"join {SECOND_ID}"]),
+        ("worker1", MASTER_IN_BOTH, [FIRST_ID], []),
+        ("worker2", MASTER_IN_BOTH, [FIRST_ID], [f"leave {FIRST_ID}", f"join {SECOND_ID}"]),
+        ("worker2", MASTER_IN_BOTH, [SECOND_ID, "8056c2e21c000001"], []),
+        ("worker2", None, [SECOND_ID], [f"leave {SECOND_ID}", f"join {FIRST_ID}"]),
+        ("k8s-master", None, [FIRST_ID, SECOND_ID], [f"leave {SECOND_ID}"]),
+    ],
+)
+def test_zerotiers_members_join_and_leave(
+    bed: Testbed, member: str, second: SecondMesh | None, joined: list[str], steps: list[str]
+) -> None:
+    """Only what is missing, with the interfaces' names written before; a network of somebody else is none of ours."""
+    mesh = mesh_of(bed, "zerotier-direct", IDENTITIES)
+    stage = SOLUTIONS["zerotier"].second_mesh(mesh, second)[1]
+    listed = json.dumps([{"id": one} for one in joined])
+    plan = stage.plan(mesh, bed.node(member)).parse(said("", listed))
+    done = [one.argv for one in plan.steps if isinstance(one, Command)]
+    assert [f"leave {one[-1]}" if "leave" in one else f"join {one[-1]}" for one in done] == steps
+    written = [str(one.content) for one in plan.steps if isinstance(one, WriteFile)]
+    assert written == ([f"{FIRST_ID}=ztvpnmesh0\n{SECOND_ID}=ztvpnmesh1\n"] if steps else [])
+
+
+def test_a_range_too_small_for_two_networks_is_refused(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "zerotier-direct", IDENTITIES)
+    small = replace(mesh, testbed=replace(bed, overlay=IPv4Network("10.213.0.0/29")))
+    with pytest.raises(UnavailableError, match=r"10\.213\.0\.0/29 has no room for the addresses of a second"):
+        SOLUTIONS["zerotier"].in_second(small, bed.nodes[-1])
+
+
+def test_nebulas_members_trust_their_own_mesh_and_the_lighthouse(bed: Testbed) -> None:
+    """Three authorities: two meshes have none in common, and only the lighthouse is trusted by both."""
+    signers = ("", "second/", "lighthouse/")
+    published = {(name, "console-key"): "key" for name in (*NAMES, CONTROL)}
+    published |= {(CONTROL, f"{one}ca"): f"ca of {one or 'first/'};" for one in signers}
+    published |= {
+        (CONTROL, f"{one}crt/{name}"): f"{one}{name}" for one in signers for name in (*NAMES, CONTROL)
+    }
+    mesh = mesh_of(bed, "nebula-direct", published)
+    *_, last = SOLUTIONS["nebula"].second_mesh(mesh, SecondMesh(("worker2", "k8s-master")))
+
+    def files(stage: Stage, name: str) -> dict[str, str]:
+        plan = stage.plan(mesh, bed.node(name)).parse(said(""))
+        return {
+            one.path.rpartition("/")[2]: str(one.content)
+            for one in plan.steps
+            if isinstance(one, WriteFile) and one.path.endswith("crt")
+        }
+
+    found = {name: files(last, name) for name in last.nodes}
+    assert {name: one["ca.crt"] for name, one in found.items()} == {
+        "k8s-master": "ca of second/;ca of lighthouse/;",
+        "worker1": "ca of first/;ca of lighthouse/;",
+        "worker2": "ca of second/;ca of lighthouse/;",
+        CONTROL: "ca of lighthouse/;ca of first/;ca of second/;",
+    }
+    assert [found[name]["host.crt"] for name in ("worker1", "worker2", CONTROL)] == [
+        "worker1",
+        "second/worker2",
+        f"lighthouse/{CONTROL}",
+    ]
+    (alone,) = SOLUTIONS["nebula"].second_mesh(mesh, None)
+    assert files(alone, "worker2") == {"ca.crt": "ca of first/;", "host.crt": "worker2"}
+
+
+def test_nebulas_second_authority_signs_those_that_move(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "nebula-direct", {(name, "public-key"): f"pub {name}" for name in (*NAMES, CONTROL)})
+    authorities, certificates, _ = SOLUTIONS["nebula"].second_mesh(mesh, SecondMesh(("worker2",)))
+    made = asked(mesh, authorities).parse([*said("", exit_code=1), *said("", exit_code=1)])
+    folders = [one.argv[-1] for one in made.steps if isinstance(one, Command)]
+    assert folders == ["/var/lib/vpnmesh/nebula-ca/second", "/var/lib/vpnmesh/nebula-ca/lighthouse"]
+    fact = asked(mesh, certificates)
+    missing = [*said("1.6.1"), *said("", exit_code=1), *said("1.6.1"), *said("", exit_code=1)]
+    signed = [
+        one.argv for one in fact.parse(missing).steps if isinstance(one, Command) and "sign" in one.argv
+    ]
+    assert [(one[one.index("-ca-crt") + 1], one[one.index("-name") + 1]) for one in signed] == [
+        (f"{folders[0]}/ca.crt", "worker2"),
+        (f"{folders[1]}/ca.crt", CONTROL),
+    ]
+
+
+def test_who_has_one_mesh_alone_says_what_parts_its_members(bed: Testbed) -> None:
+    """Netmaker has networks, which nobody has tried here; its rules are none that a check could use."""
+    meshes = {
+        name: mesh_of(bed, f"{name}-direct", IDENTITIES) for name, one in SOLUTIONS.items() if one.is_vpn
+    }
+    alone = {name for name, mesh in meshes.items() if not SOLUTIONS[name].second_mesh(mesh, None)}
+    assert alone == {"headscale", "netbird", "netmaker", "wireguard"}
+    assert "single one" in SOLUTIONS["headscale"].parted_by
+    assert "one account" in SOLUTIONS["netbird"].parted_by

@@ -1,10 +1,13 @@
 """Members that have IPv6 alone, IPv4 alone or both: how each is reached, and what solutions make of it."""
 
+import subprocess
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 
+from tests.solutions.meshes import said
 from vpnmesh.errors import UnavailableError
 from vpnmesh.host import dual_stack
 from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Families, written
@@ -71,20 +74,57 @@ def test_who_reaches_whom_by_which_family(bed: Testbed) -> None:
     assert right_endpoints(mesh, "k8s-master", peer) == mesh.addresses(other)
 
 
-def test_one_address_for_all_is_refused_where_none_is(bed: Testbed) -> None:
-    """NetBird tells every client the same signal server; Headscale's clients are told by us, each its own."""
+def test_one_name_for_all_where_no_address_is(bed: Testbed) -> None:
+    """NetBird tells every client the same signal server and relay; Headscale's clients are told by us, each its own."""
     alike = mesh_of(bed, "netbird-direct", worker2=IPV6_ALONE)
     control = bed.control_plane
     signal = management_config(alike)["Signal"]
     assert signal == {"Proto": "http", "URI": written(alike.addresses(control)[0], 10000)}
     mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    named = management_config(mixed)
+    assert named["Signal"] == {"Proto": "http", "URI": "hypervisor.underlay.vpnmesh.internal:10000"}
+    assert named["Stuns"] == [{"Proto": "udp", "URI": "stun:relay.underlay.vpnmesh.internal:3478"}]
+    assert solution_named("netbird").unbuildable_reason(mixed) == ""
     with pytest.raises(UnavailableError, match=r"no address of .* worker1 has IPv4, worker2 has IPv6"):
-        management_config(mixed)
-    assert "NetBird tells all clients one address" in solution_named("netbird").unbuildable_reason(mixed)
-    assert solution_named("netbird").unbuildable_reason(alike) == ""
-    assert solution_named("headscale").unbuildable_reason(mixed) == ""
+        mixed.server(control)
     assert mixed.server(control, bed.node("worker1")) == control.underlay
     assert mixed.server(control, bed.node("worker2")) == dual_stack.address_of(bed, control.leg).ip
+
+
+def test_a_server_that_is_told_by_name_is_that_node(bed: Testbed) -> None:
+    """In what a daemon says of its relay; where the underlay is IPv4 alone no node has such a name."""
+    mixed = mesh_of(bed, "netbird-direct", worker1=IPV4_ALONE, worker2=IPV6_ALONE)
+    named = f"{dual_stack.name_of(bed.relay)}:443"
+    assert mixed.endpoint(named) in mixed.addresses(bed.relay)
+    assert mixed.endpoint("stranger.underlay.vpnmesh.internal:443") is None
+    assert Mesh(bed, scenario_named("netbird-direct")).endpoint(named) is None
+
+
+def test_names_are_put_into_hosts_and_taken_back_alone(bed: Testbed, tmp_path: FilePath) -> None:
+    """By the node's own shell, twice, as a killed run leaves it; what else is in the file stays, with its mode."""
+    hosts, state = tmp_path / "hosts", tmp_path / "dual-stack"
+    hosts.write_text("127.0.0.1 localhost\n192.88.99.26 relay.of.somebody\n")
+    hosts.chmod(0o640)
+    before = hosts.read_text()
+    given = dual_stack.given(bed, bed.node("worker1"), BOTH).parse(said("", "")).steps[0]
+    assert isinstance(given, Command)
+    names = next(word for word in given.argv if "relay.underlay.vpnmesh.internal" in word)
+    assert f"{bed.relay.underlay} relay.underlay.vpnmesh.internal" in names.splitlines()
+    assert len(names.splitlines()) == 2 * len([one for one in bed.nodes if one.legs])
+
+    def shell(script: str, *words: str) -> None:
+        script = script.replace("hosts=/etc/hosts", f"hosts={hosts}")
+        subprocess.run(["sh", "-c", script, "sh", str(state), *words], check=True, capture_output=True)
+
+    for _ in range(2):
+        shell(given.argv[2], "", "", names)
+        assert hosts.read_text() == f"{before}{names}\n"
+    back = dual_stack.go_home().argv[2]
+    for _ in range(2):
+        shell(back)
+        assert hosts.read_text() == before
+    assert hosts.stat().st_mode & 0o777 == 0o640
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["hosts"]
 
 
 def test_servers_are_written_with_all_their_addresses(bed: Testbed) -> None:
@@ -109,35 +149,50 @@ def test_servers_are_written_with_all_their_addresses(bed: Testbed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("families", "held", "does"),
+    ("families", "held", "named", "does"),
     [
-        (BOTH, "46", ""),
-        (BOTH, "4", "give"),
-        (IPV6_ALONE, "46", "give"),
-        (IPV4_ALONE, "46", "back"),
-        (IPV4_ALONE, "4", ""),
+        (BOTH, "46", True, False),
+        (BOTH, "46", False, True),
+        (BOTH, "4", True, True),
+        (IPV6_ALONE, "46", True, True),
+        (IPV4_ALONE, "46", True, True),
+        (IPV4_ALONE, "4", True, False),
+        (IPV4_ALONE, "4", False, True),
     ],
 )
-def test_only_what_differs_is_changed(families: Families, held: str, does: str, bed: Testbed) -> None:
-    """A node that has what it should is left alone; going back takes what its file says."""
+def test_only_what_differs_is_changed(
+    families: Families, held: str, bed: Testbed, *, named: bool, does: bool
+) -> None:
+    """A node that has what it should is left alone; one of IPv4 alone gets names, and no address."""
     node = bed.node("worker1")
     six = str(dual_stack.address_of(bed, node.leg))
     there = [f"2: x    inet {node.leg.address} scope global"] if "4" in held else []
     there += [f"2: x    inet6 {six} scope global"] if "6" in held else []
-    plan = dual_stack.given(bed, node, families).parse([Completed((), 0, "\n".join(there), "")])
+    plan = dual_stack.given(bed, node, families).parse(
+        [*said("\n".join(there)), *said(names_of(bed) if named else "")]
+    )
     words = [one.argv for one in plan.steps if isinstance(one, Command)]
-    assert bool(plan) is bool(does)
-    if does == "back":
-        assert words == [dual_stack.go_home().argv]
-    elif does:
+    assert bool(plan) is does
+    if does:
         assert ("alone" in words[0]) is (families == IPV6_ALONE)
-        assert six in words[0]
+        assert (six in words[0]) is (families != IPV4_ALONE)
+        assert names_of(bed) in words[0]
+
+
+def names_of(bed: Testbed) -> str:
+    """The lines of /etc/hosts that nodes get."""
+    there = [node for node in bed.nodes if node.legs]
+    return "\n".join(
+        f"{address} {dual_stack.name_of(node)}"
+        for node in there
+        for address in dual_stack.addresses(bed, node, BOTH)
+    )
 
 
 def test_the_firewall_forwards_and_has_no_gateway(bed: Testbed) -> None:
     """Nodes go through it to the whole prefix; nothing is there to undo where no file is."""
     plan = dual_stack.given(bed, bed.firewall, BOTH).parse(
-        [Completed((), 0, "", "")] * len(bed.firewall.legs)
+        [Completed((), 0, "", "")] * (len(bed.firewall.legs) + 1)
     )
     (command,) = (one for one in plan.steps if isinstance(one, Command))
     assert "forwards" in command.argv

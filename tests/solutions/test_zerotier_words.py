@@ -16,7 +16,7 @@ from vpnmesh.firewall.policy import Protocol
 from vpnmesh.model import Path as Way
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Command, WriteFile
-from vpnmesh.solutions import zerotier
+from vpnmesh.solutions import zerotier, zerotier_networks
 from vpnmesh.solutions.protocol import Mesh, Peer
 
 
@@ -60,9 +60,9 @@ def test_a_member_without_a_path_is_relayed_by_the_root(bed: Testbed, captured: 
     mesh, text = recorded(bed, captured, "zerotier-direct")
     entries = json.loads(text)
     for entry in entries:
-        if entry["address"] == zerotier.address_of(mesh, bed.node("worker2")):
+        if entry["address"] == zerotier_networks.address_of(mesh, bed.node("worker2")):
             entry["paths"] = []
-        if entry["address"] == zerotier.address_of(mesh, bed.node("k8s-master")):
+        if entry["address"] == zerotier_networks.address_of(mesh, bed.node("k8s-master")):
             entry.update(paths=[], versionMajor=-1)
     assert (
         Peer("k8s-master", None, None),
@@ -143,7 +143,7 @@ def test_relay_scenarios_force_the_proxy_on_all_but_the_root(bed: Testbed) -> No
 
 def test_the_network_has_the_tunnels_mtu(bed: Testbed) -> None:
     """1280 instead of ZeroTier's 2800, and a private network of our addresses."""
-    config = zerotier.network_config(mesh_of(bed, "zerotier-direct"))
+    config = zerotier_networks.network_config(mesh_of(bed, "zerotier-direct"))
     assert (
         config["mtu"],
         config["private"],
@@ -249,7 +249,9 @@ def test_where_the_root_always_relays_a_listed_member_is_relayed(bed: Testbed, c
     mesh, text = recorded(bed, captured, "zerotier-direct")
     mesh = replace(mesh, scenario=mesh_of(bed, "zerotier-relay-udp").scenario)
     entries = [
-        one for one in json.loads(text) if one["address"] != zerotier.address_of(mesh, bed.node("worker2"))
+        one
+        for one in json.loads(text)
+        if one["address"] != zerotier_networks.address_of(mesh, bed.node("worker2"))
     ]
     for entry in entries:
         if entry["role"] == "LEAF":

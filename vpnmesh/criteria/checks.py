@@ -31,8 +31,9 @@ CHECKS = (
     Check(
         "isolated-meshes",
         "Several isolated meshes",
-        "the members are parted in two groups on one control plane, one way and then the other",
-        "members of one group reach each other, and all do before",
+        "members are put into two meshes of one control plane, one of them into both where it can be; where there is"
+        " one mesh alone, into two groups of it, one way and then the other",
+        "all reach each other before and after, and members of one mesh do meanwhile",
     ),
     Check(
         "node-lifecycle",

@@ -3,6 +3,8 @@
 Inventories know IPv4 alone. So each leg gets an address of a unique local prefix (RFC 4193) that says the same as its
 IPv4 address: the VLAN's id, and the node's number in it. A node may be left with IPv6 alone: then its IPv4 address and
 routes are in a file on the node, by which the node itself, or whoever cleans up later, sets them back without us.
+For as long, every node has a name in every node's /etc/hosts, with the addresses of both families: what tells all its
+clients one address of a server can tell them that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -37,11 +39,25 @@ IPV6_ALONE: Families = frozenset({Family.IPV6})
 BOTH: Families = IPV4_ALONE | IPV6_ALONE
 Address = IPv4Address | IPv6Address
 
-# functions, then what calls them: a line of the file is a word, an interface, and what was there or is ours
+# functions, then what calls them: a line of the file is a word, an interface, and what was there or is ours; a new
+# /etc/hosts is put in the place of the old one where that can be, for nobody may see half of it
 _BACK_FUNCTION = """
+hosts=/etc/hosts
+put_hosts() {
+  # a file that is mounted there cannot be replaced
+  mv -f "$hosts.vpnmesh" "$hosts" 2> /dev/null || { cat "$hosts.vpnmesh" > "$hosts" && rm -f "$hosts.vpnmesh"; }
+}
+forget_names() {
+  sed -n 's/^name - //p' "$1" > "$1.names"
+  if [ -s "$1.names" ] && grep -qxFf "$1.names" "$hosts"; then
+    cp -p "$hosts" "$hosts.vpnmesh" && { grep -vxFf "$1.names" "$hosts" > "$hosts.vpnmesh"; put_hosts; }
+  fi || failed=1
+  rm -f "$1.names"
+}
 back() {
   [ -s "$1" ] || return 0
   failed=0
+  forget_names "$1"
   while read -r word interface rest; do
     case "$word" in
       ours) ip -6 address delete "$rest" dev "$interface" 2> /dev/null ;;
@@ -62,7 +78,7 @@ _BACK = f'{_BACK_FUNCTION}back "$1"\n'
 _GIVE = (
     _BACK_FUNCTION
     + """
-file="$1" forwards="$2" alone="$3"; shift 3
+file="$1" forwards="$2" alone="$3" names="$4"; shift 4
 back "$file" || exit 1
 mkdir -p "${file%/*}"
 note() { echo "$*" >> "$file"; }
@@ -83,6 +99,8 @@ while [ $# -ge 4 ]; do
   [ -z "$gateway" ] || ip -6 route replace "${gateway#* }" via "${gateway%% *}" dev "$interface" || exit 1
 done
 [ -z "$forwards" ] || kept net/ipv6/conf/all/forwarding 1
+echo "$names" | sed 's/^/name - /' >> "$file"
+cp -p "$hosts" "$hosts.vpnmesh" && echo "$names" >> "$hosts.vpnmesh" && put_hosts
 """
 )
 
@@ -105,31 +123,38 @@ def addresses(testbed: Testbed, node: Node, families: Collection[Family]) -> tup
     return tuple(found)
 
 
-def written(address: Address, port: int) -> str:
-    """Address and port as one text, an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+def name_of(node: Node) -> str:
+    """The node's name, by which others find its addresses of both families for as long as there are two."""
+    return f"{node.name}.underlay.vpnmesh.internal"
+
+
+def written(address: Address | str, port: int) -> str:
+    """Address or name and port as one text, an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
     return f"{host(address)}:{port}"
 
 
-def host(address: Address) -> str:
-    """The address as a URL has it."""
+def host(address: Address | str) -> str:
+    """The address, or the name, as a URL has it."""
     return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
 
 
 def given(testbed: Testbed, node: Node, families: Families) -> Fact[Plan]:
-    """Ensure that the node's legs have addresses of these families; the firewall passes IPv6 on, too."""
-    wanted = [line for leg in node.legs for line in _lines(testbed, leg, families)]
+    """Ensure that the node's legs have addresses of these families, and all names; the firewall passes IPv6 on, too.
+
+    A node of IPv4 alone is as its inventory says but for the names: by these it finds servers that have both.
+    """
+    wanted = [*(line for leg in node.legs for line in _lines(testbed, leg, families)), *_names(testbed)]
     script = ("sh", "-c", _GIVE, "sh", STATE, *_words(testbed, node, families))
-    shown = tuple(Command(("ip", "-o", "address", "show", "dev", leg.interface)) for leg in node.legs)
+    named = Command(("sh", "-c", "sed -n 's/^name - //p' \"$1\" 2> /dev/null; true", "sh", STATE))
+    shown = (*(Command(("ip", "-o", "address", "show", "dev", leg.interface)) for leg in node.legs), named)
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        held = [
-            line for leg, one in zip(node.legs, completed, strict=True) for line in _held(testbed, leg, one)
-        ]
+        *legs, names = completed
+        held = [line for leg, one in zip(node.legs, legs, strict=True) for line in _held(testbed, leg, one)]
+        held += names.stdout.splitlines()
         if held == wanted:
             return Plan()
         diff = unified_diff("underlay", "\n".join(held), "\n".join(wanted))
-        if families == IPV4_ALONE:
-            return Plan((go_home(),), diff)
         return Plan((Command(script),), diff)
 
     return Fact(shown, plan)
@@ -154,10 +179,17 @@ def _words(testbed: Testbed, node: Node, families: Families) -> Iterator[str]:
     forwards = Role.FIREWALL in node.roles
     yield "forwards" if forwards else ""
     yield "" if Family.IPV4 in families else "alone"
-    for leg in node.legs:
+    yield "\n".join(_names(testbed))
+    for leg in node.legs if Family.IPV6 in families else ():
         yield from (leg.interface, str(address_of(testbed, leg)))
         yield "" if forwards else f"{_gateway(testbed, leg.vid)} {UNDERLAY}"
         yield str(leg.address)
+
+
+def _names(testbed: Testbed) -> list[str]:
+    """Lines of /etc/hosts: every node's name, with each of its addresses."""
+    there = (node for node in testbed.nodes if node.legs)
+    return [f"{address} {name_of(node)}" for node in there for address in addresses(testbed, node, BOTH)]
 
 
 def _gateway(testbed: Testbed, vid: int) -> IPv6Address:

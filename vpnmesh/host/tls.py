@@ -17,9 +17,10 @@ mv "$4.new" "$4.crt"
 """
 
 
-def certificate(folder: str, addresses: Sequence[Address], name: str = "") -> Fact[Plan]:
-    """Ensure `tls.crt` and `tls.key` for these addresses in the folder; with a name, for that too, and called so."""
-    names = ",".join([*(f"IP:{address}" for address in addresses), *([f"DNS:{name}"] if name else [])])
+def certificate(folder: str, hosts: Sequence[Address | str], name: str = "") -> Fact[Plan]:
+    """Ensure `tls.crt` and `tls.key` for these addresses and names in the folder; with a name, for that, called so."""
+    named = [f"DNS:{one}" if isinstance(one, str) else f"IP:{one}" for one in hosts]
+    names = ",".join([*named, *([f"DNS:{name}"] if name else [])])
     stem = name or "tls"
     script = Command(("sh", "-ec", _MAKE, "sh", folder, names, str(VALID_DAYS), stem))
     return made(f"{folder}/{stem}.crt", script, "<a new certificate>")

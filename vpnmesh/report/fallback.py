@@ -12,7 +12,7 @@ from vpnmesh.report.formatting import span
 from vpnmesh.report.judgement.requirements import FAST_FALLBACK
 from vpnmesh.report.page import Block, FigureBlock, Items, Page, Paragraph, Section, table_block
 from vpnmesh.stats.intervals import CONFIDENCE, fewest_for_interval, median_interval
-from vpnmesh.study.fallback import BREAK_S, EVENTS, FLOWS_S, Event, Seen, Silence
+from vpnmesh.study.fallback import BACK_S, BREAK_S, EVENTS, FLOWS_S, Event, Seen, Silence
 from vpnmesh.study.fallback_record import Attempt, Outcome, newest
 from vpnmesh.tools.streams import TCP_BYTES, TCP_PER_S, UDP_PER_S
 
@@ -50,6 +50,8 @@ TCP = ("TCP silent, s", "TCP first, s", "TCP undone, s", "connections")
 SUMMARY = (*NAMES, *UDP, *TCP)
 """The columns of the table that people read."""
 NOT_BACK = "until undone"
+NEVER_BACK = "until the end"
+"""Of a silence after undoing that had no end for as long as it was waited for."""
 NOISE_S = 0.25
 """Silences that are not longer than this are no outage: a busy machine makes them by itself."""
 OWN = " *"
@@ -155,37 +157,37 @@ def _summed(cell: Cell) -> tuple[str, ...]:
         *(cell.solution, cell.event, count),
         marked_text([(one.udp.silence, own_s(one)) for one in seen]),
         first_text([(one.udp.silence, own_s(one)) for one in seen]),
-        marked_text([(one.udp.undo_silence, own_s(one)) for one in seen]),
+        marked_text([(one.udp.undo_silence, own_s(one)) for one in seen], NEVER_BACK),
         f"{ints(lambda one: one.udp.lost)} of {ints(lambda one: one.udp.sent)}",
         ints(lambda one: one.udp.reordered),
         ints(lambda one: one.udp.duplicates),
         marked_text([(one.tcp.silence, own_s(one)) for one in seen]),
         first_text([(one.tcp.silence, own_s(one)) for one in seen]),
-        marked_text([(one.tcp.undo_silence, own_s(one)) for one in seen]),
+        marked_text([(one.tcp.undo_silence, own_s(one)) for one in seen], NEVER_BACK),
         ints(lambda one: one.tcp.connections),
     )
 
 
-def silence_text(found: Sequence[Silence | None]) -> str:
+def silence_text(found: Sequence[Silence | None], endless: str = NOT_BACK) -> str:
     """The longest silences of some repetitions: the one, the median and the extremes, or from six on its interval.
 
-    How many had no end is said beside it. In the interval these count as longer than all that had one.
+    How many had no end is said beside it, by `endless`. In the interval these count as longer than all that had one.
     """
     silences = [one for one in found if one is not None]
     ended = [one.longest_s for one in silences if one.came_back]
     without = len(silences) - len(ended)
     interval = median_interval([one.longest_s if one.came_back else math.inf for one in silences])
     if interval is not None and ended:
-        text = f"{_told_s(interval.estimate)} [{_told_s(interval.low)} to {_told_s(interval.high)}]"
+        estimate, low, high = (
+            f"{one:.2f}" if math.isfinite(one) else endless
+            for one in (interval.estimate, interval.low, interval.high)
+        )
+        text = f"{estimate} [{low} to {high}]"
     else:
         text = spread(ended)
     if without:
-        return f"{text}, {without} {NOT_BACK}" if ended else NOT_BACK
+        return f"{text}, {without} {endless}" if ended else endless
     return text
-
-
-def _told_s(seconds: float) -> str:
-    return f"{seconds:.2f}" if math.isfinite(seconds) else NOT_BACK
 
 
 def without_interval(attempts: Sequence[Attempt]) -> str:
@@ -206,10 +208,10 @@ def own_s(seen: Seen) -> float:
     return max(seen.quiet_s, seen.pause_s)
 
 
-def marked_text(found: Sequence[tuple[Silence | None, float]]) -> str:
+def marked_text(found: Sequence[tuple[Silence | None, float]], endless: str = NOT_BACK) -> str:
     """As `silence_text`, with `OWN` behind it where none is longer than the machine's own, which comes with each."""
     silences = [(one, own_s) for one, own_s in found if one is not None]
-    text = silence_text([one for one, _ in silences])
+    text = silence_text([one for one, _ in silences], endless)
     own = all(one.came_back and one.longest_s <= own_s + NOISE_S / 2 for one, own_s in silences)
     return text + OWN if silences and own else text
 
@@ -277,9 +279,11 @@ def _first(frame: pl.DataFrame, few: str, why: Sequence[str]) -> tuple[Block, ..
 _READING = (
     "Silent is the longest time without a record, from the last one before the event until the event is undone;"
     f" {NOT_BACK}: nothing came any more by then. First after: when the record came that ended it, counted from the"
-    " event. Undone: the longest silence from when undoing began. Late are datagrams that came after a later one. Of"
-    f" two to {fewest_for_interval() - 1} repetitions: the median (shortest to longest); of more: the median [its 95 %"
-    " interval by the sign test: no distribution is assumed, and what had no end counts as the longest]. First after"
+    " event. Undone: the longest silence from when undoing began;"
+    f" {NEVER_BACK}: nothing came in the {BACK_S:g} s and more for which it was waited. Late are datagrams that came"
+    f" after a later one. Of two to {fewest_for_interval() - 1} repetitions: the median (shortest to longest); of"
+    " more: the median [its 95 % interval by the sign test: no distribution is assumed, and what had no end counts as"
+    " the longest]. First after"
     " has no interval: it is told only where a silence had an end. A star marks silences that are no longer than the"
     " machine's own, before the event (quiet_s in fallback.csv) or while the sender was kept from sending"
     f" (pause_s): they say nothing of the VPN. Both streams count as flowing again after {FLOWS_S:g} s without a break"

@@ -1,4 +1,4 @@
-"""What can be asked of a solution while its mesh runs: refusing a key, rules between members, a way to a network.
+"""What can be asked of a solution while its mesh runs: refusing a key, rules, a second mesh, a way to a network.
 
 Each answer is a tuple of stages, as joining is; an empty one says that the solution has nothing of the kind, and its
 `lacks` says why. The live checks of the criteria (docs/criteria.md) use them.
@@ -43,6 +43,14 @@ class Gateway:
     member: str
     network: IPv4Network
     interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecondMesh:
+    """Members of a second mesh on the same control plane; those of them in `both` stay in the first one, too."""
+
+    members: tuple[str, ...]
+    both: tuple[str, ...] = ()
 
 
 def everything_but(members: Iterable[str], *forbidden: tuple[str, str]) -> tuple[AccessRule, ...]:

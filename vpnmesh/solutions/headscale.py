@@ -86,6 +86,7 @@ class Headscale(Solution):
     colour, marker = "#3b7dd8", "s"
     options = MappingProxyType({"access": ("coarse", "granular"), "relay": ("derp", "peer")})
     fallback_s = 60.0
+    parted_by = "by rules of its tailnet, of which Headscale has a single one (docs/about/faq.md of 0.29.2)"
     # tailscaled's own service is at 100.100.100.100 (net/tsaddr/tsaddr.go)
     own_ranges = (IPv4Network(control.RANGE), IPv4Network("100.100.100.100/32"))
 

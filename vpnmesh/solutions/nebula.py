@@ -8,9 +8,7 @@ own debug console (an sshd on loopback), `list-hostmap -json`. What changed betw
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +22,8 @@ from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, listens, made, running, stop
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
-from vpnmesh.solutions.control import Access
+from vpnmesh.solutions.control import Access, SecondMesh
+from vpnmesh.solutions.nebula_authority import AUTHORITY, FIRST, authorities_of, authority_stages
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Binary, Mesh, MeshRole, Peer, Solution, Stage, Status
 from vpnmesh.solutions.stack import Stack
 from vpnmesh.solutions.ways import Listener, Ways
@@ -37,13 +36,8 @@ DIRECTORY = f"{STATE_DIRECTORY}/nebula"
 CONFIG = f"{DIRECTORY}/config"
 MAIN = f"{CONFIG}/10-main.yml"
 BLACKLIST = f"{CONFIG}/20-blacklist.yml"
-AUTHORITY = f"{STATE_DIRECTORY}/nebula-ca"
 
 # constant scripts: the folder is the argument
-_MAKE_CA = """
-umask 077; mkdir -p "$1"; cd "$1" && rm -f ca.crt ca.key
-nebula-cert ca -name vpnmesh -duration 8760h -out-crt ca.crt -out-key ca.key
-"""
 _MAKE_KEYS = """
 umask 077; mkdir -p "$1/config"; cd "$1" && rm -f host.key host.pub console console.pub console_host*
 nebula-cert keygen -out-key host.key -out-pub host.pub
@@ -51,26 +45,6 @@ ssh-keygen -q -t ed25519 -N '' -f console; ssh-keygen -q -t ed25519 -N '' -f con
 printf '[127.0.0.1]:%s ' "$2" > console_known_hosts; cat console_host.pub >> console_known_hosts
 """
 _HANG_UP = 'kill -HUP "$(cat "$1")" 2>/dev/null; true'
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How the programs are talked to from a version on: the option that gives a certificate its address."""
-
-    since: tuple[int, ...]
-    address_option: str
-
-
-DIALECTS = (Dialect((1, 10), "-networks"), Dialect((0,), "-ip"))
-"""Newest first."""
-_VERSION = re.compile(r"\d+(?:\.\d+)+")
-
-
-def dialect_of(version: str) -> Dialect:
-    """The dialect of programs that say this of themselves; the oldest where they say none, which all still know."""
-    found = _VERSION.search(version)
-    numbers = tuple(int(part) for part in found.group().split(".")) if found else DIALECTS[-1].since
-    return next(one for one in DIALECTS if numbers >= one.since)
 
 
 class Nebula(Solution):
@@ -87,6 +61,10 @@ class Nebula(Solution):
     interfaces = (INTERFACE,)
     foreign = Foreign("Nebula", ("nebula",), stop="systemctl disable --now nebula")
     colour, marker = "#c8453b", "X"
+    parted_by = (
+        "by two authorities, and a third for the lighthouse, which serves both: members trust their own and the"
+        " lighthouse's alone. A process has one certificate, so that no member is in both"
+    )
     lacks = MappingProxyType(
         {
             "unattended-registration": "a member is admitted by a certificate that the authority signs, not by a key"
@@ -110,13 +88,15 @@ class Nebula(Solution):
         members = tuple(node.name for node in mesh.members)
         infrastructure = tuple(name for name in everyone if name not in members)
         return (
-            Stage("authority", authority, lambda _mesh, _node: _authority(), lambda _mesh, _node: _read_ca()),
+            Stage(
+                "authority", authority, lambda _mesh, _node: FIRST.there(), lambda _mesh, _node: FIRST.read()
+            ),
             Stage("keys", everyone, lambda _mesh, _node: _keys(), lambda _mesh, _node: _read_keys()),
             Stage(
                 "certificates",
                 authority,
-                lambda mesh, _node: _signed(mesh),
-                lambda mesh, _node: _read_certs(mesh),
+                lambda mesh, _node: FIRST.signed(mesh, participants(mesh)),
+                lambda mesh, _node: FIRST.read_signed(participants(mesh)),
             ),
             Stage("blacklist", everyone, self.blacklist),
             Stage("lighthouse", infrastructure, _running),
@@ -158,6 +138,12 @@ class Nebula(Solution):
         """Each member's own rules for what comes in, by the names in certificates; a SIGHUP has them read again."""
         members = tuple(node.name for node in mesh.members)
         return (Stage("access", members, lambda mesh, node: _ruled(mesh, node, access)),)
+
+    def second_mesh(self, mesh: Mesh, second: SecondMesh | None, /) -> tuple[Stage, ...]:
+        """Authorities of their own for the second mesh and for the lighthouse; who trusts whom is who meets whom."""
+        everyone = tuple(node.name for node in participants(mesh))
+        last = Stage("two meshes", everyone, lambda mesh, node: _running(mesh, node, second))
+        return (*authority_stages(mesh, participants(mesh), second), last)
 
     def data_port(self, _mesh: Mesh, /) -> int:
         """`listen.port` of every participant."""
@@ -319,20 +305,9 @@ def _console(*words: str) -> tuple[str, ...]:
     )
 
 
-def _authority() -> Fact[Plan]:
-    script = Command(("sh", "-ec", _MAKE_CA, "sh", AUTHORITY))
-    return made(f"{AUTHORITY}/ca.crt", script, "<a new certificate authority>")
-
-
 def _keys() -> Fact[Plan]:
     script = Command(("sh", "-ec", _MAKE_KEYS, "sh", DIRECTORY, str(CONSOLE_PORT)))
     return made(f"{DIRECTORY}/console_known_hosts", script, "<new keys of host and console>")
-
-
-def _read_ca() -> Fact[dict[str, Text]]:
-    return Fact(
-        (Command(("cat", f"{AUTHORITY}/ca.crt")),), lambda completed: {"ca": f"{content(completed[0])}\n"}
-    )
 
 
 def _read_keys() -> Fact[dict[str, Text]]:
@@ -340,61 +315,14 @@ def _read_keys() -> Fact[dict[str, Text]]:
     return Fact(questions, lambda c: {"public-key": f"{content(c[0])}\n", "console-key": content(c[1])})
 
 
-def _signed(mesh: Mesh) -> Fact[Plan]:
-    """Ensure a certificate for every participant's present public key."""
-    nodes = participants(mesh)
-    version = Command(("nebula-cert", "-version"))
-    questions = tuple(
-        Command(("sh", "-c", 'cat "$1.pub" && test -s "$1.crt"', "sh", f"{AUTHORITY}/{node.name}"), ok=(0, 1))
-        for node in nodes
-    )
-
-    def plan(completed: Sequence[Completed]) -> Plan:
-        steps: list[Command | WriteFile] = []
-        dialect = dialect_of(completed[0].stdout)
-        for node, one in zip(nodes, completed[1:], strict=True):
-            if one.exit_code or one.stdout != mesh.published_by(node.name, "public-key"):
-                steps += _sign(mesh, node, dialect)
-        names = "\n".join(node.name for node in nodes)
-        return Plan(tuple(steps), unified_diff("certificates", "", names) if steps else "")
-
-    return Fact((version, *questions), plan)
-
-
-def _sign(mesh: Mesh, node: Node, dialect: Dialect) -> list[Command | WriteFile]:
-    base = f"{AUTHORITY}/{node.name}"
-    sign = ("nebula-cert", "sign", "-ca-crt", f"{AUTHORITY}/ca.crt", "-ca-key", f"{AUTHORITY}/ca.key")
-    what = (
-        "-in-pub",
-        f"{base}.pub",
-        "-name",
-        node.name,
-        dialect.address_option,
-        str(mesh.overlay(node)),
-        "-out-crt",
-        f"{base}.crt",
-    )
-    return [
-        Command(("rm", "-f", f"{base}.crt")),
-        WriteFile(f"{base}.pub", mesh.published_by(node.name, "public-key")),
-        Command((*sign, *what)),
-    ]
-
-
-def _read_certs(mesh: Mesh) -> Fact[dict[str, Text]]:
-    names = [node.name for node in participants(mesh)]
-    questions = tuple(Command(("cat", f"{AUTHORITY}/{name}.crt")) for name in names)
-    return Fact(
-        questions,
-        lambda found: {f"crt/{name}": f"{content(one)}\n" for name, one in zip(names, found, strict=True)},
-    )
-
-
-def _running(mesh: Mesh, node: Node) -> Fact[Plan]:
+def _running(mesh: Mesh, node: Node, second: SecondMesh | None = None) -> Fact[Plan]:
     authority = mesh.testbed.control_plane.name
+    own, trusted = authorities_of(mesh, node, second)
     files = (
-        WriteFile(f"{DIRECTORY}/ca.crt", mesh.published_by(authority, "ca")),
-        WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, f"crt/{node.name}")),
+        WriteFile(
+            f"{DIRECTORY}/ca.crt", "".join(str(mesh.published_by(authority, one.ca)) for one in trusted)
+        ),
+        WriteFile(f"{DIRECTORY}/host.crt", mesh.published_by(authority, own.certificate(node))),
         WriteFile(MAIN, yaml.safe_dump(config(mesh, node), sort_keys=False)),
     )
     # the console is the last that it opens

@@ -10,7 +10,6 @@ commands and status of NetBird 0.77.1.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from vpnmesh.errors import UnavailableError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers
 from vpnmesh.host.dual_stack import written
@@ -87,23 +86,19 @@ class NetBird(Solution):
     # candidates that come before an end's ICE agent is there are dropped, and offered again only after 20 to 30 s
     ready_s = 240.0
     fallback_s = 90.0
+    parted_by = (
+        "by policies between groups of its one account: management with users of its own takes no second one"
+        " (management/cmd/management.go of 0.77.1)"
+    )
     lacks = MappingProxyType(
         {"subnet-routers": "clients join here with routes of the server disabled (--disable-client-routes)"}
     )
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
-        """A transport is of NetBird's own relay: beside coturn it would say something that is not so.
-
-        Management hands every client one URI of the signal server and one list of relays (management.json).
-        """
+        """A transport is of NetBird's own relay: beside coturn it would say something that is not so."""
         if server.by_turn(mesh) and "transport" in mesh.scenario.options:
             name = mesh.scenario.name
             return f"{name}: transport is of NetBird's own relay; write relay: own, or leave transport out"
-        try:
-            for node in (mesh.testbed.control_plane, mesh.testbed.relay):
-                mesh.server(node)
-        except UnavailableError as error:
-            return f"NetBird tells all clients one address of its signal server and of its relay: {error}"
         return ""
 
     def stack(self, scenario: Scenario, /) -> Stack:
@@ -342,7 +337,7 @@ def _read_self() -> Fact[dict[str, Text]]:
 
 def _join_steps(mesh: Mesh, node: Node) -> tuple[Command | WriteFile, ...]:
     control = mesh.testbed.control_plane
-    url = f"http://{written(mesh.server(control), server.MANAGEMENT_PORT)}"
+    url = f"http://{written(mesh.known_as(control), server.MANAGEMENT_PORT)}"
     key = f"{CLIENT}/setup-key"
     listed = ",".join(mesh.blacklisted(node)) or "none"
     up = _netbird(

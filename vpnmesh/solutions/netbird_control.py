@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from vpnmesh.host import tls
-from vpnmesh.host.dual_stack import written
+from vpnmesh.host.dual_stack import name_of, written
 from vpnmesh.host.pods import PORT as VXLAN_PORT
 from vpnmesh.host.rest import Json, RestApi, answer, asked, field_of, pretty, records
 from vpnmesh.host.service import Service, content, listens, made, running, until
@@ -61,7 +61,7 @@ def management_config(mesh: Mesh) -> Json:
     """Management's configuration; it names one kind of relay, so that the other cannot carry anything."""
     bed = mesh.testbed
     # all clients are told the same
-    control, relay = mesh.server(bed.control_plane), mesh.server(bed.relay)
+    control, relay = mesh.known_as(bed.control_plane), mesh.known_as(bed.relay)
     config: Json = {
         "Stuns": [{"Proto": "udp", "URI": f"stun:{written(relay, STUN_PORT)}"}],
         "Signal": {"Proto": "http", "URI": written(control, SIGNAL_PORT)},
@@ -189,7 +189,7 @@ def relay_secrets(mesh: Mesh, node: Node) -> Fact[Plan]:
     secret = made(
         f"{RELAY}/secret", Command(("sh", "-ec", _MAKE_RANDOM, "sh", f"{RELAY}/secret")), "<a new secret>"
     )
-    certificate = tls.certificate(RELAY, mesh.addresses(node))
+    certificate = tls.certificate(RELAY, (*mesh.addresses(node), *([name_of(node)] if mesh.families else [])))
     return Fact(
         (*secret.commands, *certificate.commands),
         lambda completed: secret.parse(completed[:1]) + certificate.parse(completed[1:]),
@@ -213,7 +213,7 @@ def relay(mesh: Mesh, node: Node) -> Fact[Plan]:
         *("netbird-relay", "--listen-address", f":{RELAY_PORT}", "--log-file", "console"),
         *(
             "--exposed-address",
-            f"rels://{written(mesh.server(node), RELAY_PORT)}",
+            f"rels://{written(mesh.known_as(node), RELAY_PORT)}",
             "--enable-stun",
             "--stun-ports",
             str(STUN_PORT),

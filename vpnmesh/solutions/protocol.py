@@ -23,7 +23,7 @@ from vpnmesh.host.pods import CALICO_INTERFACES, UNTUNED
 from vpnmesh.host.tuning import Tuning
 from vpnmesh.model import DataPlane, Node, Path, Scenario, Testbed
 from vpnmesh.plan import Fact, Plan, Text, both
-from vpnmesh.solutions.control import Access, Gateway
+from vpnmesh.solutions.control import Access, Gateway, SecondMesh
 from vpnmesh.solutions.stack import Stack
 from vpnmesh.solutions.ways import Listener, Ways
 
@@ -103,8 +103,21 @@ class Mesh:
         )
         raise UnavailableError(f"no address of {node.name} is in reach of all who need it: {odd}")
 
+    def known_as(self, node: Node) -> Address | str:
+        """By what all members find a server: the address that all reach, or its name where there is none."""
+        try:
+            return self.server(node)
+        except UnavailableError:
+            return dual_stack.name_of(node)
+
     def endpoint(self, text: str) -> Address | None:
-        """Which address an endpoint of a peer is; None where it is none, or of a family that this underlay lacks."""
+        """Which address an endpoint of a peer is; None where it is none, or of a family that this underlay lacks.
+
+        Of one that is told by a node's name, the first address of that node.
+        """
+        for node in self.testbed.nodes if self.families else ():
+            if text.partition(":")[0] == dual_stack.name_of(node):
+                return self.addresses(node)[0]
         return any_endpoint_address(text) if self.families else endpoint_address(text)
 
     def blacklisted(self, node: Node) -> tuple[str, ...]:
@@ -247,6 +260,10 @@ class Solution(ABC):
     """Addresses that only its meshes have, beside the testbed's overlay: a packet to one is for nobody outside."""
     lacks: Mapping[str, str] = NOTHING_LACKS
     """What it has nothing of that a live check needs, by the check, and why (docs/criteria.md)."""
+    member_of_two: bool = False
+    """Whether one member can be in two meshes of its control plane at once."""
+    parted_by: str = "by rules between groups of one mesh; meshes of their own, if it has any, were not tried"
+    """How the live check of isolated meshes parts members, as it is told beside what was seen."""
     statements: str = ""
     """What is known of it for the criteria of Table 1, as the text of a YAML file (docs/criteria.md); "" where the
     file ships with the project, or where nobody has judged it."""
@@ -306,6 +323,17 @@ class Solution(ABC):
     def access(self, _mesh: Mesh, _access: Access | None, /) -> tuple[Stage, ...]:
         """How a running mesh is told who may send what to whom; None puts the scenario's own rules back."""
         return ()
+
+    def second_mesh(self, _mesh: Mesh, _second: SecondMesh | None, /) -> tuple[Stage, ...]:
+        """How members are put into a second mesh of the same control plane; None has all in the first one again.
+
+        Nothing where groups of members are told apart by rules alone.
+        """
+        return ()
+
+    def in_second(self, mesh: Mesh, node: Node, /) -> tuple[str, IPv4Address]:
+        """A member's interface and address in the second mesh; those that it has where both meshes share them."""
+        return self.interfaces[0], mesh.overlay(node).ip
 
     def gateway(self, _mesh: Mesh, _gateway: Gateway, /) -> tuple[Stage, ...]:
         """How a member of a running mesh is made the way to a network behind it."""

@@ -14,7 +14,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
 from vpnmesh.errors import NO_JSON, CheckError
@@ -22,14 +22,14 @@ from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host.dual_stack import Address
 from vpnmesh.host.files import printed, read
 from vpnmesh.host.foreign import Foreign
-from vpnmesh.host.rest import RestApi, held, records
+from vpnmesh.host.rest import held, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, content, made, removed, running, until
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, unified_diff
 from vpnmesh.solutions import zerotier_access
-from vpnmesh.solutions.control import Access, Gateway
+from vpnmesh.solutions import zerotier_networks as networks
+from vpnmesh.solutions.control import Access, Gateway, SecondMesh
 from vpnmesh.solutions.protocol import (
-    STATE_DIRECTORY,
     Binary,
     Mesh,
     MeshRole,
@@ -42,13 +42,11 @@ from vpnmesh.solutions.protocol import (
 )
 from vpnmesh.solutions.stack import Stack
 from vpnmesh.solutions.ways import Listener
+from vpnmesh.solutions.zerotier_networks import API, DEVICES, FIRST, HOME, PORT, address_of, network_id
 
-INTERFACE = "ztvpnmesh0"
+INTERFACE = FIRST.interface
 SERVICE = "zerotier-one"
-PORT = 9993
 RELAY_PORT = 443
-HOME = f"{STATE_DIRECTORY}/zerotier"
-NETWORK_SUFFIX = "abcdef"
 
 NOT_GLOBAL = tuple(
     IPv4Network(text)
@@ -103,7 +101,6 @@ done
 _TUNNELLED = 'zerotier-cli "-D$1" -j info | grep -q "tcpFallbackActive.*true"'
 ALONE_S = 180.0
 """Seconds that a fresh member which nothing forces may take to connect to the TCP relay; its own rule wants 60."""
-API = RestApi(f"http://127.0.0.1:{PORT}", f"{HOME}/header")
 
 
 class ZeroTier(Solution):
@@ -127,6 +124,8 @@ class ZeroTier(Solution):
     fallback_s = 420.0
     """The authors waited 3-4 minutes for it (section 3.2.4)."""
     late_relay_s = ALONE_S
+    member_of_two = True
+    parted_by = "by two networks of one controller, each with its own members, interface and addresses"
 
     def unbuildable_reason(self, mesh: Mesh, /) -> str:
         """A relayed mesh on addresses that ZeroTier holds for private would never carry a packet."""
@@ -174,8 +173,8 @@ class ZeroTier(Solution):
                 lambda mesh, _node: running(_daemon(mesh), mesh.scenario),
             ),
             Stage("token", control, lambda _mesh, _node: _header()),
-            Stage("network", control, lambda mesh, _node: _network(mesh)),
-            Stage("authorised", control, lambda mesh, _node: _authorised(mesh)),
+            Stage("network", control, lambda mesh, _node: networks.network(mesh)),
+            Stage("authorised", control, lambda mesh, _node: networks.authorised(mesh)),
             Stage("membership", members, lambda mesh, _node: _membership(mesh)),
             Stage("members", members, lambda mesh, _node: _admitted(mesh)),
         )
@@ -184,7 +183,7 @@ class ZeroTier(Solution):
         """A member's identity is its key: the controller takes back that it is authorised."""
 
         def taken(mesh: Mesh, _node: Node) -> Fact[Plan]:
-            return held(API, _member_path(mesh, mesh.testbed.node(member)), {"authorized": False})
+            return held(API, networks.member_path(mesh, mesh.testbed.node(member)), {"authorized": False})
 
         return Refusal(
             "identity", (Stage("authorisation taken back", (mesh.testbed.control_plane.name,), taken),)
@@ -198,7 +197,7 @@ class ZeroTier(Solution):
             wanted = (
                 zerotier_access.EVERYTHING if access is None else zerotier_access.rules(access, addresses)
             )
-            return held(API, _network_path(mesh), {"rules": list(wanted)})
+            return held(API, FIRST.path(mesh), {"rules": list(wanted)})
 
         return (Stage("access", (mesh.testbed.control_plane.name,), told),)
 
@@ -208,9 +207,17 @@ class ZeroTier(Solution):
         def routed(mesh: Mesh, _node: Node) -> Fact[Plan]:
             via = str(mesh.overlay(mesh.testbed.node(gateway.member)).ip)
             route = {"target": str(gateway.network), "via": via}
-            return held(API, _network_path(mesh), {"routes": [*_routes(mesh), route]})
+            return held(API, FIRST.path(mesh), {"routes": [*networks.routes(mesh), route]})
 
         return (Stage("route", (mesh.testbed.control_plane.name,), routed),)
+
+    def second_mesh(self, mesh: Mesh, second: SecondMesh | None, /) -> tuple[Stage, ...]:
+        """A second network of the same controller."""
+        return networks.second_mesh(mesh, second)
+
+    def in_second(self, mesh: Mesh, node: Node, /) -> tuple[str, IPv4Address]:
+        """Each network has an interface and addresses of its own."""
+        return networks.in_second(mesh, node)
 
     def leave(self, _mesh: Mesh, _node: Node, /) -> Fact[Plan]:
         """Stop daemon and proxy, remove identity, network and root."""
@@ -278,33 +285,6 @@ def over_tcp(scenario: Scenario) -> bool:
 def forced(mesh: Mesh) -> bool:
     """Whether everything goes through the TCP relay from the start."""
     return over_tcp(mesh.scenario) and mesh.scenario.options.get("relay") != "unforced"
-
-
-def network_config(mesh: Mesh) -> dict[str, object]:
-    """The network at the controller: private, MTU 1280 instead of 2800, addresses that we choose."""
-    return {
-        "name": "vpnmesh",
-        "private": True,
-        "mtu": mesh.tunnel_mtu,
-        "enableBroadcast": True,
-        "v4AssignMode": {"zt": False},
-        "v6AssignMode": {"zt": False, "6plane": False, "rfc4193": False},
-        "routes": _routes(mesh),
-    }
-
-
-def _routes(mesh: Mesh) -> list[dict[str, object]]:
-    return [{"target": str(mesh.testbed.overlay), "via": None}]
-
-
-def network_id(mesh: Mesh) -> str:
-    """A network's id begins with its controller's address."""
-    return f"{address_of(mesh, mesh.testbed.control_plane)}{NETWORK_SUFFIX}"
-
-
-def address_of(mesh: Mesh, node: Node) -> str:
-    """A node's ZeroTier address, ten hexadecimal digits: the first field of its identity."""
-    return str(mesh.published_by(node.name, "identity")).split(":", 1)[0]
 
 
 def planet(moon: bytes) -> bytes:
@@ -413,7 +393,7 @@ def _daemon(mesh: Mesh, *files: WriteFile) -> Service:
 def member(mesh: Mesh) -> Service:
     """A member's daemon, in our network from its start."""
     # the device map names the network's interface
-    service = _daemon(mesh, WriteFile(f"{HOME}/devicemap", f"{network_id(mesh)}={INTERFACE}\n"))
+    service = _daemon(mesh, WriteFile(DEVICES, f"{network_id(mesh)}={INTERFACE}\n"))
     if over_tcp(mesh.scenario) and not forced(mesh):
         # until then there is no way to anybody, and what it takes belongs to the seconds of joining
         return replace(service, ready=until("sh", "-c", _TUNNELLED, "sh", HOME, deadline_s=ALONE_S))
@@ -432,32 +412,6 @@ def _admitted(mesh: Mesh) -> Fact[Plan]:
     return running(member(mesh), mesh.scenario).map(
         lambda plan: Plan((*plan.steps, ask), plan.diff) if plan else plan
     )
-
-
-def _network_path(mesh: Mesh) -> str:
-    return f"/controller/network/{network_id(mesh)}"
-
-
-def _member_path(mesh: Mesh, node: Node) -> str:
-    return f"{_network_path(mesh)}/member/{address_of(mesh, node)}"
-
-
-def _network(mesh: Mesh) -> Fact[Plan]:
-    return held(API, _network_path(mesh), network_config(mesh))
-
-
-def _authorised(mesh: Mesh) -> Fact[Plan]:
-    """Ensure that every member is let in, with the address we choose, before it asks."""
-    facts = []
-    for node in mesh.members:
-        path = _member_path(mesh, node)
-        wanted = {"authorized": True, "noAutoAssignIps": True, "ipAssignments": [str(mesh.overlay(node).ip)]}
-        facts.append(held(API, path, wanted))
-
-    def parse(completed: Sequence[Completed]) -> Plan:
-        return sum((fact.parse((one,)) for fact, one in zip(facts, completed, strict=True)), start=Plan())
-
-    return Fact(tuple(command for fact in facts for command in fact.commands), parse)
 
 
 SOLUTION = ZeroTier()

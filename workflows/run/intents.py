@@ -79,6 +79,7 @@ def _nat_kinds(site: Site, *, ipv6: bool) -> Iterator[Change]:
         yield Change(ChangeKind.PROCESSES, node.name, "for seconds, a program that probes the NAT")
     for name in site.all_nodes if ipv6 else ():
         yield Change(ChangeKind.INTERFACES, name, f"an address of {UNDERLAY} in its VLAN, and a route there")
+        yield Change(ChangeKind.FILES, name, "every node's name with both addresses in /etc/hosts")
     for name in (bed.client.name, bed.server.name) if ipv6 else ():
         yield Change(ChangeKind.INTERFACES, name, "while it has IPv6 alone, no IPv4 address in its VLAN")
 

@@ -27,8 +27,9 @@ from workflows.run.lease import keep_lease
 from workflows.run.site import Site
 from workflows.run.undoing import promise_settings
 from workflows.run.verifying import Verifier, verifier
-from workflows.run.verifying_access import coarse, granular, isolated
+from workflows.run.verifying_access import coarse, granular
 from workflows.run.verifying_members import control_plane_down, lifecycle, registration
+from workflows.run.verifying_meshes import isolated
 from workflows.run.verifying_outside import architectures, self_hosted, subnet_router
 from workflows.run.verifying_paths import encryption, full_mesh, nat_traversal, relay_tcp, relay_udp
 

@@ -1,4 +1,4 @@
-"""Live checks of rules between members: coarse, by port and direction, and in groups that are isolated."""
+"""Live checks of rules between members: coarse, and by port and direction."""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -15,26 +15,26 @@ OTHER_PORT = CLOSED_PORT + 1
 
 def coarse(checks: Verifier) -> list[Observation]:
     """Two members that may not reach each other, while all others may."""
-    _begin(checks, "acl")
+    begin(checks, "acl")
     one, other, third = checks.client, checks.server, checks.third
     forbidden = ((one, other), (other, one))
-    everything = [_tcp(*pair) for pair in permutations((one, other, third), 2)]
-    closed = [_tcp(*pair) for pair in forbidden]
+    everything = [tcp(*pair) for pair in permutations((one, other, third), 2)]
+    closed = [tcp(*pair) for pair in forbidden]
     return [
-        _all_pass(checks, "before", everything),
-        *_changed(checks, everything_but(checks.site.k8s, *forbidden), everything, closed),
-        _back(checks, everything),
+        all_pass(checks, "before", everything),
+        *changed(checks, everything_but(checks.site.k8s, *forbidden), everything, closed),
+        back(checks, everything),
     ]
 
 
 def granular(checks: Verifier) -> list[Observation]:
     """One TCP port open from one member to another, and nothing else between them."""
-    _begin(checks, "granular-acl")
+    begin(checks, "granular-acl")
     one, other = checks.client, checks.server
-    opened = _tcp(one, other)
-    rest = [_tcp(one, other, OTHER_PORT), _tcp(other, one)]
+    opened = tcp(one, other)
+    rest = [tcp(one, other, OTHER_PORT), tcp(other, one)]
     datagram: Packet = (one, other, Protocol.UDP, CLOSED_PORT)
-    before = _all_pass(checks, "before", [opened, *rest])
+    before = all_pass(checks, "before", [opened, *rest])
     untold = not checks.reach([datagram])[datagram]
     if not untold:
         rest.append(datagram)
@@ -42,34 +42,14 @@ def granular(checks: Verifier) -> list[Observation]:
         *everything_but(checks.site.k8s, (one, other), (other, one)),
         AccessRule(one, other, Transport.TCP, CLOSED_PORT),
     )
-    found = [before, *_changed(checks, rules, [opened, *rest], rest), _back(checks, [opened, *rest])]
+    found = [before, *changed(checks, rules, [opened, *rest], rest), back(checks, [opened, *rest])]
     if untold:
         why = "not judged: it was not answered before the rule either"
         found.append(seen(f"UDP to port {CLOSED_PORT}", "blocked", why, holds=True, part=Part.TOLD))
     return found
 
 
-def isolated(checks: Verifier) -> list[Observation]:
-    """The members in two groups on one control plane that cannot reach each other, parted one way and the other."""
-    _begin(checks, "isolated-meshes")
-    other, third = checks.server, checks.third
-    every = list(permutations(checks.site.k8s, 2))
-    everything = [_tcp(*pair) for pair in every]
-    found = [_all_pass(checks, "before", everything)]
-    for alone in (other, third):
-        crossing = [pair for pair in every if alone in pair]
-        rules = everything_but(checks.site.k8s, *crossing)
-        closed = [_tcp(*pair) for pair in crossing]
-        found += _changed(checks, rules, everything, closed, f"{alone} in a mesh of its own: ")
-    told = "groups are rules of one control plane; networks of their own, if it has any, were not tried"
-    return [
-        *found,
-        _back(checks, everything),
-        seen("how they are parted", "told", told, holds=True, part=Part.TOLD),
-    ]
-
-
-def _begin(checks: Verifier, topic: str) -> None:
+def begin(checks: Verifier, topic: str) -> None:
     """The direct scenario, where it has rules that can be changed while it runs."""
     deployed = checks.up(checks.direct)
     if not deployed.solution.access(deployed.mesh, None):
@@ -78,11 +58,12 @@ def _begin(checks: Verifier, topic: str) -> None:
         raise UnavailableError("a third member is needed, and the testbed has two")
 
 
-def _tcp(source: str, destination: str, port: int = CLOSED_PORT) -> Packet:
+def tcp(source: str, destination: str, port: int = CLOSED_PORT) -> Packet:
+    """The opening of a TCP connection to that port."""
     return (source, destination, Protocol.TCP, port)
 
 
-def _changed(
+def changed(
     checks: Verifier,
     rules: Sequence[AccessRule],
     everything: Sequence[Packet],
@@ -122,7 +103,7 @@ def _changed(
     ]
 
 
-def _back(checks: Verifier, everything: Sequence[Packet]) -> Observation:
+def back(checks: Verifier, everything: Sequence[Packet]) -> Observation:
     """The scenario's own rules again: what was blocked passes, so that it was the rules that blocked it."""
     _tell(checks, None)
     found, took = wait_for(lambda: checks.reach(everything), lambda now: all(now.values()))
@@ -137,7 +118,8 @@ def _tell(checks: Verifier, access: Access | None) -> None:
     checks.stages(solution.access(mesh, access))
 
 
-def _all_pass(checks: Verifier, when: str, packets: Sequence[Packet]) -> Observation:
+def all_pass(checks: Verifier, when: str, packets: Sequence[Packet]) -> Observation:
+    """That all of these pass, as a control."""
     found, _ = wait_for(lambda: checks.reach(packets), lambda now: all(now.values()))
     closed = [packet for packet, ok in found.items() if not ok]
     told = "all pass" if not closed else f"blocked: {_said(closed)}"

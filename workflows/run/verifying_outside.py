@@ -272,7 +272,10 @@ def architectures(checks: Verifier) -> list[Observation]:
     kinds = sorted(set(built.values()))
     if len(kinds) < 2:  # noqa: PLR2004 - both are to be seen
         text = ", ".join(f"{name} {kind}" for name, kind in built.items())
-        reason = f"all members are of one kind here ({text}): a client of the other was not run"
+        reason = (
+            f"all members are of one kind here ({text}): a client of the other was not run;"
+            " an --inventory with members of both decides it"
+        )
         raise UnavailableError(reason)
     machines = {name: checks.run(name, "uname", "-m").strip() for name in members}
     return [
