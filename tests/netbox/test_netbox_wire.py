@@ -74,9 +74,12 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[str]:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+        finally:
+            # also after a test that failed: pytest would wait for the thread for ever
+            server.shutdown()
+            thread.join()
 
 
 def test_server_error_is_tried_again() -> None:
