@@ -1,11 +1,13 @@
 """NetBox as Nornir's inventory: plugin `NetBoxInventory`, which gives what the YAML files would.
 
 Five lists hold any number of hosts: devices, virtual machines, their untagged interfaces, the prefixes of
-those VLANs, the addresses in those prefixes. They are joined by id; no host is asked for by itself.
+those VLANs, the addresses in those prefixes. They are joined by id; no host is asked for by itself. Where
+everything is wanted, prefixes and addresses are read beside the others: a server has several workers.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network, collapse_addresses
 from typing import TypeVar
 
@@ -27,6 +29,7 @@ IDS_IN_URL = 200
 PREFIXES_IN_URL = 100
 HOSTS = {"devices": "dcim/devices", "machines": "virtualization/virtual-machines"}
 PREFIX_FIELDS = "id,prefix,vlan"
+ADDRESS_FIELDS = "id,address,role,assigned_object_type,assigned_object_id"
 ALL_PREFIXES = Query("ipam/prefixes", PREFIX_FIELDS, {"vlan_id__n": "null"})
 # an interface without an 802.1Q mode has no untagged VLAN
 MODES = ("access", "tagged", "tagged-all")
@@ -66,8 +69,7 @@ def read_documents(netbox: NetBox, filters: Mapping[str, Values]) -> Documents:
             raise UnknownNameError("NetBox", "filter", name, list(FILTERS))
     hosts = {name: Query(path, HOST_FIELDS, filters) for name, path in HOSTS.items()}
     # without a filter everything is wanted: what hangs on the devices can be read beside them
-    ahead = {} if filters else {"device_ports": _ports("device"), "prefixes": ALL_PREFIXES}
-    found = _read(netbox, {**hosts, **ahead})
+    found = _read(netbox, hosts) if filters else _everything(netbox, hosts)
     devices, machines = (_active(_parsed(netbox, RawHost, found[name])) for name in HOSTS)
     if not devices and not machines:
         chosen = ", ".join(f"{name}={value}" for name, value in filters.items()) or "no filter"
@@ -88,6 +90,30 @@ def _active(hosts: Iterable[RawHost]) -> tuple[RawHost, ...]:
 
 def _read(netbox: NetBox, queries: Mapping[str, Query]) -> dict[str, list[Row]]:
     return dict(zip(queries, netbox.read(*queries.values()), strict=True))
+
+
+def _everything(netbox: NetBox, hosts: Mapping[str, Query]) -> dict[str, list[Row]]:
+    """Hosts and the devices' ports, and beside them the prefixes of VLANs and what addresses are in those."""
+    with ThreadPoolExecutor(1) as beside:
+        networks = beside.submit(_networks, netbox)
+        return _read(netbox, {**hosts, "device_ports": _ports("device")}) | networks.result()
+
+
+def _networks(netbox: NetBox) -> dict[str, list[Row]]:
+    found = _read(netbox, {"prefixes": ALL_PREFIXES})
+    return found | _inside(netbox, _parsed(netbox, RawPrefix, found["prefixes"]))
+
+
+def _inside(netbox: NetBox, prefixes: Iterable[RawPrefix]) -> dict[str, list[Row]]:
+    """The addresses in the prefixes; neighbouring prefixes are asked for as one."""
+    networks = list(collapse_addresses(row.prefix for row in prefixes if isinstance(row.prefix, IPv4Network)))
+    if not networks:
+        return {}
+    few = len(networks) <= PREFIXES_IN_URL
+    filters: dict[str, Values] = (
+        {"parent": [str(one) for one in networks]} if few else {"assigned_to_interface": "true"}
+    )
+    return _read(netbox, {"addresses": Query("ipam/ip-addresses", ADDRESS_FIELDS, filters)})
 
 
 def _next(devices: Sequence[RawHost], machines: Sequence[RawHost], known: set[str]) -> dict[str, Query]:
@@ -117,7 +143,7 @@ def _ports(owner: str, hosts: Sequence[RawHost] = ()) -> Query:
 def _joined(
     netbox: NetBox, devices: tuple[RawHost, ...], machines: tuple[RawHost, ...], found: dict[str, list[Row]]
 ) -> Rows:
-    """Add the prefixes of the hosts' VLANs and the addresses in those prefixes."""
+    """Add the prefixes of the hosts' VLANs, and addresses: of all VLANs' prefixes where those were read ahead."""
     device_ports = _of(devices, _parsed(netbox, RawPort, found.get("device_ports", ())))
     machine_ports = _of(machines, _parsed(netbox, RawPort, found.get("machine_ports", ())))
     vlans = {port.untagged_vlan.id for port in (*device_ports, *machine_ports) if port.untagged_vlan}
@@ -126,26 +152,16 @@ def _joined(
         found |= _read(netbox, {"prefixes": few if len(vlans) <= IDS_IN_URL else ALL_PREFIXES})
     prefixes = _parsed(netbox, RawPrefix, found.get("prefixes", ()))
     prefixes = tuple(row for row in prefixes if row.vlan and row.vlan.id in vlans)
-    return Rows(devices, machines, device_ports, machine_ports, _addresses(netbox, prefixes), prefixes)
+    if "addresses" not in found:
+        found |= _inside(netbox, prefixes)
+    addresses = _parsed(netbox, RawAddress, found.get("addresses", ()))
+    return Rows(devices, machines, device_ports, machine_ports, addresses, prefixes)
 
 
 def _of(hosts: Iterable[RawHost], ports: Iterable[RawPort]) -> tuple[RawPort, ...]:
     """The ports of these hosts; a list that was read ahead holds those of others too."""
     ids = {host.id for host in hosts}
     return tuple(port for port in ports if (owner := port.device or port.virtual_machine) and owner.id in ids)
-
-
-def _addresses(netbox: NetBox, prefixes: Iterable[RawPrefix]) -> tuple[RawAddress, ...]:
-    """The addresses in the prefixes; neighbouring prefixes are asked for as one."""
-    networks = list(collapse_addresses(IPv4Network(row.prefix) for row in prefixes if ":" not in row.prefix))
-    if not networks:
-        return ()
-    few = len(networks) <= PREFIXES_IN_URL
-    filters: dict[str, Values] = (
-        {"parent": [str(one) for one in networks]} if few else {"assigned_to_interface": "true"}
-    )
-    fields = "id,address,role,assigned_object_type,assigned_object_id"
-    return _parsed(netbox, RawAddress, netbox.read(Query("ipam/ip-addresses", fields, filters))[0])
 
 
 def _parsed(netbox: NetBox, kind: type[Kind], rows: Iterable[Row]) -> tuple[Kind, ...]:

@@ -27,7 +27,8 @@ TOKEN_VARIABLE = "NETBOX_TOKEN"  # noqa: S105 - the variable's name, not a token
 COMMAND_VARIABLE = "NETBOX_TOKEN_COMMAND"
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
-PARALLEL_REQUESTS = 4
+# one worker of NetBox's works on all that it is sent at a time, and takes longer for it than one after the other
+PARALLEL_REQUESTS = 2
 BATCH = 100
 MOST_PAGES = 10_000
 """Of one list: without an end to it, a count of any size would be asked for page by page."""
@@ -65,7 +66,9 @@ class _Session(requests.Session):
         )
         # nothing is mounted for any other host: neither a `next` link nor a redirect can carry the token away
         self.adapters.clear()
-        self.mount(f"{url}/", HTTPAdapter(max_retries=retries, pool_maxsize=PARALLEL_REQUESTS))
+        # lists that are read beside others wait for a connection: never more at once than these
+        adapter = HTTPAdapter(max_retries=retries, pool_maxsize=PARALLEL_REQUESTS, pool_block=True)
+        self.mount(f"{url}/", adapter)
         self.ca_bundle = ca_bundle
         # a callable here keeps `~/.netrc` from replacing the token
         self.auth = lambda request: request

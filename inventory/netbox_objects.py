@@ -7,7 +7,7 @@ the objects are read back by `netbox_records`, and the difference to the documen
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 from inventory.documents import Documents, Entry, inventory_of, mapping, names
 from inventory.load import records_of
@@ -241,10 +241,10 @@ def _rows(testbed: Testbed, hosts: Iterable[_HostParts], shared: Entry) -> Rows:
                 RawPort(port, leg.interface, vlan, **owner)
             )
             kind = VM_PORT if host.virtual else DEVICE_PORT
-            addresses.append(RawAddress(port, str(leg.address), None, kind, port))
+            addresses.append(RawAddress(port, leg.address, None, kind, port))
             if leg.interface == host.primary_port and str(leg.address) != host.primary:
-                addresses.append(RawAddress(-port, host.primary, None, kind, port))
-    prefixes = tuple(RawPrefix(vlan.vid, str(vlan.prefix), Related(vlan.vid)) for vlan in testbed.vlans)
+                addresses.append(RawAddress(-port, ip_interface(host.primary), None, kind, port))
+    prefixes = tuple(RawPrefix(vlan.vid, vlan.prefix, Related(vlan.vid)) for vlan in testbed.vlans)
     lists = {key: tuple(value) for key, value in rows.items()}
     return Rows(**lists, addresses=tuple(addresses), prefixes=prefixes)  # type: ignore[arg-type]
 
@@ -258,7 +258,7 @@ def _raw_host(number: int, host: _HostParts, context: Entry) -> RawHost:
         role=Slug(host.roles[0]),
         platform=Slug(host.platform) if host.platform else None,
         tags=tuple(Slug(slug) for slug in (*host.roles[1:], *host.tags)),
-        primary_ip4=PrimaryAddress(host.primary),
+        primary_ip4=PrimaryAddress(ip_interface(host.primary)),
         primary_ip6=None,
         custom_fields={} if host.virtual else {KIND_FIELD: str(host.node.kind)},
         config_context=context,

@@ -7,7 +7,7 @@ primary address is where it is managed. What NetBox has no field for is in confi
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, ip_interface
+from ipaddress import IPv4Interface, IPv4Network
 
 from inventory.documents import Documents, Entry, mapping, names, without_nothing
 from inventory.netbox_rows import (
@@ -100,12 +100,11 @@ def _prefixes(place: str, rows: Iterable[RawPrefix]) -> dict[int, IPv4Network]:
     """The IPv4 prefix of each VLAN, by the VLAN's id."""
     found: dict[int, IPv4Network] = {}
     for row in rows:
-        if row.vlan is None or ":" in row.prefix:
+        if row.vlan is None or not isinstance(row.prefix, IPv4Network):
             continue
-        prefix = IPv4Network(row.prefix)
-        if found.setdefault(row.vlan.id, prefix) != prefix:
+        if found.setdefault(row.vlan.id, row.prefix) != row.prefix:
             problem = f"VLAN {row.vlan.id} has a second prefix beside {found[row.vlan.id]}"
-            raise InputError(f"{place}: prefix {prefix}", problem, "one IPv4 prefix per VLAN")
+            raise InputError(f"{place}: prefix {row.prefix}", problem, "one IPv4 prefix per VLAN")
     return found
 
 
@@ -114,9 +113,10 @@ def _addresses(rows: Iterable[RawAddress]) -> dict[tuple[str, int], list[IPv4Int
     found: dict[tuple[str, int], list[IPv4Interface]] = {}
     for row in rows:
         shared = row.role is not None and row.role.value in SHARED_ADDRESS_ROLES
-        if row.assigned_object_type and row.assigned_object_id and ":" not in row.address and not shared:
-            port = (row.assigned_object_type, row.assigned_object_id)
-            found.setdefault(port, []).append(IPv4Interface(row.address))
+        if not row.assigned_object_type or not row.assigned_object_id or shared:
+            continue
+        if isinstance(row.address, IPv4Interface):
+            found.setdefault((row.assigned_object_type, row.assigned_object_id), []).append(row.address)
     return found
 
 
@@ -136,9 +136,11 @@ def _legs(net: _Net, raw: RawHost, kind: NodeKind, ports: Iterable[RawPort]) -> 
         if (vlan := port.untagged_vlan) is None:
             continue
         found = net.addresses.get((VM_PORT if kind is NodeKind.VM else DEVICE_PORT, port.id), ())
-        inside = [one for one in found if vlan.id not in net.prefixes or one.ip in net.prefixes[vlan.id]]
-        primary = raw.primary_ip4.address if raw.primary_ip4 else ""
-        own = [one for one in inside if str(one) != primary] if len(inside) > 1 else inside
+        # a VLAN without a prefix: whatever is in that of another host's VLAN
+        places = [net.prefixes[vlan.id]] if vlan.id in net.prefixes else net.prefixes.values()
+        inside = [one for one in found if any(one.ip in place for place in places)]
+        primary = raw.primary_ip4.address if raw.primary_ip4 else None
+        own = [one for one in inside if one != primary] if len(inside) > 1 else inside
         if len(own) > 1:
             problem = f"{' and '.join(map(str, own))} are both in VLAN {vlan.vid}"
             raise InputError(
@@ -216,7 +218,7 @@ def _entry(place: str, host: _NetBoxHost, shared: "_Shared") -> Entry:
     own = mapping(host.context.get("host"))
     order = names(own.pop("group_order", None))
     groups.sort(key=lambda group: order.index(group) if group in order else len(order))
-    entry: Entry = {"hostname": str(ip_interface(primary.address).ip) if primary else "", "groups": groups}
+    entry: Entry = {"hostname": str(primary.address.ip) if primary else "", "groups": groups}
     if "groups" in own:
         problem = "groups in the config context"
         raise InputError(f"{place}: {host.name}", problem, "NetBox's own field counts")

@@ -1,5 +1,6 @@
 """Whatever data an inventory holds, what is stored for NetBox reads back as the same inventory (no server needed)."""
 
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -9,7 +10,20 @@ from hypothesis import strategies as st
 from inventory.documents import Documents, mapping, read_folder
 from inventory.load import BUILT_IN
 from inventory.netbox_objects import objects_of
-from inventory.netbox_records import overlaid
+from inventory.netbox_records import documents_of, overlaid
+from inventory.netbox_rows import (
+    DEVICE_PORT,
+    ChoiceValue,
+    PortVlan,
+    PrimaryAddress,
+    RawAddress,
+    RawHost,
+    RawPort,
+    RawPrefix,
+    Related,
+    Rows,
+    Slug,
+)
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(
     lambda name: "secret" not in name and "token" not in name
@@ -67,3 +81,19 @@ def test_null_in_an_overlay_takes_a_key_away() -> None:
     """A context can say that a host or group lacks what NetBox's own fields would give it."""
     have: dict[str, object] = {"platform": "linux", "data": {"name": "a", "prefix": "b"}}
     assert overlaid(have, {"platform": None, "data": {"name": None}}) == {"data": {"prefix": "b"}}
+
+
+def test_port_in_a_vlan_without_prefix_has_only_addresses_of_the_testbed() -> None:
+    """Its address counts where it is in the prefix of a VLAN that was asked for, whatever else was read."""
+    primary = PrimaryAddress(ip_interface("198.51.100.1/32"))
+    host = RawHost(
+        id=1, name="a", status=ChoiceValue("active"), site=None, role=Slug("k8s-worker"), platform=None, tags=(),
+        primary_ip4=primary, primary_ip6=None, custom_fields={}, config_context={},
+    )  # fmt: skip
+    port = RawPort(1, "eth0", PortVlan(77, 77, "bare"), Related(1))
+    address = RawAddress(1, ip_interface("203.0.113.5/24"), None, DEVICE_PORT, 1)
+    other = RawPrefix(1, ip_network("203.0.113.0/24"), Related(78))
+    data = {"kind": "metal", "interface": "eth0"}
+    for prefixes, expected in (((), data), ((other,), {**data, "underlay": "203.0.113.5/24"})):
+        rows = Rows((host,), device_ports=(port,), addresses=(address,), prefixes=prefixes)
+        assert documents_of("here", rows).hosts["a"]["data"] == expected

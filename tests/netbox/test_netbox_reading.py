@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from nornir import InitNornir
 from nornir.core import Nornir
+from pynetbox.core.query import Request
 
+from inventory import netbox_client
 from inventory.documents import Documents, mapping
 from inventory.netbox import read_documents
 from inventory.netbox_client import NetBox
@@ -265,6 +267,37 @@ def test_one_vlan_id_at_two_sites_is_refused(seeded: NetBoxServer, admin: Admin)
     admin.change("virtualization/interfaces", port, mode="access", untagged_vlan=vlan)
     with pytest.raises(InputError, match=r"guest: ens3: 'worker1' and 'theirs' both have the id 20"):
         read(site="lab")
+
+
+def test_everything_and_one_site_say_the_same(seeded: NetBoxServer, admin: Admin) -> None:
+    """What is read ahead, the addresses of all VLANs' prefixes, adds nothing to what a filter selects.
+
+    The guest's VLAN has no prefix, and its address is in that of a VLAN which no host is in.
+    """
+    guest = machine(admin, "guest")
+    port = admin.one("virtualization/interfaces", virtual_machine_id=str(guest))
+    vlans = {vid: admin.make("ipam/vlans", vid=vid, name=f"v{vid}")["id"] for vid in (77, 78)}
+    admin.make("ipam/prefixes", prefix="203.0.113.0/24", vlan=vlans[78])
+    admin.change("virtualization/interfaces", port, mode="access", untagged_vlan=vlans[77])
+    on = {"assigned_object_type": "virtualization.vminterface", "assigned_object_id": port}
+    admin.make("ipam/ip-addresses", address="203.0.113.5/24", **on)
+    everything = read()
+    assert everything == read(site="lab")
+    assert mapping(everything.hosts["guest"]["data"]) == {"kind": "vm", "interface": "ens3"}
+    assert len(everything.hosts) == 7
+
+
+def test_server_that_ignores_fields_says_the_same(
+    seeded: NetBoxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows with everything that NetBox has are the same inventory: `fields` only spares the server."""
+    expected = read()
+
+    def everything(*, filters: dict[str, Any], **more: Any) -> Request:
+        return Request(filters={name: value for name, value in filters.items() if name != "fields"}, **more)
+
+    monkeypatch.setattr(netbox_client, "Request", everything)
+    assert read() == expected
 
 
 def test_fleet_of_sixty_is_read_in_pages(empty: NetBoxServer) -> None:

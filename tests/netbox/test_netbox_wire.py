@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Lock, Thread
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import BaseHTTPResponse
 
 from inventory import netbox_client
 from inventory.load import load
-from inventory.netbox import NetBoxInventory
-from inventory.netbox_client import NetBox, Query
+from inventory.netbox import NetBoxInventory, read_documents
+from inventory.netbox_client import PARALLEL_REQUESTS, NetBox, Query
 from vpnmesh.errors import InputError, UnknownNameError
 
 EMPTY = '{"count": 0, "next": null, "previous": null, "results": []}'
@@ -32,6 +37,13 @@ class Script:
         """The next answer."""
         status, body, *location = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return status, body, location[0] if location else ""
+
+
+def answered(body: str) -> requests.Response:
+    """A page, as a session hands it out."""
+    response = requests.Response()
+    response.status_code, response._content = 200, body.encode()
+    return response
 
 
 @contextmanager
@@ -62,9 +74,12 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[str]:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+        finally:
+            # also after a test that failed: pytest would wait for the thread for ever
+            server.shutdown()
+            thread.join()
 
 
 def test_server_error_is_tried_again() -> None:
@@ -127,6 +142,58 @@ def test_redirect_to_another_host_is_refused() -> None:
     assert other.asked == []
 
 
+def test_prefixes_and_addresses_are_read_beside_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a filter the addresses are asked for while the devices are still on their way."""
+    begun, netbox = Event(), NetBox("http://netbox", "token")
+    prefix = '{"count": 1, "next": null, "results": [{"id": 1, "prefix": "192.0.2.0/24", "vlan": {"id": 1}}]}'
+
+    def answer(request: requests.PreparedRequest, **_: object) -> requests.Response:
+        path = urlsplit(str(request.url)).path
+        if "ip-addresses" in path:
+            begun.set()
+        elif "dcim/devices" in path:
+            assert begun.wait(20)
+        return answered(prefix if "prefixes" in path else EMPTY)
+
+    monkeypatch.setattr(netbox.session, "send", answer)
+    with pytest.raises(InputError, match="no active device or virtual machine"):
+        read_documents(netbox, {})
+    assert begun.is_set()
+
+
+def test_no_more_connections_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two readers with many pages each share the client's connections."""
+    busy, most, lock = [0], [0], Lock()
+    page = '{"count": 12, "next": "more", "previous": null, "results": [{"id": %s}]}'
+    with serving(Script((200, page % 1))) as url:
+        netbox = NetBox(url, "token", page_size=1)
+        ask = HTTPConnectionPool._make_request
+
+        def counted(self: HTTPConnectionPool, *arguments: Any, **options: Any) -> BaseHTTPResponse:
+            with lock:
+                busy[0] += 1
+                most[0] = max(most[0], busy[0])
+            try:
+                return ask(self, *arguments, **options)
+            finally:
+                with lock:
+                    busy[0] -= 1
+
+        monkeypatch.setattr(HTTPConnectionPool, "_make_request", counted)
+
+        def read() -> None:
+            with pytest.raises(InputError, match="changed while it was read"):
+                netbox.read(DEVICES)
+
+        readers = [Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        assert netbox.sent == 36
+    assert 1 < most[0] <= PARALLEL_REQUESTS
+
+
 def test_list_that_changes_between_pages_is_not_believed() -> None:
     """A page more or less would drop or double a host in silence."""
     page = '{"count": %d, "next": "more", "previous": null, "results": [{"id": 1}]}'
@@ -152,7 +219,7 @@ def test_rows_of_another_shape_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
         serving(Script((200, page))) as url,
         pytest.raises(InputError, match=r"answers as no NetBox does: 0\.name"),
     ):
-        NetBoxInventory(url=url).load()
+        NetBoxInventory(url=url, filters={"site": "lab"}).load()
 
 
 def test_unreachable_server_is_a_sentence() -> None:
