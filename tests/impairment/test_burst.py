@@ -101,6 +101,25 @@ def test_no_condition_passes_for_another(asked: Condition, real: Condition) -> N
     assert caught.value.stage == "impairment"
 
 
+BUSY = PingSummary(5, 5, Rtt(2.1, 3.0, 4.6, 1.0))
+"""Clean pings while the machine was busy; the path takes 0.1 ms."""
+
+
+@pytest.mark.parametrize("condition", PAPER_CONDITIONS, ids=lambda condition: condition.name)
+def test_clean_pings_of_a_busy_moment_refuse_no_good_cell(condition: Condition) -> None:
+    """The burst is faster than what came before it: by 2 ms, less than the clean pings differ among themselves."""
+    check_burst(seen(round(20 * condition.loss_pct), 0.1 + condition.delay_ms), condition, UNDERLAY, BUSY)
+
+
+def test_a_delay_that_is_missing_is_told_after_busy_clean_pings() -> None:
+    """However far those were apart: half of the delay is the most that they excuse."""
+    wild = PingSummary(5, 5, Rtt(2.1, 50.0, 900.0, 200.0))
+    for clean in (BUSY, wild, CLEAN):
+        for real_ms in (0.1, 25.0):
+            with pytest.raises(CheckError, match="least round trip"):
+                check_burst(seen(0, real_ms), Condition(delay_ms=50), UNDERLAY, clean)
+
+
 def test_no_answers_at_all() -> None:
     """A path that carries nothing fails the check, whatever was asked."""
     for condition in PAPER_CONDITIONS:
