@@ -125,8 +125,11 @@ def boot_argv(
     """What boots the kernel without KVM, runs the script as root, and powers off."""
     drive = ("-drive", f"if=virtio,format=raw,readonly=on,file={disk}") if disk else ()
     folders = (word for folder in WRITABLE for word in ("--overlay-rwdir", folder))
+    # by its Python, for the program names that by a full path: another one in a folder that was moved or linked
+    programs = PARTS / "venv" / "bin"
     return (
-        *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
+        *(str(programs / "python"), str(programs / "virtme-run")),
+        *("--kimg", str(kernel.image), "--mods", "auto"),
         *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
         *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
         *(f"--qemu-opt={word}" for word in (*FEW_DESCRIPTORS, *drive)),
