@@ -1,9 +1,12 @@
 """A burst that lost too much is asked again at a slower pace, by the same bounds, and every answer is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from nornir.core.task import Result
 
+import tasks
 from inventory.load import load
 from vpnmesh.errors import CheckError
 from vpnmesh.impairment.engine import impairment_for
@@ -26,15 +29,18 @@ class Node:
     paces: list[int] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
-    def ping(self, *_: object, slower: int, **_asked: object) -> PingSummary:
+    def burst(self, _nr: object, names: Sequence[str], task: object, **asked: object) -> dict[str, Result]:
         """Stand for a burst on the node."""
-        self.paces.append(slower)
+        assert task is tasks.ping_burst
+        assert (asked["condition"], asked["placement"], asked["from_pod"]) == (LOSS, Placement(), False)
+        self.paces.append(int(str(asked["slower"])))
         lost = self.losses[len(self.paces) - 1]
-        return PingSummary(2000, 2000 - lost, Rtt(0.2, 0.4, 9.0, 0.1), f"{lost} lost")
+        seen = PingSummary(2000, 2000 - lost, Rtt(0.2, 0.4, 9.0, 0.1), f"{lost} lost")
+        return {name: Result(host=None, result=seen) for name in names}
 
     def prove(self, monkeypatch: pytest.MonkeyPatch) -> PingSummary | None:
         """Prove 1 % of loss; returns the burst that is held as its proof."""
-        monkeypatch.setattr(impair, "_ping", self.ping)
+        monkeypatch.setattr(impair, "run_on", self.burst)
         site = Site(*load("baremetal"))
         held = Impaired(site, NetemEngine(), (), impairment_for(LOSS, Placement(), seed=1), clean=CLEAN)
         impair._check_burst(held, site.testbed.pairs[0], Placement(), self.kept.__setitem__)

@@ -3,8 +3,9 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from nornir.core.task import Result
 
@@ -188,7 +189,7 @@ def _check_burst(held: Impaired, pair: Pair, placement: Placement, keep: Keep) -
     assert clean is not None
     for slower in burst.SLOWER:
         asked = {"condition": condition, "placement": placement, "slower": slower}
-        seen = held.burst = _ping(held.site, pair, placement, tasks.ping_burst, **asked)
+        seen = held.burst = _ping(held.site, pair, placement, tasks.ping_burst, asked)
         keep("burst.txt" if slower == 1 else f"burst-{slower}-times-slower.txt", seen.text)
         try:
             burst.check_burst(seen, condition, placement, clean)
@@ -289,7 +290,7 @@ def _ping(
     pair: Pair,
     placement: Placement,
     task: Callable[..., Result],
-    **asked: object,
+    asked: Mapping[str, object] = MappingProxyType({}),
 ) -> PingSummary:
     """Ping the way that is impaired, as it is judged by: node to node below the VPN, pod to pod inside it."""
     inside, server = burst.goes_between_pods(placement), site.testbed.node(pair.server)
