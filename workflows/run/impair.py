@@ -207,7 +207,8 @@ def _check_rate(held: Impaired, pair: Pair, placement: Placement, keep: Keep) ->
         return
     found: CheckError | None = None
     for _ in range(TRAINS):
-        seen = _ping(held.site, pair, placement, tasks.ping_train, condition=condition, placement=placement)
+        asked = {"condition": condition, "placement": placement}
+        seen = _ping(held.site, pair, placement, tasks.ping_train, asked)
         keep("train.txt", seen.text)
         try:
             burst.check_train(seen, condition, placement, clean)
