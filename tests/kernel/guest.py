@@ -38,13 +38,13 @@ FEW_DESCRIPTORS = ("-global", "virtio-serial-pci.max_ports=2", "-global", "virti
 BOOT_S = 420.0
 """How long a boot may take on a busy machine; an idle one takes 10 to 20 s, one with three guests at load 17 120 s."""
 BEAT_S = 20
-"""How often a guest that is up says so, whatever its script does."""
+"""How often a guest that is up writes to a file of its share, whatever its script does."""
 SILENT_S = 600.0
 """After so long without a word a guest's kernel runs nothing any more: beside a test that hangs it beats."""
 LOOK_S = 1.0
 LONGEST_COMMAND_LINE = 2047
 """What an x86 kernel reads of its command line (COMMAND_LINE_SIZE without the end mark); with more it stops at once."""
-UP, BEAT = "vpnmesh-guest-is-up", "vpnmesh-guest-beats"
+UP = "vpnmesh-guest-is-up"
 SEEN = "/mnt"
 DISK = "/dev/vda"
 # a file in the share, for the kernel's command line has 2,048 bytes, and with more it stops at once and without a word;
@@ -68,7 +68,7 @@ for folder in proc sys dev lib/modules {share}; do
   mkdir -p $root/$folder; mount --rbind /$folder $root/$folder
 done && mount -t tmpfs run $root/run && mount -t tmpfs tmp $root/var/tmp
 echo {up}
-(while sleep {beat_s}; do echo {beat}; done) &
+(while sleep {beat_s}; do echo > {share}/beat; done) &
 unshare --mount --propagation private sh -c '
   cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && exec sh "$2"
 ' sh $root {share}/script
@@ -171,6 +171,7 @@ class Guest:
     limit_s: float
     began: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
+    beat: int = 0
     up: bool = False
     said: list[str] = field(default_factory=list)
     ended_for: str = ""
@@ -183,9 +184,18 @@ class Guest:
             text = line.rstrip("\r\n")
             if text == UP:
                 self.up = True
-            elif text != BEAT:
+            else:
                 self.said.append(text)
                 yield text
+
+    def listen(self, now: float) -> None:
+        """Take note of a beat at that time of the monotonic clock, if there was another one."""
+        try:
+            beat = (self.share / "beat").stat().st_mtime_ns
+        except OSError:
+            return
+        if beat != self.beat:
+            self.beat, self.heard = beat, now
 
     def overdue(self, now: float) -> str:
         """Why it must be ended by force at that time (of the monotonic clock); empty where it need not."""
@@ -195,8 +205,8 @@ class Guest:
             return f"it was not up after {BOOT_S:.0f} s" if now - self.began > BOOT_S else ""
         if now - self.heard > SILENT_S:
             return (
-                f"its console was silent for {SILENT_S:.0f} s, where one that runs says a word every {BEAT_S} s:"
-                " its kernel hangs"
+                f"its console was silent for {SILENT_S:.0f} s, and no beat came, of which one that runs gives one every"
+                f" {BEAT_S} s: its kernel hangs"
             )
         return ""
 
@@ -233,9 +243,7 @@ def booted(
         (folder / "script").write_text(script)
         (folder / "exit-code").unlink(missing_ok=True)
         (folder / "inside").write_text(
-            _INSIDE.format(
-                up=UP, beat=BEAT, beat_s=BEAT_S, seen=SEEN, disk=DISK, share=shlex.quote(str(folder))
-            )
+            _INSIDE.format(up=UP, beat_s=BEAT_S, seen=SEEN, disk=DISK, share=shlex.quote(str(folder)))
         )
         begin = shlex.join(("sh", str(folder / "inside")))
         boot = boot_argv(kernel or stock_kernel(), folder, begin, size or Size(), disk)
@@ -258,7 +266,8 @@ def booted(
 def _watch(guest: Guest, over: threading.Event) -> None:
     """End the guest by force as soon as it is overdue."""
     while not over.wait(LOOK_S):
-        if why := guest.overdue(time.monotonic()):
+        guest.listen(now := time.monotonic())
+        if why := guest.overdue(now):
             guest.ended_for = why
             guest.process.kill()
             return

@@ -17,7 +17,6 @@ from tests.kernel import guest as guests
 from tests.kernel import inside
 from tests.kernel.disk import make_disk
 from tests.kernel.guest import (
-    BEAT,
     BOOT_S,
     LONGEST_COMMAND_LINE,
     ROOT,
@@ -135,15 +134,23 @@ def said_by(folder: Path, script: str) -> Iterator[Guest]:
         yield Guest(folder, process, limit_s=3600)
 
 
-def test_a_beat_is_a_word_and_no_line(tmp_path: Path) -> None:
-    """What a guest says by itself is not told, and ends its silence all the same."""
-    with said_by(tmp_path, f"echo {UP}; echo one; echo {BEAT}") as guest:
+def test_a_line_and_a_beat_are_heard(tmp_path: Path) -> None:
+    """Each ends the silence; a beat that was there before does not."""
+    with said_by(tmp_path, f"echo {UP}; echo one; echo two") as guest:
         lines = guest.lines()
         assert next(lines) == "one"
         guest.heard = 0
-        assert list(lines) == []
+        assert list(lines) == ["two"]
         assert guest.heard > 0
-        assert (guest.said, guest.up) == (["one"], True)
+        guest.listen(50_000_000)
+        assert guest.heard < 50_000_000
+        (tmp_path / "beat").write_text("\n")
+        for now in (50_000_000, 60_000_000):
+            guest.listen(now)
+            assert guest.heard == 50_000_000
+        os.utime(tmp_path / "beat", (1, 2))
+        guest.listen(70_000_000)
+        assert guest.heard == 70_000_000
 
 
 def test_a_silent_guest_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
