@@ -55,11 +55,15 @@ def ping_burst(
     address: str,
     condition: Condition | None = None,
     placement: Placement | None = None,
+    slower: int = 1,
     *,
     from_pod: bool = False,
 ) -> Result:
-    """Send 2,000 pings within a second, or as many as the condition is judged by; `result` is a PingSummary."""
-    fact = burst.burst(address, in_pod() if from_pod else (), condition, placement)
+    """Send 2,000 pings within a second, or as many as the condition is judged by; `result` is a PingSummary.
+
+    `slower` is by how many times fewer a second are sent.
+    """
+    fact = burst.burst(address, in_pod() if from_pod else (), condition, placement, slower)
     return Result(host=task.host, result=shell(task).gather(fact))
 
 

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnmesh.errors import CheckError, ToolError
-from vpnmesh.impairment.burst import burst, check_burst, goes_between_pods, loss_bounds
+from vpnmesh.impairment.burst import (
+    SLOWER,
+    burst,
+    check_burst,
+    goes_between_pods,
+    loss_bounds,
+    may_be_the_pace,
+)
 from vpnmesh.model import PAPER_CONDITIONS, Condition, End, Place, Placement
 from vpnmesh.tools import ping
 from vpnmesh.tools.ping import PingSummary, Rtt
@@ -33,6 +40,42 @@ def test_argv_of_a_burst() -> None:
     expected = "ip netns exec p xargs -P 4 -n 1 ping -n -q -i 0.001 -c 500 -s 64 -W 1 -l 20"
     assert command.argv == tuple(expected.split())
     assert command.stdin == "192.88.99.18\n" * 4
+
+
+@pytest.mark.parametrize(("slower", "interval", "takes_s"), [(4, "0.004", 2), (16, "0.016", 8)])
+def test_a_slower_burst_is_as_many(slower: int, interval: str, takes_s: float) -> None:
+    """The same pings further apart, with time enough: twice what they take, and what any command has."""
+    (first,) = burst(IPv4Address("192.88.99.18")).commands
+    (command,) = burst(IPv4Address("192.88.99.18"), slower=slower).commands
+    assert command.argv == tuple(interval if word == "0.001" else word for word in first.argv)
+    assert command.stdin == first.stdin
+    assert command.timeout_s - first.timeout_s >= 1.5 * takes_s
+
+
+LOSS, DELAY, JITTER = Condition(loss_pct=1), Condition(delay_ms=50), Condition(delay_ms=50, jitter_ms=5)
+
+
+@pytest.mark.parametrize(("condition", "lost", "rtt_ms", "tried_again"), [
+    (LOSS, 49, 0.2, True),
+    (LOSS, 20, 5.3, True),
+    (LOSS, 2, 0.2, False),
+    (DELAY, 13, 50.2, True),
+    (DELAY, 0, 55.3, True),
+    (DELAY, 0, 49.1, False),
+    (JITTER, 13, 45.3, False),
+])  # fmt: skip
+def test_what_a_slower_burst_may_refute(
+    condition: Condition,
+    lost: int,
+    rtt_ms: float,
+    tried_again: bool,  # noqa: FBT001
+) -> None:
+    """Too much lost, or all too late; never too little, or too early; nothing after the slowest."""
+    with pytest.raises(CheckError) as caught:
+        check_burst(seen(lost, rtt_ms), condition, UNDERLAY, CLEAN)
+    assert may_be_the_pace(caught.value, condition, 1) == tried_again
+    assert may_be_the_pace(caught.value, condition, SLOWER[-2]) == tried_again
+    assert not may_be_the_pace(caught.value, condition, SLOWER[-1])
 
 
 def test_a_captured_burst(captured: Path) -> None:
@@ -99,6 +142,25 @@ def test_no_condition_passes_for_another(asked: Condition, real: Condition) -> N
     with pytest.raises(CheckError) as caught:
         check_burst(seen(round(20 * real.loss_pct), 0.2 + real.delay_ms), asked, UNDERLAY, CLEAN)
     assert caught.value.stage == "impairment"
+
+
+BUSY = PingSummary(5, 5, Rtt(2.1, 3.0, 4.6, 1.0))
+"""Clean pings while the machine was busy; the path takes 0.1 ms."""
+
+
+@pytest.mark.parametrize("condition", PAPER_CONDITIONS, ids=lambda condition: condition.name)
+def test_clean_pings_of_a_busy_moment_refuse_no_good_cell(condition: Condition) -> None:
+    """The burst is faster than what came before it: by 2 ms, less than the clean pings differ among themselves."""
+    check_burst(seen(round(20 * condition.loss_pct), 0.1 + condition.delay_ms), condition, UNDERLAY, BUSY)
+
+
+def test_a_delay_that_is_missing_is_told_after_busy_clean_pings() -> None:
+    """However far those were apart: half of the delay is the most that they excuse."""
+    wild = PingSummary(5, 5, Rtt(2.1, 50.0, 900.0, 200.0))
+    for clean in (BUSY, wild, CLEAN):
+        for real_ms in (0.1, 25.0):
+            with pytest.raises(CheckError, match="least round trip"):
+                check_burst(seen(0, real_ms), Condition(delay_ms=50), UNDERLAY, clean)
 
 
 def test_no_answers_at_all() -> None:

@@ -11,7 +11,8 @@ import shlex
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,13 @@ FEW_DESCRIPTORS = ("-global", "virtio-serial-pci.max_ports=2", "-global", "virti
 
 BOOT_S = 420.0
 """How long a boot may take on a busy machine; an idle one takes 10 to 20 s, one with three guests at load 17 120 s."""
+BEAT_S = 20
+"""How often a guest that is up writes to a file of its share, whatever its script does."""
+SILENT_S = 600.0
+"""After so long without a word a guest's kernel runs nothing any more: beside a test that hangs it beats."""
+LOOK_S = 1.0
+LONGEST_COMMAND_LINE = 2047
+"""What an x86 kernel reads of its command line (COMMAND_LINE_SIZE without the end mark); with more it stops at once."""
 UP = "vpnmesh-guest-is-up"
 SEEN = "/mnt"
 DISK = "/dev/vda"
@@ -60,10 +68,11 @@ for folder in proc sys dev lib/modules {share}; do
   mkdir -p $root/$folder; mount --rbind /$folder $root/$folder
 done && mount -t tmpfs run $root/run && mount -t tmpfs tmp $root/var/tmp
 echo {up}
+(while sleep {beat_s}; do echo > {share}/beat; done) &
 unshare --mount --propagation private sh -c '
   cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && exec sh "$2"
 ' sh $root {share}/script
-echo $? > {share}/exit-code; sync
+echo $? > {share}/exit-code; kill $!; sync
 """
 
 
@@ -116,14 +125,33 @@ def boot_argv(
     """What boots the kernel without KVM, runs the script as root, and powers off."""
     drive = ("-drive", f"if=virtio,format=raw,readonly=on,file={disk}") if disk else ()
     folders = (word for folder in WRITABLE for word in ("--overlay-rwdir", folder))
+    # by its Python, for the program names that by a full path: another one in a folder that was moved or linked
+    programs = PARTS / "venv" / "bin"
     return (
-        *(str(PARTS / "venv" / "bin" / "virtme-run"), "--kimg", str(kernel.image), "--mods", "auto"),
+        *(str(programs / "python"), str(programs / "virtme-run")),
+        *("--kimg", str(kernel.image), "--mods", "auto"),
         *("--disable-kvm", "--force-9p", "--cpus", str(size.cpus), "--memory", size.memory),
         *("--name", "guest", "--user", "root", "--pwd", f"--rodir={SEEN}=/", f"--rwdir={share}", *folders),
         *(f"--qemu-opt={word}" for word in (*FEW_DESCRIPTORS, *drive)),
         *(word for option in CHEAP for word in ("--kopt", option)),
         *("--script-sh", script),
     )
+
+
+def check_command_line(boot: Sequence[str], environment: Mapping[str, str]) -> None:
+    """GuestError where the kernel would stop without a word as its command line, made of paths, is too long."""
+    done = subprocess.run(
+        (*boot, "--dry-run", "--show-command"), env=environment, capture_output=True, text=True, check=False
+    )
+    words = shlex.split(done.stdout)
+    if done.returncode or "-append" not in words:
+        raise GuestError(f"virtme-run would boot no guest: {(done.stderr or done.stdout).strip()[-300:]}")
+    length = len(words[words.index("-append") + 1].encode())
+    if length > LONGEST_COMMAND_LINE:
+        raise GuestError(
+            f"the guest's kernel reads {LONGEST_COMMAND_LINE} bytes of its command line and would get {length}:"
+            f" put the project ({len(str(ROOT))} bytes of path) or the temporary folder (TMPDIR) at a shorter path"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +168,58 @@ class Guest:
 
     share: Path
     process: subprocess.Popen[str]
-    up: threading.Event = field(default_factory=threading.Event)
+    limit_s: float
+    began: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    beat: int = 0
+    up: bool = False
     said: list[str] = field(default_factory=list)
+    ended_for: str = ""
 
     def lines(self) -> Iterator[str]:
         """Each line that the script prints, until the guest is off."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.heard = time.monotonic()
             text = line.rstrip("\r\n")
             if text == UP:
-                self.up.set()
+                self.up = True
             else:
                 self.said.append(text)
                 yield text
 
+    def listen(self, now: float) -> None:
+        """Take note of a beat at that time of the monotonic clock, if there was another one."""
+        try:
+            beat = (self.share / "beat").stat().st_mtime_ns
+        except OSError:
+            return
+        if beat != self.beat:
+            self.beat, self.heard = beat, now
+
+    def overdue(self, now: float) -> str:
+        """Why it must be ended by force at that time (of the monotonic clock); empty where it need not."""
+        if now - self.began > self.limit_s:
+            return f"it took longer than its {self.limit_s:.0f} s"
+        if not self.up:
+            return f"it was not up after {BOOT_S:.0f} s" if now - self.began > BOOT_S else ""
+        if now - self.heard > SILENT_S:
+            return (
+                f"its console was silent for {SILENT_S:.0f} s, and no beat came, of which one that runs gives one every"
+                f" {BEAT_S} s: its kernel hangs"
+            )
+        return ""
+
     def exit_code(self) -> int:
-        """What the script ended with; GuestError where it did not come to its end."""
+        """What the script ended with; GuestError, with the reason if it is known, where it did not come to its end."""
         self.process.wait()
         try:
             return int((self.share / "exit-code").read_text())
         except (OSError, ValueError) as error:
-            when = "before its script ended" if self.up.is_set() else "before it was up"
+            when = "before its script ended" if self.up else "before it was up"
+            why = f", ended by force as {self.ended_for}" if self.ended_for else ""
             last = "; ".join(self.said[-5:]) or "it said nothing"
-            raise GuestError(f"the guest went down {when}: {last}") from error
+            raise GuestError(f"the guest went down {when}{why}: {last}") from error
 
 
 @contextmanager
@@ -177,42 +234,43 @@ def booted(
 ) -> Iterator[Guest]:
     """A guest that runs the script, with the folder `share` of both; whatever is left of it at the end is ended.
 
-    What is on `disk`, an image made by `make_disk`, it reads from there. After `limit_s`, and when it is not up after
-    BOOT_S, it is ended by force, which `exit_code` then tells.
+    What is on `disk`, an image made by `make_disk`, it reads from there. After `limit_s`, when it is not up after
+    BOOT_S, and when it was silent for SILENT_S it is ended by force, which `exit_code` then tells; so its lines must be
+    read. GuestError, before a boot, where the kernel's command line would be too long.
     """
     with tempfile.TemporaryDirectory(prefix="vpnmesh-guest-") as scratch:
         folder = share or Path(scratch)
         (folder / "script").write_text(script)
         (folder / "exit-code").unlink(missing_ok=True)
         (folder / "inside").write_text(
-            _INSIDE.format(up=UP, seen=SEEN, disk=DISK, share=shlex.quote(str(folder)))
+            _INSIDE.format(up=UP, beat_s=BEAT_S, seen=SEEN, disk=DISK, share=shlex.quote(str(folder)))
         )
         begin = shlex.join(("sh", str(folder / "inside")))
-        argv = dying_along(boot_argv(kernel or stock_kernel(), folder, begin, size or Size(), disk))
+        boot = boot_argv(kernel or stock_kernel(), folder, begin, size or Size(), disk)
         environment = {**os.environ, "TMPDIR": scratch}
+        check_command_line(boot, environment)
+        argv = dying_along(boot)
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", env=environment,
         ) as process:  # fmt: skip
-            guest = Guest(folder, process)
-            clocks = [
-                threading.Timer(limit_s, process.kill),
-                threading.Timer(BOOT_S, _end_unless_up, (guest,)),
-            ]
-            for clock in clocks:
-                clock.daemon = True
-                clock.start()
+            guest, over = Guest(folder, process, limit_s), threading.Event()
+            threading.Thread(target=_watch, args=(guest, over), daemon=True).start()
             try:
                 yield guest
             finally:
-                for clock in clocks:
-                    clock.cancel()
+                over.set()
                 process.kill()
 
 
-def _end_unless_up(guest: Guest) -> None:
-    if not guest.up.is_set():
-        guest.process.kill()
+def _watch(guest: Guest, over: threading.Event) -> None:
+    """End the guest by force as soon as it is overdue."""
+    while not over.wait(LOOK_S):
+        guest.listen(now := time.monotonic())
+        if why := guest.overdue(now):
+            guest.ended_for = why
+            guest.process.kill()
+            return
 
 
 def run(
