@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpnmesh.frames.order import THROUGHPUT_TESTS, conditions_in_order
-from vpnmesh.report import canvas
+from vpnmesh.report import canvas, ticks
 from vpnmesh.report.shares import FIGURE, Share, baseline, shares
 from vpnmesh.report.style import ScenarioLook, condition_title, looks
 from vpnmesh.report.svg import INK
@@ -96,7 +96,7 @@ def _panel(
         panel.xaxis.set_major_formatter("{x:.0f}")
         return
     panel.set_xlim(0, 100 * max(reach, 1.1) * room)
-    panel.set_xticks([0, 50, 100] if reach <= _FEW_TICKS else [0, 100])
+    ticks.put(panel.xaxis, (0, 50, 100) if reach <= _FEW_TICKS else (0, 100))
 
 
 def _mark(panel: Axes, row: int, style: ScenarioLook, share: Share | None) -> None:

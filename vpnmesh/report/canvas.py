@@ -4,11 +4,9 @@ Text stays text (`svg.fonttype: none`): it can be searched, it scales, and the f
 What becomes of the text afterwards is in `vpnmesh.report.svg`.
 """
 
-import contextlib
-import gc
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vpnmesh.report import ticks
 from vpnmesh.report.style import ScenarioLook
 from vpnmesh.report.svg import INK, tidy
 
@@ -67,25 +66,15 @@ _RC: Any = {
 
 def draw(name: str, title: str, paint: Callable[[], Figure]) -> str:
     """Run `paint` under the house style and return its figure as SVG; `title` is what a screen reader says."""
-    with _without_collection(), mpl.rc_context({**_RC, "svg.hashsalt": name}), warnings.catch_warnings():
+    with mpl.rc_context({**_RC, "svg.hashsalt": name}), warnings.catch_warnings():
         # the text stays text: whether a font here has a sign of somebody's name does not matter
         warnings.filterwarnings("ignore", r"Glyph \d+")
         figure = paint()
+        for axes in figure.axes:
+            ticks.at_once(axes)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return tidy(stream.getvalue(), name, title)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: a figure is some ten thousand objects that all live until it is drawn."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def legend(figure: Figure, looks: Mapping[str, ScenarioLook], *, lines: bool = False) -> None:
@@ -127,7 +116,7 @@ def rows(axes: Axes, labels: Sequence[str], *, named: bool = True) -> None:
     """Turn the y axis into one row per label, the first on top."""
     axes.set_ylim(len(labels) - 0.5, -0.5)
     # a tick without a name shows nothing and costs as much as one with
-    axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
+    ticks.put(axes.yaxis, range(len(labels)) if named else (), labels if named else ())
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
 

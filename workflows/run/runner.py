@@ -73,7 +73,7 @@ class MatrixRun:
     def _visit(self, visit: Visit, progress: RunProgress) -> None:
         """What is left of a scenario that broke down and may stand again is measured after setting it up once more."""
         broke = self._set_up(visit, progress)
-        if broke and (left := unfinished(visit, self.store)):
+        if broke and (left := unfinished(visit, self.store.finished)):
             progress.say(f"{visit.scenario}: set up anew, for it broke down: {broke}")
             self._set_up(left, progress, again=broke)
 

@@ -59,7 +59,7 @@ class Planned:
     def visits(self, _progress: Told) -> Iterator[Visit]:
         """As planned."""
         for visit in self.plan.visits:
-            if left := unfinished(visit, self.store):
+            if left := unfinished(visit, self.store.finished):
                 yield left
 
 
@@ -96,7 +96,8 @@ class Rounds:
             planned = next_round(self.plan, self.store.events, judged, number)
             if not planned:
                 return
-            left = [visit for one in planned if (visit := unfinished(one, self.store))]
+            finished = self.store.finished
+            left = [visit for one in planned if (visit := unfinished(one, finished))]
             measured = bool(left)
             progress.expect(left if number > self.plan.profile.blocks else ())
             for visit in left:
@@ -109,7 +110,7 @@ class Rounds:
         begun = self.clock()
         yield visit
         # what is unavailable takes no time, which says nothing of other visits
-        if unfinished(visit, self.store) != visit:
+        if unfinished(visit, self.store.finished) != visit:
             self._taken_s += self.clock() - begun
             self._estimated_s += visit_s(self.plan.profile, visit)
 
@@ -140,12 +141,13 @@ def _judged(visit: Visit) -> Visit:
     return replace(visit, jobs=jobs)
 
 
-def unfinished(visit: Visit, store: Kept) -> Visit | None:
+def unfinished(visit: Visit, finished: frozenset[tuple[str, int]]) -> Visit | None:
     """The visit without the repetitions that are finished; None where nothing is left of it."""
-    finished = store.finished
-    jobs = (
-        Job(job.cell, tuple(n for n in job.repetitions if (job.cell.key, n) not in finished))
-        for job in visit.jobs
-    )
+    jobs = (_left(job, finished) for job in visit.jobs)
     left = tuple(job for job in jobs if job.repetitions)
     return Visit(visit.number, visit.scenario, left, visit.round) if left else None
+
+
+def _left(job: Job, finished: frozenset[tuple[str, int]]) -> Job:
+    key = job.cell.key
+    return Job(job.cell, tuple(n for n in job.repetitions if (key, n) not in finished))
