@@ -8,6 +8,7 @@ from vpnmesh.criteria.observation import Observation, Part
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.model import Path, Scenario
+from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Status
 from vpnmesh.study.checks import DIRECT_SHARE, RELAYED_SHARE
 from vpnmesh.study.nat_grid import Found, NatPair
@@ -231,6 +232,8 @@ def nat_traversal(checks: Verifier) -> list[Observation]:
     """Both workers behind routers of their own that let in only what was asked for: a direct path all the same."""
     refuse_without_router(checks.site)
     checks.down()
+    if reason := solution_named(checks.solution).lacks.get("nat-traversal"):
+        raise UnavailableError(f"{checks.solution}: {reason}")
     packets: list[str] = []
 
     def kept(_pair: NatPair, text: str) -> str:
