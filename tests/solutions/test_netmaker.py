@@ -222,7 +222,7 @@ def keys_plan(mesh: Mesh, keys: object, hosts: object, lacking: int = 0) -> list
     steps = fact.parse([*said(json.dumps(keys), json.dumps(hosts)), *there]).steps
     calls = [step.argv for step in steps if isinstance(step, Command)]
     tags = [
-        json.loads(reveal(step.stdin))["tags"][0]
+        json.loads(reveal(step.stdin))["tags"][0].partition(" ")[0]
         for step in steps
         if isinstance(step, Command) and step.stdin
     ]

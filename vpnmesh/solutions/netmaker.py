@@ -48,9 +48,12 @@ OWN_TABLE, OWN_METRIC = "111", "4278"
 RULES = r"NETMAKER|netmaker"
 """What netclient's packet filter rules have in common: names of chains, interface, comments."""
 
-# netclient makes /etc/netclient and a test interface whatever it is asked, its version too
+# netclient makes /etc/netclient and a test interface whatever it is asked, its version too, and ends without telling it
+# where no interface has a hardware address, or nobody is user 0
 _VERSION = """
-mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /tmp; netclient version 2> /dev/null | tail -n 1
+ip link add vmversion0 type veth peer name vmversion1 2> /dev/null || :
+mount -t tmpfs tmpfs /tmp; cp /etc/passwd /tmp; mount -t tmpfs tmpfs /etc; cp /tmp/passwd /etc
+netclient version 2> /dev/null | tail -n 1
 """
 # an /etc of its own: netclient's files, and what it reads of the machine's. Forwarding is written down as it was found
 _APART = """

@@ -146,7 +146,7 @@ def egress(gateway: Gateway) -> Fact[Plan]:
 def refused_key(member: str) -> Fact[Plan]:
     """Ensure a key that is to be taken back."""
     post = server.API.send(
-        "POST", "/api/v1/enrollment-keys", server.key_body(f"{member}, taken back"), save=REFUSED_KEY
+        "POST", "/api/v1/enrollment-keys", server.key_body(f"taken-back {member}"), save=REFUSED_KEY
     )
     return made(REFUSED_KEY, post, "<a new key>")
 

@@ -161,17 +161,19 @@ def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
 
     def plan(completed: Sequence[Completed]) -> Plan:
         keys, hosts = (records(answer(one)) for one in completed[:2])
-        used = {tag for key in keys if not key.get("uses_remaining") for tag in _tags(key)}
+        used = {name for key in keys if not key.get("uses_remaining") for name in _names(key)}
         lacking = [node.name for node, one in zip(clients, completed[2:], strict=True) if one.exit_code]
         missing = [
             node.name
             for node in clients
             if node.name in lacking or (node.name in away and node.name in used - _usable(keys))
         ]
+        number = len(keys)
         stale = [str(one.get("id")) for one in hosts if one.get("name") in away]
         steps = [API.send("DELETE", f"/api/hosts/{number}?force=true") for number in stale]
         steps += [
-            API.send("POST", "/api/v1/enrollment-keys", key_body(name), save=_key_file(name))
+            # no two keys may have the same tag
+            API.send("POST", "/api/v1/enrollment-keys", key_body(f"{name} {number}"), save=_key_file(name))
             for name in missing
         ]
         return Plan(tuple(steps), unified_diff("enrollment keys", "\n".join(stale), "\n".join(missing)))
@@ -179,22 +181,23 @@ def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
     return Fact((API.get("/api/v1/enrollment-keys"), API.get("/api/hosts"), *files), plan)
 
 
-def _usable(keys: Sequence[Json]) -> set[object]:
-    return {tag for key in keys if key.get("uses_remaining") for tag in _tags(key)}
+def _usable(keys: Sequence[Json]) -> set[str]:
+    return {name for key in keys if key.get("uses_remaining") for name in _names(key)}
 
 
-def _tags(key: Json) -> list[object]:
+def _names(key: Json) -> list[str]:
+    """The clients that a key is for: a tag is a name and a number."""
     tags = key.get("tags")
-    return tags if isinstance(tags, list) else []
+    return [str(tag).partition(" ")[0] for tag in tags] if isinstance(tags, list) else []
 
 
 def _key_file(name: str) -> str:
     return f"{SERVER}/{name}-key.json"
 
 
-def key_body(name: str) -> Json:
+def key_body(tag: str) -> Json:
     """A key without a network: one with a network leaves a message for the daemon's first start (see `nodes`)."""
-    return {"tags": [name], "networks": [], "uses_remaining": 1, "unlimited": False, "type": 2}
+    return {"tags": [tag], "networks": [], "uses_remaining": 1, "unlimited": False, "type": 2}
 
 
 def token_of(name: str) -> str:
