@@ -96,7 +96,8 @@ def _all_bytes(heard: flows.Heard) -> int:
 
 
 def relay_udp(checks: Verifier) -> list[Observation]:
-    """Some relayed scenario, under a policy that leaves UDP to the relay open, is carried over UDP."""
+    """Some relayed scenario, under a policy that leaves UDP to the relay open: over UDP, and unread by the relay."""
+    checks.listening = True
     found: list[Observation] = []
     reasons = []
     for scenario in checks.scenarios(Path.RELAY):
@@ -108,7 +109,7 @@ def relay_udp(checks: Verifier) -> list[Observation]:
             reasons.append(f"{scenario.name}: {error}")
             continue
         found = _relayed(checks, scenario, "udp")
-        if found[0].holds:
+        if all(one.holds for one in found):
             return found
     if not found:
         raise UnavailableError(
@@ -118,7 +119,8 @@ def relay_udp(checks: Verifier) -> list[Observation]:
 
 
 def relay_tcp(checks: Verifier) -> list[Observation]:
-    """Under a block of all UDP the pair is carried over TCP, and told beside it: with TCP 443 alone."""
+    """Under a block of all UDP the pair is carried over TCP, unread by the relay; and told: with TCP 443 alone."""
+    checks.listening = True
     own = [one for one in checks.scenarios(Path.RELAY) if one.policy == ALL_UDP_BLOCKED]
     others = checks.scenarios(Path.RELAY)
     if not others:
@@ -183,6 +185,7 @@ def _relayed(checks: Verifier, scenario: Scenario, protocol: str) -> list[Observ
             part=Part.CONTROL,
             text=to_relay.heard[relay.name].text(),
         ),
+        *([_secret(checks, *trial)] if (trial := checks.trials.get(scenario.name)) else []),
     ]
 
 
