@@ -15,6 +15,7 @@ from vpnmesh.errors import CheckError, CommandError, NodeUnreachableError, Unava
 from vpnmesh.host import provisional
 from vpnmesh.model import Path, Scenario
 from vpnmesh.plan import Command
+from vpnmesh.solutions.protocol import Refusal
 from vpnmesh.study.scenarios import BUILT_IN, scenario_named
 from vpnmesh.tools import flows
 from vpnmesh.tools.ping import PingSummary
@@ -47,9 +48,7 @@ class Nodes:
         self.refuses: dict[str, VpnmeshError] = {}
         self.answers = answers
         statuses = {name: SimpleNamespace(address=f"of {name}", interface="vpn0") for name in MEMBERS}
-        solution = SimpleNamespace(
-            processes=("vpnd",), refusal=lambda _mesh, _member: SimpleNamespace(stages=())
-        )
+        solution = SimpleNamespace(processes=("vpnd",), refusal=lambda _mesh, _member: Refusal("key", ()))
         self.standing = SimpleNamespace(solution=solution, mesh="mesh", statuses=statuses)
         self.direct, self.server, self.client, self.third = "direct", "worker2", "worker1", "master"
         self.hold_s, self.listening = 0.1, False
@@ -61,7 +60,7 @@ class Nodes:
         self.site = SimpleNamespace(nr=None, k8s=MEMBERS, all_nodes=MEMBERS, complaints=[], lease=None)
         for module in (verifying_members, verifying_outside):
             monkeypatch.setattr(module, "run_on", self.run_on)
-        monkeypatch.setattr(verifying_members, "stages_of", lambda *_: [SimpleNamespace()])
+        monkeypatch.setattr(verifying_members, "stages_of", lambda *_: [SimpleNamespace(name="members")])
         monkeypatch.setattr(verifying_members, "run_stages", lambda *_: "mesh")
 
     def up(self, scenario: Any) -> Any:
@@ -87,6 +86,33 @@ class Nodes:
         self.asked.append(task.__name__)
         answer = self.answers.get(task.__name__)
         return answer(**given) if answer else {}
+
+
+def test_a_key_is_tried_by_the_stage_that_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which need not be the last one: those after it are not run with a key that was taken back."""
+    tried: list[str] = []
+    nodes: Any = Nodes(monkeypatch)
+
+    def run_on(_nr: object, names: Any, task: Any, **asked: Any) -> Any:
+        if task.__name__ == "join_stage":
+            tried.append(asked["stage"].name)
+            raise failing(REFUSED)
+        return {}
+
+    stages = [SimpleNamespace(name=name) for name in ("keys", "enrollment", "daemons")]
+    before: list[list[str]] = []
+    monkeypatch.setattr(verifying_members, "run_on", run_on)
+    monkeypatch.setattr(verifying_members, "stages_of", lambda *_: stages)
+    monkeypatch.setattr(
+        verifying_members,
+        "run_stages",
+        lambda _site, run, _mesh: before.append([one.name for one in run if run]),
+    )
+    nodes.standing.solution.refusal = lambda _mesh, _member: Refusal("key", (), joins="enrollment")
+    _, refused, _ = registration(nodes)
+    assert refused.holds
+    assert tried == ["enrollment"]
+    assert before == [["keys"], []]
 
 
 def test_a_client_that_ends_with_an_error_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import pytest
 import tasks
 from tests.live.vpn import need
 from vpnmesh.errors import CheckError
+from vpnmesh.solutions import SOLUTIONS
 from vpnmesh.study.scenarios import scenario_named
 from vpnmesh.study.secrecy import MarkerTrial, check_secrecy, read_outside
 from workflows.run.hosts import run_on
@@ -24,6 +25,7 @@ ENCRYPTING = (
     "nebula-relay",
     "zerotier-direct",
     "zerotier-relay",
+    "netmaker-direct",
 )
 
 
@@ -38,6 +40,7 @@ def tried(site: Site, scenario: str) -> MarkerTrial:
             tasks.listen_for_marker,
             testbed=site.testbed,
             others=site.nr.inventory.hosts,
+            tunnels=SOLUTIONS[scenario_named(scenario).solution].interfaces,
         )
     trial: MarkerTrial = results[client].result
     return trial
@@ -63,3 +66,10 @@ def test_a_vpn_hides_what_pods_say(name: str, site: Site) -> None:
     assert read_outside(scenario_named(name), site.testbed, trial) == ()
     check_secrecy(scenario_named(name), site.testbed, trial)
     assert site.take_complaints() == []
+
+
+def test_a_relay_that_has_the_keys_reads_what_pods_say(site: Site) -> None:
+    """Netmaker's gateway forwards from one tunnel into the next; on the underlay nothing is read with it, either."""
+    trial = tried(site, "netmaker-relay")
+    where = read_outside(scenario_named("netmaker-relay"), site.testbed, trial)
+    assert [str(tap) for tap in where] == [f"{site.testbed.relay.name} netmaker"]

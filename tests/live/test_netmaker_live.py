@@ -3,21 +3,27 @@
 No registry serves `netmaker` and `netclient`: docs/solutions/netmaker.md says how to build both.
 """
 
+import json
+
 import pytest
 
 import tasks
 from tests.live.vpn import files_with, need, prove_stability, said, secrets_of
 from vpnmesh.model import Path
-from vpnmesh.solutions import netmaker
+from vpnmesh.solutions import netmaker, netmaker_access, netmaker_control
 from vpnmesh.study.checks import check_mesh
 from vpnmesh.study.scenarios import scenario_named
+from workflows.run.deploying import run_stages
 from workflows.run.hosts import HostsFailedError, run_on
-from workflows.run.provision import firewall_policy, mesh_statuses, provisioned
+from workflows.run.provision import await_mesh, firewall_policy, join, mesh_statuses, provisioned
 from workflows.run.site import Site
 
 pytestmark = pytest.mark.live
 KILL = 'pid=$(cat /run/vpnmesh/netclient.pid); kill -9 "$pid"; while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done'
 PING = 'ping -c 3 -i 0.3 -W 1 "$1" > /dev/null 2>&1 && echo reached || echo silent'
+
+ASK = 'curl -sS --max-time 10 -H "@$1" "$2"'
+TELL = 'printf %s "$3" | curl -sS --max-time 10 -H "@$1" -X POST --data-binary @- "$2"'
 
 
 def reached(site: Site, address: str) -> str:
@@ -130,3 +136,45 @@ def test_a_token_works_once(site: Site) -> None:
             run_on(site.nr, [client], tasks.join_stage, mesh=standing.mesh, stage=stage)
         for secret in secrets_of(standing.mesh):
             assert secret not in str(caught.value)
+
+
+def test_a_client_that_left_joins_again(site: Site) -> None:
+    """With a new key, at its own port; the server knows one host of its name, and others reach it."""
+    need(site, "netmaker-direct")
+    server, control = site.testbed.server.name, site.testbed.control_plane.name
+    with provisioned(site, scenario_named("netmaker-direct")) as standing:
+        run_on(site.nr, [server], tasks.leave_mesh, solution=standing.solution, mesh=standing.mesh)
+        mesh = join(site, standing.solution, standing.mesh)
+        statuses = await_mesh(site, standing.solution, mesh)
+        assert reached(site, str(statuses[server].address)) == "reached"
+        assert said(site, server, f"wg show {netmaker.INTERFACE} listen-port").strip() == str(netmaker.PORT)
+        hosts = said(
+            site, control, ASK, netmaker_control.API.header_file, f"{netmaker_control.API.url}/api/hosts"
+        )
+        assert [one["name"] for one in json.loads(hosts)].count(server) == 1
+
+
+def test_the_community_edition_refuses_a_rule_of_one_direction(site: Site) -> None:
+    """And takes the same rule both ways: so that is how rules are asked for here."""
+    need(site, "netmaker-direct")
+    control = site.testbed.control_plane.name
+    with provisioned(site, scenario_named("netmaker-direct")) as standing:
+        run_stages(site, standing.solution.access(standing.mesh, None), standing.mesh)
+        rule = {
+            "name": "one way",
+            "network_id": netmaker_control.NETWORK,
+            "policy_type": "device-policy",
+            "src_type": [{"id": "tag", "value": "*"}],
+            "dst_type": [{"id": "tag", "value": "*"}],
+            "protocol": "all",
+            "type": "Any",
+            "ports": [],
+            "enabled": True,
+        }
+        owner = netmaker_access.OWNER
+        answers = [
+            said(site, control, TELL, owner.header_file, f"{owner.url}/api/v1/acls", json.dumps(rule | way))
+            for way in ({"allowed_traffic_direction": 0}, {"allowed_traffic_direction": 1})
+        ]
+        assert "uni traffic flow not allowed on CE" in answers[0]
+        assert "created acl successfully" in answers[1]

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 import yaml
 
-from tests.solutions.meshes import CONTROL, mesh_of, said
-from vpnmesh.errors import UnavailableError
+from tests.solutions.meshes import CONTROL, mesh_of, said, texts
+from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.model import Testbed
-from vpnmesh.plan import Command, Fact, Plan, WriteFile
+from vpnmesh.plan import Command, Fact, Plan, WriteFile, reveal
 from vpnmesh.solutions import SOLUTIONS, zerotier_access
 from vpnmesh.solutions.control import Access, AccessRule, Gateway, SecondMesh, Transport, everything_but
 from vpnmesh.solutions.protocol import Mesh, Stage
@@ -42,9 +42,6 @@ def test_everything_but_leaves_out_what_is_forbidden_and_nothing_else() -> None:
 def test_what_a_solution_cannot_be_asked_it_says(name: str, bed: Testbed) -> None:
     """Rules and ways to networks are there, or a reason is; the lists of those with none are the ones known today."""
     mesh, solution = mesh_of(bed, f"{name}-direct"), SOLUTIONS[name]
-    without = {"netmaker"}
-    if name in without:
-        return
     gateway = Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
     assert bool(solution.access(mesh, None)) is not ("acl" in solution.lacks)
     if "subnet-routers" in solution.lacks:
@@ -192,6 +189,90 @@ def test_a_key_is_taken_back_before_it_is_tried(bed: Testbed) -> None:
     assert not fact.parse(said(groups, key, '[{"id": 7, "revoked": true}]'))
     published = refusal.stages[1].publish(netbird, bed.node(CONTROL)).parse(said(key))
     assert list(published) == [refusal.key]
+
+
+HOSTS = json.dumps([{"id": f"host-{name}", "name": name} for name in NAMES])
+HOST_NODES = json.dumps([{"id": f"node-{name}", "hostid": f"host-{name}"} for name in NAMES])
+ALL_NODES: dict[str, object] = {"id": "vpnmesh.all-nodes", "name": "All Nodes", "enabled": True}
+
+
+def acls(*held: dict[str, object]) -> str:
+    return json.dumps({"Code": 200, "Response": held})
+
+
+def test_netmaker_has_a_policy_for_each_pair_and_forbids_the_rest_last(bed: Testbed) -> None:
+    """Its community edition refuses rules of one direction: what is asked for one way is told both ways."""
+    mesh = mesh_of(bed, "netmaker-direct")
+    owner, policies = stages_of_access(mesh)
+    assert "createsuperadmin" in str(asked(mesh, owner).parse(said("", exit_code=1)).steps[0])
+    fact = asked(mesh, policies)
+    sent = [
+        one for one in fact.parse(said(HOSTS, HOST_NODES, acls(ALL_NODES))).steps if isinstance(one, Command)
+    ]
+    *posts, default = [json.loads(str(one.stdin)) for one in sent]
+    assert [(one["name"], one["protocol"], one["ports"]) for one in posts] == [
+        ("vpnmesh: k8s-master and worker1 all", "all", []),
+        ("vpnmesh: k8s-master and worker2 all", "all", []),
+        ("vpnmesh: worker1 and worker2 tcp 8001", "tcp", ["8001"]),
+    ]
+    assert [one["value"] for one in (*posts[2]["src_type"], *posts[2]["dst_type"])] == [
+        "node-worker1",
+        "node-worker2",
+    ]
+    assert {one["allowed_traffic_direction"] for one in posts} == {1}
+    assert default == {**ALL_NODES, "enabled": False}
+    ours: list[dict[str, object]] = [{**one, "id": f"id {number}"} for number, one in enumerate(posts)]
+    assert not fact.parse(said(HOSTS, HOST_NODES, acls(*ours, {**ALL_NODES, "enabled": False})))
+
+
+def test_netmaker_puts_its_own_policy_back_once_ours_are_gone(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "netmaker-direct")
+    fact = asked(mesh, stages_of_access(mesh, None)[1])
+    ours: dict[str, object] = {"id": "x", "name": "vpnmesh: worker1 and worker2 tcp 8001"}
+    theirs: dict[str, object] = {"id": "y", "name": "All Gateways"}
+    plan = fact.parse(said(HOSTS, HOST_NODES, acls(ours, theirs, {**ALL_NODES, "enabled": False})))
+    calls = [
+        (one.argv[one.argv.index("-X") + 1], one.argv[-1].partition("acls")[2])
+        for one in plan.steps
+        if isinstance(one, Command)
+    ]
+    assert calls == [("DELETE", "?acl_id=x"), ("PUT", "")]
+    assert not fact.parse(said(HOSTS, HOST_NODES, acls(theirs, ALL_NODES)))
+
+
+def test_netmaker_knows_no_node_and_says_so(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "netmaker-direct")
+    with pytest.raises(CheckError, match="the server knows no node of k8s-master"):
+        asked(mesh, stages_of_access(mesh)[1]).parse(said("[]", "[]", acls(ALL_NODES)))
+
+
+def test_netmaker_makes_a_member_the_way_to_a_network(bed: Testbed) -> None:
+    mesh = mesh_of(bed, "netmaker-direct")
+    (stage,) = SOLUTIONS["netmaker"].gateway(
+        mesh, Gateway("worker2", IPv4Network("192.0.2.0/29"), "vmbehind0")
+    )
+    fact = asked(mesh, stage)
+    (step,) = fact.parse(said(HOSTS, HOST_NODES, acls())).steps
+    assert isinstance(step, Command)
+    wanted = json.loads(str(step.stdin))
+    assert (wanted["range"], wanted["nodes"]) == ("192.0.2.0/29", {"node-worker2": 256})
+    assert not fact.parse(said(HOSTS, HOST_NODES, acls(wanted)))
+
+
+def test_netmaker_forgets_a_key_whose_value_is_in_no_argument(bed: Testbed) -> None:
+    """It is the key of one member, used by the stage that registers it."""
+    mesh = mesh_of(bed, "netmaker-direct")
+    refusal = SOLUTIONS["netmaker"].refusal(mesh, "worker2")
+    assert refusal is not None
+    assert refusal.joins in [stage.name for stage in SOLUTIONS["netmaker"].stages(mesh)]
+    made, taken = refusal.stages
+    assert asked(mesh, made).parse(said("", exit_code=1))
+    key = json.dumps({"value": "of-this-test", "token": "told-in-this-test"})
+    plan = asked(mesh, taken).parse(said(key, f"[{key}]"))
+    assert "of-this-test" not in texts(plan)
+    assert not asked(mesh, taken).parse(said(key, "[]"))
+    published = taken.publish(mesh, bed.node(CONTROL)).parse(said(key))
+    assert {name: reveal(value) for name, value in published.items()} == {refusal.key: "told-in-this-test"}
 
 
 def test_wireguard_routes_a_network_to_its_gateway(bed: Testbed) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from nornir.core.task import Result
@@ -9,6 +10,7 @@ from nornir.core.task import Result
 import tasks
 from tests.solutions.meshes import CONTROL, RELAY, mesh_of, said, texts
 from vpnmesh.errors import UnavailableError
+from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE
 from vpnmesh.model import Path, Testbed
 from vpnmesh.plan import Command, Completed, Plan, Secret, reveal
 from vpnmesh.solutions import netmaker, netmaker_control
@@ -201,7 +203,7 @@ def nodes_plan(mesh: Mesh, *nodes: dict[str, object]) -> list[tuple[str, str, ob
 def test_no_client_is_told_at_its_start_to_join(bed: Testbed) -> None:
     """That message makes it build its interface anew: no key leaves it, and another takes its place with the broker."""
     mesh = joined(bed, "netmaker-relay")
-    assert netmaker_control._key_body("worker1")["networks"] == []
+    assert netmaker_control.key_body("worker1")["networks"] == []
     there = [node for node in NODES if node["id"] != "node-worker2"]
     host = next(one for one in HOSTS if one["name"] == "worker2")
     assert nodes_plan(mesh, *there) == [
@@ -212,13 +214,73 @@ def test_no_client_is_told_at_its_start_to_join(bed: Testbed) -> None:
     assert nodes_plan(mesh, *NODES) == []
 
 
+def keys_plan(mesh: Mesh, keys: object, hosts: object, lacking: int = 0) -> list[tuple[str, str]]:
+    """What is done about keys, as method and path, or body's tag, when the node lacks so many of the files."""
+    fact = netmaker_control.enrollment_keys(mesh)
+    files = len(fact.commands) - 2
+    there = [Completed((), int(number < lacking), "", "") for number in range(files)]
+    steps = fact.parse([*said(json.dumps(keys), json.dumps(hosts)), *there]).steps
+    calls = [step.argv for step in steps if isinstance(step, Command)]
+    tags = [
+        json.loads(reveal(step.stdin))["tags"][0].partition(" ")[0]
+        for step in steps
+        if isinstance(step, Command) and step.stdin
+    ]
+    return [("DELETE", argv[-1].partition("/api")[2]) for argv in calls if "DELETE" in argv] + [
+        ("POST", tag) for tag in tags
+    ]
+
+
+def test_who_left_gets_a_new_key_and_is_forgotten_before(bed: Testbed) -> None:
+    """Its key is used up; as long as its host is known, the next one with that endpoint would get another port."""
+    registered = {(name, "registered"): "yes" for name in MEMBERS}
+    mesh = joined(bed, "netmaker-direct").with_published(registered)
+    used = [{"tags": [name], "uses_remaining": 0} for name in MEMBERS]
+    assert keys_plan(mesh, used, HOSTS) == []
+    assert keys_plan(mesh, [], [], lacking=3) == [("POST", name) for name in MEMBERS]
+    left = mesh.with_published({("worker2", "registered"): "no"})
+    assert keys_plan(left, used, HOSTS) == [("DELETE", "/hosts/host-worker2?force=true"), ("POST", "worker2")]
+    fresh = [*used, {"tags": ["worker2"], "uses_remaining": 1}]
+    assert keys_plan(left, fresh, []) == []
+
+
+def way_out(bed: Testbed, held: str) -> list[str]:
+    """What is done on worker1, where these default routes are, as a command."""
+    stage = next(
+        one for one in netmaker.SOLUTION.stages(joined(bed, "netmaker-direct")) if one.name == "way out"
+    )
+    plan = stage.plan(joined(bed, "netmaker-direct"), bed.node("worker1")).parse(said(held))
+    return [" ".join(step.argv) for step in plan.steps if isinstance(step, Command)]
+
+
+def test_a_node_without_a_default_route_gets_one_that_no_packet_takes(bed: Testbed) -> None:
+    """netclient throws changes of peers away where it finds none; its own table is not asked by any rule."""
+    via = bed.vlan(bed.node("worker1").leg.vid).gateway
+    assert way_out(bed, "") == [f"ip route replace default via {via} table 111 metric 4278"]
+    assert way_out(bed, "default via 192.88.99.9 dev eth0\n") == []
+
+
+def test_it_is_told_one_address_of_each_client(bed: Testbed) -> None:
+    """The server prefers IPv4 where a client has both, so in an underlay with both IPv6 is told alone."""
+    mesh = joined(bed, "netmaker-direct")
+    node = bed.node("worker1")
+    assert netmaker._endpoint(mesh, node) == ("-e", str(node.underlay))
+    both = replace(mesh, families={one.name: BOTH for one in bed.nodes})
+    option, address = netmaker._endpoint(both, node)
+    assert option == "-E"
+    assert ":" in address
+    apart = replace(both, families={**both.families, "worker1": IPV6_ALONE, "worker2": IPV4_ALONE})
+    assert netmaker.SOLUTION.unbuildable_reason(both) == ""
+    assert "one address of its server and broker" in netmaker.SOLUTION.unbuildable_reason(apart)
+
+
 def test_a_token_is_in_a_file_and_nowhere_else(bed: Testbed) -> None:
     """On its way to the node it is in no argument and no diff; the call that reads it there uses it up."""
     mesh = joined(bed, "netmaker-direct")
     stage = next(one for one in netmaker.SOLUTION.stages(mesh) if one.name == "enrollment")
     plan = stage.plan(mesh, bed.node("worker1")).parse(said("", exit_code=1))
     assert "token-of-worker1-in-this-test" not in texts(plan)
-    assert netmaker_control._key_body("worker1")["uses_remaining"] == 1
+    assert netmaker_control.key_body("worker1")["uses_remaining"] == 1
 
 
 def test_nothing_is_asked_of_the_internet(bed: Testbed) -> None:

@@ -46,6 +46,16 @@ def test_one_frame_with_the_marker_is_enough(node: str, bed: Testbed) -> None:
         check_secrecy(RELAYED, bed, read)
 
 
+def test_a_relay_that_decrypts_is_read_in_its_tunnel(bed: Testbed) -> None:
+    """What passes the VPN's own interface there has no need to: silence is what an honest relay shows."""
+    assert [str(tap) for tap in taps(bed, "vxlan.calico", ("vmvpn0",)) if tap.tunnel] == ["relay vmvpn0"]
+    tunnel = Tap("relay", "vmvpn0", tunnel=True)
+    idle = MarkerTrial(SENT, {**trial(bed).heard, tunnel: Heard(0, 0, 0, 0)})
+    assert read_outside(RELAYED, bed, idle) == ()
+    read = MarkerTrial(SENT, {**trial(bed).heard, tunnel: MARKED})
+    assert read_outside(RELAYED, bed, read) == (tunnel,)
+
+
 def test_silence_proves_nothing(bed: Testbed) -> None:
     """An end that heard less than came through; a relay only where the path leads over it."""
     quiet = Heard(3, 200, 0, 0)

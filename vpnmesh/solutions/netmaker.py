@@ -7,39 +7,53 @@ otherwise, so it runs with an /etc of its own. Sources: cmd/, daemon/ and wiregu
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from types import MappingProxyType
 
-from vpnmesh.errors import CheckError
+from vpnmesh.errors import CheckError, UnavailableError
+from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers, tls
 from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.service import Service, content, removed, running, until
 from vpnmesh.model import Node, Path, Scenario
 from vpnmesh.plan import Command, Completed, Fact, Plan, Text, WriteFile, reveal, unified_diff
+from vpnmesh.solutions import netmaker_access as running_server
 from vpnmesh.solutions import netmaker_control as server
+from vpnmesh.solutions.control import Access, Gateway
 from vpnmesh.solutions.protocol import (
     STATE_DIRECTORY,
     Binary,
     Mesh,
     MeshRole,
     Peer,
+    Refusal,
     Solution,
     Stage,
     Status,
     checksum,
 )
 from vpnmesh.solutions.stack import Stack
+from vpnmesh.solutions.ways import Listener
 
 INTERFACE = "netmaker"
 PORT = 51821
 CLIENT = f"{STATE_DIRECTORY}/netclient"
+KNOWN = f"{CLIENT}/etc/netclient/servers.json"
+"""Where netclient keeps the servers that it is registered with."""
 JOIN_S = 60.0
+ENROLLMENT = "enrollment"
+OWN_TABLE, OWN_METRIC = "111", "4278"
+"""netclient's own routing table, which nothing leads to until it is told to, and the metric of our route there."""
 RULES = r"NETMAKER|netmaker"
 """What netclient's packet filter rules have in common: names of chains, interface, comments."""
 
-# netclient makes /etc/netclient and a test interface whatever it is asked, its version too
+# netclient makes /etc/netclient and a test interface whatever it is asked, its version too, and ends without telling it
+# where no interface has a hardware address, or nobody is user 0
 _VERSION = """
-mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /tmp; netclient version 2> /dev/null | tail -n 1
+ip link add vmversion0 type veth peer name vmversion1 2> /dev/null || :
+mount -t tmpfs tmpfs /tmp; cp /etc/passwd /tmp; mount -t tmpfs tmpfs /etc; cp /tmp/passwd /etc
+netclient version 2> /dev/null | tail -n 1
 """
 # an /etc of its own: netclient's files, and what it reads of the machine's. Forwarding is written down as it was found
 _APART = """
@@ -69,6 +83,11 @@ case "$said" in *"registered with server"*) exit 0 ;; esac
 printf '%s\\n' "$said" | grep -vF -e token | tail -n 3 | cut -c1-300 >&2
 exit 1
 """
+# it takes no change of peers on a node without a default route, and looks into its own table first
+_HAS_WAY_OUT = (
+    'ip -4 route show default; ip -6 route show default; ip route show table "$1" 2> /dev/null; true'
+)
+_KNOWN = '[ -s "$1" ] && echo "$2" || echo "$3"'
 # one interface for three seconds: what would make the daemon build it anew comes as soon as it knows the broker
 _STEADY = """
 index=$(cat "/sys/class/net/$1/ifindex") i=0
@@ -107,6 +126,20 @@ class Netmaker(Solution):
     kernel_links = (WIREGUARD,)
     host_folders = ("/etc/netclient", "/etc/mosquitto")
     colour, marker = "#b04a92", "v"
+    lacks = MappingProxyType(
+        {
+            "nat-traversal": "endpoints are static here: netclient 1.4.0 asks icanhazip.com, ifconfig.me and"
+            " myexternalip.com for its address before it asks any STUN server, one of our own as well"
+        }
+    )
+
+    def unbuildable_reason(self, mesh: Mesh, /) -> str:
+        """The server tells every client one address of its interface and one of its broker."""
+        try:
+            mesh.server(mesh.testbed.control_plane, *server.participants(mesh))
+        except UnavailableError as error:
+            return f"Netmaker tells all clients one address of its server and broker: {error}"
+        return ""
 
     def stack(self, _scenario: Scenario, /) -> Stack:
         """WireGuard over UDP on both paths; which size netclient's sockets have was not looked up."""
@@ -116,7 +149,8 @@ class Netmaker(Solution):
         """Broker before the server, which ends without one; the gateway before the daemons.
 
         A daemon reads everything once when it starts. What changes later comes through the broker, and is thrown away
-        on a node without a default route (`HostPeerUpdate` in functions/mqhandlers.go), as those of the lab are.
+        on a node without a default route (`HostPeerUpdate` in functions/mqhandlers.go), as those of the lab are: such
+        a node gets one in netclient's own table, by which no packet goes.
         """
         control = (mesh.testbed.control_plane.name,)
         clients = tuple(node.name for node in server.participants(mesh))
@@ -126,21 +160,22 @@ class Netmaker(Solution):
             Stage(
                 "certificate",
                 control,
-                lambda _mesh, node: server.certificate(node),
+                server.certificate,
                 lambda _mesh, _node: tls.read_certificate(server.SERVER),
             ),
             Stage("secrets", control, lambda _mesh, _node: server.secrets()),
-            Stage("broker", control, server.broker),
+            Stage("broker", control, lambda mesh, _node: server.broker(mesh)),
             Stage("server", control, lambda mesh, _node: server.server(mesh)),
-            Stage("https", control, server.https),
+            Stage("https", control, lambda mesh, _node: server.https(mesh)),
             Stage("network", control, lambda mesh, _node: server.network(mesh)),
+            Stage("way out", clients, _way_out, lambda _mesh, _node: _read_registered()),
             Stage(
                 "enrollment keys",
                 control,
                 lambda mesh, _node: server.enrollment_keys(mesh),
                 lambda mesh, _node: server.read_enrollment_keys(mesh),
             ),
-            Stage("enrollment", clients, _registered),
+            Stage(ENROLLMENT, clients, _registered),
             Stage("nodes", control, lambda mesh, _node: server.nodes(mesh)),
             *((gateway,) if relayed else ()),
             Stage(
@@ -159,12 +194,56 @@ class Netmaker(Solution):
             (CLIENT, server.SERVER, pid, socket),
             interfaces=(INTERFACE,),
             strangers=self.foreign.processes,
-            find=(leftovers.find(RULES),),
+            find=(leftovers.find(RULES), Command(("ip", "route", "show", *_OWN_ROUTE), ok=(0, 2, 127))),
             cleanup=(
                 leftovers.remove(RULES),
+                Command(("ip", "route", "delete", "default", *_OWN_ROUTE), ok=(0, 2)),
                 Command(("sh", "-c", _FORWARD_AS_BEFORE, "sh", CLIENT)),
             ),
         )
+
+    def refusal(self, mesh: Mesh, member: str, /) -> Refusal:
+        """An enrollment key that the server is told to forget; its place is that member's own."""
+        control = (mesh.testbed.control_plane.name,)
+        made = Stage("refused key", control, lambda _mesh, _node: running_server.refused_key(member))
+        taken = Stage(
+            "key taken back",
+            control,
+            lambda _mesh, _node: running_server.taken_back(),
+            lambda _mesh, _node: running_server.read_refused_key(member),
+        )
+        return Refusal(server.token_of(member), (made, taken), joins=ENROLLMENT)
+
+    def access(self, mesh: Mesh, access: Access | None, /) -> tuple[Stage, ...]:
+        """Policies of the server, which tells members their peers; the community edition has none of one direction."""
+        control = (mesh.testbed.control_plane.name,)
+        return (
+            Stage("owner", control, lambda _mesh, _node: running_server.owner()),
+            Stage("policies", control, lambda _mesh, _node: running_server.policies(access)),
+        )
+
+    def gateway(self, mesh: Mesh, gateway: Gateway, /) -> tuple[Stage, ...]:
+        """An egress of the network by that member, which all others are told of."""
+        control = (mesh.testbed.control_plane.name,)
+        return (Stage("egress", control, lambda _mesh, _node: running_server.egress(gateway)),)
+
+    def data_port(self, _mesh: Mesh, /) -> int:
+        """The client's `-p`."""
+        return PORT
+
+    def listeners(self, mesh: Mesh, /) -> tuple[Listener, ...]:
+        """The server's interface and its broker; the gateway is a client like any other, and answers no probe."""
+        control, relay = mesh.testbed.control_plane.name, mesh.testbed.relay.name
+        gateway = Listener("Netmaker gateway", relay, Protocol.UDP, PORT, relays=True)
+        return (
+            *((gateway,) if mesh.scenario.path is Path.RELAY else ()),
+            Listener("Netmaker server", control, Protocol.TCP, server.TLS_PORT),
+            Listener("Netmaker broker", control, Protocol.TCP, server.BROKER_TLS_PORT),
+        )
+
+    def identity(self, _mesh: Mesh, _node: Node, /) -> Fact[dict[str, Text]]:
+        """The client's public key, and the address that the server chose."""
+        return _read_self()
 
     def status(self, mesh: Mesh, node: Node, /) -> Fact[Status]:
         """WireGuard's own tables: whose key a member's address belongs to, and where that key's packets go."""
@@ -180,7 +259,7 @@ def client_environment(mesh: Mesh) -> dict[str, str]:
         "TMPDIR": f"{CLIENT}/tmp",  # noqa: S108 - a folder of ours
         "HTTP_PROXY": server.CLOSED,
         "HTTPS_PROXY": server.CLOSED,
-        "NO_PROXY": f"127.0.0.1,{mesh.testbed.control_plane.underlay}",
+        "NO_PROXY": f"127.0.0.1,{mesh.server(mesh.testbed.control_plane)}",
     }
 
 
@@ -201,7 +280,7 @@ def parse_peers(
     def peer_of(peer: Node) -> Peer:
         address = endpoint_address(reveal(mesh.published.get((peer.name, "address"), "")))
         key = _carrier(address, allowed) if address else ""
-        endpoint = endpoint_address(ends.get(key, ""))
+        endpoint = mesh.endpoint(ends.get(key, ""))
         if not key or endpoint is None or seen.get(key, "0") == "0":
             return Peer(peer.name, None, None)
         if key == reveal(mesh.published.get((peer.name, "node-key"), "")):
@@ -232,13 +311,47 @@ def _apart(*argv: str) -> tuple[str, ...]:
     return ("unshare", "-m", "sh", "-ec", _APART, "sh", CLIENT, *argv)
 
 
+_OWN_ROUTE = ("table", OWN_TABLE, "metric", OWN_METRIC)
+
+
+def _way_out(mesh: Mesh, node: Node) -> Fact[Plan]:
+    """Ensure that netclient finds a default route; in its own table where there is none, so that packets take none."""
+    gateway = mesh.testbed.vlan(node.leg.vid).gateway
+
+    def plan(completed: Sequence[Completed]) -> Plan:
+        if completed[0].exit_code == 0 and completed[0].stdout.strip():
+            return Plan()
+        add = Command(("ip", "route", "replace", "default", "via", str(gateway), *_OWN_ROUTE))
+        return Plan((add,), unified_diff(f"table {OWN_TABLE}", "", f"default via {gateway}"))
+
+    return Fact((Command(("sh", "-c", _HAS_WAY_OUT, "sh", OWN_TABLE), ok=(0, 127)),), plan)
+
+
+def _read_registered() -> Fact[dict[str, Text]]:
+    """Whether the client is registered: one that is not needs a key that nobody has used."""
+    question = Command(("sh", "-c", _KNOWN, "sh", KNOWN, server.YES, server.NO))
+
+    def told(found: Sequence[Completed]) -> dict[str, Text]:
+        word = content(found[0])
+        if word not in (server.YES, server.NO):
+            raise CheckError("provision", f"whether it is registered: {word[:40]!r}")
+        return {server.REGISTERED: word}
+
+    return Fact((question,), told)
+
+
+def _endpoint(mesh: Mesh, node: Node) -> tuple[str, str]:
+    """The address by which all others reach it, one alone: the server prefers IPv4 where a client has both."""
+    address = mesh.server(node, *server.participants(mesh))
+    return ("-E" if isinstance(address, IPv6Address) else "-e", str(address))
+
+
 def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure that the client knows our server, which then makes it a node of the network."""
     control = mesh.testbed.control_plane.name
-    known = f"{CLIENT}/etc/netclient/servers.json"
     token = f"{CLIENT}/token"
     register = (
-        *("netclient", "register", "-o", node.name, "-e", str(node.underlay), "-i"),
+        *("netclient", "register", "-o", node.name, *_endpoint(mesh, node), "-i"),
         *("-p", str(PORT), "-j", "-m", str(mesh.tunnel_mtu), "-f", "iptables"),
     )
     pairs = tuple(f"{key}={value}" for key, value in sorted(client_environment(mesh).items()))
@@ -254,7 +367,7 @@ def _registered(mesh: Mesh, node: Node) -> Fact[Plan]:
             return Plan()
         return Plan(steps, unified_diff("netclient", "", f"registered with {server.SERVER_NAME}"))
 
-    return Fact((Command(("test", "-s", known), ok=(0, 1)),), plan)
+    return Fact((Command(("test", "-s", KNOWN), ok=(0, 1)),), plan)
 
 
 def _read_self() -> Fact[dict[str, Text]]:

@@ -8,12 +8,14 @@ Sources: servercfg/ and controllers/ of Netmaker 1.4.0, mosquitto.conf(5) of Mos
 """
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
 
 from vpnmesh.host import tls
-from vpnmesh.host.rest import Json, RestApi, asked, field_of, pretty, records
+from vpnmesh.host.dual_stack import host, written
+from vpnmesh.host.rest import Json, RestApi, answer, asked, field_of, pretty, records
 from vpnmesh.host.service import RUN_DIRECTORY, Service, made, running, until
 from vpnmesh.model import Node, Path
-from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, unified_diff
+from vpnmesh.plan import Command, Completed, Fact, Plan, Secret, Text, WriteFile, reveal, unified_diff
 from vpnmesh.solutions.protocol import STATE_DIRECTORY, Mesh
 
 API_PORT = 8081
@@ -47,6 +49,8 @@ _WITH_THEM = """
 umask 077; cd "$0"; chmod 600 "$1" 2> /dev/null; shift; set -a; . ./secrets.env; set +a; exec "$@"
 """
 NODES = f"/api/nodes/{NETWORK}"
+REGISTERED, YES, NO = "registered", "yes", "no"
+"""Whether a client is registered already, as it publishes it itself."""
 
 
 def participants(mesh: Mesh) -> tuple[Node, ...]:
@@ -57,17 +61,17 @@ def participants(mesh: Mesh) -> tuple[Node, ...]:
 
 def environment(mesh: Mesh) -> dict[str, str]:
     """The server's settings without its secrets."""
-    address = str(mesh.testbed.control_plane.underlay)
+    address = mesh.server(mesh.testbed.control_plane)
     return {
         "SERVER_NAME": SERVER_NAME,
         "NODE_ID": "vpnmesh",
-        "SERVER_HOST": address,
-        "SERVER_HTTP_HOST": address,
-        "SERVER_API_CONN_STRING": f"{address}:{TLS_PORT}",
+        "SERVER_HOST": str(address),
+        "SERVER_HTTP_HOST": str(address),
+        "SERVER_API_CONN_STRING": written(address, TLS_PORT),
         "API_PORT": str(API_PORT),
         "DATABASE": "sqlite",
         "BROKER_TYPE": "mosquitto",
-        "BROKER_ENDPOINT": f"ssl://{address}:{BROKER_TLS_PORT}",
+        "BROKER_ENDPOINT": f"ssl://{written(address, BROKER_TLS_PORT)}",
         "SERVER_BROKER_ENDPOINT": f"tcp://127.0.0.1:{BROKER_PORT}",
         "MQ_USERNAME": BROKER_USER,
         "DISABLE_REMOTE_IP_CHECK": "on",
@@ -85,22 +89,23 @@ def environment(mesh: Mesh) -> dict[str, str]:
     }
 
 
-def broker_config(node: Node) -> str:
+def broker_config(mesh: Mesh) -> str:
     """mosquitto.conf: the server on loopback, clients by TLS on the underlay, nobody without the password."""
+    address = mesh.server(mesh.testbed.control_plane)
     lines = (
         # the files are root's; without this line mosquitto becomes a user that only its package makes
         *("user root", "per_listener_settings false", "allow_anonymous false", f"password_file {PASSWORDS}"),
         *("persistence false", "log_dest stderr"),
         f"listener {BROKER_PORT} 127.0.0.1",
-        f"listener {BROKER_TLS_PORT} {node.underlay}",
+        f"listener {BROKER_TLS_PORT} {address}",
         *(f"certfile {SERVER}/tls.crt", f"keyfile {SERVER}/tls.key"),
     )
     return "\n".join(lines) + "\n"
 
 
-def certificate(node: Node) -> Fact[Plan]:
+def certificate(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure the certificate that broker and interface share."""
-    return tls.certificate(SERVER, (node.underlay,))
+    return tls.certificate(SERVER, mesh.addresses(node))
 
 
 def secrets() -> Fact[Plan]:
@@ -109,9 +114,9 @@ def secrets() -> Fact[Plan]:
     return made(SECRETS, script, "<a new master key and broker password>")
 
 
-def broker(mesh: Mesh, node: Node) -> Fact[Plan]:
+def broker(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the broker runs, as a process of ours and never as the machine's service."""
-    config = WriteFile(f"{SERVER}/mosquitto.conf", broker_config(node))
+    config = WriteFile(f"{SERVER}/mosquitto.conf", broker_config(mesh))
     return running(Service("mosquitto", ("mosquitto", "-c", config.path), (config,)), mesh.scenario)
 
 
@@ -122,10 +127,12 @@ def server(mesh: Mesh) -> Fact[Plan]:
     return running(Service("netmaker", argv, (), environment(mesh), ready), mesh.scenario)
 
 
-def https(mesh: Mesh, node: Node) -> Fact[Plan]:
+def https(mesh: Mesh) -> Fact[Plan]:
     """Ensure that the interface is reached by https."""
     keys = f"cert={SERVER}/tls.crt,key={SERVER}/tls.key,verify=0"
-    listen = f"OPENSSL-LISTEN:{TLS_PORT},bind={node.underlay},reuseaddr,fork,{keys}"
+    address = mesh.server(mesh.testbed.control_plane)
+    family = "pf=ip6," if isinstance(address, IPv6Address) else ""
+    listen = f"OPENSSL-LISTEN:{TLS_PORT},{family}bind={host(address)},reuseaddr,fork,{keys}"
     argv = ("socat", listen, f"TCP4:127.0.0.1:{API_PORT}")
     return running(Service("netmaker-tls", argv), mesh.scenario)
 
@@ -143,28 +150,64 @@ def network(mesh: Mesh) -> Fact[Plan]:
 
 
 def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
-    """Ensure a key for every client, for one use: `netclient` takes it only as an argument, where others see it."""
-    nodes = participants(mesh)
-    questions = tuple(Command(("test", "-s", _key_file(node.name)), ok=(0, 1)) for node in nodes)
+    """Ensure a key for every client, for one use: `netclient` takes it only as an argument, where others see it.
+
+    A client that has left needs another key, and must be unknown: the server gives a host that has the endpoint of one
+    it knows another port.
+    """
+    clients = participants(mesh)
+    files = tuple(Command(("test", "-s", _key_file(node.name)), ok=(0, 1)) for node in clients)
+    away = [node.name for node in clients if reveal(mesh.published.get((node.name, REGISTERED), YES)) == NO]
 
     def plan(completed: Sequence[Completed]) -> Plan:
-        missing = [node.name for node, one in zip(nodes, completed, strict=True) if one.exit_code]
-        posts = tuple(
-            API.send("POST", "/api/v1/enrollment-keys", _key_body(name), save=_key_file(name))
+        keys, hosts = (records(answer(one)) for one in completed[:2])
+        used = {name for key in keys if not key.get("uses_remaining") for name in _names(key)}
+        lacking = [node.name for node, one in zip(clients, completed[2:], strict=True) if one.exit_code]
+        missing = [
+            node.name
+            for node in clients
+            if node.name in lacking or (node.name in away and node.name in used - _usable(keys))
+        ]
+        number = len(keys)
+        stale = [str(one.get("id")) for one in hosts if one.get("name") in away]
+        steps = [API.send("DELETE", f"/api/hosts/{number}?force=true") for number in stale]
+        steps += [
+            # no two keys may have the same tag
+            API.send("POST", "/api/v1/enrollment-keys", key_body(f"{name} {number}"), save=_key_file(name))
             for name in missing
-        )
-        return Plan(posts, unified_diff("enrollment keys", "", "\n".join(missing)))
+        ]
+        return Plan(tuple(steps), unified_diff("enrollment keys", "\n".join(stale), "\n".join(missing)))
 
-    return Fact(questions, plan)
+    return Fact((API.get("/api/v1/enrollment-keys"), API.get("/api/hosts"), *files), plan)
+
+
+def _usable(keys: Sequence[Json]) -> set[str]:
+    return {name for key in keys if key.get("uses_remaining") for name in _names(key)}
+
+
+def _names(key: Json) -> list[str]:
+    """The clients that a key is for: a tag is a name and a number."""
+    tags = key.get("tags")
+    return [str(tag).partition(" ")[0] for tag in tags] if isinstance(tags, list) else []
 
 
 def _key_file(name: str) -> str:
     return f"{SERVER}/{name}-key.json"
 
 
-def _key_body(name: str) -> Json:
+def key_body(tag: str) -> Json:
     """A key without a network: one with a network leaves a message for the daemon's first start (see `nodes`)."""
-    return {"tags": [name], "networks": [], "uses_remaining": 1, "unlimited": False, "type": 2}
+    return {"tags": [tag], "networks": [], "uses_remaining": 1, "unlimited": False, "type": 2}
+
+
+def token_of(name: str) -> str:
+    """Under which key a client's token is published."""
+    return f"token/{name}"
+
+
+def token_in(text: str) -> str:
+    """The token in the server's answer to a new key; CheckError where there is none."""
+    return field_of(text, "token")
 
 
 def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
@@ -174,8 +217,7 @@ def read_enrollment_keys(mesh: Mesh) -> Fact[dict[str, Text]]:
     return Fact(
         questions,
         lambda found: {
-            f"token/{name}": Secret(field_of(one.stdout, "token"))
-            for name, one in zip(names, found, strict=True)
+            token_of(name): Secret(token_in(one.stdout)) for name, one in zip(names, found, strict=True)
         },
     )
 

@@ -210,11 +210,13 @@ class Refusal:
     """How a key is taken back: stages that make one and take it back; they publish it as `key`, as the valid one is.
 
     A member that joins with that value in the place of the valid one must be refused. Where a member's key is what it
-    publishes itself, as an identity is, the stages only take that back.
+    publishes itself, as an identity is, the stages only take that back. `joins` is the stage of joining that uses the
+    key; the last one where none is named.
     """
 
     key: str
     stages: tuple[Stage, ...]
+    joins: str = ""
 
 
 def checksum(name: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from vpnmesh.host.sysctls import OURS
 from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.masks import masked
 from vpnmesh.solutions import solution_named
-from vpnmesh.solutions.protocol import MeshRole
+from vpnmesh.solutions.protocol import MeshRole, checksum
 from vpnmesh.study.programs import told_version
 from vpnmesh.study.scenarios import Catalogue
 from workflows.run import clock
@@ -156,7 +156,7 @@ def versions_of(site: Site, solution: str) -> dict[str, str]:
     }
     found: dict[str, str] = {}
     for one in solution_named(solution).binaries:
-        if one.version[:1] == (one.name,) and one.name not in found:
+        if one.version and one.version != checksum(one.name) and one.name not in found:
             told = str(
                 run_on(site.nr, [where[one.at]], tasks.read_version, argv=one.version)[where[one.at]].result
             )

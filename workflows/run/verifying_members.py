@@ -59,12 +59,14 @@ def _refused(checks: Verifier, refusal: Refusal) -> Observation:
     """What becomes of a member that joins with a key that was taken back; it is no member when this returns."""
     site, deployed, member = checks.site, checks.standing, checks.server
     _leave(checks, member)
-    *before, last = stages_of(deployed.solution, deployed.mesh)
-    mesh = run_stages(site, before, deployed.mesh)
+    stages = stages_of(deployed.solution, deployed.mesh)
+    names = [stage.name for stage in stages]
+    uses_it = names.index(refusal.joins) if refusal.joins else -1
+    mesh = run_stages(site, stages[:uses_it], deployed.mesh)
     taken_back = run_stages(site, refusal.stages, mesh)
     what, wanted = f"{member} tries a key that was taken back", "it is refused"
     try:
-        run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=last)
+        run_on(site.nr, [member], tasks.join_stage, mesh=taken_back, stage=stages[uses_it])
     except HostsFailedError as error:
         if not _is_refusal(error):
             raise

@@ -8,6 +8,7 @@ from vpnmesh.criteria.observation import Observation, Part
 from vpnmesh.errors import CheckError, UnavailableError, VpnmeshError
 from vpnmesh.firewall.nat_kinds import NatKind
 from vpnmesh.model import Path, Scenario
+from vpnmesh.solutions import solution_named
 from vpnmesh.solutions.protocol import Status
 from vpnmesh.study.checks import DIRECT_SHARE, RELAYED_SHARE
 from vpnmesh.study.nat_grid import Found, NatPair
@@ -95,7 +96,8 @@ def _all_bytes(heard: flows.Heard) -> int:
 
 
 def relay_udp(checks: Verifier) -> list[Observation]:
-    """Some relayed scenario, under a policy that leaves UDP to the relay open, is carried over UDP."""
+    """Some relayed scenario, under a policy that leaves UDP to the relay open: over UDP, and unread by the relay."""
+    checks.listening = True
     found: list[Observation] = []
     reasons = []
     for scenario in checks.scenarios(Path.RELAY):
@@ -107,7 +109,7 @@ def relay_udp(checks: Verifier) -> list[Observation]:
             reasons.append(f"{scenario.name}: {error}")
             continue
         found = _relayed(checks, scenario, "udp")
-        if found[0].holds:
+        if all(one.holds for one in found):
             return found
     if not found:
         raise UnavailableError(
@@ -117,7 +119,8 @@ def relay_udp(checks: Verifier) -> list[Observation]:
 
 
 def relay_tcp(checks: Verifier) -> list[Observation]:
-    """Under a block of all UDP the pair is carried over TCP, and told beside it: with TCP 443 alone."""
+    """Under a block of all UDP the pair is carried over TCP, unread by the relay; and told: with TCP 443 alone."""
+    checks.listening = True
     own = [one for one in checks.scenarios(Path.RELAY) if one.policy == ALL_UDP_BLOCKED]
     others = checks.scenarios(Path.RELAY)
     if not others:
@@ -182,6 +185,7 @@ def _relayed(checks: Verifier, scenario: Scenario, protocol: str) -> list[Observ
             part=Part.CONTROL,
             text=to_relay.heard[relay.name].text(),
         ),
+        *([_secret(checks, *trial)] if (trial := checks.trials.get(scenario.name)) else []),
     ]
 
 
@@ -231,6 +235,8 @@ def nat_traversal(checks: Verifier) -> list[Observation]:
     """Both workers behind routers of their own that let in only what was asked for: a direct path all the same."""
     refuse_without_router(checks.site)
     checks.down()
+    if reason := solution_named(checks.solution).lacks.get("nat-traversal"):
+        raise UnavailableError(f"{checks.solution}: {reason}")
     packets: list[str] = []
 
     def kept(_pair: NatPair, text: str) -> str:
