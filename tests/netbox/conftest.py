@@ -60,7 +60,8 @@ def server(say: Say) -> Iterator[NetBoxServer]:
 
 @pytest.fixture(scope="session")
 def snapshot(server: NetBoxServer) -> str:
-    """The name of a snapshot that holds the lab, seeded once."""
+    """The name of a snapshot that holds the lab, seeded once, and nothing that an earlier test made."""
+    server.reset("pristine")
     apply(NetBox(server.url, TOKEN_V1), read_folder(LAB), "lab")
     server.snapshot("seeded")
     return "seeded"
