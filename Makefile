@@ -21,7 +21,7 @@ GET_PROGRAMS := $(PYTHON) -m vpnmesh.lab binaries --install $(FAMILIES:%=--need 
 FAST := not live and not netbox and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts test-kernel bench bench-peers bench-hosts clean
+.PHONY: help setup debian venv engine netbox programs some-programs kube matrix test test-fast check audit fuzz kernel-parts test-kernel test-machine bench bench-peers bench-hosts clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
