@@ -164,7 +164,7 @@ class Shell:
         mark = secrets.token_hex(16)
         script = "".join(rendered(step, mark, stop=stop) for step in steps)
         limit = sum(timeout_s(step) for step in steps) + self.grace_s
-        channel, stands = self._standing(limit), False
+        channel, stands = self._waiting(limit), False
         try:
             channel.settimeout(limit)
             channel.sendall(framed(script, mark).encode())
@@ -187,7 +187,7 @@ class Shell:
             )
         return completed
 
-    def _standing(self, limit_s: float) -> paramiko.Channel:
+    def _waiting(self, limit_s: float) -> paramiko.Channel:
         """The connection's shell that waits, or another where it is at work or there is none yet."""
         transport = self.client.get_transport()
         channel = self.standing.take(transport) if transport is not None else None

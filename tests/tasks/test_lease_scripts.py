@@ -56,10 +56,7 @@ def watchdogs(folder: Path) -> list[str]:
 def kill_watchdogs(folder: Path) -> None:
     """They are gone when it returns: on a busy machine a process is still there for a moment after its SIGKILL."""
     subprocess.run(("kill", "-9", *watchdogs(folder)), check=True)
-    ends_at = time.monotonic() + DEADLINE_S
-    while watchdogs(folder):
-        assert time.monotonic() < ends_at
-        time.sleep(0.05)
+    come_to_an_end(folder)
 
 
 def claim(folder: Path, lease: Lease = FIRST, *, again: bool = False) -> LeaseAnswer:

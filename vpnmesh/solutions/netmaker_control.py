@@ -161,19 +161,17 @@ def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
 
     def plan(completed: Sequence[Completed]) -> Plan:
         keys, hosts = (records(answer(one)) for one in completed[:2])
-        used = {name for key in keys if not key.get("uses_remaining") for name in _names(key)}
-        lacking = [node.name for node, one in zip(clients, completed[2:], strict=True) if one.exit_code]
+        spent = _clients_of(keys, usable=False) - _clients_of(keys, usable=True)
         missing = [
             node.name
-            for node in clients
-            if node.name in lacking or (node.name in away and node.name in used - _usable(keys))
+            for node, file in zip(clients, completed[2:], strict=True)
+            if file.exit_code or (node.name in away and node.name in spent)
         ]
-        number = len(keys)
         stale = [str(one.get("id")) for one in hosts if one.get("name") in away]
-        steps = [API.send("DELETE", f"/api/hosts/{number}?force=true") for number in stale]
+        steps = [API.send("DELETE", f"/api/hosts/{host_id}?force=true") for host_id in stale]
         steps += [
             # no two keys may have the same tag
-            API.send("POST", "/api/v1/enrollment-keys", key_body(f"{name} {number}"), save=_key_file(name))
+            API.send("POST", "/api/v1/enrollment-keys", key_body(f"{name} {len(keys)}"), save=_key_file(name))
             for name in missing
         ]
         return Plan(tuple(steps), unified_diff("enrollment keys", "\n".join(stale), "\n".join(missing)))
@@ -181,8 +179,9 @@ def enrollment_keys(mesh: Mesh) -> Fact[Plan]:
     return Fact((API.get("/api/v1/enrollment-keys"), API.get("/api/hosts"), *files), plan)
 
 
-def _usable(keys: Sequence[Json]) -> set[str]:
-    return {name for key in keys if key.get("uses_remaining") for name in _names(key)}
+def _clients_of(keys: Sequence[Json], *, usable: bool) -> set[str]:
+    """The clients that have a key which can, or cannot, be used once more."""
+    return {name for key in keys if bool(key.get("uses_remaining")) is usable for name in _names(key)}
 
 
 def _names(key: Json) -> list[str]:

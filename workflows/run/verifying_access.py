@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import UnavailableError
 from vpnmesh.firewall.policy import CLOSED_PORT, Protocol
 from vpnmesh.solutions.control import Access, AccessRule, Transport, everything_but
-from workflows.run.verifying import HOLDS_WITHIN_S, Packet, Verifier, seen, wait_for
-from workflows.run.verifying_members import lacks, processes_of
+from workflows.run.verifying import HOLDS_WITHIN_S, Packet, Verifier, refuse_two, seen, wait_for
+from workflows.run.verifying_members import lacks, processes_of, started_anew
 
 OTHER_PORT = CLOSED_PORT + 1
 
@@ -54,8 +53,7 @@ def begin(checks: Verifier, topic: str) -> None:
     deployed = checks.up(checks.direct)
     if not deployed.solution.access(deployed.mesh, None):
         raise lacks(checks, topic, "nothing here says how its rules are changed while it runs")
-    if len(checks.site.k8s) < 3:  # noqa: PLR2004 - two that are parted, and one that is not
-        raise UnavailableError("a third member is needed, and the testbed has two")
+    refuse_two(checks.site)
 
 
 def tcp(source: str, destination: str, port: int = CLOSED_PORT) -> Packet:
@@ -80,7 +78,7 @@ def changed(
     _tell(checks, Access(tuple(rules), {name: checks.address(name) for name in checks.site.k8s}))
     found, took = wait_for(look, lambda seen_now: seen_now == wanted)
     wrong = [packet for packet in everything if found[packet] is not wanted[packet]]
-    anew = processes_of(checks) != before
+    anew = started_anew(checks, before, where)
     return [
         seen(
             f"{where}what passes under the rules, of {len(everything)} kinds of packets",
@@ -93,13 +91,7 @@ def changed(
                 f"{_said([packet])}: {'passes' if ok else 'blocked'}" for packet, ok in found.items()
             ),
         ),
-        seen(
-            f"{where}programs that were started anew for it",
-            "none",
-            "some" if anew else "none",
-            holds=True,
-            part=Part.TOLD,
-        ),
+        anew,
     ]
 
 

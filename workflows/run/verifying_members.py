@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import tasks
@@ -272,6 +272,13 @@ def processes_of(checks: Verifier) -> dict[str, list[str]]:
     """The solution's running processes on every node, to see whether any was started anew."""
     names = checks.standing.solution.processes
     return {node: _running(checks, node, names) for node in checks.site.all_nodes}
+
+
+def started_anew(checks: Verifier, before: Mapping[str, list[str]], where: str) -> Observation:
+    """Whether other processes run than `before`; told, for a change that needs it is a change all the same."""
+    told = "some" if processes_of(checks) != before else "none"
+    what = f"{where}programs that were started anew for it"
+    return seen(what, "none", told, holds=True, part=Part.TOLD)
 
 
 def lacks(checks: Verifier, topic: str, otherwise: str) -> UnavailableError:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from vpnmesh.criteria.observation import Observation, Part
-from vpnmesh.errors import ToolError, UnavailableError
+from vpnmesh.errors import ToolError
 from vpnmesh.solutions.control import SecondMesh, everything_but
 from vpnmesh.solutions.protocol import Status
 from vpnmesh.tools import ping
 from workflows.run import verifying_access as access
-from workflows.run.verifying import HOLDS_WITHIN_S, Verifier, seen, wait_for
-from workflows.run.verifying_members import processes_of
+from workflows.run.verifying import HOLDS_WITHIN_S, Verifier, refuse_two, seen, wait_for
+from workflows.run.verifying_members import processes_of, started_anew
 
 PINGS, LONG_PINGS, PING_EVERY_S = 3, 20, 0.1
 # by the interface of the mesh, so that a route of its own or none decides nothing; no answer is an answer
@@ -39,8 +39,7 @@ Footholds = Mapping[str, Mapping[str, tuple[str, str]]]
 def isolated(checks: Verifier) -> list[Observation]:
     """Members of two meshes cannot reach each other, and each reaches those of its own; one may be in both."""
     deployed = checks.up(checks.direct)
-    if len(checks.site.k8s) < 3:  # noqa: PLR2004 - two that are parted, and one beside
-        raise UnavailableError("a third member is needed, and the testbed has two")
+    refuse_two(checks.site)
     if not deployed.solution.second_mesh(deployed.mesh, None):
         return _by_rules(checks)
     try:
@@ -122,7 +121,7 @@ def _parted(checks: Verifier, second: SecondMesh) -> list[Observation]:
     # each has been tried with few until now
     again = {one: _pinged(checks, one, LONG_PINGS) for one in forbidden if not through}
     answered = sum(one.received for one in again.values()) + sum(found[one].received for one in through)
-    anew = processes_of(checks) != before
+    anew = started_anew(checks, before, where)
     return [
         seen(
             f"{where}members of one mesh that reach each other, of {len(allowed)} ways",
@@ -139,13 +138,7 @@ def _parted(checks: Verifier, second: SecondMesh) -> list[Observation]:
             holds=not answered,
             text=_lines(again or found, forbidden),
         ),
-        seen(
-            f"{where}programs that were started anew for it",
-            "none",
-            "some" if anew else "none",
-            holds=True,
-            part=Part.TOLD,
-        ),
+        anew,
     ]
 
 
