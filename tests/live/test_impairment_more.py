@@ -188,6 +188,8 @@ def tcp_mbit_s(net: Routed, address: IPv4Address) -> float:
             assert server.stdout is not None
             assert any(LISTENING in line for line in server.stdout)
             said = net.check("worker1", *tool.client("tcp", address))
+            # It serves one client, and has the port to its end: a kill would end nsenter, and not what is in there.
+            server.wait(timeout=30)
             return float(iperf3.parse(said, "tcp").get("rate_mbit_s") or 0)
         finally:
             server.kill()
