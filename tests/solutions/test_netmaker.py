@@ -10,7 +10,7 @@ from nornir.core.task import Result
 import tasks
 from tests.solutions.meshes import CONTROL, RELAY, mesh_of, said, texts
 from vpnmesh.errors import UnavailableError
-from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE
+from vpnmesh.host.dual_stack import BOTH, IPV4_ALONE, IPV6_ALONE, Families, address_of, gateway_of
 from vpnmesh.model import Path, Testbed
 from vpnmesh.plan import Command, Completed, Plan, Secret, reveal
 from vpnmesh.solutions import netmaker, netmaker_control
@@ -244,20 +244,28 @@ def test_who_left_gets_a_new_key_and_is_forgotten_before(bed: Testbed) -> None:
     assert keys_plan(left, fresh, []) == []
 
 
-def way_out(bed: Testbed, held: str) -> list[str]:
+def way_out(bed: Testbed, held: str, families: Families = IPV4_ALONE) -> list[str]:
     """What is done on worker1, where these default routes are, as a command."""
-    stage = next(
-        one for one in netmaker.SOLUTION.stages(joined(bed, "netmaker-direct")) if one.name == "way out"
-    )
-    plan = stage.plan(joined(bed, "netmaker-direct"), bed.node("worker1")).parse(said(held))
+    mesh = replace(joined(bed, "netmaker-direct"), families={one.name: families for one in bed.nodes})
+    stage = next(one for one in netmaker.SOLUTION.stages(mesh) if one.name == "way out")
+    plan = stage.plan(mesh, bed.node("worker1")).parse(said(held))
     return [" ".join(step.argv) for step in plan.steps if isinstance(step, Command)]
 
 
 def test_a_node_without_a_default_route_gets_one_that_no_packet_takes(bed: Testbed) -> None:
     """netclient throws changes of peers away where it finds none; its own table is not asked by any rule."""
     via = bed.vlan(bed.node("worker1").leg.vid).gateway
-    assert way_out(bed, "") == [f"ip route replace default via {via} table 111 metric 4278"]
+    assert way_out(bed, "") == [f"ip -4 route replace default via {via} table 111 metric 4278"]
     assert way_out(bed, "default via 192.88.99.9 dev eth0\n") == []
+
+
+def test_of_ipv6_alone_the_way_out_and_the_interface_are_ipv6(bed: Testbed) -> None:
+    """An IPv4 gateway is out of reach there, and the client puts the server's name before a colon as it is."""
+    there = replace(joined(bed, "netmaker-direct"), families={one.name: IPV6_ALONE for one in bed.nodes})
+    via = gateway_of(bed, bed.node("worker1").leg.vid)
+    assert way_out(bed, "", IPV6_ALONE) == [f"ip -6 route replace default via {via} table 111 metric 4278"]
+    control = address_of(bed, bed.control_plane.leg).ip
+    assert netmaker_control.environment(there)["SERVER_HTTP_HOST"] == f"[{control}]"
 
 
 def test_it_is_told_one_address_of_each_client(bed: Testbed) -> None:

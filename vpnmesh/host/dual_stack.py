@@ -113,6 +113,11 @@ def address_of(testbed: Testbed, leg: Leg) -> IPv6Interface:
     return IPv6Interface((network | number, _VLAN_BITS))
 
 
+def gateway_of(testbed: Testbed, vid: int) -> IPv6Address:
+    """The firewall's IPv6 address in the VLAN, by which all its nodes reach the others."""
+    return next(address_of(testbed, leg).ip for leg in testbed.firewall.legs if leg.vid == vid)
+
+
 def addresses(testbed: Testbed, node: Node, families: Collection[Family]) -> tuple[Address, ...]:
     """The node's underlay addresses of these families, IPv6 first."""
     found: list[Address] = []
@@ -182,7 +187,7 @@ def _words(testbed: Testbed, node: Node, families: Families) -> Iterator[str]:
     yield "\n".join(_names(testbed))
     for leg in node.legs if Family.IPV6 in families else ():
         yield from (leg.interface, str(address_of(testbed, leg)))
-        yield "" if forwards else f"{_gateway(testbed, leg.vid)} {UNDERLAY}"
+        yield "" if forwards else f"{gateway_of(testbed, leg.vid)} {UNDERLAY}"
         yield str(leg.address)
 
 
@@ -190,10 +195,6 @@ def _names(testbed: Testbed) -> list[str]:
     """Lines of /etc/hosts: every node's name, with each of its addresses."""
     there = (node for node in testbed.nodes if node.legs)
     return [f"{address} {name_of(node)}" for node in there for address in addresses(testbed, node, BOTH)]
-
-
-def _gateway(testbed: Testbed, vid: int) -> IPv6Address:
-    return next(address_of(testbed, leg).ip for leg in testbed.firewall.legs if leg.vid == vid)
 
 
 def _lines(testbed: Testbed, leg: Leg, families: Families) -> Iterator[str]:

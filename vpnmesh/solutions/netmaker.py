@@ -13,6 +13,7 @@ from types import MappingProxyType
 from vpnmesh.errors import CheckError, UnavailableError
 from vpnmesh.firewall.policy import Protocol
 from vpnmesh.host import leftovers, tls
+from vpnmesh.host.dual_stack import Family, gateway_of
 from vpnmesh.host.foreign import Foreign
 from vpnmesh.host.links import WIREGUARD, endpoint_address
 from vpnmesh.host.service import Service, content, removed, running, until
@@ -85,7 +86,8 @@ exit 1
 """
 # it takes no change of peers on a node without a default route, and looks into its own table first
 _HAS_WAY_OUT = (
-    'ip -4 route show default; ip -6 route show default; ip route show table "$1" 2> /dev/null; true'
+    "ip -4 route show default; ip -6 route show default;"
+    ' for f in -4 -6; do ip "$f" route show table "$1" 2> /dev/null; done; true'
 )
 _KNOWN = '[ -s "$1" ] && echo "$2" || echo "$3"'
 # one interface for three seconds: what would make the daemon build it anew comes as soon as it knows the broker
@@ -194,10 +196,19 @@ class Netmaker(Solution):
             (CLIENT, server.SERVER, pid, socket),
             interfaces=(INTERFACE,),
             strangers=self.foreign.processes,
-            find=(leftovers.find(RULES), Command(("ip", "route", "show", *_OWN_ROUTE), ok=(0, 2, 127))),
+            find=(
+                leftovers.find(RULES),
+                *(
+                    Command(("ip", f"-{family.value}", "route", "show", *_OWN_ROUTE), ok=(0, 2, 127))
+                    for family in Family
+                ),
+            ),
             cleanup=(
                 leftovers.remove(RULES),
-                Command(("ip", "route", "delete", "default", *_OWN_ROUTE), ok=(0, 2)),
+                *(
+                    Command(("ip", f"-{family.value}", "route", "delete", "default", *_OWN_ROUTE), ok=(0, 2))
+                    for family in Family
+                ),
                 Command(("sh", "-c", _FORWARD_AS_BEFORE, "sh", CLIENT)),
             ),
         )
@@ -316,12 +327,16 @@ _OWN_ROUTE = ("table", OWN_TABLE, "metric", OWN_METRIC)
 
 def _way_out(mesh: Mesh, node: Node) -> Fact[Plan]:
     """Ensure that netclient finds a default route; in its own table where there is none, so that packets take none."""
-    gateway = mesh.testbed.vlan(node.leg.vid).gateway
+    by_ipv4 = Family.IPV4 in mesh.families_of(node)
+    vid = node.leg.vid
+    gateway = mesh.testbed.vlan(vid).gateway if by_ipv4 else gateway_of(mesh.testbed, vid)
 
     def plan(completed: Sequence[Completed]) -> Plan:
         if completed[0].exit_code == 0 and completed[0].stdout.strip():
             return Plan()
-        add = Command(("ip", "route", "replace", "default", "via", str(gateway), *_OWN_ROUTE))
+        add = Command(
+            ("ip", f"-{gateway.version}", "route", "replace", "default", "via", str(gateway), *_OWN_ROUTE)
+        )
         return Plan((add,), unified_diff(f"table {OWN_TABLE}", "", f"default via {gateway}"))
 
     return Fact((Command(("sh", "-c", _HAS_WAY_OUT, "sh", OWN_TABLE), ok=(0, 127)),), plan)

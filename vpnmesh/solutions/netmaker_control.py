@@ -66,7 +66,8 @@ def environment(mesh: Mesh) -> dict[str, str]:
         "SERVER_NAME": SERVER_NAME,
         "NODE_ID": "vpnmesh",
         "SERVER_HOST": str(address),
-        "SERVER_HTTP_HOST": str(address),
+        # the client puts it before a colon and the port as it is
+        "SERVER_HTTP_HOST": host(address),
         "SERVER_API_CONN_STRING": written(address, TLS_PORT),
         "API_PORT": str(API_PORT),
         "DATABASE": "sqlite",
