@@ -82,7 +82,7 @@ class Headscale(Solution):
     interfaces = (INTERFACE,)
     foreign: Foreign = Foreign("Tailscale", ("tailscaled",), stop="systemctl disable --now tailscaled")
     # Tailscale's and Headscale's keys for joining, Tailscale's private keys
-    secret_shapes = (r"\b(?:ts|hs)key-[\w-]{8,}", r"\bprivkey:[0-9a-f]{16,}")
+    secret_shapes = (r"tskey-[\w-]{8,}", r"hskey-[\w-]{8,}", r"privkey:[0-9a-f]{16,}")
     colour, marker = "#3b7dd8", "s"
     options = MappingProxyType({"access": ("coarse", "granular"), "relay": ("derp", "peer")})
     fallback_s = 60.0

@@ -74,7 +74,7 @@ class NetBird(Solution):
     foreign: Foreign = Foreign("NetBird", ("netbird",), stop="systemctl disable --now netbird")
     kernel_links = (WIREGUARD,)
     # personal access tokens of the management's interface
-    secret_shapes = (r"\bnbp_\w{8,}",)
+    secret_shapes = (r"nbp_\w{8,}",)
     colour, marker = "#cc6a00", "^"
     options = MappingProxyType(
         {

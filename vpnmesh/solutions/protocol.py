@@ -251,7 +251,10 @@ class Solution(ABC):
     host_folders: tuple[str, ...] = ()
     """Folders of the machine's own installation, apart from /etc/NAME; every node of a lab sees them empty."""
     secret_shapes: tuple[str, ...] = ()
-    """Regular expressions of private keys and tokens that may be in a log though no stage publishes them."""
+    """Regular expressions of private keys and tokens that may be in a log though no stage publishes them.
+
+    All that is kept of a run is searched for them: one that begins with letters, not with `\\b`, costs next to nothing.
+    """
     foreign: Foreign | None = None
     """What an installation of the same product looks like that is not ours: none of it is ever touched."""
     colour: str = ""

@@ -118,7 +118,7 @@ class ZeroTier(Solution):
     interfaces = (INTERFACE,)
     foreign = Foreign("ZeroTier", ("zerotier-one",), stop="systemctl disable --now zerotier-one")
     # an identity with its private half
-    secret_shapes = (r"\b[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
+    secret_shapes = (r"[0-9a-f]{10}:0:[0-9a-f]{128}:[0-9a-f]{64,}",)
     colour, marker = "#178f62", "D"
     options = MappingProxyType({"relay": ("forced", "unforced", "root")})
     fallback_s = 420.0
