@@ -116,9 +116,13 @@ def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
         assert {"to-relay", "to-direct", "restart"} == {
             name.rsplit("-", 1)[0] for name in raw if "ping" in name
         }
-        # the client that was restarted found its way back: the other end trusts its own a little later
-        await_mesh(site, standing.solution, standing.mesh, ready_s=60)
-        assert prove_stability(site, standing, Way.DIRECT).included
+        # the client that was restarted found its way back: the other end trusts its own a little later, and where the
+        # machine is busy it may lose that trust once more (6.5 s without an answer; magicsock's trustUDPAddrDuration)
+        stability = []
+        while len(stability) < 3 and not (stability and stability[-1].included):
+            await_mesh(site, standing.solution, standing.mesh, ready_s=60)
+            stability.append(prove_stability(site, standing, Way.DIRECT))
+        assert stability[-1].included, stability
 
 
 def test_relaying_although_direct_works_is_excluded(site: Site) -> None:
