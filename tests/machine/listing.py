@@ -67,6 +67,7 @@ OWN = (
     Own("programs", r"\S+ +(sshd|sudo|sh|bash|ps|sort|systemd|\(sd-pam\)|systemctl|find)$", "this very look"),
     Own("programs", r"\S+ +(apt\S*|dpkg\S*|unattended-upgr|http|gpgv|sleep|systemd-(hostnam|timedat|tmpfil)\S*)$",
         "the machine's timers run when they are due"),
+    Own("programs", r"root +\(udev-worker\)$", "udev's workers end once no device has come for a while"),
 )  # fmt: skip
 """Everything that may differ; what matches none of these may not."""
 
