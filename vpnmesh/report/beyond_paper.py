@@ -66,10 +66,11 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
     conditions = conditions_in_order(capped["condition"].unique())
     tests = [name for name in ("tcp", "udp") if name in set(capped["test"])]
     size = (7.5 / len(tests) if len(tests) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
-    figure, axes = canvas.panels(len(tests), len(tests), size, 0.05)
+    figure, axes = canvas.panels(len(tests), len(tests), size, 0.2)
     canvas.make_room(figure, scenarios)
     for panel, test in zip(axes, tests, strict=True):
-        canvas.rows(panel, scenarios)
+        # the rows of both have the same names, and the second's would lie on the first
+        canvas.rows(panel, scenarios, named=panel is axes[0])
         stems, colours = [], []
         for cell in capped.filter(pl.col("test") == test).to_dicts():
             row, style = scenarios.index(cell["scenario"]), styles[cell["scenario"]]
@@ -84,7 +85,7 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
         names = ", ".join(condition_title(name) for name in conditions)
         panel.set_title(test.upper())
-        panel.set_xlabel(f"mean throughput, % of the cap (from the top: {names})")
+        panel.set_xlabel("mean throughput, % of the cap" + f"\n(from the top: {names})" * (panel is axes[0]))
     return figure
 
 
