@@ -171,4 +171,6 @@ def test_a_machine_is_rebooted_in_mid_run_and_left_as_it_was(worker: Machine, tm
     assert [bool(visit.get("again")) for visit in visits(run)] == [False, True]
     after = listed(worker)
     print("changed by the machine itself:", by_itself(before, after))
-    assert differences(before, after) == []
+    left = differences(before, after)
+    print("\n".join(left))
+    assert left == []
