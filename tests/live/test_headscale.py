@@ -21,6 +21,7 @@ from vpnmesh.model import Path as Way
 from vpnmesh.plan import Secret
 from vpnmesh.solutions import headscale, solution_named
 from vpnmesh.solutions.protocol import Mesh
+from vpnmesh.study.convergence import Stability
 from vpnmesh.study.programs import told_version
 from vpnmesh.study.scenarios import scenario_named
 from workflows.run.deploying import run_stages
@@ -118,7 +119,7 @@ def test_direct_falls_back_to_derp_and_returns(site: Site) -> None:
         }
         # the client that was restarted found its way back: the other end trusts its own a little later, and where the
         # machine is busy it may lose that trust once more (6.5 s without an answer; magicsock's trustUDPAddrDuration)
-        stability = []
+        stability: list[Stability] = []
         while len(stability) < 3 and not (stability and stability[-1].included):
             await_mesh(site, standing.solution, standing.mesh, ready_s=60)
             stability.append(prove_stability(site, standing, Way.DIRECT))
