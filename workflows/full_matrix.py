@@ -337,6 +337,8 @@ def run(
     if study:
         show(console, headline_tables(study))
         show(console, closing(study))
+        report = f"report: python -m workflows.report {store.directory}"
+        console.print(report, highlight=False, soft_wrap=True)
     console.print(f"run: {store.directory}", highlight=False, soft_wrap=True)
     if signum is not None:
         console.print(

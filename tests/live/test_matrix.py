@@ -118,6 +118,7 @@ def test_a_short_matrix_measures_everything_it_says(clean: Path, tmp_path: Path)
     # an opening of a UDP stream may be lost three times over, or a busy machine lose the flow: no other test may fail
     assert set(failed.select("test", "stage").iter_rows()) <= {("udp", "tool")}
     assert process.returncode == (3 if failed.height else 0), said
+    assert f"report: python -m workflows.report {run}" in said.splitlines()
     rates = measured.filter(pl.col("test").is_in(["tcp", "udp"]))
     assert rates["rate_mbit_s"].min() > 0  # type: ignore[operator]
     assert rates["relay_share"].min() >= 0.9  # type: ignore[operator]
