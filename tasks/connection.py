@@ -136,7 +136,7 @@ class Shell:
         channel = self._channel(
             ("sh", "-c", _ATTACHED, mark, f"{timeout_s:g}", *argv), timeout_s + self.grace_s
         )
-        channel.sendall(f"{self._prologue()}{mark}\n".encode())
+        _offered(channel, f"{self._prologue()}{mark}\n".encode())
         return Attached(self.host, tuple(argv), channel, _Reading(lambda: _read_all(channel.recv_stderr)))
 
     def feed(self, argv: Sequence[str], chunks: Iterable[bytes], *, stalled_s: float) -> Completed:
@@ -145,7 +145,7 @@ class Shell:
         mark = secrets.token_hex(16)
         channel = self._channel(("sh", "-c", _FED, mark, *argv), stalled_s)
         try:
-            channel.sendall(f"{self._prologue()}{mark}\n".encode())
+            _offered(channel, f"{self._prologue()}{mark}\n".encode())
             _send(channel, chunks)
             stdout, stderr = _drain(channel)
             _refuse_lost(self.host, channel)
@@ -167,9 +167,11 @@ class Shell:
         channel, stands = self._waiting(limit), False
         try:
             channel.settimeout(limit)
-            channel.sendall(framed(script, mark).encode())
+            refused = _offered(channel, framed(script, mark).encode())
             errors = _Reading(lambda: read_answer(channel.recv_stderr, mark))
             (stdout, told), (stderr, told_too) = read_answer(channel.recv, mark), errors.result()
+            if refused is not None and not stdout and not stderr:
+                raise refused
             completed = ended(steps, mark, _text(stdout), _text(stderr))
             stands = told and told_too
             if not stands and len(completed) < len(steps):
@@ -199,7 +201,7 @@ class Shell:
         mark = secrets.token_hex(16)
         channel = self._channel(("sh", "-c", _FED, mark, "sh", "-s"), limit_s)
         try:
-            channel.sendall(f"{self._prologue()}{mark}\n".encode())
+            _offered(channel, f"{self._prologue()}{mark}\n".encode())
         except (OSError, EOFError, paramiko.SSHException) as error:
             channel.close()
             raise self._lost(error) from error
@@ -385,6 +387,22 @@ def _read_all(receive: Callable[[int], bytes]) -> bytes:
 
 def _unreachable(host: str, error: Exception) -> NodeUnreachableError:
     return NodeUnreachableError(host, f"{type(error).__name__} {error}".strip())
+
+
+def _offered(channel: paramiko.Channel, content: bytes) -> OSError | None:
+    """Send it; returns what kept the far end from taking it where that had ended, as after a refusal by sudo.
+
+    Its words are still there to be read, and say more than "Socket is closed".
+    """
+    try:
+        channel.sendall(content)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        if not channel.exit_status_ready():
+            raise
+        return error
+    return None
 
 
 def _refuse_lost(host: str, channel: paramiko.Channel) -> None:

@@ -1,5 +1,6 @@
 """The shell that tasks use, against a local `sh`: texts come through unharmed, and what fails is said."""
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -111,7 +112,9 @@ class LocalChannel:
     def close(self) -> None:
         for stream in (self.far.stdin, self.far.stdout, self.far.stderr):
             assert stream
-            stream.close()
+            # of a far end that took not all
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         self.far.wait(10)
 
     def end(self) -> None:
@@ -408,9 +411,22 @@ def test_a_password_that_sudo_does_not_want_is_no_script(client: LocalClient, tm
     assert "touch" not in client.said[0]
 
 
-def test_a_refusal_of_sudo_is_what_sudo_says(client: LocalClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No shell came up, so its words are the reason."""
+@pytest.mark.parametrize("first", [False, True])
+def test_a_refusal_of_sudo_is_what_sudo_says(
+    client: LocalClient,
+    monkeypatch: pytest.MonkeyPatch,
+    first: bool,  # noqa: FBT001
+) -> None:
+    """No shell came up, so its words are the reason; also where it ended before it was sent anything."""
     here = shell_on(client)
+    send = LocalChannel.sendall
+
+    def late(channel: LocalChannel, content: bytes) -> None:
+        channel.far.wait(10)
+        send(channel, content)
+
+    if first:
+        monkeypatch.setattr(LocalChannel, "sendall", late)
     refuse = ("sh", "-c", "echo sudo: a password is required >&2; exit 1")
     real = Shell._channel
     monkeypatch.setattr(Shell, "_channel", lambda shell, _argv, limit: real(shell, refuse, limit))
