@@ -365,14 +365,25 @@ class _Reading(threading.Thread, Generic[T]):
 
 
 def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
-    """Send it all, or as much as the command takes: one that has ended says why on its streams."""
+    """Send it all, or as much as the command takes."""
+    for chunk in chunks:
+        if _offered(channel, chunk) is not None:
+            return
+    channel.shutdown_write()
+
+
+def _offered(channel: paramiko.Channel, content: bytes) -> OSError | None:
+    """Send it; returns what kept the far end from taking it where that had ended, as after a refusal by sudo.
+
+    Its words are still there to be read, and say more than "Socket is closed".
+    """
     try:
-        for chunk in chunks:
-            channel.sendall(chunk)
-        channel.shutdown_write()
-    except OSError:
+        channel.sendall(content)
+    except OSError as error:
         if not channel.exit_status_ready():
             raise
+        return error
+    return None
 
 
 def _drain(channel: paramiko.Channel) -> tuple[str, str]:
@@ -387,22 +398,6 @@ def _read_all(receive: Callable[[int], bytes]) -> bytes:
 
 def _unreachable(host: str, error: Exception) -> NodeUnreachableError:
     return NodeUnreachableError(host, f"{type(error).__name__} {error}".strip())
-
-
-def _offered(channel: paramiko.Channel, content: bytes) -> OSError | None:
-    """Send it; returns what kept the far end from taking it where that had ended, as after a refusal by sudo.
-
-    Its words are still there to be read, and say more than "Socket is closed".
-    """
-    try:
-        channel.sendall(content)
-    except TimeoutError:
-        raise
-    except OSError as error:
-        if not channel.exit_status_ready():
-            raise
-        return error
-    return None
 
 
 def _refuse_lost(host: str, channel: paramiko.Channel) -> None:
