@@ -26,12 +26,13 @@ import click
 from inventory.load import load
 from inventory.marks import refuse_unmarked
 from vpnmesh.errors import InputError
-from workflows.run.cluster_record import forget_cluster
+from workflows.run.cluster_record import forget_cluster, settings_before_cluster
 from workflows.run.firewall import FirewallRun
 from workflows.run.lease import forget_leases, refuse_held, runs_going_on
 from workflows.run.left_runs import LeftRun, left_run, left_study, runs_below
 from workflows.run.measured_hosts import FILE as MEASURED
 from workflows.run.options import bad_input_exits_2
+from workflows.run.settings import put_settings_back
 from workflows.run.site import Site
 from workflows.run.teardown import Left, at_home, sweep
 from workflows.run.terminal import say
@@ -113,6 +114,10 @@ def _forgotten(site: Site, run: LeftRun) -> int:
     for host, error in failed.items():
         say(f"{host}: lease: {error}", err=True)
     if failed:
+        return NOT_CLEAN
+    put_settings_back(site, settings_before_cluster(site.testbed))
+    if complaints := site.take_complaints():
+        say("\n".join(complaints), err=True)
         return NOT_CLEAN
     forget_cluster(site.testbed)
     run.note_clean()

@@ -22,6 +22,7 @@ from tests.cluster import stand_in
 from tests.conftest import ROOT
 from tests.live.vpn import need
 from vpnmesh.cluster import installer_named
+from vpnmesh.host.sysctls import REDIRECTS
 from vpnmesh.lab.lifecycle import Lab, down, find, up
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Testbed
@@ -100,6 +101,12 @@ def footprint() -> dict[str, dict[str, list[str]]]:
         site.nr.close_connections()
 
 
+def redirects(pid: int, setting: str = "") -> str:
+    """The node's setting, after it was set if so asked."""
+    argv = ("nsenter", "-t", str(pid), "-n", "sysctl", "-n", f"{REDIRECTS}{setting}")
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.mark.parametrize("scenario", ["headscale-direct"])
 def test_kubernetes_over_a_vpn_is_used_from_here(
     scenario: str, place: Path, testbed: Testbed, environment: dict[str, str], tmp_path: Path
@@ -162,6 +169,9 @@ def test_up_stays_and_down_leaves_nodes_as_found(
     another scenario is refused by name, and `down` leaves the nodes as they were and the lab up; twice is fine.
     """
     lab = up(testbed, kubernetes=True)
+    pid = lab.node_pid(testbed.client.name)
+    # as machines have it; the lab's nodes do not
+    redirects(pid, "=1")
     before = footprint()
     made = call(environment, *UP)
     assert made.returncode == 0, made.stderr
@@ -193,9 +203,12 @@ def test_up_stays_and_down_leaves_nodes_as_found(
     refused = call(environment, "growth", "--scenario", "nebula-direct")
     assert refused.returncode == 2
     assert "a cluster stands on these nodes (stand-in over wireguard-direct)" in refused.stderr
+    # as the kernel's WireGuard does with a machine
+    redirects(pid, "=0")
     gone = call(environment, "cluster", "down")
     assert (gone.returncode, gone.stderr, left(place)) == (0, "", [])
     assert footprint() == before
+    assert redirects(pid) == "1"
     assert find()
     twice = call(environment, "cluster", "down")
     assert (twice.returncode, twice.stdout) == (0, "no cluster stands: nothing to take down\n")

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from tests.cluster.stand_in import INSTALLER, NAME
 from vpnmesh.cluster import INSTALLERS
 from vpnmesh.errors import CheckError, InputError, VpnmeshError
+from vpnmesh.host.sysctls import REDIRECTS
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study.scenarios import scenario_named
@@ -233,6 +234,9 @@ def test_no_run_starts_beside_a_cluster(files: ClusterFiles, bed: Testbed) -> No
     assert files.read() is None
 
 
+SETTINGS = {"worker1": {REDIRECTS: "1"}}
+
+
 class Deploying:
     """In place of nodes: what is called, and where it fails."""
 
@@ -240,10 +244,15 @@ class Deploying:
         self, monkeypatch: pytest.MonkeyPatch, failing: BaseException | None, complaint: str = ""
     ) -> None:
         self.called: list[str] = []
+        self.put_back: list[object] = []
         self.failing, self.complaint = failing, complaint
         for name in ("require", "refuse_other_clusters", "save_logs", "_stood_up", "prove_pods"):
             monkeypatch.setattr(standing_cluster, name, self.named(name))
         monkeypatch.setattr(provenance, "footprint", lambda _site: {"worker1": {"files": ["a"]}})
+        monkeypatch.setattr(standing_cluster, "turned_off_by_others", lambda _site: SETTINGS)
+        monkeypatch.setattr(
+            standing_cluster, "put_settings_back", lambda _site, former: self.put_back.append(former)
+        )
         monkeypatch.setattr(standing_cluster, "refuse_foreign", lambda _site: None)
         monkeypatch.setattr(standing_cluster, "deploy", self.deploy)
         monkeypatch.setattr(standing_cluster, "take_off", self.take_off)
@@ -286,6 +295,7 @@ def test_what_was_made_is_taken_off_again(
         raise_standing(site, wanted)
     logs = ["save_logs"] if isinstance(failing, VpnmeshError) else []
     assert deploying.called == ["require", "refuse_other_clusters", "deploy", *logs, "take_off"]
+    assert deploying.put_back == [SETTINGS]
     assert (files.read(), site.take_complaints()) == (None, [])
 
 

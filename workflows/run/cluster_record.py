@@ -44,7 +44,7 @@ class ClusterRecord:
     it is up), and `lab_is_ours` says that it was brought up for the cluster. `tunnel` is the command that leads to the
     API server, "" where the kubeconfig's server can be reached as it is. `published` is what members told each other
     openly (public keys), by node and key: their words of each other are read by it. `footprint` is what nodes had
-    before.
+    before, `settings` which kernel settings, of those that a VPN in the kernel changes by itself.
     """
 
     schema_version: int
@@ -64,6 +64,7 @@ class ClusterRecord:
     published: tuple[tuple[str, str, str], ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     footprint: NodeFootprints = field(default_factory=dict)
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def named(self) -> str:
@@ -283,6 +284,12 @@ def refuse_beside_cluster(testbed: Testbed, place: str) -> None:
         state = "stands" if record.phase is ClusterPhase.STANDING else "was begun"
         said = f"a cluster {state} on these nodes ({record.named})"
         raise InputError(place, said, "take it down first: vpnmesh cluster down")
+
+
+def settings_before_cluster(testbed: Testbed) -> dict[str, dict[str, str]]:
+    """Kernel settings that these machines had before the cluster that is recorded of them; none where none is."""
+    record = ClusterFiles.here().read()
+    return record.settings if record is not None and on_these(record, testbed) else {}
 
 
 def forget_cluster(testbed: Testbed) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import tasks
 from vpnmesh.errors import VpnmeshError
-from vpnmesh.host.sysctls import OURS, PAPER_SYSCTLS
+from vpnmesh.host.sysctls import OURS, PAPER_SYSCTLS, REDIRECTS
 from vpnmesh.study.journal import TeardownProblem
 from workflows.run import sessions
 from workflows.run.hosts import run_on
@@ -34,6 +34,22 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
         yield
     finally:
         to_its_end(lambda: _put_back(site, store, own))
+
+
+def turned_off_by_others(site: Site) -> Settings:
+    """What the kernel turns off by itself once its WireGuard is used, as members have it now."""
+    found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=(REDIRECTS,))
+    return {name: one.result for name, one in found.items()}
+
+
+def put_settings_back(site: Site, former: Settings) -> None:
+    """Set these again where they are as we leave them; what could not be set becomes a complaint of the site."""
+    if not former:
+        return
+    try:
+        run_on(site.nr, list(former), tasks.put_sysctls_back, former=former)
+    except VpnmeshError as error:
+        site.complaints.append(f"kernel settings: {error}")
 
 
 def _put_back(site: Site, store: Store, own: Settings) -> None:

@@ -27,6 +27,7 @@ from workflows.run.hosts import run_on
 from workflows.run.lease import forget_leases, leased
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
 from workflows.run.requirements import require
+from workflows.run.settings import put_settings_back, turned_off_by_others
 from workflows.run.site import Site
 
 STAGE = "cluster"
@@ -58,7 +59,8 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
         files.write(record)
         with leased(site, _held_by(files), again=True):
             solution = ready_to_start(site, record.scenario)
-            record = replace(record, footprint=provenance.footprint(site))
+            before, settings = provenance.footprint(site), turned_off_by_others(site)
+            record = replace(record, footprint=before, settings=settings)
             files.write(record)
             touched = True
             deployed = deploy(site, solution, record.scenario)
@@ -182,6 +184,7 @@ def lower(site: Site, record: ClusterRecord, files: ClusterFiles) -> list[str]:
     with contextlib.suppress(CheckError):  # of a full disk: what was made must be taken off all the same
         files.write(replace(record, phase=ClusterPhase.REMOVING))
     take_off(site, solution_named(record.scenario.solution), Mesh(site.testbed, record.scenario))
+    put_settings_back(site, record.settings)
     # of an `up` that was killed; nodes that do not answer are among the complaints
     forget_leases(site, _held_by(files))
     if complaints := without_repetition(site.take_complaints()):
