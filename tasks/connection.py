@@ -51,7 +51,7 @@ _FED = 'while IFS= read -r line && [ "$line" != "$0" ]; do :; done; exec "$@"'
 # stdin is the lifeline: it closes with the channel or with the controller, and the process goes with it
 _ATTACHED = """
 while IFS= read -r line && [ "$line" != "$0" ]; do :; done
-limit="$1"; shift; timeout -k 2 "$limit" "$@" & p=$!
+limit="$1"; shift; timeout -k 5 "$limit" "$@" & p=$!
 cat > /dev/null; kill "$p" 2> /dev/null; wait "$p"
 """
 

@@ -99,6 +99,12 @@ class RealHosts:
         assert done.returncode == 0, f"{name}: {script}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def await_logout(self) -> None:
+        """Wait until the last login has ended on every host: no user is deleted who still runs something."""
+        wait = "i=0; while pgrep -u ops > /dev/null && [ $i -lt 120 ]; do sleep 0.5; i=$((i+1)); done"
+        for name in self.names:
+            self.as_root(name, wait)
+
     def listing(self) -> dict[str, list[str]]:
         """All that a guest could leave on a host: files, rules, routes, settings, interfaces, processes."""
         return {name: self.as_root(name, _LISTING).splitlines() for name in self.names}

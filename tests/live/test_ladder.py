@@ -41,6 +41,8 @@ def follow(step: Step, controller: Controller, hosts: RealHosts | None) -> list[
     begun = time.monotonic()
     if step.on_nodes:
         assert hosts
+        if "userdel" in step.command:
+            hosts.await_logout()
         said = {name: hosts.as_root(name, step.command) for name in hosts.names}
         wrong = [f"{name}: {line!r}" for name, text in said.items() if (line := unlike(step, text))]
     else:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from click.testing import CliRunner, Result
 
 from tests.cluster.stand_in import INSTALLER, NAME
 from vpnmesh.cluster import INSTALLERS
-from vpnmesh.errors import CheckError, InputError, VpnmeshError
+from vpnmesh.errors import CheckError, CommandError, InputError, NodeUnreachableError, VpnmeshError
 from vpnmesh.host.sysctls import REDIRECTS
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study.scenarios import scenario_named
 from workflows import cluster, growth
+from workflows.run import cluster as running
 from workflows.run import cluster_record, provenance, standing_cluster
 from workflows.run.cluster_record import (
     ClusterFiles,
@@ -33,6 +34,7 @@ from workflows.run.cluster_record import (
     written,
 )
 from workflows.run.cluster_shown import StageLines, how_to_use
+from workflows.run.hosts import HostsFailedError
 from workflows.run.progress import make_console
 from workflows.run.site import Site
 from workflows.run.standing_cluster import Wanted, end, raise_standing, without_repetition
@@ -370,3 +372,29 @@ def test_what_a_person_needs_is_told(tunnel: str, policy: str, bed: Testbed) -> 
     assert ("ssh -N x" in said) is bool(tunnel)
     assert ("end by themselves" in said) is (policy != "allow-all")
     assert "after 2.0 s" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (CommandError("worker1", ("rm",), 1, "Directory not empty"), [["worker1", "worker2"], ["worker1"]]),
+        (NodeUnreachableError("worker1", "no SSH: timed out"), [["worker1", "worker2"]]),
+    ],
+    ids=["refused", "gone"],
+)
+def test_a_node_that_could_not_leave_tries_once_more(
+    error: VpnmeshError, asked: list[list[str]], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was under way when its controller was killed fills folders for a moment; a dead node costs one wait."""
+    called: list[list[str]] = []
+
+    def run_on(_nr: object, names: Sequence[str], *_: object, **__: object) -> None:
+        called.append(list(names))
+        if called == [["worker1", "worker2"]]:
+            raise HostsFailedError("leave_cluster", {"worker1": error}, {})
+
+    monkeypatch.setattr(running, "run_on", run_on)
+    monkeypatch.setattr(running, "AGAIN_S", 0)
+    running.remove_cluster(site, INSTALLER)
+    assert [names for names in called if site.testbed.master.name not in names] == asked
+    assert len(site.take_complaints()) == 2 - len(asked)
