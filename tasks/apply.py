@@ -3,7 +3,7 @@
 from nornir.core.task import Result, Task
 
 from tasks.connection import Shell, shell
-from vpnmesh.errors import VerifyError
+from vpnmesh.errors import CommandError, VerifyError
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.plan import Fact, Plan
 
@@ -25,16 +25,22 @@ def remove(task: Task, gone: Fact[Plan], dry_run: bool | None, *, settle_s: floa
     """`converge` for what is to be gone, also when somebody else's command still makes some of it.
 
     A controller that was killed leaves its last command running on the node: what that makes after our look is
-    found by the second look, and removed then.
-    Raises VerifyError if anything is left `settle_s` seconds after the second removal.
+    found by the second look, and removed then. It may also fill a folder while that is removed: a removal that a
+    command refused is carried out once more.
+    Raises CommandError if the second removal is refused as well, VerifyError if anything is left `settle_s` seconds
+    after it.
     """
     here = shell(task)
     plan = here.gather(gone)
     if plan and not task.is_dry_run(dry_run):
-        here.change(plan.steps)
+        refused = False
+        try:
+            here.change(plan.steps)
+        except CommandError:
+            refused = True
         late = wait_until(lambda: here.gather(gone), settle_s / 4, good=lambda plan: not plan)
-        if late:
-            apply(here, late, gone, settle_s)
+        if late or refused:
+            apply(here, late or plan, gone, settle_s)
     return Result(host=task.host, changed=bool(plan), diff=plan.diff)
 
 

@@ -18,6 +18,7 @@ examples:
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -32,7 +33,6 @@ from workflows.run.lease import forget_leases, refuse_held, runs_going_on
 from workflows.run.left_runs import LeftRun, left_run, left_study, runs_below
 from workflows.run.measured_hosts import FILE as MEASURED
 from workflows.run.options import bad_input_exits_2
-from workflows.run.settings import put_settings_back
 from workflows.run.site import Site
 from workflows.run.teardown import Left, at_home, sweep
 from workflows.run.terminal import say
@@ -97,8 +97,10 @@ def _clean(run: LeftRun, inventory: str | None, *, force: bool, dry_run: bool) -
     if not (force or dry_run):
         # what a run that may be going on made is not taken away beneath it
         refuse_held(runs_going_on(site), _END_IT)
+    former = {**settings_before_cluster(site.testbed), **run.left.sysctls}
+    left = replace(run.left, sysctls=former)
     code = CLEAN
-    for removal in chain(at_home(site, dry_run=dry_run), sweep(site, run.left, dry_run=dry_run)):
+    for removal in chain(at_home(site, dry_run=dry_run), sweep(site, left, dry_run=dry_run)):
         if told := removal.told(dry_run=dry_run):
             say(told, err=bool(removal.error))
         code = NOT_CLEAN if removal.error else code
@@ -114,10 +116,6 @@ def _forgotten(site: Site, run: LeftRun) -> int:
     for host, error in failed.items():
         say(f"{host}: lease: {error}", err=True)
     if failed:
-        return NOT_CLEAN
-    put_settings_back(site, settings_before_cluster(site.testbed))
-    if complaints := site.take_complaints():
-        say("\n".join(complaints), err=True)
         return NOT_CLEAN
     forget_cluster(site.testbed)
     run.note_clean()

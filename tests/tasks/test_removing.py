@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import tasks.apply
-from vpnmesh.errors import VerifyError
+from vpnmesh.errors import CommandError, NodeUnreachableError, VerifyError, VpnmeshError
 from vpnmesh.plan import Command, Completed, Fact, Plan
 
 LOOK, REMOVE = Command(("ls", "/state")), Command(("rm", "-r", "/state"))
@@ -14,10 +14,11 @@ GONE = Fact((LOOK,), lambda found: Plan((REMOVE,), "-/state") if found[0].stdout
 
 
 class Node:
-    """A folder that comes back `late` times after it was removed."""
+    """A folder that comes back `late` times after it was removed; the first removals end with these errors."""
 
-    def __init__(self, *, there: bool = True, late: int = 0) -> None:
+    def __init__(self, *, there: bool = True, late: int = 0, errors: tuple[VpnmeshError, ...] = ()) -> None:
         self.host, self.there, self.late, self.removed = "worker2", there, late, 0
+        self.errors = list(errors)
 
     def gather(self, gone: Fact[Plan]) -> Plan:
         seen = Completed(LOOK.argv, 0, "/state" if self.there else "", "")
@@ -25,6 +26,8 @@ class Node:
 
     def change(self, _steps: object) -> None:
         self.removed += 1
+        if self.errors:
+            raise self.errors.pop(0)
         self.there = self.removed <= self.late
 
 
@@ -52,3 +55,38 @@ def test_nothing_there_and_a_dry_run_change_nothing(monkeypatch: pytest.MonkeyPa
     for node, dry_run in ((Node(there=False), False), (Node(), True)):
         assert remove(monkeypatch, node, dry_run=dry_run) is node.there
         assert node.removed == 0
+
+
+NOT_EMPTY = CommandError("worker2", REMOVE.argv, 1, "Directory not empty")
+GONE_AWAY = NodeUnreachableError("worker2", "no SSH: timed out")
+
+
+def test_what_a_command_refused_is_removed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed controller's last command may fill a folder that is just being removed."""
+    node = Node(errors=(NOT_EMPTY,))
+    assert remove(monkeypatch, node)
+    assert (node.removed, node.there) == (2, False)
+
+
+def test_a_refusal_that_left_nothing_behind_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps after the one that was refused are carried out, too, though no look finds what they are for."""
+
+    class Half(Node):
+        def change(self, steps: object) -> None:
+            self.there = False
+            super().change(steps)
+
+    node = Half(errors=(NOT_EMPTY,))
+    assert remove(monkeypatch, node)
+    assert node.removed == 2
+
+
+@pytest.mark.parametrize(("errors", "removals"), [((NOT_EMPTY, NOT_EMPTY), 2), ((GONE_AWAY,), 1)])
+def test_a_second_refusal_and_a_dead_node_are_errors(
+    monkeypatch: pytest.MonkeyPatch, errors: tuple[VpnmeshError, ...], removals: int
+) -> None:
+    """A dead node costs one wait."""
+    node = Node(errors=errors)
+    with pytest.raises(type(errors[0]), match="worker2"):
+        remove(monkeypatch, node)
+    assert node.removed == removals

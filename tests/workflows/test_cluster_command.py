@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from click.testing import CliRunner, Result
 
 from tests.cluster.stand_in import INSTALLER, NAME
 from vpnmesh.cluster import INSTALLERS
-from vpnmesh.errors import CheckError, CommandError, InputError, NodeUnreachableError, VpnmeshError
+from vpnmesh.errors import CheckError, InputError, VpnmeshError
 from vpnmesh.host.sysctls import REDIRECTS
 from vpnmesh.lab.lifecycle import find
 from vpnmesh.model import Scenario, Testbed
 from vpnmesh.study.scenarios import scenario_named
-from workflows import cluster, growth
-from workflows.run import cluster as running
+from workflows import cluster, growth, teardown
 from workflows.run import cluster_record, provenance, standing_cluster
 from workflows.run.cluster_record import (
     ClusterFiles,
@@ -34,10 +33,10 @@ from workflows.run.cluster_record import (
     written,
 )
 from workflows.run.cluster_shown import StageLines, how_to_use
-from workflows.run.hosts import HostsFailedError
 from workflows.run.progress import make_console
 from workflows.run.site import Site
 from workflows.run.standing_cluster import Wanted, end, raise_standing, without_repetition
+from workflows.run.teardown import Left, Removal
 
 
 @pytest.fixture
@@ -239,6 +238,29 @@ def test_no_run_starts_beside_a_cluster(files: ClusterFiles, bed: Testbed) -> No
 SETTINGS = {"worker1": {REDIRECTS: "1"}}
 
 
+def test_teardown_sets_back_what_nodes_had_before_a_cluster(
+    files: ClusterFiles, bed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own step, so that a dry run shows it; a file that is no record keeps nothing from being taken away."""
+    known: list[Left] = []
+
+    def sweep(_site: Site, left: Left, *, dry_run: bool) -> list[Removal]:
+        assert dry_run
+        known.append(left)
+        return []
+
+    monkeypatch.setattr(teardown, "runs_going_on", lambda _site: {})
+    monkeypatch.setattr(teardown, "at_home", lambda _site, **_: [])
+    monkeypatch.setattr(teardown, "sweep", sweep)
+    monkeypatch.setattr(teardown, "forget_leases", lambda *_: {})
+    arguments = ["--inventory", "lab", "--dry-run"]
+    files.write(record_of(bed, settings=SETTINGS))
+    assert CliRunner().invoke(teardown.main, arguments).exit_code == 0
+    files.record.write_text("{}")
+    assert CliRunner().invoke(teardown.main, arguments).exit_code == 0
+    assert [dict(left.sysctls) for left in known] == [SETTINGS, {}]
+
+
 class Deploying:
     """In place of nodes: what is called, and where it fails."""
 
@@ -251,7 +273,7 @@ class Deploying:
         for name in ("require", "refuse_other_clusters", "save_logs", "_stood_up", "prove_pods"):
             monkeypatch.setattr(standing_cluster, name, self.named(name))
         monkeypatch.setattr(provenance, "footprint", lambda _site: {"worker1": {"files": ["a"]}})
-        monkeypatch.setattr(standing_cluster, "turned_off_by_others", lambda _site: SETTINGS)
+        monkeypatch.setattr(standing_cluster, "settings_now", lambda _site, _keys: SETTINGS)
         monkeypatch.setattr(
             standing_cluster, "put_settings_back", lambda _site, former: self.put_back.append(former)
         )
@@ -372,29 +394,3 @@ def test_what_a_person_needs_is_told(tunnel: str, policy: str, bed: Testbed) -> 
     assert ("ssh -N x" in said) is bool(tunnel)
     assert ("end by themselves" in said) is (policy != "allow-all")
     assert "after 2.0 s" in said
-
-
-@pytest.mark.parametrize(
-    ("error", "asked"),
-    [
-        (CommandError("worker1", ("rm",), 1, "Directory not empty"), [["worker1", "worker2"], ["worker1"]]),
-        (NodeUnreachableError("worker1", "no SSH: timed out"), [["worker1", "worker2"]]),
-    ],
-    ids=["refused", "gone"],
-)
-def test_a_node_that_could_not_leave_tries_once_more(
-    error: VpnmeshError, asked: list[list[str]], site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was under way when its controller was killed fills folders for a moment; a dead node costs one wait."""
-    called: list[list[str]] = []
-
-    def run_on(_nr: object, names: Sequence[str], *_: object, **__: object) -> None:
-        called.append(list(names))
-        if called == [["worker1", "worker2"]]:
-            raise HostsFailedError("leave_cluster", {"worker1": error}, {})
-
-    monkeypatch.setattr(running, "run_on", run_on)
-    monkeypatch.setattr(running, "AGAIN_S", 0)
-    running.remove_cluster(site, INSTALLER)
-    assert [names for names in called if site.testbed.master.name not in names] == asked
-    assert len(site.take_complaints()) == 2 - len(asked)

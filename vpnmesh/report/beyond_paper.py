@@ -68,9 +68,11 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
     size = (7.5 / len(tests) if len(tests) > 1 else 7.5, 0.9 + 0.3 * len(scenarios))
     figure, axes = canvas.panels(len(tests), len(tests), size, 0.2)
     canvas.make_room(figure, scenarios)
+    order = ", ".join(condition_title(name) for name in conditions)
     for panel, test in zip(axes, tests, strict=True):
-        # the rows of both have the same names, and the second's would lie on the first
-        canvas.rows(panel, scenarios, named=panel is axes[0])
+        # what is the same in both is said at the first: at the second it would lie on the first
+        first = panel is axes[0]
+        canvas.rows(panel, scenarios, named=first)
         stems, colours = [], []
         for cell in capped.filter(pl.col("test") == test).to_dicts():
             row, style = scenarios.index(cell["scenario"]), styles[cell["scenario"]]
@@ -83,9 +85,9 @@ def _cap(capped: pl.DataFrame, catalogue: Catalogue) -> Figure:
         panel.axvline(100, color=INK, linewidth=1)
         panel.axvline(100 * NEAR_CAP, color=INK, linewidth=1, linestyle=(0, (2, 2)), alpha=0.6)
         panel.set_xlim(0, max(105.0, float(panel.get_xlim()[1])))
-        names = ", ".join(condition_title(name) for name in conditions)
         panel.set_title(test.upper())
-        panel.set_xlabel("mean throughput, % of the cap" + f"\n(from the top: {names})" * (panel is axes[0]))
+        label = "mean throughput, % of the cap"
+        panel.set_xlabel(f"{label}\n(from the top: {order})" if first else label)
     return figure
 
 

@@ -198,17 +198,11 @@ class Netmaker(Solution):
             strangers=self.foreign.processes,
             find=(
                 leftovers.find(RULES),
-                *(
-                    Command(("ip", f"-{family.value}", "route", "show", *_OWN_ROUTE), ok=(0, 2, 127))
-                    for family in Family
-                ),
+                *_own_routes("show", ok=(0, 2, 127)),
             ),
             cleanup=(
                 leftovers.remove(RULES),
-                *(
-                    Command(("ip", f"-{family.value}", "route", "delete", "default", *_OWN_ROUTE), ok=(0, 2))
-                    for family in Family
-                ),
+                *_own_routes("delete", "default", ok=(0, 2)),
                 Command(("sh", "-c", _FORWARD_AS_BEFORE, "sh", CLIENT)),
             ),
         )
@@ -323,6 +317,13 @@ def _apart(*argv: str) -> tuple[str, ...]:
 
 
 _OWN_ROUTE = ("table", OWN_TABLE, "metric", OWN_METRIC)
+
+
+def _own_routes(*words: str, ok: tuple[int, ...]) -> tuple[Command, ...]:
+    """What `ip route` is to do with our route, in either family."""
+    return tuple(
+        Command(("ip", f"-{family.value}", "route", *words, *_OWN_ROUTE), ok=ok) for family in Family
+    )
 
 
 def _way_out(mesh: Mesh, node: Node) -> Fact[Plan]:

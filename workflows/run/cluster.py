@@ -1,14 +1,12 @@
 """Puts Kubernetes over a scenario's addresses and takes it away again: stages, readiness, measured pods."""
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tasks
 from vpnmesh.cluster import PODS, installer_named
 from vpnmesh.cluster.foreign import check_pods
 from vpnmesh.cluster.protocol import POD_PREFIX, Cluster, ClusterState, Installer
-from vpnmesh.errors import CheckError, CommandError, VpnmeshError
+from vpnmesh.errors import CheckError, VpnmeshError
 from vpnmesh.host.pods import PodNetwork, pod_address
 from vpnmesh.lab.waiting import wait_until
 from vpnmesh.stages import side_by_side, stages_of
@@ -22,8 +20,6 @@ from workflows.run.site import Site
 STAGE = "cluster"
 """The stage of failures here."""
 _LOOK_EVERY_S = 0.5
-AGAIN_S = 3.0
-"""After how long a node that could not leave tries once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,28 +129,12 @@ def unready(cluster: Cluster, state: ClusterState) -> list[str]:
     return found
 
 
-def _leave(site: Site, installer: Installer, names: Sequence[str]) -> None:
-    """Have these nodes leave; where that was refused once more, a moment later.
-
-    What a controller had under way when it was killed goes on for a moment on the node, and may fill a folder that is
-    just being removed.
-    """
-    try:
-        run_on(site.nr, names, tasks.leave_cluster, installer=installer, testbed=site.testbed)
-    except HostsFailedError as error:
-        refused = [name for name, one in error.errors.items() if isinstance(one, CommandError)]
-        if len(refused) < len(error.errors):
-            raise
-        time.sleep(AGAIN_S)
-        run_on(site.nr, refused, tasks.leave_cluster, installer=installer, testbed=site.testbed)
-
-
 def remove_cluster(site: Site, installer: Installer) -> None:
     """Remove the installer's things from every node, the workers first; what cannot be cleaned becomes a complaint."""
     master = site.testbed.master.name
     for names in ([name for name in site.k8s if name != master], [master]):
         try:
-            _leave(site, installer, names)
+            run_on(site.nr, names, tasks.leave_cluster, installer=installer, testbed=site.testbed)
         except VpnmeshError as error:
             site.complaints.append(str(error))
             if site.lease is not None and isinstance(error, HostsFailedError):

@@ -287,9 +287,15 @@ def refuse_beside_cluster(testbed: Testbed, place: str) -> None:
 
 
 def settings_before_cluster(testbed: Testbed) -> dict[str, dict[str, str]]:
-    """Kernel settings that these machines had before the cluster that is recorded of them; none where none is."""
-    record = ClusterFiles.here().read()
-    return record.settings if record is not None and on_these(record, testbed) else {}
+    """Kernel settings that these machines had before the cluster that is recorded of them; none where none is.
+
+    A file that is no record tells none either: `forget_cluster` says so, once all is taken away.
+    """
+    with contextlib.suppress(InputError):
+        record = ClusterFiles.here().read()
+        if record is not None and on_these(record, testbed):
+            return record.settings
+    return {}
 
 
 def forget_cluster(testbed: Testbed) -> None:

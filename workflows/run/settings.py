@@ -1,11 +1,11 @@
 """The nodes' kernel settings during a run: in the manifest before they change, set again by whoever ends it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import tasks
 from vpnmesh.errors import VpnmeshError
-from vpnmesh.host.sysctls import OURS, PAPER_SYSCTLS, REDIRECTS
+from vpnmesh.host.sysctls import OURS, PAPER_SYSCTLS
 from vpnmesh.study.journal import TeardownProblem
 from workflows.run import sessions
 from workflows.run.hosts import run_on
@@ -25,8 +25,7 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
 
     What a killed session could not set again is set at the end of this one.
     """
-    found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(OURS))
-    own = _own({name: one.result for name, one in found.items()}, store.manifest().former_sysctls)
+    own = _own(settings_now(site), store.manifest().former_sysctls)
     try:
         sessions.note(store, sysctls_before=own, sysctls_restored=False)
         promise_settings(site, own)
@@ -36,16 +35,14 @@ def sysctls_set(site: Site, store: Store) -> Iterator[None]:
         to_its_end(lambda: _put_back(site, store, own))
 
 
-def turned_off_by_others(site: Site) -> Settings:
-    """What the kernel turns off by itself once its WireGuard is used, as members have it now."""
-    found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=(REDIRECTS,))
+def settings_now(site: Site, keys: Iterable[str] = OURS) -> Settings:
+    """These settings as the members have them."""
+    found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(keys))
     return {name: one.result for name, one in found.items()}
 
 
 def put_settings_back(site: Site, former: Settings) -> None:
     """Set these again where they are as we leave them; what could not be set becomes a complaint of the site."""
-    if not former:
-        return
     try:
         run_on(site.nr, list(former), tasks.put_sysctls_back, former=former)
     except VpnmeshError as error:

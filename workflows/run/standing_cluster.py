@@ -13,6 +13,7 @@ from inventory.host_keys import LOGIN
 from vpnmesh.cluster.protocol import API_PORT
 from vpnmesh.cluster.tunnel import through_tunnel, tunnel
 from vpnmesh.errors import CheckError, VpnmeshError
+from vpnmesh.host.sysctls import REDIRECTS
 from vpnmesh.lab.lifecycle import down, up
 from vpnmesh.model import Scenario
 from vpnmesh.plan import Secret, reveal
@@ -27,7 +28,7 @@ from workflows.run.hosts import run_on
 from workflows.run.lease import forget_leases, leased
 from workflows.run.provision import Provisioned, deploy, save_logs, take_off
 from workflows.run.requirements import require
-from workflows.run.settings import put_settings_back, turned_off_by_others
+from workflows.run.settings import put_settings_back, settings_now
 from workflows.run.site import Site
 
 STAGE = "cluster"
@@ -59,8 +60,8 @@ def raise_standing(site: Site, wanted: Wanted) -> ClusterRecord:
         files.write(record)
         with leased(site, _held_by(files), again=True):
             solution = ready_to_start(site, record.scenario)
-            before, settings = provenance.footprint(site), turned_off_by_others(site)
-            record = replace(record, footprint=before, settings=settings)
+            settings = settings_now(site, [REDIRECTS])
+            record = replace(record, footprint=provenance.footprint(site), settings=settings)
             files.write(record)
             touched = True
             deployed = deploy(site, solution, record.scenario)

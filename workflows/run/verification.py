@@ -12,7 +12,6 @@ from vpnmesh.criteria.observation import Check, Finding, Observation, judge
 from vpnmesh.criteria.verified import FILE, SCHEMA_VERSION, Verification, read_verification
 from vpnmesh.documents.yaml_text import unreadable
 from vpnmesh.errors import InputError, VpnmeshError
-from vpnmesh.host.sysctls import OURS
 from vpnmesh.lab.atomic import make_private, write_atomic
 from vpnmesh.masks import masked
 from vpnmesh.solutions import solution_named
@@ -24,6 +23,7 @@ from workflows.run.hosts import run_on
 from workflows.run.interrupts import InterruptedRunError, to_its_end
 from workflows.run.lab import emulated
 from workflows.run.lease import keep_lease
+from workflows.run.settings import settings_now
 from workflows.run.site import Site
 from workflows.run.undoing import promise_settings
 from workflows.run.verifying import Verifier, verifier
@@ -168,8 +168,7 @@ def versions_of(site: Site, solution: str) -> dict[str, str]:
 @contextlib.contextmanager
 def _settings_kept(site: Site) -> Iterator[None]:
     """The nodes' own kernel settings again at the end: pods have them forward."""
-    found = run_on(site.nr, site.k8s, tasks.read_sysctls, keys=tuple(OURS))
-    own = {name: one.result for name, one in found.items()}
+    own = settings_now(site)
     promise_settings(site, own)
     try:
         yield
