@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from vpnmesh.frames.aggregate import mean_of
 from vpnmesh.report.formatting import span
 from vpnmesh.report.identity import cluster_option
 from vpnmesh.report.judgement.evidence import Readings
+from vpnmesh.report.verdicts import seconds_by_cell
 from vpnmesh.stats.compare import can_reject, fewest_for_test
 from vpnmesh.stats.slow_start import MOSTLY
 from vpnmesh.study.profile import DEFAULT_PLACEMENT
@@ -124,7 +124,7 @@ class Cells:
     @cached_property
     def _elapsed_s(self) -> Mapping[Key, float]:
         """How long a repetition of each cell took with its checks, where that was recorded."""
-        samples = self.readings.study.samples
-        groups = samples.partition_by("test", "condition", "scenario", as_dict=True)
-        found = {key: mean_of(rows.filter(outcome="measured"), "elapsed_s") for key, rows in groups.items()}
-        return {(str(k[0]), str(k[1]), str(k[2])): seconds for k, seconds in found.items() if seconds}
+        found = seconds_by_cell(self.readings.study.samples)
+        return {
+            (test, condition, scenario): seconds for (scenario, condition, test), seconds in found.items()
+        }

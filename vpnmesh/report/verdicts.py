@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from vpnmesh.frames.aggregate import CellKey, CellSample, mean_of
+from vpnmesh.frames.aggregate import CellKey, CellSample, means_by_cell
 from vpnmesh.frames.order import THROUGHPUT_TESTS
 from vpnmesh.report.pairwise import FEW_FOR_TEST
 from vpnmesh.stats.compare import ALPHA, fewest_for_test
@@ -77,9 +77,7 @@ class MeasuredCells:
 
 def seconds_by_cell(samples: pl.DataFrame) -> dict[CellKey, float]:
     """How long a measured repetition of each cell took with its checks, where that was recorded."""
-    groups = samples.filter(outcome="measured").partition_by("scenario", "condition", "test", as_dict=True)
-    took = {key: mean_of(rows, "elapsed_s") for key, rows in groups.items()}
-    return {(str(key[0]), str(key[1]), str(key[2])): seconds for key, seconds in took.items() if seconds}
+    return {cell: seconds for cell, seconds in means_by_cell(samples, "elapsed_s").items() if seconds}
 
 
 @dataclass(frozen=True, slots=True)
