@@ -213,7 +213,7 @@ class Shell:
         if transport is None:
             raise NodeUnreachableError(self.host, "the connection is closed")
         try:
-            channel = transport.open_session(timeout=self.grace_s)
+            channel = self.standing.session(transport) or transport.open_session(timeout=self.grace_s)
             channel.settimeout(timeout_s)
             channel.exec_command(shlex.join([*(sudo if self.sudo else ()), *argv]))
         except (OSError, EOFError, paramiko.SSHException) as error:

@@ -41,7 +41,7 @@ AT_ONCE = 64
 """Key exchanges at once in all: more take turns on the processor until the first run into their time limit."""
 
 SESSION_S = 30.0
-"""How long a key exchange may take once the node has greeted."""
+"""How long a key exchange may take once the node has greeted, and then the first session."""
 
 KEEPALIVE_S = 5
 """A node that dies without a word is noticed, not waited for."""
@@ -186,7 +186,7 @@ _LASTING = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOENT, errno.EMFILE,
 
 
 class PassingError(paramiko.SSHException):
-    """A login that came to nothing before the node was asked to let us in."""
+    """A login that came to nothing before the node was asked to do anything."""
 
 
 class HeldOffError(paramiko.SSHException):
@@ -240,7 +240,25 @@ def _attempt(line: Line, login: Login, refuse: Refuse) -> None:
         assert transport is not None
         transport.set_keepalive(KEEPALIVE_S)
         refuse()
+        line.standing.bring(_session(transport))
+        refuse()
         undo.pop_all()
+
+
+def _session(transport: paramiko.Transport) -> paramiko.Channel:
+    """The first session, opened while the login's slots are held.
+
+    Where a thousand log in, a host that had its slot no more waited for its session beside all of them, and some longer
+    than they may.
+    """
+    try:
+        return transport.open_session(timeout=SESSION_S)
+    except paramiko.ChannelException:
+        raise
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        # paramiko has one word for a time limit and for a connection that ended meanwhile
+        why = str(error).rstrip(".") or "the connection ended"
+        raise PassingError(f"logged in, but no session opened: {why}") from error
 
 
 ALL_SLOTS = threading.BoundedSemaphore(AT_ONCE)

@@ -5,6 +5,8 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ import paramiko
 import pytest
 from nornir.core.configuration import Config
 from nornir.core.inventory import ConnectionOptions, Defaults, Host
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from inventory.lines import Line, line_of
 from inventory.load import load
@@ -161,6 +164,73 @@ def test_a_task_that_was_ended_is_not_tried_again() -> None:
         with pytest.raises(TurnEndedError):
             log_in(host, Config(), line_of(host), ended, SOON)
     assert len(seen) == 1
+
+
+class Node(paramiko.ServerInterface):
+    """Lets everybody in, and opens sessions only where it is told to; `asked` counts what was asked for."""
+
+    def __init__(self, *, opens: bool) -> None:
+        self.opens, self.asked, self.lines = opens, 0, list[paramiko.Transport]()
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        self.asked += 1
+        if not self.opens:
+            self.lines[-1].close()
+        return OPEN_SUCCEEDED
+
+    def answer(self, key: paramiko.PKey, one: socket.socket) -> None:
+        """Greet, and stay as long as the connection does."""
+        self.lines.append(paramiko.Transport(one))
+        self.lines[-1].add_server_key(key)
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self.lines[-1].start_server(server=self)
+
+
+@contextlib.contextmanager
+def sshd(known_hosts: Path, *, opens: bool) -> Iterator[tuple[Host, Node]]:
+    key, node = paramiko.ECDSAKey.generate(), Node(opens=opens)
+    with server(partial(node.answer, key)) as (port, _):
+        known_hosts.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        yield host_at(port, alt_host_keys=True, alt_key_file=str(known_hosts)), node
+        for line in node.lines:
+            line.close()
+
+
+def test_the_first_session_is_part_of_the_login(tmp_path: Path) -> None:
+    """The first script takes it, once; another login's is never taken for this one's."""
+    with sshd(tmp_path / "known_hosts", opens=True) as (host, node):
+        line = line_of(host)
+        log_in(host, Config(), line, go_on, SOON)
+        assert node.asked == 1
+        assert line.client is not None
+        transport = line.client.get_transport()
+        assert transport is not None
+        session = line.standing.session(transport)
+        assert session is not None
+        assert not session.closed
+        assert line.standing.session(transport) is None
+        line.standing.bring(session)
+        line.close()
+        log_in(host, Config(), line, go_on, SOON)
+        other = line.client.get_transport()
+        assert other is not None
+        assert line.standing.session(other) is not session
+        line.close()
+
+
+def test_a_node_that_opens_no_session_is_asked_again(tmp_path: Path) -> None:
+    """Nothing was sent yet; in the end it says how far the login came."""
+    with sshd(tmp_path / "known_hosts", opens=False) as (host, node):
+        said = refused(host)
+    assert node.asked == 3
+    ended = "w1: no SSH: logged in, but no session opened: the connection ended (3 attempts)"
+    assert said.startswith(ended), said
 
 
 def test_a_login_that_waits_for_its_greeting_is_cut() -> None:
