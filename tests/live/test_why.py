@@ -59,7 +59,10 @@ NO_BLACK_HOLE = "ip link set vlan30 mtu 1500; nft delete table inet mine"
 BUFFER = """
 f=/var/lib/vpnmesh/nebula/config/30-buffer.yml
 printf 'listen: {read_buffer: %s}\\n' "$1" > "$f"; kill -HUP "$(cat /run/vpnmesh/nebula.pid)"
+for i in $(seq 300); do ss -uanm | grep -Eq 'rb(4096|4608),' && exit 0; sleep 0.1; done
+echo 'the buffer is as it was' >&2; exit 1
 """
+"""A smaller receive buffer, once the daemon has it: it reads its configuration when it comes to it."""
 
 
 @contextmanager
@@ -275,9 +278,12 @@ class TestABuffer:
         yield from standing(site, "nebula-direct")
 
     def test_a_receive_buffer_that_is_too_small(self, site: Site, mesh: Provisioned) -> None:
-        """Two packets fit into it: of 32 at once some are dropped."""
+        """Two packets fit in: of 32 at once some are dropped, unless the daemon gets a processor for each of them."""
         said(site, "worker2", BUFFER, "2048")
-        found = asked(site, mesh)
+        for _ in range(3):
+            found = asked(site, mesh)
+            if any(each.cause is Cause.BUFFER for each in found.findings):
+                break
         told = one(found, Cause.BUFFER, "worker2")
         assert told.effect is Effect.SLOW
         assert (
