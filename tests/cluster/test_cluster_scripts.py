@@ -68,6 +68,13 @@ def test_the_authority_vouches_for_control_plane_and_nodes(bed: Testbed, tmp_pat
     assert set(modes.values()) == {0}
 
 
+def test_an_image_is_not_made_where_its_folder_was_removed(tmp_path: Path) -> None:
+    """As by a teardown, while a killed controller's last command still runs."""
+    with pytest.raises(subprocess.CalledProcessError):
+        run(moved(make(PAUSE), IMAGES, tmp_path / "gone"))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("image", [PAUSE, TOOLS])
 def test_the_same_files_make_the_same_image(
     image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +83,7 @@ def test_the_same_files_make_the_same_image(
     monkeypatch.setenv("PATH", SEARCH)
     archives = []
     for place in (tmp_path / "a", tmp_path / "b"):
+        place.mkdir()
         try:
             run(moved(make(image), IMAGES, place))
         except subprocess.CalledProcessError as error:

@@ -73,8 +73,10 @@ def secrets_on(site: Site) -> list[str]:
         ' | while read -r f; do sed -E "s/^[0-9a-f]{10}:0:[0-9a-f]+://; /^b3BlbnNzaC1rZXk/d" "$f"; echo; done; true'
     )
     words = {word for node in site.all_nodes for word in LONG_WORD.findall(said(site, node, script))}
+    # one key in two hundred has no two digits, but base64 ends like this
+    digits = {word: sum(letter.isdigit() for letter in word) for word in words}
     return sorted(
-        word for word in words if sum(letter.isdigit() for letter in word) > 1 and "vpnmesh" not in word
+        word for word in words if (digits[word] > 1 or word.endswith("=")) and "vpnmesh" not in word
     )
 
 

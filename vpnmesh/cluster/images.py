@@ -17,22 +17,23 @@ PROGRAMS = {PAUSE: (), TOOLS: ("iperf3", "hey", "ping", "curl")}
 """Beside what every image has: busybox, and tini that hands signals on and reaps."""
 
 # constant script: folder, image, then programs; a program's libraries are those that ldd names. Static builds of
-# busybox and tini are taken where there are any
+# busybox and tini are taken where there are any. It makes no folder that it is in, and works inside of its own: what a
+# killed controller still had under way ends where somebody removes these
 _MAKE = """
 umask 022; folder="$1"; image="$2"; shift 2; root="$folder/root"
-rm -rf "$folder"; mkdir -p "$root/bin" "$root/usr/bin" "$root/tmp" "$root/etc" "$root/proc" "$root/sys" "$root/dev"
+rm -rf "$folder"; mkdir "$folder" "$root"; cd "$root"; mkdir -p bin usr/bin tmp etc proc sys dev
 find_first() { for name in "$@"; do command -v "$name" && return; done; echo "no program $1" >&2; return 1; }
 copy() {  # file, where it goes
-  mkdir -p "$root/$(dirname "$2")"; cp -L "$1" "$root/$2"; chmod 755 "$root/$2"
+  mkdir -p ".$(dirname "$2")"; cp -L "$1" ".$2"; chmod 755 ".$2"
   ldd "$1" 2> /dev/null | grep -o '/[^ ]*' | while read -r library; do
-    [ -e "$root$library" ] || { mkdir -p "$root$(dirname "$library")"; cp -L "$library" "$root$library"; }
+    [ -e ".$library" ] || { mkdir -p ".$(dirname "$library")"; cp -L "$library" ".$library"; }
   done
 }
 copy "$(find_first busybox)" /bin/busybox
 copy "$(find_first tini-static tini docker-init)" /usr/bin/tini
-ln -s busybox "$root/bin/sh"
+ln -s busybox bin/sh
 for name in "$@"; do copy "$(find_first "$name")" "/usr/bin/$name"; done
-echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
+echo 'root:x:0:0:root:/:/bin/sh' > etc/passwd; cd /
 pack() { tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=gnu -C "$1" -cf "$2" "$3"; }
 mkdir "$folder/image"; pack "$root" "$folder/image/layer.tar" .; rm -rf "$root"
 layer=$(sha256sum "$folder/image/layer.tar" | cut -d' ' -f1)
@@ -68,7 +69,8 @@ def written() -> Fact[Plan]:
 
     def plan(completed: Sequence[Completed]) -> Plan:
         lacking = [image for image, one in zip(paths, completed, strict=True) if one.exit_code]
-        return Plan(tuple(make(image) for image in lacking), unified_diff("images", "", "\n".join(lacking)))
+        steps = (Command(("mkdir", "-p", IMAGES)), *map(make, lacking)) if lacking else ()
+        return Plan(steps, unified_diff("images", "", "\n".join(lacking)))
 
     return Fact(tuple(Command(("test", "-s", path), ok=(0, 1)) for path in paths.values()), plan)
 
