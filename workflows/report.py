@@ -201,17 +201,16 @@ def main(  # noqa: PLR0913 - click hands over each option by itself
         sys.exit(tell_history(runs, out or Path("history"), By(by or By.DATE), gate, junit))
     if compare:
         sys.exit(compare_runs(*compare, gate, out, junit))
-    with _no_garbage_looked_for():
-        _report(
-            source,
-            source.out(out),
-            needs,
-            advise=advise,
-            verified=verified,
-            bundle=bundle,
-            orders=orders if replayed else 0,
-            seed=seed,
-        )
+    _report(
+        source,
+        source.out(out),
+        needs,
+        advise=advise,
+        verified=verified,
+        bundle=bundle,
+        orders=orders if replayed else 0,
+        seed=seed,
+    )
 
 
 @contextmanager
@@ -248,9 +247,10 @@ def _report(
     if orders:
         replay_study(study, target, orders, seed)
         return
-    judged = judge(study, _needs(needs, advise=advise or source.paper), verified)
-    write_report(judged.study, target, source.run)
-    present(judged, target)
+    with _no_garbage_looked_for():
+        judged = judge(study, _needs(needs, advise=advise or source.paper), verified)
+        write_report(judged.study, target, source.run)
+        present(judged, target)
     if source.paper:
         _tell_reproduced(judged)
     if judged.advice:

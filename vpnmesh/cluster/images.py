@@ -58,7 +58,7 @@ def archive(image: str) -> str:
 
 
 def make(image: str) -> Command:
-    """Write the image's archive."""
+    """Write the image's archive, into a folder that is there."""
     folder = archive(image).removesuffix(".tar")
     return Command(("sh", "-ec", _MAKE, "sh", folder, image, *PROGRAMS[image]), timeout_s=60)
 
