@@ -30,9 +30,7 @@ def on_a_blank_node(wanted: Fact[Plan]) -> Plan:
 
 def moved(command: Command, folder: str, to: Path) -> tuple[str, ...]:
     """The command with a folder of a node put below another one, to be run here."""
-    return tuple(
-        word.replace(folder, str(to)).replace("/run/vpnmesh-pki", f"{to}-pki") for word in command.argv
-    )
+    return tuple(word.replace(folder, str(to)) for word in command.argv)
 
 
 def commands(plan: Plan) -> Sequence[Command]:

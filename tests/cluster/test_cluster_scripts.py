@@ -11,7 +11,7 @@ from tests.cluster.laid_out import cluster_over, commands, moved, on_a_blank_nod
 from tests.needs import needs
 from vpnmesh.cluster import pki
 from vpnmesh.cluster.images import PAUSE, TOOLS, make
-from vpnmesh.cluster.places import AUTHORITY, IMAGES, PKI
+from vpnmesh.cluster.places import IMAGES, STATE
 from vpnmesh.lab.roots import SEARCH
 from vpnmesh.model import Testbed
 from vpnmesh.plan import Text, reveal
@@ -30,14 +30,14 @@ def test_the_authority_vouches_for_control_plane_and_nodes(bed: Testbed, tmp_pat
     authority, own = tmp_path / "authority", tmp_path / "pki"
     cluster, worker = cluster_over(bed), bed.client
     for command in commands(on_a_blank_node(pki.authority(cluster))):
-        run(moved(command, AUTHORITY, authority))
+        run(moved(command, STATE, tmp_path))
     for command in commands(on_a_blank_node(pki.keys(cluster, worker))):
-        run(moved(command, PKI, own))
+        run(moved(command, STATE, tmp_path))
     requests = {(worker.name, f"{role}-request"): (own / f"{role}.csr").read_text() for role in pki.ROLES}
     signing = pki.signed(replace(cluster, published={**cluster.published, **requests}))
     for command in commands(on_a_blank_node(signing)):
         if any(word.startswith(f"{worker.name}-") for word in command.argv):
-            run(moved(command, AUTHORITY, authority), command.stdin)
+            run(moved(command, STATE, tmp_path), command.stdin)
     ca = str(authority / "ca.crt")
     for name, address in (
         (authority / "kube-apiserver.crt", cluster.address(bed.master)),
@@ -66,6 +66,19 @@ def test_the_authority_vouches_for_control_plane_and_nodes(bed: Testbed, tmp_pat
     modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.rglob("*.key")}
     assert modes
     assert set(modes.values()) == {0}
+    assert not list(authority.rglob("extensions"))
+
+
+def test_no_key_is_made_where_its_folder_was_removed(bed: Testbed, tmp_path: Path) -> None:
+    """As by a teardown, while a killed controller's last command still runs."""
+    cluster, gone = cluster_over(bed), tmp_path / "gone"
+    for plan in (pki.authority(cluster), pki.keys(cluster, bed.client)):
+        folder, script = commands(on_a_blank_node(plan))
+        with pytest.raises(subprocess.CalledProcessError):
+            run(moved(script, STATE, gone))
+        assert not gone.exists()
+        run(moved(folder, STATE, tmp_path / "there"))
+        run(moved(script, STATE, tmp_path / "there"))
 
 
 def test_an_image_is_not_made_where_its_folder_was_removed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ The authority and the control plane's keys are the master's. Every node makes ke
 
 from collections.abc import Mapping, Sequence
 
-from vpnmesh.cluster.places import AUTHORITY, PKI
+from vpnmesh.cluster.places import AUTHORITY, PKI, STATE
 from vpnmesh.cluster.protocol import Cluster
 from vpnmesh.host.service import content, made
 from vpnmesh.model import Node
@@ -17,7 +17,9 @@ CA = f"{PKI}/ca.crt"
 ROLES = ("kubelet", "kube-proxy")
 """What on a node has a certificate of its own."""
 
-# constant scripts: all that varies is an argument
+# constant scripts: all that varies is an argument. None makes the folder that its own is in, and all work inside of
+# their own: what a killed controller still had under way ends where somebody removes these
+_IN = 'umask 077; mkdir -p "$0"'
 _ISSUE = """
 umask 077
 request() {  # key's file, subject: a new key, and a request on stdout
@@ -26,15 +28,15 @@ request() {  # key's file, subject: a new key, and a request on stdout
 sign() {  # days, names: a request on stdin, its certificate on stdout
   ext="basicConstraints=CA:FALSE\\nkeyUsage=critical,digitalSignature\\nextendedKeyUsage=serverAuth,clientAuth\\n"
   [ -z "$2" ] || ext="${ext}subjectAltName=$2\\n"
-  printf "$ext" > "$0.ext"
+  printf "$ext" > extensions
   serial=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
-  openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x0$serial" -days "$1" -extfile "$0.ext" 2> /dev/null
+  openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x0$serial" -days "$1" -extfile extensions 2> /dev/null
 }
 """
 _AUTHORITY = (
     _ISSUE
     + """
-folder="$1"; days="$2"; rm -rf "$folder"; mkdir -p "$folder"; cd "$folder"
+folder="$1"; days="$2"; rm -rf "$folder"; mkdir "$folder"; cd "$folder"
 openssl ecparam -name prime256v1 -genkey -noout -out sa.key; openssl ec -in sa.key -pubout -out sa.pub 2> /dev/null
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -days "$days" \
   -subj /CN=vpnmesh-kubernetes -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2> /dev/null
@@ -42,20 +44,20 @@ shift 2
 while [ $# -gt 0 ]; do
   request "$1.key" "$2" | sign "$days" "$3" > "$1.crt"; shift 3
 done
-rm -f "$0.ext"
+rm -f extensions
 """
 )
 _KEYS = (
     _ISSUE
     + """
-folder="$1"; rm -rf "$folder"; mkdir -p "$folder"; cd "$folder"; shift
+folder="$1"; rm -rf "$folder"; mkdir "$folder"; cd "$folder"; shift
 while [ $# -gt 0 ]; do request "$1.key" "$2" > "$1.csr"; shift 2; done
 """
 )
 _SIGN = (
     _ISSUE
     + """
-cd "$1"; mkdir -p issued; sign "$2" "$4" > "issued/$3.new"; mv "issued/$3.new" "issued/$3.crt"; rm -f "$0.ext"
+cd "$1"; mkdir -p issued; sign "$2" "$4" > "issued/$3.new"; mv "issued/$3.new" "issued/$3.crt"; rm -f extensions
 """
 )
 
@@ -84,10 +86,8 @@ def authority(cluster: Cluster) -> Fact[Plan]:
         *("admin", "/O=system:masters/CN=vpnmesh-admin", ""),
     )
     mark = f"{AUTHORITY}/made-for-{master}"
-    script = Command(("sh", "-ec", _AUTHORITY, "/run/vpnmesh-pki", AUTHORITY, str(VALID_DAYS), *issued))
-    return made(mark, script, "<an authority, and the control plane's certificates>").map(
-        lambda plan: Plan((*plan.steps, WriteFile(mark, "made\n")), plan.diff) if plan else plan
-    )
+    script = Command(("sh", "-ec", _AUTHORITY, "sh", AUTHORITY, str(VALID_DAYS), *issued))
+    return _made(mark, script, "<an authority, and the control plane's certificates>")
 
 
 def keys(cluster: Cluster, node: Node) -> Fact[Plan]:
@@ -98,9 +98,15 @@ def keys(cluster: Cluster, node: Node) -> Fact[Plan]:
     }
     words = tuple(word for role in ROLES for word in (role, subjects[role]))
     mark = f"{PKI}/made-for-{cluster.address(node)}"
-    script = Command(("sh", "-ec", _KEYS, "/run/vpnmesh-pki", PKI, *words))
-    return made(mark, script, "<new keys>").map(
-        lambda plan: Plan((*plan.steps, WriteFile(mark, "made\n")), plan.diff) if plan else plan
+    script = Command(("sh", "-ec", _KEYS, "sh", PKI, *words))
+    return _made(mark, script, "<new keys>")
+
+
+def _made(mark: str, script: Command, what: str) -> Fact[Plan]:
+    """Ensure that a script was run to its end: the mark is written after it."""
+    folder = Command(("sh", "-c", _IN, STATE))
+    return made(mark, script, what).map(
+        lambda plan: Plan((folder, *plan.steps, WriteFile(mark, "made\n")), plan.diff) if plan else plan
     )
 
 
@@ -120,7 +126,7 @@ def signed(cluster: Cluster) -> Fact[Plan]:
         names = f"IP:{cluster.address(node)},DNS:{node.name}"
         words = (AUTHORITY, str(VALID_DAYS), f"{node.name}-{role}", names)
         script = Command(
-            ("sh", "-ec", _SIGN, "/run/vpnmesh-pki", *words),
+            ("sh", "-ec", _SIGN, "sh", *words),
             stdin=cluster.published_by(node.name, f"{role}-request"),
         )
         return made(path, script, "<a certificate>")
