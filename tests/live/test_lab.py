@@ -362,6 +362,20 @@ def test_kill_9_of_the_init_leaves_nothing(place: Path, testbed: Testbed, victim
     assert down() == ()
 
 
+@pytest.mark.parametrize("first", ["up", "down"])
+def test_the_link_of_a_killed_lab_may_stay_for_some_time(place: Path, testbed: Testbed, first: str) -> None:
+    """The kernel takes it away when it comes to it: down waits for that, and so does the next up."""
+    LabDirectory(place).make()
+    subprocess.run(("ip", "link", "add", "vml0", "type", "veth", "peer", "name", "end"), check=True)
+    with subprocess.Popen(("sh", "-c", "sleep 1; ip link del vml0")) as kernel:
+        if first == "down":
+            assert down() == ()
+            assert "vml0" not in links()
+        with up(testbed, owned=True) as lab:
+            assert said(lab, "relay", "hostname") == "relay"
+        assert kernel.wait() == 0
+
+
 def test_a_node_that_dies_is_shown_and_takes_nobody_along(place: Path, testbed: Testbed) -> None:
     """Its record says dead, the others answer."""
     with up(testbed, owned=True) as lab:

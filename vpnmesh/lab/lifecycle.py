@@ -47,6 +47,7 @@ from vpnmesh.lab.topology import (
     plan_topology,
     uplink_step,
 )
+from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import SOLUTIONS
 
@@ -56,6 +57,8 @@ DEFAULT_PORT_RATE_MBIT_S = 1000.0
 # of what takes a second: an emulated or very busy machine takes longer
 _SSH_TIMEOUT_S = 60.0
 _GONE_TIMEOUT_S = 60.0
+_LINGERS_S = 15.0
+_LINK_POLL_S = 0.01
 _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 _WITH_CGROUPS = f"{_DOWN_FIRST}, then: python -m vpnmesh.lab up --kubernetes"
 
@@ -189,6 +192,7 @@ def _down(place: LabDirectory, only: ProcessIdentity | None = None) -> tuple[str
         if record and is_up(record):
             left = _end(place, record.starter, record.init)
         else:
+            _await_link_gone(place)
             left = await_cgroups_gone(place.path, _GONE_TIMEOUT_S)
         place.remove()
         return left
@@ -199,6 +203,15 @@ def _end(place: LabDirectory, *processes: ProcessIdentity) -> tuple[str, ...]:
     traces = traces_of(processes, (UPLINK,), place.path)
     end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
+
+
+def _await_link_gone(place: LabDirectory) -> None:
+    """Wait for the link of a lab that was killed: the kernel removes it some time after the last process is gone.
+
+    Where it stays it may be that of a lab in another directory: who builds says so, who removes has nothing to do.
+    """
+    if place.path.exists():
+        wait_until(lambda: not link_exists(UPLINK), _LINGERS_S, _LINK_POLL_S)
 
 
 def _check_root() -> None:
@@ -269,6 +282,7 @@ class _Construction:
             substrate = examine(NEEDED | FOR_CONTAINERS if self._kubernetes else NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
             cgroups = usable_cgroups(self._place.path) if self._kubernetes else None
+            _await_link_gone(self._place)
             check_free(self._topology)
             clear_cgroups(self._place.path, _GONE_TIMEOUT_S)
         try:
