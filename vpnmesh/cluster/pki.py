@@ -19,7 +19,7 @@ ROLES = ("kubelet", "kube-proxy")
 
 # constant scripts: all that varies is an argument. None makes the folder that its own is in, and all work inside of
 # their own: what a killed controller still had under way ends where somebody removes these
-_IN = 'umask 077; mkdir -p "$0"'
+_OUTER_FOLDER = 'umask 077; mkdir -p "$0"'
 _ISSUE = """
 umask 077
 request() {  # key's file, subject: a new key, and a request on stdout
@@ -104,7 +104,7 @@ def keys(cluster: Cluster, node: Node) -> Fact[Plan]:
 
 def _made(mark: str, script: Command, what: str) -> Fact[Plan]:
     """Ensure that a script was run to its end: the mark is written after it."""
-    folder = Command(("sh", "-c", _IN, STATE))
+    folder = Command(("sh", "-c", _OUTER_FOLDER, STATE))
     return made(mark, script, what).map(
         lambda plan: Plan((folder, *plan.steps, WriteFile(mark, "made\n")), plan.diff) if plan else plan
     )

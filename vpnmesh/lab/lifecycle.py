@@ -35,7 +35,7 @@ from vpnmesh.lab.init_process import InitProcess, end_init
 from vpnmesh.lab.keys import host_key, make_accounts, make_keys, write_known_hosts
 from vpnmesh.lab.nodes import PASSWORD_USER, USER, NodeKeys, emptied_folders, hosts_file, node_files
 from vpnmesh.lab.processes import ProcessIdentity, descendants, inner_pid
-from vpnmesh.lab.residue import await_cgroups_gone, await_gone, clear_cgroups, traces_of
+from vpnmesh.lab.residue import await_cgroups_gone, await_gone, await_link_gone, clear_cgroups, traces_of
 from vpnmesh.lab.substrate import FOR_CONTAINERS, NEEDED, Substrate, examine, require
 from vpnmesh.lab.topology import (
     OUTER_SYSCTLS,
@@ -47,7 +47,6 @@ from vpnmesh.lab.topology import (
     plan_topology,
     uplink_step,
 )
-from vpnmesh.lab.waiting import wait_until
 from vpnmesh.model import Testbed
 from vpnmesh.solutions import SOLUTIONS
 
@@ -58,7 +57,6 @@ DEFAULT_PORT_RATE_MBIT_S = 1000.0
 _SSH_TIMEOUT_S = 60.0
 _GONE_TIMEOUT_S = 60.0
 _LINGERS_S = 15.0
-_LINK_POLL_S = 0.01
 _DOWN_FIRST = "take it down first: python -m vpnmesh.lab down"
 _WITH_CGROUPS = f"{_DOWN_FIRST}, then: python -m vpnmesh.lab up --kubernetes"
 
@@ -192,7 +190,7 @@ def _down(place: LabDirectory, only: ProcessIdentity | None = None) -> tuple[str
         if record and is_up(record):
             left = _end(place, record.starter, record.init)
         else:
-            _await_link_gone(place)
+            await_link_gone(UPLINK, place.path, _LINGERS_S)
             left = await_cgroups_gone(place.path, _GONE_TIMEOUT_S)
         place.remove()
         return left
@@ -203,15 +201,6 @@ def _end(place: LabDirectory, *processes: ProcessIdentity) -> tuple[str, ...]:
     traces = traces_of(processes, (UPLINK,), place.path)
     end_init(*processes)
     return await_gone(traces, _GONE_TIMEOUT_S)
-
-
-def _await_link_gone(place: LabDirectory) -> None:
-    """Wait for the link of a lab that was killed: the kernel removes it some time after the last process is gone.
-
-    Where it stays it may be that of a lab in another directory: who builds says so, who removes has nothing to do.
-    """
-    if place.path.exists():
-        wait_until(lambda: not link_exists(UPLINK), _LINGERS_S, _LINK_POLL_S)
 
 
 def _check_root() -> None:
@@ -282,7 +271,7 @@ class _Construction:
             substrate = examine(NEEDED | FOR_CONTAINERS if self._kubernetes else NEEDED)
             require(substrate, shaped=self._topology.port_rate_mbit_s is not None)
             cgroups = usable_cgroups(self._place.path) if self._kubernetes else None
-            _await_link_gone(self._place)
+            await_link_gone(UPLINK, self._place.path, _LINGERS_S)
             check_free(self._topology)
             clear_cgroups(self._place.path, _GONE_TIMEOUT_S)
         try:

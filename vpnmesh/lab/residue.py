@@ -62,6 +62,16 @@ def clear_cgroups(directory: Path, timeout_s: float) -> None:
         raise LabError("checks", f"left of an earlier lab: {', '.join(left)}")
 
 
+def await_link_gone(name: str, directory: Path, timeout_s: float) -> None:
+    """Wait for the link of a lab that was killed: the kernel removes it some time after the last process is gone.
+
+    Where there is no directory of a lab nothing is waited for. Where the link stays it may be that of a lab in another
+    directory: who builds says so, who removes has nothing to do.
+    """
+    if directory.exists():
+        wait_until(lambda: not link_exists(name), timeout_s, _POLL_S)
+
+
 def await_gone(traces: Traces, timeout_s: float) -> tuple[str, ...]:
     """Wait until nothing of the lab is there; returns what is left then, one sentence each."""
     return wait_until(lambda: remains(traces), timeout_s, _POLL_S, good=lambda left: not left)
