@@ -241,7 +241,7 @@ def _gate_call(data: bytes) -> object:
 
 
 def _gate_judge(_case: Case[bytes], found: Any) -> str:
-    good = 0 < found.margin_pct < 100 and 0 < found.certainty < 1
+    good = 0 <= found.margin_pct < 100 and 0 < found.certainty < 1
     return "" if good else f"no gate: {found}"
 
 

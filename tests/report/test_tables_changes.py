@@ -178,6 +178,7 @@ def test_nothing_in_common(tmp_path: Path) -> None:
         ("margin_pct: 120", "margin_pct 120"),
         ("certainty: 0.2", "certainty 0.2"),
         ("[1, 2]", "gate"),
+        ("certainity: 0.99", "certainity"),
         ("{", "no YAML"),
     ],
 )

@@ -94,3 +94,10 @@ def test_outages_are_counted_in_missing_numbers(numbers: tuple[int, ...], outage
     lines = [f"64 bytes from 10.213.0.3: icmp_seq={number} ttl=64 time=1.2 ms" for number in numbers]
     lines.append("From 10.213.0.2 icmp_seq=3 Destination Host Unreachable")
     assert longest_outage_s("\n".join(lines), 0.1) == pytest.approx(outage_s)
+
+
+@pytest.mark.parametrize("number", ["65536", "1" + "0" * 400, "9" * 5000])
+def test_a_reply_has_no_number_above_16_bits(number: str) -> None:
+    """One that is too large for a float was a traceback, a smaller one an outage of years."""
+    with pytest.raises(ValueError, match="is no number of a reply"):
+        longest_outage_s(f"64 bytes from 10.213.0.3: icmp_seq={number} ttl=64 time=1.2 ms", 0.1)

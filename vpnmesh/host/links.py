@@ -21,6 +21,8 @@ OVERLAY_KINDS = frozenset(
 )
 """Kinds of links that lead into some overlay."""
 
+LARGEST_MTU = 2**31 - 1
+"""The kernel keeps a link's MTU as an unsigned number and takes none above this one (`dev_set_mtu`)."""
 Tunnel = tuple[DataPlane, IPv4Address | None, int | None]
 """Data plane, address and MTU (bytes) of a tunnel's interface; NONE and twice None where there is no interface."""
 
@@ -50,7 +52,15 @@ def _tunnel(link: Mapping[str, Any], kernel_links: Collection[str]) -> Tunnel:
     kind = link.get("linkinfo", {}).get("info_kind")
     addresses = [one["local"] for one in link.get("addr_info", []) if one.get("family") == "inet"]
     plane = DataPlane.KERNEL if kind in kernel_links else DataPlane.USERSPACE
-    return plane, IPv4Address(addresses[0]) if addresses else None, int(link["mtu"])
+    return plane, IPv4Address(addresses[0]) if addresses else None, mtu_of(link)
+
+
+def mtu_of(link: Mapping[str, Any]) -> int:
+    """The MTU of a link as `ip -j` tells it, in bytes; KeyError and ValueError where it tells none."""
+    mtu = link["mtu"]
+    if isinstance(mtu, bool) or not isinstance(mtu, int) or not 0 <= mtu <= LARGEST_MTU:
+        raise ValueError(f"{str(mtu)[:20]} is no MTU")
+    return mtu
 
 
 def endpoint_address(endpoint: str) -> IPv4Address | None:

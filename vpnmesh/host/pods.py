@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 
+from vpnmesh.host.links import mtu_of
 from vpnmesh.host.strangers import KUBERNETES, unless_strangers
 from vpnmesh.host.tuning import NOTE, Tuning, noted, widened, without_offloads
 from vpnmesh.model import Node, Testbed
@@ -154,7 +155,7 @@ def pod_mtu() -> Fact[int | None]:
 
     def parse(completed: Sequence[Completed]) -> int | None:
         links = _json(completed[0])
-        return int(str(links[0]["mtu"])) if links else None
+        return mtu_of(links[0]) if links else None
 
     return Fact((Command(in_pod("ip", "-j", "link", "show", "dev", POD_VETH), ok=(0, 1, 255)),), parse)
 

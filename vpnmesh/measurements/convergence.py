@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from vpnmesh.documents.numbers import amount
-from vpnmesh.errors import UNREADABLE, CheckError, ToolError, UnavailableError
+from vpnmesh.errors import UNREADABLE, CheckError, ToolError, UnavailableError, readable
 from vpnmesh.measurements.idle import watch_idle
 from vpnmesh.measurements.protocol import Figure, Needed, Question, Session, Settings, json_of, text_of
 from vpnmesh.model import Condition, Path, Role, Scenario
@@ -219,7 +219,9 @@ def _settled(raw: Mapping[str, str], change: PathChange, question: Question) -> 
 
 
 def _outage(raw: Mapping[str, str], change: PathChange) -> float:
-    return longest_outage_s(text_of(raw, change.ping_file), PING_INTERVAL_S)
+    text = text_of(raw, change.ping_file)
+    with readable("ping"):
+        return longest_outage_s(text, PING_INTERVAL_S)
 
 
 def _seconds(raw: Mapping[str, str], name: str, key: str) -> float:

@@ -8,9 +8,10 @@ mean, since machines differ. Versions of what is under test may differ: that is 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
-from pydantic import StrictBool, StrictFloat, StrictInt
+from pydantic import ConfigDict, StrictBool, StrictFloat, StrictInt
 from scipy import special
 
 from vpnmesh.errors import InputError
@@ -50,6 +51,8 @@ class Gate:
     `relative` = every figure is divided by its own run's baseline also where the machine is the same: what else a
     shared machine did meanwhile then weighs on both, and cancels as far as the run took turns.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     margin_pct: StrictFloat | StrictInt = 5.0
     certainty: StrictFloat = 0.95

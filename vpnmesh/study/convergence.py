@@ -12,6 +12,7 @@ from itertools import pairwise
 from vpnmesh.model import Path
 
 _REPLY = re.compile(r"icmp_seq=(\d+) ttl=")
+_LAST_SEQUENCE = 2**16 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,17 @@ def settled_s(probes: Sequence[PathProbe], wanted: Path, hold_s: float) -> float
 def longest_outage_s(ping: str, interval_s: float) -> float:
     """The longest run of unanswered requests in the lines of one running ping, in seconds.
 
-    What is missing after the last reply is not counted: the ping was ended there.
+    What is missing after the last reply is not counted: the ping was ended there. ValueError where a reply's number
+    is none that 16 bits hold (RFC 792).
     """
-    numbers = sorted({int(number) for number in _REPLY.findall(ping)})
+    numbers = sorted({_sequence(number) for number in _REPLY.findall(ping)})
     gaps = [after - before - 1 for before, after in pairwise(numbers)]
     if numbers:
         gaps.append(numbers[0] - 1)
     return max(gaps, default=0) * interval_s
+
+
+def _sequence(digits: str) -> int:
+    if len(digits) > len(str(_LAST_SEQUENCE)) or (number := int(digits)) > _LAST_SEQUENCE:
+        raise ValueError(f"icmp_seq={digits[:20]} is no number of a reply")
+    return number

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from vpnmesh.doctor.judge import underlay_mtu
 from vpnmesh.errors import ToolError
 from vpnmesh.firewall.policy import Protocol
+from vpnmesh.host.links import mtu_of
 from vpnmesh.host.pods import VXLAN, pod_mtu
 from vpnmesh.host.strangers import RUN_DIRECTORY
 from vpnmesh.model import Node, Pair, Path
@@ -133,7 +134,7 @@ def _links(text: str) -> dict[str, Link]:
     return {
         link["ifname"]: Link(
             link["ifname"],
-            int(link["mtu"]),
+            mtu_of(link),
             link.get("linkinfo", {}).get("info_kind", ""),
             tuple(IPv4Address(one["local"]) for one in link.get("addr_info", []) if one["family"] == "inet"),
         )

@@ -81,4 +81,4 @@ def read_gate(path: Path) -> Gate:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         problem = f"{path}: {place or 'gate'}: {first['msg']}"
-        raise InputError("--gate", problem, "write margin_pct and certainty") from error
+        raise InputError("--gate", problem, "write margin_pct, certainty and relative only") from error
