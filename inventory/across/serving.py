@@ -23,6 +23,8 @@ JOIN_S = 60.0
 """How long a worker looks for its scheduler before it gives up."""
 _NO_PAGES: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 """Dask always opens a port for its pages: of this one there are none, and it is on loopback."""
+_NOT_STARTED = (OSError, TimeoutError, ValueError, RuntimeError)
+"""What a start ends in; mostly a RuntimeError of Dask whose cause says why (`distributed.core.Server.start`)."""
 Ready = Callable[[str], None]
 
 
@@ -51,8 +53,10 @@ async def _scheduler(scheme: str, host: str, port: int, own: Credentials | None,
         ) as scheduler:
             ready(str(scheduler.address))
             await _until_signal(scheduler.finished())
-    except OSError as error:
-        raise VpnmeshError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+    except _NOT_STARTED as error:
+        why = _why(error)
+        said = getattr(why, "strerror", None) or why
+        raise VpnmeshError(f"cannot listen at {host}:{port}: {said}") from error
 
 
 def serve_worker(
@@ -89,10 +93,15 @@ async def _worker(
             ) as worker:
                 ready(str(worker.address))
                 ended = await _until_signal(worker.finished())
-        except (OSError, TimeoutError, ValueError) as error:
-            raise VpnmeshError(f"no worker of {address}: {type(error).__name__}: {error}") from error
+        except _NOT_STARTED as error:
+            why = _why(error)
+            raise VpnmeshError(f"no worker of {address}: {type(why).__name__}: {why}") from error
     if not ended:
         raise VpnmeshError(f"the scheduler at {address} is gone")
+
+
+def _why(error: BaseException) -> BaseException:
+    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
 
 
 async def _until_signal(finished: Any) -> bool:

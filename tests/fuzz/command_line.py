@@ -1,7 +1,7 @@
 """The command line: whatever is typed ends in 0, 1, 2 or 3 and a sentence, before anything is touched.
 
-Commands run in this process and in a folder of their own. Whatever would start a program or open a connection ends the
-case there: what was typed was good enough to act on.
+Commands run in this process and in a folder of their own. Whatever would start a program, listen or open a connection
+ends the case there: what was typed was good enough to act on.
 """
 
 import contextlib
@@ -140,8 +140,8 @@ def _stop(*_arguments: object, **_parameters: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _harmless(place: Path) -> Iterator[None]:
-    """No program, no connection, and a folder of its own for everything else."""
+def _harmless(place: Path, argv: Argv) -> Iterator[None]:
+    """No program, no connection, nobody who listens, and a folder of its own for everything else."""
     before = Path.cwd()
     handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     environment = {
@@ -153,6 +153,9 @@ def _harmless(place: Path) -> Iterator[None]:
         stack.enter_context(mock.patch.object(subprocess, "Popen", _stop))
         stack.enter_context(mock.patch.object(socket.socket, "connect", _stop))
         stack.enter_context(mock.patch.object(os, "fork", _stop))
+        if argv[:1] == ("workers",):  # not for the others: Dask takes a second to import
+            stack.enter_context(mock.patch("inventory.across.serving.Scheduler", _stop))
+            stack.enter_context(mock.patch("inventory.across.serving.Worker", _stop))
         os.chdir(place / DEEP)
         try:
             yield
@@ -176,7 +179,7 @@ def called(argv: Argv) -> Result | None:
     """The command, in this process; None where it was about to act."""
     with tempfile.TemporaryDirectory() as place:
         _furnished(Path(place))
-        with _harmless(Path(place)):
+        with _harmless(Path(place), argv):
             try:
                 return CliRunner().invoke(main, argv)
             except StoppedError:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 20.0
 """CPU time that one small input may cost; what takes longer is as good as a hang."""
+LONGEST_WAIT_S = 300.0
+"""The same by the clock, for what waits without end; long, since the machine may be busy with other things."""
 LONGEST_SENTENCE = 4000
 
 
@@ -96,15 +98,21 @@ def _in_time() -> Iterator[None]:
     """HungError in the middle of whatever takes too much of the processor: an endless loop ends there."""
 
     def end(*_: object) -> None:
-        raise HungError(f"more than {LONGEST_S:.0f} s of CPU")
+        raise HungError(f"more than {LONGEST_S:.0f} s of CPU, or {LONGEST_WAIT_S:.0f} s by the clock")
 
-    before = signal.signal(signal.SIGVTALRM, end)
-    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+    limits = (
+        (signal.SIGVTALRM, signal.ITIMER_VIRTUAL, LONGEST_S),
+        (signal.SIGALRM, signal.ITIMER_REAL, LONGEST_WAIT_S),
+    )
+    before = [signal.signal(number, end) for number, _, _ in limits]
     try:
+        for _, timer, limit_s in limits:
+            signal.setitimer(timer, limit_s)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        for (number, timer, _), handler in zip(limits, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 def _sentence_problem(error: VpnmeshError) -> str:

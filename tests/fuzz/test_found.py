@@ -133,6 +133,8 @@ SMALL: list[tuple[str, object]] = [
     ("inventory", {**documents.inventories()[0], "defaults": b"data: {since: !!timestamp }\n"}),
     ("journal", runs.journal().replace(b"900", b"-900")),
     ("journal", b'{"schema_version": 2, "type": "visit", "scenario": "\\ud800"}\n'),
+    ("journal", runs.journal().replace(b"headscale-direct", b"headscale\xed\xa0\x80")),
+    ("command line", ("workers", "scheduler", "--plain-on-loopback")),
     ("command line", ("report", "x" * 300)),
     ("command line", ("inventory", "export", "lab", "\udcff")),
     ("journal", runs.journal().replace(b'"visit": 1', b'"visit": 1' + b"0" * 400)),

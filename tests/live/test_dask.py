@@ -107,6 +107,22 @@ def test_a_change_comes_back_with_its_diff_and_is_none_the_second_time(nr: Norni
     assert first.host is nr.inventory.hosts["edge-1"]
 
 
+def test_a_second_worker_of_a_name_says_that_it_is_taken(sites: FarSites, runner: DaskRunner) -> None:
+    """In a sentence after Dask's own line, with exit code 1; the first one stays."""
+    own = ("--credentials", str(sites.credentials / "worker"), "--logins", str(sites.folder / "logins.yaml"))
+    sites.launch("twin", "worker", sites.address, *own, "--name", "here-a", "--reaches", HERE)
+    try:
+        code = sites.running["twin"].wait(WAIT_S)
+    finally:
+        sites.end("twin", signal.SIGKILL)
+    said = sites.log("twin")
+    assert (code, "Traceback" in said) == (1, False), said
+    last = said.splitlines()[-1]
+    assert last.startswith(f"error: no worker of {sites.address}: ")
+    assert "name taken, here-a" in last
+    assert len(runner.workers()) == 3
+
+
 def test_errors_come_back_as_what_they_are(nr: Nornir) -> None:
     """Ours with their fields, others by name; a result that cannot travel is a failure that says so."""
     with pytest.raises(HostsFailedError) as failed:

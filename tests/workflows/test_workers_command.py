@@ -1,5 +1,8 @@
 """`python -m workflows.workers`: what it makes, and what it refuses, in one sentence with exit code 2."""
 
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,19 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, argv: tuple[str, ...], sa
     assert said in done.output
     assert done.output.startswith("error: ")
     assert done.output.count("\n") == 1
+
+
+def test_a_scheduler_whose_port_is_taken(tmp_path: Path) -> None:
+    """Dask says only that it failed to start; the sentence says why.
+
+    A process of its own: Dask leaves the socket to the garbage collector.
+    """
+    called("init", str(tmp_path / "made"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        own = ("--credentials", f"{tmp_path}/made/scheduler", "--listen", at)
+        done = subprocess.run(
+            [sys.executable, "-m", "workflows.workers", "scheduler", *own],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, f"error: cannot listen at {at}: Address already in use\n")
