@@ -43,7 +43,19 @@ MAKE = "make them with `python -m workflows.workers init FOLDER`"
 
 
 def make_credentials(folder: Path) -> list[Path]:
-    """Make the four folders, with files of mode 0600; InputError where there is something already."""
+    """Make the four folders, with files of mode 0600.
+
+    InputError where there is something already, or nothing can be written.
+    """
+    try:
+        return _make(folder)
+    except OSError as error:
+        raise InputError(
+            str(folder), f"cannot be written: {error.strerror}", "name another folder"
+        ) from error
+
+
+def _make(folder: Path) -> list[Path]:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(str(folder), "is not empty", "name another folder: what is in use is never replaced")
     authority = ec.generate_private_key(ec.SECP256R1())

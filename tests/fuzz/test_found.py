@@ -135,6 +135,7 @@ SMALL: list[tuple[str, object]] = [
     ("journal", b'{"schema_version": 2, "type": "visit", "scenario": "\\ud800"}\n'),
     ("journal", runs.journal().replace(b"headscale-direct", b"headscale\xed\xa0\x80")),
     ("command line", ("workers", "scheduler", "--plain-on-loopback")),
+    ("command line", ("workers", "init", "/dev/null")),
     ("command line", ("report", "x" * 300)),
     ("command line", ("inventory", "export", "lab", "\udcff")),
     ("journal", runs.journal().replace(b'"visit": 1', b'"visit": 1' + b"0" * 400)),

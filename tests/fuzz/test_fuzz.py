@@ -1,5 +1,8 @@
 """Some hundred wrong inputs to every reader, the same ones each time; thousands more: `make fuzz`."""
 
+import threading
+from collections.abc import Callable
+
 import pytest
 
 from tests.fuzz import target
@@ -76,14 +79,23 @@ def test_the_same_number_is_the_same_input() -> None:
         assert one.case(7).value == one.case(7).value
 
 
-def test_a_loop_without_an_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it stands, after some seconds of the processor; nobody waits for it."""
+def spin(_value: str) -> None:
+    """Without an end."""
+    while True:
+        pass
 
-    def forever(_value: str) -> None:
-        while True:
-            pass
 
-    monkeypatch.setattr(target, "LONGEST_S", 0.1)
+def wait(_value: str) -> None:
+    """For what never comes."""
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize(("forever", "limit"), [(spin, "LONGEST_S"), (wait, "LONGEST_WAIT_S")])
+def test_what_never_ends_is_found(
+    monkeypatch: pytest.MonkeyPatch, forever: Callable[[str], None], limit: str
+) -> None:
+    """Where it stands, after some seconds of the processor or minutes by the clock; nobody waits for it."""
+    monkeypatch.setattr(target, limit, 0.1)
     made = Target("made up", lambda: ("seed",), lambda _rng, one: one, forever, lambda _case, _found: "")
     finding = look(made, Case("seed", "seed"), 1)
     assert finding is not None

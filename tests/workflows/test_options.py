@@ -1,8 +1,11 @@
 """What the command line says becomes a profile; what it says wrong is one sentence with the right words."""
 
+import errno
 from dataclasses import replace
 
+import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +14,7 @@ from vpnmesh.model import Condition, End, Place, Placement
 from vpnmesh.study.profile import OwnRules
 from vpnmesh.study.profiles import PROFILES, parse_placement
 from vpnmesh.study.scenarios import PAPER_SCENARIOS
-from workflows.run.options import MatrixOptions, split
+from workflows.run.options import MatrixOptions, bad_input_exits_2, split
 
 QUICK, PAPER = PROFILES["quick"], PROFILES["paper"]
 
@@ -189,3 +192,43 @@ def test_conditions_that_were_asked_for_are_marked_as_such() -> None:
     """A budget takes away only what the profile chose itself."""
     assert MatrixOptions(conditions="none", budget=1).build().conditions_asked
     assert not MatrixOptions(budget=1).build().conditions_asked
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file", "ip"), 1, "error: ip: No such file\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a\x1bb"),
+            1,
+            "error: a\\x1bb: Permission denied\n",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device\n"),
+        (
+            OSError(errno.ENAMETOOLONG, "Too long", "x" * 300),
+            2,
+            f"error: {'x' * 80}...: Too long; shorten it\n",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(error: OSError, code: int, said: str) -> None:
+    """Which file, and the system's reason; what it says of no file is a defect, and stays a traceback."""
+
+    @click.command()
+    @bad_input_exits_2
+    def refused() -> None:
+        raise error
+
+    done = CliRunner().invoke(refused)
+    assert (done.exit_code, done.output) == (code, said)
+
+
+def test_what_the_system_says_of_no_file_is_not_hidden() -> None:
+    """A defect of ours keeps its traceback."""
+
+    @click.command()
+    @bad_input_exits_2
+    def broken() -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    assert isinstance(CliRunner().invoke(broken).exception, OSError)

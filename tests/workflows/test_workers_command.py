@@ -74,3 +74,11 @@ def test_a_scheduler_whose_port_is_taken(tmp_path: Path) -> None:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, f"error: cannot listen at {at}: Address already in use\n")
+
+
+@pytest.mark.parametrize("folder", ["/dev/null", "/dev/null/below", "/proc/below"])
+def test_credentials_where_no_folder_can_be_made(folder: str) -> None:
+    """The folder and the system's reason, with exit code 2."""
+    done = called("init", folder)
+    assert done.exit_code == 2, done.output
+    assert done.output.startswith(f"error: {folder}: cannot be written: ")

@@ -11,7 +11,7 @@ import click
 
 from vpnmesh.cluster import PODS
 from vpnmesh.documents.yaml_text import unreadable
-from vpnmesh.errors import MOST_NAMED, InputError, VpnmeshError
+from vpnmesh.errors import MOST_NAMED, InputError, VpnmeshError, printable
 from vpnmesh.host.lease import SECONDS
 from vpnmesh.measurements import MEASUREMENTS
 from vpnmesh.model import Condition
@@ -20,6 +20,7 @@ from vpnmesh.study.profile import Profile
 from vpnmesh.study.profiles import parse_placement, parse_test, profile_named, profile_of_file
 from vpnmesh.study.scenarios import BUILT_IN, Catalogue
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -208,8 +209,21 @@ class BadInputError(SentenceError):
     exit_code = 2
 
 
+def _of_the_system(error: OSError) -> Exception:
+    """A sentence where the system says which file it is about, or that a disk is full; else the error itself."""
+    if error.errno == errno.ENAMETOOLONG:
+        # any option with a path may have one that the system takes for none
+        return BadInputError(f"{str(error.filename)[:MOST_NAMED]}...: {error.strerror}; shorten it")
+    if error.filename is not None:
+        return SentenceError(printable(f"{error.filename}: {error.strerror}"))
+    return SentenceError(str(error.strerror)) if error.errno in _FULL else error
+
+
 def bad_input_exits_2(command: Callable[P, R]) -> Callable[P, R]:
-    """Show an InputError as one sentence, with exit code 2; any other VpnmeshError with exit code 1."""
+    """Show an InputError as one sentence, with exit code 2; any other VpnmeshError with exit code 1.
+
+    So is a file that the system does not let anybody read or write, whatever reads or writes it.
+    """
 
     @functools.wraps(command)
     def run(*arguments: P.args, **parameters: P.kwargs) -> R:
@@ -220,11 +234,6 @@ def bad_input_exits_2(command: Callable[P, R]) -> Callable[P, R]:
         except VpnmeshError as error:
             raise SentenceError(str(error)) from None
         except OSError as error:
-            # any option with a path may have one that the system takes for none
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            raise BadInputError(
-                f"{str(error.filename)[:MOST_NAMED]}...: {error.strerror}; shorten it"
-            ) from None
+            raise _of_the_system(error) from None
 
     return run
