@@ -100,6 +100,8 @@ def _check_names(records: InventoryRecords) -> None:
         seen[host.name.lower()] = host.name
         for group in host.groups:
             _text(records.place, host.name, "groups", group, slug_problem)
+        if site := site_of(host.groups):
+            _text(records.place, host.name, f"groups: {SITE_PREFIX}{site[:80]}", site, slug_problem)
     for group in records.groups:
         _text(records.place, repr(group)[1:-1][:80], "group", group, slug_problem)
 

@@ -103,6 +103,7 @@ def test_json_that_is_too_deep_or_too_long_is_none(text: str) -> None:
             read(text)
 
 
+WORDLESS = {"match": {"left": {}, "op": 1, "right": 1}}
 SMALL: list[tuple[str, object]] = [
     ("vpn-bench", json.dumps({"data": 1, LONG: 2})),
     ("switch", {"": "arista_eos", "shown": "switchport access vlan 5536"}),
@@ -110,6 +111,8 @@ SMALL: list[tuple[str, object]] = [
     ("kubernetes", {"0": '{"items": [{"metadata": {"name": 7}}]}'}),
     ("nft list", {"0": '{"nftables": [{"rule": {"chain": "verdicts"}}]}'}),
     ("pods held", {"0": '[{"ifname": "vxlan.calico"}, 7]'}),
+    ("nft list", {"0": json.dumps({"nftables": [{"rule": {"chain": "verdicts", "expr": [WORDLESS]}}]})}),
+    ("k8s-netperf json", '[{"profile": "UDP_STREAM", "throughput": 1, "udpLossPercent": 1024}]'),
     ("pod MTU", {"0": '[{"mtu": "x"}]'}),
     ("pod MTU", {"0": '[{"mtu": "1_0"}]'}),
     ("calico status", {"0": '{"items": [{}]}'}),
@@ -136,6 +139,14 @@ SMALL: list[tuple[str, object]] = [
     ("journal", runs.journal().replace(b"headscale-direct", b"headscale\xed\xa0\x80")),
     ("command line", ("workers", "scheduler", "--plain-on-loopback")),
     ("command line", ("workers", "init", "/dev/null")),
+    ("command line", ("lab", "inventory", "--nodes", "12", "--to", "\ufeff")),
+    (
+        "study of a run",
+        {
+            "journal.jsonl": runs.journal().replace(b'"raw/', b'"' + LONG.encode() + b"/"),
+            "manifest.json": runs.manifest(),
+        },
+    ),
     ("command line", ("report", "x" * 300)),
     ("command line", ("inventory", "export", "lab", "\udcff")),
     ("journal", runs.journal().replace(b'"visit": 1', b'"visit": 1' + b"0" * 400)),
@@ -280,24 +291,28 @@ def test_what_a_node_says_in_another_shape_names_the_program(error: Exception) -
 
 
 SAMPLE = "@sample {}\ncpu {}\ntx 1\nMemTotal: 9 kB\nMemAvailable: 5 kB\n1 (a) S 0 {}\n@end\n"
-PROCESS = "9 9 9 0 -1 4 83 0 0 0 0 0 0 0 20 0 1 80 9 9 9 9"
+PROCESS = "9 9 9 0 -1 4 83 0 0 0 {} 0 0 0 20 0 1 80 9 {} 9 9"
+EIGHT = "1 2 3 4 5 6 7 8"
+GOOD_PROCESS = PROCESS.format(0, 9)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        ("nan", "1 2 3 4 5 6 7 8", PROCESS),
-        ("2", "1 2 3 4 5 6", PROCESS),
-        ("2", "1 2 3 4 5 6 7 inf", PROCESS),
-        ("2", "1 2 3 4 5 6 7 8", PROCESS[:-1] + "nan"),
+        ("nan", EIGHT, GOOD_PROCESS),
+        ("1.5", "1 2 3 4 5 6", GOOD_PROCESS),
+        ("1.5", "1 2 3 4 5 6 7 inf", GOOD_PROCESS),
+        ("1.5", "1 2 3 4 5 6 7 1e308", GOOD_PROCESS),
+        ("1.5", EIGHT, PROCESS.format(0, "nan")),
+        ("1.5", EIGHT, PROCESS.format("1e308", 9)),
     ],
 )
 def test_a_load_has_no_sample_that_is_none(wrong: tuple[str, str, str]) -> None:
-    """NaN, and a line of /proc/stat that was cut, were figures or a traceback; such a sample does not count."""
-    good = [SAMPLE.format(n, "1 2 3 4 5 6 7 8", PROCESS) for n in (1, 3)]
+    """What no kernel writes, and a line of /proc/stat that was cut, were figures or a traceback."""
+    first, last = (SAMPLE.format(at, EIGHT, GOOD_PROCESS) for at in (1, 2))
     parse = BY_NAME["load"].call
-    assert parse("".join(good)).samples == 2
-    assert parse(good[0] + SAMPLE.format(*wrong) + good[1]).samples == 2
+    assert parse(first + SAMPLE.format("1.5", EIGHT, GOOD_PROCESS) + last).samples == 3
+    assert parse(first + SAMPLE.format(*wrong) + last).samples == 2
 
 
 def test_netbox_answers_that_no_netbox_gives() -> None:
@@ -312,6 +327,7 @@ def test_netbox_answers_that_no_netbox_gives() -> None:
         ("dcim/devices", DEEP),
         ("dcim/devices", good["dcim/devices"].replace('"count": 6', '"count": 18446744073709551616')),
         ("ipam/prefixes", rows.replace("192.88.99.0/29", "18446744073709551616.88.99.0/29")),
+        ("dcim/devices", good["dcim/devices"].replace('"slug": "lab"', '"slug": "--"')),
         ("ipam/ip-addresses", good["ipam/ip-addresses"].replace("192.88.99.10/29", "{name}")),
     ):
         with pytest.raises(InputError):

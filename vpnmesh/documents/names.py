@@ -44,7 +44,7 @@ def interface_problem(name: str) -> str:
     The kernel refuses nothing, more than 15 bytes, `.`, `..`, slashes, colons and blanks. Quotes, wildcards and the
     like would be legal names, and are no interface that anybody has.
     """
-    if not 0 < len(name.encode()) <= MOST_INTERFACE_BYTES:
+    if not 0 < len(name.encode("utf-8", "surrogatepass")) <= MOST_INTERFACE_BYTES:
         return f"is no interface: a name has 1 to {MOST_INTERFACE_BYTES} bytes"
     if name in (".", "..") or name.startswith("-") or not _INTERFACE.fullmatch(name):
         return "is no interface: letters, digits and . _ - + = @ % only, and no hyphen first"

@@ -2,6 +2,8 @@
 
 import math
 
+_ALL_PCT = 100
+
 
 def finite(value: object) -> float | None:
     """The number; None for NaN, what is infinite or too large for a float, true and false, and what is no number."""
@@ -28,3 +30,9 @@ def written_amount(value: object) -> float | None:
         return amount(float(value))
     except ValueError:
         return None
+
+
+def percentage(value: object) -> float | None:
+    """From 0 to 100, as `written_amount` reads it, else None: no more than all can be lost."""
+    number = written_amount(value)
+    return number if number is not None and number <= _ALL_PCT else None

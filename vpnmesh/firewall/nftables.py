@@ -269,7 +269,7 @@ def _value(matches: _Matches, key: str) -> str:
 
 
 def _key(left: Mapping[str, Mapping[str, str]]) -> str:
-    kind, what = next(iter(left.items()))
+    [(kind, what)] = left.items()
     if kind == "payload":
         return what["field"] if what["field"] == "daddr" else f"{what['protocol']} {what['field']}"
     return what.get("key", json.dumps(left))

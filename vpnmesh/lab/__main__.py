@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
-from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError
+from vpnmesh.errors import InputError, UnavailableError, UnknownNameError, VpnmeshError, printable
 from vpnmesh.host.binaries import Arch
 from vpnmesh.lab import binaries, twin_command
 from vpnmesh.lab.binaries import command
@@ -215,7 +215,7 @@ def inventory_command(nodes: int, folder: Path) -> None:
     """Write the inventory of a larger lab into a folder, to change it: `up` and all commands take --inventory."""
     with _sentences():
         write_inventory(sized(default_folder(), nodes), folder)
-    click.echo(f"written: {folder}/hosts.yaml, groups.yaml, defaults.yaml")
+    click.echo(printable(f"written: {folder}/hosts.yaml, groups.yaml, defaults.yaml"))
 
 
 @main.command("status")

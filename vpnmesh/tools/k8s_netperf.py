@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vpnmesh.documents.numbers import written_amount
+from vpnmesh.documents.numbers import percentage, written_amount
 from vpnmesh.errors import NO_JSON, ToolError
 
 TOOL = "k8s-netperf"
@@ -108,7 +108,7 @@ def _result(row: Mapping[str, object]) -> Result:
         tuple((name, _shown(row[name])) for name in CONFIGURATION if _shown(row.get(name))),
         None if samples is None else int(samples),
         rate,
-        written_amount(row.get("udpLossPercent")) if "UDP" in profile else None,
+        percentage(row.get("udpLossPercent")) if "UDP" in profile else None,
         written_amount(row.get("tcpRetransmits")) if "TCP" in profile else None,
         _time(row.get("timestamp")),
         str(row.get("toolVersion") or ""),

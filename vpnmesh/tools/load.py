@@ -11,7 +11,7 @@ from statistics import fmean
 
 from vpnmesh.errors import ToolError
 from vpnmesh.model import NodeKind
-from vpnmesh.tools.ticks import ProcessTicks, read_process, spent
+from vpnmesh.tools.ticks import ProcessTicks, counter, read_process, spent
 
 INTERVAL_S = 0.5
 _TICKS_PER_S = 100
@@ -138,15 +138,12 @@ def _snapshot(text: str) -> _Snapshot | None:
     lines = text.splitlines()
     try:
         uptime = float(lines[0])
-        ticks = tuple(float(word) for word in lines[1].split()[1:9])
-        tx = float(lines[2].split()[1])
-        memory = tuple(float(line.split()[1]) for line in lines[3:5])
+        ticks = tuple(counter(word) for word in lines[1].split()[1:9])
+        tx = counter(lines[2].split()[1])
+        memory = tuple(counter(line.split()[1]) for line in lines[3:5])
         processes = tuple(read_process(line) for line in lines[5:] if line != _END)
     except (IndexError, ValueError):
         return None
-    whole = (len(ticks), len(memory)) == (_STAT_FIELDS, 2) and all(
-        map(math.isfinite, (uptime, tx, *ticks, *memory))
-    )
-    if not whole:
+    if (len(ticks), len(memory)) != (_STAT_FIELDS, 2) or not math.isfinite(uptime):
         return None
     return _Snapshot(uptime, ticks, tx, memory, processes)

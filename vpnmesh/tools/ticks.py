@@ -5,11 +5,11 @@ before the window too. So what an ended process had in the earlier sample is tak
 """
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 PAGE_BYTES = 4096
+_MOST_DIGITS = len(str(2**64))
 _Key = tuple[int, int]
 
 
@@ -42,6 +42,13 @@ class ProcessTicks:
         return (self.pid, self.started)
 
 
+def counter(word: str) -> int:
+    """A counter of the kernel's, which are written in digits and have 64 bits; ValueError for anything else."""
+    if len(word) > _MOST_DIGITS or not (word.isascii() and word.isdigit()):
+        raise ValueError(f"{word[:_MOST_DIGITS]!r} is no counter")
+    return int(word)
+
+
 def read_process(line: str) -> ProcessTicks:
     """A line of /proc/PID/stat; the name is in parentheses and may hold anything. ValueError if it is cut off."""
     head, _, tail = line.rpartition(")")
@@ -50,9 +57,7 @@ def read_process(line: str) -> ProcessTicks:
     if len(words) < 22:  # noqa: PLR2004 - rss is the last field that is read
         raise ValueError("a process's line is cut off")
     # words[0] is field 3 (state): parent 4, utime 14, stime 15, cutime 16, cstime 17, starttime 22, rss 24
-    user, system, child_user, child_system, rss = (float(word) for word in (*words[11:15], words[21]))
-    if not all(map(math.isfinite, (user, system, child_user, child_system, rss))):
-        raise ValueError("a process's line holds what is no number")
+    user, system, child_user, child_system, rss = map(counter, (*words[11:15], words[21]))
     ticks = Ticks(user + child_user, system + child_system)
     return ProcessTicks(int(pid), int(words[1]), int(words[19]), name, ticks, rss * PAGE_BYTES)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vpnmesh.documents.numbers import amount
+from vpnmesh.documents.numbers import amount, percentage
 from vpnmesh.errors import NO_JSON, ToolError
 
 TOOL = "vpn-bench"
@@ -87,7 +87,7 @@ def _measured(pair: str, data: Mapping[str, object]) -> BenchRepetition:
     return BenchRepetition(
         pair,
         rate_mbit_s=rate / 1e6 if rate else None,
-        lost_pct=amount(received.get("lost_percent")),
+        lost_pct=percentage(received.get("lost_percent")),
         retransmits=amount(sent.get("retransmits")),
         started_at=_time(_mapping(start.get("timestamp")).get("timesecs")),
         duration_s=amount(test.get("duration")),

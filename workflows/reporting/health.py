@@ -9,26 +9,20 @@ from vpnmesh.errors import ToolError
 from vpnmesh.report.health import TEST, HealthTables, Key, health_tables
 from vpnmesh.study.health import Health
 from vpnmesh.study.health_raw import FILES, health_of
+from workflows.reporting.raw_files import raw_file
 
 _KEY = ("scenario", "condition", "pair", "repetition")
 
 
 def health_of_run(run: Path, samples: pl.DataFrame) -> HealthTables:
     """The health of every measured repetition whose texts are there."""
-    return health_tables(list(_found(run.resolve(), samples.filter(test=TEST, outcome="measured"))))
+    return health_tables(list(_found(run, samples.filter(test=TEST, outcome="measured"))))
 
 
-def _found(root: Path, rows: pl.DataFrame) -> Iterator[tuple[Key, Health]]:
+def _found(run: Path, rows: pl.DataFrame) -> Iterator[tuple[Key, Health]]:
     for scenario, condition, pair, repetition, raw in rows.drop_nulls("raw").select(*_KEY, "raw").iter_rows():
-        folder = (root / raw).resolve()
-        if not raw or not folder.is_relative_to(root):
-            continue
-        paths = {name: folder / name for name in FILES}
-        texts = {
-            name: path.read_text(encoding="utf-8", errors="replace")
-            for name, path in paths.items()
-            if path.is_file()
-        }
+        paths = {name: path for name in FILES if (path := raw_file(run, raw, name))}
+        texts = {name: path.read_text(encoding="utf-8", errors="replace") for name, path in paths.items()}
         try:
             yield (scenario, condition, pair, repetition), health_of(texts)
         except ToolError:

@@ -11,6 +11,7 @@ from vpnmesh.frames.requests import RunFile, scan_requests
 from vpnmesh.frames.schemas import API, empty
 from vpnmesh.study.journal import JournalEvent, RepetitionEnded, of_kind
 from vpnmesh.tools import api_requests
+from workflows.reporting.raw_files import raw_file
 
 
 def requests_of_run(run: Path, events: Sequence[JournalEvent]) -> tuple[pl.LazyFrame, list[str]]:
@@ -33,9 +34,8 @@ def _kept(run: Path, events: Sequence[JournalEvent]) -> tuple[dict[str, list[Run
         mode = api_requests.MODES.get(one.test)
         if mode is None or one.outcome != "measured":
             continue
-        path = (run / (one.raw or "") / api_requests.FILE).resolve()
-        inside = path.is_relative_to(run.resolve())
-        if one.raw and inside and path.is_file() and path.stat().st_size:
+        path = raw_file(run, one.raw, api_requests.FILE)
+        if path is not None and path.stat().st_size:
             files[mode].append(RunFile(str(path), one.scenario, one.condition, one.repetition))
         else:
             lost[one.test] += 1

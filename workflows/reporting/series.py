@@ -8,6 +8,7 @@ import polars as pl
 from vpnmesh.measurements.iperf3 import SERVER_FILE
 from vpnmesh.report.ramp import SERIES
 from vpnmesh.tools.iperf3_series import series_of
+from workflows.reporting.raw_files import raw_file
 
 _KEY = ("scenario", "condition", "test", "pair", "repetition")
 
@@ -22,10 +23,8 @@ def series_of_run(run: Path, samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows(run: Path, flows: pl.DataFrame) -> Iterator[tuple[object, ...]]:
-    root = run.resolve()
     for *key, raw in flows.select(*_KEY, "raw").iter_rows():
-        path = (root / raw / SERVER_FILE).resolve()
-        if not raw or not path.is_relative_to(root) or not path.is_file():
+        if (path := raw_file(run, raw, SERVER_FILE)) is None:
             continue
         for one in series_of(path.read_text(encoding="utf-8", errors="replace")):
             yield (*key, one.start_s, one.end_s, one.rate_mbit_s)
