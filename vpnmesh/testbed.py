@@ -3,7 +3,6 @@
 YAML and NetBox end in the same records, so both are judged by the same rules (paper, section 3.2).
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from vpnmesh.documents.names import (
     slug_problem,
     title_problem,
 )
+from vpnmesh.documents.numbers import amount
 from vpnmesh.errors import InputError
 from vpnmesh.model import FORWARDING_ROLES, LAST_VID, Leg, Node, NodeKind, Role, Testbed, Vlan
 
@@ -218,10 +218,9 @@ def _above_zero(place: str, host: HostRecord, key: str) -> float | None:
     value = host.data.get(key)
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < float(value) < math.inf:  # type: ignore[arg-type]  # a number by the line above
+    if not (number := amount(value)):
         _refuse(place, host.name, key, f"{str(value)[:40]!r} is no number above 0")
-    return float(value)  # type: ignore[arg-type]  # as above
+    return number
 
 
 def _roles(place: str, host: HostRecord) -> frozenset[Role]:

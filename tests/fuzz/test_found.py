@@ -328,6 +328,10 @@ def test_netbox_answers_that_no_netbox_gives() -> None:
         ("dcim/devices", good["dcim/devices"].replace('"count": 6', '"count": 18446744073709551616')),
         ("ipam/prefixes", rows.replace("192.88.99.0/29", "18446744073709551616.88.99.0/29")),
         ("dcim/devices", good["dcim/devices"].replace('"slug": "lab"', '"slug": "--"')),
+        (
+            "dcim/devices",
+            good["dcim/devices"].replace('"vpnmesh_cores": 4', '"vpnmesh_cores": 1' + "0" * 400),
+        ),
         ("ipam/ip-addresses", good["ipam/ip-addresses"].replace("192.88.99.10/29", "{name}")),
     ):
         with pytest.raises(InputError):
