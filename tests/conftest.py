@@ -1,5 +1,6 @@
 """What all tests share: where the captured outputs are, a testbed, speed by folder, the closing list of skips."""
 
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -67,7 +68,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Parts | N
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Several workers at once show a line per file."""
+    """Several workers at once show a line per file; Ctrl-C is heard, also by a run in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # as a shell starts what ends in `&`: tests send it to themselves and to programs, and would wait without end
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if shows_lines(config):
         config.pluginmanager.register(LinePerFile(config.pluginmanager.getplugin("terminalreporter")))
 

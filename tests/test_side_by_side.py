@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -122,10 +122,20 @@ def test_what_is_shown_and_the_exit_code(tmp_path: Path) -> None:
     assert re.search(r"= 1 failed, 12 passed, 1 skipped, 1 error in ", lines[-1])
 
 
-@pytest.mark.parametrize("everybody", [True, False], ids=["as a terminal does", "the first process alone"])
-def test_ctrl_c_undoes_what_tests_began(everybody: bool, tmp_path: Path) -> None:  # noqa: FBT001
+IGNORED = ("env", "--ignore-signal=INT")
+"""What a shell does to a command that ends in `&`."""
+
+
+@pytest.mark.parametrize(
+    ("send", "by"),
+    [(os.killpg, ()), (os.kill, ()), (os.killpg, IGNORED)],
+    ids=["as a terminal does", "the first process alone", "a run in the background"],
+)
+def test_ctrl_c_undoes_what_tests_began(
+    send: Callable[[int, int], None], by: tuple[str, ...], tmp_path: Path
+) -> None:
     """A terminal's Ctrl-C goes to all processes: fixtures are finished, and the exit code is 2."""
-    command = argv(tmp_path, {"test_hanging.py": HANGING})
+    command = (*by, *argv(tmp_path, {"test_hanging.py": HANGING}))
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -134,7 +144,7 @@ def test_ctrl_c_undoes_what_tests_began(everybody: bool, tmp_path: Path) -> None
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
+        send(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 2, said
     deadline = time.monotonic() + 30
