@@ -34,7 +34,7 @@ mount --bind /run/fake-date "$(readlink -f /bin/date)"
 """
 STARVED = """
 cg=/sys/fs/cgroup; mount -t tmpfs none "$cg" && mkdir "$cg/cpu" && mount -t cgroup -o cpu none "$cg/cpu" || exit
-group="$cg/cpu/$1"; mkdir "$group"; echo 2000 > "$group/cpu.cfs_quota_us"
+group="$cg/cpu/$1"; mkdir "$group"; echo 1500 > "$group/cpu.cfs_quota_us"
 for d in /proc/[0-9]*; do [ "$(cat "$d/comm" 2> /dev/null)" = "$2" ] && echo "${d#/proc/}" > "$group/cgroup.procs"; done
 true
 """
@@ -239,13 +239,19 @@ class TestAStaticMesh:
         assert one(found, Cause.OFFLOAD, "worker1").effect is Effect.SLOW
 
     def test_a_daemon_that_gets_no_processor(self, site: Site, mesh: Provisioned) -> None:
-        """Two percent of a core: it waits most of the time while packets are there, and what limits it is named."""
+        """At 1.5 % of a core it waits most of the time while packets are there, and what limits it is named.
+
+        Where the machine is so busy that packets come one by one, that is enough for each: so it is asked again.
+        """
         arguments = (f"vpnmesh-why-{id(site)}", "wireguard-go")
         with ill(site, "worker2", STARVED, FED, *arguments):
-            found = asked(site, mesh)
+            for _ in range(3):
+                found = asked(site, mesh)
+                if any(each.cause is Cause.CPU for each in found.findings):
+                    break
         told = one(found, Cause.CPU, "worker2")
         assert told.effect is Effect.SLOW
-        assert "its control group allows 2 % of a core" in told.said
+        assert "its control group allows 1.5 % of a core" in told.said
 
     def test_a_daemon_that_hangs(self, site: Site, mesh: Provisioned) -> None:
         """Its process is there, so only its state tells; it is let go on, and hangs again when that is taken back."""
