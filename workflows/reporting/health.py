@@ -16,12 +16,12 @@ _KEY = ("scenario", "condition", "pair", "repetition")
 
 def health_of_run(run: Path, samples: pl.DataFrame) -> HealthTables:
     """The health of every measured repetition whose texts are there."""
-    return health_tables(list(_found(run, samples.filter(test=TEST, outcome="measured"))))
+    return health_tables(list(_found(run.resolve(), samples.filter(test=TEST, outcome="measured"))))
 
 
-def _found(run: Path, rows: pl.DataFrame) -> Iterator[tuple[Key, Health]]:
+def _found(root: Path, rows: pl.DataFrame) -> Iterator[tuple[Key, Health]]:
     for scenario, condition, pair, repetition, raw in rows.drop_nulls("raw").select(*_KEY, "raw").iter_rows():
-        paths = {name: path for name in FILES if (path := raw_file(run, raw, name))}
+        paths = {name: path for name in FILES if (path := raw_file(root, raw, name))}
         texts = {name: path.read_text(encoding="utf-8", errors="replace") for name, path in paths.items()}
         try:
             yield (scenario, condition, pair, repetition), health_of(texts)

@@ -29,12 +29,12 @@ def requests_of_run(run: Path, events: Sequence[JournalEvent]) -> tuple[pl.LazyF
 def _kept(run: Path, events: Sequence[JournalEvent]) -> tuple[dict[str, list[RunFile]], list[str]]:
     """The files by mode; a repetition is a run of them."""
     files: dict[str, list[RunFile]] = defaultdict(list)
-    lost = Counter[str]()
+    lost, root = Counter[str](), run.resolve()
     for one in of_kind(events, RepetitionEnded):
         mode = api_requests.MODES.get(one.test)
         if mode is None or one.outcome != "measured":
             continue
-        path = raw_file(run, one.raw, api_requests.FILE)
+        path = raw_file(root, one.raw, api_requests.FILE)
         if path is not None and path.stat().st_size:
             files[mode].append(RunFile(str(path), one.scenario, one.condition, one.repetition))
         else:

@@ -23,8 +23,9 @@ def series_of_run(run: Path, samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows(run: Path, flows: pl.DataFrame) -> Iterator[tuple[object, ...]]:
+    root = run.resolve()
     for *key, raw in flows.select(*_KEY, "raw").iter_rows():
-        if (path := raw_file(run, raw, SERVER_FILE)) is None:
+        if (path := raw_file(root, raw, SERVER_FILE)) is None:
             continue
         for one in series_of(path.read_text(encoding="utf-8", errors="replace")):
             yield (*key, one.start_s, one.end_s, one.rate_mbit_s)
