@@ -71,7 +71,9 @@ class Link:
         """Who is there now; DaskLostError where the scheduler does not say."""
         self.require()
         try:
-            found = self.client.scheduler_info(n_workers=-1)
+            # not `scheduler_info()`: its answer is kept where the client's own refresh puts one without workers
+            scheduler: Any = self.client.scheduler  # None once the connection is lost: AttributeError
+            found = self.client.sync(scheduler.identity, n_workers=-1)
         except GONE as error:
             raise DaskLostError(f"{_GONE} ({type(error).__name__})") from error
         return dask_workers(found["workers"])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed.comm import tcp
 from nornir.core import Nornir
@@ -149,6 +150,16 @@ def test_a_host_that_no_worker_reaches_fails_at_once(sites: FarSites, runner: Da
     error = done["moon-1"][0].exception
     assert isinstance(error, NoDaskWorkerError)
     assert "--reaches moon" in str(error)
+
+
+def test_no_worker_is_missed_because_the_client_refreshes_what_it_knows(sites: FarSites, nr: Nornir) -> None:
+    """Dask's client asks for itself every two seconds, without workers; here without a pause between."""
+    with dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}):
+        busy = sites.runner()
+        try:
+            assert {len(busy.workers()) for _ in range(300)} == {3}
+        finally:
+            busy.close()
 
 
 def test_what_cannot_be_sent_is_refused_by_name(nr: Nornir) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_disk import mounts
 from vpnmesh.errors import InputError
 from vpnmesh.lab import lifecycle
 from vpnmesh.lab.cgroups import plan_cgroups
@@ -102,10 +103,6 @@ def traces(lab: Lab) -> Traces:
 
 def links() -> str:
     return subprocess.run(("ip", "-o", "link"), capture_output=True, text=True, check=True).stdout
-
-
-def mounts() -> str:
-    return Path("/proc/self/mountinfo").read_text()
 
 
 class TestNodes:
