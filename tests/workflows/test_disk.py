@@ -1,7 +1,6 @@
 """A disk that fills up or turns read-only during a run: one sentence, and nothing that was written is lost."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.needs import needs
+from tests.small_disk import mount, small_disk
 from vpnmesh.errors import InputError
 from vpnmesh.model import Cell, Pair
 from vpnmesh.study.manifest import Manifest
@@ -19,18 +19,12 @@ from workflows.run.store import Store, StoreError
 CELL = Cell("native-1450", "none", "tcp", Pair("worker1", "worker2"))
 
 
-def mount(*arguments: str) -> None:
-    """Mount or remount."""
-    subprocess.run(("mount", *arguments), check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB."""
     needs(os.geteuid() == 0, "mounting a small disk needs root")
-    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path))
-    yield tmp_path
-    subprocess.run(("umount", str(tmp_path)), check=True)
+    with small_disk(tmp_path / "disk", "64k") as place:
+        yield place
 
 
 def record(repetition: int) -> Record:
