@@ -15,6 +15,7 @@ from nornir.core.task import AggregatedResult, MultiResult, Result, Task
 
 from inventory.limits import free_memory_kb, workers_for
 from inventory.lines import Lines, Turn, line_of
+from inventory.patience import patient_threads
 from vpnmesh.errors import TurnEndedError
 
 HOST_DEADLINE_S = 3600.0
@@ -70,7 +71,8 @@ class BoundedRunner:
         run = _Run(task, hosts, self)
         self._runs.append(run)
         try:
-            found = run.all()
+            with patient_threads(run.workers):
+                found = run.all()
         finally:
             self._runs.remove(run)
         result.update({host.name: found[host.name] for host in hosts})
@@ -111,7 +113,7 @@ class _Run:
     def __init__(self, task: Task, hosts: list[Host], runner: BoundedRunner) -> None:
         self._task = task
         self._runner = runner
-        self._workers = runner.workers(len(hosts))
+        self.workers = runner.workers(len(hosts))
         self._began_s = time.monotonic()
         self._waiting = deque(hosts)
         self._missing = {host.name: host for host in hosts}
@@ -124,7 +126,7 @@ class _Run:
         """Every host's result. An exception in this thread, as of Ctrl-C, ends what is in flight and goes on."""
         broke: BaseException | None = None
         try:
-            self._start(self._workers)
+            self._start(self.workers)
             looked_s = self._began_s
             while self._missing:
                 broke = self._take(LOOK_EVERY_S) or broke

@@ -17,6 +17,7 @@ from inventory.across.logins import Logins
 from inventory.across.placing import resources
 from inventory.across.settings import apply_settings
 from inventory.across.worker import HostsPlugin
+from inventory.patience import patient_threads
 from vpnmesh.errors import VpnmeshError
 
 JOIN_S = 60.0
@@ -92,7 +93,8 @@ async def _worker(
                 **_NO_PAGES,
             ) as worker:
                 ready(str(worker.address))
-                ended = await _until_signal(worker.finished())
+                with patient_threads(options.threads):
+                    ended = await _until_signal(worker.finished())
         except _NOT_STARTED as error:
             why = _why(error)
             raise VpnmeshError(f"no worker of {address}: {type(why).__name__}: {why}") from error
