@@ -25,6 +25,6 @@ def mount(*arguments: str) -> None:
 
 
 def mounts() -> list[str]:
-    """Where something is mounted here now, but for the disks of tests: they run beside each other (proc(5))."""
-    lines = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return [words[4] for words in lines if words[-2] != _SOURCE]
+    """What is mounted here now, where and how, but for the disks of tests: they run beside each other (proc(5))."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[-2] != _SOURCE]

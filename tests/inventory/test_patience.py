@@ -67,8 +67,7 @@ def test_it_ends_with_the_last_that_wants_it(before_s: float) -> None:
     assert sys.getswitchinterval() == pytest.approx(before_s)
 
 
-def test_who_set_more_keeps_it() -> None:
-    before_s = sys.getswitchinterval()
+def test_who_set_more_keeps_it(before_s: float) -> None:
     sys.setswitchinterval(0.5)
     try:
         assert seen_on(MANY) == pytest.approx(0.5)

@@ -196,11 +196,12 @@ def test_only_a_tunnel_as_wide_as_its_link_is_sent_in_fragments(name: str, cut: 
     scenario = scenario_named(name)
     # a whole packet: 20 bytes of IP and 8 of ICMP, and not to be cut within the pod network
     largest = ("-M", "do", "-s", str(scenario.pod_mtu - 28))
-    ping = in_pod("ping", "-c", "5", "-i", "0.2", *largest, str(pod_address(bed, bed.server)))
+    ping = in_pod("ping", "-c", "3", "-i", "0.2", *largest, str(pod_address(bed, bed.server)))
     with provisioned(site, scenario):
         before = int(said(site, client, FRAGMENTS))
-        # refused where none arrives: a size that is too large loses all, a busy machine one
-        run_on(site.nr, [client], tasks.run_command, argv=ping)
+        # a busy machine may lose one, so it is asked again; a size that is too large is lost every time
+        answers = (run_on(site.nr, [client], tasks.run_command, argv=ping)[client].result for _ in range(3))
+        assert any(" 0% packet loss" in answer for answer in answers)
         assert (int(said(site, client, FRAGMENTS)) > before) is cut
 
 
